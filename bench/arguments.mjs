@@ -1,0 +1,111 @@
+import { parseArgs } from 'node:util';
+import { BASELINE, CONTENDERS, FLOOR } from './contenders.mjs';
+import { serverStreams, unaryCalls } from './workloads.mjs';
+
+/** Shown with each mistake in the arguments. */
+export const USAGE = `Usage: npm run bench -- unary|stream [options]
+  --rounds N          rounds that count, after one that warms up (11)
+  --seconds S         for each contender at each workload in each round (0.4)
+  --in-flight A,B     unary: calls open at any time (1,32,512)
+  --size A,B          stream: bytes of a message (100,1024,65536)
+  --only A,B          these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
+  --floor             with ${FLOOR.name}: grpc-js's channel with nothing around it
+  --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
+                      node --cpu-prof bench/main.mjs unary --profile resilient-grpc
+  --json              one JSON object on standard output and nothing else`;
+
+/** The arguments make no sense; the message says what was expected. */
+export class UsageError extends Error {}
+
+/**
+ * @typedef {object} Plan
+ * @property {'unary' | 'stream'} bench
+ * @property {readonly import('./contenders.mjs').Entry[]} entries
+ * @property {readonly import('./workloads.mjs').Workload[]} workloads
+ * @property {number} rounds
+ * @property {number} seconds
+ * @property {boolean} json
+ * @property {boolean} profile The only entry alone, instead of rounds.
+ */
+
+/**
+ * Reads the command line.
+ *
+ * @param {readonly string[]} argv
+ * @returns {Plan}
+ * @throws {UsageError}
+ */
+export function parsePlan(argv) {
+  const { values, positionals } = parse(argv);
+  const [bench, ...rest] = positionals;
+  if ((bench !== 'unary' && bench !== 'stream') || rest.length > 0) {
+    throw new UsageError(`expected unary or stream, got ${positionals.join(' ') || 'nothing'}`);
+  }
+  const profile = values.profile !== undefined;
+  const workloads =
+    bench === 'unary'
+      ? integers('--in-flight', values['in-flight'] ?? (profile ? '32' : '1,32,512')).map(unaryCalls)
+      : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536')).map(serverStreams);
+  const [rounds = 1, ...more] = integers('--rounds', values.rounds ?? '11');
+  if (more.length > 0) throw new UsageError('--rounds: expected one number');
+  const seconds = Number(values.seconds ?? (profile ? 10 : 0.4));
+  if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
+  const entries = profile ? [find(values.profile ?? '')] : choose(values.only, values.floor ?? false);
+  return { bench, entries, workloads, rounds, seconds, json: values.json ?? false, profile };
+}
+
+/** @param {readonly string[]} argv */
+function parse(argv) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        rounds: { type: 'string' },
+        seconds: { type: 'string' },
+        'in-flight': { type: 'string' },
+        size: { type: 'string' },
+        only: { type: 'string' },
+        floor: { type: 'boolean' },
+        profile: { type: 'string' },
+        json: { type: 'boolean' },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * @param {string} option
+ * @param {string} text
+ * @returns {number[]}
+ */
+function integers(option, text) {
+  return text.split(',').map((part) => {
+    if (!/^[1-9]\d*$/.test(part)) throw new UsageError(`${option}: expected integers of 1 or more, got ${text}`);
+    return Number(part);
+  });
+}
+
+/**
+ * @param {string | undefined} only
+ * @param {boolean} floor
+ * @returns {import('./contenders.mjs').Entry[]}
+ */
+function choose(only, floor) {
+  const asked = only?.split(',').map(find);
+  const chosen = CONTENDERS.filter((entry) => !asked || asked.includes(entry) || entry.name === BASELINE);
+  return floor || asked?.includes(FLOOR) ? [...chosen, FLOOR] : chosen;
+}
+
+/**
+ * @param {string} name
+ * @returns {import('./contenders.mjs').Entry}
+ */
+function find(name) {
+  const all = [...CONTENDERS, FLOOR];
+  const entry = all.find((candidate) => candidate.name === name);
+  if (!entry) throw new UsageError(`expected one of ${all.map((each) => each.name).join(', ')}, got ${name}`);
+  return entry;
+}

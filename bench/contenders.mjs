@@ -1,0 +1,64 @@
+/**
+ * A client under test, open against the server. Its methods are in the style of callbacks because that is the style that
+ * adds least to what is measured; each contender is used inside as its own docs say.
+ *
+ * @typedef {object} Contender
+ * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get One unary call.
+ * @property {(request: { count: number, size: number }, onMessage: (chunk: { data: Uint8Array }) => void,
+ *   done: (error: unknown) => void) => void} watch One server stream, read to its end.
+ * @property {() => unknown} close Closes what was opened.
+ */
+
+/**
+ * @typedef {object} Entry
+ * @property {string} name As in the report.
+ * @property {string} package Whose version the report names.
+ * @property {() => Promise<{ open(address: string): Contender | Promise<Contender> }>} load
+ */
+
+/** All ratios are to this contender. */
+export const BASELINE = 'grpc-js';
+
+/**
+ * Everybody who takes part, in the order of the report. Loaded only when asked for, so that a profile shows one alone.
+ *
+ * @type {readonly Entry[]}
+ */
+export const CONTENDERS = [
+  {
+    name: 'resilient-grpc',
+    package: 'nestjs-resilient-grpc',
+    load: () => import('./contenders/resilient-grpc.mjs'),
+  },
+  {
+    name: BASELINE,
+    package: '@grpc/grpc-js',
+    load: () => import('./contenders/grpc-js.mjs'),
+  },
+  {
+    name: 'nest',
+    package: '@nestjs/microservices',
+    load: () => import('./contenders/nest.mjs'),
+  },
+  {
+    name: 'nice-grpc',
+    package: 'nice-grpc',
+    load: () => import('./contenders/nice-grpc.mjs'),
+  },
+  {
+    name: 'connect-node',
+    package: '@connectrpc/connect-node',
+    load: () => import('./contenders/connect-node.mjs'),
+  },
+];
+
+/**
+ * Not a client: the least that a call on grpc-js's channel can cost. Takes part on demand.
+ *
+ * @type {Entry}
+ */
+export const FLOOR = {
+  name: 'floor',
+  package: '@grpc/grpc-js',
+  load: () => import('./contenders/floor.mjs'),
+};

@@ -1,0 +1,39 @@
+import 'reflect-metadata';
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
+import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { overService } from './observable-service.mjs';
+
+/** Standard output belongs to the report; Nest's own logger writes there. */
+const toStandardError = {
+  log() {
+    // The lines of a start say nothing about the benchmark.
+  },
+  /** @param {unknown} message */
+  warn(message) {
+    console.error(message);
+  },
+  /** @param {unknown} message */
+  error(message) {
+    console.error(message);
+  },
+};
+
+/**
+ * Ours in a Nest application, with no option but the contract and the address.
+ *
+ * @param {string} address
+ * @returns {Promise<import('../contenders.mjs').Contender>}
+ */
+export async function open(address) {
+  const BenchModule = class {};
+  Module({
+    imports: [
+      ResilientGrpcModule.forFeature([{ name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH }]),
+    ],
+  })(BenchModule);
+  const app = await NestFactory.createApplicationContext(BenchModule, { logger: toStandardError });
+  app.enableShutdownHooks();
+  return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
+}

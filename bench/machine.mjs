@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+
+/**
+ * Where, when and with what the numbers were taken.
+ *
+ * @typedef {object} Machine
+ * @property {string} date
+ * @property {string} node
+ * @property {string} os
+ * @property {string} cpu
+ * @property {number} cores
+ * @property {Readonly<Record<string, string>>} versions Of the contenders' packages.
+ */
+
+/**
+ * @param {readonly import('./contenders.mjs').Entry[]} entries
+ * @returns {Machine}
+ */
+export function describeMachine(entries) {
+  return {
+    date: new Date().toISOString(),
+    node: process.version,
+    os: `${os.type()} ${os.release()} ${os.arch()}`,
+    cpu: os.cpus()[0]?.model.trim() ?? 'unknown',
+    cores: os.availableParallelism(),
+    versions: Object.fromEntries(entries.map((entry) => [entry.package, versionOf(entry.package)])),
+  };
+}
+
+/**
+ * @param {string} name
+ * @returns {string}
+ */
+function versionOf(name) {
+  // By path, since most packages do not export their package.json.
+  const file = new URL(`../node_modules/${name}/package.json`, import.meta.url);
+  const { version } = /** @type {{ version: string }} */ (JSON.parse(readFileSync(file, 'utf8')));
+  return version;
+}

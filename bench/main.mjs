@@ -1,0 +1,87 @@
+// What does a call cost? CPU per call and throughput of ours next to grpc-js's own client and three others, in one process,
+// in turns, against a server in another process. It prints and judges nothing.
+import { USAGE, UsageError, parsePlan } from './arguments.mjs';
+import { describeMachine } from './machine.mjs';
+import { toJson, toTable } from './report.mjs';
+import { lengthOfRun, runRounds, takeSample } from './rounds.mjs';
+import { startServer } from './server.mjs';
+import { rehearse } from './workloads.mjs';
+
+/** @typedef {import('./arguments.mjs').Plan} Plan */
+/** @typedef {import('./contenders.mjs').Contender} Contender */
+/** @typedef {import('./contenders.mjs').Entry} Entry */
+
+try {
+  await run(parsePlan(process.argv.slice(2)));
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  console.error(`${error.message}\n${USAGE}`);
+  process.exitCode = 2;
+}
+
+/** @param {Plan} plan */
+async function run(plan) {
+  const server = await startServer();
+  /** @type {Map<string, Contender>} */
+  const open = new Map();
+  try {
+    const present = [];
+    for (const entry of plan.entries) {
+      const contender = await openContender(entry, server.address);
+      if (contender === undefined) continue;
+      open.set(entry.name, contender);
+      present.push(entry);
+      await rehearse(contender).catch((/** @type {unknown} */ error) => {
+        throw new Error(`${entry.name} does not do what it should`, { cause: error });
+      });
+    }
+    if (plan.profile) await profile(plan, open);
+    else await compare(plan, present, open);
+  } finally {
+    for (const contender of open.values()) await contender.close();
+    server.stop();
+  }
+}
+
+/**
+ * @param {Entry} entry
+ * @param {string} address
+ * @returns {Promise<Contender | undefined>} Nothing where its package cannot be loaded: the others can still be compared.
+ */
+async function openContender(entry, address) {
+  let loaded;
+  try {
+    loaded = await entry.load();
+  } catch (error) {
+    console.error(`${entry.name} is left out: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
+  return loaded.open(address);
+}
+
+/**
+ * @param {Plan} plan
+ * @param {readonly Entry[]} present
+ * @param {ReadonlyMap<string, Contender>} open
+ */
+async function compare({ bench, workloads, rounds, seconds, json }, present, open) {
+  const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
+  console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
+  const results = await runRounds(open, workloads, { rounds, seconds });
+  const machine = describeMachine(present);
+  console.log(json ? toJson(bench, machine, results) : toTable(machine, results, { rounds, seconds }));
+}
+
+/**
+ * @param {Plan} plan
+ * @param {ReadonlyMap<string, Contender>} open
+ */
+async function profile({ workloads, seconds }, open) {
+  for (const [name, contender] of open) {
+    for (const workload of workloads) {
+      const { cpuUs, perSecond } = await takeSample(contender, workload, seconds);
+      const rate = `${perSecond.toFixed(0)} ${workload.unit}s/s`;
+      console.error(`${name} ${JSON.stringify(workload.key)}: ${cpuUs.toFixed(1)} µs/${workload.unit}, ${rate}`);
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import { BASELINE } from './contenders.mjs';
+import { median, quantile } from './statistics.mjs';
+
+/** @typedef {import('./contenders.mjs').Contender} Contender */
+/** @typedef {import('./workloads.mjs').Workload} Workload */
+
+/**
+ * @typedef {object} Sample
+ * @property {number} cpuUs CPU time of this process per call or message, in microseconds, all its threads together.
+ * @property {number} perSecond Calls or messages.
+ */
+
+/**
+ * @typedef {object} Result
+ * @property {string} contender
+ * @property {Workload} workload
+ * @property {number} cpuUs Median over the rounds.
+ * @property {number} perSecond Median over the rounds.
+ * @property {number} cpuRatio Median of the rounds' ratios to the baseline of the same round.
+ * @property {readonly [number, number]} cpuRatioQuartiles How far apart the rounds were.
+ * @property {number} throughputRatio
+ */
+
+/**
+ * The round that warms up is as long as this many others: the first second of a client costs up to four times what it
+ * does once its code is compiled.
+ */
+const WARM_UP = 4;
+
+/** Each turn begins with this share of its length that is not counted: what was optimized may have been thrown away since. */
+const LEAD_IN = 0.5;
+
+/**
+ * How long {@link runRounds} takes, in seconds.
+ *
+ * @param {number} contenders
+ * @param {number} workloads
+ * @param {{ readonly rounds: number, readonly seconds: number }} size
+ * @returns {number}
+ */
+export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
+  return (rounds + WARM_UP) * contenders * workloads * seconds * (1 + LEAD_IN);
+}
+
+/**
+ * Runs one contender for a while.
+ *
+ * @param {Contender} contender
+ * @param {Workload} workload
+ * @param {number} seconds
+ * @returns {Promise<Sample>}
+ */
+export async function takeSample(contender, workload, seconds) {
+  // No garbage collection is forced here: a full one with nothing in flight frees the hidden classes of calls, and V8 drops
+  // all optimized code that relied on them. It made every contender dearer, by up to three times and not by the same factor.
+  await workload.run(contender, seconds * LEAD_IN * 1_000);
+  const begunAt = performance.now();
+  const cpuBefore = process.cpuUsage();
+  const amount = await workload.run(contender, seconds * 1_000);
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const tookMs = performance.now() - begunAt;
+  return { cpuUs: (user + system) / amount, perSecond: (amount * 1_000) / tookMs };
+}
+
+/**
+ * Every contender takes its turn at every workload in each round, so that a machine that slows down or speeds up does so
+ * for all of them.
+ *
+ * @param {ReadonlyMap<string, Contender>} contenders With the baseline among them.
+ * @param {readonly Workload[]} workloads
+ * @param {{ readonly rounds: number, readonly seconds: number }} size
+ * @returns {Promise<readonly Result[]>} By workload, then in the order of the contenders.
+ */
+export async function runRounds(contenders, workloads, { rounds, seconds }) {
+  const names = [...contenders.keys()];
+  /** @type {Map<Workload, Map<string, Sample>[]>} */
+  const samples = new Map(workloads.map((workload) => [workload, []]));
+  // Round -1 warms up.
+  for (let round = -1; round < rounds; round++) {
+    for (const [workload, taken] of samples) {
+      /** @type {Map<string, Sample>} */
+      const ofRound = new Map();
+      for (const name of orderOfRound(names, round)) {
+        const contender = contenders.get(name);
+        if (contender === undefined) continue;
+        ofRound.set(name, await takeSample(contender, workload, round < 0 ? WARM_UP * seconds : seconds));
+      }
+      if (round >= 0) taken.push(ofRound);
+    }
+  }
+  return [...samples].flatMap(([workload, taken]) => names.map((name) => summarize(name, workload, taken)));
+}
+
+/**
+ * Another one begins each round, and every second round goes backwards: rotation alone would let each follow the same one
+ * for ever.
+ *
+ * @param {readonly string[]} names
+ * @param {number} round
+ * @returns {string[]}
+ */
+function orderOfRound(names, round) {
+  const first = Math.max(0, round) % names.length;
+  const order = [...names.slice(first), ...names.slice(0, first)];
+  return round % 2 === 0 ? order : order.reverse();
+}
+
+/**
+ * @param {string} contender
+ * @param {Workload} workload
+ * @param {readonly ReadonlyMap<string, Sample>[]} taken
+ * @returns {Result}
+ */
+function summarize(contender, workload, taken) {
+  /** @param {string} name @param {'cpuUs' | 'perSecond'} what */
+  const series = (name, what) => taken.map((ofRound) => ofRound.get(name)?.[what] ?? NaN);
+  /** @param {'cpuUs' | 'perSecond'} what */
+  const ratios = (what) => {
+    const baseline = series(BASELINE, what);
+    return series(contender, what).map((value, round) => value / (baseline[round] ?? NaN));
+  };
+  const cpuRatios = ratios('cpuUs');
+  return {
+    contender,
+    workload,
+    cpuUs: median(series(contender, 'cpuUs')),
+    perSecond: median(series(contender, 'perSecond')),
+    cpuRatio: median(cpuRatios),
+    cpuRatioQuartiles: [quantile(cpuRatios, 0.25), quantile(cpuRatios, 0.75)],
+    throughputRatio: median(ratios('perSecond')),
+  };
+}

@@ -1,0 +1,22 @@
+/**
+ * The value below which `share` of the values lie, interpolated as R and NumPy do by default.
+ *
+ * @param {readonly number[]} values At least one.
+ * @param {number} share From 0 to 1.
+ * @returns {number}
+ */
+export function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const position = (sorted.length - 1) * share;
+  const below = sorted[Math.floor(position)] ?? NaN;
+  const above = sorted[Math.ceil(position)] ?? NaN;
+  return below + (above - below) * (position - Math.floor(position));
+}
+
+/**
+ * @param {readonly number[]} values At least one.
+ * @returns {number}
+ */
+export function median(values) {
+  return quantile(values, 0.5);
+}

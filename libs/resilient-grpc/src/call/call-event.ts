@@ -1,0 +1,68 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { StatusCode } from '../status/status-code.js';
+import type { ConnectivityState } from './connectivity.js';
+
+/** One attempt of a call that has ended. */
+export interface AttemptRecord {
+  /** 1 for the original attempt. */
+  readonly number: number;
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly peer?: string;
+  readonly durationMs: number;
+  readonly hedge: boolean;
+}
+
+/** How a call ended, after its last attempt. */
+export interface CallEnd {
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly trailers: Metadata;
+  readonly peer?: string;
+  readonly durationMs: number;
+  readonly attempts: readonly AttemptRecord[];
+}
+
+/** What happens in a client. The only source of logs, metrics, traces and the dashboard; with no subscriber none is built. */
+export type GrpcClientEvent = {
+  readonly client: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+} & (
+  | {
+      readonly type: 'connectivity';
+      readonly from: ConnectivityState;
+      readonly to: ConnectivityState;
+      readonly cause?: string;
+    }
+  | { readonly type: 'call-start'; readonly path: string }
+  | { readonly type: 'call-end'; readonly path: string; readonly end: CallEnd }
+  | {
+      readonly type: 'attempt-end';
+      readonly path: string;
+      readonly attempt: AttemptRecord;
+      readonly reachedServer: 'no' | 'maybe' | 'yes';
+      readonly next: 'none' | 'retry' | 'wait';
+      readonly because: string;
+    }
+  | { readonly type: 'outage-start'; readonly cause: string; readonly graceMs: number; readonly flapping: boolean }
+  | {
+      readonly type: 'outage-end';
+      readonly durationMs: number;
+      readonly tries: number;
+      /** Calls that waited in it. */
+      readonly held: number;
+      /** Calls that waited and failed, or were refused. */
+      readonly failed: number;
+    }
+  | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
+  | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
+  | {
+      readonly type: 'drain';
+      readonly phase: 'begin' | 'end';
+      readonly running: number;
+      readonly finished: number;
+      readonly cancelled: number;
+      readonly durationMs: number;
+    }
+);

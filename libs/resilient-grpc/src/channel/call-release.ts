@@ -1,0 +1,85 @@
+import type { WaitingCalls } from './waiting-calls.js';
+import type { Waiter } from '../call/call-transport.js';
+import { ReleasePace } from '../policy/release/release-pace.js';
+import type { UsualLoad } from '../policy/release/usual-load.js';
+import type { Clock, Timer } from '../time/clock.js';
+
+/** After a cold start nothing has been overrun: waiting calls go out in slices, so that the event loop breathes. */
+const SLICE = 256;
+
+/**
+ * Lets waiting calls out once the channel is usable: newest first, after an outage at a pace that the server is seen to bear
+ * (released at once, a fleet's held calls are 36 times a recovering server's usual load).
+ */
+export class CallRelease {
+  private pace: ReleasePace | undefined;
+  private timer: Timer | undefined;
+  private running = false;
+
+  constructor(
+    private readonly waiting: WaitingCalls,
+    private readonly load: UsualLoad,
+    private readonly clock: Clock,
+    private readonly usable: () => boolean,
+  ) {}
+
+  /** The channel is usable. `paced`: what waits was held by an outage, or lost with a connection. */
+  begin(paced: boolean): void {
+    if (this.running || this.waiting.size === 0) return;
+    this.running = true;
+    const { load } = this;
+    const now = this.clock.now();
+    this.pace = paced
+      ? new ReleasePace({ now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs })
+      : undefined;
+    // In a turn of its own: whoever brought the change of state is still in the middle of it.
+    this.clock.defer(this.tick);
+  }
+
+  /** The channel is no longer usable. */
+  stop(): void {
+    this.running = false;
+    this.pace = undefined;
+    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer = undefined;
+  }
+
+  /** A call that had waited was answered. */
+  answered(latencyMs: number): void {
+    this.pace?.answered(latencyMs, this.clock.now());
+  }
+
+  /** A call that had waited failed. */
+  failed(): void {
+    this.pace?.failed(this.clock.now());
+  }
+
+  private readonly tick = (): void => {
+    this.timer = undefined;
+    if (!this.running) return;
+    if (!this.usable()) {
+      this.stop();
+      return;
+    }
+    this.releaseSome(this.pace === undefined ? SLICE : this.pace.take(this.clock.now(), this.waiting.size));
+    if (this.waiting.size === 0) this.stop();
+    else if (this.pace === undefined) this.clock.defer(this.tick);
+    else this.timer = this.clock.setTimer(this.tick, this.pace.msUntilNext(this.clock.now()), true);
+  };
+
+  private releaseSome(allowed: number): void {
+    let left = allowed;
+    while (left > 0) {
+      const waiter = this.waiting.pop();
+      if (waiter === undefined) return;
+      // Who has less time than a call takes would only load the server; its own deadline ends it.
+      if (!this.worthwhile(waiter)) continue;
+      left -= 1;
+      waiter.release();
+    }
+  }
+
+  private worthwhile(waiter: Waiter): boolean {
+    return waiter.deadline === Infinity || waiter.deadline - this.clock.epoch() > this.load.medianMs;
+  }
+}

@@ -1,0 +1,72 @@
+import { ChannelCredentials, Metadata, credentials, experimental } from '@grpc/grpc-js';
+
+/** What would make grpc-js throw when a channel is made, or never connect; undefined where `url` is a usable target. */
+export function targetProblem(url: string): string | undefined {
+  if (url.trim() === '') return "expected a target, got an empty text; write 'host:port'";
+  if (/\s/.test(url)) return `expected a target without blanks, got ${JSON.stringify(url)}`;
+  const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
+  if (scheme !== null) {
+    const rest = url.slice(scheme[0].length).replace(/\/+$/, '');
+    const secure = /^(https|grpcs|tls)$/i.test(scheme[1] ?? '') ? ', and `tls: {}` beside it' : '';
+    return `expected a gRPC target, got '${url}'; write '${rest}'${secure}: gRPC has no such scheme`;
+  }
+  // grpc-js takes a bad port, and then every call fails.
+  const port = portOf(url);
+  if (port === undefined) return undefined;
+  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) === 0) {
+    return `expected a port from 1 to 65535, got '${port}' in '${url}'; write 'host:port'`;
+  }
+  return undefined;
+}
+
+/** Whether gRPC would take port 443 for want of one. */
+export function lacksPort(url: string): boolean {
+  return addressOf(url) !== undefined && portOf(url) === undefined;
+}
+
+/** What is wrong with a `loadBalancingConfig`; undefined where grpc-js can use one of its policies. */
+export function loadBalancingProblem(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
+  const reasons: string[] = [];
+  for (const policy of config) {
+    try {
+      // True enough: what has another shape makes it throw, which is the question.
+      experimental.parseLoadBalancingConfig(policy as Parameters<typeof experimental.parseLoadBalancingConfig>[0]);
+      return undefined;
+    } catch (error) {
+      reasons.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  return reasons.join('; ') || 'it is empty';
+}
+
+/** Whether `value` can be given to a channel: grpc-js insists on its own class. */
+export function isChannelCredentials(value: unknown): value is ChannelCredentials {
+  return value instanceof ChannelCredentials;
+}
+
+/** Credentials without TLS. */
+export function insecureCredentials(): ChannelCredentials {
+  return credentials.createInsecure();
+}
+
+/** Whether `value` is grpc-js's Metadata. */
+export function isMetadata(value: unknown): value is Metadata {
+  return value instanceof Metadata;
+}
+
+/** 'host:port', 'host' or '[::1]:port' of a target that names one address or host; undefined for other schemes. */
+function addressOf(url: string): string | undefined {
+  const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
+  const address = match?.[1];
+  if (address === undefined || /^(unix|unix-abstract|xds|ipv4|ipv6|google-c2p):/.test(address)) return undefined;
+  return address;
+}
+
+function portOf(url: string): string | undefined {
+  const address = addressOf(url);
+  if (address === undefined) return undefined;
+  const bracketed = /^\[[^\]]*\](?::(.*))?$/.exec(address);
+  if (bracketed !== null) return bracketed[1];
+  const parts = address.split(':');
+  return parts.length === 2 ? parts[1] : undefined;
+}

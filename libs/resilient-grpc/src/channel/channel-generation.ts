@@ -1,0 +1,290 @@
+import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import type { ConnectivityState } from '../call/connectivity.js';
+import { shortLivedBackoffMs } from '../policy/reconnect/short-lived-backoff.js';
+import type { Clock } from '../time/clock.js';
+import type { Random } from '../time/random.js';
+import { ConnectAttempts, type ConnectLimits } from './connect-attempts.js';
+import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
+import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
+import { stateName } from './state-name.js';
+import type { WireOwner } from './wire-attempt.js';
+
+type SubchannelAddress = experimental.SubchannelAddress;
+
+/** What happens to a generation, told to the managed channel. */
+export interface GenerationObserver {
+  onState(generation: ChannelGeneration, state: ConnectivityState, error: string | undefined): void;
+  /** One attempt to connect failed. */
+  onConnectFailed(generation: ChannelGeneration, cause: string): void;
+  /** A connection that was READY ended. */
+  onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void;
+  onKeepaliveThrottled(keepaliveTimeMs: number): void;
+}
+
+/** A connection that was READY and is no longer. */
+export interface EndedConnection {
+  readonly address: string;
+  readonly livedMs: number;
+  /** A call on it got an answer made by the server. */
+  readonly answered: boolean;
+}
+
+/** What a generation is made from. */
+export interface GenerationSettings {
+  readonly target: string;
+  readonly credentials: ChannelCredentials;
+  readonly channelOptions: ChannelOptions;
+  readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
+  readonly connectLimits: ConnectLimits;
+}
+
+/** What is remembered of the connections to one address. */
+interface ConnectionHistory {
+  readyAt: number | undefined;
+  answered: boolean;
+  /** Connections in a row that died at once. */
+  shortLived: number;
+  holdUntil: number;
+  /** Connections that have ended. */
+  ended: number;
+}
+
+/** A connection that lived less, without an answer of the server, counts as a failed attempt. */
+const SHORT_LIVED_MS = 1_000;
+const KNOWN_ADDRESSES = 256;
+
+/**
+ * One channel of grpc-js with all that is attached to it. A managed channel has one, and for a moment two while one replaces the
+ * other; an old one is closed when its last call has ended.
+ */
+export class ChannelGeneration implements WireOwner, PolicyObserver {
+  readonly channel: Channel;
+  state: ConnectivityState = 'IDLE';
+  private readonly attempts: ConnectAttempts;
+  private readonly policy: PolicyHandle | undefined;
+  private readonly histories = new Map<string, ConnectionHistory>();
+  private active = 0;
+  private closed = false;
+  private retired = false;
+  /** Some connection has not been answered on yet. */
+  private unanswered = true;
+
+  constructor(
+    settings: GenerationSettings,
+    private readonly observer: GenerationObserver,
+    private readonly clock: Clock,
+    private readonly random: Random,
+  ) {
+    this.attempts = new ConnectAttempts(settings.connectLimits, clock);
+    // Under xds: the control plane names the policies, and connections are seen by the public states only.
+    this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
+    const serviceConfig = JSON.stringify({
+      loadBalancingConfig: this.policy === undefined ? settings.loadBalancing : this.policy.loadBalancingConfig,
+    });
+    const credentials = observeSockets(settings.credentials, this.attempts) ?? settings.credentials;
+    this.channel = new Channel(settings.target, credentials, {
+      ...settings.channelOptions,
+      'grpc.service_config': serviceConfig,
+    });
+    this.watchPublicState();
+  }
+
+  /** Whether each connection is seen, or only the public states of the channel. */
+  get observed(): boolean {
+    return this.policy !== undefined;
+  }
+
+  get ready(): boolean {
+    return this.state === 'READY';
+  }
+
+  /** Leaves IDLE. */
+  connect(): void {
+    // A closed channel of grpc-js comes back to life when asked to connect.
+    if (!this.closed) this.channel.getConnectivityState(true);
+  }
+
+  /** Ends the backoff of connections that wait in one. */
+  endBackoff(): void {
+    this.policy?.control?.endBackoff();
+  }
+
+  /** When the next attempt to connect begins, in milliseconds since 1970. */
+  nextAttemptAt(): number | undefined {
+    const now = this.clock.now();
+    let earliest = this.policy?.control?.backoffEndsAt();
+    for (const { holdUntil } of this.histories.values()) {
+      if (holdUntil <= now) continue;
+      const at = this.clock.epoch() + (holdUntil - now);
+      if (earliest === undefined || at < earliest) earliest = at;
+    }
+    return earliest;
+  }
+
+  attemptStarted(): void {
+    this.active += 1;
+  }
+
+  attemptEnded(): void {
+    this.active -= 1;
+    if (this.retired && this.active === 0) this.close();
+  }
+
+  /** The server answered a call: the connections there are work. */
+  answered(): void {
+    if (!this.unanswered) return;
+    this.unanswered = false;
+    for (const history of this.histories.values()) {
+      history.answered = true;
+      history.shortLived = 0;
+    }
+  }
+
+  connectionKey(peer: string | undefined): string {
+    if (peer === undefined) return '';
+    return `${peer}#${String(this.histories.get(peer)?.ended ?? 0)}`;
+  }
+
+  /** Takes no more calls; closes when the last one has ended. `close()` of grpc-js under keepalive would cut them. */
+  retire(): void {
+    this.retired = true;
+    if (this.active === 0) this.close();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.state = 'SHUTDOWN';
+    this.policy?.release();
+    this.channel.close();
+    this.attempts.abortAll();
+  }
+
+  // ── as observer of the load-balancing policy ──
+
+  onState(state: ConnectivityState, error: string | undefined): void {
+    if (this.closed) return;
+    this.state = state;
+    this.observer.onState(this, state, error === undefined ? undefined : plain(error));
+  }
+
+  onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
+    if (from === 'CONNECTING') {
+      const timedOut = this.attempts.settle(address);
+      if (to === 'TRANSIENT_FAILURE' && !this.closed) {
+        this.observer.onConnectFailed(this, timedOut ?? plain(error ?? 'the connection failed'));
+      }
+    }
+    if (to === 'READY') this.connected(address);
+    else if (from === 'READY') this.disconnected(address);
+  }
+
+  onKeepaliveThrottled(_address: string, keepaliveTimeMs: number): void {
+    this.observer.onKeepaliveThrottled(keepaliveTimeMs);
+  }
+
+  holdOffMs(address: string): number {
+    const history = this.histories.get(address);
+    return history === undefined ? 0 : history.holdUntil - this.clock.now();
+  }
+
+  later(task: () => void, ms: number): () => void {
+    const timer = this.clock.setTimer(task, ms);
+    return () => {
+      this.clock.clearTimer(timer);
+    };
+  }
+
+  abortable(address: SubchannelAddress): SubchannelAddress {
+    return this.attempts.abortable(address, addressKey(address));
+  }
+
+  argumentsFor(address: SubchannelAddress): ChannelOptions {
+    return { [ADDRESS_ARGUMENT]: addressKey(address) };
+  }
+
+  private connected(address: string): void {
+    this.unanswered = true;
+    const history = this.history(address);
+    history.readyAt = this.clock.now();
+    history.answered = false;
+  }
+
+  private disconnected(address: string): void {
+    const history = this.history(address);
+    const now = this.clock.now();
+    const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
+    const { answered } = history;
+    history.readyAt = undefined;
+    history.ended += 1;
+    if (livedMs < SHORT_LIVED_MS && !answered) {
+      history.shortLived += 1;
+      history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
+    } else {
+      history.shortLived = 0;
+    }
+    if (!this.closed) this.observer.onConnectionEnded(this, { address, livedMs, answered });
+  }
+
+  private history(address: string): ConnectionHistory {
+    let history = this.histories.get(address);
+    if (history === undefined) {
+      history = { readyAt: undefined, answered: false, shortLived: 0, holdUntil: 0, ended: 0 };
+      this.histories.set(address, history);
+      this.forgetOldest();
+    }
+    return history;
+  }
+
+  /** Names resolve to other addresses over time. */
+  private forgetOldest(): void {
+    if (this.histories.size <= KNOWN_ADDRESSES) return;
+    for (const [address, { readyAt }] of this.histories) {
+      if (readyAt !== undefined) continue;
+      this.histories.delete(address);
+      return;
+    }
+  }
+
+  /** The only source where our policy has no place, and before it exists: a name that does not resolve never gets to it. */
+  private watchPublicState(): void {
+    const arm = (): void => {
+      if (this.closed) return;
+      const seen = this.channel.getConnectivityState(false);
+      this.channel.watchConnectivityState(seen, Infinity, () => {
+        if (this.closed) return;
+        if (this.policy?.control === undefined) this.publicState(stateName(this.channel.getConnectivityState(false)));
+        arm();
+      });
+    };
+    arm();
+  }
+
+  private publicState(state: ConnectivityState): void {
+    if (state === 'SHUTDOWN' || state === this.state) return;
+    if (state === 'TRANSIENT_FAILURE') {
+      this.observer.onConnectFailed(
+        this,
+        this.policy === undefined ? 'the connection failed' : `name resolution failed for ${this.channel.getTarget()}`,
+      );
+    }
+    this.onState(state, undefined);
+  }
+}
+
+/** As grpc-js writes an address in `getPeer()`. */
+function addressKey(address: SubchannelAddress): string {
+  if (!('port' in address)) return address.path;
+  return address.host.includes(':')
+    ? `[${address.host}]:${String(address.port)}`
+    : `${address.host}:${String(address.port)}`;
+}
+
+/** grpc-js's text of a failed connection without the wrapping that tells nothing. */
+function plain(error: string): string {
+  return error
+    .replace(/^No connection established\. Last error: /, '')
+    .replace(/\. Resolution note: $/, '')
+    .replace(/^(?:Error: )+/, '')
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '');
+}

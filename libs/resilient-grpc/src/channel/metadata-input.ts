@@ -1,0 +1,36 @@
+import { Metadata } from '@grpc/grpc-js';
+
+/** Metadata as an object; several values of one key as an array. */
+type Values = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
+
+/** Metadata from grpc-js's class (copied) or from an object. @throws Error for a key or value that gRPC does not allow. */
+export function toMetadata(input: Metadata | Values): Metadata {
+  if (input instanceof Metadata) return input.clone();
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(input)) {
+    if (value === undefined) continue;
+    for (const one of Array.isArray(value) ? value : [value]) metadata.add(key, one);
+  }
+  return metadata;
+}
+
+/** What is wrong with one entry; values are never told, they may be secrets. */
+export function metadataEntryProblem(key: string, value: unknown): string | undefined {
+  if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", "." and "-"';
+  if (/^grpc-/i.test(key)) return "expected a key that does not begin with 'grpc-': those are gRPC's own";
+  const binary = /-bin$/i.test(key);
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+  for (const one of values) {
+    if (binary && !Buffer.isBuffer(one)) return `expected a Buffer, because the key ends in '-bin', got ${kind(one)}`;
+    if (binary) continue;
+    if (Buffer.isBuffer(one)) return `expected text, got a Buffer; for binary values write a key that ends in '-bin'`;
+    if (typeof one !== 'string') return `expected text or an array of texts, got ${kind(one)}`;
+    if (!/^[ -~]*$/.test(one))
+      return 'expected printable ASCII; for other text write a key that ends in "-bin" and a Buffer';
+  }
+  return undefined;
+}
+
+function kind(value: unknown): string {
+  return value === null ? 'null' : typeof value;
+}

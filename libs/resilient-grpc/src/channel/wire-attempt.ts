@@ -1,0 +1,173 @@
+import { Metadata, type Channel, type Interceptor, type experimental } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
+import { StatusCode } from '../status/status-code.js';
+import type { Clock } from '../time/clock.js';
+import { createCall, interceptedCall } from './intercepting-call.js';
+
+type CallStream = experimental.CallStream;
+/** What a call under interceptors and a bare one have in common. */
+type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' | 'getPeer' | 'getAuthContext'> & {
+  start(metadata: Metadata, listener: WireAttempt): void;
+  sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
+};
+type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStatus']>[0];
+
+/** The channel that carries attempts, as they see it. */
+export interface WireOwner {
+  readonly channel: Channel;
+  readonly ready: boolean;
+  attemptEnded(): void;
+  connectionKey(peer: string | undefined): string;
+}
+
+const NO_CONTEXT = {};
+const NOBODY: AttemptListener = {
+  onHeaders() {
+    /* nobody listens any more */
+  },
+  onMessage() {
+    /* nobody listens any more */
+  },
+  onEnd() {
+    /* nobody listens any more */
+  },
+};
+
+/**
+ * One RPC on `Channel.createCall`, for all four kinds of method. It is its own listener and its own record of the end, so that
+ * an attempt costs one object beside grpc-js's.
+ */
+export class WireAttempt implements Attempt, AttemptEnd {
+  code: number = StatusCode.OK;
+  details = '';
+  metadata!: Metadata;
+  endedHere: AttemptEnd['endedHere'] = 'no';
+  headersReceived = false;
+  messagesReceived = 0;
+  channelReady = true;
+
+  private readonly call: AnyCall;
+  private readonly intercepted: boolean;
+  /** Under interceptors the call of the channel appears when they let it through, perhaps never. */
+  private wire: Pick<CallStream, 'getPeer' | 'getAuthContext'> | undefined;
+  private headers: Metadata | undefined;
+  private ended = false;
+
+  constructor(
+    private readonly owner: WireOwner,
+    private readonly request: AttemptRequest,
+    private listener: AttemptListener,
+    private readonly clock: Clock,
+  ) {
+    const { method, deadline, options, interceptors } = request;
+    this.intercepted = interceptors !== undefined;
+    if (interceptors === undefined) {
+      const call = createCall(owner.channel, method.path, deadline, options);
+      this.call = call;
+      this.wire = call;
+    } else {
+      this.call = this.intercept(interceptors);
+    }
+    this.call.start(request.metadata, this);
+  }
+
+  private intercept(interceptors: readonly Interceptor[]): AnyCall {
+    const { method, deadline, options } = this.request;
+    return interceptedCall(this.owner.channel, method, deadline, options, interceptors, (call) => {
+      this.wire = call;
+    });
+  }
+
+  startRead(): void {
+    // Under interceptors a call that answers once reads by itself; a second read would break their count.
+    if (this.intercepted && !this.request.method.responseStream) return;
+    this.call.startRead();
+  }
+
+  send(message: unknown, written?: () => void): void {
+    this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, message);
+  }
+
+  halfClose(): void {
+    this.call.halfClose();
+  }
+
+  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
+    if (this.ended) return;
+    this.endedHere = why;
+    this.call.cancelWithStatus(code, details);
+    // In the turn a call is made, grpc-js has no child call yet: it reports the cancel, then sends the RPC all the same and
+    // never ends it. By the next turn the child exists, and a second cancel reaches it.
+    this.clock.defer(() => {
+      this.call.cancelWithStatus(code, details);
+    });
+  }
+
+  abandon(): void {
+    this.listener = NOBODY;
+    this.cancel('cancel', StatusCode.CANCELLED, 'Cancelled on client');
+  }
+
+  onReceiveMetadata(headers: Metadata): void {
+    if (this.ended) return;
+    this.headersReceived = true;
+    this.headers = headers;
+    this.listener.onHeaders(headers);
+  }
+
+  onReceiveMessage(received: object | null): void {
+    // Null: an intercepted call that ended without a message.
+    if (this.ended || this.endedHere !== 'no' || received === null) return;
+    let message: unknown = received;
+    if (!this.intercepted) {
+      try {
+        // True: without interceptors grpc-js hands on the bytes.
+        message = this.request.method.responseDeserialize(received as Buffer);
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error);
+        this.cancel('protocol', StatusCode.INTERNAL, `Response message parsing error: ${text}`);
+        return;
+      }
+    }
+    this.messagesReceived += 1;
+    this.listener.onMessage(message);
+  }
+
+  onReceiveStatus(status: StatusObject): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.code = status.code;
+    this.details = status.details;
+    this.metadata = status.metadata;
+    this.channelReady = this.owner.ready;
+    if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
+    this.owner.attemptEnded();
+    this.listener.onEnd(this);
+  }
+
+  /** grpc-js keeps a call's deadline and its parent's cancellation by itself; neither is a word of the server. */
+  private endedByWhom(code: number): AttemptEnd['endedHere'] {
+    if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline) return 'deadline';
+    if (code === StatusCode.CANCELLED && this.request.options?.parent?.cancelled === true) return 'cancel';
+    return 'no';
+  }
+
+  /** A connection was picked: then there is an authentication context, an empty one on plain TCP. */
+  get picked(): boolean {
+    return this.wire !== undefined && this.wire.getAuthContext() !== null;
+  }
+
+  get peer(): string | undefined {
+    // Without a connection grpc-js gives the channel's target.
+    return this.picked ? this.wire?.getPeer() : undefined;
+  }
+
+  get contentType(): string | undefined {
+    const value = this.headers?.get('content-type')[0] ?? this.metadata.get('content-type')[0];
+    return value === undefined ? undefined : String(value);
+  }
+
+  get connectionKey(): string {
+    return this.owner.connectionKey(this.peer);
+  }
+}

@@ -1,0 +1,67 @@
+import type { Metadata } from '@grpc/grpc-js';
+import { isMetadataLike, joinMetadata } from '../channel/call-metadata.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { deadlineFromTimeout, earliestDeadline, validateDeadline } from '../policy/deadline/deadline.js';
+import type { MethodContext } from './call-context.js';
+import type { GrpcCallOptions } from './resilient-types.js';
+
+/** grpc-js's bits of `propagate_flags`; without flags all are on. */
+const PROPAGATE_DEADLINE = 1;
+const PROPAGATE_CANCELLATION = 8;
+
+/** What came after the request: Nest's `(metadata, options)` or our `(options)`. */
+export interface CallArguments {
+  readonly metadata: Metadata | undefined;
+  readonly options: GrpcCallOptions | undefined;
+}
+
+/** Sorts what came after the request. */
+export function callArguments(
+  first: Metadata | GrpcCallOptions | null | undefined,
+  second: GrpcCallOptions | undefined,
+): CallArguments {
+  if (first === undefined || first === null) return { metadata: undefined, options: second };
+  if (isMetadataLike(first)) return { metadata: first, options: second };
+  return { metadata: undefined, options: second === undefined ? first : { ...first, ...second } };
+}
+
+/** Metadata of one call: the client's, then the argument's, then the option's. */
+export function callMetadata(context: MethodContext, given: CallArguments): Metadata {
+  const { metadata, options } = given;
+  if (options?.metadata === undefined) {
+    if (metadata === undefined) return context.metadata;
+    return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata;
+  }
+  return joinMetadata(joinMetadata(context.metadata, metadata), options.metadata);
+}
+
+/**
+ * The instant at which a call that is subscribed to at `epochNow` must have ended, in milliseconds since 1970.
+ *
+ * @throws GrpcConfigurationError for a length or an instant that is none; handed to grpc-js, a NaN ends the process.
+ */
+export function callDeadline(context: MethodContext, options: GrpcCallOptions | undefined, epochNow: number): number {
+  const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
+  if (options === undefined) return byMethod;
+  const path = `${context.client.name}${context.method.path}: options`;
+  const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
+  if (timeoutMs !== undefined && !(timeoutMs > 0)) {
+    const message = `expected a length in milliseconds above 0, got ${String(timeoutMs)}; write timeoutMs: 500`;
+    throw new GrpcConfigurationError([{ path: `${path}.timeoutMs`, message }]);
+  }
+  const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
+  if (typeof instant !== 'number') {
+    throw new GrpcConfigurationError([{ path: `${path}.deadline`, message: instant.problem }]);
+  }
+  const byOptions = earliestDeadline(byMethod, deadlineFromTimeout(epochNow, timeoutMs), instant);
+  if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
+  const inbound = parent.getDeadline();
+  return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
+}
+
+/** Whether the end of the caller's own inbound call ends this one. */
+export function boundToParent(options: GrpcCallOptions): boolean {
+  return (
+    options.parent !== undefined && ((options.propagate_flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0
+  );
+}

@@ -1,0 +1,265 @@
+import type { Interceptor } from '@grpc/grpc-js';
+import { BehaviorSubject, Observable, Subject } from 'rxjs';
+import type { GrpcClientEvent } from '../call/call-event.js';
+import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
+import { EventHub } from '../call/event-hub.js';
+import { NO_METADATA } from '../channel/call-metadata.js';
+import { callbackClient } from '../channel/callback-client.js';
+import { ManagedChannel } from '../channel/managed-channel.js';
+import { A6Throttle } from '../policy/throttling/a6-throttle.js';
+import { DefaultBudget } from '../policy/throttling/default-budget.js';
+import { systemClock, type Clock } from '../time/clock.js';
+import { systemRandom, type Random } from '../time/random.js';
+import type { ClientContext, MethodContext } from './call-context.js';
+import { CallRegistry } from './call-registry.js';
+import type { ActiveCall, DrainReport, GrpcClientSnapshot, ResilientGrpcClient } from './resilient-grpc-client.js';
+import type { Resilient } from './resilient-types.js';
+import { serviceStub } from './service-stub.js';
+import { findService } from './settings/find-service.js';
+import type { ResolvedClientSettings } from './settings/resolved-settings.js';
+
+/** Time and chance of a client, so that tests can hold both. */
+export interface ClientSeams {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Time of a drain that names none. */
+const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
+
+/** A client from complete settings. Whoever makes it closes it. */
+export function createResilientGrpcClient(
+  settings: ResolvedClientSettings,
+  seams: ClientSeams = { clock: systemClock, random: systemRandom },
+): ResilientGrpcClient {
+  return new GrpcClient(settings, seams);
+}
+
+class GrpcClient implements ResilientGrpcClient {
+  readonly name: string;
+  readonly target: string;
+  readonly connectivity$: Observable<Connectivity>;
+  readonly events$: Observable<GrpcClientEvent>;
+
+  private readonly channel: ManagedChannel;
+  private readonly context: ClientContext;
+  private readonly hub: EventHub;
+  private readonly registry = new CallRegistry();
+  private readonly states: BehaviorSubject<Connectivity>;
+  private readonly gone = new Subject<void>();
+  private readonly stubs = new Map<string, object>();
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly settings: ResolvedClientSettings,
+    private readonly seams: ClientSeams,
+  ) {
+    const { clock, random } = seams;
+    this.name = settings.name;
+    this.target = settings.target;
+    this.hub = new EventHub(settings.name, () => clock.epoch());
+    const changed = (): void => {
+      // Told from inside the channel's constructor when it is warm.
+      if (this.isMade()) this.states.next(this.channel.connectivity);
+    };
+    this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed });
+    this.states = new BehaviorSubject(this.channel.connectivity);
+    this.connectivity$ = this.states.asObservable();
+    this.events$ = this.observeEvents();
+    const { retryThrottling } = settings;
+    this.context = {
+      name: settings.name,
+      transport: this.channel,
+      budget: retryThrottling === undefined ? new DefaultBudget() : new A6Throttle(retryThrottling),
+      registry: this.registry,
+      events: this.hub,
+      clock,
+      random,
+    };
+  }
+
+  get connectivity(): Connectivity {
+    return this.channel.connectivity;
+  }
+
+  get history(): readonly ConnectivityTransition[] {
+    return [...this.channel.history];
+  }
+
+  get accepting(): boolean {
+    return this.registry.accepting === 'yes';
+  }
+
+  getService<T extends object>(service: string): Resilient<T> & T {
+    const name = findService(this.settings.services, service, this.name);
+    let stub = this.stubs.get(name);
+    if (stub === undefined) {
+      stub = serviceStub(this.methodContexts(name));
+      this.stubs.set(name, stub);
+    }
+    // True as far as the caller's interface describes this service: the stub is made from its definition.
+    return stub as Resilient<T> & T;
+  }
+
+  getClientByServiceName<T = unknown>(service: string): T {
+    const name = findService(this.settings.services, service, this.name);
+    // True as above; grpc-js generates the same members.
+    return callbackClient(name, this.settings.services.get(name), this.channel, this.settings.interceptors) as T;
+  }
+
+  async waitForReady(
+    options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    const { timeoutMs, signal } = options;
+    const { clock } = this.seams;
+    await new Promise<void>((resolve, reject) => {
+      if (this.registry.accepting === 'closed') {
+        reject(new Error(`The client '${this.name}' was closed`));
+        return;
+      }
+      if (this.channel.ready) {
+        resolve();
+        return;
+      }
+      const leave = (): void => {
+        if (timer !== undefined) clock.clearTimer(timer);
+        signal?.removeEventListener('abort', onAbort);
+        this.channel.leave(waiter);
+      };
+      const fail = (error: unknown): void => {
+        leave();
+        // An abort reason is the caller's own, whatever it is.
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+        reject(error);
+      };
+      const waiter = {
+        waitForReady: true,
+        deadline: Infinity,
+        bytes: 0,
+        paced: false,
+        release: () => {
+          leave();
+          resolve();
+        },
+        refuse: ({ details }: { readonly details: string }) => {
+          fail(new Error(details));
+        },
+      };
+      const onAbort = (): void => {
+        fail(signal?.reason);
+      };
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : clock.setTimer(
+              () => {
+                fail(new Error(`Not ready after ${String(timeoutMs)} ms: ${this.channel.whyNotReady()}`));
+              },
+              timeoutMs,
+              true,
+            );
+      if (signal?.aborted === true) {
+        fail(signal.reason);
+        return;
+      }
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.channel.wait(waiter);
+    });
+  }
+
+  activeCalls(): readonly ActiveCall[] {
+    return this.registry.list();
+  }
+
+  snapshot(): GrpcClientSnapshot {
+    const { started, succeeded, failed, cancelled, retried } = this.registry;
+    return {
+      version: 1,
+      name: this.name,
+      target: this.target,
+      connectivity: this.connectivity,
+      waiting: this.channel.waitingCalls,
+      active: this.registry.size,
+      counters: { started, succeeded, failed, cancelled, retried },
+    };
+  }
+
+  async drain(options: { readonly timeoutMs?: number | undefined } = {}): Promise<DrainReport> {
+    const running = this.registry.size;
+    const first = this.registry.accepting === 'yes';
+    if (first && this.hub.wanted) {
+      this.hub.emit({ type: 'drain', phase: 'begin', finished: 0, cancelled: 0, durationMs: 0, running });
+    }
+    const report = await this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS, this.seams.clock);
+    if (first && this.hub.wanted) {
+      const { finished, cancelled, durationMs } = report;
+      this.hub.emit({ type: 'drain', phase: 'end', finished, cancelled, durationMs, running: 0 });
+    }
+    await this.close();
+    return report;
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce();
+    return this.closing;
+  }
+
+  private async closeOnce(): Promise<void> {
+    this.registry.close();
+    // The second cancel of a call that had just begun goes out in the next turn, and needs its channel.
+    await new Promise<void>((resolve) => {
+      this.seams.clock.defer(resolve);
+    });
+    this.channel.close();
+    this.states.complete();
+    this.gone.next();
+    this.gone.complete();
+  }
+
+  private isMade(): boolean {
+    // Undefined while the channel is still being made, whatever the type says.
+    return (this.states as BehaviorSubject<Connectivity> | undefined) !== undefined;
+  }
+
+  private *methodContexts(service: string): Generator<MethodContext> {
+    const { settings } = this;
+    const metadata = settings.metadata ?? NO_METADATA;
+    const interceptors: readonly Interceptor[] | undefined =
+      settings.interceptors.length === 0 ? undefined : settings.interceptors;
+    for (const method of settings.services.get(service)?.values() ?? []) {
+      const policy = settings.policies.get(method.path);
+      if (policy === undefined) continue;
+      yield {
+        client: this.context,
+        method,
+        policy,
+        metadata,
+        hasMetadata: settings.metadata !== undefined,
+        interceptors,
+        maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
+      };
+    }
+  }
+
+  private observeEvents(): Observable<GrpcClientEvent> {
+    return new Observable((subscriber) => {
+      const stop = this.hub.listen((event) => {
+        subscriber.next(event);
+      }, true);
+      subscriber.add(stop);
+      subscriber.add(
+        this.gone.subscribe({
+          complete: () => {
+            subscriber.complete();
+          },
+        }),
+      );
+    });
+  }
+}
+
+/** grpc-js's limit, kept here too so that what is too large is never begun. Negative: none. */
+function maxSendLength(settings: ResolvedClientSettings): number {
+  const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];
+  return typeof limit === 'number' && limit >= 0 ? limit : Infinity;
+}

@@ -1,0 +1,158 @@
+import type { Unsubscribable } from 'rxjs';
+
+/** Takes what a source of request messages gives, one thing for each pull. */
+export interface RequestTaker {
+  onRequest(message: unknown): void;
+  onRequestsEnd(): void;
+  onRequestsError(error: unknown): void;
+}
+
+/** Request messages of a streaming method, pulled one at a time. */
+export interface RequestSource {
+  /** Asks for one; the taker hears of it now or later. */
+  pull(): void;
+  /** Nobody wants more: ends iterators and subscriptions. */
+  close(): void;
+}
+
+/**
+ * `input` as a source. What can be iterated is pulled, as fast as the wire takes it; an Observable pushes at its own speed and
+ * is subscribed to at once, since a hot one would not wait.
+ */
+export function requestSource(input: unknown, taker: RequestTaker): RequestSource {
+  if (isAsyncIterable(input)) return new AsyncIteratorSource(input[Symbol.asyncIterator](), taker);
+  if (isSubscribable(input)) return new PushedSource(input, taker);
+  if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), taker);
+  throw new TypeError(
+    `expected request messages as an Observable, an AsyncIterable or an Iterable, got ${typeof input}`,
+  );
+}
+
+class IteratorSource implements RequestSource {
+  constructor(
+    private readonly iterator: Iterator<unknown>,
+    private readonly taker: RequestTaker,
+  ) {}
+
+  pull(): void {
+    let result: IteratorResult<unknown>;
+    try {
+      result = this.iterator.next();
+    } catch (error) {
+      this.taker.onRequestsError(error);
+      return;
+    }
+    if (result.done === true) this.taker.onRequestsEnd();
+    else this.taker.onRequest(result.value);
+  }
+
+  close(): void {
+    this.iterator.return?.();
+  }
+}
+
+class AsyncIteratorSource implements RequestSource {
+  constructor(
+    private readonly iterator: AsyncIterator<unknown>,
+    private readonly taker: RequestTaker,
+  ) {}
+
+  pull(): void {
+    this.iterator.next().then(
+      (result) => {
+        if (result.done === true) this.taker.onRequestsEnd();
+        else this.taker.onRequest(result.value);
+      },
+      (error: unknown) => {
+        this.taker.onRequestsError(error);
+      },
+    );
+  }
+
+  close(): void {
+    // A generator that fails in its clean-up has nobody left to tell.
+    this.iterator.return?.().catch(() => undefined);
+  }
+}
+
+type Item =
+  | { readonly kind: 'message'; readonly message: unknown }
+  | { readonly kind: 'error'; readonly error: unknown }
+  | { readonly kind: 'end' };
+
+class PushedSource implements RequestSource {
+  private readonly items: Item[] = [];
+  private wanted = false;
+  private subscription: Unsubscribable | undefined;
+  private closed = false;
+
+  constructor(
+    input: Subscribable,
+    private readonly taker: RequestTaker,
+  ) {
+    const subscription = input.subscribe({
+      next: (message: unknown) => {
+        this.push({ kind: 'message', message });
+      },
+      error: (error: unknown) => {
+        this.push({ kind: 'error', error });
+      },
+      complete: () => {
+        this.push({ kind: 'end' });
+      },
+    });
+    // A synchronous source may have ended the call, and so closed this, before it returned.
+    if (this.closed) subscription.unsubscribe();
+    else this.subscription = subscription;
+  }
+
+  pull(): void {
+    const item = this.items.shift();
+    if (item === undefined) this.wanted = true;
+    else this.give(item);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.items.length = 0;
+    this.subscription?.unsubscribe();
+  }
+
+  private push(item: Item): void {
+    if (this.closed) return;
+    // A source that fails ends its call now, not behind messages that nobody will want.
+    if (item.kind === 'error' || (this.wanted && this.items.length === 0)) {
+      this.wanted = false;
+      this.give(item);
+      return;
+    }
+    this.items.push(item);
+  }
+
+  private give(item: Item): void {
+    if (item.kind === 'message') this.taker.onRequest(item.message);
+    else if (item.kind === 'end') this.taker.onRequestsEnd();
+    else this.taker.onRequestsError(item.error);
+  }
+}
+
+interface Subscribable {
+  subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): Unsubscribable;
+}
+
+function isSubscribable(value: unknown): value is Subscribable {
+  return isObject(value) && 'subscribe' in value && typeof value.subscribe === 'function';
+}
+
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return isObject(value) && Symbol.asyncIterator in value;
+}
+
+// Text can be iterated too, and is surely a mistake.
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return isObject(value) && Symbol.iterator in value;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,32 @@
+/** The one of `known` that `word` was probably meant to be: written differently, or at most a third of its letters wrong. */
+export function closest(word: string, known: Iterable<string>): string | undefined {
+  const plain = simplify(word);
+  let best: string | undefined;
+  let bestDistance = Math.floor(Math.max(word.length, 3) / 3) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(plain, simplify(candidate));
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function simplify(word: string): string {
+  return word.toLowerCase().replace(/[_\-. ]/g, '');
+}
+
+/** Letters to insert, delete or exchange (Levenshtein). */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitute = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min((previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, substitute));
+    }
+    previous = row;
+  }
+  return previous[b.length] ?? 0;
+}

@@ -1,0 +1,193 @@
+import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import type { MethodDescriptor, MethodKind } from '../../call/method.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { closest } from './closest.js';
+import { describeValue, pathOf } from './describe-value.js';
+
+/** Services by full name, each with its methods by name. */
+export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
+
+/** What a client may call, from Nest's own keys with their meaning. */
+export type GrpcContract = (
+  | {
+      /** One .proto file or several; relative to the working directory, or to `loader.includeDirs`. */
+      readonly protoPath: string | readonly string[];
+      readonly packageDefinition?: undefined;
+      /** Options of proto-loader, as Nest hands them on. */
+      readonly loader?: Options | undefined;
+    }
+  | {
+      /** A definition that was loaded already. */
+      readonly packageDefinition: PackageDefinition;
+      readonly protoPath?: undefined;
+      readonly loader?: undefined;
+    }
+) & {
+  /** Packages whose services the client has. @defaultValue every package of the definition that has a service */
+  readonly package?: string | readonly string[] | undefined;
+};
+
+/** Keys of a contract. */
+export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
+
+/** Loads a contract, synchronously, as Nest does. */
+export function loadContract(
+  contract: Partial<Record<(typeof CONTRACT_KEYS)[number], unknown>>,
+  path: string,
+):
+  | { readonly ok: true; readonly services: Services }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
+  const problems: ConfigurationProblem[] = [];
+  const definition = definitionOf(contract, path, problems);
+  const wanted = packagesOf(contract.package, path, problems);
+  if (definition === undefined || problems.length > 0) return { ok: false, problems };
+
+  const all = servicesOf(definition);
+  const packages = new Set([...all.keys()].map(packageOf));
+  if (packages.size === 0) {
+    const at = pathOf(path, contract.protoPath === undefined ? 'packageDefinition' : 'protoPath');
+    return {
+      ok: false,
+      problems: [{ path: at, message: 'expected at least one service, found none; name the file that has it' }],
+    };
+  }
+  for (const [index, name] of wanted.names.entries()) {
+    if (packages.has(name)) continue;
+    const meant = closest(name, packages);
+    const has = [...packages].map((known) => `'${known}'`).join(', ');
+    problems.push({
+      path: wanted.list ? pathOf(pathOf(path, 'package'), index) : pathOf(path, 'package'),
+      message: `expected a package with a service, got '${name}'; ${meant === undefined ? `the definition has ${has}` : `did you mean '${meant}'?`}`,
+    });
+  }
+  if (problems.length > 0) return { ok: false, problems };
+  if (wanted.names.length === 0) return { ok: true, services: all };
+  const chosen = new Set(wanted.names);
+  return { ok: true, services: new Map([...all].filter(([name]) => chosen.has(packageOf(name)))) };
+}
+
+/** 'orders.v1' of 'orders.v1.Orders'. */
+export function packageOf(service: string): string {
+  return service.slice(0, Math.max(service.lastIndexOf('.'), 0));
+}
+
+function definitionOf(
+  contract: Parameters<typeof loadContract>[0],
+  path: string,
+  problems: ConfigurationProblem[],
+): PackageDefinition | undefined {
+  const { protoPath, packageDefinition, loader } = contract;
+  if (protoPath !== undefined && packageDefinition !== undefined) {
+    problems.push({
+      path: pathOf(path, 'packageDefinition'),
+      message: 'expected protoPath or packageDefinition, got both; keep one',
+    });
+    return undefined;
+  }
+  if (packageDefinition !== undefined) {
+    if (typeof packageDefinition === 'object' && packageDefinition !== null) {
+      const entries: readonly unknown[] = Object.values(packageDefinition);
+      // True: proto-loader's definition is an object of objects; grpc-js's loaded one holds functions.
+      if (entries.every((entry) => typeof entry === 'object' && entry !== null))
+        return packageDefinition as PackageDefinition;
+    }
+    problems.push({
+      path: pathOf(path, 'packageDefinition'),
+      message: `expected what proto-loader's loadSync() gives, got ${describeValue(packageDefinition)}; do not pass it through grpc-js's loadPackageDefinition()`,
+    });
+    return undefined;
+  }
+  if (protoPath === undefined) {
+    problems.push({
+      path: pathOf(path, 'protoPath'),
+      message: "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition",
+    });
+    return undefined;
+  }
+  const files: readonly unknown[] = Array.isArray(protoPath) ? protoPath : [protoPath];
+  if (files.length === 0 || !files.every((file) => typeof file === 'string' && file !== '')) {
+    problems.push({
+      path: pathOf(path, 'protoPath'),
+      message: `expected a .proto file or an array of them, got ${describeValue(protoPath)}; write 'orders.proto'`,
+    });
+    return undefined;
+  }
+  if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
+    problems.push({
+      path: pathOf(path, 'loader'),
+      message: `expected options of proto-loader, got ${describeValue(loader)}; write { longs: String }`,
+    });
+    return undefined;
+  }
+  try {
+    // True: both were looked at just now.
+    return loadSync(files as string[], loader as Options | undefined);
+  } catch (error) {
+    problems.push({ path: pathOf(path, 'protoPath'), message: loadMessage(error) });
+    return undefined;
+  }
+}
+
+function loadMessage(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  return missing
+    ? `expected files that can be read, got "${text}"; write an absolute path, as join(import.meta.dirname, 'orders.proto'), and the folders of imports in loader.includeDirs`
+    : `expected a .proto file that can be parsed, got "${text}"; mend the file at that line`;
+}
+
+function packagesOf(
+  value: unknown,
+  path: string,
+  problems: ConfigurationProblem[],
+): { readonly names: readonly string[]; readonly list: boolean } {
+  if (value === undefined) return { names: [], list: false };
+  if (typeof value === 'string') return { names: [value], list: false };
+  const names: readonly unknown[] = Array.isArray(value) ? value : [];
+  if (names.length > 0 && names.every((name) => typeof name === 'string')) return { names, list: true };
+  problems.push({
+    path: pathOf(path, 'package'),
+    message: `expected a package or an array of them, got ${describeValue(value)}; write 'orders.v1', or leave it out for all`,
+  });
+  return { names: [], list: false };
+}
+
+function servicesOf(definition: PackageDefinition): Services {
+  const services = new Map<string, ReadonlyMap<string, MethodDescriptor>>();
+  for (const [name, entry] of Object.entries(definition)) {
+    // Messages and enums have a `format`, which is a text; a method of that name would be an object.
+    if (typeof entry.format === 'string') continue;
+    // True: what is no message and no enum is a service.
+    const methods = entry as Readonly<Record<string, MethodDefinition<object, object>>>;
+    services.set(
+      name,
+      new Map(Object.entries(methods).map(([method, made]) => [method, descriptor(name, method, made)])),
+    );
+  }
+  return services;
+}
+
+function descriptor(service: string, method: string, definition: MethodDefinition<object, object>): MethodDescriptor {
+  const { requestStream, responseStream, originalName } = definition;
+  // Definitions that were not made by proto-loader may lack options.
+  const options = definition.options as { readonly idempotency_level?: unknown } | undefined;
+  const level = options?.idempotency_level;
+  return Object.freeze<MethodDescriptor>({
+    path: definition.path,
+    service,
+    method,
+    ...(originalName !== undefined && originalName !== method ? { alias: originalName } : {}),
+    kind: kindOf(requestStream, responseStream),
+    requestStream,
+    responseStream,
+    declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
+    // True: a serializer checks what it is given by itself, and throws.
+    requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
+    responseDeserialize: definition.responseDeserialize,
+  });
+}
+
+function kindOf(requestStream: boolean, responseStream: boolean): MethodKind {
+  if (requestStream) return responseStream ? 'bidi' : 'client-stream';
+  return responseStream ? 'server-stream' : 'unary';
+}

@@ -1,0 +1,44 @@
+import { isMetadata } from '../../channel/channel-checks.js';
+import { toMetadata } from '../../channel/metadata-input.js';
+import type { MetadataInput } from '../resilient-types.js';
+import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
+
+/** A client's settings over the defaults of all, key by key; an undefined key says nothing. */
+export function joinSettings(defaults: GrpcClientDefaults | undefined, own: GrpcClientSettings): GrpcClientSettings {
+  if (defaults === undefined) return own;
+  const base: Record<string, unknown> = { ...defaults };
+  // Who chooses its own way to be secure does not mix it with the other of the defaults.
+  if (own.tls !== undefined || own.credentials !== undefined) {
+    delete base['tls'];
+    delete base['credentials'];
+  }
+  return {
+    ...base,
+    ...definedOf(own),
+    ...definedOf({
+      keepalive: joined(defaults.keepalive, own.keepalive),
+      channelOptions: joined(defaults.channelOptions, own.channelOptions),
+      metadata: joinedMetadata(defaults.metadata, own.metadata),
+    }),
+    url: own.url,
+  };
+}
+
+function joined<T extends object>(base: T | undefined, over: T | undefined): T | undefined {
+  return base === undefined || over === undefined ? (over ?? base) : { ...base, ...definedOf(over) };
+}
+
+function joinedMetadata(base: MetadataInput | undefined, over: MetadataInput | undefined): MetadataInput | undefined {
+  if (base === undefined || over === undefined) return over ?? base;
+  if (!isMetadata(base) && !isMetadata(over)) return joined(base, over);
+  const all = toMetadata(base);
+  const own = toMetadata(over);
+  for (const key of Object.keys(own.getMap())) all.remove(key);
+  all.merge(own);
+  return all;
+}
+
+function definedOf<T extends object>(value: T): Partial<T> {
+  // True: what is left is a part of it.
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as Partial<T>;
+}

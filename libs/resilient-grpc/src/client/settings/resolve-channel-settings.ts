@@ -1,0 +1,174 @@
+import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
+import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
+import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
+import { openTlsCredentials, type TlsSeams } from '../../channel/tls-credentials.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { jitter, type Random } from '../../time/random.js';
+import {
+  DEFAULT_CLIENT_SETTINGS,
+  MIN_KEEPALIVE_TIME_MS,
+  OUTAGE_GRACE_JITTER,
+  type GrpcClientDefaults,
+  type GrpcClientSettings,
+} from './client-options.js';
+import { describeValue, pathOf } from './describe-value.js';
+
+type LoadBalancing = ChannelSettings['loadBalancing'];
+
+/** What grpc-js is given where a user says nothing. */
+export const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
+  // channelz costs per call, and nothing here reads it.
+  'grpc.enable_channelz': 0,
+  // A connection of one's own: backoff, keepalive and replacement of one client are no other's business.
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.dns_min_time_between_resolutions_ms': 5_000,
+  // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.initial_reconnect_backoff_ms': 1_000,
+  'grpc.max_reconnect_backoff_ms': 5_000,
+});
+
+/** Options of grpc-js that this library must own, each with the reason and what to write instead. */
+export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
+  'grpc.service_config': "grpc-js's own retries would multiply with ours; write it as `serviceConfig`",
+  'grpc.enable_retries':
+    'retries are decided here, and grpc-js keeps the transparent ones; write methods: { "*": { idempotent: false } } to switch ours off',
+  'grpc.use_local_subchannel_pool': 'each client has connections of its own; leave it out',
+  'grpc.service_config_disable_resolution':
+    'a TXT record would switch the retries of grpc-js on; leave it out and write `serviceConfig`',
+  'grpc-node.retry_max_attempts_limit': 'retries are decided here; write `maxAttemptsLimit`',
+  interceptor_providers: "they belong to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
+  callInvocationTransformer:
+    "it belongs to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
+  channelOverride: 'each client makes its own channel; leave it out',
+  channelFactoryOverride: 'each client makes its own channel; leave it out',
+};
+
+/** Problems of the parts of settings that decide about the channel. */
+export function channelOptionProblems(settings: GrpcClientDefaults, path: string): ConfigurationProblem[] {
+  const problems: ConfigurationProblem[] = [];
+  const at = pathOf(path, 'channelOptions');
+  for (const [key, value] of Object.entries(settings.channelOptions ?? {})) {
+    const reason = Object.hasOwn(OWNED_CHANNEL_OPTIONS, key) ? OWNED_CHANNEL_OPTIONS[key] : undefined;
+    if (reason !== undefined && value !== undefined)
+      problems.push({ path: pathOf(at, key), message: `cannot be set: ${reason}` });
+  }
+  const interceptors: unknown = settings.channelOptions?.['interceptors'];
+  if (
+    interceptors !== undefined &&
+    !(Array.isArray(interceptors) && interceptors.every((one) => typeof one === 'function'))
+  ) {
+    problems.push({
+      path: pathOf(at, 'interceptors'),
+      message: `expected an array of grpc-js's interceptors, which are functions, got ${describeValue(interceptors)}; write [(options, nextCall) => new InterceptingCall(nextCall(options))]`,
+    });
+  }
+  if (Array.isArray(settings.loadBalancing)) {
+    // True: an array here was checked to be one of objects.
+    const problem = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
+    if (problem !== undefined) {
+      problems.push({
+        path: pathOf(path, 'loadBalancing'),
+        message: `expected a policy that grpc-js knows, got none (${problem}); write [{ round_robin: {} }]`,
+      });
+    }
+  }
+  if (settings.tls !== undefined && settings.credentials !== undefined) {
+    problems.push({ path: pathOf(path, 'tls'), message: 'expected tls or credentials, got both; keep one' });
+  }
+  return problems;
+}
+
+/** What a channel needs from outside while its settings are resolved. */
+export interface ChannelSeams extends TlsSeams {
+  readonly random: Random;
+}
+
+/** Opens the credentials that settings name. */
+export function openCredentials(
+  settings: GrpcClientDefaults,
+  path: string,
+  seams: TlsSeams,
+): CredentialsSource | readonly ConfigurationProblem[] {
+  if (settings.tls === undefined) return fixed(settings.credentials ?? insecureCredentials());
+  const opened = openTlsCredentials(settings.tls, seams);
+  if (opened.ok) return opened.credentials;
+  const at = pathOf(path, 'tls');
+  return opened.problems.map(({ key, message }) => ({ path: pathOf(at, key), message }));
+}
+
+/** Completes the settings of a channel. They have been validated. */
+export function resolveChannelSettings(
+  settings: GrpcClientSettings,
+  loadBalancing: LoadBalancing,
+  credentials: CredentialsSource,
+  random: Random,
+  warn: (message: string) => void,
+): ChannelSettings {
+  const {
+    outageGraceMs = DEFAULT_CLIENT_SETTINGS.outageGraceMs,
+    maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
+    connection = DEFAULT_CLIENT_SETTINGS.connection,
+    connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
+    maxConnectionAgeMs,
+  } = settings;
+  return Object.freeze({
+    target: settings.url,
+    credentials,
+    outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
+    maxWaitingCalls,
+    maxWaitingBytes: DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
+    connection,
+    loadBalancing,
+    connectTimeoutMs,
+    maxConnectionAgeMs,
+    channelOptions: Object.freeze(grpcOptions(settings, warn)),
+  });
+}
+
+/** grpc-js's interceptors, which Nest's users write into channelOptions. */
+export function interceptorsOf(settings: GrpcClientDefaults): readonly Interceptor[] {
+  const interceptors: unknown = settings.channelOptions?.['interceptors'];
+  // True: validated to be an array of functions.
+  return Object.freeze(Array.isArray(interceptors) ? [...(interceptors as readonly Interceptor[])] : []);
+}
+
+/** The policies that `loadBalancing` names. */
+export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
+  return typeof value === 'string' ? [{ [value]: {} }] : value;
+}
+
+function grpcOptions(settings: GrpcClientDefaults, warn: (message: string) => void): ChannelOptions {
+  const { keepalive = {}, connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs } = settings;
+  const permit = keepalive.keepalivePermitWithoutCalls;
+  const { interceptors: _, ...given } = settings.channelOptions ?? {};
+  const options: ChannelOptions = {
+    ...DEFAULT_CHANNEL_OPTIONS,
+    'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
+    ...defined({
+      'grpc.keepalive_time_ms': keepalive.keepaliveTimeMs === 0 ? undefined : keepalive.keepaliveTimeMs,
+      'grpc.keepalive_timeout_ms': keepalive.keepaliveTimeoutMs,
+      'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : Number(permit),
+      'grpc.max_send_message_length': settings.maxSendMessageLength,
+      'grpc.max_receive_message_length': settings.maxReceiveMessageLength,
+      'grpc.ssl_target_name_override': settings.tls?.serverName,
+    }),
+    ...defined(given),
+  };
+  const pings: unknown = options['grpc.keepalive_time_ms'];
+  if (typeof pings === 'number' && pings > 0 && pings < MIN_KEEPALIVE_TIME_MS) {
+    options['grpc.keepalive_time_ms'] = MIN_KEEPALIVE_TIME_MS;
+    warn(
+      `keepalive pings every ${String(pings)} ms were raised to ${String(MIN_KEEPALIVE_TIME_MS)} ms: servers answer faster ones with too_many_pings`,
+    );
+  }
+  return options;
+}
+
+function fixed(current: CredentialsSource['current']): CredentialsSource {
+  return { current, watch: () => () => undefined, close: () => undefined };
+}
+
+function defined(options: Readonly<Record<string, unknown>>): ChannelOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

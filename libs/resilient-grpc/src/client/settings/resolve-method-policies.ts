@@ -1,0 +1,130 @@
+import type { MethodDescriptor } from '../../call/method.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
+import { lookupMethodConfig } from '../../policy/service-config/method-config-lookup.js';
+import { matchMethodPattern } from '../../policy/service-config/method-pattern.js';
+import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import type { MethodOptions } from './client-options.js';
+import { closest } from './closest.js';
+import type { Services } from './contract.js';
+import { pathOf } from './describe-value.js';
+import { shortName } from './find-service.js';
+import type { ResolvedMethodPolicy } from './resolved-settings.js';
+
+type Methods = Readonly<Record<string, MethodOptions>>;
+
+/** Patterns of `methods` that match no method. */
+export function patternProblems(
+  methods: Methods | undefined,
+  services: Services,
+  path: string,
+): ConfigurationProblem[] {
+  const at = pathOf(path, 'methods');
+  return Object.keys(methods ?? {})
+    .filter((pattern) => !descriptors(services).some((method) => specificity(pattern, method) !== undefined))
+    .map((pattern) => {
+      const names = descriptors(services).flatMap((one) => [
+        one.method,
+        `${shortName(one.service)}/${one.method}`,
+        `${one.service}/${one.method}`,
+      ]);
+      const meant = closest(pattern, names);
+      const remedy =
+        meant === undefined
+          ? `there are ${cut(descriptors(services).map((one) => `${shortName(one.service)}/${one.method}`))}`
+          : `did you mean '${meant}'?`;
+      return {
+        path: pathOf(at, pattern),
+        message: `expected a pattern that matches a method, got one that matches none; ${remedy}`,
+      };
+    });
+}
+
+/** What the policies of all methods are made from. Everything in it has been validated. */
+export interface MethodPolicyInput {
+  readonly services: Services;
+  readonly methods: Methods | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly maxAttemptsLimit: number;
+  readonly serviceConfig: ParsedServiceConfig | undefined;
+}
+
+/** Policy of each method, by path. */
+export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<string, ResolvedMethodPolicy> {
+  return new Map(descriptors(input.services).map((method) => [method.path, resolvePolicy(method, input)]));
+}
+
+function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
+  const { options, idempotentFrom } = optionsOf(method, input.methods);
+  const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
+  // A total for a response stream only where one is named for it.
+  const ownTimeout = options.timeoutMs ?? (method.responseStream ? undefined : input.timeoutMs);
+  const safeBecause = reasonToRepeat(method, options.idempotent, idempotentFrom, config?.retry !== undefined);
+  const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
+  return Object.freeze({
+    timeoutMs: lesser(ownTimeout, config?.timeoutMs),
+    waitForReady: options.waitForReady ?? config?.waitForReady,
+    safeToRepeat: safeBecause !== '',
+    safeBecause,
+    retry:
+      safeBecause === ''
+        ? undefined
+        : Object.freeze({ ...retry, maxAttempts: Math.min(retry.maxAttempts, input.maxAttemptsLimit) }),
+    maxRequestMessageBytes: config?.maxRequestMessageBytes,
+    maxResponseMessageBytes: config?.maxResponseMessageBytes,
+  });
+}
+
+function reasonToRepeat(
+  method: MethodDescriptor,
+  option: boolean | undefined,
+  pattern: string,
+  retryPolicy: boolean,
+): string {
+  if (option === false) return '';
+  if (option === true) return `methods[${JSON.stringify(pattern)}].idempotent`;
+  if (retryPolicy) return 'serviceConfig retryPolicy';
+  return method.declaredIdempotent ? 'proto idempotency_level' : '';
+}
+
+/** Options of all patterns that match, the most exact last so that it wins key by key. */
+function optionsOf(
+  method: MethodDescriptor,
+  methods: Methods | undefined,
+): { readonly options: MethodOptions; readonly idempotentFrom: string } {
+  const matching = Object.entries(methods ?? {})
+    .map(([pattern, options]) => ({ pattern, options, rank: specificity(pattern, method) }))
+    .filter((match): match is typeof match & { rank: number } => match.rank !== undefined)
+    .sort((a, b) => a.rank - b.rank);
+  let options: MethodOptions = {};
+  let idempotentFrom = '';
+  for (const match of matching) {
+    if (match.options.idempotent !== undefined) idempotentFrom = match.pattern;
+    options = {
+      ...options,
+      ...Object.fromEntries(Object.entries(match.options).filter(([, value]) => value !== undefined)),
+    };
+  }
+  return { options, idempotentFrom };
+}
+
+function specificity(pattern: string, method: MethodDescriptor): number | undefined {
+  return matchMethodPattern(pattern, method.service, method.method);
+}
+
+function descriptors(services: Services): readonly MethodDescriptor[] {
+  return [...services.values()].flatMap((methods) => [...methods.values()]);
+}
+
+function lesser(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined) return b;
+  return b === undefined ? a : Math.min(a, b);
+}
+
+function cut(names: readonly string[]): string {
+  const shown = names
+    .slice(0, 10)
+    .map((name) => `'${name}'`)
+    .join(', ');
+  return names.length > 10 ? `${shown} and ${String(names.length - 10)} more` : shown;
+}

@@ -1,0 +1,203 @@
+import { lacksPort, targetProblem } from '../../channel/channel-checks.js';
+import { metadataEntryProblem, toMetadata } from '../../channel/metadata-input.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
+import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import { DEFAULT_CLIENT_SETTINGS, type GrpcClientDefaults, type GrpcClientSettings } from './client-options.js';
+import { CONTRACT_KEYS, type Services } from './contract.js';
+import { pathOf } from './describe-value.js';
+import { joinSettings } from './join-settings.js';
+import {
+  channelOptionProblems,
+  interceptorsOf,
+  loadBalancingOf,
+  openCredentials,
+  resolveChannelSettings,
+  type ChannelSeams,
+} from './resolve-channel-settings.js';
+import { patternProblems, resolveMethodPolicies } from './resolve-method-policies.js';
+import type { ResolvedClientSettings } from './resolved-settings.js';
+import { clientDefaultsSchema, clientSettingsSchema } from './settings-schema.js';
+import { SETTINGS_KEY_REMEDIES } from './settings-key-remedies.js';
+import { optionProblems } from './validate-options.js';
+
+/** What the settings of one client are resolved from. */
+export interface SettingsInput {
+  /** The client's name, as logs and errors show it. */
+  readonly name: string;
+  /** Where these settings stand: 'clients.orders'. */
+  readonly path: string;
+  readonly services: Services;
+  /** As the user gave them: not trusted. */
+  readonly settings: unknown;
+  /** Of forRoot; validated where they were given. */
+  readonly defaults: GrpcClientDefaults | undefined;
+}
+
+/** Complete settings, or everything that is wrong with them. */
+export type SettingsResolution =
+  | { readonly ok: true; readonly settings: ResolvedClientSettings; readonly warnings: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
+
+/** Problems of settings that can be told without a contract. */
+export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
+  const problems = optionProblems(clientSettingsSchema, settings, path, SETTINGS_KEY_REMEDIES);
+  const { url, ...rest } = plain<GrpcClientSettings>(settings);
+  const problem = typeof url === 'string' ? targetProblem(url) : undefined;
+  if (problem !== undefined) problems.push({ path: pathOf(path, 'url'), message: problem });
+  return [...problems, ...deeperProblems(rest, path, problems)];
+}
+
+/** Problems of `forRoot({ defaults })`. */
+export function defaultsProblems(defaults: unknown, path: string): ConfigurationProblem[] {
+  const problems = optionProblems(clientDefaultsSchema, defaults, path, SETTINGS_KEY_REMEDIES);
+  return [...problems, ...deeperProblems(plain<GrpcClientDefaults>(defaults), path, problems)];
+}
+
+/** Resolves the settings of one client: joined with the defaults, validated, completed, frozen. */
+export function resolveSettings(input: SettingsInput, seams: ChannelSeams): SettingsResolution {
+  const { path, services } = input;
+  const problems = settingsProblems(input.settings, path);
+  // A key of the contract among the settings of a factory is refused above as unknown.
+  const own = plain<GrpcClientSettings>(input.settings);
+  const limit = own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit ?? DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
+
+  let serviceConfig: ParsedServiceConfig | undefined;
+  if (own.serviceConfig !== undefined) {
+    const parsed = parseServiceConfig(own.serviceConfig, pathOf(path, 'serviceConfig'), {
+      maxAttemptsLimit: Math.max(2, Number(limit) || 2),
+    });
+    if (parsed.ok) serviceConfig = parsed.config;
+    else problems.push(...parsed.problems);
+  }
+  if (own.loadBalancing !== undefined && serviceConfig?.loadBalancingConfig !== undefined) {
+    problems.push({
+      path: pathOf(path, 'loadBalancing'),
+      message: 'expected loadBalancing or serviceConfig.loadBalancingConfig, got both; keep one',
+    });
+  }
+  if (isObject(own.methods)) problems.push(...patternProblems(own.methods, services, path));
+  const joined = joinSettings(input.defaults, own);
+  if (serviceConfig?.loadBalancingConfig !== undefined) {
+    problems.push(
+      ...channelOptionProblems({ loadBalancing: serviceConfig.loadBalancingConfig }, pathOf(path, 'serviceConfig')).map(
+        (one) => ({
+          ...one,
+          path: pathOf(pathOf(path, 'serviceConfig'), 'loadBalancingConfig'),
+        }),
+      ),
+    );
+  }
+  // What a client takes from the defaults was opened for none before: files are read per client.
+  const opened = problems.some((one) => one.path.startsWith(pathOf(path, 'tls')))
+    ? []
+    : openCredentials(joined, path, seams);
+  if (Array.isArray(opened)) problems.push(...(opened as readonly ConfigurationProblem[]));
+  if (problems.length > 0 || !('current' in opened)) {
+    if ('current' in opened) opened.close();
+    return { ok: false, problems };
+  }
+
+  const warnings = warningsOf(own, services, serviceConfig);
+  const loadBalancing =
+    own.loadBalancing ??
+    serviceConfig?.loadBalancingConfig ??
+    joined.loadBalancing ??
+    DEFAULT_CLIENT_SETTINGS.loadBalancing;
+  const channel = resolveChannelSettings(joined, loadBalancingOf(loadBalancing), opened, seams.random, (message) =>
+    warnings.push(message),
+  );
+  return {
+    ok: true,
+    warnings,
+    settings: Object.freeze({
+      name: input.name,
+      target: own.url,
+      services,
+      policies: resolveMethodPolicies({
+        services,
+        methods: own.methods,
+        timeoutMs: joined.timeoutMs,
+        maxAttemptsLimit: limit,
+        serviceConfig,
+      }),
+      retryThrottling: serviceConfig?.retryThrottling,
+      channel,
+      metadata: joined.metadata === undefined ? undefined : toMetadata(joined.metadata),
+      interceptors: interceptorsOf(joined),
+    }),
+  };
+}
+
+/** Rules between keys, and of values that the schema only knows the kind of. */
+function deeperProblems(
+  settings: GrpcClientDefaults,
+  path: string,
+  found: readonly ConfigurationProblem[],
+): ConfigurationProblem[] {
+  const sound = (key: keyof GrpcClientDefaults) => !found.some((problem) => problem.path.startsWith(pathOf(path, key)));
+  const { loadBalancing, channelOptions, ...rest } = settings;
+  const problems = channelOptionProblems(
+    {
+      ...rest,
+      ...(sound('loadBalancing') ? { loadBalancing } : {}),
+      ...(sound('channelOptions') ? { channelOptions } : {}),
+    },
+    path,
+  );
+  if (
+    !sound('metadata') ||
+    !isObject(settings.metadata) ||
+    Object.getPrototypeOf(settings.metadata) !== Object.prototype
+  )
+    return problems;
+  for (const [key, value] of Object.entries(settings.metadata)) {
+    const problem = value === undefined ? undefined : metadataEntryProblem(key, value);
+    if (problem !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), key), message: problem });
+  }
+  return problems;
+}
+
+function warningsOf(
+  settings: GrpcClientSettings,
+  services: Services,
+  config: ParsedServiceConfig | undefined,
+): string[] {
+  const warnings: string[] = [];
+  if (lacksPort(settings.url)) warnings.push(`url '${settings.url}' has no port: gRPC takes 443`);
+  for (const { hedging, names } of config?.methodConfig ?? []) {
+    if (hedging !== undefined)
+      warnings.push('hedgingPolicy of the serviceConfig is not applied: such calls are made once');
+    for (const { service, method } of names) {
+      const methods = services.get(service);
+      if (methods === undefined || method === '' || methods.has(method)) continue;
+      warnings.push(`serviceConfig names ${service}/${method}, which the definition does not have`);
+    }
+  }
+  return [...new Set(warnings)];
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+/** Untrusted options as the type they were checked against; what is no object counts as empty. */
+function plain<T extends object>(value: unknown): T {
+  // True only as far as the problems found say so; each use above looks at the kind of what it takes.
+  return (isObject(value) ? value : {}) as T;
+}
+
+/** Splits flat options of a client into contract and settings. */
+export function splitOptions(options: object): {
+  readonly contract: Record<string, unknown>;
+  readonly settings: Record<string, unknown>;
+} {
+  const contract: Record<string, unknown> = {};
+  const settings: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(options)) {
+    if (key === 'name') continue;
+    if ((CONTRACT_KEYS as readonly string[]).includes(key)) contract[key] = value;
+    else settings[key] = value;
+  }
+  return { contract, settings };
+}

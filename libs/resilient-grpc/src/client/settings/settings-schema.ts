@@ -1,0 +1,118 @@
+import * as v from 'valibot';
+import { isChannelCredentials, isMetadata } from '../../channel/channel-checks.js';
+
+// Each message says what is expected; validate-options.ts puts "expected" before it and what was found behind it.
+
+const orUndefined = <S extends v.GenericSchema>(schema: S) => v.optional(schema);
+
+/** A length in milliseconds of `least` or more, below what a timer can hold for ever. */
+function milliseconds(least: number): v.GenericSchema {
+  const text =
+    least === Number.MIN_VALUE
+      ? 'a number of milliseconds above 0'
+      : `a number of milliseconds of ${String(least)} or more`;
+  return v.pipe(v.number(text), v.finite(`${text}, or nothing for no limit`), v.minValue(least, text));
+}
+
+function integer(least: number): v.GenericSchema {
+  const text = `an integer of ${String(least)} or more`;
+  return v.pipe(v.number(text), v.integer(text), v.minValue(least, text));
+}
+
+const POSITIVE = Number.MIN_VALUE;
+const flag = v.boolean('true or false');
+const bytes = v.pipe(
+  v.number('a number of bytes, or -1 for no limit'),
+  v.integer('a whole number of bytes, or -1 for no limit'),
+  v.minValue(-1, 'a number of bytes, or -1 for no limit'),
+);
+
+/** One entry of `methods`. */
+export const methodOptionsSchema = v.object(
+  {
+    timeoutMs: orUndefined(milliseconds(POSITIVE)),
+    idempotent: orUndefined(flag),
+    waitForReady: orUndefined(flag),
+  },
+  'an object of method options, as { idempotent: true }',
+);
+
+const keepaliveSchema = v.object(
+  {
+    keepaliveTimeMs: orUndefined(milliseconds(0)),
+    keepaliveTimeoutMs: orUndefined(milliseconds(1)),
+    keepalivePermitWithoutCalls: orUndefined(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
+  },
+  'an object, as { keepaliveTimeMs: 30000 }',
+);
+
+const tlsSchema = v.object(
+  {
+    // Contents are checked where they are read.
+    ca: orUndefined(v.unknown()),
+    cert: orUndefined(v.unknown()),
+    key: orUndefined(v.unknown()),
+    serverName: orUndefined(v.pipe(v.string('a host name'), v.nonEmpty('a host name'))),
+    reload: orUndefined(flag),
+  },
+  'an object, as { ca: "/run/tls/ca.pem" }, or {} for the authorities of the system',
+);
+
+const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig as [{ round_robin: {} }]";
+
+const defaultsEntries = {
+  timeoutMs: orUndefined(milliseconds(POSITIVE)),
+  outageGraceMs: orUndefined(milliseconds(0)),
+  maxWaitingCalls: orUndefined(integer(0)),
+  maxAttemptsLimit: orUndefined(integer(2)),
+  connection: orUndefined(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
+  loadBalancing: orUndefined(
+    v.union(
+      [v.picklist(['pick_first', 'round_robin']), v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1))],
+      loadBalancingText,
+    ),
+  ),
+  connectTimeoutMs: orUndefined(milliseconds(1)),
+  connectionIdleTimeoutMs: orUndefined(milliseconds(1_000)),
+  maxConnectionAgeMs: orUndefined(milliseconds(1_000)),
+  credentials: orUndefined(
+    v.custom(
+      isChannelCredentials,
+      "grpc-js's ChannelCredentials, as credentials.createSsl(), of the one @grpc/grpc-js installed (npm ls @grpc/grpc-js)",
+    ),
+  ),
+  tls: orUndefined(tlsSchema),
+  keepalive: orUndefined(keepaliveSchema),
+  maxSendMessageLength: orUndefined(bytes),
+  maxReceiveMessageLength: orUndefined(bytes),
+  channelOptions: orUndefined(
+    v.record(
+      v.string(),
+      v.unknown(),
+      "an object of grpc-js's channel options, as { 'grpc.primary_user_agent': 'shop' }",
+    ),
+  ),
+  metadata: orUndefined(
+    v.union(
+      [v.custom(isMetadata), v.record(v.string(), v.unknown())],
+      "an object of texts, as { 'x-tenant': 'shop' }, or grpc-js's Metadata",
+    ),
+  ),
+} as const;
+
+/** `forRoot({ defaults })`. */
+export const clientDefaultsSchema = v.object(defaultsEntries, 'an object of settings, as { timeoutMs: 2000 }');
+
+/** Settings of one client. */
+export const clientSettingsSchema = v.object(
+  {
+    ...defaultsEntries,
+    url: v.string("a target, as 'orders:50051'"),
+    methods: orUndefined(
+      v.record(v.string(), methodOptionsSchema, 'an object by method, as { Get: { idempotent: true } }'),
+    ),
+    // Parsed by rules of its own.
+    serviceConfig: orUndefined(v.unknown()),
+  },
+  "an object of settings, as { url: 'orders:50051' }",
+);

@@ -1,0 +1,134 @@
+import type { Metadata } from '@grpc/grpc-js';
+import { StatusCode, statusName, type StatusName } from '../status/status-code.js';
+
+/** Why a call failed, beyond its status code. */
+export type FailureReason =
+  /** The server's own word. */
+  | 'server'
+  /** The connection that carried it ended without an answer. */
+  | 'connection-lost'
+  /** Refused by the server's transport; its application never saw it. */
+  | 'refused'
+  /** The channel stayed unusable beyond the outage grace. */
+  | 'outage'
+  | 'too-many-waiting'
+  | 'deadline'
+  | 'cancelled'
+  | 'draining'
+  | 'closed'
+  /** It could not be sent: size, serialization, metadata, credentials. */
+  | 'not-sent'
+  /** What came back is no valid gRPC answer. */
+  | 'protocol';
+
+/** May the server's application have seen the request? */
+export type ReachedServer = 'no' | 'maybe' | 'yes';
+
+/** One attempt, as an error or a result tells of it. */
+interface Attempted {
+  readonly number: number;
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly peer?: string;
+  readonly durationMs: number;
+  readonly hedge: boolean;
+}
+
+/** What a `GrpcCallError` is made from. */
+export interface GrpcCallFailure {
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly metadata: Metadata;
+  readonly client: string;
+  readonly path: string;
+  readonly peer: string | undefined;
+  readonly reason: FailureReason;
+  readonly reachedServer: ReachedServer;
+  readonly attempts: readonly Attempted[];
+  readonly notRetriedBecause: string;
+  readonly retryAfterMs: number | undefined;
+  readonly cause?: unknown;
+}
+
+const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
+
+/**
+ * Every failed call. `code`, `details` and `metadata` are the server's, unchanged, where it answered; `message` begins as
+ * grpc-js's does ("14 UNAVAILABLE: …"). `cause` is what it was made from: the transport's status, or the abort reason.
+ */
+export class GrpcCallError extends Error {
+  override readonly name = 'GrpcCallError';
+  readonly code: StatusCode;
+  readonly details: string;
+  /** Trailers. Not enumerable: errors end in logs, and metadata may hold secrets. */
+  declare readonly metadata: Metadata;
+  readonly client: string;
+  readonly path: string;
+  readonly peer: string | undefined;
+  readonly reason: FailureReason;
+  readonly reachedServer: ReachedServer;
+  /** The latest attempts, at most 20. */
+  readonly attempts: readonly Attempted[];
+  /** Why there was no further attempt. */
+  readonly notRetriedBecause: string;
+  /** When trying again makes sense, where that is known. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(failure: GrpcCallFailure) {
+    super(
+      `${String(failure.code)} ${statusName(failure.code)}: ${failure.details}`,
+      failure.cause === undefined ? undefined : { cause: failure.cause },
+    );
+    this.code = failure.code;
+    this.details = failure.details;
+    this.client = failure.client;
+    this.path = failure.path;
+    this.peer = failure.peer;
+    this.reason = failure.reason;
+    this.reachedServer = failure.reachedServer;
+    this.attempts = failure.attempts;
+    this.notRetriedBecause = failure.notRetriedBecause;
+    this.retryAfterMs = failure.retryAfterMs;
+    Object.defineProperty(this, 'metadata', { value: failure.metadata, enumerable: false });
+    Object.defineProperty(this, BRAND, { value: true, enumerable: false });
+  }
+
+  get codeName(): StatusName {
+    return statusName(this.code);
+  }
+
+  /** All but the values of the metadata. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    return {
+      name: this.name,
+      message: this.message,
+      code: this.code,
+      codeName: this.codeName,
+      details: this.details,
+      client: this.client,
+      path: this.path,
+      peer: this.peer,
+      reason: this.reason,
+      reachedServer: this.reachedServer,
+      attempts: this.attempts,
+      notRetriedBecause: this.notRetriedBecause,
+      retryAfterMs: this.retryAfterMs,
+    };
+  }
+}
+
+/**
+ * Whether `error` is a `GrpcCallError`, also of another copy of this package, and has one of `codes` (numbers or names) if any
+ * are given.
+ */
+export function isGrpcCallError(
+  error: unknown,
+  ...codes: readonly (StatusCode | StatusName)[]
+): error is GrpcCallError {
+  if (!(error instanceof Error) || !(BRAND in error)) return false;
+  // True: only the constructor above sets the brand.
+  const { code } = error as unknown as GrpcCallError;
+  return (
+    codes.length === 0 || codes.some((wanted) => (typeof wanted === 'number' ? wanted : StatusCode[wanted]) === code)
+  );
+}

@@ -1,0 +1,33 @@
+/** One thing that is wrong in a configuration. */
+export interface ConfigurationProblem {
+  /** Where: `clients.orders.methods["Get"].timeoutMs`. */
+  readonly path: string;
+  /** What was expected, what was found, and what to write instead. */
+  readonly message: string;
+}
+
+const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcConfigurationError');
+
+/** A configuration that cannot be used. Holds every problem that was found, not the first one. */
+export class GrpcConfigurationError extends Error {
+  override readonly name = 'GrpcConfigurationError';
+  readonly problems: readonly ConfigurationProblem[];
+
+  constructor(problems: readonly ConfigurationProblem[]) {
+    super(summary(problems));
+    this.problems = Object.freeze([...problems]);
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+}
+
+/** Whether `error` is a GrpcConfigurationError, also one of another copy of this package. */
+export function isGrpcConfigurationError(error: unknown): error is GrpcConfigurationError {
+  return error instanceof Error && BRAND in error;
+}
+
+function summary(problems: readonly ConfigurationProblem[]): string {
+  const [only] = problems;
+  if (only !== undefined && problems.length === 1) return `${only.path}: ${only.message}`;
+  const list = problems.map(({ path, message }) => `\n  - ${path}: ${message}`).join('');
+  return `${String(problems.length)} problems in the configuration of gRPC clients:${list}`;
+}

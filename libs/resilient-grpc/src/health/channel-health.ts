@@ -1,0 +1,49 @@
+import type { Connectivity } from '../call/connectivity.js';
+
+/** Health of a channel as its state tells it. */
+export interface ChannelHealth {
+  readonly status: 'up' | 'degraded' | 'down';
+  /** What a report shows beside the status. */
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** What is known of a client when its health is asked. */
+export interface ChannelHealthInput {
+  readonly target: string;
+  readonly connectivity: Connectivity;
+  /** False while it drains, or the application shuts down. */
+  readonly accepting: boolean;
+  /** Milliseconds since 1970. */
+  readonly epochNow: number;
+}
+
+/**
+ * READY and IDLE are up; an outage is degraded inside its grace, and down beyond it; draining and closed are down. A channel
+ * that connects for the first time is up: it has failed nobody yet.
+ */
+export function channelHealth({ target, connectivity, accepting, epochNow }: ChannelHealthInput): ChannelHealth {
+  const { state, since, lastError, outage } = connectivity;
+  const details = {
+    state,
+    target,
+    since: since.toISOString(),
+    ...(lastError === undefined ? {} : { lastError }),
+  };
+  if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
+  if (!accepting) return { status: 'down', details: { ...details, message: 'draining' } };
+  if (outage === undefined) return { status: 'up', details };
+
+  const told = {
+    ...details,
+    outage: {
+      since: outage.since.toISOString(),
+      graceEndsAt: outage.graceEndsAt.toISOString(),
+      attempts: outage.attempts,
+      flapping: outage.flapping,
+      ...(outage.nextAttemptAt === undefined ? {} : { nextAttemptAt: outage.nextAttemptAt.toISOString() }),
+    },
+  };
+  return outage.graceEndsAt.getTime() > epochNow
+    ? { status: 'degraded', details: { ...told, message: 'outage; calls wait' } }
+    : { status: 'down', details: { ...told, message: 'outage; calls fail' } };
+}

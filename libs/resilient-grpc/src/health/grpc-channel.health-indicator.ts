@@ -1,0 +1,64 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import { GrpcClients } from '../nest/grpc-clients.js';
+import { systemClock } from '../time/clock.js';
+import { channelHealth } from './channel-health.js';
+
+/** Options of one check. */
+export interface ChannelCheckOptions {
+  /** Name in the result. @defaultValue the client's */
+  readonly key?: string | undefined;
+  /** false: trouble is reported as degraded, never as down. @defaultValue true */
+  readonly required?: boolean | undefined;
+}
+
+/** Which clients `checkAll` asks. */
+export interface ChannelCheckAllOptions {
+  readonly only?: readonly string[] | undefined;
+  readonly except?: readonly string[] | undefined;
+}
+
+/**
+ * Health of clients from the state of the channels they use: no call, no connection of its own, no waking up. An idle channel
+ * is up; an outage is degraded while calls wait for its end, then down.
+ */
+@Injectable()
+export class GrpcChannelHealthIndicator {
+  // Terminus gives its service no state that matters here; one of our own needs no import of its module.
+  private readonly indicators = new HealthIndicatorService();
+
+  constructor(@Inject(GrpcClients) private readonly clients: GrpcClients) {}
+
+  /** Health of one client. @throws Error when there is no client of that name. */
+  async check<const N extends string>(client: N, options: ChannelCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
+    // True: without a `key` the result bears the client's name.
+    return this.result(this.clients.get(client), options.key ?? client, options.required ?? true) as HealthIndicatorResult<N>;
+  }
+
+  /** Health of all clients, or of some, each under its name. @throws Error when `only` or `except` names one that is not there. */
+  async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
+    const except = new Set((options.except ?? []).map((name) => this.clients.get(name)));
+    const asked = options.only?.map((name) => this.clients.get(name)) ?? [...this.clients];
+    const results = asked.filter((client) => !except.has(client)).map((client) => this.result(client, client.name, true));
+    return Object.assign({}, ...results) as HealthIndicatorResult;
+  }
+
+  private result(client: ResilientGrpcClient, key: string, required: boolean): HealthIndicatorResult {
+    const { status, details } = channelHealth({
+      target: client.target,
+      connectivity: client.connectivity,
+      accepting: client.accepting && this.clients.accepting,
+      epochNow: systemClock.epoch(),
+    });
+    const session = this.indicators.check(key);
+    if (status === 'up') return session.up(details);
+    if (status === 'down' && required) return session.down(details);
+    // Terminus 11 knows up and down only, and drops what is neither.
+    return 'degraded' in session ? session.degraded(details) : upButDegraded(key, details);
+  }
+}
+
+function upButDegraded(key: string, details: Readonly<Record<string, unknown>>): HealthIndicatorResult {
+  return { [key]: { ...details, degraded: true, status: 'up' } };
+}

@@ -1,0 +1,50 @@
+export type { ActiveCall, DrainReport, GrpcClientSnapshot, ResilientGrpcClient } from './client/resilient-grpc-client.js';
+export { GrpcObservable } from './client/grpc-observable.js';
+export type {
+  GrpcCallOptions,
+  MetadataInput,
+  RequestOf,
+  RequestStream,
+  Resilient,
+  ResilientMethod,
+} from './client/resilient-types.js';
+export {
+  DEFAULT_CLIENT_SETTINGS,
+  type GrpcClientDefaults,
+  type GrpcClientSettings,
+  type KeepaliveOptions,
+  type MethodOptions,
+} from './client/settings/client-options.js';
+export type { GrpcContract } from './client/settings/contract.js';
+export type { AttemptRecord, CallEnd, GrpcClientEvent } from './call/call-event.js';
+export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';
+export type { TlsOptions } from './channel/tls-credentials.js';
+export {
+  GrpcCallError,
+  isGrpcCallError,
+  type FailureReason,
+  type ReachedServer,
+} from './errors/grpc-call-error.js';
+export {
+  GrpcConfigurationError,
+  isGrpcConfigurationError,
+  type ConfigurationProblem,
+} from './errors/grpc-configuration-error.js';
+export { GrpcClients } from './nest/grpc-clients.js';
+export { getGrpcClientSettingsToken, getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
+export { InjectGrpcClient } from './nest/inject-grpc-client.decorator.js';
+export { InjectGrpcService } from './nest/inject-grpc-service.decorator.js';
+export {
+  DEFAULT_DRAIN,
+  type AsyncSource,
+  type DrainOptions,
+  type ForFeatureExtras,
+  type GrpcClientAsyncOptions,
+  type GrpcClientOptions,
+  type OptionsFactory,
+  type ResilientGrpcModuleAsyncOptions,
+  type ResilientGrpcModuleOptions,
+} from './nest/module-options.js';
+export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
+export type { LoadBalancingConfig, MethodConfig, ServiceConfig } from './policy/service-config/service-config.js';
+export type { StatusName } from './status/status-code.js';

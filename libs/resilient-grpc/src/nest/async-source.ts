@@ -1,0 +1,16 @@
+import type { FactoryProvider, InjectionToken, Provider } from '@nestjs/common';
+import type { AsyncSource, OptionsFactory } from './module-options.js';
+
+/** Providers that put what a source gives under `token`. */
+export function asyncSourceProviders<T>(token: InjectionToken, source: AsyncSource<T>): Provider[] {
+  if (source.useFactory !== undefined) {
+    return [{ provide: token, inject: [...(source.inject ?? [])], useFactory: source.useFactory }];
+  }
+  const factory = source.useClass ?? source.useExisting;
+  const provider: FactoryProvider = {
+    provide: token,
+    inject: [factory],
+    useFactory: (options: OptionsFactory<T>) => options.createGrpcOptions(),
+  };
+  return source.useClass === undefined ? [provider] : [{ provide: source.useClass, useClass: source.useClass }, provider];
+}

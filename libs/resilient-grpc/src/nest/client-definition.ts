@@ -1,0 +1,115 @@
+import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
+import { describeValue } from '../client/settings/describe-value.js';
+import { settingsProblems, splitOptions } from '../client/settings/resolve-settings.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { clientLabel } from './grpc-tokens.js';
+import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
+
+/** A client as forFeature defined it: what is static of it. */
+export interface ClientDefinition {
+  readonly name: string | symbol;
+  /** Its name for people. */
+  readonly label: string;
+  /** 'clients.orders' */
+  readonly path: string;
+  readonly services: Services;
+  /** The keys of its contract, as given. */
+  readonly contract: Readonly<Record<string, unknown>>;
+  /** The settings as given; undefined where a factory gives them. */
+  readonly settings: Readonly<Record<string, unknown>> | undefined;
+  /** The very object that was given: two modules that share it define alike, whatever its factory makes. */
+  readonly source: object;
+  /** 'file:line' of the call that defined it. */
+  readonly place: string;
+}
+
+/** Definitions of the clients of one call, or every problem of them where a contract cannot be used. */
+export function defineClients(
+  clients: unknown,
+  kind: 'sync' | 'async',
+  place: string,
+):
+  | { readonly ok: true; readonly definitions: readonly ClientDefinition[] }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
+  if (!Array.isArray(clients)) {
+    const message = `expected an array of clients, got ${describeValue(clients)}; write [{ name: 'orders', url, protoPath }]`;
+    return { ok: false, problems: [{ path: 'clients', message }] };
+  }
+  const problems: ConfigurationProblem[] = [];
+  const definitions: ClientDefinition[] = [];
+  // Problems of settings alone wait for the start: a test may still override them.
+  const waiting: ConfigurationProblem[] = [];
+  const names = new Set<string | symbol>();
+  for (const [index, client] of (clients as readonly unknown[]).entries()) {
+    const options = nameProblem(client, index, problems);
+    if (options === undefined) continue;
+    if (names.has(options.name)) {
+      problems.push({ path: pathOfClient(options.name), message: 'the same name twice in one call; keep one, or give the other a name of its own' });
+    }
+    names.add(options.name);
+    const { definition, contractProblems, laterProblems } = define(options, kind, place);
+    problems.push(...contractProblems);
+    waiting.push(...laterProblems);
+    if (definition !== undefined) definitions.push(definition);
+  }
+  return problems.length > 0 ? { ok: false, problems: [...problems, ...waiting] } : { ok: true, definitions };
+}
+
+/** 'clients.orders' */
+export function pathOfClient(name: string | symbol): string {
+  return `clients.${clientLabel(name)}`;
+}
+
+function define(
+  options: { readonly name: string | symbol },
+  kind: 'sync' | 'async',
+  place: string,
+): {
+  readonly definition: ClientDefinition | undefined;
+  readonly contractProblems: readonly ConfigurationProblem[];
+  readonly laterProblems: readonly ConfigurationProblem[];
+} {
+  const path = pathOfClient(options.name);
+  const { contract, settings } = splitOptions(options);
+  const loaded = loadContract(contract, path);
+  const contractProblems = [...(kind === 'async' ? sourceProblems(options, settings, path) : [])];
+  if (!loaded.ok) contractProblems.push(...loaded.problems);
+  const definition: ClientDefinition | undefined = loaded.ok
+    ? {
+        name: options.name,
+        label: clientLabel(options.name),
+        path,
+        services: loaded.services,
+        contract,
+        settings: kind === 'sync' ? settings : undefined,
+        source: options,
+        place,
+      }
+    : undefined;
+  return { definition, contractProblems, laterProblems: kind === 'sync' ? settingsProblems(settings, path) : [] };
+}
+
+function sourceProblems(options: object, settings: Readonly<Record<string, unknown>>, path: string): ConfigurationProblem[] {
+  const strangers = Object.keys(settings).filter((key) => !(SOURCE_KEYS as readonly string[]).includes(key));
+  const known = ['name', ...CONTRACT_KEYS, ...SOURCE_KEYS].join(', ');
+  return [
+    ...strangers.map((key) => ({
+      path: `${path}.${key}`,
+      message: `unknown key beside a factory; give it in what the factory returns (beside it stand ${known})`,
+    })),
+    ...asyncSourceProblems(options, path),
+  ];
+}
+
+function nameProblem(client: unknown, index: number, problems: ConfigurationProblem[]): { readonly name: string | symbol } | undefined {
+  const path = `clients[${String(index)}]`;
+  if (typeof client !== 'object' || client === null) {
+    problems.push({ path, message: `expected an object, got ${describeValue(client)}; write { name: 'orders', url, protoPath }` });
+    return undefined;
+  }
+  const name: unknown = Reflect.get(client, 'name');
+  // True: its name was looked at just now. The object itself is kept, it tells whether two modules share a definition.
+  if ((typeof name === 'string' && name !== '') || typeof name === 'symbol') return client as { readonly name: typeof name };
+  problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
+  return undefined;
+}

@@ -1,0 +1,43 @@
+import { Scope, type InjectionToken, type Provider } from '@nestjs/common';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import { findService, shortName } from '../client/settings/find-service.js';
+import type { ClientDefinition } from './client-definition.js';
+import { ClientRegistry } from './client-registry.js';
+import { getGrpcClientSettingsToken, getGrpcClientToken, getGrpcServiceToken } from './grpc-tokens.js';
+import { ROOT_OPTIONS } from './resilient-grpc-core.module.js';
+
+/** A provider with a token of its own. */
+export type TokenProvider = Exclude<Provider, { readonly prototype: unknown }> & { readonly provide: InjectionToken };
+
+/** Providers of a client and its services; its settings are provided beside them. */
+export function clientProviders(definition: ClientDefinition): readonly TokenProvider[] {
+  const { name } = definition;
+  const token = getGrpcClientToken(name);
+  const client: TokenProvider = {
+    provide: token,
+    inject: [ClientRegistry, getGrpcClientSettingsToken(name), { token: ROOT_OPTIONS, optional: true }],
+    useFactory: (registry: ClientRegistry, settings: unknown) => registry.obtain(definition, settings),
+  };
+  // Existing code injects by the bare name, as ClientsModule provides it.
+  const bareName: readonly TokenProvider[] = token === name ? [] : [{ provide: name, useExisting: token }];
+  return [client, ...bareName, ...serviceProviders(definition, token)];
+}
+
+function serviceProviders({ name, label, services }: ClientDefinition, client: InjectionToken): readonly TokenProvider[] {
+  const names = [...services.keys()];
+  const full = names.map((service) => ({
+    provide: getGrpcServiceToken(name, service),
+    inject: [client],
+    useFactory: (made: ResilientGrpcClient) => made.getService(service),
+  }));
+  const short = [...new Set(names.map(shortName))]
+    .filter((service) => !services.has(service))
+    .map((service): TokenProvider => {
+      const provide = getGrpcServiceToken(name, service);
+      const [only, ...others] = names.filter((one) => shortName(one) === service);
+      if (only !== undefined && others.length === 0) return { provide, useExisting: getGrpcServiceToken(name, only) };
+      // Transient: Nest runs it only where somebody injects the short name that two packages share, and there it tells.
+      return { provide, scope: Scope.TRANSIENT, useFactory: () => findService(services, service, label) };
+    });
+  return [...full, ...short];
+}

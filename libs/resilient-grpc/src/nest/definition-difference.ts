@@ -1,0 +1,52 @@
+import { describeSecret, describeValue, pathOf } from '../client/settings/describe-value.js';
+import type { Services } from '../client/settings/contract.js';
+
+/** A client's definition with the settings it was given. */
+export interface DefinedClient {
+  readonly contract: Readonly<Record<string, unknown>>;
+  readonly services: Services;
+  readonly settings: unknown;
+}
+
+const SECRET = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)/;
+
+/** What differs between two definitions of one client: 'timeoutMs (1000 and 2000)'. Empty: they are alike. */
+export function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
+  const { packageDefinition: one, ...firstContract } = first.contract;
+  const { packageDefinition: two, ...secondContract } = second.contract;
+  const differences = [...differingPaths(firstContract, secondContract, ''), ...differingPaths(first.settings, second.settings, '')];
+  // Two loads of one file are two objects: what they define counts.
+  if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
+  return differences;
+}
+
+function differingPaths(a: unknown, b: unknown, path: string): string[] {
+  if (Object.is(a, b)) return [];
+  if (Buffer.isBuffer(a) && Buffer.isBuffer(b)) return a.equals(b) ? [] : [described(path, a, b)];
+  if (isPlain(a) && isPlain(b)) {
+    const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+    return [...keys].flatMap((key) => differingPaths(a[key], b[key], path === '' ? key : pathOf(path, key)));
+  }
+  if (Array.isArray(a) && Array.isArray(b) && a.length === b.length) {
+    return a.flatMap((one: unknown, index) => differingPaths(one, b[index], pathOf(path, index)));
+  }
+  return [described(path, a, b)];
+}
+
+function described(path: string, a: unknown, b: unknown): string {
+  const describe = SECRET.test(path) ? describeSecret : describeValue;
+  return `${path === '' ? 'everything' : path} (${describe(a)} and ${describe(b)})`;
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function signature(services: Services): string {
+  return [...services.values()]
+    .flatMap((methods) => [...methods.values()].map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`))
+    .sort()
+    .join('\n');
+}

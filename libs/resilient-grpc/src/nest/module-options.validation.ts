@@ -1,0 +1,53 @@
+import * as v from 'valibot';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { describeValue } from '../client/settings/describe-value.js';
+import { defaultsProblems } from '../client/settings/resolve-settings.js';
+import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
+
+const length = v.optional(
+  v.pipe(
+    v.number('a number of milliseconds of 0 or more'),
+    v.finite('a number of milliseconds'),
+    v.minValue(0, 'a number of milliseconds of 0 or more'),
+  ),
+);
+
+const rootSchema = v.object(
+  {
+    // Checked by rules of its own.
+    defaults: v.optional(v.unknown()),
+    drain: v.optional(v.object({ timeoutMs: length, readinessDelayMs: length }, 'an object, as { timeoutMs: 10000 }')),
+  },
+  'an object, as { defaults: { timeoutMs: 2000 } }',
+);
+
+const ROOT_REMEDIES: KeyRemedies = {
+  clients: 'write them into ResilientGrpcModule.forFeature([...])',
+  url: 'write it into ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
+  timeoutMs: 'write it into defaults: { timeoutMs }',
+  isGlobal: 'forRoot is global; leave it out',
+};
+
+/** Problems of the options of `forRoot`. */
+export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {
+  const problems = optionProblems(rootSchema, options, 'forRoot', ROOT_REMEDIES);
+  const defaults: unknown = typeof options === 'object' && options !== null ? Reflect.get(options, 'defaults') : undefined;
+  return defaults === undefined ? problems : [...problems, ...defaultsProblems(defaults, 'forRoot.defaults')];
+}
+
+/** Problems of a source of options: exactly one of three keys. */
+export function asyncSourceProblems(source: object, path: string): ConfigurationProblem[] {
+  const given = SOURCES.filter((key) => Reflect.get(source, key) !== undefined);
+  const [only] = given;
+  if (only === undefined || given.length > 1) {
+    const found = only === undefined ? 'none' : given.join(' and ');
+    return [{ path, message: `expected one of useFactory, useClass and useExisting, got ${found}; write useFactory: () => ({ ... })` }];
+  }
+  const value: unknown = Reflect.get(source, only);
+  if (typeof value === 'function') return [];
+  return [{ path: `${path}.${only}`, message: `expected a ${only === 'useFactory' ? 'function' : 'class'}, got ${describeValue(value)}` }];
+}
+
+/** Keys of a source of options. */
+export const SOURCE_KEYS = ['imports', 'inject', 'useFactory', 'useClass', 'useExisting'] as const;
+const SOURCES = ['useFactory', 'useClass', 'useExisting'] as const;

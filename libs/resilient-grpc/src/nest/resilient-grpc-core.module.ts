@@ -1,0 +1,39 @@
+import { Global, Module } from '@nestjs/common';
+import { createResilientGrpcClient } from '../client/create-client.js';
+import { systemClock } from '../time/clock.js';
+import { systemRandom } from '../time/random.js';
+import { ClientRegistry } from './client-registry.js';
+import { GrpcClients } from './grpc-clients.js';
+import { GrpcLifecycle } from './grpc-lifecycle.js';
+
+/** Token of forRoot's options; nothing where there is no forRoot. */
+export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
+
+/** What an application has once, however many modules define clients. */
+@Global()
+@Module({
+  providers: [
+    {
+      provide: ClientRegistry,
+      useFactory: () => new ClientRegistry({ createClient: createResilientGrpcClient, clock: systemClock, random: systemRandom }),
+    },
+    {
+      // Whoever makes clients at run time gets them with the defaults of forRoot, so those come first.
+      provide: GrpcClients,
+      inject: [ClientRegistry, { token: ROOT_OPTIONS, optional: true }],
+      useFactory: (registry: ClientRegistry) => registry,
+    },
+    {
+      provide: GrpcLifecycle,
+      inject: [ClientRegistry],
+      useFactory: (registry: ClientRegistry) =>
+        new GrpcLifecycle(registry, {
+          clock: systemClock,
+          listensForSignals: () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT') > 0,
+          testing: process.env['NODE_ENV'] === 'test',
+        }),
+    },
+  ],
+  exports: [ClientRegistry, GrpcClients],
+})
+export class ResilientGrpcCoreModule {}

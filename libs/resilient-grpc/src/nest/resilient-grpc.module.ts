@@ -1,0 +1,99 @@
+import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { asyncSourceProviders } from './async-source.js';
+import { placeOfCaller } from './call-place.js';
+import { defineClients, type ClientDefinition } from './client-definition.js';
+import { clientProviders } from './client-providers.js';
+import { ClientRegistry } from './client-registry.js';
+import { getGrpcClientSettingsToken } from './grpc-tokens.js';
+import type {
+  ForFeatureExtras,
+  GrpcClientAsyncOptions,
+  GrpcClientOptions,
+  ResilientGrpcModuleAsyncOptions,
+  ResilientGrpcModuleOptions,
+} from './module-options.js';
+import { asyncSourceProblems } from './module-options.validation.js';
+import { ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
+
+const GIVEN_ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot, as given');
+
+/** Defines gRPC clients that ride out restarts, dropped connections and shutdowns. */
+@Module({})
+export class ResilientGrpcModule {
+  /** Defaults of all clients, and the shutdown. Optional, once, global. A second forRoot fails the start. */
+  static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
+    const place = placeOfCaller();
+    return rootModule([{ provide: GIVEN_ROOT_OPTIONS, useValue: options }], undefined, place);
+  }
+
+  /** `forRoot` with options from a factory. */
+  static forRootAsync(options: ResilientGrpcModuleAsyncOptions): DynamicModule {
+    const problems = asyncSourceProblems(options, 'forRootAsync');
+    if (problems.length > 0) throw new GrpcConfigurationError(problems);
+    const place = placeOfCaller();
+    return rootModule(asyncSourceProviders(GIVEN_ROOT_OPTIONS, options), options.imports, place);
+  }
+
+  /**
+   * Defines clients, and exports them and their services to whoever imports the module (`isGlobal`: to everyone). Settings that
+   * cannot be used fail the start.
+   * @throws GrpcConfigurationError when a contract cannot be loaded.
+   */
+  static forFeature(clients: readonly GrpcClientOptions[], extras: ForFeatureExtras = {}): DynamicModule {
+    const definitions = defined(clients, 'sync', placeOfCaller());
+    const settings = definitions.map((one): Provider => ({ provide: getGrpcClientSettingsToken(one.name), useValue: one.settings }));
+    return featureModule(definitions, settings, [], extras);
+  }
+
+  /**
+   * Defines clients whose settings come from factories.
+   * @throws GrpcConfigurationError when a contract cannot be loaded, or a factory is missing.
+   */
+  static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
+    const definitions = defined(clients, 'async', placeOfCaller());
+    const settings = clients.flatMap((one) => asyncSourceProviders(getGrpcClientSettingsToken(one.name), one));
+    const imports = clients.flatMap((one) => one.imports ?? []);
+    return featureModule(definitions, settings, imports, extras);
+  }
+}
+
+function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place: string): DynamicModule {
+  const options: Provider = {
+    provide: ROOT_OPTIONS,
+    inject: [ClientRegistry, GIVEN_ROOT_OPTIONS],
+    useFactory: (registry: ClientRegistry, value: ResilientGrpcModuleOptions) => registry.configure(value, place),
+  };
+  return {
+    module: ResilientGrpcModule,
+    global: true,
+    imports: [ResilientGrpcCoreModule, ...(imports ?? [])],
+    providers: [...given, options],
+    exports: [ROOT_OPTIONS],
+  };
+}
+
+function featureModule(
+  definitions: readonly ClientDefinition[],
+  settings: readonly Provider[],
+  imports: NonNullable<ModuleMetadata['imports']>,
+  { isGlobal = false }: ForFeatureExtras,
+): DynamicModule {
+  const providers = definitions.flatMap((one) => clientProviders(one));
+  return {
+    module: ResilientGrpcModule,
+    global: isGlobal,
+    imports: [ResilientGrpcCoreModule, ...imports],
+    providers: [...settings, ...providers],
+    exports: [
+      ...providers.map((provider) => provider.provide),
+      ...definitions.map((one) => getGrpcClientSettingsToken(one.name)),
+    ],
+  };
+}
+
+function defined(clients: unknown, kind: 'sync' | 'async', place: string): readonly ClientDefinition[] {
+  const result = defineClients(clients, kind, place);
+  if (!result.ok) throw new GrpcConfigurationError(result.problems);
+  return result.definitions;
+}

@@ -1,0 +1,39 @@
+import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
+
+const MOST_METHODS = 12;
+
+/** What a client will do, in one line: target, services, which methods are safe to repeat and why, grace. */
+export function startUpLine(settings: ResolvedClientSettings): string {
+  const services = [...settings.services.keys()].join(', ');
+  const { outageGraceMs, connection } = settings.channel;
+  const wait =
+    outageGraceMs > 0 ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s in an outage` : 'calls do not wait in an outage';
+  return [
+    `${settings.target}${connection === 'warm' ? ' (warm)' : ''}`,
+    services,
+    `safe to repeat: ${safeMethods(settings)}`,
+    wait,
+  ].join(' | ');
+}
+
+function safeMethods(settings: ResolvedClientSettings): string {
+  const several = settings.services.size > 1;
+  const byReason = new Map<string, string[]>();
+  let count = 0;
+  for (const [service, methods] of settings.services) {
+    for (const method of methods.values()) {
+      const policy = settings.policies.get(method.path);
+      if (policy?.safeToRepeat !== true) continue;
+      count++;
+      const name = several ? `${service.slice(service.lastIndexOf('.') + 1)}/${method.method}` : method.method;
+      byReason.set(policy.safeBecause, [...(byReason.get(policy.safeBecause) ?? []), name]);
+    }
+  }
+  if (count === 0) return 'none';
+  return [...byReason].map(([reason, names]) => `${cut(names)} (${reason})`).join('; ');
+}
+
+function cut(names: readonly string[]): string {
+  if (names.length <= MOST_METHODS) return names.join(', ');
+  return `${names.slice(0, MOST_METHODS).join(', ')} and ${String(names.length - MOST_METHODS)} more`;
+}

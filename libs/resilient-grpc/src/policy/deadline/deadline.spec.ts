@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { deadlineFromTimeout, earliestDeadline, remainingMs, validateDeadline } from './deadline.js';
+
+const NOW = Date.UTC(2030, 0, 1);
+
+describe('validateDeadline', () => {
+  it.each([
+    ['a Date', new Date(NOW), NOW],
+    ['milliseconds since 1970', NOW, NOW],
+    ['a deadline that has passed', new Date(Date.UTC(1999, 0, 1)), Date.UTC(1999, 0, 1)],
+    ['Infinity, which is none', Infinity, Infinity],
+    ['a deadline beyond every timer', NOW * 100, NOW * 100],
+  ])('takes %s', (_, value, expected) => {
+    expect(validateDeadline(value)).toBe(expected);
+  });
+
+  it('takes a Date of another realm', () => {
+    const foreign = Object.create({ getTime: () => NOW }, { [Symbol.toStringTag]: { value: 'Date' } });
+    expect(validateDeadline(foreign)).toBe(NOW);
+  });
+
+  it.each([
+    [
+      'a length',
+      500,
+      'got 500, which is a length or lies far in the past; write timeoutMs: 500, or deadline: Date.now() + 500',
+    ],
+    ['a length made into a Date', new Date(2_500), 'got 1970-01-01T00:00:02.500Z, which is a length'],
+    ['NaN', NaN, 'got NaN; write deadline: Date.now() + 500 with a number that is defined'],
+    ['an invalid Date', new Date(NaN), 'got an invalid Date'],
+    ['-Infinity', -Infinity, 'got -Infinity'],
+    ['0', 0, 'got 0'],
+    ['a text', '2030-01-01', 'got the text "2030-01-01"; write deadline: Date.now() + 500, or timeoutMs: 500'],
+    ['null', null, 'got null'],
+    ['an object', { seconds: 1 }, 'got an object'],
+    ['a bigint', 1n, 'got a value of type bigint'],
+  ])('refuses %s and says what to write', (_, value, expected) => {
+    const result = validateDeadline(value);
+    expect(result).toHaveProperty('problem');
+    expect((result as { problem: string }).problem).toContain('expected a Date or milliseconds since 1970, ');
+    expect((result as { problem: string }).problem).toContain(expected);
+  });
+});
+
+describe('deadlines', () => {
+  it('lie the timeout after now', () => expect(deadlineFromTimeout(NOW, 300)).toBe(NOW + 300));
+  it('are infinite without a timeout', () => expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity));
+  it('are combined to the earliest', () => expect(earliestDeadline(NOW + 3, undefined, NOW + 1)).toBe(NOW + 1));
+  it('are infinite when none is set', () => expect(earliestDeadline(undefined)).toBe(Infinity));
+  it('leave what is left', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
+  it('leave nothing once they have passed', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
+  it('leave all of time when there is none', () => expect(remainingMs(Infinity, NOW)).toBe(Infinity));
+});

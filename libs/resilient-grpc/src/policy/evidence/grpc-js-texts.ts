@@ -1,0 +1,27 @@
+// Texts with which grpc-js tells apart what its public status does not: it strips how far a call got, and the RST_STREAM code.
+// Read in its subchannel-call, load-balancing-call, resolving-call and internal-channel.
+
+/** REFUSED_STREAM, or GOAWAY with a lower last id. */
+export const STREAM_REFUSED = 'Stream refused by server';
+/** RST_STREAM(CANCEL) from the other side: a forced stop of a grpc-js or Nest server. */
+export const RESET_BY_CANCEL = 'Call cancelled';
+/** RST_STREAM(ENHANCE_YOUR_CALM), or a GOAWAY with that code. */
+export const RESET_BY_CALM = 'Bandwidth exhausted or memory limit exceeded';
+/** Ends without an answer: RST_STREAM 0 (connection age, nginx, haproxy) and 2 (an abrupt end of the session). */
+export const RESET_BY_PEER = /^Received RST_STREAM with code [02]\b/;
+/** The server's side of a connection that is gone, as UNAVAILABLE: the session closed, or the socket reports why. */
+export const DROPPED =
+  /^Connection dropped$|^(?:read|write|connect) E[A-Z]+\b|^socket hang up$|^Client network socket disconnected\b|^Write (?:error: |failed with error )/;
+/** An HTTP answer that carries no status of gRPC. */
+export const HTTP_STATUS = /^Received HTTP status code (\d{3})$/;
+/** The own deadline of a call. */
+export const DEADLINE = /^Deadline exceeded\b/;
+/** A pick that failed: nothing left this process. */
+export const NOT_PICKED =
+  /^(?:No connection established\b|Name resolution failed\b|Channel closed before call started$|Parsing service config failed\b)/;
+/** Call credentials could not be made; the code is the plugin's, restricted by gRFC A54. */
+export const CREDENTIALS_FAILED = /^Getting metadata from plugin failed\b/;
+/** A request above `grpc.max_send_message_length`. */
+export const REQUEST_TOO_LARGE = /^Attempted to send message with a size larger than\b/;
+/** A serializer threw inside grpc-js's interceptors. */
+export const REQUEST_NOT_SERIALIZABLE = /^Request message serialization failure\b/;

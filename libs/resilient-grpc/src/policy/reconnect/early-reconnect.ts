@@ -1,0 +1,35 @@
+import { jitter, type Random } from '../../time/random.js';
+
+/** What decides whether the backoff before the next try to connect is ended early. */
+export interface EarlyReconnectInput {
+  /** An outage is on, inside its grace. */
+  readonly insideGrace: boolean;
+  /** A call waits for the channel. */
+  readonly waiting: boolean;
+  /** How long the connection before the outage lived; undefined when there was none. */
+  readonly lastLivedMs: number | undefined;
+  /** Text of the failed try. */
+  readonly failure: string;
+  /** Failed tries in this outage, this one included. */
+  readonly tries: number;
+}
+
+const FIRST_MS = 100;
+const LONGEST_MS = 250;
+const GROWTH = 1.6;
+const JITTER = 0.5;
+const HEALTHY_MS = 10_000;
+
+// Quick and plain: nothing listens, or there is no such name (for a unix socket: no such file). What is slow or speaks of
+// TLS would cost a starting server more than it costs us.
+const QUICK_AND_PLAIN = /\bE(?:CONNREFUSED|CONNRESET|NOTFOUND|NOENT|AI_AGAIN)\b|^Name resolution failed\b/;
+
+/** Milliseconds to wait instead of the backoff, or undefined: leave it to the backoff. */
+export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
+  const { insideGrace, waiting, lastLivedMs, failure, tries } = input;
+  if (!insideGrace || !waiting) return undefined;
+  if (lastLivedMs !== undefined && lastLivedMs < HEALTHY_MS) return undefined;
+  if (!QUICK_AND_PLAIN.test(failure)) return undefined;
+  const grown = FIRST_MS * GROWTH ** Math.max(tries - 1, 0);
+  return jitter(Math.min(grown, LONGEST_MS), JITTER, random);
+}

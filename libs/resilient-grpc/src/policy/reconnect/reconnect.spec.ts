@@ -1,0 +1,91 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { connectTimeoutMs } from './connect-timeout.js';
+import { earlyReconnectMs } from './early-reconnect.js';
+import { shortLivedBackoffMs } from './short-lived-backoff.js';
+
+const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+const middle = () => 0.5;
+
+const RESTART = {
+  insideGrace: true,
+  waiting: true,
+  lastLivedMs: 60_000,
+  failure: 'connect ECONNREFUSED 127.0.0.1:50051',
+  tries: 1,
+};
+
+describe('earlyReconnectMs', () => {
+  it.each([
+    ['after a restart', {}, 100],
+    ['at boot, when there was no connection', { lastLivedMs: undefined }, 100],
+    ['a little later at the second try', { tries: 2 }, 160],
+    ['after 250 ms at the third', { tries: 3 }, 250],
+    ['after 250 ms at most', { tries: 500 }, 250],
+    ['when the try was reset', { failure: 'Error: read ECONNRESET' }, 100],
+    ['when the name is not known', { failure: 'getaddrinfo ENOTFOUND orders' }, 100],
+    ['when the resolver failed', { failure: 'Name resolution failed for target dns:orders:50051' }, 100],
+    ['when the unix socket is not there', { failure: 'connect ENOENT /run/orders.sock' }, 100],
+    ['when the last connection lived 10 s', { lastLivedMs: 10_000 }, 100],
+  ])('tries early %s', (_, change, expected) => {
+    expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeCloseTo(expected);
+  });
+
+  it.each([
+    ['outside the grace', { insideGrace: false }],
+    ['when nobody waits', { waiting: false }],
+    ['when the last connection did not live long', { lastLivedMs: 9_999 }],
+    ['when the try timed out', { failure: 'connect ETIMEDOUT 10.0.0.1:50051' }],
+    ['when TLS failed', { failure: 'self-signed certificate in certificate chain' }],
+    ['when the try ended at the connect timeout', { failure: 'no HTTP/2 settings within 20000 ms' }],
+  ])('leaves it to the backoff %s', (_, change) => {
+    expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();
+  });
+
+  it('stays within 50 ms and 375 ms', () => {
+    fc.assert(
+      fc.property(fc.nat(10_000), chance, (tries, random) => {
+        const ms = earlyReconnectMs({ ...RESTART, tries }, () => random);
+        expect(ms).toBeGreaterThanOrEqual(50);
+        expect(ms).toBeLessThanOrEqual(375);
+      }),
+    );
+  });
+});
+
+describe('shortLivedBackoffMs', () => {
+  it('grows from 1 s by 1.6 to 5 s', () => {
+    expect([1, 2, 3, 4, 5, 99].map((count) => shortLivedBackoffMs(count, middle))).toEqual([
+      1_000,
+      1_600,
+      expect.closeTo(2_560),
+      expect.closeTo(4_096),
+      5_000,
+      5_000,
+    ]);
+  });
+
+  it('opens at most 35 connections in 60 s to a server that dies at once, whatever the chance', () => {
+    fc.assert(
+      fc.property(chance, (random) => {
+        let connections = 0;
+        for (let now = 0; now < 60_000; now += shortLivedBackoffMs(connections, () => random)) connections++;
+        expect(connections).toBeLessThanOrEqual(35);
+        expect(connections).toBeGreaterThanOrEqual(10);
+      }),
+    );
+  });
+});
+
+describe('connectTimeoutMs', () => {
+  it.each([
+    [20_000, 0, 20_000],
+    [20_000, 1, 32_000],
+    [20_000, 3, 81_920],
+    [20_000, 4, 120_000],
+    [20_000, 5_000, 120_000],
+    [300_000, 3, 300_000],
+  ])('of %i ms at try %i is %i ms', (base, tries, expected) => {
+    expect(connectTimeoutMs(base, tries)).toBeCloseTo(expected);
+  });
+});

@@ -1,0 +1,118 @@
+/** What the pace of a release starts from. */
+export interface ReleasePaceInput {
+  /** Monotonic milliseconds. */
+  readonly now: number;
+  /** Calls per second of this client before the outage. */
+  readonly usualCallsPerSecond: number;
+  /** Median latency before the outage; 0 when none is known, then the first answer sets it. */
+  readonly usualLatencyMs: number;
+}
+
+const START_SHARE = 0.25;
+const START_AT_LEAST = 10;
+/** Of the start: slower than this, what waits would die of waiting. */
+const SLOWEST_SHARE = 0.25;
+const GROWTH = 1.25;
+const STEP_MS = 100;
+const HALVE_AT_MOST_EACH_MS = 300;
+/** More than this share of slow or failed answers in a step makes it a bad one: a tail is normal, a quarter is not. */
+const BAD_SHARE = 0.25;
+
+/**
+ * The pace at which waiting calls are released to a server that came back: slow at first, faster while it answers as usual,
+ * half as fast when it does not. One object a release.
+ */
+export class ReleasePace {
+  readonly #slowest: number;
+  #perSecond: number;
+  #slowAboveMs: number | undefined;
+  /** Calls that may go now; a fraction is the way to the next one. */
+  #credit = 1;
+  #creditedAt: number;
+  #stepEndsAt: number;
+  #halvedAt = -Infinity;
+  #good = 0;
+  #bad = 0;
+  #outstanding = 0;
+
+  constructor(input: ReleasePaceInput) {
+    this.#perSecond = Math.max(input.usualCallsPerSecond * START_SHARE, START_AT_LEAST);
+    this.#slowest = this.#perSecond * SLOWEST_SHARE;
+    this.#slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
+    this.#creditedAt = input.now;
+    this.#stepEndsAt = input.now + STEP_MS;
+  }
+
+  /** Calls per second at present. */
+  get callsPerSecond(): number {
+    return this.#perSecond;
+  }
+
+  /** How many of `waiting` calls may be released now; they count as released. */
+  take(now: number, waiting = Infinity): number {
+    this.#advance(now);
+    const released = Math.max(Math.min(Math.floor(this.#credit), waiting), 0);
+    this.#credit -= released;
+    this.#outstanding += released;
+    return released;
+  }
+
+  /** A released call got an answer. */
+  answered(latencyMs: number, now: number): void {
+    this.#advance(now);
+    this.#slowAboveMs ??= slowAbove(latencyMs);
+    this.#outstanding--;
+    if (latencyMs <= this.#slowAboveMs) this.#good++;
+    else this.#bad++;
+  }
+
+  /** A released call failed. */
+  failed(now: number): void {
+    this.#advance(now);
+    this.#outstanding--;
+    this.#bad++;
+  }
+
+  /** Milliseconds until `take` gives at least one. */
+  msUntilNext(now: number): number {
+    this.#advance(now);
+    return this.#credit >= 1 ? 0 : Math.ceil(((1 - this.#credit) / this.#perSecond) * 1_000);
+  }
+
+  #advance(now: number): void {
+    while (now >= this.#stepEndsAt) {
+      this.#earn(this.#stepEndsAt);
+      this.#step(this.#stepEndsAt);
+      // A process that slept must not make up for it: neither growth nor credit is due for that time.
+      this.#stepEndsAt = Math.max(this.#stepEndsAt, now - STEP_MS) + STEP_MS;
+    }
+    this.#earn(now);
+  }
+
+  #earn(until: number): void {
+    const elapsedMs = until - this.#creditedAt;
+    if (elapsedMs <= 0) return;
+    this.#creditedAt = until;
+    const mostAtOnce = Math.max((this.#perSecond * STEP_MS) / 1_000, 1);
+    this.#credit = Math.min(this.#credit + (this.#perSecond * elapsedMs) / 1_000, mostAtOnce);
+  }
+
+  #step(at: number): void {
+    const bad = this.#bad > (this.#good + this.#bad) * BAD_SHARE;
+    if (bad) {
+      if (at - this.#halvedAt >= HALVE_AT_MOST_EACH_MS) {
+        this.#halvedAt = at;
+        this.#perSecond = Math.max(this.#perSecond / 2, this.#slowest);
+      }
+    } else if (this.#good > 0 || this.#outstanding <= 0) {
+      // Without an answer since the last step nothing is known of calls still out, so there is no reason to send more.
+      this.#perSecond *= GROWTH;
+    }
+    this.#good = 0;
+    this.#bad = 0;
+  }
+}
+
+function slowAbove(usualLatencyMs: number): number {
+  return 2 * usualLatencyMs + 20;
+}

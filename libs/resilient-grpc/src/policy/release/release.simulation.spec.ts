@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest';
+import type { Random } from '../../time/random.js';
+import { ReleasePace } from './release-pace.js';
+
+interface Scenario {
+  readonly clients: number;
+  readonly callsPerSecond: number;
+  /** Of the server, to all calls in ordinary times. */
+  readonly capacity: number;
+  readonly outageMs: number;
+  /** Callers leave after this long. */
+  readonly patienceMs: number;
+  readonly serviceMs: number;
+  readonly afterMs: number;
+  /** So long after its start the server answers in `coldLatencyMs`. */
+  readonly coldMs?: number;
+  readonly coldLatencyMs?: number;
+}
+
+interface Call {
+  readonly client: number;
+  readonly at: number;
+  readonly sentAt: number;
+  readonly released: boolean;
+}
+
+/** One server with a queue, in steps of a millisecond; what clients send is random, by a seed. */
+function simulate(scenario: Scenario) {
+  const { clients, callsPerSecond, outageMs, patienceMs, serviceMs } = scenario;
+  const random = seeded(42);
+  const perMs = (clients * callsPerSecond * scenario.capacity) / 1_000;
+  const waiting: number[][] = Array.from({ length: clients }, () => []);
+  for (const queue of waiting) {
+    for (let at = -Math.min(outageMs, patienceMs); at < 0; at++) if (random() < callsPerSecond / 1_000) queue.push(at);
+  }
+  const held = waiting.flat().length;
+  // Clients do not see the server in the same millisecond: their tries to connect are spread.
+  const readyAt = waiting.map(() => Math.floor(random() * 250));
+  const paces = readyAt.map(
+    (now) => new ReleasePace({ now, usualCallsPerSecond: callsPerSecond, usualLatencyMs: serviceMs }),
+  );
+  const queue: Call[] = [];
+  const result = { held, released: 0, left: 0, heldFailed: 0, allOutAt: 0, newCalls: 0, newFailed: 0, peak: 0 };
+  const arrivals: number[] = [];
+  let head = 0;
+  let capacity = 0;
+  for (let now = 0; now < scenario.afterMs; now++) {
+    let arrived = 0;
+    for (let client = 0; client < clients; client++) {
+      const own = waiting[client]!;
+      const isReady = now >= readyAt[client]!;
+      if (random() < callsPerSecond / 1_000) {
+        result.newCalls++;
+        if (isReady) {
+          queue.push({ client, at: now, sentAt: now, released: false });
+          arrived++;
+        } else own.push(now);
+      }
+      if (!isReady || own.length === 0) continue;
+      while (own.length > 0 && now - own[0]! >= patienceMs) {
+        own.shift();
+        result.left++;
+      }
+      for (let take = paces[client]!.take(now, own.length); take > 0; take--) {
+        queue.push({ client, at: own.pop()!, sentAt: now, released: true });
+        result.released++;
+        result.allOutAt = now;
+        arrived++;
+      }
+    }
+    arrivals.push(arrived);
+    capacity = Math.min(capacity + perMs, Math.max(perMs, 1));
+    for (; capacity >= 1 && head < queue.length; capacity--, head++) {
+      const call = queue[head]!;
+      const isCold = now < (scenario.coldMs ?? 0);
+      const latency = now - call.sentAt + (isCold ? (scenario.coldLatencyMs ?? 0) : serviceMs);
+      const isLate = now - call.at > patienceMs;
+      if (call.released) {
+        if (isLate) paces[call.client]!.failed(now);
+        else paces[call.client]!.answered(latency, now);
+      }
+      if (isLate && call.at >= 0) result.newFailed++;
+      if (isLate && call.at < 0) result.heldFailed++;
+    }
+  }
+  const perSecond = (clients * callsPerSecond) / 1_000;
+  for (let i = 250; i + 100 <= arrivals.length; i += 10) {
+    const rate = arrivals.slice(i, i + 100).reduce((sum, n) => sum + n, 0) / 100;
+    result.peak = Math.max(result.peak, rate / perSecond);
+  }
+  return result;
+}
+
+/** mulberry32 */
+function seeded(seed: number): Random {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+describe('releasing what waited', () => {
+  const alone = { clients: 1, callsPerSecond: 200, capacity: 50, outageMs: 3_000, patienceMs: 10_000, serviceMs: 5 };
+
+  it.each([
+    ['at once', { coldMs: 0, coldLatencyMs: 0 }],
+    ['slow in its first 300 ms', { coldMs: 300, coldLatencyMs: 150 }],
+  ])('gets the 600 calls that a client of 200 calls/s held out within 3 s, the server being there %s', (_, cold) => {
+    const result = simulate({ ...alone, ...cold, afterMs: 6_000 });
+    expect(result.held).toBeGreaterThan(550);
+    expect(result.released).toBeGreaterThanOrEqual(result.held);
+    expect(result.allOutAt).toBeLessThan(3_000);
+    expect(result).toMatchObject({ left: 0, newFailed: 0, heldFailed: 0 });
+  });
+
+  it.each([3_000, 8_000, 60_000])('does not overrun a server with a fifth to spare after %i ms', (outageMs) => {
+    const result = simulate({
+      clients: 50,
+      callsPerSecond: 50,
+      capacity: 1.2,
+      outageMs,
+      patienceMs: 2_000,
+      serviceMs: 5,
+      afterMs: 8_000,
+    });
+    expect(result.peak).toBeLessThanOrEqual(1.6);
+    expect(result.newFailed / result.newCalls).toBeLessThanOrEqual(0.001);
+  });
+});

@@ -1,0 +1,165 @@
+import { StatusCode } from '../../status/status-code.js';
+import type { Random } from '../../time/random.js';
+import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
+import type { Verdict } from '../evidence/verdict.js';
+import type { Pushback } from '../pushback/parse-pushback.js';
+import type { RetryBudget } from '../throttling/retry-budget.js';
+import { backoffMs } from './backoff.js';
+import type { NoRetryReason, RetryDecision, RetryReason } from './retry-decision.js';
+import { DEFAULT_RETRY_POLICY, type RetryPolicy } from './retry-policy.js';
+
+/** What is known when an attempt has ended. */
+export interface RetryInput {
+  readonly verdict: Verdict;
+  readonly pushback: Pushback;
+  /** Present exactly when the method is safe to repeat. */
+  readonly policy: RetryPolicy | undefined;
+  /** Attempts made so far, this one included. Waits are none. */
+  readonly attempts: number;
+  /** Retries since the last pushback, or since the beginning. */
+  readonly retriesSincePushback: number;
+  /** The whole request can be sent again. */
+  readonly requestReplayable: boolean;
+  /** To the deadline of the call; Infinity without one. */
+  readonly remainingMs: number;
+  readonly draining: boolean;
+  /** The caller said `retry: false`. */
+  readonly disabled: boolean;
+  readonly budget: RetryBudget;
+  /** Monotonic milliseconds. */
+  readonly now: number;
+  /** Same for all attempts that ended with one lost connection. */
+  readonly connectionKey: string;
+  readonly random: Random;
+}
+
+// Made once, so that a success allocates nothing.
+const STOP = {
+  success: stop('success'),
+  committed: stop('committed'),
+  'fatal-status': stop('fatal-status'),
+  'not-safe-to-repeat': stop('not-safe-to-repeat'),
+  pushback: stop('pushback'),
+  throttled: stop('throttled'),
+  'attempts-exhausted': stop('attempts-exhausted'),
+  deadline: stop('deadline'),
+  cancelled: stop('cancelled'),
+  draining: stop('draining'),
+  disabled: stop('disabled'),
+  local: stop('local'),
+  'request-not-replayable': stop('request-not-replayable'),
+  protocol: stop('protocol'),
+} satisfies Record<NoRetryReason, RetryDecision>;
+
+const WAIT: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'unsent' };
+
+/**
+ * Decides whether a call goes on after an attempt, and takes from the budget what that costs. A success is not credited
+ * here: the owner of the call does it, once a call.
+ *
+ * The order of the checks is grpc-go's, where it can be seen: a pushback that stops debits whatever the code; a listed code
+ * debits before the attempts are counted, so that the last failure of an exhausted call counts too. What is never sent
+ * again for other reasons (committed, disabled, not replayable) debits nothing.
+ */
+export function decideRetry(input: RetryInput): RetryDecision {
+  const { verdict } = input;
+  switch (verdict.kind) {
+    case 'ok':
+      return STOP.success;
+    case 'cancelled':
+      return STOP.cancelled;
+    case 'deadline':
+      return STOP.deadline;
+    case 'committed':
+      return STOP.committed;
+    case 'protocol':
+      return STOP.protocol;
+    case 'serialize':
+      return STOP.local;
+    case 'unsent':
+      return wait(input);
+    case 'local':
+      // A54: a failure of the credentials goes by the policy, all else made here would only fail again.
+      if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return STOP.local;
+      return again(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
+    case 'refused':
+      // The application never saw it, so this holds for any method. grpc-js sent it again once, at once, before.
+      return again(input, DEFAULT_RETRY_POLICY, 'refused');
+    case 'attempt-timeout':
+      return verdict.reachedServer === 'yes' ? STOP.committed : byPolicy(input, 'attempt-timeout');
+    case 'connection-lost':
+      return byPolicy(input, 'connection-lost');
+    case 'http':
+      return byPolicy(input, 'retryable-http');
+    case 'server':
+      return byPolicy(input, 'retryable-status');
+  }
+}
+
+/** It waits for the channel: no attempt, no cost, and `retry: false` does not forbid it. */
+function wait(input: RetryInput): RetryDecision {
+  if (!input.requestReplayable) return STOP['request-not-replayable'];
+  if (input.draining) return STOP.draining;
+  if (input.remainingMs <= 0) return STOP.deadline;
+  return WAIT;
+}
+
+function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
+  const { verdict, pushback, policy } = input;
+  if (input.disabled) return STOP.disabled;
+  if (pushback.kind === 'stop' && input.requestReplayable) return stoppedByPushback(input);
+  // Without a policy the default one tells which reason is the true one: the code, or the method.
+  if (!isRetryable(verdict, policy ?? DEFAULT_RETRY_POLICY)) return STOP['fatal-status'];
+  if (!policy) return STOP['not-safe-to-repeat'];
+  return again(input, policy, because);
+}
+
+function isRetryable(verdict: Verdict, policy: RetryPolicy): boolean {
+  switch (verdict.kind) {
+    case 'attempt-timeout':
+      // Whoever bounds an attempt wants the next one, without listing DEADLINE_EXCEEDED, which would also be the server's.
+      return true;
+    case 'http':
+      return verdict.retryableHttp && lists(policy, StatusCode.UNAVAILABLE);
+    default:
+      return lists(policy, verdict.code);
+  }
+}
+
+function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): RetryDecision {
+  const { verdict, pushback, budget, now } = input;
+  if (input.disabled) return STOP.disabled;
+  if (!input.requestReplayable) return STOP['request-not-replayable'];
+  if (pushback.kind === 'stop') return stoppedByPushback(input);
+  budget.onFailure(now, lostWith(input));
+  if (input.attempts >= policy.maxAttempts) return STOP['attempts-exhausted'];
+  if (input.draining) return STOP.draining;
+  const delayMs = pushback.kind === 'delay' ? pushback.ms : backoffMs(policy, input.retriesSincePushback, input.random);
+  if (delayMs >= input.remainingMs) return STOP.deadline;
+  // Last, as it takes a token: none is spent on a retry that something else forbids.
+  if (!budget.tryRetry(now, lostWith(input))) return STOP.throttled;
+  return {
+    retry: true,
+    kind: verdict.kind === 'refused' ? 'refused' : 'policy',
+    delayMs,
+    because: pushback.kind === 'delay' ? 'pushback' : because,
+  };
+}
+
+function stoppedByPushback(input: RetryInput): RetryDecision {
+  input.budget.onFailure(input.now, '');
+  return STOP.pushback;
+}
+
+// Streams that are refused or answered one by one are no loss of a connection, even when they shared one.
+function lostWith(input: RetryInput): string {
+  return input.verdict.kind === 'connection-lost' ? input.connectionKey : '';
+}
+
+function lists(policy: RetryPolicy | undefined, code: StatusCode): boolean {
+  return policy?.retryableStatusCodes.has(code) ?? false;
+}
+
+function stop(because: NoRetryReason): RetryDecision {
+  return { retry: false, because };
+}

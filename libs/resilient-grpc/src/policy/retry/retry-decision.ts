@@ -1,0 +1,42 @@
+/** Why an attempt is made again. */
+export type RetryReason =
+  | 'unsent'
+  | 'refused'
+  | 'connection-lost'
+  | 'retryable-status'
+  | 'retryable-http'
+  | 'attempt-timeout'
+  | 'credentials'
+  /** The server said when. The count of retries since a pushback starts at 0 again. */
+  | 'pushback';
+
+/** Why there is no further attempt. */
+export type NoRetryReason =
+  | 'success'
+  | 'committed'
+  | 'fatal-status'
+  | 'not-safe-to-repeat'
+  | 'pushback'
+  | 'throttled'
+  | 'attempts-exhausted'
+  | 'deadline'
+  | 'cancelled'
+  | 'draining'
+  | 'disabled'
+  | 'local'
+  | 'request-not-replayable'
+  | 'protocol';
+
+/** Whether a call goes on after a failed attempt, and why. */
+export type RetryDecision =
+  | {
+      readonly retry: true;
+      /**
+       * 'wait': it was never sent, waits for the channel, and that is no attempt. 'refused': the server's transport handed
+       * it back, so any method may be sent again. 'policy': the method is safe to repeat.
+       */
+      readonly kind: 'wait' | 'refused' | 'policy';
+      readonly delayMs: number;
+      readonly because: RetryReason;
+    }
+  | { readonly retry: false; readonly because: NoRetryReason };

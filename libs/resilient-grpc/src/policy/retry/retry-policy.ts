@@ -1,0 +1,20 @@
+import type { StatusCode } from '../../status/status-code.js';
+
+/** A retry policy of gRFC A6, resolved: lengths in milliseconds, codes as numbers, `maxAttempts` already limited. */
+export interface RetryPolicy {
+  /** Includes the original attempt; 2 or more. */
+  readonly maxAttempts: number;
+  readonly initialBackoffMs: number;
+  readonly maxBackoffMs: number;
+  readonly backoffMultiplier: number;
+  readonly retryableStatusCodes: ReadonlySet<StatusCode>;
+}
+
+/** Policy of a method that is declared safe to repeat and names none. */
+export const DEFAULT_RETRY_POLICY: RetryPolicy = {
+  maxAttempts: 4,
+  initialBackoffMs: 100,
+  maxBackoffMs: 2_000,
+  backoffMultiplier: 2,
+  retryableStatusCodes: new Set<StatusCode>([14]),
+};

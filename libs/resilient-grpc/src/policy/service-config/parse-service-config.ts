@@ -1,0 +1,124 @@
+import { parseMethodConfig } from './parse-method-config.js';
+import { at, type Problem, Problems } from './problem.js';
+import { checkKeys, isPresent, readInteger, readList, readObject, readPositive, type Unread } from './read.js';
+import type {
+  LoadBalancingConfig,
+  ParsedMethodConfig,
+  ParsedServiceConfig,
+  RetryThrottling,
+} from './service-config.js';
+
+/** A service config that holds, or all that is wrong with it. */
+export type ServiceConfigResult =
+  | { readonly ok: true; readonly config: ParsedServiceConfig }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** What a service config is read with. */
+export interface ServiceConfigOptions {
+  /** Policies with more attempts are cut to this many. */
+  readonly maxAttemptsLimit: number;
+}
+
+// healthCheckConfig is gRPC's and not used here, as in grpc-js: a document that other clients read must stay readable.
+const KEYS = ['loadBalancingConfig', 'loadBalancingPolicy', 'methodConfig', 'retryThrottling', 'healthCheckConfig'];
+const MAX_TOKENS = 1_000;
+
+/**
+ * Reads a service config, as an object or as JSON text, by the rules of gRFC A2 and A6
+ * (https://github.com/grpc/grpc/blob/master/doc/service_config.md).
+ *
+ * @param path where it stands, for the problems: 'clients.orders.serviceConfig'
+ */
+export function parseServiceConfig(value: unknown, path: string, options: ServiceConfigOptions): ServiceConfigResult {
+  const problems = new Problems();
+  const json = typeof value === 'string' ? parseJson(value, path, problems) : value;
+  const document = problems.none ? readObject(json, path, problems, 'a service config as an object') : undefined;
+  if (!document) return { ok: false, problems: problems.list };
+
+  checkKeys(document, path, problems, KEYS);
+  const loadBalancingConfig = parseLoadBalancing(document, path, problems);
+  const methodConfig = parseMethodConfigs(document['methodConfig'], at(path, 'methodConfig'), problems, options);
+  const retryThrottling = parseThrottling(document['retryThrottling'], at(path, 'retryThrottling'), problems);
+  if (!problems.none) return { ok: false, problems: problems.list };
+  return {
+    ok: true,
+    config: {
+      ...(loadBalancingConfig && { loadBalancingConfig }),
+      methodConfig,
+      ...(retryThrottling && { retryThrottling }),
+    },
+  };
+}
+
+function parseJson(text: string, path: string, problems: Problems): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    problems.add(path, `a service config as an object or as JSON (${String(error)})`, text);
+    return undefined;
+  }
+}
+
+function parseLoadBalancing(document: Unread, path: string, problems: Problems): LoadBalancingConfig | undefined {
+  const config = document['loadBalancingConfig'];
+  if (isPresent(config)) return parsePolicies(config, at(path, 'loadBalancingConfig'), problems);
+  // The older key, by name alone.
+  const policy = document['loadBalancingPolicy'];
+  if (!isPresent(policy)) return undefined;
+  if (typeof policy === 'string' && policy !== '') return [{ [policy.toLowerCase()]: {} }];
+  problems.add(at(path, 'loadBalancingPolicy'), 'the name of a policy', policy, '"round_robin"');
+  return undefined;
+}
+
+function parsePolicies(value: unknown, path: string, problems: Problems): LoadBalancingConfig | undefined {
+  const list = readList(value, path, problems, 'a list of policies, such as [{ "round_robin": {} }]');
+  return list?.flatMap((entry, index) => {
+    const where = at(path, index);
+    const policy = readObject(entry, where, problems, 'an object such as { "round_robin": {} }');
+    if (!policy) return [];
+    if (Object.keys(policy).length !== 1) {
+      problems.add(where, 'exactly one key, the name of the policy', policy, 'an entry for each policy');
+    }
+    for (const [name, config] of Object.entries(policy)) readObject(config, at(where, name), problems);
+    return [policy];
+  });
+}
+
+function parseMethodConfigs(
+  value: unknown,
+  path: string,
+  problems: Problems,
+  { maxAttemptsLimit }: ServiceConfigOptions,
+): readonly ParsedMethodConfig[] {
+  if (!isPresent(value)) return [];
+  const list = readList(value, path, problems, 'a list of method configs');
+  const configs: ParsedMethodConfig[] = [];
+  const seen = new Map<string, string>();
+  for (const [index, entry] of (list ?? []).entries()) {
+    const where = at(path, index);
+    const config = parseMethodConfig(entry, where, problems, maxAttemptsLimit);
+    if (!config) continue;
+    configs.push(config);
+    config.names.forEach((name, position) => {
+      const key = `${name.service}/${name.method}`;
+      const here = at(at(where, 'name'), position);
+      const first = seen.get(key);
+      if (first === undefined) seen.set(key, here);
+      else problems.say(here, `names ${key === '/' ? 'all methods' : key} again, after ${first}; write it once`);
+    });
+  }
+  return configs;
+}
+
+function parseThrottling(value: unknown, path: string, problems: Problems): RetryThrottling | undefined {
+  if (!isPresent(value)) return undefined;
+  const throttling = readObject(value, path, problems);
+  if (!throttling) return undefined;
+  checkKeys(throttling, path, problems, ['maxTokens', 'tokenRatio']);
+  const maxTokens = readInteger(throttling['maxTokens'], at(path, 'maxTokens'), problems, 1, MAX_TOKENS);
+  const tokenRatio = readPositive(throttling['tokenRatio'], at(path, 'tokenRatio'), problems);
+  if (tokenRatio !== undefined && tokenRatio < 0.001) {
+    problems.add(at(path, 'tokenRatio'), '0.001 or more, as three decimals count', tokenRatio);
+  }
+  return maxTokens === undefined || tokenRatio === undefined ? undefined : { maxTokens, tokenRatio };
+}

@@ -1,0 +1,14 @@
+/** What bounds the retries of one channel, so that they never make an outage worse. Times are monotonic milliseconds. */
+export interface RetryBudget {
+  /** A call succeeded. */
+  onSuccess(now: number): void;
+  /** An attempt failed in a way that counts: a listed code, or a server that said not to try again. */
+  onFailure(now: number, connectionKey: string): void;
+  /**
+   * Asks for one retry, and takes what it costs. `connectionKey` names the lost connection the attempt was on, '' when it
+   * was not lost with one.
+   */
+  tryRetry(now: number, connectionKey: string): boolean;
+  /** What is left, for the dashboard and the metrics. */
+  tokens(now: number): number;
+}

@@ -1,0 +1,41 @@
+/** The sixteen status codes of gRPC and OK, by name (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md). */
+export const StatusCode = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+
+/** Name of a status code, as gRPC writes it. */
+export type StatusName = keyof typeof StatusCode;
+/** Number of a status code, 0 to 16. */
+export type StatusCode = (typeof StatusCode)[StatusName];
+
+// True: the object above has exactly these keys, in order of their numbers.
+const NAMES = Object.keys(StatusCode) as StatusName[];
+
+/** All names, by number. */
+export const STATUS_NAMES: readonly StatusName[] = NAMES;
+
+/** Name of `code`; `UNKNOWN` for what is no status code. */
+export function statusName(code: number): StatusName {
+  return NAMES[code] ?? 'UNKNOWN';
+}
+
+/** Whether `value` is a status code, 0 to 16. */
+export function isStatusCode(value: unknown): value is StatusCode {
+  return typeof value === 'number' && NAMES[value] !== undefined;
+}

@@ -1,0 +1,152 @@
+import type { Socket } from 'node:net';
+import type { Clock, Timer } from '../../time/clock.js';
+import type { EndHow } from './faults.js';
+
+type Item = { readonly dueAt: number } & (
+  { readonly kind: 'bytes'; readonly bytes: Buffer } | { readonly kind: 'fin' } | { readonly kind: 'rst' }
+);
+
+// Beyond this the source is no longer read, so that its sender meets a full window as it would on a real network.
+const MAX_QUEUED_BYTES = 64 * 1024;
+
+/** What a pipe tells its connection. */
+export interface PipeEvents {
+  /** Bytes came in from the source. */
+  onArrival(): void;
+  /** Bytes were handed to the sink. */
+  onPassed(count: number): void;
+  /** The source has ended its side, or was lost. */
+  onSourceEnded(): void;
+  /** `allowance` bytes are about to have passed: how to end the connection behind them; undefined: not at all. */
+  claimCut(): EndHow | undefined;
+  /** They have passed. */
+  onCut(how: EndHow): void;
+}
+
+/** One direction of one connection: an ordered queue between two sockets that can be delayed, held, and cut at a byte. */
+export class Pipe {
+  /** Bytes that may still pass before `claimCut`. */
+  allowance = Infinity;
+  delayMs = 0;
+  readonly #source: Socket;
+  readonly #sink: Socket;
+  readonly #clock: Clock;
+  readonly #events: PipeEvents;
+  #queue: Item[] = [];
+  #queuedBytes = 0;
+  #timer: Timer | undefined;
+  #held = false;
+  #sinkIsFull = false;
+  #closed = false;
+
+  constructor(source: Socket, sink: Socket, clock: Clock, events: PipeEvents) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#clock = clock;
+    this.#events = events;
+    source.on('data', (bytes: Buffer) => {
+      if (this.#closed) return;
+      events.onArrival();
+      this.#queuedBytes += bytes.length;
+      this.#enqueue({ kind: 'bytes', bytes, dueAt: this.#dueAt() });
+    });
+    source.once('end', () => {
+      this.#enqueue({ kind: 'fin', dueAt: this.#dueAt() });
+      events.onSourceEnded();
+    });
+    source.on('error', () => {
+      this.#enqueue({ kind: 'rst', dueAt: this.#dueAt() });
+      events.onSourceEnded();
+    });
+  }
+
+  hold(): void {
+    this.#held = true;
+  }
+
+  release(): void {
+    this.#held = false;
+    this.#flush();
+  }
+
+  /** Passes nothing more; what comes is read and thrown away, so that an end is still noticed. */
+  close(): void {
+    this.#closed = true;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#clearTimer();
+    if (!this.#source.destroyed) this.#source.resume();
+  }
+
+  #dueAt(): number {
+    const dueAt = this.#clock.now() + this.delayMs;
+    // A delay that was made shorter must not let later bytes overtake earlier ones.
+    return Math.max(dueAt, this.#queue.at(-1)?.dueAt ?? dueAt);
+  }
+
+  #enqueue(item: Item): void {
+    if (this.#closed) return;
+    this.#queue.push(item);
+    this.#flush();
+    if (this.#queuedBytes > MAX_QUEUED_BYTES) this.#source.pause();
+  }
+
+  #flush(): void {
+    this.#clearTimer();
+    while (!this.#closed && !this.#held && !this.#sinkIsFull) {
+      const item = this.#queue[0];
+      if (item === undefined) break;
+      const waitMs = item.dueAt - this.#clock.now();
+      if (waitMs > 0) {
+        this.#timer = this.#clock.setTimer(() => {
+          this.#flush();
+        }, waitMs);
+        break;
+      }
+      this.#queue.shift();
+      this.#deliver(item);
+    }
+    if (this.#queuedBytes <= MAX_QUEUED_BYTES && this.#source.isPaused()) this.#source.resume();
+  }
+
+  #deliver(item: Item): void {
+    if (item.kind === 'bytes') this.#deliverBytes(item.bytes);
+    else if (item.kind === 'fin') this.#sink.end();
+    else this.#sink.resetAndDestroy();
+  }
+
+  #deliverBytes(bytes: Buffer): void {
+    this.#queuedBytes -= bytes.length;
+    if (this.#sink.destroyed) return;
+    const allowed = this.allowance;
+    const how = bytes.length >= allowed ? this.#events.claimCut() : undefined;
+    if (how !== undefined) {
+      this.#deliverLast(bytes.subarray(0, allowed), how);
+      return;
+    }
+    this.allowance -= bytes.length;
+    this.#events.onPassed(bytes.length);
+    if (!this.#sink.write(bytes)) {
+      this.#sinkIsFull = true;
+      this.#sink.once('drain', () => {
+        this.#sinkIsFull = false;
+        this.#flush();
+      });
+    }
+  }
+
+  #deliverLast(bytes: Buffer, how: EndHow): void {
+    this.#events.onPassed(bytes.length);
+    this.#closed = true;
+    this.#queue = [];
+    // The end waits until the kernel has the last byte, or an RST would overtake it.
+    this.#sink.write(bytes, () => {
+      this.#events.onCut(how);
+    });
+  }
+
+  #clearTimer(): void {
+    if (this.#timer !== undefined) this.#clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+}

@@ -1,0 +1,147 @@
+import type { Socket } from 'node:net';
+import type { Clock, Timer } from '../../time/clock.js';
+import { destroySocket } from '../tcp-listener.js';
+import type { Direction, EndHow, IdleCut } from './faults.js';
+import { Pipe } from './pipe.js';
+
+/** What a connection tells its proxy. */
+export interface ConnectionEvents {
+  onPassed(direction: Direction, count: number): void;
+  /** The client has left, or was made to. */
+  onClientGone(): void;
+  /** As many bytes as were allowed have come: how to end it behind them; undefined: not at all. */
+  claimCut(): EndHow | undefined;
+  /** Both sockets are closed. */
+  onClosed(): void;
+}
+
+/** One connection of a client, with its counterpart to the upstream. */
+export class ProxiedConnection {
+  readonly #pipes: Readonly<Record<Direction, Pipe>>;
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+  readonly #clock: Clock;
+  readonly #events: ConnectionEvents;
+  #idleCut: IdleCut | undefined;
+  #idleTimer: Timer | undefined;
+  #lastByteAt: number;
+  #clientIsHere = true;
+  #dead = false;
+  #openSockets = 2;
+
+  constructor(client: Socket, upstream: Socket, clock: Clock, events: ConnectionEvents) {
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#clock = clock;
+    this.#events = events;
+    this.#lastByteAt = clock.now();
+    this.#pipes = {
+      'to-upstream': this.#pipe('to-upstream', client, upstream),
+      'to-client': this.#pipe('to-client', upstream, client),
+    };
+    for (const socket of [client, upstream]) {
+      socket.once('close', () => {
+        if (socket === client) this.#clientGone();
+        this.#openSockets -= 1;
+        if (this.#openSockets > 0) return;
+        this.#stop();
+        events.onClosed();
+      });
+    }
+  }
+
+  hold(direction: Direction): void {
+    this.#pipes[direction].hold();
+  }
+
+  release(direction: Direction): void {
+    if (!this.#dead) this.#pipes[direction].release();
+  }
+
+  delay(direction: Direction, ms: number): void {
+    this.#pipes[direction].delayMs = ms;
+  }
+
+  /** Bytes that may still pass in `direction`. */
+  allow(direction: Direction, bytes: number): void {
+    this.#pipes[direction].allowance = bytes;
+  }
+
+  cutWhenIdle(cut: IdleCut | undefined): void {
+    this.#idleCut = cut;
+    this.#armIdleTimer();
+  }
+
+  /** Ends both sides. */
+  end(how: EndHow): void {
+    this.#stop();
+    for (const socket of [this.#client, this.#upstream]) {
+      if (how === 'fin') socket.destroySoon();
+      else socket.resetAndDestroy();
+    }
+    this.#clientGone();
+  }
+
+  /** Destroys both sockets, whatever they still have to say; resolves when they are closed. */
+  async destroy(): Promise<void> {
+    this.#stop();
+    await Promise.all([destroySocket(this.#client), destroySocket(this.#upstream)]);
+  }
+
+  #pipe(direction: Direction, source: Socket, sink: Socket): Pipe {
+    return new Pipe(source, sink, this.#clock, {
+      onArrival: () => {
+        this.#lastByteAt = this.#clock.now();
+      },
+      onPassed: (count) => {
+        this.#events.onPassed(direction, count);
+      },
+      onSourceEnded: () => {
+        if (source === this.#client) this.#clientGone();
+        if (this.#dead) source.destroy();
+      },
+      claimCut: () => this.#events.claimCut(),
+      onCut: (how) => {
+        this.end(how);
+      },
+    });
+  }
+
+  #clientGone(): void {
+    if (!this.#clientIsHere) return;
+    this.#clientIsHere = false;
+    this.#events.onClientGone();
+  }
+
+  #stop(): void {
+    this.#clearIdleTimer();
+    this.#pipes['to-upstream'].close();
+    this.#pipes['to-client'].close();
+  }
+
+  #armIdleTimer(): void {
+    this.#clearIdleTimer();
+    const cut = this.#idleCut;
+    if (cut === undefined || this.#dead || this.#openSockets === 0) return;
+    const leftMs = this.#lastByteAt + cut.ms - this.#clock.now();
+    // One timer that looks again, not one per byte: busy connections would do little else.
+    this.#idleTimer = this.#clock.setTimer(() => {
+      if (this.#lastByteAt + cut.ms > this.#clock.now()) this.#armIdleTimer();
+      else this.#cut(cut);
+    }, leftMs);
+  }
+
+  #cut(cut: IdleCut): void {
+    if (cut.how !== 'silent') {
+      this.end(cut.how);
+      return;
+    }
+    this.#dead = true;
+    this.#stop();
+  }
+
+  #clearIdleTimer(): void {
+    if (this.#idleTimer !== undefined) this.#clock.clearTimer(this.#idleTimer);
+    this.#idleTimer = undefined;
+  }
+}

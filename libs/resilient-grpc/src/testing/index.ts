@@ -1,0 +1,20 @@
+export { FaultProxy } from './fault-proxy/fault-proxy.js';
+export type {
+  Direction,
+  EndHow,
+  FaultProxyCounters,
+  FaultProxyOptions,
+  IdleCutHow,
+  ProxyMode,
+} from './fault-proxy/faults.js';
+export { captureLeaks } from './leaks.js';
+export type { LeakCheck } from './leaks.js';
+export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';
+export type { StopHow } from './scripted-server/scripted-grpc-server.js';
+export type { ScriptedGrpcServerOptions, ScriptedServerTls } from './scripted-server/scripted-server-options.js';
+export type { MessageSource, MetadataRecord, Reply, Script } from './scripted-server/reply.js';
+export type { CallCounts, CallOutcome, CallRecord, ScriptedCall } from './scripted-server/scripted-call.js';
+export { seededRandom } from './seeded-random.js';
+export { VirtualClock } from './virtual-clock.js';
+export { waitFor } from './wait-for.js';
+export type { WaitForOptions } from './wait-for.js';

@@ -1,0 +1,93 @@
+import type { CallCounts, CallOutcome, CallRecord } from './scripted-call.js';
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+type Counts = Writable<CallCounts>;
+
+/** The record of a call while it is being written. */
+export type OpenRecord = Writable<Omit<CallRecord, 'requests'>> & { readonly requests: unknown[] };
+
+/** What a scripted server remembers of its calls: counts for ever, records of the last ones. */
+export class CallJournal {
+  readonly #maxRecords: number;
+  readonly #counts = new Map<string, Counts>();
+  #total = noCounts();
+  #attempts = new Map<string, Map<string, number>>();
+  #records: OpenRecord[] = [];
+
+  constructor(maxRecords: number) {
+    this.#maxRecords = maxRecords;
+  }
+
+  /** A call has arrived. Gives its number among those of its method. */
+  begin(record: OpenRecord): number {
+    this.#records.push(record);
+    // In slices, because taking one off the front of a long list for each call would cost more than the call.
+    if (this.#records.length > 2 * this.#maxRecords) this.#records = this.#records.slice(-this.#maxRecords);
+    for (const counts of [this.#total, this.#countsOf(record.path)]) {
+      counts.calls += 1;
+      counts.open += 1;
+      counts.maxOpen = Math.max(counts.maxOpen, counts.open);
+    }
+    return this.#countsOf(record.path).calls;
+  }
+
+  /** The key of a call is known. Gives its number among those with that key. */
+  keyed(record: OpenRecord, key: string): number {
+    record.key = key;
+    const ofMethod = this.#attempts.get(record.path) ?? new Map<string, number>();
+    this.#attempts.set(record.path, ofMethod);
+    const attempt = (ofMethod.get(key) ?? 0) + 1;
+    ofMethod.set(key, attempt);
+    return attempt;
+  }
+
+  end(record: OpenRecord, outcome: Exclude<CallOutcome, 'open'>): void {
+    if (record.outcome !== 'open') return;
+    record.outcome = outcome;
+    for (const counts of [this.#total, this.#countsOf(record.path)]) {
+      counts.open -= 1;
+      counts[outcome] += 1;
+    }
+  }
+
+  counts(path?: string): CallCounts {
+    return { ...(path === undefined ? this.#total : this.#countsOf(path)) };
+  }
+
+  records(path?: string): readonly CallRecord[] {
+    const last = this.#records.slice(-this.#maxRecords);
+    return path === undefined ? last : last.filter((record) => record.path === path);
+  }
+
+  /** Calls by key. */
+  attempts(path?: string): ReadonlyMap<string, number> {
+    if (path !== undefined) return new Map(this.#attempts.get(path));
+    const all = new Map<string, number>();
+    for (const ofMethod of this.#attempts.values()) {
+      for (const [key, count] of ofMethod) all.set(key, (all.get(key) ?? 0) + count);
+    }
+    return all;
+  }
+
+  /** Forgets everything but the calls that are open. */
+  reset(): void {
+    this.#records = this.#records.filter((record) => record.outcome === 'open');
+    this.#attempts = new Map();
+    for (const counts of [this.#total, ...this.#counts.values()]) {
+      Object.assign(counts, noCounts(), { open: counts.open, maxOpen: counts.open });
+    }
+  }
+
+  #countsOf(path: string): Counts {
+    let counts = this.#counts.get(path);
+    if (counts === undefined) {
+      counts = noCounts();
+      this.#counts.set(path, counts);
+    }
+    return counts;
+  }
+}
+
+function noCounts(): Counts {
+  return { calls: 0, open: 0, maxOpen: 0, answered: 0, cancelled: 0, disconnected: 0 };
+}

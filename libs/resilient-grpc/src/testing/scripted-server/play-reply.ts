@@ -1,0 +1,92 @@
+import { StatusCode, statusName } from '../../status/status-code.js';
+import type { Clock } from '../../time/clock.js';
+import type { LoadedMethod } from './service-methods.js';
+import type { Reply } from './reply.js';
+import { toMetadata, trailersOf } from './reply.js';
+import type { DuplexCall, RequestReader } from './request-reader.js';
+import type { ScriptedCall } from './scripted-call.js';
+
+/** What a reply is played on. */
+export interface Stage {
+  readonly method: LoadedMethod;
+  readonly call: DuplexCall;
+  readonly scripted: ScriptedCall;
+  readonly reader: RequestReader;
+  readonly clock: Clock;
+  /** Resolves when the call is released, or over. */
+  held(): Promise<void>;
+  /** The status is being sent. */
+  onStatus(code: number): void;
+}
+
+/** Sends what `reply` says; stops silently when the call is over. */
+export async function playReply(reply: Reply, stage: Stage): Promise<void> {
+  const { call, scripted, method } = stage;
+  const over = () => scripted.signal.aborted;
+  await readRequests(reply, stage);
+  await sleep(reply.delayMs, stage);
+  if (reply.hold === 'everything') await stage.held();
+  if (over()) return;
+  if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? undefined : reply.headers));
+  if (reply.hold === 'messages') await stage.held();
+  for await (const message of messagesOf(reply, stage)) {
+    if (over()) return;
+    await write(call, message, scripted.signal);
+    await sleep(reply.intervalMs, stage);
+  }
+  if (reply.hold === 'status') await stage.held();
+  if (over() || reply.never === true) return;
+  const code = typeof reply.status === 'string' ? StatusCode[reply.status] : (reply.status ?? StatusCode.OK);
+  stage.onStatus(code);
+  if (code === StatusCode.OK) {
+    call.end(trailersOf(reply));
+    return;
+  }
+  const details = reply.details ?? statusName(code);
+  call.emit('error', Object.assign(new Error(details), { code, details, metadata: trailersOf(reply) }));
+  // A call whose caller still sends would otherwise keep what it sent.
+  if (method.requestStream && reply.requests !== 'leave') call.resume();
+}
+
+async function readRequests(reply: Reply, { method, reader }: Stage): Promise<void> {
+  if (!method.requestStream) return;
+  const how = reply.requests ?? (method.responseStream ? 'read' : 'await');
+  if (how === 'await') await reader.drain();
+  // Messages made by a function may read the requests themselves, and two readers would share them.
+  else if (how === 'read' && typeof reply.messages !== 'function') void reader.drain();
+}
+
+function messagesOf(reply: Reply, { method, scripted }: Stage): Iterable<unknown> | AsyncIterable<unknown> {
+  if (reply.messages !== undefined) {
+    return typeof reply.messages === 'function' ? reply.messages(scripted) : reply.messages;
+  }
+  if (reply.message !== undefined) return [reply.message];
+  const succeeds = reply.status === undefined || reply.status === 'OK' || reply.status === StatusCode.OK;
+  return succeeds && !method.responseStream && reply.never !== true ? [{}] : [];
+}
+
+async function write(call: DuplexCall, message: unknown, signal: AbortSignal): Promise<void> {
+  if (call.write(message)) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      call.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    call.once('drain', done);
+    signal.addEventListener('abort', done);
+  });
+}
+
+async function sleep(ms: number | undefined, { clock, scripted: { signal } }: Stage): Promise<void> {
+  if (ms === undefined || ms <= 0 || signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      clock.clearTimer(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = clock.setTimer(done, ms, true);
+    signal.addEventListener('abort', done);
+  });
+}

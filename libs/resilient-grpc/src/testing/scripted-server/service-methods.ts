@@ -1,0 +1,54 @@
+import { loadSync } from '@grpc/proto-loader';
+import type { MethodDefinition, Options, ServiceDefinition } from '@grpc/proto-loader';
+
+/** Where the services of a scripted server come from. */
+export interface ServiceSource {
+  readonly protoPath: string | readonly string[];
+  /** Only services of this package, or of these. @defaultValue all */
+  readonly package?: string | readonly string[] | undefined;
+  /** Options of @grpc/proto-loader, as Nest's `loader`. */
+  readonly loader?: Options | undefined;
+}
+
+/** A method of a loaded proto. */
+export type LoadedMethod = MethodDefinition<object, object>;
+
+/**
+ * All methods of the services of `source`, by path.
+ * @throws when the proto cannot be read, or has no service in the packages asked for
+ */
+export function loadMethods(source: ServiceSource): ReadonlyMap<string, LoadedMethod> {
+  const files = typeof source.protoPath === 'string' ? source.protoPath : [...source.protoPath];
+  const packages = source.package === undefined ? undefined : [source.package].flat();
+  const methods = new Map<string, LoadedMethod>();
+  for (const [name, definition] of Object.entries(loadSync(files, source.loader))) {
+    // True: what has a `format` is a message or an enum, everything else a service.
+    if ('format' in definition) continue;
+    if (packages !== undefined && !packages.some((one) => name.startsWith(`${one}.`))) continue;
+    for (const method of Object.values(definition as ServiceDefinition)) methods.set(method.path, method);
+  }
+  if (methods.size === 0) {
+    throw new Error(
+      `ScriptedGrpcServer: no service in ${String(source.protoPath)}${packages ? ` of ${String(packages)}` : ''}`,
+    );
+  }
+  return methods;
+}
+
+/**
+ * The path of a method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get' or '/orders.v1.Orders/Get'.
+ * @throws when no method, or more than one, is meant
+ */
+export function findPath(methods: ReadonlyMap<string, LoadedMethod>, name: string): string {
+  const wanted = name.replace(/^\//, '');
+  const found = [...methods.values()].filter(({ path, originalName }) => {
+    const full = path.slice(1);
+    return full === wanted || full.endsWith(`/${wanted}`) || full.endsWith(`.${wanted}`) || originalName === wanted;
+  });
+  const [first] = found;
+  if (first !== undefined && found.length === 1) return first.path;
+  const paths = (found.length === 0 ? [...methods.values()] : found).map(({ path }) => path).join(', ');
+  throw new Error(
+    `ScriptedGrpcServer: '${name}' is ${found.length === 0 ? 'no method of' : 'more than one of'} ${paths}`,
+  );
+}

@@ -1,0 +1,205 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { BehaviorSubject, type Observable, Subject } from 'rxjs';
+import { join } from 'node:path';
+import { epochMs } from '../epoch.js';
+import { ROOT } from '../paths.js';
+import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
+
+const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
+/** A graceful restart is away for this long, besides the time its calls need to finish. */
+const GRACEFUL_GAP_MS = 300;
+const SLOW_FACTOR = 20;
+
+/** `away`: no process listens. `draining`: a graceful restart is under way. */
+export type UpstreamState = 'away' | 'listening' | 'slow' | 'frozen' | 'draining';
+
+/** Something that happened to the upstream, and when, by {@link epochMs}. */
+export interface UpstreamEvent {
+  /** `connections-lost`: every connection broke. `listening`: new connections are accepted again. */
+  readonly type: 'connections-lost' | 'listening';
+  readonly atMs: number;
+}
+
+/**
+ * The upstream as a process that can be killed, frozen and restarted, always on the same port and over the same log. A command
+ * that makes no sense in the present state does nothing.
+ */
+export class UpstreamProcess {
+  readonly #logPath: string;
+  readonly #state = new BehaviorSubject<UpstreamState>('away');
+  readonly #events = new Subject<UpstreamEvent>();
+  #serving: ChildProcess | undefined;
+  // The next process, started while the present one still is away or draining, so that it listens when told to.
+  #standby: Promise<ChildProcess> | undefined;
+  #port = 0;
+  #stopped = false;
+
+  private constructor(logPath: string) {
+    this.#logPath = logPath;
+  }
+
+  /** Starts the upstream on a port of the system's choice, and resolves when it listens. */
+  static async start(logPath: string): Promise<UpstreamProcess> {
+    const upstream = new UpstreamProcess(logPath);
+    await upstream.listen();
+    return upstream;
+  }
+
+  get url(): string {
+    return `127.0.0.1:${this.#port}`;
+  }
+
+  get state(): UpstreamState {
+    return this.#state.value;
+  }
+
+  /** The present state, then each change. */
+  get state$(): Observable<UpstreamState> {
+    return this.#state;
+  }
+
+  get events$(): Observable<UpstreamEvent> {
+    return this.#events;
+  }
+
+  /** Listens again after it was killed; thaws it and ends slowness. */
+  async listen(): Promise<void> {
+    if (this.state === 'frozen') return this.#thaw();
+    if (this.state === 'slow') return this.#setSlow(1, 'listening');
+    if (this.state === 'away') await this.#replace();
+  }
+
+  /** SIGKILL: no goodbye, every connection breaks. Resolves when the process has gone. */
+  async kill(): Promise<void> {
+    const child = this.#serving;
+    if (!child || this.state === 'draining') return;
+    this.#serving = undefined;
+    this.#connectionsLost();
+    child.kill('SIGKILL');
+    this.#state.next('away');
+    this.#standby ??= this.#spawn();
+    await exited(child);
+  }
+
+  /** SIGSTOP: connections stay, and nothing answers. */
+  freeze(): void {
+    if (this.state !== 'listening' && this.state !== 'slow') return;
+    this.#serving?.kill('SIGSTOP');
+    this.#state.next('frozen');
+  }
+
+  /** Every request takes many times as long. */
+  slowDown(): void {
+    if (this.state === 'listening') this.#setSlow(SLOW_FACTOR, 'slow');
+  }
+
+  /** Resets every connection; the process goes on. */
+  cut(): void {
+    if (this.state !== 'listening' && this.state !== 'slow') return;
+    this.#connectionsLost();
+    this.#send({ type: 'cut' });
+    this.#events.next({ type: 'listening', atMs: epochMs() });
+  }
+
+  /** What a rolling deploy does: the old process finishes its calls (`tryShutdown`), then the new one takes its place. */
+  async restartGracefully(): Promise<void> {
+    const child = this.#serving;
+    if (!child || (this.state !== 'listening' && this.state !== 'slow')) return;
+    this.#state.next('draining');
+    this.#standby ??= this.#spawn();
+    await this.#standby;
+    this.#serving = undefined;
+    child.kill('SIGTERM');
+    await exited(child);
+    await delay(GRACEFUL_GAP_MS);
+    await this.#replace();
+  }
+
+  /** Ends every process it started. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const children = [this.#serving, await this.#standby?.catch(() => undefined)].filter(
+      (child) => child !== undefined,
+    );
+    this.#serving = undefined;
+    this.#standby = undefined;
+    for (const child of children) child.kill('SIGKILL');
+    await Promise.all(children.map(exited));
+    this.#state.complete();
+    this.#events.complete();
+  }
+
+  async #replace(): Promise<void> {
+    const child = await (this.#standby ?? this.#spawn());
+    this.#standby = undefined;
+    if (this.#stopped) return;
+    this.#serving = child;
+    const listening = noticed(child, 'listening');
+    this.#send({ type: 'listen', port: this.#port });
+    const { port, atMs } = await listening;
+    this.#port = port;
+    // It may have been killed while it was starting.
+    if (this.#serving !== child) return;
+    this.#state.next('listening');
+    this.#events.next({ type: 'listening', atMs });
+  }
+
+  async #spawn(): Promise<ChildProcess> {
+    const child = fork(PROGRAM, ['--log', this.#logPath, '--standby'], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    child.once('exit', () => {
+      // Nobody asked for it: a crash, or somebody else's kill.
+      if (this.#serving !== child) return;
+      this.#serving = undefined;
+      this.#connectionsLost();
+      this.#state.next('away');
+    });
+    await noticed(child, 'standby');
+    return child;
+  }
+
+  #thaw(): void {
+    this.#serving?.kill('SIGCONT');
+    this.#state.next('listening');
+  }
+
+  #setSlow(factor: number, state: UpstreamState): void {
+    this.#send({ type: 'slow', factor });
+    this.#state.next(state);
+  }
+
+  #send(command: UpstreamCommand): void {
+    this.#serving?.send(command);
+  }
+
+  #connectionsLost(): void {
+    this.#events.next({ type: 'connections-lost', atMs: epochMs() });
+  }
+}
+
+async function exited(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+}
+
+/** The next notice of this type, or an error if the process ends before it says so. */
+function noticed<T extends UpstreamNotice['type']>(
+  child: ChildProcess,
+  type: T,
+): Promise<Extract<UpstreamNotice, { type: T }>> {
+  return new Promise((resolve, reject) => {
+    const onExit = (): void =>
+      reject(new Error(`the upstream (pid ${child.pid ?? 'none'}) ended before it was ${type}`));
+    const onMessage = (notice: UpstreamNotice): void => {
+      if (notice.type !== type) return;
+      child.off('exit', onExit);
+      child.off('message', onMessage);
+      // True: its type was compared above.
+      resolve(notice as Extract<UpstreamNotice, { type: T }>);
+    };
+    child.on('message', onMessage);
+    child.once('exit', onExit);
+  });
+}

@@ -1,0 +1,41 @@
+import { Injectable } from '@nestjs/common';
+import {
+  InjectGrpcClient,
+  InjectGrpcService,
+  isGrpcCallError,
+  type Resilient,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
+import type { Observable } from 'rxjs';
+import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
+import { type Contender, contenderMetadata } from './contender.js';
+
+/** Name of our client: its log lines begin with it. */
+export const RESILIENT_CLIENT = 'orders';
+
+/** Our client with no options but the address and the contract. */
+@Injectable()
+export class ResilientContender implements Contender {
+  readonly name = 'resilient';
+
+  constructor(
+    @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
+    @InjectGrpcClient(RESILIENT_CLIENT) private readonly client: ResilientGrpcClient,
+  ) {}
+
+  get(id: string): Observable<Order> {
+    return this.orders.get({ id }, contenderMetadata(this.name));
+  }
+
+  create(request: CreateOrderRequest): Observable<Order> {
+    return this.orders.create(request, contenderMetadata(this.name));
+  }
+
+  lostInFlight(error: unknown): boolean {
+    return isGrpcCallError(error) && error.reachedServer === 'maybe';
+  }
+
+  waiting(): number {
+    return this.client.snapshot().waiting;
+  }
+}

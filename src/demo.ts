@@ -1,0 +1,66 @@
+// The demo in a terminal: node dist/demo.js [--scenario restart|drain|reset|idle-cut] [--seconds N] [--json]
+import 'reflect-metadata';
+import { parseArgs } from 'node:util';
+import type { CallRate } from './load/due-calls.js';
+import { CapturedLogger, formatLogLine } from './report/captured-logger.js';
+import { scenarioReport } from './report/scenario-report.js';
+import { table } from './report/table.js';
+import { runScenario } from './scenarios/run-scenario.js';
+import { isScenarioName, SCENARIOS } from './scenarios/scenarios.js';
+
+const DEFAULT_SECONDS = 10;
+/** 200 calls a second through each contender. */
+const RATE: CallRate = { reads: 160, writes: 40 };
+
+const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--json]`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      scenario: { type: 'string', default: 'restart' },
+      seconds: { type: 'string', default: String(DEFAULT_SECONDS) },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(USAGE);
+    return;
+  }
+  const name = values.scenario;
+  if (!isScenarioName(name)) throw new UsageError(`There is no scenario '${name}'.`);
+  const scenario = SCENARIOS[name];
+  const seconds = Number(values.seconds);
+  if (!(seconds >= scenario.leastSeconds)) {
+    throw new UsageError(
+      `--seconds: '${name}' needs a number of ${scenario.leastSeconds} or more, got '${values.seconds}'.`,
+    );
+  }
+
+  const logger = new CapturedLogger();
+  const lines: string[] = [];
+  logger.lines$.subscribe((line) => lines.push(formatLogLine(line)));
+
+  const startedAtMs = performance.now();
+  const standings = await runScenario(scenario, {
+    seconds,
+    rate: RATE,
+    logger,
+    say: (text) => {
+      const elapsed = ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(5);
+      if (!values.json) console.error(`${elapsed} s  ${text}`);
+    },
+  });
+  if (values.json) console.log(JSON.stringify(scenarioReport(name, seconds, standings)));
+  else console.log(['', table(standings), '', ...lines].join('\n'));
+}
+
+/** Something the person at the keyboard can mend: told without a stack. */
+class UsageError extends Error {}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof UsageError ? `${error.message}\n${USAGE}` : error);
+  process.exitCode = 1;
+}

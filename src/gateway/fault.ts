@@ -1,0 +1,7 @@
+/** What a visitor can do to the upstream. */
+export const FAULTS = ['kill', 'freeze', 'drain', 'slow', 'cut', 'start'] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export function isFault(name: string): name is Fault {
+  return (FAULTS as readonly string[]).includes(name);
+}

@@ -1,0 +1,28 @@
+import { Controller, HttpCode, type MessageEvent, NotFoundException, Param, Post, Sse } from '@nestjs/common';
+import { map, type Observable } from 'rxjs';
+import { isFault } from './fault.js';
+import { Show } from './show.js';
+
+/** What the page listens to and what its buttons do. The page itself is static. */
+@Controller()
+export class PageController {
+  constructor(private readonly show: Show) {}
+
+  @Sse('live')
+  live(): Observable<MessageEvent> {
+    return this.show.live$.pipe(map((state) => ({ data: state })));
+  }
+
+  @Post('faults/:fault')
+  @HttpCode(204)
+  async cause(@Param('fault') fault: string): Promise<void> {
+    if (!isFault(fault)) throw new NotFoundException();
+    await this.show.cause(fault);
+  }
+
+  @Post('start-over')
+  @HttpCode(204)
+  async startOver(): Promise<void> {
+    await this.show.startOver();
+  }
+}

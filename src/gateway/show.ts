@@ -1,0 +1,155 @@
+import { Inject, Injectable, type OnApplicationShutdown, type OnApplicationBootstrap, type BeforeApplicationShutdown } from '@nestjs/common';
+import { defer, finalize, map, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
+import { UpstreamProcess } from '../chaos/upstream-process.js';
+import type { Contender } from '../contenders/contender.js';
+import { CONTENDERS } from '../contenders/contenders.module.js';
+import { epochMs } from '../epoch.js';
+import { Contest } from '../load/contest.js';
+import type { CallRate } from '../load/due-calls.js';
+import { warmUp } from '../load/warm-up.js';
+import { CapturedLogger } from '../report/captured-logger.js';
+import type { Fault } from './fault.js';
+import type { LiveState, ShownLogLine } from './live-state.js';
+
+/** 200 calls a second through each contender. */
+const RATE: CallRate = { reads: 160, writes: 40 };
+const KILL_AFTER_MS = 5_000;
+const DOWN_MS = 3_000;
+const LIVE_EVERY_MS = 250;
+/** Load goes on for this long when nobody watches any more: a reload of the page is no reason to stop. */
+const LINGER_MS = 5_000;
+const SHOWN_LOG_LINES = 12;
+/** At shutdown calls that run are given this long. */
+const SETTLE_MS = 2_000;
+
+/** Where its log is. */
+export const LOG_PATH = Symbol('path of the log of orders');
+
+/** `opening`: nobody has come yet, or the kill is `msLeft` away. */
+type Phase = { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } | { readonly name: 'idle' | 'free' };
+
+/**
+ * What the page shows: the contest, live. It opens when the first visitor comes: load at once, the server killed after 5 s and
+ * back after 3 s; then faults are the visitor's. With nobody watching there is no load.
+ */
+@Injectable()
+export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
+  /** The state of everything, now and four times a second. */
+  readonly live$: Observable<LiveState>;
+  readonly #closing = new Subject<void>();
+  readonly #log: ShownLogLine[] = [];
+  #contest: Contest;
+  #phase: Phase = { name: 'idle' };
+  #nextPhase: NodeJS.Timeout | undefined;
+  #lingering: NodeJS.Timeout | undefined;
+
+  constructor(
+    @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
+    @Inject(LOG_PATH) private readonly logPath: string,
+    private readonly upstream: UpstreamProcess,
+    private readonly logger: CapturedLogger,
+  ) {
+    this.#contest = this.#newContest();
+    this.live$ = defer(() => {
+      this.#visitorsCame();
+      return timer(0, LIVE_EVERY_MS).pipe(map(() => this.#state()));
+    }).pipe(
+      finalize(() => this.#visitorsLeft()),
+      share(),
+      takeUntil(this.#closing),
+    );
+    logger.lines$.pipe(takeUntil(this.#closing)).subscribe(({ level, context, message, atMs }) => {
+      this.#log.push({ level, context, message, atMs });
+      if (this.#log.length > SHOWN_LOG_LINES) this.#log.shift();
+    });
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    await warmUp(this.contenders);
+  }
+
+  /** Does what a button of the page asks for. */
+  async cause(fault: Fault): Promise<void> {
+    switch (fault) {
+      case 'kill':
+        return this.upstream.kill();
+      case 'freeze':
+        return this.upstream.freeze();
+      case 'slow':
+        return this.upstream.slowDown();
+      case 'cut':
+        return this.upstream.cut();
+      case 'drain':
+        return this.upstream.restartGracefully();
+      case 'start':
+        return this.upstream.listen();
+    }
+  }
+
+  /** All figures from zero, and the opening again. */
+  async startOver(): Promise<void> {
+    clearTimeout(this.#nextPhase);
+    this.#contest.close();
+    await this.upstream.listen();
+    this.#contest = this.#newContest();
+    this.#log.length = 0;
+    this.#open();
+  }
+
+  /** Readiness is down, servers still run: the pages are let go, or closing would wait for them. */
+  async beforeApplicationShutdown(): Promise<void> {
+    clearTimeout(this.#nextPhase);
+    clearTimeout(this.#lingering);
+    this.#contest.load.stop();
+    this.#closing.next();
+    await this.#contest.load.settled(SETTLE_MS);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.#contest.close();
+    await this.upstream.stop();
+  }
+
+  #visitorsCame(): void {
+    clearTimeout(this.#lingering);
+    if (this.#phase.name === 'idle') this.#open();
+    else this.#contest.load.start(RATE);
+  }
+
+  #visitorsLeft(): void {
+    clearTimeout(this.#lingering);
+    this.#lingering = setTimeout(() => this.#contest.load.stop(), LINGER_MS);
+  }
+
+  #open(): void {
+    this.#contest.load.start(RATE);
+    this.#enter({ name: 'opening', endsAtMs: epochMs() + KILL_AFTER_MS }, KILL_AFTER_MS, async () => {
+      this.#enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
+        this.#phase = { name: 'free' };
+        await this.upstream.listen();
+      });
+      await this.upstream.kill();
+    });
+  }
+
+  #enter(phase: Phase, lengthMs: number, next: () => Promise<void>): void {
+    this.#phase = phase;
+    this.#nextPhase = setTimeout(() => void next(), lengthMs);
+  }
+
+  #newContest(): Contest {
+    return new Contest(this.contenders, this.upstream, this.logPath);
+  }
+
+  #state(): LiveState {
+    const nowMs = epochMs();
+    return {
+      atMs: nowMs,
+      upstream: this.upstream.state,
+      phase: this.#phase.name,
+      phaseEndsInMs: 'endsAtMs' in this.#phase ? Math.max(0, this.#phase.endsAtMs - nowMs) : undefined,
+      standings: this.#contest.standings(),
+      log: this.#log,
+    };
+  }
+}

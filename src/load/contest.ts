@@ -1,0 +1,86 @@
+import type { UpstreamProcess } from '../chaos/upstream-process.js';
+import type { Contender, ContenderName } from '../contenders/contender.js';
+import { epochMs } from '../epoch.js';
+import { readRequestCounts } from '../upstream/request-counts.js';
+import { type Entrant, Load } from './load.js';
+import { LogFollower } from './log-follower.js';
+import { Measurement, type MeasurementSnapshot } from './measurement.js';
+import { WriteLedger } from './write-ledger.js';
+
+/** What one contender has done, by its own account, by the log's and by the upstream's. */
+export interface Standing extends MeasurementSnapshot {
+  readonly name: ContenderName;
+  readonly duplicatedWrites: number;
+  readonly lostWrites: number;
+  /** Requests that reached the upstream. */
+  readonly attempts: number;
+  /** Calls held back until there is a connection, where the contender knows. */
+  readonly waiting: number | undefined;
+}
+
+/** The contenders under the same load and the same faults, with what is counted for each. */
+export class Contest {
+  readonly load: Load;
+  readonly #entrants: readonly Entrant[];
+  readonly #log: LogFollower;
+  readonly #countsPath: string;
+  // Requests that came before the contest are not its own.
+  readonly #attemptsBefore: ReadonlyMap<string, number>;
+
+  constructor(contenders: readonly Contender[], upstream: UpstreamProcess, logPath: string) {
+    this.#entrants = contenders.map((contender) => ({
+      contender,
+      measurement: new Measurement(),
+      ledger: new WriteLedger(),
+    }));
+    this.load = new Load(this.#entrants);
+    this.#log = new LogFollower(logPath);
+    this.#countsPath = `${logPath}.requests`;
+    this.#attemptsBefore = readRequestCounts(this.#countsPath);
+    upstream.events$.subscribe(({ type, atMs }) => {
+      if (type === 'listening') this.serverReachable(atMs);
+      else this.connectionsLost(atMs);
+    });
+  }
+
+  /** All connections of all contenders broke. */
+  connectionsLost(atMs: number): void {
+    for (const { measurement } of this.#entrants) measurement.connectionsLost(atMs);
+  }
+
+  /** From now on calls can succeed again. */
+  serverReachable(atMs: number): void {
+    for (const { measurement } of this.#entrants) measurement.serverReachable(atMs);
+  }
+
+  /** Waits for the calls that are open, and counts those that take longer than `timeoutMs` as failed. */
+  async finish(timeoutMs: number): Promise<void> {
+    this.load.stop();
+    await this.load.settled(timeoutMs);
+    for (const { measurement } of this.#entrants) measurement.abandonOpenCalls(epochMs());
+  }
+
+  /** Where everybody stands. */
+  standings(): readonly Standing[] {
+    const ledgers = new Map<string, WriteLedger>(
+      this.#entrants.map(({ contender, ledger }) => [contender.name, ledger]),
+    );
+    for (const { requestId } of this.#log.read())
+      ledgers.get(requestId.slice(0, requestId.indexOf('/')))?.applied(requestId);
+    const attempts = readRequestCounts(this.#countsPath);
+    const nowMs = epochMs();
+    return this.#entrants.map(({ contender, measurement, ledger }) => ({
+      ...measurement.snapshot(nowMs),
+      name: contender.name,
+      duplicatedWrites: ledger.duplicated,
+      lostWrites: ledger.lost,
+      attempts: (attempts.get(contender.name) ?? 0) - (this.#attemptsBefore.get(contender.name) ?? 0),
+      waiting: contender.waiting?.(),
+    }));
+  }
+
+  close(): void {
+    this.load.stop();
+    this.#log.close();
+  }
+}

@@ -1,0 +1,99 @@
+import { randomUUID } from 'node:crypto';
+import { status } from '@grpc/grpc-js';
+import type { Contender } from '../contenders/contender.js';
+import { epochMs } from '../epoch.js';
+import { type CallRate, callsDue } from './due-calls.js';
+import type { CallKind, Measurement } from './measurement.js';
+import type { WriteLedger } from './write-ledger.js';
+
+/** Orders the upstream has from the beginning. */
+const READABLE_ORDERS = 100;
+const TICK_MS = 5;
+
+/** A contender with what is counted for it. */
+export interface Entrant {
+  readonly contender: Contender;
+  readonly measurement: Measurement;
+  readonly ledger: WriteLedger;
+}
+
+/** Calls all entrants alike. */
+export class Load {
+  readonly #entrants: readonly Entrant[];
+  readonly #issued: Record<CallKind, number> = { read: 0, write: 0 };
+  readonly #open = new Set<object>();
+  // No two loads over one log give the same id to their requests.
+  readonly #id = randomUUID();
+  #ticking: NodeJS.Timeout | undefined;
+
+  constructor(entrants: readonly Entrant[]) {
+    this.#entrants = entrants;
+  }
+
+  get running(): boolean {
+    return this.#ticking !== undefined;
+  }
+
+  /** Calls each entrant at this rate until {@link stop}. */
+  start(rate: CallRate): void {
+    if (this.running) return;
+    const startedAtMs = epochMs();
+    let reads = 0;
+    let writes = 0;
+    this.#ticking = setInterval(() => {
+      const elapsedMs = epochMs() - startedAtMs;
+      for (; reads < callsDue(rate.reads, elapsedMs); reads++) this.callEach('read');
+      for (; writes < callsDue(rate.writes, elapsedMs); writes++) this.callEach('write');
+    }, TICK_MS);
+  }
+
+  /** Begins no more calls; those that run go on. */
+  stop(): void {
+    clearInterval(this.#ticking);
+    this.#ticking = undefined;
+  }
+
+  /** Begins one call through each entrant. */
+  callEach(kind: CallKind): void {
+    const number = ++this.#issued[kind];
+    for (const entrant of this.#entrants) this.#call(entrant, kind, number);
+  }
+
+  /** Resolves when no call is open any more, or after `timeoutMs`. */
+  async settled(timeoutMs: number): Promise<void> {
+    const giveUpAtMs = epochMs() + timeoutMs;
+    while (this.#open.size > 0 && epochMs() < giveUpAtMs) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+  }
+
+  #call({ contender, measurement, ledger }: Entrant, kind: CallKind, number: number): void {
+    const requestId = `${contender.name}/${this.#id}/${number}`;
+    const call = measurement.begin(kind, epochMs());
+    this.#open.add(call);
+    const calling =
+      kind === 'read'
+        ? contender.get(`order-${(number % READABLE_ORDERS) + 1}`)
+        : contender.create({ requestId, item: 'tea', quantity: 1 });
+    let answered = false;
+    calling.subscribe({
+      next: () => (answered = true),
+      complete: () => {
+        this.#open.delete(call);
+        // A call that ends well without an answer has failed all the same.
+        if (!answered) return measurement.fail(call, epochMs(), { codeName: 'NO_ANSWER', lostInFlight: false });
+        if (kind === 'write') ledger.acknowledge(requestId);
+        measurement.succeed(call, epochMs());
+      },
+      error: (error: unknown) => {
+        this.#open.delete(call);
+        measurement.fail(call, epochMs(), { codeName: codeName(error), lostInFlight: contender.lostInFlight(error) });
+      },
+    });
+  }
+}
+
+/** Name of the gRPC status of an error, or of the error's class when it has none. */
+function codeName(error: unknown): string {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  if (typeof code === 'number') return status[code] ?? String(code);
+  return error instanceof Error ? error.name : 'UNKNOWN';
+}

@@ -1,0 +1,113 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Measurement } from './measurement.js';
+
+const LOST = { codeName: 'UNAVAILABLE', lostInFlight: true };
+const REFUSED = { codeName: 'UNAVAILABLE', lostInFlight: false };
+
+describe('Measurement', () => {
+  let measurement: Measurement;
+  beforeEach(() => {
+    measurement = new Measurement();
+  });
+
+  it('counts a call once, as succeeded, as failed by its code, or as in flight', () => {
+    measurement.succeed(measurement.begin('read', 0), 5);
+    measurement.fail(measurement.begin('read', 0), 5, REFUSED);
+    measurement.fail(measurement.begin('write', 0), 5, { codeName: 'INTERNAL', lostInFlight: false });
+    measurement.begin('write', 0);
+    expect(measurement.snapshot(9)).toMatchObject({
+      calls: 4,
+      succeeded: 1,
+      failed: 2,
+      failedReads: 1,
+      failedWrites: 1,
+      failedByCode: { UNAVAILABLE: 1, INTERNAL: 1 },
+      unsafeInFlightFailed: 0,
+      inFlight: 1,
+    });
+  });
+
+  describe('a write whose connection was lost under it', () => {
+    it('is counted apart: nobody can know whether it was applied', () => {
+      const call = measurement.begin('write', 90);
+      measurement.connectionsLost(100);
+      measurement.fail(call, 101, LOST);
+      expect(measurement.snapshot(200)).toMatchObject({ failed: 0, failedByCode: {}, unsafeInFlightFailed: 1 });
+    });
+
+    it('may have begun just after the loss, before the client could see it', () => {
+      measurement.connectionsLost(100);
+      measurement.fail(measurement.begin('write', 120), 130, LOST);
+      expect(measurement.snapshot(200)).toMatchObject({ failed: 0, unsafeInFlightFailed: 1 });
+    });
+
+    it('is an ordinary failure when it began long after the loss, whatever its error says', () => {
+      measurement.connectionsLost(100);
+      measurement.fail(measurement.begin('write', 300), 310, LOST);
+      expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
+    });
+
+    it('is an ordinary failure when no connection was lost', () => {
+      measurement.fail(measurement.begin('write', 300), 310, LOST);
+      expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
+    });
+
+    it('is an ordinary failure when it ended before the loss', () => {
+      measurement.fail(measurement.begin('write', 10), 20, LOST);
+      measurement.connectionsLost(100);
+      expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
+    });
+  });
+
+  it('counts a read as failed even when it was in flight: it could have been sent again', () => {
+    const call = measurement.begin('read', 90);
+    measurement.connectionsLost(100);
+    measurement.fail(call, 101, LOST);
+    expect(measurement.snapshot(200)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
+  });
+
+  it('takes the longest wait from calls that ended either way, and from those still open', () => {
+    measurement.succeed(measurement.begin('read', 0), 10);
+    measurement.fail(measurement.begin('read', 0), 30, REFUSED);
+    measurement.begin('read', 5);
+    expect(measurement.snapshot(20).longestWaitMs).toBe(30);
+    expect(measurement.snapshot(105).longestWaitMs).toBe(100);
+  });
+
+  it('measures recovery from the moment the server can be reached to the first success, and keeps the longest', () => {
+    const early = measurement.begin('read', 0);
+    measurement.serverReachable(100);
+    measurement.succeed(early, 99);
+    measurement.succeed(measurement.begin('read', 110), 140);
+    measurement.succeed(measurement.begin('read', 150), 190);
+    expect(measurement.snapshot(200).recoveryMs).toBe(40);
+    measurement.serverReachable(300);
+    measurement.succeed(measurement.begin('read', 300), 310);
+    expect(measurement.snapshot(400).recoveryMs).toBe(40);
+  });
+
+  it('does not take a contender that has not come back for one that came back at once', () => {
+    measurement.serverReachable(100);
+    expect(measurement.snapshot(700).recoveryMs).toBe(600);
+  });
+
+  it('begins recovery afresh when the connections are lost again', () => {
+    measurement.serverReachable(100);
+    measurement.connectionsLost(150);
+    expect(measurement.snapshot(700).recoveryMs).toBe(0);
+    measurement.serverReachable(800);
+    measurement.succeed(measurement.begin('read', 800), 820);
+    expect(measurement.snapshot(900).recoveryMs).toBe(20);
+  });
+
+  it('counts calls that never ended as failed', () => {
+    measurement.begin('read', 0);
+    measurement.abandonOpenCalls(500);
+    expect(measurement.snapshot(500)).toMatchObject({
+      failed: 1,
+      failedByCode: { NEVER_ENDED: 1 },
+      inFlight: 0,
+      longestWaitMs: 500,
+    });
+  });
+});

@@ -1,0 +1,42 @@
+// The demo as a page: node dist/main.js, then http://localhost:3000 (PORT and HOST choose others).
+import 'reflect-metadata';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ConsoleLogger } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { UpstreamProcess } from './chaos/upstream-process.js';
+import { GatewayModule } from './gateway/gateway.module.js';
+import { ROOT } from './paths.js';
+import { CapturedLogger } from './report/captured-logger.js';
+
+const PORT = Number(process.env['PORT'] ?? 3_000);
+// The page has a button that kills a process: nobody else's browser should find it.
+const HOST = process.env['HOST'] ?? '127.0.0.1';
+
+const folder = mkdtempSync(join(tmpdir(), 'resilient-grpc-demo-'));
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+const logPath = join(folder, 'orders.log');
+const logger = new CapturedLogger(new ConsoleLogger({ logLevels: ['log', 'warn', 'error', 'fatal'] }));
+const upstream = await UpstreamProcess.start(logPath);
+
+const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logPath, logger }), {
+  logger,
+  // A browser keeps its connections open: closing would wait for them.
+  forceCloseConnections: true,
+});
+app.enableShutdownHooks();
+app.useStaticAssets(join(ROOT, 'src', 'gateway', 'public'));
+app.useStaticAssets(dirname(fileURLToPath(import.meta.resolve('uplot'))), { prefix: '/uplot' });
+
+try {
+  await app.listen(PORT, HOST);
+  console.log(`\n  The demo: ${await app.getUrl()}\n`);
+} catch (error) {
+  console.error(`Port ${PORT} of ${HOST} cannot be used (${String(error)}). Choose another: PORT=3001 npm start`);
+  await app.close();
+  process.exitCode = 1;
+}

@@ -1,0 +1,58 @@
+import type { ConsoleLogger, LoggerService, LogLevel } from '@nestjs/common';
+import { type Observable, Subject } from 'rxjs';
+
+/** A line of Nest's logger. */
+export interface LogLine {
+  readonly level: LogLevel;
+  readonly context: string;
+  readonly message: string;
+  readonly atMs: number;
+}
+
+/** Contexts of the library's lines: `ResilientGrpc:orders`. */
+const OF_THE_LIBRARY = /^ResilientGrpc\b/;
+
+/** Nest's logger, which also hands on the lines of the library. */
+export class CapturedLogger implements LoggerService {
+  readonly #lines = new Subject<LogLine>();
+
+  /** `shown`: where all lines are written as well. */
+  constructor(private readonly shown?: ConsoleLogger) {}
+
+  /** Lines of the library, as they are written. */
+  get lines$(): Observable<LogLine> {
+    return this.#lines;
+  }
+
+  log(message: unknown, ...rest: unknown[]): void {
+    this.#capture('log', message, rest);
+    this.shown?.log(message, ...rest);
+  }
+
+  warn(message: unknown, ...rest: unknown[]): void {
+    this.#capture('warn', message, rest);
+    this.shown?.warn(message, ...rest);
+  }
+
+  error(message: unknown, ...rest: unknown[]): void {
+    this.#capture('error', message, rest);
+    this.shown?.error(message, ...rest);
+  }
+
+  fatal(message: unknown, ...rest: unknown[]): void {
+    this.#capture('fatal', message, rest);
+    this.shown?.fatal(message, ...rest);
+  }
+
+  #capture(level: LogLevel, message: unknown, rest: readonly unknown[]): void {
+    // Nest puts the context last, behind a stack if there is one.
+    const context = rest.at(-1);
+    if (typeof context !== 'string' || !OF_THE_LIBRARY.test(context)) return;
+    this.#lines.next({ level, context, message: String(message), atMs: Date.now() });
+  }
+}
+
+/** A line for the terminal: `WARN [ResilientGrpc:orders] …`. */
+export function formatLogLine({ level, context, message }: LogLine): string {
+  return `${level.toUpperCase().padEnd(4)} [${context}] ${message}`;
+}

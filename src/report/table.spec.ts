@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import type { Standing } from '../load/contest.js';
+import { table } from './table.js';
+
+const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Standing => ({
+  name,
+  calls: 1_000,
+  succeeded: 1_000,
+  failed: 0,
+  failedReads: 0,
+  failedWrites: 0,
+  failedByCode: {},
+  unsafeInFlightFailed: 0,
+  inFlight: 0,
+  longestWaitMs: 12.4,
+  recoveryMs: 0,
+  duplicatedWrites: 0,
+  lostWrites: 0,
+  attempts: 1_000,
+  waiting: undefined,
+  ...figures,
+});
+
+describe('table', () => {
+  it('puts the contenders side by side', () => {
+    const text = table([
+      standing('plain', { failedReads: 480, failedWrites: 119, unsafeInFlightFailed: 1, recoveryMs: 1_300.2 }),
+      standing('tuned', { failedReads: 200, failedWrites: 120, recoveryMs: 400 }),
+      standing('resilient', { recoveryMs: 81, longestWaitMs: 3_120 }),
+    ]);
+    expect(text.split('\n')).toEqual([
+      '                          Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc',
+      'reads   failed                  480                   200                        0',
+      'writes  failed                  120                   120                        0',
+      'writes  done twice               0                     0                         0',
+      'back after the server         1300 ms                400 ms                    81 ms',
+      'longest wait of a call         12 ms                 12 ms                    3120 ms',
+    ]);
+  });
+
+  it('says when the writes that failed were in flight at the kill', () => {
+    const text = table([standing('plain'), standing('resilient', { unsafeInFlightFailed: 2 })]);
+    expect(text).toMatch(/^writes {2}failed .* 2 +in flight at the kill$/m);
+  });
+
+  it('says how many of them were, if not all', () => {
+    const text = table([standing('plain'), standing('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })]);
+    expect(text).toMatch(/^writes {2}failed .* 5 +2 in flight at the kill$/m);
+  });
+
+  it('shows lost writes only where there are any', () => {
+    expect(table([standing('plain')])).not.toContain('lost');
+    expect(table([standing('plain', { lostWrites: 1 })])).toMatch(/^writes {2}lost +1$/m);
+  });
+});

@@ -1,0 +1,23 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Scenario } from './scenario.js';
+
+const EVERY_SECONDS = 5;
+
+/** A rolling deploy: the server finishes its calls and goes (`tryShutdown`), a new one listens within the second; every 5 s. */
+export const drain: Scenario = {
+  proxied: false,
+  leastSeconds: 3,
+  async play({ contest, upstream, seconds, rate, say }) {
+    const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
+    const everyMs = (seconds * 1_000) / restarts;
+    contest.load.start(rate);
+    for (let count = 0; count < restarts; count++) {
+      const next = delay(everyMs);
+      await delay(everyMs / 2);
+      say('server asked to stop');
+      await upstream.restartGracefully();
+      say('new server listens');
+      await next;
+    }
+  },
+};

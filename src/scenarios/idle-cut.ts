@@ -1,0 +1,29 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { epochMs } from '../epoch.js';
+import type { Scenario } from './scenario.js';
+
+const IDLE_MS = 300;
+const EVERY_MS = 1_000;
+/** Calls after each silence. */
+const READS = 4;
+const WRITES = 1;
+
+/**
+ * Quiet clients behind a proxy that closes connections after a moment without traffic, by FIN and by RST in turn, long before the
+ * next call: no call is in flight when its connection goes.
+ */
+export const idleCut: Scenario = {
+  proxied: true,
+  leastSeconds: 2,
+  async play({ contest, proxy, seconds, say }) {
+    for (let count = 0; count < Math.floor(seconds / (EVERY_MS / 1_000)); count++) {
+      const how = count % 2 === 0 ? 'fin' : 'rst';
+      proxy.cutIdleAfter(IDLE_MS, how);
+      contest.serverReachable(epochMs());
+      for (let read = 0; read < READS; read++) contest.load.callEach('read');
+      for (let write = 0; write < WRITES; write++) contest.load.callEach('write');
+      say(`a few calls; then silence, and the proxy closes by ${how.toUpperCase()}`);
+      await delay(EVERY_MS);
+    }
+  },
+};

@@ -1,0 +1,22 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { epochMs } from '../epoch.js';
+import type { Scenario } from './scenario.js';
+
+const EVERY_MS = 1_000;
+
+/** The server stays; every second all connections are reset under load, as by a firewall or a proxy that was reloaded. */
+export const reset: Scenario = {
+  proxied: true,
+  leastSeconds: 3,
+  async play({ contest, proxy, seconds, rate, say }) {
+    contest.load.start(rate);
+    for (let leftMs = seconds * 1_000; leftMs >= 2 * EVERY_MS; leftMs -= EVERY_MS) {
+      await delay(EVERY_MS);
+      contest.connectionsLost(epochMs());
+      proxy.resetAll();
+      contest.serverReachable(epochMs());
+      say('connections reset');
+    }
+    await delay(EVERY_MS);
+  },
+};

@@ -1,0 +1,26 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Scenario } from './scenario.js';
+
+const DOWN_MS = 3_000;
+const EVERY_SECONDS = 10;
+
+/** The only server is killed under load and is back after 3 s; again about every ten seconds. */
+export const restart: Scenario = {
+  proxied: false,
+  leastSeconds: 6,
+  async play({ contest, upstream, seconds, rate, say }) {
+    const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
+    const upMs = (seconds * 1_000) / restarts - DOWN_MS;
+    contest.load.start(rate);
+    for (let count = 0; count < restarts; count++) {
+      await delay(upMs * 0.4);
+      const away = delay(DOWN_MS);
+      await upstream.kill();
+      say('server killed');
+      await away;
+      await upstream.listen();
+      say('server listens again');
+      await delay(upMs * 0.6);
+    }
+  },
+};

@@ -1,0 +1,53 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LoggerService } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
+import { UpstreamProcess } from '../chaos/upstream-process.js';
+import type { Contender } from '../contenders/contender.js';
+import { CONTENDERS, ContendersModule } from '../contenders/contenders.module.js';
+import { Contest, type Standing } from '../load/contest.js';
+import type { CallRate } from '../load/due-calls.js';
+import { warmUp } from '../load/warm-up.js';
+import type { Scenario, Stage } from './scenario.js';
+
+/** Calls that have not ended this long after the load did are counted as failed. */
+const SETTLE_MS = 10_000;
+
+export interface ScenarioRun {
+  readonly seconds: number;
+  readonly rate: CallRate;
+  readonly logger: LoggerService;
+  /** Tells who watches what happens. */
+  say(text: string): void;
+}
+
+/** Plays a scenario against an upstream of its own, and says where the contenders stand in the end. Leaves nothing behind. */
+export async function runScenario(scenario: Scenario, run: ScenarioRun): Promise<readonly Standing[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-'));
+  const logPath = join(folder, 'orders.log');
+  const cleanUp: (() => void | Promise<void>)[] = [() => rm(folder, { recursive: true, force: true })];
+  try {
+    const upstream = await UpstreamProcess.start(logPath);
+    cleanUp.unshift(() => upstream.stop());
+    const proxy = scenario.proxied ? await FaultProxy.start(upstream.url) : undefined;
+    if (proxy) cleanUp.unshift(() => proxy.close());
+
+    const url = proxy?.url ?? upstream.url;
+    const app = await NestFactory.createApplicationContext(ContendersModule.forUpstream(url), { logger: run.logger });
+    cleanUp.unshift(() => app.close());
+    const contenders = app.get<readonly Contender[]>(CONTENDERS);
+    await warmUp(contenders);
+
+    const contest = new Contest(contenders, upstream, logPath);
+    cleanUp.unshift(() => contest.close());
+    const stage: Stage = { contest, upstream, seconds: run.seconds, rate: run.rate, say: (text) => run.say(text) };
+    if (!scenario.proxied) await scenario.play(stage);
+    else if (proxy) await scenario.play({ ...stage, proxy });
+    await contest.finish(SETTLE_MS);
+    return contest.standings();
+  } finally {
+    for (const step of cleanUp) await step();
+  }
+}

@@ -1,0 +1,74 @@
+// The upstream of the demo, a process of its own:
+//   node dist/upstream/main.js --port 50051 --log orders.log [--standby]
+// Started by the gateway it waits in --standby for the word to listen, so that the time it is away is the time asked for and not
+// the time Node takes to start; and it ends with the gateway, however that ends.
+import { subscribe } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
+import { parseArgs } from 'node:util';
+import { ServerCredentials } from '@grpc/grpc-js';
+import { epochMs } from '../epoch.js';
+import type { UpstreamCommand, UpstreamNotice } from './messages.js';
+import { OrderLog } from './order-log.js';
+import { createOrdersServer, type WorkTimes } from './orders-server.js';
+import { RequestCounts } from './request-counts.js';
+
+const READ_MS = 5;
+const WRITE_MS = 20;
+/** Orders that are there from the beginning, so that reads find something. */
+const SEED_ORDERS = 100;
+/** A graceful stop waits this long for calls that run. */
+const SHUTDOWN_MS = 3_000;
+
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    log: { type: 'string', default: 'orders.log' },
+    standby: { type: 'boolean', default: false },
+  },
+});
+
+const work: WorkTimes = { readMs: READ_MS, writeMs: WRITE_MS };
+const sockets = new Set<Socket>();
+
+function notify(notice: UpstreamNotice): void {
+  if (process.send) process.send(notice);
+  else if (notice.type === 'listening') console.log(`orders.v1.Orders on 127.0.0.1:${notice.port}`);
+}
+
+function listen(port: number): void {
+  // Not before: until now another process may have been writing to the log.
+  const log = new OrderLog(values.log);
+  while (log.length < SEED_ORDERS) log.append({ requestId: `seed-${log.length}`, item: 'tea', quantity: 1 });
+  const counts = new RequestCounts(`${values.log}.requests`);
+  const server = createOrdersServer(log, counts, work);
+
+  server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, boundPort) => {
+    if (error) throw error;
+    notify({ type: 'listening', port: boundPort, atMs: epochMs() });
+  });
+
+  process.once('SIGTERM', () => {
+    log.releaseFollowers();
+    server.tryShutdown(() => process.exit(0));
+    setTimeout(() => server.forceShutdown(), SHUTDOWN_MS).unref();
+  });
+}
+
+subscribe('net.server.socket', (message) => {
+  // True: Node publishes { socket } on this channel.
+  const { socket } = message as { socket: Socket };
+  sockets.add(socket);
+  socket.once('close', () => sockets.delete(socket));
+});
+
+process.on('message', (command: UpstreamCommand) => {
+  if (command.type === 'listen') listen(command.port);
+  else if (command.type === 'cut') for (const socket of sockets) socket.resetAndDestroy();
+  else Object.assign(work, { readMs: READ_MS * command.factor, writeMs: WRITE_MS * command.factor });
+});
+process.once('disconnect', () => process.exit(0));
+// Ctrl-C reaches every process of the terminal; the gateway still needs its upstream while it finishes what runs.
+if (process.send) process.on('SIGINT', () => undefined);
+
+if (values.standby) notify({ type: 'standby' });
+else listen(Number(values.port));

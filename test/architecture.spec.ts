@@ -1,0 +1,207 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { cruise, type ICruiseResult } from 'dependency-cruiser';
+import { ESLint } from 'eslint';
+import tseslint from 'typescript-eslint';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import rules from '../.dependency-cruiser.mjs';
+import { oneDoor } from '../eslint.config.mjs';
+
+const ROOT = dirname(import.meta.dirname);
+const LIBRARY = 'libs/resilient-grpc';
+
+/** Broken rules, one readable line each: `policy-packages: a.ts -> rxjs (policy/ may import valibot.)`. */
+async function brokenImports(baseDir: string, folders: string[]): Promise<string[]> {
+  const { options, forbidden } = rules;
+  const { output } = await cruise(folders, { ...options, baseDir, validate: true, ruleSet: { forbidden } });
+  return (output as ICruiseResult).summary.violations.map(({ rule, from, to }) => {
+    const why = forbidden.find(({ name }) => name === rule.name)?.comment ?? '';
+    return `${rule.name}: ${from} -> ${to} (${why})`;
+  });
+}
+
+/** Files below `folder`, as paths from the root. */
+function filesOf(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1))
+    .filter((file) => !/(^|\/)(node_modules|dist|coverage)\//.test(file));
+}
+
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+
+describe('imports of the library', () => {
+  it('go down only, and name the packages their folder may name', async () => {
+    expect(await brokenImports(ROOT, [`${LIBRARY}/src`])).toEqual([]);
+  });
+});
+
+describe('the rules of imports', () => {
+  let root: string;
+  const write = (file: string, text: string): void => {
+    mkdirSync(dirname(join(root, file)), { recursive: true });
+    writeFileSync(join(root, file), text);
+  };
+
+  beforeAll(() => {
+    root = mkdtempSync(join(tmpdir(), 'architecture-'));
+    symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
+    for (const folder of ['status', 'errors', 'policy', 'call', 'operators', 'channel', 'client', 'nest', 'health'])
+      write(`${LIBRARY}/src/${folder}/thing.ts`, `export const ${folder} = 1;\nexport type Thing = number;\n`);
+    write(`${LIBRARY}/src/index.ts`, 'export const all = 1;\n');
+  });
+  afterAll(() => rmSync(root, { recursive: true }));
+
+  it.each([
+    ['policy/ reaching up to channel/', 'policy', `import '../channel/thing.js';`, 'policy-imports-down'],
+    [
+      'call/ taking a mere type from client/',
+      'call',
+      `import type { Thing } from '../client/thing.js';`,
+      'call-imports-down',
+    ],
+    ['siblings of one level', 'operators', `import '../channel/thing.js';`, 'operators-imports-down'],
+    ['an index.ts as a short cut', 'nest', `import '../index.js';`, 'nest-imports-down'],
+    [
+      'grpc-js at run time above the channel',
+      'client',
+      `import { Metadata } from '@grpc/grpc-js';`,
+      'client-types-only',
+    ],
+    ['any type of grpc-js in policy/', 'policy', `import type { Metadata } from '@grpc/grpc-js';`, 'policy-packages'],
+    ['RxJS in policy/', 'policy', `import { of } from 'rxjs';`, 'policy-packages'],
+    ['Nest below nest/', 'client', `import { Logger } from '@nestjs/common';`, 'client-packages'],
+    ['Terminus outside health/', 'nest', `import { TerminusModule } from '@nestjs/terminus';`, 'nest-packages'],
+    ['Node in operators/', 'operators', `import { readFileSync } from 'node:fs';`, 'operators-no-node'],
+    ['a folder without a level', 'utils', `import '../status/thing.js';`, 'known-folders'],
+    ['a package that is not there', 'nest', `import 'left-pad';`, 'resolvable'],
+  ])('refuse %s', async (_what, folder, text, rule) => {
+    const file = `${LIBRARY}/src/${folder}/probe.ts`;
+    write(file, `${text}\nexport const probe = 1;\n`);
+    write(`${LIBRARY}/src/nest/uses-probe.ts`, folder === 'utils' ? `import '../utils/probe.js';\n` : '');
+    const broken = await brokenImports(root, [`${LIBRARY}/src`]);
+    rmSync(join(root, file));
+    expect(broken.map((line) => line.split(':')[0])).toEqual([rule]);
+  });
+
+  it('refuse a cycle', async () => {
+    write(`${LIBRARY}/src/policy/a.ts`, `import type { B } from './b.js';\nexport type A = B;\n`);
+    write(`${LIBRARY}/src/policy/b.ts`, `import type { A } from './a.js';\nexport type B = A | 1;\n`);
+    const broken = await brokenImports(root, [`${LIBRARY}/src`]);
+    rmSync(join(root, `${LIBRARY}/src/policy/a.ts`));
+    rmSync(join(root, `${LIBRARY}/src/policy/b.ts`));
+    expect(new Set(broken.map((line) => line.split(':')[0]))).toEqual(new Set(['no-cycles']));
+  });
+
+  it('refuse the demo reaching into the sources of the library', async () => {
+    write('src/probe.ts', `import '../${LIBRARY}/src/index.js';\n`);
+    const broken = await brokenImports(root, ['src']);
+    expect(broken.map((line) => line.split(':')[0])).toEqual(['by-package-name']);
+  });
+
+  it('allow what the levels allow', async () => {
+    const texts = [
+      `import '../policy/thing.js';`,
+      `import type { Metadata } from '@grpc/grpc-js';`,
+      `import { of } from 'rxjs';`,
+    ];
+    write(`${LIBRARY}/src/client/probe.ts`, `${texts.join('\n')}\nexport const probe = 1;\n`);
+    const broken = await brokenImports(root, [`${LIBRARY}/src`]);
+    rmSync(join(root, `${LIBRARY}/src/client/probe.ts`));
+    expect(broken).toEqual([]);
+  });
+});
+
+describe('time and chance', () => {
+  const linter = new ESLint({
+    cwd: ROOT,
+    overrideConfigFile: true,
+    overrideConfig: [
+      { files: ['**/*.ts'], languageOptions: { parser: tseslint.parser } },
+      { ...oneDoor, linterOptions: { reportUnusedDisableDirectives: 'off' } },
+    ],
+    // Comments that switch a rule off belong to rules that are not loaded here; and this one has no exceptions.
+    allowInlineConfig: false,
+  });
+  const lines = (results: ESLint.LintResult[]): string[] =>
+    results.flatMap(({ filePath, messages }) =>
+      messages.map(({ line, message }) => `${filePath.slice(ROOT.length + 1)}:${line} ${message}`),
+    );
+
+  it('enter by time/ alone', async () => {
+    expect(lines(await linter.lintFiles([`${LIBRARY}/src/**/*.ts`]))).toEqual([]);
+  });
+
+  it.each([
+    'Date.now()',
+    'new Date()',
+    'Math.random()',
+    'performance.now()',
+    'setTimeout(() => {}, 1)',
+    'setInterval(() => {}, 1)',
+    'globalThis.setTimeout(() => {}, 1)',
+    'process.hrtime.bigint()',
+    'AbortSignal.timeout(5)',
+  ])('do not enter by %s', async (code) => {
+    const found = lines(
+      await linter.lintText(`export const probe = ${code};`, { filePath: `${LIBRARY}/src/client/probe.ts` }),
+    );
+    expect(found).toHaveLength(1);
+  });
+
+  it.each(['new Date(clock.epoch())', 'setImmediate(run)', 'socket.setTimeout(5)', 'clock.now()'])(
+    'leave %s alone',
+    async (code) => {
+      const found = lines(
+        await linter.lintText(`export const probe = ${code};`, { filePath: `${LIBRARY}/src/client/probe.ts` }),
+      );
+      expect(found).toEqual([]);
+    },
+  );
+});
+
+describe('files', () => {
+  it('are called index.ts where package.json opens a public entry, and nowhere else', () => {
+    const { exports } = JSON.parse(read(`${LIBRARY}/package.json`)) as {
+      exports: Record<string, string | { default: string }>;
+    };
+    const entries = Object.values(exports).flatMap((target) =>
+      typeof target === 'string' ? [] : [target.default.replace(/^\.\/dist\/(.*)\.js$/, `${LIBRARY}/src/$1.ts`)],
+    );
+    const indexes = filesOf(`${LIBRARY}/src`).filter((file) => file.endsWith('/index.ts'));
+    expect(indexes.sort()).toEqual(entries.sort());
+  });
+
+  it('have names in kebab-case', () => {
+    const odd = filesOf(`${LIBRARY}/src`).filter(
+      (file) => !/^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(file.split('/').at(-1) ?? ''),
+    );
+    expect(odd).toEqual([]);
+  });
+
+  it('of the library stay under 400 lines', () => {
+    const long = filesOf(`${LIBRARY}/src`)
+      .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'))
+      .map((file) => ({ file, lines: read(file).split('\n').length }))
+      .filter(({ lines }) => lines > 400);
+    expect(long).toEqual([]);
+  });
+
+  it('name no path of the machine they were written on', () => {
+    const folders = readdirSync(ROOT, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !['.git', 'node_modules', 'dist', 'coverage'].includes(entry.name))
+      .flatMap(({ name }) => filesOf(name));
+    const top = readdirSync(ROOT, { withFileTypes: true }).flatMap((entry) => (entry.isFile() ? [entry.name] : []));
+    // Put together, or this file would find itself.
+    const path = new RegExp(`(?<![\\w.])/(${['work', 'root', 'home', 'Users'].join('|')})/[\\w.-]+`);
+    const named = [...folders, ...top]
+      .filter((file) => /\.(ts|mts|mjs|cjs|js|json|md|proto|ya?ml|html|css)$/.test(file) || file.startsWith('.ci/'))
+      .flatMap((file) =>
+        read(file)
+          .split('\n')
+          .flatMap((line, i) => (path.test(line) ? [`${file}:${i + 1} ${line.trim()}`] : [])),
+      );
+    expect(named).toEqual([]);
+  });
+});

@@ -1,0 +1,108 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+/** Root of the workspace. */
+export const ROOT = dirname(dirname(import.meta.dirname));
+
+/** The library as npm would publish it. */
+export interface PackedLibrary {
+  readonly tarball: string;
+  /** Paths inside the package, sorted. */
+  readonly files: readonly string[];
+  /** The package, unpacked. */
+  readonly folder: string;
+  remove(): void;
+}
+
+/**
+ * Builds and packs the library in a temporary folder, without the network. Built there from nothing, since `dist` may hold what
+ * is left of sources that are gone, and others may be building into it.
+ */
+export function packLibrary(): PackedLibrary {
+  const temporary = mkdtempSync(join(tmpdir(), 'packed-'));
+  const library = join(temporary, 'workspace/libs/resilient-grpc');
+  for (const path of ['tsconfig.base.json', 'README.md', 'LICENSE', 'libs/resilient-grpc'])
+    if (existsSync(join(ROOT, path)))
+      cpSync(join(ROOT, path), join(temporary, 'workspace', path), {
+        recursive: true,
+        filter: (source) => !/\/(dist|node_modules)$/.test(source),
+      });
+  symlinkSync(join(ROOT, 'node_modules'), join(temporary, 'workspace/node_modules'));
+  run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b'], library);
+  const printed = run('npm', ['pack', '--json', '--offline', '--pack-destination', temporary], library);
+  // Scripts of the package may print lines of their own before npm does.
+  const [packed] = JSON.parse(printed.slice(printed.indexOf('[\n'))) as [
+    { filename: string; files: { path: string }[] },
+  ];
+  const tarball = join(temporary, packed.filename);
+  const folder = join(temporary, 'package');
+  run('tar', ['-xzf', tarball, '-C', temporary], temporary);
+  return {
+    tarball,
+    files: packed.files.map(({ path }) => path).sort(),
+    folder,
+    remove: () => rmSync(temporary, { recursive: true }),
+  };
+}
+
+/** An application of its own that has installed the packed library. */
+export interface Consumer {
+  readonly folder: string;
+  /** Compiles `tsConfig` (a path inside the application); throws with what the compiler printed. */
+  compile(tsConfig: string): void;
+  /** Runs `node` with these arguments in the application's folder; gives what it printed. */
+  node(...args: string[]): string;
+  remove(): void;
+}
+
+/** What an application has installed beside the library. */
+export interface Installation {
+  /** Files and folders of the workspace that it is made of. */
+  readonly copied: readonly string[];
+  /** Packages that are missing, as an optional peer would be. */
+  readonly without?: readonly string[];
+  readonly nest?: 11 | 12;
+}
+
+/** Makes an application around `packed`. All other packages are the workspace's own, by link: nothing is downloaded. */
+export function consumerOf(packed: PackedLibrary, { copied, without = [], nest = 12 }: Installation): Consumer {
+  const folder = mkdtempSync(join(tmpdir(), 'consumer-'));
+  const modules = join(folder, 'node_modules');
+  const nest11 = join(ROOT, 'test/nest-11/node_modules');
+  for (const name of packagesIn(join(ROOT, 'node_modules'))) {
+    if (name === 'nestjs-resilient-grpc' || without.includes(name)) continue;
+    const from = nest === 11 && existsSync(join(nest11, name)) ? nest11 : join(ROOT, 'node_modules');
+    mkdirSync(dirname(join(modules, name)), { recursive: true });
+    symlinkSync(join(from, name), join(modules, name));
+  }
+  cpSync(packed.folder, join(modules, 'nestjs-resilient-grpc'), { recursive: true });
+  for (const path of copied) cpSync(join(ROOT, path), join(folder, path), { recursive: true });
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
+  return {
+    folder,
+    compile: (tsConfig) =>
+      void run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', tsConfig], folder),
+    node: (...args) => run(process.execPath, args, folder),
+    remove: () => rmSync(folder, { recursive: true }),
+  };
+}
+
+function packagesIn(modules: string): string[] {
+  return readdirSync(modules)
+    .filter((name) => !name.startsWith('.'))
+    .flatMap((name) =>
+      name.startsWith('@') ? readdirSync(join(modules, name)).map((inner) => `${name}/${inner}`) : [name],
+    );
+}
+
+/** Runs a program to its end; throws with all it printed. */
+export function run(command: string, args: readonly string[], cwd: string): string {
+  try {
+    return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe', timeout: 60_000 });
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string };
+    throw new Error(`${command} ${args.join(' ')} failed in ${cwd}\n${stdout}${stderr}`);
+  }
+}

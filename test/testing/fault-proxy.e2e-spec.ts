@@ -1,0 +1,294 @@
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { connectivityState, status } from '@grpc/grpc-js';
+import { captureLeaks, FaultProxy, ScriptedGrpcServer, VirtualClock, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ECHO_PROTO, EchoClient } from './echo-client.js';
+
+describe('FaultProxy', () => {
+  let leaks: LeakCheck;
+  let server: ScriptedGrpcServer;
+  let proxy: FaultProxy;
+  let client: EchoClient;
+  let sockets: Socket[];
+
+  beforeEach(async () => {
+    leaks = captureLeaks();
+    server = await ScriptedGrpcServer.start({
+      protoPath: ECHO_PROTO,
+      scripts: { Unary: (call) => ({ message: call.request }), UnsafeUnary: { hold: 'everything' } },
+    });
+    proxy = await FaultProxy.start(server.url);
+    client = new EchoClient(proxy.url);
+    sockets = [];
+  });
+  afterEach(async () => {
+    client.close();
+    for (const socket of sockets) socket.destroy();
+    await proxy.close();
+    await server.close();
+    await leaks.settled();
+  });
+
+  const deadline = (ms: number) => ({ deadline: Date.now() + ms });
+  const held = async () => {
+    // Wrapped, so that awaiting this does not await the call.
+    const answer = client.unary({ text: 'held' }, { method: 'UnsafeUnary' });
+    await waitFor(() => server.heldCount() === 1);
+    return { answer };
+  };
+  const rawSocket = (port = proxy.port) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    const seen = { connected: false, ended: false, closed: false, bytes: 0, error: undefined as string | undefined };
+    socket.on('connect', () => (seen.connected = true));
+    socket.on('data', (data) => (seen.bytes += data.length));
+    socket.on('end', () => (seen.ended = true));
+    socket.on('error', (error: NodeJS.ErrnoException) => (seen.error = error.code));
+    socket.on('close', () => (seen.closed = true));
+    sockets.push(socket);
+    return { socket, seen };
+  };
+
+  it('forwards, and counts connections and bytes', async () => {
+    expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
+    expect(proxy.counters).toMatchObject({ accepted: 1, open: 1 });
+    expect(proxy.counters.bytesToUpstream).toBeGreaterThan(50);
+    expect(proxy.counters.bytesToClient).toBeGreaterThan(50);
+    client.close();
+    await waitFor(() => proxy.counters.open === 0);
+    await waitFor(() => server.connections.open === 0);
+  });
+
+  it('passes large messages whole', async () => {
+    const payload = Buffer.alloc(3_000_000, 7);
+    expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
+  });
+
+  it('refuses new connections with ECONNREFUSED, keeps the open ones, and comes back on the same port', async () => {
+    await client.unary({});
+    const { port } = proxy;
+    proxy.refuse();
+    expect((await client.unary({ text: 'still there' })).value?.text).toBe('still there');
+    const { seen } = rawSocket();
+    await waitFor(() => seen.closed);
+    expect(seen.error).toBe('ECONNREFUSED');
+    proxy.resetAll();
+    await waitFor(() => client.state === connectivityState.IDLE);
+    expect((await client.unary({})).status.details).toContain('ECONNREFUSED');
+    await proxy.forward();
+    expect(proxy.port).toBe(port);
+    await waitFor(async () => (await client.unary({})).error === undefined);
+  });
+
+  it('accepts and stays silent: connected, and not one byte', async () => {
+    await proxy.staySilent();
+    const { seen, socket } = rawSocket();
+    await waitFor(() => seen.connected);
+    socket.write('anything');
+    const answer = await client.unary({}, deadline(200));
+    expect(answer.status.code).toBe(status.DEADLINE_EXCEEDED);
+    expect(client.state).toBe(connectivityState.CONNECTING);
+    expect(proxy.counters).toMatchObject({ accepted: 2, open: 2, bytesToUpstream: 0, bytesToClient: 0 });
+    expect(seen).toMatchObject({ connected: true, closed: false, bytes: 0 });
+    expect(server.connections.accepted).toBe(0);
+    await proxy.forward();
+    expect(proxy.resetAll()).toBe(2);
+    await waitFor(() => seen.closed);
+    expect(seen.error).toBe('ECONNRESET');
+  });
+
+  it('resets: the call in flight ends with "read ECONNRESET"', async () => {
+    const { answer } = await held();
+    expect(proxy.resetAll()).toBe(1);
+    expect((await answer).status).toMatchObject({
+      code: status.UNAVAILABLE,
+      details: expect.stringContaining('ECONNRESET'),
+    });
+    await waitFor(() => server.counts().disconnected === 1);
+    expect(client.state).toBe(connectivityState.IDLE);
+  });
+
+  it('closes with FIN: the call in flight ends with "Connection dropped"', async () => {
+    const { answer } = await held();
+    expect(proxy.closeAll()).toBe(1);
+    expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
+    await waitFor(() => server.counts().disconnected === 1);
+    await waitFor(() => proxy.counters.open === 0);
+  });
+
+  it('holds bytes in both directions while the connection stays READY, and passes them later', async () => {
+    await client.unary({});
+    proxy.holdBytes();
+    const late = client.unary({ text: 'late' });
+    expect((await client.unary({}, deadline(150))).status.code).toBe(status.DEADLINE_EXCEEDED);
+    expect(client.state).toBe(connectivityState.READY);
+    expect(server.counts('Unary').calls).toBe(1);
+    proxy.releaseBytes();
+    expect((await late).value?.text).toBe('late');
+  });
+
+  it('holds one direction: the server gets the request, the caller no answer', async () => {
+    await client.unary({});
+    proxy.holdBytes('to-client');
+    const late = client.unary({ text: 'late' });
+    await waitFor(() => server.counts('Unary').answered === 2);
+    expect((await client.unary({}, deadline(100))).status.code).toBe(status.DEADLINE_EXCEEDED);
+    proxy.releaseBytes('to-client');
+    expect((await late).value?.text).toBe('late');
+  });
+
+  it('leaves new connections alone while bytes of old ones are held', async () => {
+    await client.unary({});
+    proxy.holdBytes();
+    const other = new EchoClient(proxy.url);
+    expect((await other.unary({ text: 'new' })).value?.text).toBe('new');
+    other.close();
+  });
+
+  it('stops reading from a sender whose bytes are held, after a bounded amount', async () => {
+    const { socket } = rawSocket();
+    await waitFor(() => proxy.counters.open === 1);
+    proxy.holdBytes('to-upstream');
+    const before = proxy.counters.bytesToUpstream;
+    const chunk = Buffer.alloc(1_000_000);
+    for (let i = 0; i < 64; i += 1) socket.write(chunk);
+    await client.unary({});
+    expect(socket.writableLength).toBeGreaterThan(10_000_000);
+    expect(proxy.counters.bytesToUpstream - before).toBeLessThan(10_000);
+  });
+
+  describe('in virtual time', () => {
+    let clock: VirtualClock;
+    let timed: FaultProxy;
+    let caller: EchoClient;
+
+    beforeEach(async () => {
+      clock = new VirtualClock();
+      timed = await FaultProxy.start(server.url, { clock });
+      caller = new EchoClient(timed.url);
+    });
+    afterEach(async () => {
+      caller.close();
+      await timed.close();
+      expect(clock.pending).toBe(0);
+    });
+
+    for (const [how, code] of [
+      ['fin', undefined],
+      ['rst', 'ECONNRESET'],
+    ] as const) {
+      it(`cuts an idle connection with ${how}, and the next call gets a new one`, async () => {
+        timed.cutIdleAfter(60_000, how);
+        const { seen } = rawSocket(timed.port);
+        await waitFor(() => seen.bytes > 0);
+        await caller.unary({});
+        clock.advance(59_999);
+        expect(timed.counters.open).toBe(2);
+        clock.advance(1);
+        expect(timed.counters.open).toBe(0);
+        await waitFor(() => caller.state === connectivityState.IDLE && server.connections.open === 0);
+        await waitFor(() => (how === 'fin' ? seen.ended : seen.closed));
+        expect(seen.error).toBe(code);
+        timed.cutIdleAfter(undefined);
+        expect((await caller.unary({ text: 'again' })).value?.text).toBe('again');
+        clock.advance(120_000);
+        expect(timed.counters.open).toBe(1);
+      });
+    }
+
+    it('does not cut a connection over which bytes pass', async () => {
+      timed.cutIdleAfter(60_000, 'rst');
+      for (let i = 0; i < 5; i += 1) {
+        expect((await caller.unary({})).error).toBeUndefined();
+        clock.advance(40_000);
+      }
+      expect(timed.counters).toMatchObject({ accepted: 1, open: 1 });
+    });
+
+    it('cuts an idle connection in silence: neither side hears of it, and calls on it hang', async () => {
+      timed.cutIdleAfter(60_000, 'silent');
+      await caller.unary({});
+      clock.advance(60_000);
+      expect((await caller.unary({}, deadline(100))).status.code).toBe(status.DEADLINE_EXCEEDED);
+      expect(caller.state).toBe(connectivityState.READY);
+      expect(server.connections.open).toBe(1);
+      timed.releaseBytes();
+      expect((await caller.unary({}, deadline(100))).status.code).toBe(status.DEADLINE_EXCEEDED);
+      expect(server.counts('Unary').calls).toBe(1);
+      caller.close();
+      await waitFor(() => timed.counters.open === 0);
+    });
+
+    it('delays each direction, in order, and stops when told', async () => {
+      await caller.unary({});
+      timed.delay(1_000);
+      const answers = Promise.all([1, 2, 3].map((number) => caller.unary({ number })));
+      await waitFor(() => clock.pending === 1);
+      clock.advance(999);
+      expect(server.counts('Unary').calls).toBe(1);
+      clock.advance(1);
+      await waitFor(() => server.counts('Unary').answered === 4);
+      expect((await answered(answers)).map(({ value }) => value?.number)).toEqual([1, 2, 3]);
+      timed.delay(0);
+      expect((await caller.unary({})).error).toBeUndefined();
+    });
+
+    /** Lets time pass until `promise` is there. */
+    async function answered<T>(promise: Promise<T>): Promise<T> {
+      let over = false;
+      void promise.finally(() => (over = true));
+      await waitFor(() => {
+        clock.advance(100);
+        return over;
+      });
+      return promise;
+    }
+  });
+
+  for (const how of ['fin', 'rst'] as const) {
+    it(`ends a connection with ${how} in the middle of a message, after exactly so many bytes, once`, async () => {
+      await client.unary({});
+      const before = proxy.counters.bytesToUpstream;
+      proxy.closeAfterBytes(1_000, 'to-upstream', how);
+      const cut = await client.unary({ payload: Buffer.alloc(5_000) });
+      expect(cut.status.code).toBe(status.UNAVAILABLE);
+      expect(proxy.counters.bytesToUpstream - before).toBe(1_000);
+      expect(server.calls('Unary').at(-1)?.requests).toEqual([]);
+      expect((await client.unary({ payload: Buffer.alloc(5_000) })).error).toBeUndefined();
+    });
+  }
+
+  it('ends a connection in the middle of an answer, which the server thinks it gave', async () => {
+    await client.unary({});
+    proxy.closeAfterBytes(1_000, 'to-client', 'rst');
+    const cut = await client.unary({ payload: Buffer.alloc(100_000) });
+    expect(cut.status.code).toBe(status.UNAVAILABLE);
+    expect(server.counts('Unary').calls).toBe(2);
+  });
+
+  it('ends as many connections as it is told to', async () => {
+    proxy.closeAfterBytes(10, 'to-upstream', 'rst', 3);
+    await waitFor(async () => (await client.unary({})).error === undefined);
+    expect(proxy.counters.accepted).toBe(4);
+  });
+
+  it('tears the client’s connection when the upstream is gone, and serves another when retargeted', async () => {
+    const other = await ScriptedGrpcServer.start({
+      protoPath: ECHO_PROTO,
+      scripts: { Unary: { message: { text: 'other' } } },
+    });
+    await client.unary({});
+    await server.stop('kill-connections');
+    await waitFor(() => client.state === connectivityState.IDLE);
+    expect((await client.unary({}, deadline(300))).error).toBeDefined();
+    proxy.retarget(other.url);
+    await waitFor(async () => (await client.unary({})).value?.text === 'other');
+    proxy.closeAll();
+    await other.close();
+  });
+
+  it('says what it expects of an upstream', async () => {
+    await expect(FaultProxy.start('localhost')).rejects.toThrow("expected an upstream as 'host:port', got 'localhost'");
+  });
+});

@@ -1,0 +1,420 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { connectivityState, credentials, Metadata, status } from '@grpc/grpc-js';
+import { captureLeaks, ScriptedGrpcServer, VirtualClock, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { LeakCheck, ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ECHO_PROTO, EchoClient } from './echo-client.js';
+import type { EchoRequest } from './echo-client.js';
+
+describe('ScriptedGrpcServer', () => {
+  let leaks: LeakCheck;
+  let clock: VirtualClock;
+  let server: ScriptedGrpcServer;
+  let client: EchoClient;
+
+  beforeEach(async () => {
+    leaks = captureLeaks();
+    clock = new VirtualClock();
+    server = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: 'testing.v1', clock });
+    client = new EchoClient(server.url);
+  });
+  afterEach(async () => {
+    client.close();
+    await server.close();
+    expect(clock.pending).toBe(0);
+    await leaks.settled();
+  });
+
+  const withId = (id: string) => {
+    const metadata = new Metadata();
+    metadata.set('x-call-id', id);
+    return { metadata };
+  };
+
+  describe('replies', () => {
+    it('answers with a message, and with an empty one when nothing else is said', async () => {
+      server.script('Unary', { message: { text: 'hello' } });
+      expect((await client.unary({})).value).toMatchObject({ text: 'hello' });
+      server.script('Unary', {});
+      expect((await client.unary({})).value).toEqual({});
+    });
+
+    it('fails UNIMPLEMENTED where there is no script', async () => {
+      expect((await client.unary({})).status).toMatchObject({
+        code: status.UNIMPLEMENTED,
+        details: 'no script for /testing.v1.Echo/Unary',
+      });
+    });
+
+    it('gives one reply of a list a call, and repeats the last; a new list starts anew', async () => {
+      const list = [{ status: 'UNAVAILABLE' }, { status: 'ABORTED' }, { message: { text: 'ok' } }] as const;
+      const codes = async (count: number) => {
+        const seen = [];
+        for (let i = 0; i < count; i += 1) seen.push((await client.unary({})).status.code);
+        return seen;
+      };
+      server.script('Unary', list);
+      expect(await codes(4)).toEqual([14, 10, 0, 0]);
+      server.script('Unary', list);
+      expect(await codes(2)).toEqual([14, 10]);
+    });
+
+    it('asks a function for each call, with its request, number and attempt', async () => {
+      server.script<EchoRequest>('Unary', async (call) => ({
+        message: { text: `${call.request.text} ${call.number} ${call.attempt}` },
+      }));
+      const texts = [];
+      for (const id of ['a', 'b', 'a']) texts.push((await client.unary({ text: 'x' }, withId(id))).value?.text);
+      expect(texts).toEqual(['x 1 1', 'x 2 1', 'x 3 2']);
+    });
+
+    it('fails trailers-only: no headers event, details and trailers as scripted', async () => {
+      server.script('Unary', {
+        status: 'FAILED_PRECONDITION',
+        details: 'not böse',
+        trailers: { 'x-why': ['one', 'two'], 'x-raw-bin': Buffer.from([1, 2]) },
+      });
+      const { headers, status: end } = await client.unary({});
+      expect(headers).toBeUndefined();
+      expect(end).toMatchObject({ code: status.FAILED_PRECONDITION, details: 'not böse' });
+      expect(end.metadata.get('x-why')).toEqual(['one, two']);
+      expect(end.metadata.get('x-raw-bin')).toEqual([Buffer.from([1, 2])]);
+    });
+
+    it('fails after response headers when there are some', async () => {
+      server.script('Unary', { headers: { 'x-early': 'yes' }, status: 'UNAVAILABLE' });
+      const { headers, status: end } = await client.unary({});
+      expect(headers?.get('x-early')).toEqual(['yes']);
+      expect(end).toMatchObject({ code: status.UNAVAILABLE, details: 'UNAVAILABLE' });
+    });
+
+    it.each([
+      ['a number', 25, ['25']],
+      ['any text', 'soon', ['soon']],
+      ['several values', ['100', 10], ['100, 10']],
+    ])('sends pushback: %s', async (_, pushback, expected) => {
+      server.script('Unary', { status: 'UNAVAILABLE', pushback });
+      expect((await client.unary({})).status.metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
+    });
+
+    it('sends a status that is none', async () => {
+      server.script('Unary', { status: 99, details: 'odd' });
+      expect((await client.unary({})).status).toMatchObject({ code: 99, details: 'odd' });
+    });
+
+    it('waits before it answers', async () => {
+      server.script('Unary', { delayMs: 60_000, message: { text: 'late' } });
+      const answer = client.unary({});
+      await waitFor(() => clock.nextTimerInMs === 60_000);
+      clock.advance(60_000);
+      expect((await answer).value?.text).toBe('late');
+    });
+
+    it('never answers: the caller’s deadline ends the call, which counts as cancelled', async () => {
+      server.script('Unary', { never: true });
+      const { status: end } = await client.unary({}, { deadline: Date.now() + 100 });
+      expect(end.code).toBe(status.DEADLINE_EXCEEDED);
+      await waitFor(() => server.counts('Unary').cancelled === 1);
+      expect(server.calls('Unary')[0]).toMatchObject({ outcome: 'cancelled', code: undefined });
+    });
+
+    it('holds everything until released', async () => {
+      server.script('Unary', { hold: 'everything', message: { text: 'free' } });
+      const answers = Promise.all([client.unary({}), client.unary({})]);
+      await waitFor(() => server.heldCount('Unary') === 2);
+      expect(server.release('Unary')).toBe(2);
+      expect((await answers).map(({ value }) => value?.text)).toEqual(['free', 'free']);
+      expect(server.heldCount()).toBe(0);
+    });
+
+    it('holds the messages behind the headers, or the status behind the messages', async () => {
+      const headersOf = (stream: ReturnType<typeof client.serverStream>) =>
+        new Promise((resolve) => stream.call.on('metadata', resolve));
+      server.script('ServerStream', { headers: true, hold: 'messages', messages: [{ number: 1 }] });
+      const first = client.serverStream({});
+      await headersOf(first);
+      expect(first.messages).toEqual([]);
+      await waitFor(() => server.release() === 1);
+      expect((await first.ended).code).toBe(status.OK);
+      server.script('ServerStream', { hold: 'status', messages: [{ number: 1 }], status: 'ABORTED' });
+      const second = client.serverStream({});
+      await waitFor(() => second.messages.length === 1 && server.heldCount() === 1);
+      server.release();
+      expect((await second.ended).code).toBe(status.ABORTED);
+    });
+
+    it('streams messages at a pace, and ends with a status and trailers', async () => {
+      const messages = [1, 2, 3].map((number) => ({ number }));
+      server.script('ServerStream', { messages, intervalMs: 1_000, status: 'DATA_LOSS', trailers: { 'x-last': '3' } });
+      const stream = client.serverStream({});
+      for (const count of [1, 2, 3]) {
+        await waitFor(() => stream.messages.length === count && clock.pending === 1);
+        clock.advance(1_000);
+      }
+      const end = await stream.ended;
+      expect(end.code).toBe(status.DATA_LOSS);
+      expect(end.metadata.get('x-last')).toEqual(['3']);
+      expect(stream.messages.map(({ number }) => number)).toEqual([1, 2, 3]);
+    });
+
+    it('obeys flow control: an endless stream makes no more than the caller reads', async () => {
+      let made = 0;
+      const endless = function* () {
+        for (;;) {
+          made += 1;
+          yield { payload: Buffer.alloc(64 * 1024) };
+        }
+      };
+      server.script('ServerStream', { messages: endless });
+      const { call, ended } = client.serverStream({});
+      call.pause();
+      let before = -1;
+      await waitFor(
+        () => {
+          const still = made === before;
+          before = made;
+          return still && made > 0;
+        },
+        { intervalMs: 50 },
+      );
+      expect(made).toBeLessThan(200);
+      call.cancel();
+      expect((await ended).code).toBe(status.CANCELLED);
+      await waitFor(() => server.counts('ServerStream').cancelled === 1);
+    });
+
+    it('reads a client stream to its end before it answers', async () => {
+      server.script('ClientStream', { message: { text: 'got all' } });
+      expect(await client.clientStream([{ number: 1 }, { number: 2 }, { number: 3 }])).toMatchObject({
+        text: 'got all',
+      });
+      expect(server.calls('ClientStream')[0]?.requests).toMatchObject([{ number: 1 }, { number: 2 }, { number: 3 }]);
+    });
+
+    it('answers each request of a bidi stream', async () => {
+      server.script<EchoRequest>('Bidi', {
+        messages: async function* (call: ScriptedCall<EchoRequest>) {
+          for await (const { number } of call.requests) yield { number: (number ?? 0) * 2 };
+        },
+      });
+      const stream = client.bidi();
+      stream.call.write({ number: 1 });
+      await waitFor(() => stream.messages.length === 1);
+      stream.call.write({ number: 2 });
+      stream.call.end();
+      expect((await stream.ended).code).toBe(status.OK);
+      expect(stream.messages.map(({ number }) => number)).toEqual([2, 4]);
+    });
+
+    it('leaves requests unread when told to, so that the caller has to wait', async () => {
+      server.script('Bidi', { never: true, requests: 'leave' });
+      const { call, ended } = client.bidi();
+      await waitFor(() => server.counts('Bidi').open === 1);
+      await waitFor(() => {
+        for (let i = 0; i < 100; i += 1) call.write({ payload: Buffer.alloc(64 * 1024) });
+        return call.writableLength > 20;
+      });
+      expect(server.calls('Bidi')[0]?.requests).toEqual([]);
+      call.cancel();
+      await ended;
+    });
+
+    it('turns what a script throws into a status', async () => {
+      server.script('Unary', () => {
+        throw new Error('boom');
+      });
+      expect((await client.unary({})).status).toMatchObject({
+        code: status.INTERNAL,
+        details: 'the script of /testing.v1.Echo/Unary threw Error: boom',
+      });
+      server.script('ServerStream', {
+        messages: function* () {
+          yield { number: 1 };
+          throw Object.assign(new Error('x'), { code: status.ABORTED, details: 'by hand' });
+        },
+      });
+      const stream = client.serverStream({});
+      expect(await stream.ended).toMatchObject({ code: status.ABORTED, details: 'by hand' });
+      expect(stream.messages).toHaveLength(1);
+    });
+  });
+
+  describe('journal', () => {
+    it('counts calls, attempts by key, and sees metadata and grpc-previous-rpc-attempts', async () => {
+      server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
+      await client.unary({}, withId('a'));
+      const again = withId('a');
+      again.metadata.set('grpc-previous-rpc-attempts', '1');
+      await client.unary({ text: 'second' }, again);
+      await client.unary({}, withId('b'));
+      expect(server.attempts('Unary')).toEqual(
+        new Map([
+          ['a', 2],
+          ['b', 1],
+        ]),
+      );
+      expect(server.counts('Unary')).toEqual({
+        calls: 3,
+        open: 0,
+        maxOpen: 1,
+        answered: 3,
+        cancelled: 0,
+        disconnected: 0,
+      });
+      expect(server.calls('Unary')[1]).toMatchObject({
+        path: '/testing.v1.Echo/Unary',
+        key: 'a',
+        previousAttempts: 1,
+        requests: [{ text: 'second' }],
+        outcome: 'answered',
+        code: 0,
+      });
+      server.reset();
+      expect(server.counts()).toMatchObject({ calls: 0, answered: 0 });
+      expect(server.attempts().size).toBe(0);
+    });
+
+    it('keys attempts by a function of the call', async () => {
+      const keyed = await ScriptedGrpcServer.start({
+        protoPath: ECHO_PROTO,
+        attemptKey: (call) => (call.request as EchoRequest).text,
+        scripts: { Unary: {} },
+      });
+      const caller = new EchoClient(keyed.url);
+      for (const text of ['x', 'y', 'x']) await caller.unary({ text });
+      expect(keyed.attempts()).toEqual(
+        new Map([
+          ['x', 2],
+          ['y', 1],
+        ]),
+      );
+      caller.close();
+      await keyed.close();
+    });
+
+    it('knows open streams, and those which the caller cancelled', async () => {
+      server.script('Bidi', { never: true });
+      const streams = [client.bidi(), client.bidi(), client.bidi()];
+      await waitFor(() => server.counts('Bidi').open === 3);
+      for (const { call } of streams) call.cancel();
+      await waitFor(() => server.counts('Bidi').open === 0);
+      expect(server.counts('Bidi')).toMatchObject({ calls: 3, maxOpen: 3, cancelled: 3, disconnected: 0 });
+    });
+
+    it('tells the script that the caller has gone', async () => {
+      let signal: AbortSignal | undefined;
+      server.script('Unary', (call) => {
+        signal = call.signal;
+        return { never: true };
+      });
+      await client.unary({}, { deadline: Date.now() + 80 });
+      await waitFor(() => signal?.aborted);
+    });
+
+    it('keeps counting beyond the records it keeps', async () => {
+      const small = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, maxRecords: 2, scripts: { Unary: {} } });
+      const caller = new EchoClient(small.url);
+      for (const number of [1, 2, 3, 4, 5]) await caller.unary({ number });
+      expect(small.counts().calls).toBe(5);
+      expect(small.calls().map(({ requests }) => requests)).toMatchObject([[{ number: 4 }], [{ number: 5 }]]);
+      caller.close();
+      await small.close();
+    });
+  });
+
+  describe('stopping', () => {
+    beforeEach(() => server.script('Unary', {}).script('UnsafeUnary', { hold: 'everything' }));
+
+    const held = async () => {
+      const answer = client.unary({}, { method: 'UnsafeUnary' });
+      await waitFor(() => server.heldCount() === 1);
+      return { answer };
+    };
+
+    it('graceful: GOAWAY, calls in flight finish, new ones find nobody; then it is back on the same port', async () => {
+      const { answer } = await held();
+      const { port } = server;
+      const stopped = server.stop('graceful');
+      await waitFor(() => client.state === connectivityState.IDLE);
+      expect((await client.unary({})).status.details).toContain('ECONNREFUSED');
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      await stopped;
+      await server.restart();
+      expect(server.port).toBe(port);
+      await waitFor(async () => (await client.unary({})).error === undefined);
+    });
+
+    it('serves new connections beside a graceful stop that still waits, which force ends', async () => {
+      const { answer } = await held();
+      const stopped = server.stop('graceful');
+      await server.restart();
+      await waitFor(async () => (await client.unary({})).error === undefined);
+      expect(server.heldCount()).toBe(1);
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      await stopped;
+    });
+
+    it('force: calls in flight end as CANCELLED "Call cancelled", as grpc-js does it', async () => {
+      const { answer } = await held();
+      await server.stop('force');
+      expect((await answer).status).toMatchObject({ code: status.CANCELLED, details: 'Call cancelled' });
+      expect(server.running).toBe(false);
+      await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
+    });
+
+    it('kill-connections: calls in flight end as "Connection dropped"', async () => {
+      const { answer } = await held();
+      await server.stop('kill-connections');
+      expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
+      expect(server.counts('UnsafeUnary').disconnected).toBe(1);
+      await server.restart();
+      await waitFor(async () => (await client.unary({})).error === undefined);
+      expect(server.connections).toEqual({ accepted: 2, open: 1 });
+    });
+
+    it('drains connections and goes on listening', async () => {
+      await client.unary({});
+      server.drainConnections(10_000);
+      await waitFor(() => client.state === connectivityState.IDLE);
+      expect((await client.unary({})).error).toBeUndefined();
+      expect(server.connections.accepted).toBe(2);
+    });
+  });
+
+  it('speaks TLS, and asks for a certificate of callers when it has an authority', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'scripted-'));
+    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+    const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+    const files = ['-keyout', join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')];
+    await promisify(execFile)('openssl', [...request, ...names, ...files]);
+    const [key, cert] = await Promise.all(files.filter((file) => file.endsWith('.pem')).map((file) => readFile(file)));
+    await rm(dir, { recursive: true });
+    const secure = await ScriptedGrpcServer.start({
+      protoPath: ECHO_PROTO,
+      tls: { key: key!, cert: cert!, ca: cert },
+      scripts: { Unary: { message: { text: 'secret' } } },
+    });
+    const known = new EchoClient(secure.url, credentials.createSsl(cert, key, cert));
+    expect((await known.unary({})).value?.text).toBe('secret');
+    const unknown = new EchoClient(secure.url, credentials.createSsl(cert));
+    expect((await unknown.unary({}, { deadline: Date.now() + 2_000 })).error).toBeDefined();
+    known.close();
+    unknown.close();
+    await secure.close();
+  });
+
+  it('says which methods there are when a name means none, or several', async () => {
+    expect(() => server.script('Nothing', {})).toThrow("'Nothing' is no method of /testing.v1.Echo/Unary,");
+    await expect(ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: 'other' })).rejects.toThrow(
+      'no service in',
+    );
+    for (const name of ['unary', 'Echo/Unary', 'testing.v1.Echo/Unary', '/testing.v1.Echo/Unary'])
+      server.script(name, {});
+  });
+});

@@ -1,0 +1,45 @@
+import { defineConfig } from 'vitest/config';
+
+const inRoot = (path: string) => new URL(path, import.meta.url).pathname;
+const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
+
+export default defineConfig({
+  // Nest injects by the types of constructor parameters, which only this pair of options emits.
+  oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
+  resolve: {
+    // Tests import the library as its users do; the sources stand in for the build so that no build comes first.
+    alias: [
+      { find: /^nestjs-resilient-grpc$/, replacement: library('index.ts') },
+      { find: /^nestjs-resilient-grpc\/(.+)$/, replacement: library('$1/index.ts') },
+    ],
+  },
+  test: {
+    setupFiles: ['test/setup.ts'],
+    // Real servers and real faults on two cores: files one after another keep timings honest.
+    fileParallelism: false,
+    testTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'nest-12',
+          include: ['libs/*/src/**/*.spec.ts', 'src/**/*.spec.ts', 'test/**/*.spec.ts', 'test/**/*.e2e-spec.ts'],
+          exclude: ['**/node_modules/**', 'test/nest-11/**'],
+        },
+      },
+      {
+        // What touches Nest once more, with the Nest 11 of test/nest-11 in place of every @nestjs package.
+        extends: true,
+        resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
+        test: {
+          name: 'nest-11',
+          include: [
+            'libs/*/src/{nest,health,server,dashboard}/**/*.spec.ts',
+            'test/{nest,health,server}/**/*.e2e-spec.ts',
+            'test/nest-11/*.spec.ts',
+          ],
+        },
+      },
+    ],
+  },
+});

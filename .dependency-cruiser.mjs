@@ -154,6 +154,8 @@ const forbidden = [
 export default {
   forbidden,
   options: {
+    // What a page imports is found by its server.
+    exclude: { path: ['^src/.*/public/'] },
     // Imports of types count: a level that needs the types of a higher one is not lower.
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.check.json' },

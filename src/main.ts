@@ -1,7 +1,5 @@
 // The demo as a page: node dist/main.js, then http://localhost:3000 (PORT and HOST choose others).
 import 'reflect-metadata';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConsoleLogger } from '@nestjs/common';
@@ -16,14 +14,10 @@ const PORT = Number(process.env['PORT'] ?? 3_000);
 // The page has a button that kills a process: nobody else's browser should find it.
 const HOST = process.env['HOST'] ?? '127.0.0.1';
 
-const folder = mkdtempSync(join(tmpdir(), 'resilient-grpc-demo-'));
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-
-const logPath = join(folder, 'orders.log');
 const logger = new CapturedLogger(new ConsoleLogger({ logLevels: ['log', 'warn', 'error', 'fatal'] }));
-const upstream = await UpstreamProcess.start(logPath);
+const upstream = await UpstreamProcess.start();
 
-const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logPath, logger }), {
+const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logger }), {
   logger,
   // A browser keeps its connections open: closing would wait for them.
   forceCloseConnections: true,

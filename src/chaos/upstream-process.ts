@@ -1,8 +1,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
-import { BehaviorSubject, type Observable, Subject } from 'rxjs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { OnApplicationShutdown } from '@nestjs/common';
+import { BehaviorSubject, type Observable, Subject } from 'rxjs';
 import { epochMs } from '../epoch.js';
 import { ROOT } from '../paths.js';
 import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
@@ -26,8 +29,7 @@ export interface UpstreamEvent {
  * The upstream as a process that can be killed, frozen and restarted, always on the same port and over the same log. A command
  * that makes no sense in the present state does nothing.
  */
-export class UpstreamProcess {
-  readonly #logPath: string;
+export class UpstreamProcess implements OnApplicationShutdown {
   readonly #state = new BehaviorSubject<UpstreamState>('away');
   readonly #events = new Subject<UpstreamEvent>();
   #serving: ChildProcess | undefined;
@@ -36,15 +38,18 @@ export class UpstreamProcess {
   #port = 0;
   #stopped = false;
 
-  private constructor(logPath: string) {
-    this.#logPath = logPath;
-  }
+  private constructor(private readonly folder: string) {}
 
-  /** Starts the upstream on a port of the system's choice, and resolves when it listens. */
-  static async start(logPath: string): Promise<UpstreamProcess> {
-    const upstream = new UpstreamProcess(logPath);
+  /** Starts the upstream on a port of the system's choice, over an empty log, and resolves when it listens. */
+  static async start(): Promise<UpstreamProcess> {
+    const upstream = new UpstreamProcess(await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-')));
     await upstream.listen();
     return upstream;
+  }
+
+  /** The log of orders, which every process of this upstream goes on with. */
+  get logPath(): string {
+    return join(this.folder, 'orders.log');
   }
 
   get url(): string {
@@ -117,7 +122,11 @@ export class UpstreamProcess {
     await this.#replace();
   }
 
-  /** Ends every process it started. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.stop();
+  }
+
+  /** Ends every process it started, and removes the log. */
   async stop(): Promise<void> {
     this.#stopped = true;
     const children = [this.#serving, await this.#standby?.catch(() => undefined)].filter(
@@ -127,6 +136,7 @@ export class UpstreamProcess {
     this.#standby = undefined;
     for (const child of children) child.kill('SIGKILL');
     await Promise.all(children.map(exited));
+    await rm(this.folder, { recursive: true, force: true });
     this.#state.complete();
     this.#events.complete();
   }
@@ -147,7 +157,7 @@ export class UpstreamProcess {
   }
 
   async #spawn(): Promise<ChildProcess> {
-    const child = fork(PROGRAM, ['--log', this.#logPath, '--standby'], {
+    const child = fork(PROGRAM, ['--log', this.logPath, '--standby'], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     child.once('exit', () => {
@@ -163,7 +173,7 @@ export class UpstreamProcess {
 
   #thaw(): void {
     this.#serving?.kill('SIGCONT');
-    this.#state.next('listening');
+    this.#setSlow(1, 'listening');
   }
 
   #setSlow(factor: number, state: UpstreamState): void {

@@ -32,7 +32,7 @@ export class ResilientContender implements Contender {
   }
 
   lostInFlight(error: unknown): boolean {
-    return isGrpcCallError(error) && error.reachedServer === 'maybe';
+    return isGrpcCallError(error) && error.reason === 'connection-lost' && error.reachedServer !== 'no';
   }
 
   waiting(): number {

@@ -1,4 +1,10 @@
-import { Inject, Injectable, type OnApplicationShutdown, type OnApplicationBootstrap, type BeforeApplicationShutdown } from '@nestjs/common';
+import {
+  Inject,
+  Injectable,
+  type OnApplicationShutdown,
+  type OnApplicationBootstrap,
+  type BeforeApplicationShutdown,
+} from '@nestjs/common';
 import { defer, finalize, map, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { Contender } from '../contenders/contender.js';
@@ -22,9 +28,6 @@ const SHOWN_LOG_LINES = 12;
 /** At shutdown calls that run are given this long. */
 const SETTLE_MS = 2_000;
 
-/** Where its log is. */
-export const LOG_PATH = Symbol('path of the log of orders');
-
 /** `opening`: nobody has come yet, or the kill is `msLeft` away. */
 type Phase = { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } | { readonly name: 'idle' | 'free' };
 
@@ -45,11 +48,10 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
 
   constructor(
     @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
-    @Inject(LOG_PATH) private readonly logPath: string,
     private readonly upstream: UpstreamProcess,
-    private readonly logger: CapturedLogger,
+    logger: CapturedLogger,
   ) {
-    this.#contest = this.#newContest();
+    this.#contest = new Contest(contenders, upstream);
     this.live$ = defer(() => {
       this.#visitorsCame();
       return timer(0, LIVE_EVERY_MS).pipe(map(() => this.#state()));
@@ -89,9 +91,8 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   /** All figures from zero, and the opening again. */
   async startOver(): Promise<void> {
     clearTimeout(this.#nextPhase);
-    this.#contest.close();
+    this.#contest.load.stop();
     await this.upstream.listen();
-    this.#contest = this.#newContest();
     this.#log.length = 0;
     this.#open();
   }
@@ -105,9 +106,8 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await this.#contest.load.settled(SETTLE_MS);
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  onApplicationShutdown(): void {
     this.#contest.close();
-    await this.upstream.stop();
   }
 
   #visitorsCame(): void {
@@ -122,6 +122,8 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   }
 
   #open(): void {
+    this.#contest.close();
+    this.#contest = new Contest(this.contenders, this.upstream);
     this.#contest.load.start(RATE);
     this.#enter({ name: 'opening', endsAtMs: epochMs() + KILL_AFTER_MS }, KILL_AFTER_MS, async () => {
       this.#enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
@@ -135,10 +137,6 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   #enter(phase: Phase, lengthMs: number, next: () => Promise<void>): void {
     this.#phase = phase;
     this.#nextPhase = setTimeout(() => void next(), lengthMs);
-  }
-
-  #newContest(): Contest {
-    return new Contest(this.contenders, this.upstream, this.logPath);
   }
 
   #state(): LiveState {

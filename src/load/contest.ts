@@ -27,15 +27,15 @@ export class Contest {
   // Requests that came before the contest are not its own.
   readonly #attemptsBefore: ReadonlyMap<string, number>;
 
-  constructor(contenders: readonly Contender[], upstream: UpstreamProcess, logPath: string) {
+  constructor(contenders: readonly Contender[], upstream: UpstreamProcess) {
     this.#entrants = contenders.map((contender) => ({
       contender,
       measurement: new Measurement(),
       ledger: new WriteLedger(),
     }));
     this.load = new Load(this.#entrants);
-    this.#log = new LogFollower(logPath);
-    this.#countsPath = `${logPath}.requests`;
+    this.#log = new LogFollower(upstream.logPath);
+    this.#countsPath = `${upstream.logPath}.requests`;
     this.#attemptsBefore = readRequestCounts(this.#countsPath);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);

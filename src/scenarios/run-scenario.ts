@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
@@ -25,22 +22,20 @@ export interface ScenarioRun {
 
 /** Plays a scenario against an upstream of its own, and says where the contenders stand in the end. Leaves nothing behind. */
 export async function runScenario(scenario: Scenario, run: ScenarioRun): Promise<readonly Standing[]> {
-  const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-'));
-  const logPath = join(folder, 'orders.log');
-  const cleanUp: (() => void | Promise<void>)[] = [() => rm(folder, { recursive: true, force: true })];
+  const upstream = await UpstreamProcess.start();
+  const cleanUp: (() => void | Promise<void>)[] = [() => upstream.stop()];
   try {
-    const upstream = await UpstreamProcess.start(logPath);
-    cleanUp.unshift(() => upstream.stop());
     const proxy = scenario.proxied ? await FaultProxy.start(upstream.url) : undefined;
     if (proxy) cleanUp.unshift(() => proxy.close());
 
-    const url = proxy?.url ?? upstream.url;
-    const app = await NestFactory.createApplicationContext(ContendersModule.forUpstream(url), { logger: run.logger });
+    const module = ContendersModule.forUpstream(upstream, proxy?.url);
+    const app = await NestFactory.createApplicationContext(module, { logger: run.logger });
+    app.enableShutdownHooks();
     cleanUp.unshift(() => app.close());
     const contenders = app.get<readonly Contender[]>(CONTENDERS);
     await warmUp(contenders);
 
-    const contest = new Contest(contenders, upstream, logPath);
+    const contest = new Contest(contenders, upstream);
     cleanUp.unshift(() => contest.close());
     const stage: Stage = { contest, upstream, seconds: run.seconds, rate: run.rate, say: (text) => run.say(text) };
     if (!scenario.proxied) await scenario.play(stage);

@@ -1,4 +1,9 @@
-export type { ActiveCall, DrainReport, GrpcClientSnapshot, ResilientGrpcClient } from './client/resilient-grpc-client.js';
+export type {
+  ActiveCall,
+  DrainReport,
+  GrpcClientSnapshot,
+  ResilientGrpcClient,
+} from './client/resilient-grpc-client.js';
 export { GrpcObservable } from './client/grpc-observable.js';
 export type {
   GrpcCallOptions,
@@ -19,12 +24,7 @@ export type { GrpcContract } from './client/settings/contract.js';
 export type { AttemptRecord, CallEnd, GrpcClientEvent } from './call/call-event.js';
 export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';
 export type { TlsOptions } from './channel/tls-credentials.js';
-export {
-  GrpcCallError,
-  isGrpcCallError,
-  type FailureReason,
-  type ReachedServer,
-} from './errors/grpc-call-error.js';
+export { GrpcCallError, isGrpcCallError, type FailureReason, type ReachedServer } from './errors/grpc-call-error.js';
 export {
   GrpcConfigurationError,
   isGrpcConfigurationError,

@@ -233,7 +233,7 @@ class ObservedConnection {
 
   constructor(
     private readonly subchannel: SubchannelInterface,
-    observer: PolicyObserver,
+    private readonly observer: PolicyObserver,
   ) {
     const address = subchannel.getAddress();
     this.listener = (_, from, to, keepaliveTimeMs, error) => {
@@ -267,6 +267,9 @@ class ObservedConnection {
 
   stop(): void {
     this.subchannel.removeConnectivityStateListener(this.listener);
+    // How that attempt ends will not be seen any more: nobody may hold a connect timeout against what comes of it.
+    if (stateName(this.subchannel.getConnectivityState()) !== 'CONNECTING') return;
+    this.observer.onConnection(this.subchannel.getAddress(), 'CONNECTING', 'IDLE', undefined);
   }
 
   private get inBackoff(): boolean {

@@ -153,13 +153,19 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
       this.seams.clock.defer(() => {
         waiter.refuse(refusal);
       });
+      this.wake();
       return;
     }
     this.waiting.push(waiter);
     this.holdTimer ??= this.seams.clock.setTimer(() => undefined, Infinity, true);
     if (this.outage.current !== undefined) this.heldInOutage += 1;
     if (this.ready) this.release.begin(true);
-    else if (this.state === 'IDLE') this.connect();
+    else this.wake();
+  }
+
+  /** Somebody wants the channel. */
+  private wake(): void {
+    if (this.state === 'IDLE') this.connect();
     else this.reconnectEarly();
   }
 
@@ -225,7 +231,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
       return;
     }
     if (generation !== this.current) return;
-    if (error !== undefined) this.lastError = error;
+    // What is known of single connections says more than the child policy's summary of them.
+    if (error !== undefined && this.failures === 0) this.lastError = error;
     this.enter(state);
     if (state === 'READY') this.becameReady();
     else this.becameUnready(state);
@@ -237,7 +244,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
     this.state = state;
     this.ready = state === 'READY';
     this.since = this.seams.clock.epoch();
-    const cause = state === 'READY' || state === 'CONNECTING' ? undefined : this.lastError;
+    const cause = state === 'IDLE' || state === 'TRANSIENT_FAILURE' ? this.lastError : undefined;
     const transition = { from, to: state, ...(cause === undefined ? {} : { cause }) };
     this.history.push({ ...transition, at: moment(this.since) });
     if (this.history.length > HISTORY) this.history.shift();
@@ -275,9 +282,14 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
       const at = this.seams.clock.now();
       for (; this.failures > 0; this.failures -= 1) this.outageEvent({ type: 'attempt-failed', at });
       this.reconnectEarly();
-    } else if (state === 'IDLE' && (this.waiting.size > 0 || this.settings.connection === 'warm')) {
+    } else if (state === 'IDLE' && this.wantsConnection()) {
       this.connect();
     }
+  }
+
+  /** In an outage too, though nobody waits: it must end by itself, or those who look at it before they call never would. */
+  private wantsConnection(): boolean {
+    return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
   }
 
   /** Ends grpc-js's backoff early while that helps somebody and hurts nobody. */

@@ -2,7 +2,7 @@ import type { Interceptor } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import { EventHub } from '../call/event-hub.js';
+import { EventHub, type EventListener } from '../call/event-hub.js';
 import { NO_METADATA } from '../channel/call-metadata.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
@@ -22,6 +22,8 @@ import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 export interface ClientSeams {
   readonly clock: Clock;
   readonly random: Random;
+  /** Hears of everything but the begin and end of each call, from the first moment on. */
+  readonly onEvent?: EventListener;
 }
 
 /** Time of a drain that names none. */
@@ -58,6 +60,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.name = settings.name;
     this.target = settings.target;
     this.hub = new EventHub(settings.name, () => clock.epoch());
+    if (seams.onEvent !== undefined) this.hub.listen(seams.onEvent, false);
     const changed = (): void => {
       // Told from inside the channel's constructor when it is warm.
       if (this.isMade()) this.states.next(this.channel.connectivity);

@@ -33,14 +33,20 @@ export class GrpcChannelHealthIndicator {
   /** Health of one client. @throws Error when there is no client of that name. */
   async check<const N extends string>(client: N, options: ChannelCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
     // True: without a `key` the result bears the client's name.
-    return this.result(this.clients.get(client), options.key ?? client, options.required ?? true) as HealthIndicatorResult<N>;
+    return this.result(
+      this.clients.get(client),
+      options.key ?? client,
+      options.required ?? true,
+    ) as HealthIndicatorResult<N>;
   }
 
   /** Health of all clients, or of some, each under its name. @throws Error when `only` or `except` names one that is not there. */
   async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
     const except = new Set((options.except ?? []).map((name) => this.clients.get(name)));
     const asked = options.only?.map((name) => this.clients.get(name)) ?? [...this.clients];
-    const results = asked.filter((client) => !except.has(client)).map((client) => this.result(client, client.name, true));
+    const results = asked
+      .filter((client) => !except.has(client))
+      .map((client) => this.result(client, client.name, true));
     return Object.assign({}, ...results) as HealthIndicatorResult;
   }
 

@@ -12,5 +12,7 @@ export function asyncSourceProviders<T>(token: InjectionToken, source: AsyncSour
     inject: [factory],
     useFactory: (options: OptionsFactory<T>) => options.createGrpcOptions(),
   };
-  return source.useClass === undefined ? [provider] : [{ provide: source.useClass, useClass: source.useClass }, provider];
+  return source.useClass === undefined
+    ? [provider]
+    : [{ provide: source.useClass, useClass: source.useClass }, provider];
 }

@@ -44,7 +44,10 @@ export function defineClients(
     const options = nameProblem(client, index, problems);
     if (options === undefined) continue;
     if (names.has(options.name)) {
-      problems.push({ path: pathOfClient(options.name), message: 'the same name twice in one call; keep one, or give the other a name of its own' });
+      problems.push({
+        path: pathOfClient(options.name),
+        message: 'the same name twice in one call; keep one, or give the other a name of its own',
+      });
     }
     names.add(options.name);
     const { definition, contractProblems, laterProblems } = define(options, kind, place);
@@ -89,7 +92,11 @@ function define(
   return { definition, contractProblems, laterProblems: kind === 'sync' ? settingsProblems(settings, path) : [] };
 }
 
-function sourceProblems(options: object, settings: Readonly<Record<string, unknown>>, path: string): ConfigurationProblem[] {
+function sourceProblems(
+  options: object,
+  settings: Readonly<Record<string, unknown>>,
+  path: string,
+): ConfigurationProblem[] {
   const strangers = Object.keys(settings).filter((key) => !(SOURCE_KEYS as readonly string[]).includes(key));
   const known = ['name', ...CONTRACT_KEYS, ...SOURCE_KEYS].join(', ');
   return [
@@ -101,15 +108,23 @@ function sourceProblems(options: object, settings: Readonly<Record<string, unkno
   ];
 }
 
-function nameProblem(client: unknown, index: number, problems: ConfigurationProblem[]): { readonly name: string | symbol } | undefined {
+function nameProblem(
+  client: unknown,
+  index: number,
+  problems: ConfigurationProblem[],
+): { readonly name: string | symbol } | undefined {
   const path = `clients[${String(index)}]`;
   if (typeof client !== 'object' || client === null) {
-    problems.push({ path, message: `expected an object, got ${describeValue(client)}; write { name: 'orders', url, protoPath }` });
+    problems.push({
+      path,
+      message: `expected an object, got ${describeValue(client)}; write { name: 'orders', url, protoPath }`,
+    });
     return undefined;
   }
   const name: unknown = Reflect.get(client, 'name');
   // True: its name was looked at just now. The object itself is kept, it tells whether two modules share a definition.
-  if ((typeof name === 'string' && name !== '') || typeof name === 'symbol') return client as { readonly name: typeof name };
+  if ((typeof name === 'string' && name !== '') || typeof name === 'symbol')
+    return client as { readonly name: typeof name };
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
 }

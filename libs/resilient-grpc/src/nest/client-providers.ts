@@ -23,7 +23,10 @@ export function clientProviders(definition: ClientDefinition): readonly TokenPro
   return [client, ...bareName, ...serviceProviders(definition, token)];
 }
 
-function serviceProviders({ name, label, services }: ClientDefinition, client: InjectionToken): readonly TokenProvider[] {
+function serviceProviders(
+  { name, label, services }: ClientDefinition,
+  client: InjectionToken,
+): readonly TokenProvider[] {
   const names = [...services.keys()];
   const full = names.map((service) => ({
     provide: getGrpcServiceToken(name, service),

@@ -17,7 +17,8 @@ import { startUpLine } from './start-up-line.js';
 
 /** What the registry needs from outside. */
 export interface RegistrySeams {
-  readonly createClient: (settings: ResolvedClientSettings) => ResilientGrpcClient;
+  /** `logger` bears the client's name. */
+  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => ResilientGrpcClient;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -66,10 +67,16 @@ export class ClientRegistry extends GrpcClients {
   async configure(options: ResilientGrpcModuleOptions, place: string): Promise<ResilientGrpcModuleOptions> {
     const problems = moduleOptionsProblems(options);
     if (this.root !== undefined) {
-      problems.push({ path: 'forRoot', message: `called twice, at ${this.root.place} and at ${place}; keep one, in the root module` });
+      problems.push({
+        path: 'forRoot',
+        message: `called twice, at ${this.root.place} and at ${place}; keep one, in the root module`,
+      });
     }
     if (this.entries.size > 0) {
-      problems.push({ path: 'forRoot', message: `comes after clients were made (${this.names()}); import it in the root module` });
+      problems.push({
+        path: 'forRoot',
+        message: `comes after clients were made (${this.names()}); import it in the root module`,
+      });
     }
     if (problems.length > 0) return this.fail(problems);
     this.root = { options, place };
@@ -110,7 +117,8 @@ export class ClientRegistry extends GrpcClients {
     const defined = defineClients([options], 'sync', place);
     if (!defined.ok) throw new GrpcConfigurationError(defined.problems);
     const [definition] = defined.definitions;
-    if (definition === undefined) throw new GrpcConfigurationError([{ path: 'clients', message: 'expected a client, got nothing' }]);
+    if (definition === undefined)
+      throw new GrpcConfigurationError([{ path: 'clients', message: 'expected a client, got nothing' }]);
     const known = this.entries.get(definition.name);
     if (known !== undefined) {
       const message = `the name is in use since ${known.definition.place}; close() that client first, or choose another name`;
@@ -152,7 +160,7 @@ export class ClientRegistry extends GrpcClients {
       { clock, random, report: (message) => logger.warn(message) },
     );
     if (!resolution.ok) return resolution.problems;
-    const client = this.seams.createClient(resolution.settings);
+    const client = this.seams.createClient(resolution.settings, logger);
     const entry: Entry = { definition, settings, client };
     this.entries.set(definition.name, entry);
     logger.log(startUpLine(resolution.settings));
@@ -163,7 +171,10 @@ export class ClientRegistry extends GrpcClients {
   private differenceProblems(definition: ClientDefinition, settings: unknown): ConfigurationProblem[] {
     const known = this.entries.get(definition.name);
     if (known === undefined || known.definition.source === definition.source) return [];
-    const differences = definitionDifferences({ ...known.definition, settings: known.settings }, { ...definition, settings });
+    const differences = definitionDifferences(
+      { ...known.definition, settings: known.settings },
+      { ...definition, settings },
+    );
     if (differences.length === 0) return [];
     const places = `at ${known.definition.place} and at ${definition.place}`;
     return [

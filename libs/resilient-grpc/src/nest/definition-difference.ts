@@ -14,7 +14,10 @@ const SECRET = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)/;
 export function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
   const { packageDefinition: one, ...firstContract } = first.contract;
   const { packageDefinition: two, ...secondContract } = second.contract;
-  const differences = [...differingPaths(firstContract, secondContract, ''), ...differingPaths(first.settings, second.settings, '')];
+  const differences = [
+    ...differingPaths(firstContract, secondContract, ''),
+    ...differingPaths(first.settings, second.settings, ''),
+  ];
   // Two loads of one file are two objects: what they define counts.
   if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
   return differences;
@@ -46,7 +49,9 @@ function isPlain(value: unknown): value is Record<string, unknown> {
 
 function signature(services: Services): string {
   return [...services.values()]
-    .flatMap((methods) => [...methods.values()].map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`))
+    .flatMap((methods) =>
+      [...methods.values()].map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`),
+    )
     .sort()
     .join('\n');
 }

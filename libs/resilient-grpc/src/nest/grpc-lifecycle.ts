@@ -1,4 +1,9 @@
-import { Logger, type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import {
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';
 
@@ -31,7 +36,9 @@ export class GrpcLifecycle implements OnApplicationBootstrap, BeforeApplicationS
     if (this.seams.testing || this.hooksCheck !== undefined || this.startedAt !== undefined) return;
     this.hooksCheck = this.seams.clock.setTimer(() => {
       if (this.registry.size === 0 || this.seams.listensForSignals()) return;
-      this.logger.warn('enableShutdownHooks() was not called: SIGTERM cuts off calls in flight; write app.enableShutdownHooks()');
+      this.logger.warn(
+        'enableShutdownHooks() was not called: SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
+      );
     }, HOOKS_CHECK_MS);
   }
 

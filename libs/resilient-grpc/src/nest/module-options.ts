@@ -24,7 +24,8 @@ export const DEFAULT_DRAIN = Object.freeze({ timeoutMs: 10_000, readinessDelayMs
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
 /** A client whose settings come from a factory. Name and contract are static, so that its services can be injected. */
-export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract & AsyncSource<GrpcClientSettings>;
+export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
+  AsyncSource<GrpcClientSettings>;
 
 /** Options of `forRoot` from a factory. */
 export type ResilientGrpcModuleAsyncOptions = AsyncSource<ResilientGrpcModuleOptions>;

@@ -31,7 +31,8 @@ const ROOT_REMEDIES: KeyRemedies = {
 /** Problems of the options of `forRoot`. */
 export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {
   const problems = optionProblems(rootSchema, options, 'forRoot', ROOT_REMEDIES);
-  const defaults: unknown = typeof options === 'object' && options !== null ? Reflect.get(options, 'defaults') : undefined;
+  const defaults: unknown =
+    typeof options === 'object' && options !== null ? Reflect.get(options, 'defaults') : undefined;
   return defaults === undefined ? problems : [...problems, ...defaultsProblems(defaults, 'forRoot.defaults')];
 }
 
@@ -41,11 +42,21 @@ export function asyncSourceProblems(source: object, path: string): Configuration
   const [only] = given;
   if (only === undefined || given.length > 1) {
     const found = only === undefined ? 'none' : given.join(' and ');
-    return [{ path, message: `expected one of useFactory, useClass and useExisting, got ${found}; write useFactory: () => ({ ... })` }];
+    return [
+      {
+        path,
+        message: `expected one of useFactory, useClass and useExisting, got ${found}; write useFactory: () => ({ ... })`,
+      },
+    ];
   }
   const value: unknown = Reflect.get(source, only);
   if (typeof value === 'function') return [];
-  return [{ path: `${path}.${only}`, message: `expected a ${only === 'useFactory' ? 'function' : 'class'}, got ${describeValue(value)}` }];
+  return [
+    {
+      path: `${path}.${only}`,
+      message: `expected a ${only === 'useFactory' ? 'function' : 'class'}, got ${describeValue(value)}`,
+    },
+  ];
 }
 
 /** Keys of a source of options. */

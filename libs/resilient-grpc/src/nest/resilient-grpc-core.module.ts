@@ -1,8 +1,8 @@
 import { Global, Module } from '@nestjs/common';
-import { createResilientGrpcClient } from '../client/create-client.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
+import { createLoggedClient } from './create-logged-client.js';
 import { GrpcClients } from './grpc-clients.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
 
@@ -15,7 +15,13 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
   providers: [
     {
       provide: ClientRegistry,
-      useFactory: () => new ClientRegistry({ createClient: createResilientGrpcClient, clock: systemClock, random: systemRandom }),
+      useFactory: () => {
+        const seams = { clock: systemClock, random: systemRandom };
+        return new ClientRegistry({
+          ...seams,
+          createClient: (settings, logger) => createLoggedClient(settings, logger, seams),
+        });
+      },
     },
     {
       // Whoever makes clients at run time gets them with the defaults of forRoot, so those come first.

@@ -42,7 +42,10 @@ export class ResilientGrpcModule {
    */
   static forFeature(clients: readonly GrpcClientOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = defined(clients, 'sync', placeOfCaller());
-    const settings = definitions.map((one): Provider => ({ provide: getGrpcClientSettingsToken(one.name), useValue: one.settings }));
+    const settings = definitions.map((one): Provider => ({
+      provide: getGrpcClientSettingsToken(one.name),
+      useValue: one.settings,
+    }));
     return featureModule(definitions, settings, [], extras);
   }
 

@@ -7,7 +7,9 @@ export function startUpLine(settings: ResolvedClientSettings): string {
   const services = [...settings.services.keys()].join(', ');
   const { outageGraceMs, connection } = settings.channel;
   const wait =
-    outageGraceMs > 0 ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s in an outage` : 'calls do not wait in an outage';
+    outageGraceMs > 0
+      ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s in an outage`
+      : 'calls do not wait in an outage';
   return [
     `${settings.target}${connection === 'warm' ? ' (warm)' : ''}`,
     services,

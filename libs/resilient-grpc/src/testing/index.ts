@@ -1,3 +1,5 @@
+export { ChildServer } from './child-process-server.js';
+export type { ChildServerOptions } from './child-process-server.js';
 export { FaultProxy } from './fault-proxy/fault-proxy.js';
 export type {
   Direction,

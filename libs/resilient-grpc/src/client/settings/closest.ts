@@ -1,8 +1,8 @@
-/** The one of `known` that `word` was probably meant to be: written differently, or at most a third of its letters wrong. */
+/** The one of `known` that `word` was probably meant to be: written differently, or a few of its letters wrong. */
 export function closest(word: string, known: Iterable<string>): string | undefined {
   const plain = simplify(word);
   let best: string | undefined;
-  let bestDistance = Math.floor(Math.max(word.length, 3) / 3) + 1;
+  let bestDistance = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1));
   for (const candidate of known) {
     const distance = editDistance(plain, simplify(candidate));
     if (distance < bestDistance) {

@@ -18,7 +18,7 @@ export const HTTP_STATUS = /^Received HTTP status code (\d{3})$/;
 export const DEADLINE = /^Deadline exceeded\b/;
 /** A pick that failed: nothing left this process. */
 export const NOT_PICKED =
-  /^(?:No connection established\b|Name resolution failed\b|Channel closed before call started$|Parsing service config failed\b)/;
+  /^(?:(?:\w+: )?No connection established\b|Name resolution failed\b|Channel closed before call started$|Parsing service config failed\b)/;
 /** Call credentials could not be made; the code is the plugin's, restricted by gRFC A54. */
 export const CREDENTIALS_FAILED = /^Getting metadata from plugin failed\b/;
 /** A request above `grpc.max_send_message_length`. */

@@ -18,7 +18,9 @@ const FIRST_MS = 100;
 const LONGEST_MS = 250;
 const GROWTH = 1.6;
 const JITTER = 0.5;
-const HEALTHY_MS = 10_000;
+// A server that dies younger than that each time is held off by the connection's own backoff; one that comes and goes more
+// slowly, by the one grace that its outages share.
+const HEALTHY_MS = 1_000;
 
 // Quick and plain: nothing listens, or there is no such name (for a unix socket: no such file). What is slow or speaks of
 // TLS would cost a starting server more than it costs us.

@@ -26,8 +26,8 @@ export class RequestReader implements AsyncIterable<unknown> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void, undefined> {
     for (;;) {
-      // True: what is read in object mode is anything, or null for nothing yet.
-      const request = this.#call.read() as unknown;
+      // null: nothing yet.
+      const request = this.#call.read();
       if (request !== null) {
         this.#onRequest(request);
         yield request;
@@ -43,6 +43,7 @@ export class RequestReader implements AsyncIterable<unknown> {
 
   /** Reads what is left. */
   async drain(): Promise<void> {
-    for await (const request of this) void request;
+    const requests = this[Symbol.asyncIterator]();
+    while (!(await requests.next()).done);
   }
 }

@@ -1,5 +1,5 @@
 import { loadSync } from '@grpc/proto-loader';
-import type { MethodDefinition, Options, ServiceDefinition } from '@grpc/proto-loader';
+import type { MethodDefinition, Options } from '@grpc/proto-loader';
 
 /** Where the services of a scripted server come from. */
 export interface ServiceSource {
@@ -22,10 +22,10 @@ export function loadMethods(source: ServiceSource): ReadonlyMap<string, LoadedMe
   const packages = source.package === undefined ? undefined : [source.package].flat();
   const methods = new Map<string, LoadedMethod>();
   for (const [name, definition] of Object.entries(loadSync(files, source.loader))) {
-    // True: what has a `format` is a message or an enum, everything else a service.
+    // Messages and enums have a `format`; what has none is a service.
     if ('format' in definition) continue;
     if (packages !== undefined && !packages.some((one) => name.startsWith(`${one}.`))) continue;
-    for (const method of Object.values(definition as ServiceDefinition)) methods.set(method.path, method);
+    for (const method of Object.values(definition)) methods.set(method.path, method);
   }
   if (methods.size === 0) {
     throw new Error(

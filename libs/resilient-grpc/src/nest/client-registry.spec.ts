@@ -1,0 +1,273 @@
+import { join } from 'node:path';
+import { Logger } from '@nestjs/common';
+import { BehaviorSubject } from 'rxjs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { systemClock } from '../time/clock.js';
+import { defineClients, type ClientDefinition } from './client-definition.js';
+import { ClientRegistry } from './client-registry.js';
+import { GrpcLifecycle } from './grpc-lifecycle.js';
+import type { GrpcClientOptions } from './module-options.js';
+
+const protoPath = join(import.meta.dirname, '../client/settings/fixtures/shop.proto');
+const shop: GrpcClientOptions = { name: 'shop', protoPath, url: 'shop:50051' };
+
+/** A client that records what is asked of it. */
+function standIn(settings: ResolvedClientSettings) {
+  const connectivity$ = new BehaviorSubject({ state: 'IDLE', since: new Date(0) });
+  const asked: string[] = [];
+  return {
+    name: settings.name,
+    target: settings.target,
+    settings,
+    asked,
+    connectivity$,
+    drain: async (options?: { timeoutMs?: number }) => {
+      asked.push(`drain ${String(options?.timeoutMs)}`);
+      connectivity$.complete();
+      return { finished: 2, completed: 1, cancelled: 0, durationMs: 5 };
+    },
+    close: async () => {
+      asked.push('close');
+      connectivity$.complete();
+    },
+  };
+}
+type StandIn = ReturnType<typeof standIn>;
+
+let made: StandIn[];
+let registry: ClientRegistry;
+let lines: string[];
+
+beforeEach(() => {
+  made = [];
+  lines = [];
+  registry = new ClientRegistry({
+    createClient: (settings) => {
+      const client = standIn(settings);
+      made.push(client);
+      return client as unknown as ResilientGrpcClient;
+    },
+    clock: systemClock,
+    random: () => 0.5,
+  });
+  Logger.overrideLogger({
+    log: (message: string, context: string) => lines.push(`LOG [${context}] ${message}`),
+    warn: (message: string, context: string) => lines.push(`WARN [${context}] ${message}`),
+    error: () => undefined,
+  });
+});
+afterEach(() => Logger.overrideLogger(false));
+
+function define(options: object, place = 'a.ts:1'): ClientDefinition {
+  const defined = defineClients([options], 'sync', place);
+  if (!defined.ok) throw new Error(JSON.stringify(defined.problems));
+  return defined.definitions[0]!;
+}
+const obtain = (options: object, place?: string) => {
+  const definition = define(options, place);
+  return registry.obtain(definition, definition.settings);
+};
+const problemsOf = async (work: Promise<unknown>): Promise<string[]> => {
+  const error: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof GrpcConfigurationError)) throw new Error(`no configuration error: ${String(error)}`);
+  return error.problems.map(({ path, message }) => `${path}: ${message}`);
+};
+
+describe('one name', () => {
+  it('is one client, however often it is defined alike', async () => {
+    const first = await obtain({ ...shop, metadata: { a: ['b'] } });
+    const second = await obtain({ ...shop, metadata: { a: ['b'] } }, 'b.ts:2');
+    expect(second).toBe(first);
+    expect(made).toHaveLength(1);
+  });
+
+  it('is one client where modules share one definition, whatever its factory makes', async () => {
+    const options = { ...shop };
+    const first = await registry.obtain(define(options), {
+      url: 'shop:1',
+      channelOptions: { interceptors: [() => undefined] },
+    });
+    const second = await registry.obtain(define(options), {
+      url: 'shop:1',
+      channelOptions: { interceptors: [() => undefined] },
+    });
+    expect(second).toBe(first);
+  });
+
+  it('defined differently fails with both places, what differs, and the cure', async () => {
+    await obtain(shop, 'a.ts:1');
+    const [problem, ...others] = await problemsOf(
+      obtain(
+        { ...shop, url: 'shop:2', timeoutMs: 5, methods: { Get: { idempotent: true } }, package: 'shop.v1' },
+        'b.ts:2',
+      ),
+    );
+    expect(others).toEqual([]);
+    expect(problem).toContain('clients.shop: defined twice, at a.ts:1 and at b.ts:2');
+    expect(problem).toContain('url ("shop:50051" and "shop:2")');
+    expect(problem).toContain('timeoutMs (nothing and 5)');
+    expect(problem).toContain('package (nothing and "shop.v1")');
+    expect(problem).toContain('define it once and import that module');
+  });
+
+  it('never shows secrets that differ', async () => {
+    await obtain({ ...shop, metadata: { authorization: 'hush1' } });
+    const [problem] = await problemsOf(obtain({ ...shop, metadata: { authorization: 'hush2' } }));
+    expect(problem).toContain('metadata.authorization');
+    expect(problem).not.toContain('hush');
+  });
+
+  it('may be a symbol, also two with one description', async () => {
+    const [a, b] = [Symbol('shop'), Symbol('shop')];
+    await obtain({ ...shop, name: a });
+    await obtain({ ...shop, name: b, url: 'shop:2' });
+    expect(registry.get(a)).not.toBe(registry.get(b));
+  });
+});
+
+describe('a start', () => {
+  it('fails with the problems of all clients, and closes those that were made', async () => {
+    await obtain(shop);
+    const results = await Promise.all([
+      problemsOf(obtain({ ...shop, name: 'a', url: '' })),
+      problemsOf(obtain({ ...shop, name: 'b', timeoutMs: -1 })),
+      problemsOf(registry.configure({ drain: { timeoutMs: -1 } }, 'root.ts:1')),
+    ]);
+    for (const problems of results) {
+      expect(problems.map((problem) => problem.split(':')[0])).toEqual(
+        expect.arrayContaining(['clients.a.url', 'clients.b.timeoutMs', 'forRoot.drain.timeoutMs']),
+      );
+    }
+    expect(made[0]?.asked).toEqual(['close', 'close', 'close']);
+  });
+
+  it('says in a line what a client will do', async () => {
+    await obtain({ ...shop, methods: { Create: { idempotent: true } } });
+    expect(lines).toEqual([
+      'LOG [ResilientGrpc:shop] shop:50051 | shop.v1.Orders, shop.v1.Nothing | safe to repeat: Orders/Get, Orders/Put (proto idempotency_level); Orders/Create (methods["Create"].idempotent) | calls wait up to 5.0 s in an outage',
+    ]);
+  });
+
+  it('warns under the name of the client', async () => {
+    await obtain({ ...shop, url: 'shop' });
+    expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port: gRPC takes 443");
+  });
+
+  it('takes forRoot once, before any client', async () => {
+    await registry.configure({ defaults: { timeoutMs: 7 } }, 'a.ts:1');
+    expect(await problemsOf(registry.configure({}, 'b.ts:2'))).toEqual([
+      'forRoot: called twice, at a.ts:1 and at b.ts:2; keep one, in the root module',
+    ]);
+    await obtain(shop);
+    expect(made[0]?.settings.policies.get('/shop.v1.Orders/Create')?.timeoutMs).toBe(7);
+    expect((await problemsOf(registry.configure({}, 'c.ts:3')))[1]).toContain("after clients were made ('shop')");
+  });
+});
+
+describe('a client that is made at run time', () => {
+  it('is there until it is closed, and its name is free then', async () => {
+    const client = registry.create({ ...shop, name: 'tenant-1' });
+    expect(registry.get('tenant-1')).toBe(client);
+    expect([...registry]).toEqual([client]);
+    expect(() => registry.create({ ...shop, name: 'tenant-1' })).toThrow(
+      /clients\.tenant-1: the name is in use since .*client-registry\.spec\.ts:\d+; close\(\)/,
+    );
+    await client.close();
+    expect([...registry]).toEqual([]);
+    registry.create({ ...shop, name: 'tenant-1' });
+  });
+
+  it('is refused with all problems, of contract and settings', () => {
+    try {
+      registry.create({ name: 't', protoPath: '/nowhere.proto', url: '', timeoutMs: -1 });
+      expect.unreachable();
+    } catch (error) {
+      expect((error as GrpcConfigurationError).problems.map(({ path }) => path)).toEqual([
+        'clients.t.protoPath',
+        'clients.t.timeoutMs',
+        'clients.t.url',
+      ]);
+    }
+  });
+
+  it('that is not there is answered with the one that was meant', async () => {
+    expect(() => registry.get('shop')).toThrow("No gRPC client 'shop'; none is made yet");
+    await obtain(shop);
+    expect(() => registry.get('shpo')).toThrow("No gRPC client 'shpo'; did you mean 'shop'?");
+  });
+});
+
+describe('a shutdown', () => {
+  const lifecycle = (testing = true, listens = true) => {
+    const timers: (() => void)[] = [];
+    const clock = {
+      ...systemClock,
+      setTimer: (task: () => void) => {
+        timers.push(task);
+        return { id: task };
+      },
+      clearTimer: () => timers.splice(0),
+      now: () => 1_000,
+    };
+    return { timers, of: new GrpcLifecycle(registry, { clock, testing, listensForSignals: () => listens }) };
+  };
+
+  it('drains all clients once, and says so in a line', async () => {
+    await obtain(shop);
+    registry.create({ ...shop, name: 'tenant' });
+    lines = [];
+    const { of } = lifecycle();
+    await of.beforeApplicationShutdown();
+    expect(registry.accepting).toBe(false);
+    await Promise.all([of.onApplicationShutdown(), of.onApplicationShutdown()]);
+    await of.beforeApplicationShutdown();
+    expect(made.map(({ asked }) => asked)).toEqual([['drain 10000'], ['drain 10000']]);
+    expect(lines).toEqual([
+      'LOG [ResilientGrpc] drained 2 clients in 0 ms: 4 calls finished, 2 streams completed, 0 cut off',
+    ]);
+  });
+
+  it('holds readiness down for a while first, where that is asked', async () => {
+    await registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
+    await obtain(shop);
+    const { of, timers } = lifecycle();
+    let over = false;
+    const first = of.beforeApplicationShutdown().then(() => (over = true));
+    await Promise.resolve();
+    expect([over, registry.accepting, timers.length]).toEqual([false, false, 1]);
+    timers[0]?.();
+    await first;
+    await of.onApplicationShutdown();
+    expect(made[0]?.asked).toEqual(['drain 900']);
+  });
+
+  it('refuses clients that are made afterwards', async () => {
+    await lifecycle().of.beforeApplicationShutdown();
+    expect(() => registry.create(shop)).toThrow('the application shuts down');
+  });
+
+  it('without clients says nothing', async () => {
+    await lifecycle().of.onApplicationShutdown();
+    expect(lines).toEqual([]);
+  });
+
+  it.each([
+    ['warns once', false, false, 1],
+    ['is silent where signals are listened for', false, true, 0],
+    ['is silent in tests', true, false, 0],
+  ])('without its hooks: %s', async (_, testing, listens, warnings) => {
+    await obtain(shop);
+    lines = [];
+    const { of, timers } = lifecycle(testing, listens);
+    of.onApplicationBootstrap();
+    of.onApplicationBootstrap();
+    for (const timer of timers) timer();
+    expect(lines.filter((line) => line.includes('enableShutdownHooks() was not called'))).toHaveLength(warnings);
+  });
+});

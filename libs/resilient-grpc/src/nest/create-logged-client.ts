@@ -1,0 +1,32 @@
+import type { Logger } from '@nestjs/common';
+import { createResilientGrpcClient } from '../client/create-client.js';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
+import { ClientLog } from '../telemetry/client-log.js';
+import type { Clock } from '../time/clock.js';
+import type { Random } from '../time/random.js';
+
+/** A client whose events go to `logger` until it is closed. */
+export function createLoggedClient(
+  settings: ResolvedClientSettings,
+  logger: Logger,
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+): ResilientGrpcClient {
+  // A warm client connects, and tells of it, while it is still being made.
+  const made: { client?: ResilientGrpcClient } = {};
+  const log = new ClientLog(logger, () => made.client?.snapshot().waiting ?? 0, clock);
+  const client = createResilientGrpcClient(settings, {
+    clock,
+    random,
+    onEvent: (event) => {
+      log.take(event);
+    },
+  });
+  made.client = client;
+  client.connectivity$.subscribe({
+    complete: () => {
+      log.close();
+    },
+  });
+  return client;
+}

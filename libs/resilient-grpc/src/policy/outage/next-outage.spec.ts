@@ -1,0 +1,183 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { nextOutage } from './next-outage.js';
+import {
+  beyondGrace,
+  DEFAULT_OUTAGE_POLICY,
+  insideGrace,
+  NO_OUTAGE,
+  outageBegan,
+  outageEnded,
+  type OutageEvent,
+  type OutagePolicy,
+  type OutageState,
+} from './outage-state.js';
+
+const POLICY: OutagePolicy = { ...DEFAULT_OUTAGE_POLICY, graceMs: 5_000 };
+
+const failed = (at: number): OutageEvent => ({ type: 'attempt-failed', at });
+const ready = (at: number): OutageEvent => ({ type: 'ready', at });
+const answered = (at: number): OutageEvent => ({ type: 'answered', at });
+const lasted = (at: number): OutageEvent => ({ type: 'ready-lasted', at });
+const ended = (at: number, livedMs: number, hadAnswer = false): OutageEvent => ({
+  type: 'connection-ended',
+  at,
+  livedMs,
+  answered: hadAnswer,
+});
+
+function after(...events: readonly OutageEvent[]): OutageState {
+  return events.reduce((state, event) => nextOutage(state, event, POLICY), NO_OUTAGE);
+}
+
+describe('an outage', () => {
+  it('begins with the first failed try, also at boot', () => {
+    expect(after(failed(100)).current).toEqual({
+      startedAt: 100,
+      graceEndsAt: 5_100,
+      tries: 1,
+      flapping: false,
+      readySince: undefined,
+    });
+  });
+
+  it('does not begin with a cold start, a READY channel or an answer', () => {
+    expect(after(ready(0), answered(10), lasted(1_000))).toBe(NO_OUTAGE);
+  });
+
+  it('does not begin with a connection that ends after it was of use', () => {
+    expect(after(ready(0), ended(60_000, 60_000, true))).toBe(NO_OUTAGE);
+    expect(after(ready(0), ended(300, 300, true))).toBe(NO_OUTAGE);
+    expect(after(ready(0), ended(1_000, 1_000))).toBe(NO_OUTAGE);
+  });
+
+  it('begins with a connection that died at once', () => {
+    expect(after(ready(0), ended(5, 5)).current).toMatchObject({ startedAt: 5, tries: 1 });
+  });
+
+  it('counts its tries and keeps its beginning and its grace', () => {
+    expect(after(failed(0), failed(1_000), failed(9_000)).current).toMatchObject({
+      startedAt: 0,
+      tries: 3,
+      graceEndsAt: 5_000,
+    });
+  });
+
+  it('does not end with READY alone', () => {
+    expect(after(failed(0), ready(500)).current).toMatchObject({ readySince: 500 });
+  });
+
+  it('ends with an answer made by the server', () => {
+    expect(after(failed(0), ready(500), answered(510)).current).toBeUndefined();
+  });
+
+  it('ends when READY has lasted a second', () => {
+    expect(after(failed(0), ready(500), lasted(1_499)).current).toBeDefined();
+    expect(after(failed(0), ready(500), lasted(1_500)).current).toBeUndefined();
+  });
+
+  it('does not end by a second that another READY began', () => {
+    expect(after(failed(0), ready(500), ended(600, 100), lasted(1_500)).current).toBeDefined();
+    expect(after(failed(0), ready(500), ended(600, 100), ready(1_400), lasted(1_500)).current).toBeDefined();
+  });
+
+  it('goes on when the server dies right after its settings, time after time', () => {
+    const events = Array.from({ length: 12 }, (_, i) => [ready(i * 5_000), ended(i * 5_000 + 5, 5)]).flat();
+    expect(after(...events).current).toMatchObject({ startedAt: 5, tries: 12, graceEndsAt: 5_005 });
+  });
+
+  it('ends when a connection within it ends after it was of use, though nobody said so before', () => {
+    expect(after(failed(0), ready(100), ended(2_000, 1_900)).current).toBeUndefined();
+    expect(after(failed(0), ready(100), ended(200, 100, true)).current).toBeUndefined();
+  });
+
+  it('can be seen to begin and to end', () => {
+    const before = NO_OUTAGE;
+    const during = after(failed(0));
+    const later = after(failed(0), failed(1_000));
+    const over = after(failed(0), failed(1_000), answered(2_000));
+    expect(outageBegan(before, during)).toMatchObject({ startedAt: 0 });
+    expect(outageBegan(during, later)).toBeUndefined();
+    expect(outageEnded(during, later)).toBeUndefined();
+    expect(outageEnded(later, over)).toMatchObject({ startedAt: 0, tries: 2 });
+    expect(outageBegan(later, over)).toBeUndefined();
+  });
+});
+
+describe('the grace', () => {
+  it('is on from the beginning of an outage to its end', () => {
+    const state = after(failed(0));
+    expect(insideGrace(state, 4_999)).toBe(true);
+    expect(beyondGrace(state, 4_999)).toBe(false);
+    expect(insideGrace(state, 5_000)).toBe(false);
+    expect(beyondGrace(state, 5_000)).toBe(true);
+  });
+
+  it('is neither on nor over without an outage', () => {
+    expect(insideGrace(NO_OUTAGE, 0)).toBe(false);
+    expect(beyondGrace(NO_OUTAGE, 0)).toBe(false);
+  });
+
+  it('is given to a second outage afresh', () => {
+    expect(after(failed(0), answered(1_000), failed(20_000)).current).toMatchObject({
+      graceEndsAt: 25_000,
+      flapping: false,
+    });
+  });
+
+  it('is not given to the third outage in a minute, which is flapping', () => {
+    const state = after(failed(0), answered(1_000), failed(20_000), answered(21_000), failed(40_000));
+    expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 25_000 });
+    expect(beyondGrace(state, 40_000)).toBe(true);
+  });
+
+  it('is shared by outages that follow each other at once', () => {
+    const state = after(
+      failed(0),
+      answered(500),
+      failed(1_000),
+      answered(1_500),
+      failed(2_000),
+      answered(2_500),
+      failed(3_000),
+    );
+    expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 6_000 });
+  });
+
+  it('is given again when a minute has passed', () => {
+    const state = after(failed(0), answered(1), failed(10_000), answered(10_001), failed(60_000));
+    expect(state.current).toMatchObject({ flapping: false, graceEndsAt: 65_000 });
+  });
+});
+
+describe('any history', () => {
+  const event = fc.tuple(
+    fc.constantFrom<OutageEvent['type'][]>('attempt-failed', 'ready', 'connection-ended', 'answered', 'ready-lasted'),
+    fc.nat(20_000),
+    fc.nat(3_000),
+    fc.boolean(),
+  );
+
+  it('keeps little, counts tries from 1, and never gives more than one grace', () => {
+    fc.assert(
+      fc.property(fc.array(event), (history) => {
+        let state = NO_OUTAGE;
+        let at = 0;
+        for (const [type, elapsed, livedMs, hadAnswer] of history) {
+          at += elapsed;
+          const next = nextOutage(
+            state,
+            type === 'connection-ended' ? ended(at, livedMs, hadAnswer) : { type, at },
+            POLICY,
+          );
+          expect(next.starts.length).toBeLessThanOrEqual(POLICY.flapCount);
+          if (next.current) {
+            expect(next.current.tries).toBeGreaterThanOrEqual(1);
+            expect(next.current.graceEndsAt - next.current.startedAt).toBeLessThanOrEqual(POLICY.graceMs);
+          }
+          state = next;
+        }
+      }),
+    );
+  });
+});

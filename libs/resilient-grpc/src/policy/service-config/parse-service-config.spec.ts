@@ -1,0 +1,371 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { StatusCode } from '../../status/status-code.js';
+import { parseServiceConfig } from './parse-service-config.js';
+
+const PATH = 'clients.orders.serviceConfig';
+const parse = (value: unknown, maxAttemptsLimit = 5) => parseServiceConfig(value, PATH, { maxAttemptsLimit });
+
+const RETRY = {
+  maxAttempts: 4,
+  initialBackoff: '0.1s',
+  maxBackoff: '2s',
+  backoffMultiplier: 2,
+  retryableStatusCodes: ['UNAVAILABLE'],
+};
+const NAME = [{ service: 'orders.v1.Orders' }];
+
+/** A document whose one method config is `change` over a good one. */
+const withMethod = (change: object) => ({ methodConfig: [{ name: NAME, ...change }] });
+const withRetry = (change: object) => withMethod({ retryPolicy: { ...RETRY, ...change } });
+
+function problemsOf(value: unknown): readonly string[] {
+  const result = parse(value);
+  return result.ok ? [] : result.problems.map(({ path, message }) => `${path.replace(PATH, '$')}: ${message}`);
+}
+
+function configOf(value: unknown) {
+  const result = parse(value);
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  return result.config;
+}
+
+describe('a service config that holds', () => {
+  it('is read whole, lengths in milliseconds and codes as numbers', () => {
+    const config = configOf({
+      loadBalancingConfig: [{ round_robin: {} }],
+      methodConfig: [
+        {
+          name: [
+            { service: 'a.B', method: 'Get' },
+            { service: 'a.B', method: 'List' },
+          ],
+          timeout: '0.5s',
+          waitForReady: true,
+          maxRequestMessageBytes: 1_024,
+          maxResponseMessageBytes: 0,
+          retryPolicy: { ...RETRY, retryableStatusCodes: ['unavailable', 8, 'ABORTED'] },
+        },
+        { name: [{}], hedgingPolicy: { maxAttempts: 3, hedgingDelay: '0.07s', nonFatalStatusCodes: ['INTERNAL'] } },
+      ],
+      retryThrottling: { maxTokens: 10, tokenRatio: 0.1 },
+    });
+    expect(config).toEqual({
+      loadBalancingConfig: [{ round_robin: {} }],
+      methodConfig: [
+        {
+          names: [
+            { service: 'a.B', method: 'Get' },
+            { service: 'a.B', method: 'List' },
+          ],
+          timeoutMs: 500,
+          waitForReady: true,
+          maxRequestMessageBytes: 1_024,
+          maxResponseMessageBytes: 0,
+          retry: {
+            maxAttempts: 4,
+            initialBackoffMs: 100,
+            maxBackoffMs: 2_000,
+            backoffMultiplier: 2,
+            retryableStatusCodes: new Set([StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED]),
+          },
+        },
+        {
+          names: [{ service: '', method: '' }],
+          hedging: { maxAttempts: 3, hedgingDelayMs: 70, nonFatalStatusCodes: new Set([StatusCode.INTERNAL]) },
+        },
+      ],
+      retryThrottling: { maxTokens: 10, tokenRatio: 0.1 },
+    });
+  });
+
+  it('is read from JSON as from an object', () => {
+    expect(configOf(JSON.stringify(withRetry({})))).toEqual(configOf(withRetry({})));
+  });
+
+  it('may be empty', () => {
+    expect(configOf({})).toEqual({ methodConfig: [] });
+  });
+
+  it('may hold what gRPC defines and we do not use', () => {
+    expect(configOf({ healthCheckConfig: { serviceName: 'orders' } })).toEqual({ methodConfig: [] });
+  });
+
+  it('may name its load balancing in the older way, which counts only without the newer one', () => {
+    expect(configOf({ loadBalancingPolicy: 'ROUND_ROBIN' }).loadBalancingConfig).toEqual([{ round_robin: {} }]);
+    expect(
+      configOf({ loadBalancingPolicy: 'ROUND_ROBIN', loadBalancingConfig: [{ pick_first: {} }] }).loadBalancingConfig,
+    ).toEqual([{ pick_first: {} }]);
+  });
+
+  it('takes null for absent, as proto3 JSON does', () => {
+    expect(configOf(withMethod({ timeout: null, retryPolicy: null }))).toEqual({
+      methodConfig: [{ names: [{ service: 'orders.v1.Orders', method: '' }] }],
+    });
+  });
+
+  it('has its attempts cut to the limit, which is no error', () => {
+    const result = parse(withRetry({ maxAttempts: 100 }), 7);
+    expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 7 } }] } });
+    expect(parse(withMethod({ hedgingPolicy: { maxAttempts: 100 } }))).toMatchObject({
+      config: { methodConfig: [{ hedging: { maxAttempts: 5, hedgingDelayMs: 0, nonFatalStatusCodes: new Set() } }] },
+    });
+  });
+
+  it.each([
+    ['0.5s', 500],
+    ['1s', 1_000],
+    ['1.5s', 1_500],
+    ['0.07s', 70],
+    ['0.000000001s', 0.000001],
+    ['3600s', 3_600_000],
+  ])('reads a duration of %s as %d ms', (timeout, timeoutMs) => {
+    expect(configOf(withMethod({ timeout })).methodConfig[0]).toMatchObject({ timeoutMs });
+  });
+});
+
+describe('a service config with a fault', () => {
+  it.each<[string, unknown, string]>([
+    [
+      'text that is no JSON',
+      '{ "methodConfig": [',
+      '$: expected a service config as an object or as JSON (SyntaxError',
+    ],
+    ['a list', [], '$: expected a service config as an object, got []'],
+    ['nothing', undefined, '$: expected a service config as an object, got nothing'],
+    ['an unknown key', { retries: 3 }, '$.retries: is not a key of this object; write one of loadBalancingConfig, '],
+    [
+      'a key in another spelling',
+      { method_config: [] },
+      '$.method_config: is not a key of this object; write methodConfig',
+    ],
+    ['no list of method configs', { methodConfig: {} }, '$.methodConfig: expected a list of method configs, got {}'],
+    ['a method config that is none', { methodConfig: [7] }, '$.methodConfig[0]: expected an object, got 7'],
+    [
+      'no names',
+      { methodConfig: [{}] },
+      '$.methodConfig[0].name: expected a list of names, such as [{ "service": "orders.v1.Orders" }], got nothing',
+    ],
+    [
+      'an empty list of names',
+      withMethod({ name: [] }),
+      '$.methodConfig[0].name: expected at least one name, got []; write [{}] for all methods',
+    ],
+    [
+      'a name that is a text',
+      withMethod({ name: ['a.B/Get'] }),
+      '$.methodConfig[0].name[0]: expected an object with service and method, got "a.B/Get"',
+    ],
+    [
+      'a method without a service',
+      withMethod({ name: [{ method: 'Get' }] }),
+      '$.methodConfig[0].name[0].method: got "Get" without a service; write its full name as service',
+    ],
+    [
+      'a service that is no text',
+      withMethod({ name: [{ service: 7 }] }),
+      '$.methodConfig[0].name[0].service: expected a name as text, got 7',
+    ],
+    [
+      'an unknown key in a name',
+      withMethod({ name: [{ service: 'a.B', Method: 'Get' }] }),
+      '$.methodConfig[0].name[0].Method: is not a key of this object; write method',
+    ],
+    [
+      'a name twice',
+      { methodConfig: [{ name: NAME }, { name: [{}, ...NAME] }] },
+      '$.methodConfig[1].name[1]: names orders.v1.Orders/ again, after clients.orders.serviceConfig.methodConfig[0].name[0]; write it once',
+    ],
+    [
+      "grpc-js's key for a limit",
+      withMethod({ maxRequestBytes: 7 }),
+      '$.methodConfig[0].maxRequestBytes: is not a key of this object; write maxRequestMessageBytes',
+    ],
+    [
+      'a timeout in milliseconds',
+      withMethod({ timeout: '500ms' }),
+      '$.methodConfig[0].timeout: expected a duration greater than 0, in seconds as text, got "500ms"; write "0.5s"',
+    ],
+    ['a timeout in minutes', withMethod({ timeout: '2m' }), 'got "2m"; write "120s"'],
+    [
+      'a timeout as a number',
+      withMethod({ timeout: 500 }),
+      'got 500; write "500s" for seconds, "0.5s" for milliseconds',
+    ],
+    [
+      "a timeout in grpc-js's shape",
+      withMethod({ timeout: { seconds: 1, nanos: 500_000_000 } }),
+      'got {"seconds":1,"nanos":500000000}; write "1.5s"',
+    ],
+    [
+      'a timeout of nothing',
+      withMethod({ timeout: '0s' }),
+      'expected a duration greater than 0, in seconds as text, got "0s"; write "0.5s" for half a second',
+    ],
+    ['a timeout in the past', withMethod({ timeout: '-1s' }), 'got "-1s"'],
+    ['a timeout with ten decimals', withMethod({ timeout: '0.1234567891s' }), 'got "0.1234567891s"'],
+    [
+      'waitForReady as text',
+      withMethod({ waitForReady: 'true' }),
+      '$.methodConfig[0].waitForReady: expected true or false, got "true"',
+    ],
+    [
+      'a negative limit',
+      withMethod({ maxResponseMessageBytes: -1 }),
+      '$.methodConfig[0].maxResponseMessageBytes: expected an integer of 0 or more, got -1',
+    ],
+    ['a limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'got "7"; write 7 without quotes'],
+    [
+      'one attempt',
+      withRetry({ maxAttempts: 1 }),
+      '$.methodConfig[0].retryPolicy.maxAttempts: expected an integer of 2 or more, got 1',
+    ],
+    ['a part of an attempt', withRetry({ maxAttempts: 2.5 }), 'expected an integer of 2 or more, got 2.5'],
+    [
+      'no first backoff',
+      withRetry({ initialBackoff: undefined }),
+      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration greater than 0, in seconds as text, got nothing',
+    ],
+    [
+      'a longest backoff of nothing',
+      withRetry({ maxBackoff: '0s' }),
+      '$.methodConfig[0].retryPolicy.maxBackoff: expected a duration greater than 0',
+    ],
+    [
+      'a multiplier of 0',
+      withRetry({ backoffMultiplier: 0 }),
+      '$.methodConfig[0].retryPolicy.backoffMultiplier: expected a number greater than 0, got 0',
+    ],
+    ['a multiplier without end', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
+    [
+      'no codes',
+      withRetry({ retryableStatusCodes: [] }),
+      '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, got []; write ["UNAVAILABLE"]',
+    ],
+    [
+      'a code that is no list',
+      withRetry({ retryableStatusCodes: 'UNAVAILABLE' }),
+      'expected a list of status codes, such as ["UNAVAILABLE"], got "UNAVAILABLE"',
+    ],
+    [
+      'a code nobody knows',
+      withRetry({ retryableStatusCodes: ['OFFLINE'] }),
+      '$.methodConfig[0].retryPolicy.retryableStatusCodes[0]: expected the name of a status code or a number from 0 to 16, got "OFFLINE"',
+    ],
+    [
+      'a code above 16',
+      withRetry({ retryableStatusCodes: [14, 17] }),
+      'retryableStatusCodes[1]: expected the name of a status code or a number from 0 to 16, got 17',
+    ],
+    [
+      'a code in another spelling',
+      withRetry({ retryableStatusCodes: ['DeadlineExceeded'] }),
+      'got "DeadlineExceeded"; write "DEADLINE_EXCEEDED"',
+    ],
+    ['a number of a code in quotes', withRetry({ retryableStatusCodes: ['14'] }), 'got "14"; write 14 without quotes'],
+    [
+      'a timeout per attempt',
+      withRetry({ perAttemptRecvTimeout: '1s' }),
+      'retryPolicy.perAttemptRecvTimeout: is not a key of this object; write attemptTimeoutMs in the options of the method',
+    ],
+    [
+      'a retry policy that is none',
+      withMethod({ retryPolicy: true }),
+      '$.methodConfig[0].retryPolicy: expected an object, got true',
+    ],
+    [
+      'retries and hedges',
+      withMethod({ retryPolicy: RETRY, hedgingPolicy: { maxAttempts: 2 } }),
+      '$.methodConfig[0].hedgingPolicy: cannot stand beside a retryPolicy; write one of the two',
+    ],
+    [
+      'one hedged attempt',
+      withMethod({ hedgingPolicy: { maxAttempts: 1 } }),
+      '$.methodConfig[0].hedgingPolicy.maxAttempts: expected an integer of 2 or more, got 1',
+    ],
+    [
+      'a hedging delay in milliseconds',
+      withMethod({ hedgingPolicy: { maxAttempts: 2, hedgingDelay: '50ms' } }),
+      'hedgingDelay: expected a duration of 0 or more, in seconds as text, got "50ms"; write "0.05s"',
+    ],
+    [
+      'a load balancing config that is no list',
+      { loadBalancingConfig: { round_robin: {} } },
+      '$.loadBalancingConfig: expected a list of policies, such as [{ "round_robin": {} }], got {"round_robin":{}}',
+    ],
+    [
+      'two policies in one entry',
+      { loadBalancingConfig: [{ a: {}, b: {} }] },
+      '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got {"a":{},"b":{}}; write an entry for each policy',
+    ],
+    [
+      'a policy by name alone',
+      { loadBalancingConfig: ['round_robin'] },
+      '$.loadBalancingConfig[0]: expected an object such as { "round_robin": {} }, got "round_robin"',
+    ],
+    [
+      'an older policy that is no name',
+      { loadBalancingPolicy: 7 },
+      '$.loadBalancingPolicy: expected the name of a policy, got 7; write "round_robin"',
+    ],
+    [
+      'too many tokens',
+      { retryThrottling: { maxTokens: 1_001, tokenRatio: 0.1 } },
+      '$.retryThrottling.maxTokens: expected an integer from 1 to 1000, got 1001',
+    ],
+    ['no tokens', { retryThrottling: { maxTokens: 0, tokenRatio: 0.1 } }, 'expected an integer from 1 to 1000, got 0'],
+    [
+      'a ratio of nothing',
+      { retryThrottling: { maxTokens: 10, tokenRatio: 0 } },
+      '$.retryThrottling.tokenRatio: expected a number greater than 0, got 0',
+    ],
+    [
+      'a ratio whose three decimals are 0',
+      { retryThrottling: { maxTokens: 10, tokenRatio: 0.0009 } },
+      'expected 0.001 or more, as three decimals count, got 0.0009',
+    ],
+  ])('names %s, with what to write', (_, value, expected) => {
+    expect(problemsOf(value)).toEqual([expect.stringContaining(expected)]);
+  });
+
+  it('names all faults at once', () => {
+    const problems = problemsOf({
+      retires: {},
+      methodConfig: [
+        { name: [], timeout: 7, retryPolicy: { maxAttempts: 1, retryableStatusCodes: ['NOPE', 99] } },
+        { name: NAME, waitForReady: 1 },
+      ],
+      retryThrottling: {},
+    });
+    expect(problems.map((text) => text.slice(0, text.indexOf(':')))).toEqual([
+      '$.retires',
+      '$.methodConfig[0].name',
+      '$.methodConfig[0].timeout',
+      '$.methodConfig[0].retryPolicy.maxAttempts',
+      '$.methodConfig[0].retryPolicy.initialBackoff',
+      '$.methodConfig[0].retryPolicy.maxBackoff',
+      '$.methodConfig[0].retryPolicy.backoffMultiplier',
+      '$.methodConfig[0].retryPolicy.retryableStatusCodes[0]',
+      '$.methodConfig[0].retryPolicy.retryableStatusCodes[1]',
+      '$.methodConfig[1].waitForReady',
+      '$.retryThrottling.maxTokens',
+      '$.retryThrottling.tokenRatio',
+    ]);
+  });
+
+  it('is never thrown at, whatever it is', () => {
+    fc.assert(
+      fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (value) => {
+        for (const document of [
+          value,
+          { methodConfig: [value] },
+          withMethod({ timeout: value }),
+          withRetry({ maxAttempts: value }),
+        ]) {
+          const result = parse(document);
+          if (!result.ok) expect(result.problems.length).toBeGreaterThan(0);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,163 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { A6Throttle } from './a6-throttle.js';
+import { DefaultBudget } from './default-budget.js';
+import type { RetryBudget } from './retry-budget.js';
+
+function repeat(times: number, task: () => void): void {
+  for (let i = 0; i < times; i++) task();
+}
+
+describe('A6Throttle', () => {
+  const sample = { maxTokens: 10, tokenRatio: 0.1 };
+
+  it('is full at first', () => expect(new A6Throttle(sample).tokens()).toBe(10));
+
+  it('loses a token with each failure, and never more than it has', () => {
+    const throttle = new A6Throttle(sample);
+    throttle.onFailure();
+    expect(throttle.tokens()).toBe(9);
+    repeat(100, () => throttle.onFailure());
+    expect(throttle.tokens()).toBe(0);
+  });
+
+  it('allows retries above a half, not at it', () => {
+    const throttle = new A6Throttle(sample);
+    repeat(4, () => throttle.onFailure());
+    expect(throttle.tryRetry()).toBe(true);
+    throttle.onFailure();
+    expect(throttle.tokens()).toBe(5);
+    expect(throttle.tryRetry()).toBe(false);
+  });
+
+  it('gains its ratio with each success, exactly, up to its maximum', () => {
+    const throttle = new A6Throttle(sample);
+    repeat(5, () => throttle.onFailure());
+    repeat(3, () => throttle.onSuccess());
+    expect(throttle.tokens()).toBe(5.3);
+    repeat(1_000, () => throttle.onSuccess());
+    expect(throttle.tokens()).toBe(10);
+  });
+
+  it('costs nothing to ask', () => {
+    const throttle = new A6Throttle(sample);
+    repeat(50, () => throttle.tryRetry());
+    expect(throttle.tokens()).toBe(10);
+  });
+
+  it.each([
+    [0.1239, 0.123],
+    [1.001, 1.001],
+    [0.57, 0.57],
+    [0.0019999, 0.001],
+  ])('keeps three decimals of a ratio of %d and drops the rest', (tokenRatio, kept) => {
+    const throttle = new A6Throttle({ maxTokens: 10, tokenRatio });
+    repeat(10, () => throttle.onFailure());
+    throttle.onSuccess();
+    expect(throttle.tokens()).toBe(kept);
+  });
+});
+
+describe('DefaultBudget', () => {
+  it('takes a token for each retry, and refuses when none is left', () => {
+    const budget = new DefaultBudget();
+    repeat(10, () => expect(budget.tryRetry(0, '')).toBe(true));
+    expect(budget.tryRetry(0, '')).toBe(false);
+    expect(budget.tokens(0)).toBe(0);
+  });
+
+  it('takes nothing for failures', () => {
+    const budget = new DefaultBudget();
+    repeat(100, () => budget.onFailure());
+    expect(budget.tokens(0)).toBe(10);
+  });
+
+  it('gains a tenth with each success', () => {
+    const budget = new DefaultBudget();
+    repeat(10, () => budget.tryRetry(0, ''));
+    repeat(9, () => budget.onSuccess());
+    expect(budget.tryRetry(0, '')).toBe(false);
+    repeat(2, () => budget.onSuccess());
+    expect(budget.tryRetry(0, '')).toBe(true);
+  });
+
+  it('gains a token each 20 s, so that a client of few calls is not locked out', () => {
+    const budget = new DefaultBudget();
+    repeat(10, () => budget.tryRetry(0, ''));
+    expect(budget.tryRetry(19_000, '')).toBe(false);
+    expect(budget.tryRetry(20_001, '')).toBe(true);
+    expect(budget.tokens(1e9)).toBe(10);
+  });
+
+  it('takes one token for 512 attempts that were lost with one connection', () => {
+    const budget = new DefaultBudget();
+    for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, 'connection 1')).toBe(true);
+    expect(budget.tokens(0)).toBe(9);
+  });
+
+  it('takes one token for each connection', () => {
+    const budget = new DefaultBudget();
+    for (const key of ['a', 'b', 'a', 'c', 'b']) budget.tryRetry(0, key);
+    expect(budget.tokens(0)).toBe(7);
+  });
+
+  it('refuses all attempts of a connection when it refused the first', () => {
+    const budget = new DefaultBudget();
+    repeat(10, () => budget.tryRetry(0, ''));
+    expect(budget.tryRetry(0, 'connection 1')).toBe(false);
+    repeat(20, () => budget.onSuccess());
+    expect(budget.tryRetry(1, 'connection 1')).toBe(false);
+    expect(budget.tryRetry(1, 'connection 2')).toBe(true);
+  });
+
+  it('takes another token when streams of a living connection go on being reset', () => {
+    const budget = new DefaultBudget();
+    let granted = 0;
+    for (let now = 0; now < 60_000; now += 10) if (budget.tryRetry(now, 'connection 1')) granted++;
+    // 10 tokens and 3 more in a minute, each good for a quarter of a second.
+    expect(granted).toBeLessThanOrEqual(13 * 26);
+  });
+
+  it('holds a client to 1.11 attempts per call while everything fails for a minute', () => {
+    const retry = (callsPerSecond: number): number => {
+      const budget = new DefaultBudget();
+      let attempts = 0;
+      for (let call = 0; call < callsPerSecond * 60; call++) {
+        attempts++;
+        for (let n = 1; n < 4 && budget.tryRetry((call / callsPerSecond) * 1_000, ''); n++) attempts++;
+      }
+      return attempts / (callsPerSecond * 60);
+    };
+    expect(retry(10)).toBeLessThan(1.11);
+    expect(retry(200)).toBeLessThan(1.01);
+  });
+});
+
+describe('any budget', () => {
+  const config = fc.record({
+    maxTokens: fc.integer({ min: 1, max: 1_000 }),
+    tokenRatio: fc.double({ min: 0.001, max: 2_000, noNaN: true }),
+  });
+  const budget = fc.oneof(
+    config.map((a6) => ({ max: a6.maxTokens, make: (): RetryBudget => new A6Throttle(a6) })),
+    fc.constant({ max: 10, make: (): RetryBudget => new DefaultBudget() }),
+  );
+  const step = fc.tuple(fc.constantFrom('success', 'failure', 'retry'), fc.nat(30_000), fc.constantFrom('', 'a', 'b'));
+
+  it('holds from 0 to its maximum, whatever happens', () => {
+    fc.assert(
+      fc.property(budget, fc.array(step), ({ max, make }, steps) => {
+        const subject = make();
+        let now = 0;
+        for (const [what, elapsed, key] of steps) {
+          now += elapsed;
+          if (what === 'success') subject.onSuccess(now);
+          else if (what === 'failure') subject.onFailure(now, key);
+          else subject.tryRetry(now, key);
+          expect(subject.tokens(now)).toBeGreaterThanOrEqual(0);
+          expect(subject.tokens(now)).toBeLessThanOrEqual(max);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,169 @@
+import type { GrpcClientEvent } from '../call/call-event.js';
+import { StatusCode, statusName } from '../status/status-code.js';
+import type { Clock, Timer } from '../time/clock.js';
+import { RepeatLimit } from './repeat-limit.js';
+import { duration, oneLine } from './log-text.js';
+
+/** Where lines go; Nest's logger is one. */
+export interface LogSink {
+  debug(message: string): void;
+  log(message: string): void;
+  warn(message: string): void;
+}
+
+type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
+
+/** A younger outage is a restart like any other, and nobody's business at night. */
+const WORTH_A_WARNING_MS = 1_000;
+const SUMMARY_MS = 60_000;
+
+/**
+ * What one client writes to the log: an outage is one warning, when it is a second old and somebody waits, and one line when it
+ * is over; a server that comes and goes is one summary a minute; failures of calls are counted by method and reason.
+ */
+export class ClientLog {
+  private readonly failures: RepeatLimit;
+  private outage: { readonly start: EventOf<'outage-start'>; warned: boolean } | undefined;
+  private outageTimer: Timer | undefined;
+  private flaps = 0;
+  private flapTimer: Timer | undefined;
+
+  /** @param waiting how many calls wait for the channel */
+  constructor(
+    private readonly sink: LogSink,
+    private readonly waiting: () => number,
+    private readonly clock: Clock,
+  ) {
+    this.failures = new RepeatLimit(clock, SUMMARY_MS, (text, count) => {
+      sink.warn(`${text} (${String(count)} more in the last minute)`);
+    });
+  }
+
+  take(event: GrpcClientEvent): void {
+    switch (event.type) {
+      case 'connectivity':
+        this.sink.debug(`${event.from} → ${event.to}${event.cause === undefined ? '' : `: ${oneLine(event.cause)}`}`);
+        return;
+      case 'outage-start':
+        this.outageStarted(event);
+        return;
+      case 'outage-end':
+        this.outageEnded(event);
+        return;
+      case 'attempt-end':
+        this.attemptEnded(event);
+        return;
+      case 'connection-replaced':
+        this.sink.debug(`connection replaced: ${event.reason === 'age' ? 'it was old enough' : 'new credentials'}`);
+        return;
+      case 'keepalive-throttled':
+        this.sink.warn(
+          `the server finds the keepalive pings too many (too_many_pings); now every ${duration(event.keepaliveTimeMs)}: ` +
+            `set keepalive.keepaliveTimeMs to ${String(event.keepaliveTimeMs)} or more`,
+        );
+        return;
+      case 'drain':
+        this.drain(event);
+        return;
+      case 'call-start':
+      case 'call-end':
+        return;
+    }
+  }
+
+  /** Writes what was counted and not yet said, and leaves no timer behind. */
+  close(): void {
+    this.failures.close();
+    if (this.outageTimer !== undefined) this.clock.clearTimer(this.outageTimer);
+    if (this.flapTimer !== undefined) this.clock.clearTimer(this.flapTimer);
+  }
+
+  private outageStarted(start: EventOf<'outage-start'>): void {
+    this.outage = { start, warned: false };
+    this.sink.debug(`outage: ${oneLine(start.cause)}`);
+    if (start.flapping) {
+      this.flapped(start);
+      return;
+    }
+    this.checkLater();
+  }
+
+  private checkLater(): void {
+    if (this.outageTimer !== undefined) this.clock.clearTimer(this.outageTimer);
+    this.outageTimer = this.clock.setTimer(() => {
+      this.outageTimer = undefined;
+      this.checkOutage();
+    }, WORTH_A_WARNING_MS);
+  }
+
+  private checkOutage(): void {
+    const { outage } = this;
+    if (outage === undefined || outage.warned) return;
+    const waiting = this.waiting();
+    if (waiting === 0) {
+      this.checkLater();
+      return;
+    }
+    outage.warned = true;
+    const { cause, graceMs } = outage.start;
+    this.sink.warn(`outage: ${oneLine(cause)}; calls wait up to ${duration(graceMs)} (${String(waiting)} waiting)`);
+  }
+
+  private outageEnded(end: EventOf<'outage-end'>): void {
+    const warned = this.outage?.warned === true;
+    this.outage = undefined;
+    const calls = `${counted(end.held, 'call')} held, ${String(end.failed)} failed`;
+    const line = `back after ${duration(end.durationMs)}, ${counted(end.tries, 'try', 'tries')}; ${calls}`;
+    if (warned) this.sink.log(line);
+    else this.sink.debug(line);
+  }
+
+  /** The first of a minute is told at once, the rest together. */
+  private flapped(start: EventOf<'outage-start'>): void {
+    this.flaps += 1;
+    if (this.flapTimer !== undefined) return;
+    this.sink.warn(
+      `flapping: three outages in a minute (${oneLine(start.cause)}); calls no longer wait for each of them`,
+    );
+    this.flaps = 0;
+    this.flapTimer = this.clock.setTimer(() => {
+      this.flapTimer = undefined;
+      if (this.flaps > 0) this.sink.warn(`flapping: ${String(this.flaps)} more outages in the last minute`);
+      this.flaps = 0;
+    }, SUMMARY_MS);
+  }
+
+  private attemptEnded(event: EventOf<'attempt-end'>): void {
+    const { path, attempt, next, because, reachedServer } = event;
+    if (attempt.code === StatusCode.OK) return;
+    const text = `${path}: ${statusName(attempt.code)}: ${oneLine(attempt.details)}`;
+    if (next !== 'none') {
+      this.sink.debug(`${text}; ${next === 'wait' ? 'waits' : 'is retried'} (${because})`);
+      return;
+    }
+    // The outage has a line of its own, and what a server answers is its callers' matter.
+    if (reachedServer !== 'maybe' || because === 'cancelled' || because === 'deadline') return;
+    this.failures.say(
+      `${path} ${because}`,
+      `${text}; it may have reached the server and was not repeated (${because})`,
+      (line) => {
+        this.sink.warn(line);
+      },
+    );
+  }
+
+  private drain(event: EventOf<'drain'>): void {
+    if (event.phase === 'begin') {
+      this.sink.debug(`draining: ${counted(event.running, 'call')} running`);
+      return;
+    }
+    const cut = event.cancelled === 0 ? '' : `, ${String(event.cancelled)} cut off`;
+    const line = `drained in ${duration(event.durationMs)}: ${counted(event.finished, 'call')} finished${cut}`;
+    if (event.cancelled === 0) this.sink.debug(line);
+    else this.sink.warn(line);
+  }
+}
+
+function counted(count: number, one: string, many = `${one}s`): string {
+  return `${String(count)} ${count === 1 ? one : many}`;
+}

@@ -1,0 +1,16 @@
+import { describe, expect, it } from 'vitest';
+import { parseUpstream } from './upstream-address.js';
+
+describe('parseUpstream', () => {
+  it.each([
+    ['127.0.0.1:50051', { host: '127.0.0.1', port: 50051 }],
+    ['localhost:1', { host: 'localhost', port: 1 }],
+    ['[::1]:80', { host: '::1', port: 80 }],
+  ])('reads %s', (address, expected) => {
+    expect(parseUpstream(address)).toEqual(expected);
+  });
+
+  it.each(['localhost', ':50051', 'host:', 'host:0', 'host:x', ''])('refuses %j', (address) => {
+    expect(() => parseUpstream(address)).toThrow("expected an upstream as 'host:port'");
+  });
+});

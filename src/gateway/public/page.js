@@ -1,0 +1,277 @@
+import uPlot from '/uplot/uPlot.esm.js';
+
+const TITLES = {
+  plain: ['Nest ClientGrpc', 'with its defaults'],
+  tuned: ['Nest ClientGrpc, tuned', 'retryPolicy for reads, keepalive, short backoff'],
+  resilient: ['nestjs-resilient-grpc', 'with its defaults'],
+};
+const SERVER = {
+  listening: ['Answering', ''],
+  slow: ['Slow', 'every request takes twenty times as long'],
+  frozen: ['Frozen', 'connections stay, nothing answers'],
+  draining: ['Restarting', 'finishes its calls; a new one takes over'],
+  away: ['Gone', 'nothing listens on its port'],
+};
+/** What makes sense when. */
+const POSSIBLE = {
+  listening: ['kill', 'freeze', 'drain', 'slow', 'cut'],
+  slow: ['kill', 'freeze', 'drain', 'cut', 'start'],
+  frozen: ['kill', 'start'],
+  draining: [],
+  away: ['start'],
+};
+const SHOWN_SECONDS = 30;
+const number = new Intl.NumberFormat('en');
+
+const byId = (id) => document.getElementById(id);
+const setText = (element, text) => {
+  if (element.textContent !== text) element.textContent = text;
+};
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** One contender: its figures and its chart. */
+class Column {
+  constructor(name) {
+    const [title, subtitle] = TITLES[name] ?? [name, ''];
+    this.element = byId('column').content.firstElementChild.cloneNode(true);
+    this.element.dataset.name = name;
+    this.element.querySelector('h2').textContent = title;
+    this.element.querySelector('.subtitle').textContent = subtitle;
+    this.chartBox = this.element.querySelector('.chart');
+    this.chartBox.setAttribute('aria-label', `${title}: calls answered and failed per second`);
+    this.clear();
+  }
+
+  clear() {
+    this.previous = undefined;
+    this.series = [[], [], []];
+  }
+
+  /** Takes the figures of `atSeconds`; gives the highest rate that is to be seen. */
+  take(standing, atSeconds) {
+    const failed = standing.failed + standing.unsafeInFlightFailed;
+    // Figures that went back are those of a contest that was started over.
+    if (this.previous && standing.calls < this.previous.calls) this.clear();
+    if (this.previous) {
+      const seconds = atSeconds - this.previous.atSeconds;
+      this.series[0].push(atSeconds);
+      this.series[1].push((standing.succeeded - this.previous.succeeded) / seconds);
+      this.series[2].push((failed - this.previous.failed) / seconds);
+      while (this.series[0][0] < atSeconds - SHOWN_SECONDS) for (const values of this.series) values.shift();
+    }
+    this.previous = { atSeconds, calls: standing.calls, succeeded: standing.succeeded, failed };
+    this.show(standing, failed);
+    return Math.max(0, ...this.series[1], ...this.series[2]);
+  }
+
+  show(standing, failed) {
+    const figures = {
+      failed: number.format(failed),
+      succeeded: number.format(standing.succeeded),
+      inFlight:
+        standing.waiting > 0
+          ? `${number.format(standing.inFlight)}, ${number.format(standing.waiting)} waiting`
+          : number.format(standing.inFlight),
+      longestWaitMs: duration(standing.longestWaitMs),
+      recoveryMs: standing.recoveryMs > 0 ? duration(standing.recoveryMs) : '–',
+      unsafeInFlightFailed: number.format(standing.unsafeInFlightFailed),
+      duplicatedWrites: number.format(standing.duplicatedWrites),
+      lostWrites: number.format(standing.lostWrites),
+      attempts: number.format(standing.attempts),
+    };
+    for (const [key, text] of Object.entries(figures)) setText(this.figure(key), text);
+    for (const key of ['duplicatedWrites', 'lostWrites']) this.figure(key).classList.toggle('bad', standing[key] > 0);
+    this.figure('inFlight').classList.toggle('wait', standing.inFlight > 50);
+    // Writes that were in flight are no fault of the client: it says so, and nobody can know more.
+    this.element.dataset.failed = standing.failed > 0 ? 'some' : 'none';
+    const maybe = standing.unsafeInFlightFailed;
+    setText(
+      this.element.querySelector('[data-text=verdict]'),
+      failed > 0 && standing.failed === 0
+        ? `of ${number.format(standing.calls)} calls failed: ${maybe === 1 ? 'a write' : 'writes'} in flight at the cut`
+        : `of ${number.format(standing.calls)} calls failed`,
+    );
+    const codes = Object.entries(standing.failedByCode).map(([code, count]) => `${code} ${number.format(count)}`);
+    setText(this.element.querySelector('[data-text=codes]'), codes.join(' · '));
+  }
+
+  figure(key) {
+    return this.element.querySelector(`[data-figure=${key}]`);
+  }
+
+  draw(nowSeconds, highest, marks) {
+    this.chart ??= this.newChart();
+    this.marks = marks;
+    const width = this.chartBox.clientWidth;
+    if (width !== this.chart.width) this.chart.setSize({ width, height: 150 });
+    this.chart.batch(() => {
+      this.chart.setData(this.series, false);
+      this.chart.setScale('x', { min: nowSeconds - SHOWN_SECONDS, max: nowSeconds });
+      this.chart.setScale('y', { min: 0, max: Math.max(240, highest) * 1.05 });
+    });
+  }
+
+  newChart() {
+    const axis = {
+      stroke: () => colour('--dim'),
+      grid: { stroke: () => colour('--line'), width: 1 },
+      ticks: { show: false },
+    };
+    const line = (name) => ({
+      stroke: () => colour(`--${name}`),
+      fill: () => colour(`--${name}-fill`),
+      width: 2,
+      points: { show: false },
+    });
+    const now = () => this.series[0].at(-1) ?? 0;
+    return new uPlot(
+      {
+        width: this.chartBox.clientWidth,
+        height: 150,
+        legend: { show: false },
+        cursor: { show: false },
+        scales: { x: { time: false, auto: false }, y: { auto: false } },
+        axes: [
+          {
+            ...axis,
+            size: 22,
+            font: '11px system-ui',
+            splits: () => [-20, -10, 0].map((ago) => now() + ago),
+            values: () => ['−20 s', '−10 s', 'now'],
+          },
+          { ...axis, size: 42, font: '11px system-ui', values: (_, ticks) => ticks.map((tick) => `${tick}/s`) },
+        ],
+        series: [{}, line('ok'), line('bad')],
+        hooks: { draw: [(chart) => this.drawMarks(chart)] },
+      },
+      this.series,
+      this.chartBox,
+    );
+  }
+
+  /** A line where the server went, another where it came back. */
+  drawMarks(chart) {
+    const { ctx, bbox } = chart;
+    ctx.save();
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const { atSeconds, well } of this.marks) {
+      const x = chart.valToPos(atSeconds, 'x', true);
+      if (x < bbox.left) continue;
+      ctx.strokeStyle = colour(well ? '--ok' : '--bad');
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+}
+
+const columns = new Map();
+let marks = [];
+let state;
+
+function take(next) {
+  const nowSeconds = next.atMs / 1000;
+  if (state && state.upstream !== next.upstream)
+    marks.push({ atSeconds: nowSeconds, well: next.upstream === 'listening' });
+  marks = marks.filter((mark) => mark.atSeconds > nowSeconds - SHOWN_SECONDS);
+  if (state && calls(next) < calls(state)) marks = [];
+  state = next;
+
+  let highest = 0;
+  for (const standing of next.standings) {
+    let column = columns.get(standing.name);
+    if (!column) {
+      column = new Column(standing.name);
+      columns.set(standing.name, column);
+      byId('columns').append(column.element);
+    }
+    highest = Math.max(highest, column.take(standing, nowSeconds));
+  }
+  for (const column of columns.values()) column.draw(nowSeconds, highest, marks);
+  showServer(next);
+  showLog(next.log);
+}
+
+function calls({ standings }) {
+  return standings.reduce((sum, standing) => sum + standing.calls, 0);
+}
+
+function showServer({ upstream, phase, phaseEndsInMs }) {
+  byId('server').dataset.state = upstream;
+  const [word, text] = SERVER[upstream];
+  setText(byId('server-word'), word);
+  setText(
+    byId('server-text'),
+    phase === 'free' && upstream === 'listening' ? 'now it is yours: try the buttons' : text,
+  );
+  byId('countdown').hidden = phaseEndsInMs === undefined;
+  setText(byId('countdown-text'), phase === 'opening' ? 'it will be killed in' : 'killed; back in');
+  setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));
+  for (const button of document.querySelectorAll('[data-fault]')) {
+    button.disabled = phase !== 'free' || !POSSIBLE[upstream].includes(button.dataset.fault);
+  }
+}
+
+let lastLine;
+function showLog(lines) {
+  const newest = lines.at(-1)?.atMs;
+  byId('log-empty').hidden = lines.length > 0;
+  if (newest === lastLine && byId('log').childElementCount === lines.length) return;
+  lastLine = newest;
+  byId('log').replaceChildren(
+    ...lines.map(({ level, context, message, atMs }) => {
+      const item = document.createElement('li');
+      item.dataset.level = level;
+      const at = new Date(atMs).toLocaleTimeString('en', { hour12: false });
+      item.textContent = `${at}  ${level.toUpperCase()} [${context}] ${message}`;
+      return item;
+    }),
+  );
+}
+
+function duration(ms) {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
+}
+
+function notify(text) {
+  byId('notice').hidden = text === undefined;
+  if (text !== undefined) setText(byId('notice'), text);
+  document.body.classList.toggle('stale', text !== undefined);
+}
+
+const live = new EventSource('/live');
+live.addEventListener('message', ({ data }) => {
+  notify(undefined);
+  take(JSON.parse(data));
+});
+live.addEventListener('error', () => {
+  // The browser tries again by itself, unless the gateway answered with something else than events.
+  notify(
+    live.readyState === EventSource.CLOSED
+      ? 'The gateway has ended. Start it again with npm start, then reload this page.'
+      : 'The gateway does not answer; trying again…',
+  );
+  for (const button of document.querySelectorAll('button')) button.disabled = true;
+});
+live.addEventListener('open', () => (byId('start-over').disabled = false));
+
+async function post(path) {
+  try {
+    const answer = await fetch(path, { method: 'POST' });
+    if (!answer.ok) notify(`The gateway refused: ${answer.status} ${answer.statusText}`);
+  } catch {
+    notify('The gateway does not answer; trying again…');
+  }
+}
+document.querySelector('.buttons').addEventListener('click', ({ target }) => {
+  if (target.dataset.fault) void post(`/faults/${target.dataset.fault}`);
+});
+byId('start-over').addEventListener('click', () => void post('/start-over'));
+
+// Canvas does not follow the page's colours by itself.
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  for (const { chart } of columns.values()) chart?.redraw(false);
+});

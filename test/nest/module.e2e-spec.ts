@@ -1,0 +1,308 @@
+import { loadSync } from '@grpc/proto-loader';
+import { Inject, Injectable, Module, type DynamicModule, type INestApplicationContext } from '@nestjs/common';
+import { LazyModuleLoader, NestFactory } from '@nestjs/core';
+import { Test } from '@nestjs/testing';
+import {
+  GrpcClients,
+  GrpcConfigurationError,
+  InjectGrpcClient,
+  InjectGrpcService,
+  ResilientGrpcModule,
+  getGrpcClientSettingsToken,
+  getGrpcClientToken,
+  getGrpcServiceToken,
+  type GrpcClientSettings,
+  type OptionsFactory,
+  type Resilient,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, of } from 'rxjs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { FinderClient, OrdersClient } from './orders-client.js';
+import { ARCHIVE_PROTO, ORDERS_PROTO } from './places.js';
+
+const leaks = captureLeaks();
+let server: ScriptedGrpcServer;
+let app: INestApplicationContext | undefined;
+
+beforeAll(async () => {
+  server = await ScriptedGrpcServer.start({ protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] });
+});
+beforeEach(() => {
+  server.script<{ id: string }>('orders.v1.Orders/Get', ({ request }) => ({
+    message: { id: request.id, item: 'tea' },
+  }));
+  for (const service of ['Orders', 'Index']) {
+    server.script<{ text: string }>(`archive.v1.${service}/Find`, ({ request }) => ({
+      message: { text: `${service} ${request.text}` },
+    }));
+  }
+  server.reset();
+});
+afterEach(async () => {
+  await app?.close();
+  app = undefined;
+});
+afterAll(async () => {
+  await server.close();
+  await leaks.settled();
+});
+
+const orders = () => ({ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }) as const;
+
+/** An application context of modules alone, as a standalone application is. */
+async function start(...imports: (DynamicModule | (new () => object))[]): Promise<INestApplicationContext> {
+  @Module({ imports })
+  class AppModule {}
+  app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
+  return app;
+}
+
+const get = (context: INestApplicationContext, service = 'Orders') =>
+  firstValueFrom(context.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', service)).get({ id: '7' }));
+
+/** Configuration as @nestjs/config gives it. */
+@Injectable()
+class Config {
+  get(key: string): string | undefined {
+    return key === 'ORDERS_URL' ? server.url : undefined;
+  }
+}
+@Module({ providers: [Config], exports: [Config] })
+class ConfigModule {}
+
+describe('clients and services', () => {
+  it('are injected by client, by short name, by full name and by bare name', async () => {
+    @Injectable()
+    class Consumer {
+      constructor(
+        @InjectGrpcClient('orders') readonly client: ResilientGrpcClient,
+        @InjectGrpcService('orders', 'Orders') readonly short: Resilient<OrdersClient>,
+        @InjectGrpcService('orders', 'orders.v1.Orders') readonly full: Resilient<OrdersClient>,
+        @Inject('orders') readonly bare: ResilientGrpcClient,
+        readonly clients: GrpcClients,
+      ) {}
+    }
+    @Module({ imports: [ResilientGrpcModule.forFeature([orders()])], providers: [Consumer] })
+    class ConsumerModule {}
+    const consumer = (await start(ConsumerModule)).get(Consumer);
+    expect(consumer.bare).toBe(consumer.client);
+    expect(consumer.full).toBe(consumer.short);
+    expect(consumer.clients.get('orders')).toBe(consumer.client);
+    expect([...consumer.clients]).toEqual([consumer.client]);
+    expect(await firstValueFrom(consumer.short.get({ id: '1' }))).toMatchObject({ id: '1', item: 'tea' });
+  });
+
+  it('are exported to who imports the module, and with isGlobal to everyone', async () => {
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}
+    }
+    @Module({ providers: [Consumer] })
+    class Stranger {}
+    await expect(start(ResilientGrpcModule.forFeature([orders()]), Stranger)).rejects.toThrow(
+      /gRPC service 'Orders' of client 'orders'/,
+    );
+    const context = await start(ResilientGrpcModule.forFeature([orders()], { isGlobal: true }), Stranger);
+    expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '1' }))).toMatchObject({ id: '1' });
+  });
+
+  it('of two packages are one channel, and the short name both have is refused where it is injected', async () => {
+    const both = ResilientGrpcModule.forFeature([{ ...orders(), protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }]);
+    const context = await start(both);
+    const finder = context.get<Resilient<FinderClient>>(getGrpcServiceToken('orders', 'archive.v1.Orders'));
+    const index = context.get<Resilient<FinderClient>>(getGrpcServiceToken('orders', 'Index'));
+    server.reset();
+    expect(await firstValueFrom(finder.find({ text: 'x' }))).toEqual({ text: 'Orders x' });
+    expect(await firstValueFrom(index.find({ text: 'x' }))).toEqual({ text: 'Index x' });
+    expect(await get(context, 'orders.v1.Orders')).toMatchObject({ id: '7' });
+    expect(new Set(server.calls().map(({ peer }) => peer)).size).toBe(1);
+    await context.close();
+
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService('orders', 'Orders') readonly orders: object) {}
+    }
+    @Module({ imports: [both], providers: [Consumer] })
+    class ConsumerModule {}
+    await expect(start(ConsumerModule)).rejects.toThrow(
+      "'Orders' is in several packages; write one of 'orders.v1.Orders', 'archive.v1.Orders'",
+    );
+  });
+
+  it('come from a package definition as well', async () => {
+    const { url } = server;
+    const context = await start(
+      ResilientGrpcModule.forFeature([{ name: 'orders', url, packageDefinition: loadSync(ORDERS_PROTO) }]),
+    );
+    expect(await get(context)).toMatchObject({ id: '7' });
+  });
+
+  it('may be named by a symbol', async () => {
+    const name = Symbol('orders');
+    const context = await start(ResilientGrpcModule.forFeature([{ ...orders(), name }]));
+    const service = context.get<Resilient<OrdersClient>>(getGrpcServiceToken(name, 'Orders'));
+    expect(await firstValueFrom(service.get({ id: '3' }))).toMatchObject({ id: '3' });
+    expect(context.get(GrpcClients).get(name)).toBe(context.get(getGrpcClientToken(name)));
+  });
+});
+
+describe('one name', () => {
+  it('is one channel in an application, defined twice alike', async () => {
+    const context = await start(ResilientGrpcModule.forFeature([orders()]), ResilientGrpcModule.forFeature([orders()]));
+    expect([...context.get(GrpcClients)]).toHaveLength(1);
+    expect(await get(context)).toMatchObject({ id: '7' });
+  });
+
+  it('defined twice differently fails the start, with both places and what differs', async () => {
+    const starting = start(
+      ResilientGrpcModule.forFeature([orders()]),
+      ResilientGrpcModule.forFeature([{ ...orders(), timeoutMs: 5 }]),
+    );
+    await expect(starting).rejects.toThrow(
+      /clients\.orders: defined twice, at .*module\.e2e-spec\.ts:\d+ and at .*module\.e2e-spec\.ts:\d+, with different timeoutMs \(nothing and 5\); define it once/,
+    );
+  });
+
+  it('is another channel in another application', async () => {
+    const first = await start(ResilientGrpcModule.forFeature([orders()]));
+    const second = await start(ResilientGrpcModule.forFeature([orders()]));
+    expect(first.get(getGrpcClientToken('orders'))).not.toBe(second.get(getGrpcClientToken('orders')));
+    await first.close();
+    expect(await get(second)).toMatchObject({ id: '7' });
+  });
+});
+
+describe('settings from a factory', () => {
+  class FromConfig implements OptionsFactory<GrpcClientSettings> {
+    constructor(@Inject(Config) private readonly config: Config) {}
+    createGrpcOptions(): GrpcClientSettings {
+      return { url: this.config.get('ORDERS_URL') ?? '' };
+    }
+  }
+  @Module({ imports: [ConfigModule], providers: [FromConfig], exports: [FromConfig] })
+  class FromConfigModule {}
+  const contract = { name: 'orders', protoPath: ORDERS_PROTO };
+
+  it.each<[string, () => DynamicModule]>([
+    [
+      'useFactory',
+      () =>
+        ResilientGrpcModule.forFeatureAsync([
+          {
+            ...contract,
+            imports: [ConfigModule],
+            inject: [Config],
+            useFactory: async (config: Config) => ({ url: config.get('ORDERS_URL') ?? '', timeoutMs: undefined }),
+          },
+        ]),
+    ],
+    [
+      'useClass',
+      () => ResilientGrpcModule.forFeatureAsync([{ ...contract, imports: [ConfigModule], useClass: FromConfig }]),
+    ],
+    [
+      'useExisting',
+      () =>
+        ResilientGrpcModule.forFeatureAsync([{ ...contract, imports: [FromConfigModule], useExisting: FromConfig }]),
+    ],
+  ])('by %s reach the client, and its services can be injected', async (_, feature) => {
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}
+    }
+    @Module({ imports: [feature()], providers: [Consumer] })
+    class ConsumerModule {}
+    const context = await start(ConsumerModule);
+    expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '5' }))).toMatchObject({ id: '5' });
+  });
+
+  it('are validated as others are', async () => {
+    const useFactory = () => ({ url: server.url, timeoutMS: 4 });
+    await expect(start(ResilientGrpcModule.forFeatureAsync([{ ...contract, useFactory }]))).rejects.toThrow(
+      "clients.orders.timeoutMS: unknown key; did you mean 'timeoutMs'?",
+    );
+  });
+});
+
+describe('forRoot', () => {
+  it('gives defaults to clients that were imported before it, also from a factory', async () => {
+    server.script('orders.v1.Orders/Get', { never: true });
+    const context = await start(
+      ResilientGrpcModule.forFeature([orders()]),
+      ResilientGrpcModule.forRootAsync({
+        imports: [ConfigModule],
+        inject: [Config],
+        useFactory: async (config: Config) => ({
+          defaults: { timeoutMs: config.get('ORDERS_URL') === undefined ? 1 : 30 },
+        }),
+      }),
+    );
+    await expect(get(context)).rejects.toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
+  });
+
+  it('called twice fails the start with both places', async () => {
+    await expect(start(ResilientGrpcModule.forRoot(), ResilientGrpcModule.forRoot())).rejects.toThrow(
+      /forRoot: called twice, at .*module\.e2e-spec\.ts:\d+ and at .*module\.e2e-spec\.ts:\d+; keep one/,
+    );
+  });
+
+  it('is called once where one dynamic module is imported twice', async () => {
+    const root = ResilientGrpcModule.forRoot({ defaults: { timeoutMs: 5_000 } });
+    @Module({ imports: [root, ResilientGrpcModule.forFeature([orders()])] })
+    class Feature {}
+    expect(await get(await start(root, Feature))).toMatchObject({ id: '7' });
+  });
+});
+
+describe('tests of an application', () => {
+  const builder = () =>
+    Test.createTestingModule({ imports: [ResilientGrpcModule.forFeature([{ ...orders(), url: 'nowhere:1' }])] });
+
+  it('override settings', async () => {
+    const overridden = builder().overrideProvider(getGrpcClientSettingsToken('orders')).useValue({ url: server.url });
+    app = await overridden.compile();
+    expect(await get(app)).toMatchObject({ id: '7' });
+  });
+
+  it('override a service, by its full name under both names', async () => {
+    const fake = { get: () => of({ id: 'fake', item: '' }) };
+    app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
+    expect(await get(app)).toEqual({ id: 'fake', item: '' });
+  });
+});
+
+describe('clients made at run time', () => {
+  it('work until they are closed, with the defaults of forRoot', async () => {
+    const context = await start(ResilientGrpcModule.forRoot({ defaults: { metadata: { 'x-app': 'shop' } } }));
+    const clients = context.get(GrpcClients);
+    const client = clients.create({ ...orders(), name: 'orders-1' });
+    expect(await firstValueFrom(client.getService<OrdersClient>('Orders').get({ id: '2' }))).toMatchObject({ id: '2' });
+    expect(server.calls()[0]?.metadata.get('x-app')).toEqual(['shop']);
+    expect(() => clients.create({ ...orders(), name: 'orders-1' })).toThrow(GrpcConfigurationError);
+    await client.close();
+    expect(() => clients.get('orders-1')).toThrow("No gRPC client 'orders-1'");
+  });
+});
+
+describe('a module that is loaded lazily', () => {
+  it('has its clients, with the defaults of forRoot, connected when they are warm', async () => {
+    const context = await start(ResilientGrpcModule.forRoot({ defaults: { connection: 'warm' } }));
+    const feature = ResilientGrpcModule.forFeature([orders()]);
+    const loaded = await context.get(LazyModuleLoader).load(() => feature);
+    const client = loaded.get<ResilientGrpcClient>(getGrpcClientToken('orders'));
+    await waitFor(() => client.connectivity.state === 'READY');
+    const closing = context.close();
+    await closing;
+    expect(client.connectivity.state).toBe('SHUTDOWN');
+  });
+
+  it('that fails leaves the other clients alone', async () => {
+    const context = await start(ResilientGrpcModule.forFeature([orders()]));
+    await context.init();
+    const feature = ResilientGrpcModule.forFeature([{ ...orders(), name: 'bad', timeoutMs: -1 }]);
+    await expect(context.get(LazyModuleLoader).load(() => feature)).rejects.toThrow('clients.bad.timeoutMs');
+    expect(await get(context)).toMatchObject({ id: '7' });
+  });
+});

@@ -1,0 +1,16 @@
+import type { Observable } from 'rxjs';
+
+export interface Order {
+  id: string;
+  item: string;
+}
+
+/** As ts-proto would write it. */
+export interface OrdersClient {
+  get(request: { id: string }): Observable<Order>;
+  create(request: { requestId: string; item: string }): Observable<Order>;
+}
+
+export interface FinderClient {
+  find(request: { text: string }): Observable<{ text: string }>;
+}

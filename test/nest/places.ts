@@ -1,0 +1,8 @@
+import { join } from 'node:path';
+
+export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
+export const ARCHIVE_PROTO = join(import.meta.dirname, 'protos/archive.proto');
+export const HERO_PROTO = join(import.meta.dirname, 'protos/hero.proto');
+
+/** Path of one of the certificates. */
+export const certificate = (name: string) => join(import.meta.dirname, '../fixtures/tls', `${name}.pem`);

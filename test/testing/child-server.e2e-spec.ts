@@ -1,0 +1,85 @@
+import { status } from '@grpc/grpc-js';
+import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { EchoClient } from './echo-client.js';
+
+const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
+
+describe('ChildServer', () => {
+  let leaks: LeakCheck;
+  let server: ChildServer;
+  let client: EchoClient;
+
+  beforeEach(async () => {
+    leaks = captureLeaks();
+    server = await ChildServer.start({ script });
+    client = new EchoClient(server.url);
+  });
+  afterEach(async () => {
+    client.close();
+    await server.close();
+    await leaks.settled();
+  });
+
+  it('is a server in another process', async () => {
+    expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
+    expect(server.pid).not.toBe(process.pid);
+    server.send('how many?');
+    await waitFor(() => server.messages.length > 0);
+    expect(server.messages).toEqual([{ calls: 1 }]);
+    expect(server.output).toEqual([`listening on ${server.url}`]);
+  });
+
+  it('is killed in the middle of a call, and comes back on the same port', async () => {
+    const stream = client.serverStream({ text: 'first' });
+    await waitFor(() => stream.messages.length === 1);
+    const { port, pid } = server;
+    await server.kill();
+    expect(server.running).toBe(false);
+    expect(await stream.ended).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
+    expect((await client.unary({})).status.details).toContain('ECONNREFUSED');
+    await server.restart();
+    expect(server.port).toBe(port);
+    expect(server.pid).not.toBe(pid);
+    await waitFor(async () => (await client.unary({})).error === undefined);
+  });
+
+  it('ends in order on SIGTERM', async () => {
+    await client.unary({});
+    await server.terminate();
+    expect(server.running).toBe(false);
+  });
+
+  it('freezes: the connection stays and nothing answers, until it is thawed', async () => {
+    await client.unary({});
+    server.freeze();
+    expect((await client.unary({}, { deadline: Date.now() + 150 })).status.code).toBe(status.DEADLINE_EXCEEDED);
+    const late = client.unary({ text: 'late' });
+    server.thaw();
+    expect((await late).value?.text).toBe('late');
+  });
+
+  it('can be closed while it is frozen', async () => {
+    server.freeze();
+    await server.close();
+    expect(server.pid).toBeUndefined();
+  });
+
+  it('is ready when it says so over IPC', async () => {
+    const other = await ChildServer.start({ script, args: (port) => ['--ipc', '--port', String(port)] });
+    expect(other.port).toBeGreaterThan(0);
+    await other.close();
+  });
+
+  it('shows the output of a script that ends, or never listens', async () => {
+    await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(/Ended before.*nonsense/s);
+    const silent = ChildServer.start({ script, ready: /never (\d+)/, readyTimeoutMs: 1_500 });
+    await expect(silent).rejects.toThrow(/Waited 1500 ms for: .*listening on 127/s);
+  });
+
+  it('does not outlive its IPC channel, and so not the process that started it', async () => {
+    server.send('disconnect');
+    await waitFor(() => !server.running);
+  });
+});

@@ -71,9 +71,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** Listens again after it was killed; thaws it and ends slowness. */
   async listen(): Promise<void> {
-    if (this.state === 'frozen') return this.#thaw();
-    if (this.state === 'slow') return this.#setSlow(1, 'listening');
-    if (this.state === 'away') await this.#replace();
+    if (this.state === 'frozen') this.#thaw();
+    else if (this.state === 'slow') this.#setSlow(1, 'listening');
+    else if (this.state === 'away') await this.#replace();
   }
 
   /** SIGKILL: no goodbye, every connection breaks. Resolves when the process has gone. */

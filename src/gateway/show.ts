@@ -74,17 +74,23 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   async cause(fault: Fault): Promise<void> {
     switch (fault) {
       case 'kill':
-        return this.upstream.kill();
+        await this.upstream.kill();
+        break;
       case 'freeze':
-        return this.upstream.freeze();
+        this.upstream.freeze();
+        break;
       case 'slow':
-        return this.upstream.slowDown();
+        this.upstream.slowDown();
+        break;
       case 'cut':
-        return this.upstream.cut();
+        this.upstream.cut();
+        break;
       case 'drain':
-        return this.upstream.restartGracefully();
+        await this.upstream.restartGracefully();
+        break;
       case 'start':
-        return this.upstream.listen();
+        await this.upstream.listen();
+        break;
     }
   }
 

@@ -40,12 +40,12 @@ describe('table', () => {
 
   it('says when the writes that failed were in flight at the kill', () => {
     const text = table([standing('plain'), standing('resilient', { unsafeInFlightFailed: 2 })]);
-    expect(text).toMatch(/^writes {2}failed .* 2 +in flight at the kill$/m);
+    expect(text).toMatch(/^writes {2}failed .* 2 {2}in flight at the kill$/m);
   });
 
   it('says how many of them were, if not all', () => {
     const text = table([standing('plain'), standing('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })]);
-    expect(text).toMatch(/^writes {2}failed .* 5 +2 in flight at the kill$/m);
+    expect(text).toMatch(/^writes {2}failed .* 5 {2}2 in flight at the kill$/m);
   });
 
   it('shows lost writes only where there are any', () => {

@@ -25,9 +25,10 @@ export function table(standings: readonly Standing[]): string {
   const lines = [' '.repeat(LABEL_WIDTH) + titles.join(' '.repeat(GAP))];
   for (const [label, cell] of rows) {
     const cells = standings.map((standing, index) => centred(cell(standing), titles[index]?.length ?? 0));
-    lines.push(label.padEnd(LABEL_WIDTH) + cells.join(' '.repeat(GAP)) + remark(label, standings.at(-1)));
+    const line = label.padEnd(LABEL_WIDTH) + cells.join(' '.repeat(GAP));
+    lines.push(line.trimEnd() + remark(label, standings.at(-1)));
   }
-  return lines.map((line) => line.trimEnd()).join('\n');
+  return lines.join('\n');
 }
 
 /** Says of the last column's failed writes how many could not be helped. */

@@ -17,7 +17,7 @@ export interface ScenarioRun {
   readonly rate: CallRate;
   readonly logger: LoggerService;
   /** Tells who watches what happens. */
-  say(text: string): void;
+  readonly say: (text: string) => void;
 }
 
 /** Plays a scenario against an upstream of its own, and says where the contenders stand in the end. Leaves nothing behind. */
@@ -37,7 +37,7 @@ export async function runScenario(scenario: Scenario, run: ScenarioRun): Promise
 
     const contest = new Contest(contenders, upstream);
     cleanUp.unshift(() => contest.close());
-    const stage: Stage = { contest, upstream, seconds: run.seconds, rate: run.rate, say: (text) => run.say(text) };
+    const stage: Stage = { contest, upstream, seconds: run.seconds, rate: run.rate, say: run.say };
     if (!scenario.proxied) await scenario.play(stage);
     else if (proxy) await scenario.play({ ...stage, proxy });
     await contest.finish(SETTLE_MS);

@@ -11,7 +11,7 @@ export interface Stage {
   /** Load of each contender. */
   readonly rate: CallRate;
   /** Tells who watches what happens. */
-  say(text: string): void;
+  readonly say: (text: string) => void;
 }
 
 /** A stage with a proxy between the contenders and the upstream. */

@@ -23,7 +23,7 @@ export {
 export type { GrpcContract } from './client/settings/contract.js';
 export type { AttemptRecord, CallEnd, GrpcClientEvent } from './call/call-event.js';
 export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';
-export type { TlsOptions } from './channel/tls-credentials.js';
+export type { TlsOptions } from './channel/tls-material.js';
 export { GrpcCallError, isGrpcCallError, type FailureReason, type ReachedServer } from './errors/grpc-call-error.js';
 export {
   GrpcConfigurationError,

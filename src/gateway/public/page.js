@@ -60,21 +60,17 @@ class Column {
       while (this.series[0][0] < atSeconds - SHOWN_SECONDS) for (const values of this.series) values.shift();
     }
     this.previous = { atSeconds, calls: standing.calls, succeeded: standing.succeeded, failed };
-    this.show(standing, failed);
+    this.show(standing);
     return Math.max(0, ...this.series[1], ...this.series[2]);
   }
 
-  show(standing, failed) {
+  show(standing) {
     const figures = {
-      failed: number.format(failed),
+      failed: number.format(standing.failed),
       succeeded: number.format(standing.succeeded),
-      inFlight:
-        standing.waiting > 0
-          ? `${number.format(standing.inFlight)}, ${number.format(standing.waiting)} waiting`
-          : number.format(standing.inFlight),
+      inFlight: standing.waiting > 0 ? `${number.format(standing.waiting)} waiting` : number.format(standing.inFlight),
       longestWaitMs: duration(standing.longestWaitMs),
       recoveryMs: standing.recoveryMs > 0 ? duration(standing.recoveryMs) : '–',
-      unsafeInFlightFailed: number.format(standing.unsafeInFlightFailed),
       duplicatedWrites: number.format(standing.duplicatedWrites),
       lostWrites: number.format(standing.lostWrites),
       attempts: number.format(standing.attempts),
@@ -82,17 +78,18 @@ class Column {
     for (const [key, text] of Object.entries(figures)) setText(this.figure(key), text);
     for (const key of ['duplicatedWrites', 'lostWrites']) this.figure(key).classList.toggle('bad', standing[key] > 0);
     this.figure('inFlight').classList.toggle('wait', standing.inFlight > 50);
-    // Writes that were in flight are no fault of the client: it says so, and nobody can know more.
     this.element.dataset.failed = standing.failed > 0 ? 'some' : 'none';
+    setText(this.text('verdict'), `of ${number.format(standing.calls)} calls failed`);
+    // Counted apart in every column: once a connection is lost nobody can know what became of a write on it.
     const maybe = standing.unsafeInFlightFailed;
-    setText(
-      this.element.querySelector('[data-text=verdict]'),
-      failed > 0 && standing.failed === 0
-        ? `of ${number.format(standing.calls)} calls failed: ${maybe === 1 ? 'a write' : 'writes'} in flight at the cut`
-        : `of ${number.format(standing.calls)} calls failed`,
-    );
+    const writes = maybe === 1 ? 'a write' : `${number.format(maybe)} writes`;
+    setText(this.text('maybe'), maybe > 0 ? `+ ${writes} cut off in flight: ‘maybe’ done` : '');
     const codes = Object.entries(standing.failedByCode).map(([code, count]) => `${code} ${number.format(count)}`);
-    setText(this.element.querySelector('[data-text=codes]'), codes.join(' · '));
+    setText(this.text('codes'), codes.join(' · '));
+  }
+
+  text(key) {
+    return this.element.querySelector(`[data-text=${key}]`);
   }
 
   figure(key) {
@@ -255,6 +252,10 @@ live.addEventListener('error', () => {
       : 'The gateway does not answer; trying again…',
   );
   for (const button of document.querySelectorAll('button')) button.disabled = true;
+  byId('server').dataset.state = 'unknown';
+  setText(byId('server-word'), 'Unknown');
+  setText(byId('server-text'), 'the gateway would know');
+  byId('countdown').hidden = true;
 });
 live.addEventListener('open', () => (byId('start-over').disabled = false));
 

@@ -3,24 +3,15 @@ import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.j
 import type { CallTransport, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
-import { nextOutage } from '../policy/outage/next-outage.js';
-import {
-  DEFAULT_OUTAGE_POLICY,
-  insideGrace,
-  NO_OUTAGE,
-  type Outage,
-  type OutageEvent,
-  type OutagePolicy,
-  type OutageState,
-} from '../policy/outage/outage-state.js';
 import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
-import { earlyReconnectMs } from '../policy/reconnect/early-reconnect.js';
 import { UsualLoad } from '../policy/release/usual-load.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { jitter, type Random } from '../time/random.js';
 import { CallRelease } from './call-release.js';
 import { ChannelGeneration, type EndedConnection, type GenerationObserver } from './channel-generation.js';
 import type { ChannelSettings } from './channel-settings.js';
+import { EarlyReconnectTimer } from './early-reconnect-timer.js';
+import { OutageWatch, type OutageOwner } from './outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './refusal.js';
 import { WaitingCalls } from './waiting-calls.js';
 import { WireAttempt } from './wire-attempt.js';
@@ -34,6 +25,7 @@ export interface ChannelSeams {
   readonly changed: () => void;
 }
 
+/** Changes of state that are remembered. */
 const HISTORY = 100;
 /** Calls failed in one turn of the event loop at the end of a grace. */
 const REFUSAL_SLICE = 256;
@@ -43,48 +35,47 @@ const REFUSAL_SLICE = 256;
  * it is connected again. Calls begin on a READY channel only, so grpc-js never queues one: waiting, its bounds and its end are
  * decided here.
  */
-export class ManagedChannel implements CallTransport, GenerationObserver {
+export class ManagedChannel implements CallTransport, GenerationObserver, OutageOwner {
   readonly target: string;
   readonly history: ConnectivityTransition[] = [];
   ready = false;
+  lastError: string | undefined;
+  isClosed = false;
 
   private readonly waiting = new WaitingCalls();
   private readonly load: UsualLoad;
   private readonly release: CallRelease;
-  private readonly outagePolicy: OutagePolicy;
-  private outage: OutageState = NO_OUTAGE;
+  private readonly outage: OutageWatch;
+  private readonly earlyReconnect: EarlyReconnectTimer;
+  private readonly unwatchCredentials: () => void;
   private current: ChannelGeneration;
   /** Takes over when it is READY. */
   private successor: { readonly generation: ChannelGeneration; readonly reason: 'credentials' | 'age' } | undefined;
 
   private state: ConnectivityState = 'IDLE';
   private since: number;
-  private lastError: string | undefined;
   private lastLivedMs: number | undefined;
+  /** Attempts to connect in a row that took too long. */
   private timeouts = 0;
+  /** Attempts to connect that failed since the state was last told. */
   private failures = 0;
-  private heldInOutage = 0;
-  private failedInOutage = 0;
-  private closed = false;
-
-  private graceTimer: Timer | undefined;
-  private confirmTimer: Timer | undefined;
-  private reconnectTimer: Timer | undefined;
-  private reconnectAt: number | undefined;
   private ageTimer: Timer | undefined;
   /** Keeps the process alive while somebody waits, as a queued call of grpc-js does. */
   private holdTimer: Timer | undefined;
-  private readonly unwatchCredentials: () => void;
 
   constructor(
     private readonly settings: ChannelSettings,
     private readonly seams: ChannelSeams,
   ) {
+    const { clock, random, events } = seams;
     this.target = settings.target;
-    this.load = new UsualLoad(seams.clock.now());
-    this.release = new CallRelease(this.waiting, this.load, seams.clock, () => this.ready);
-    this.outagePolicy = { ...DEFAULT_OUTAGE_POLICY, graceMs: settings.outageGraceMs };
-    this.since = seams.clock.epoch();
+    this.load = new UsualLoad(clock.now());
+    this.release = new CallRelease(this.waiting, this.load, clock, () => this.ready);
+    this.outage = new OutageWatch(settings.outageGraceMs, this, this.load, clock, events);
+    this.earlyReconnect = new EarlyReconnectTimer(clock, random, () => {
+      if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
+    });
+    this.since = clock.epoch();
     this.current = this.makeGeneration();
     this.unwatchCredentials = settings.credentials.watch(() => {
       this.replace('credentials');
@@ -102,22 +93,27 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
     return this.current.observed;
   }
 
-  get isClosed(): boolean {
-    return this.closed;
-  }
-
   get waitingCalls(): number {
     return this.waiting.size;
   }
 
   get connectivity(): Connectivity {
-    const { current: outage } = this.outage;
+    const { lastError, outage } = this;
     return {
       state: this.state,
       since: moment(this.since),
-      ...(this.lastError === undefined ? {} : { lastError: this.lastError }),
-      ...(outage === undefined ? {} : { outage: this.describeOutage(outage) }),
+      ...(lastError === undefined ? {} : { lastError }),
+      ...(outage.current === undefined ? {} : { outage: this.describeOutage(outage.current) }),
     };
+  }
+
+  whyNotReady(): string {
+    const because = this.lastError === undefined ? '' : ` (${this.lastError})`;
+    return `${this.target} is ${this.state}${because}`;
+  }
+
+  changed(): void {
+    this.seams.changed();
   }
 
   // ── calls ──
@@ -133,7 +129,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
     this.current.answered();
-    if (this.outage.current !== undefined) this.outageEvent({ type: 'answered', at: this.seams.clock.now() });
+    this.outage.answered();
   }
 
   releasedEnded(latencyMs: number | undefined): void {
@@ -141,32 +137,21 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
     else this.release.answered(latencyMs);
   }
 
-  whyNotReady(): string {
-    const because = this.lastError === undefined ? '' : ` (${this.lastError})`;
-    return `${this.target} is ${this.state}${because}`;
-  }
-
   wait(waiter: Waiter): void {
     const refusal = this.refusalFor(waiter);
-    if (refusal !== undefined) {
-      if (this.outage.current !== undefined) this.failedInOutage += 1;
+    if (refusal === undefined) {
+      this.waiting.push(waiter);
+      this.outage.callHeld();
+      this.holdTimer ??= this.seams.clock.setTimer(() => undefined, Infinity, true);
+    } else {
+      this.outage.callsFailed(1);
       this.seams.clock.defer(() => {
         waiter.refuse(refusal);
       });
-      this.wake();
-      return;
     }
-    this.waiting.push(waiter);
-    this.holdTimer ??= this.seams.clock.setTimer(() => undefined, Infinity, true);
-    if (this.outage.current !== undefined) this.heldInOutage += 1;
     if (this.ready) this.release.begin(true);
-    else this.wake();
-  }
-
-  /** Somebody wants the channel. */
-  private wake(): void {
-    if (this.state === 'IDLE') this.connect();
-    else this.reconnectEarly();
+    else if (this.state === 'IDLE') this.connect();
+    else this.considerReconnect();
   }
 
   leave(waiter: Waiter): void {
@@ -175,7 +160,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
 
   /** Why `waiter` may not wait. */
   private refusalFor(waiter: Waiter): WaitRefusal | undefined {
-    if (this.closed) return CLOSED;
+    if (this.isClosed) return CLOSED;
     if (this.outage.current !== undefined && !this.ready && !this.mayWaitOut(waiter)) return this.outageRefusal();
     const { maxWaitingCalls, maxWaitingBytes } = this.settings;
     if (this.waiting.size >= maxWaitingCalls || this.waiting.bytes + waiter.bytes > maxWaitingBytes) {
@@ -185,8 +170,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
   }
 
   private mayWaitOut(waiter: Waiter): boolean {
-    if (waiter.waitForReady !== undefined) return waiter.waitForReady;
-    return insideGrace(this.outage, this.seams.clock.now());
+    return waiter.waitForReady ?? this.outage.insideGrace;
   }
 
   private releaseHold(): void {
@@ -198,9 +182,20 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
   // ── connecting ──
 
   /** Leaves IDLE, in a turn of its own: a channel that goes idle is still in the middle of it. */
-  connect(): void {
+  private connect(): void {
     this.seams.clock.defer(() => {
-      if (!this.closed && this.state === 'IDLE') this.current.connect();
+      if (!this.isClosed && this.state === 'IDLE') this.current.connect();
+    });
+  }
+
+  private considerReconnect(): void {
+    if (this.state !== 'TRANSIENT_FAILURE') return;
+    this.earlyReconnect.consider({
+      insideGrace: this.outage.insideGrace,
+      waiting: this.waiting.size > 0,
+      lastLivedMs: this.lastLivedMs,
+      failure: this.lastError ?? '',
+      tries: this.outage.current?.tries ?? 1,
     });
   }
 
@@ -214,18 +209,16 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void {
     if (generation !== this.current) return;
     this.lastLivedMs = ended.livedMs;
-    const at = this.seams.clock.now();
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
-    this.outageEvent({ type: 'connection-ended', at, livedMs: ended.livedMs, answered: ended.answered });
+    this.outage.connectionEnded(ended.livedMs, ended.answered);
   }
 
   onKeepaliveThrottled(keepaliveTimeMs: number): void {
-    if (!this.seams.events.wanted) return;
-    this.seams.events.emit({ type: 'keepalive-throttled', keepaliveTimeMs });
+    if (this.seams.events.wanted) this.seams.events.emit({ type: 'keepalive-throttled', keepaliveTimeMs });
   }
 
   onState(generation: ChannelGeneration, state: ConnectivityState, error: string | undefined): void {
-    if (this.closed) return;
+    if (this.isClosed) return;
     if (generation === this.successor?.generation) {
       if (state === 'READY') this.promote();
       return;
@@ -249,39 +242,28 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
     this.history.push({ ...transition, at: moment(this.since) });
     if (this.history.length > HISTORY) this.history.shift();
     if (this.seams.events.wanted) this.seams.events.emit({ type: 'connectivity', ...transition });
-    this.seams.changed();
+    this.changed();
   }
 
   private becameReady(): void {
     this.failures = 0;
-    this.clear('reconnectTimer');
-    this.reconnectAt = undefined;
-    const inOutage = this.outage.current !== undefined;
-    if (inOutage) {
-      const { clock } = this.seams;
-      this.outageEvent({ type: 'ready', at: clock.now() });
-      this.confirmTimer ??= clock.setTimer(() => {
-        this.confirmTimer = undefined;
-        if (this.ready) this.outageEvent({ type: 'ready-lasted', at: clock.now() });
-      }, this.outagePolicy.confirmMs);
-    }
+    this.earlyReconnect.stop();
     this.startAge();
-    this.release.begin(inOutage);
+    // Before the outage may end: what it held goes out at a pace.
+    this.release.begin(this.outage.current !== undefined);
+    this.outage.becameReady();
   }
 
   private becameUnready(state: ConnectivityState): void {
-    this.clear('confirmTimer');
-    this.clear('ageTimer');
+    this.outage.becameUnready();
+    this.stopAge();
     this.release.stop();
-    // New credentials or a younger channel were wanted anyway: there is nothing left to wait for.
     if (this.successor !== undefined && state !== 'CONNECTING') {
+      // New credentials or a younger channel were wanted anyway, and there is nothing left to wait for.
       this.promote();
-      return;
-    }
-    if (state === 'TRANSIENT_FAILURE') {
-      const at = this.seams.clock.now();
-      for (; this.failures > 0; this.failures -= 1) this.outageEvent({ type: 'attempt-failed', at });
-      this.reconnectEarly();
+    } else if (state === 'TRANSIENT_FAILURE') {
+      for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed();
+      this.considerReconnect();
     } else if (state === 'IDLE' && this.wantsConnection()) {
       this.connect();
     }
@@ -292,99 +274,34 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
   }
 
-  /** Ends grpc-js's backoff early while that helps somebody and hurts nobody. */
-  private reconnectEarly(): void {
-    if (this.state !== 'TRANSIENT_FAILURE' || this.reconnectTimer !== undefined) return;
-    const { clock, random } = this.seams;
-    const delayMs = earlyReconnectMs(
-      {
-        insideGrace: insideGrace(this.outage, clock.now()),
-        waiting: this.waiting.size > 0,
-        lastLivedMs: this.lastLivedMs,
-        failure: this.lastError ?? '',
-        tries: this.outage.current?.tries ?? 1,
-      },
-      random,
-    );
-    if (delayMs === undefined) return;
-    this.reconnectAt = clock.epoch() + delayMs;
-    this.reconnectTimer = clock.setTimer(() => {
-      this.reconnectTimer = undefined;
-      this.reconnectAt = undefined;
-      if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
-    }, delayMs);
-  }
-
   // ── outage ──
 
-  private outageEvent(event: OutageEvent): void {
-    const before = this.outage.current;
-    this.outage = nextOutage(this.outage, event, this.outagePolicy);
-    const after = this.outage.current;
-    if (before === undefined && after !== undefined) this.outageBegan(after);
-    else if (before !== undefined && after === undefined) this.outageEnded(before, event.at);
-    else if (before !== after) this.seams.changed();
-  }
-
-  private outageBegan(outage: Outage): void {
-    const { clock, events } = this.seams;
-    this.load.freeze(clock.now());
-    this.heldInOutage = this.waiting.size;
-    this.failedInOutage = 0;
-    if (events.wanted) {
-      events.emit({
-        type: 'outage-start',
-        cause: this.lastError ?? 'the connection failed',
-        graceMs: outage.graceEndsAt - outage.startedAt,
-        flapping: outage.flapping,
-      });
-    }
+  outageBegan(): void {
     this.refuseSlice((waiter) => waiter.waitForReady === false);
-    this.graceTimer ??= clock.setTimer(this.graceEnded, outage.graceEndsAt - clock.now());
-    this.seams.changed();
   }
 
-  private outageEnded(outage: Outage, at: number): void {
-    this.load.thaw(at);
-    this.clear('graceTimer');
-    this.clear('confirmTimer');
-    if (this.seams.events.wanted) {
-      this.seams.events.emit({
-        type: 'outage-end',
-        durationMs: at - outage.startedAt,
-        tries: outage.tries,
-        held: this.heldInOutage,
-        failed: this.failedInOutage,
-      });
-    }
-    this.seams.changed();
-  }
-
-  private readonly graceEnded = (): void => {
-    this.graceTimer = undefined;
-    this.seams.changed();
+  graceEnded(): void {
     this.refuseSlice((waiter) => waiter.waitForReady === undefined);
-  };
+  }
 
   /** Fails who may no longer wait, a slice in each turn: thousands of errors at once would block the event loop. */
   private refuseSlice(which: (waiter: Waiter) => boolean): void {
     if (this.ready || this.outage.current === undefined) return;
-    const refusal = this.outageRefusal();
     const leaving = this.waiting.takeWhere(which, REFUSAL_SLICE);
+    if (leaving.length === 0) return;
+    const refusal = this.outageRefusal();
     this.releaseHold();
-    this.failedInOutage += leaving.length;
-    for (const waiter of leaving) waiter.refuse(refusal);
-    if (leaving.length === REFUSAL_SLICE) {
-      this.seams.clock.defer(() => {
-        this.refuseSlice(which);
-      });
-    }
+    this.outage.callsFailed(leaving.length);
+    this.seams.clock.defer(() => {
+      for (const waiter of leaving) waiter.refuse(refusal);
+      this.refuseSlice(which);
+    });
   }
 
   private outageRefusal(): WaitRefusal {
     const { clock } = this.seams;
-    const next = this.nextAttemptAt();
     const { current } = this.outage;
+    const next = this.nextAttemptAt();
     return outageRefusal({
       target: this.target,
       lastedMs: current === undefined ? 0 : clock.now() - current.startedAt,
@@ -395,10 +312,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
   }
 
   private nextAttemptAt(): number | undefined {
-    return this.reconnectAt ?? this.current.nextAttemptAt();
+    return this.earlyReconnect.at ?? this.current.nextAttemptAt();
   }
 
-  private describeOutage(outage: Outage): NonNullable<Connectivity['outage']> {
+  private describeOutage(outage: NonNullable<OutageWatch['current']>): NonNullable<Connectivity['outage']> {
     const { clock } = this.seams;
     // Monotonic inside, as the wall shows it outside.
     const shift = clock.epoch() - clock.now();
@@ -416,7 +333,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
 
   /** Makes a new channel beside the present one; it takes over once it is READY. */
   private replace(reason: 'credentials' | 'age'): void {
-    if (this.closed) return;
+    if (this.isClosed) return;
     this.successor?.generation.close();
     const generation = this.makeGeneration();
     this.successor = { generation, reason };
@@ -437,15 +354,19 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
 
   private startAge(): void {
     const { maxConnectionAgeMs } = this.settings;
+    const { clock, random } = this.seams;
     if (maxConnectionAgeMs === undefined) return;
-    this.clear('ageTimer');
-    this.ageTimer = this.seams.clock.setTimer(
-      () => {
-        this.ageTimer = undefined;
-        this.replace('age');
-      },
-      jitter(maxConnectionAgeMs, 0.1, this.seams.random),
-    );
+    this.stopAge();
+    const ageMs = jitter(maxConnectionAgeMs, 0.1, random);
+    this.ageTimer = clock.setTimer(() => {
+      this.ageTimer = undefined;
+      this.replace('age');
+    }, ageMs);
+  }
+
+  private stopAge(): void {
+    if (this.ageTimer !== undefined) this.seams.clock.clearTimer(this.ageTimer);
+    this.ageTimer = undefined;
   }
 
   private makeGeneration(): ChannelGeneration {
@@ -466,22 +387,18 @@ export class ManagedChannel implements CallTransport, GenerationObserver {
 
   /** Ends waiting and connecting, then the channel. Calls in flight are their owners' to end. */
   close(): void {
-    if (this.closed) return;
-    this.closed = true;
+    if (this.isClosed) return;
+    this.enter('SHUTDOWN');
+    this.isClosed = true;
     this.unwatchCredentials();
     this.settings.credentials.close();
     this.release.stop();
-    for (const timer of ['graceTimer', 'confirmTimer', 'reconnectTimer', 'ageTimer'] as const) this.clear(timer);
+    this.outage.close();
+    this.earlyReconnect.stop();
+    this.stopAge();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.releaseHold();
-    this.enter('SHUTDOWN');
     this.successor?.generation.close();
     this.current.close();
-  }
-
-  private clear(timer: 'graceTimer' | 'confirmTimer' | 'reconnectTimer' | 'ageTimer'): void {
-    const set = this[timer];
-    if (set !== undefined) this.seams.clock.clearTimer(set);
-    this[timer] = undefined;
   }
 }

@@ -9,7 +9,8 @@ export function toMetadata(input: Metadata | Values): Metadata {
   const metadata = new Metadata();
   for (const [key, value] of Object.entries(input)) {
     if (value === undefined) continue;
-    for (const one of Array.isArray(value) ? value : [value]) metadata.add(key, one);
+    const values = typeof value === 'string' || Buffer.isBuffer(value) ? [value] : value;
+    for (const one of values) metadata.add(key, one);
   }
   return metadata;
 }

@@ -12,7 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../time/clock.js';
-import { openTlsCredentials, type TlsOptions } from './tls-credentials.js';
+import { openTlsCredentials } from './tls-credentials.js';
+import type { TlsOptions } from './tls-material.js';
 
 const fixture = (name: string) => join(import.meta.dirname, '../../../../test/fixtures/tls', `${name}.pem`);
 const pem = (name: string) => readFileSync(fixture(name), 'utf8');

@@ -137,7 +137,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (this.ended) return;
     this.ended = true;
     this.code = status.code;
-    this.details = status.details;
+    // An unsupported encoding gives a status without code and text.
+    this.details = (status.details as string | undefined) ?? '';
     this.metadata = status.metadata;
     this.channelReady = this.owner.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);

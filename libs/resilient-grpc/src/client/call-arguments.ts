@@ -1,4 +1,4 @@
-import type { Metadata } from '@grpc/grpc-js';
+import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { isMetadataLike, joinMetadata } from '../channel/call-metadata.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { deadlineFromTimeout, earliestDeadline, validateDeadline } from '../policy/deadline/deadline.js';
@@ -64,4 +64,17 @@ export function boundToParent(options: GrpcCallOptions): boolean {
   return (
     options.parent !== undefined && ((options.propagate_flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0
   );
+}
+
+/** grpc-js's interceptors of one call: those of the call stand in place of the client's. */
+export function callInterceptors(
+  context: MethodContext,
+  options: GrpcCallOptions | undefined,
+): readonly Interceptor[] | undefined {
+  const own = options?.interceptors;
+  const providers = options?.interceptor_providers;
+  if ((own?.length ?? 0) === 0 && (providers?.length ?? 0) === 0) return context.interceptors;
+  // True: providers read path and kinds, which a MethodDescriptor has.
+  const definition = context.method as unknown as Parameters<NonNullable<typeof providers>[number]>[0];
+  return [...(own ?? []), ...(providers ?? []).map((provider) => provider(definition))];
 }

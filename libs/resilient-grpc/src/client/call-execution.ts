@@ -1,10 +1,8 @@
-import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
+import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { AttemptRecord, CallEnd } from '../call/call-event.js';
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { attemptMetadata, NO_METADATA } from '../channel/call-metadata.js';
-import { GrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
 import { remainingMs } from '../policy/deadline/deadline.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
@@ -14,11 +12,16 @@ import type { RetryDecision } from '../policy/retry/retry-decision.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../policy/retry/retry-policy.js';
 import { StatusCode } from '../status/status-code.js';
 import { moment, type Timer } from '../time/clock.js';
-import { boundToParent, callDeadline, callMetadata, type CallArguments } from './call-arguments.js';
+import { AttemptHistory, further } from './attempt-history.js';
+import { admissionFailure } from './call-admission.js';
+import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
+import { bindCall } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
-import { failureReason, further } from './call-failure.js';
+import { callError, encodeRequest, failureReason, textOf, type CallFailure } from './call-failure.js';
 import type { RegisteredCall } from './call-registry.js';
-import { requestSource, type RequestSource, type RequestTaker } from './request-source.js';
+import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
@@ -30,26 +33,15 @@ export interface CallSink {
   complete(): void;
 }
 
-/** What a failure is made from, beside what the call knows itself. */
-interface Failure {
-  readonly code: StatusCode;
-  readonly details: string;
-  readonly reason: FailureReason;
-  readonly because: string;
-  readonly metadata?: Metadata;
-  readonly peer?: string | undefined;
-  readonly retryAfterMs?: number | undefined;
-  readonly cause?: unknown;
-}
+type Phase = 'begun' | 'waiting' | 'backoff' | 'running' | 'ended';
 
-const KEPT_RECORDS = 20;
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /**
  * One call from its subscription to its one end: waiting, attempts, backoff, deadline, cancellation. It is at once the request
- * and the listener of its attempts, its own place in the queue and in the registry, so that a call costs one object.
+ * and the listener of its attempts, and its own place in the queue and in the registry, so that a call costs one object.
  */
-export class CallExecution implements AttemptRequest, AttemptListener, Waiter, RequestTaker, RegisteredCall {
+export class CallExecution implements AttemptRequest, AttemptListener, Waiter, PumpOwner, RegisteredCall {
   // As AttemptRequest
   readonly method: MethodDescriptor;
   deadline = Infinity;
@@ -60,32 +52,27 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
   bytes = 0;
   paced = false;
 
+  private phase: Phase = 'begun';
   private callMetadata: Metadata = NO_METADATA;
+  /** The one request message as it is sent; a stream of them has `requests`. */
   private payload: unknown;
-  private source: RequestSource | undefined;
-  private pulling = false;
-  private pendingRequest: { readonly message: unknown } | 'end' | undefined;
-
+  private requests: RequestPump | undefined;
   private attempt: Attempt | undefined;
   private attempts = 0;
   private retriesSincePushback = 0;
+  private history: AttemptHistory | undefined;
   private startedAt = 0;
   private attemptStartedAt = 0;
-  private phase: 'begun' | 'waiting' | 'backoff' | 'running' | 'ended' = 'begun';
+  /** It waited, and nobody was told yet how its attempt went. */
   private released = false;
   private reading = false;
   private hasResult = false;
   private result: unknown;
-  private sent = 0;
   private received = 0;
   private lastMessageAt: number | undefined;
-  private reached: Verdict['reachedServer'] = 'no';
-  private records: AttemptRecord[] | undefined;
-  private lastStatus: { readonly code: number; readonly details: string } | undefined;
-
-  private deadlineTimer: Timer | undefined;
+  private deadlineTimer: DeadlineTimer | undefined;
   private backoffTimer: Timer | undefined;
-  private unbind: (() => void) | undefined;
+  private untie: (() => void) | undefined;
 
   constructor(
     private readonly context: MethodContext,
@@ -97,16 +84,17 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
     this.interceptors = callInterceptors(context, given.options);
   }
 
-  get options(): (GrpcCallOptions & CallOptions) | undefined {
+  get options(): GrpcCallOptions | undefined {
     return this.given.options;
   }
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */
   begin(): void {
     const { client, policy } = this.context;
+    const { options } = this;
     this.startedAt = client.clock.now();
     try {
-      this.deadline = callDeadline(this.context, this.options, client.clock.epoch());
+      this.deadline = callDeadline(this.context, options, client.clock.epoch());
       this.callMetadata = callMetadata(this.context, this.given);
     } catch (error) {
       this.phase = 'ended';
@@ -114,13 +102,17 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
       return;
     }
     this.metadata = this.callMetadata;
-    this.waitForReady =
-      this.options?.waitForReady ?? this.callMetadata.getOptions().waitForReady ?? policy.waitForReady;
-    if (!this.admitted() || !this.prepareRequest()) return;
+    this.waitForReady = options?.waitForReady ?? this.callMetadata.getOptions().waitForReady ?? policy.waitForReady;
+    const failure = admissionFailure(this.context, this.deadline, options?.signal) ?? this.prepareRequest();
+    if (failure !== undefined) {
+      this.phase = 'ended';
+      this.sink.error(callError(this.context, failure, undefined, false));
+      return;
+    }
     client.registry.add(this);
-    if (client.events.everyCallWanted) client.events.emit({ type: 'call-start', path: this.method.path });
-    if (this.options !== undefined) this.bind(this.options);
-    if (this.method.requestStream && !this.openSource()) return;
+    tellStart(this.context);
+    if (options !== undefined) this.untie = bindCall(options, this.cancelled);
+    if (this.method.requestStream && !this.openRequests()) return;
     if (client.transport.ready) this.attemptNow();
     else this.waitForChannel();
   }
@@ -139,102 +131,49 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
     this.attempt?.startRead();
   }
 
-  // ── admission ──
+  // ── before anything is sent ──
 
-  private admitted(): boolean {
-    const { client } = this.context;
-    const { accepting } = client.registry;
-    const signal = this.options?.signal;
-    if (accepting !== 'yes') {
-      const details = accepting === 'closed' ? 'The client was closed' : 'The client is shutting down';
-      this.refuseNew(StatusCode.UNAVAILABLE, accepting === 'closed' ? 'closed' : 'draining', details);
-    } else if (signal?.aborted === true) {
-      this.refuseNew(StatusCode.CANCELLED, 'cancelled', 'Cancelled on client', signal.reason);
-    } else if (this.deadline !== Infinity && this.deadline <= client.clock.epoch()) {
-      // grpc-js would send it all the same, and the server would run it.
-      this.refuseNew(StatusCode.DEADLINE_EXCEEDED, 'deadline', 'Deadline exceeded before the call began');
-    } else {
-      return true;
-    }
-    return false;
-  }
-
-  private refuseNew(code: StatusCode, reason: FailureReason, details: string, cause?: unknown): void {
-    this.phase = 'ended';
-    this.sink.error(this.makeError({ code, reason, details, because: reason, cause }));
-  }
-
-  /** Serializes a single request: once, however many attempts follow, and before anything is sent. */
-  private prepareRequest(): boolean {
-    if (this.method.requestStream) return true;
+  /** Encodes a single request: once, however many attempts follow. */
+  private prepareRequest(): CallFailure | undefined {
+    if (this.method.requestStream) return undefined;
     if (this.interceptors !== undefined) {
       this.payload = this.request;
-      return true;
+      return undefined;
     }
-    const failure = this.serialize(this.request);
-    if (failure === undefined) return true;
-    this.phase = 'ended';
-    this.sink.error(this.makeError(failure));
-    return false;
-  }
-
-  /** Leaves the bytes in `payload`, or says what is wrong with the message. */
-  private serialize(message: unknown): Failure | undefined {
-    let bytes: Buffer;
-    try {
-      bytes = this.method.requestSerialize(message);
-    } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      const details = `Request message serialization failure: ${text}`;
-      return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
-    }
-    const { maxSendBytes } = this.context;
-    if (bytes.length > maxSendBytes) {
-      const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
-      return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
-    }
-    this.payload = bytes;
-    this.bytes = bytes.length;
+    const encoded = encodeRequest(this.context, this.request);
+    if (!(encoded instanceof Uint8Array)) return encoded;
+    this.payload = encoded;
+    this.bytes = encoded.length;
     return undefined;
   }
 
-  private bind(options: GrpcCallOptions): void {
-    const { signal, parent } = options;
-    const undo: (() => void)[] = [];
-    if (signal !== undefined) {
-      const onAbort = (): void => {
-        this.end({
-          code: StatusCode.CANCELLED,
-          details: 'Cancelled on client',
-          reason: 'cancelled',
-          because: 'cancelled',
-          cause: signal.reason,
-        });
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      undo.push(() => {
-        signal.removeEventListener('abort', onAbort);
-      });
+  private openRequests(): boolean {
+    try {
+      this.requests = new RequestPump(this.request, this);
+    } catch (error) {
+      this.sourceFailed(error);
     }
-    if (parent !== undefined && boundToParent(options)) {
-      const onCancelled = (): void => {
-        this.end({
-          code: StatusCode.CANCELLED,
-          details: 'Cancelled by parent call',
-          reason: 'cancelled',
-          because: 'cancelled',
-        });
-      };
-      const inbound: NodeJS.EventEmitter = parent;
-      inbound.once('cancelled', onCancelled);
-      undo.push(() => {
-        inbound.removeListener('cancelled', onCancelled);
-      });
-    }
-    if (undo.length === 0) return;
-    this.unbind = () => {
-      for (const task of undo) task();
-    };
+    // A synchronous source may have failed, and so ended the call, while it was opened.
+    return this.isOpen();
+  }
+
+  private isOpen(): boolean {
+    return this.phase !== 'ended';
+  }
+
+  encode(message: unknown): unknown {
+    if (this.interceptors !== undefined) return message;
+    const encoded = encodeRequest(this.context, message);
+    if (encoded instanceof Uint8Array) return encoded;
+    this.end(encoded);
+    return undefined;
+  }
+
+  sourceFailed(error: unknown): void {
+    if (this.phase === 'ended') return;
+    this.context.client.registry.failed += 1;
+    this.stop();
+    this.sink.error(error);
   }
 
   // ── waiting ──
@@ -254,71 +193,47 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
   refuse(refusal: WaitRefusal): void {
     if (this.phase !== 'waiting') return;
     const { reason, details, retryAfterMs } = refusal;
-    this.end({ code: StatusCode.UNAVAILABLE, details, reason, because: reason, retryAfterMs, cause: this.lastStatus });
+    this.end({ code: StatusCode.UNAVAILABLE, details, reason, retryAfterMs });
   }
 
-  /** grpc-js keeps the deadline of a running attempt; while none runs, and where interceptors may hold one back, it is ours. */
   private armDeadline(): void {
-    if (this.deadline === Infinity || this.deadlineTimer !== undefined) return;
-    const { clock } = this.context.client;
-    this.deadlineTimer = clock.setTimer(this.deadlinePassed, remainingMs(this.deadline, clock.epoch()), true);
-  }
-
-  private disarmDeadline(): void {
-    if (this.deadlineTimer === undefined) return;
-    this.context.client.clock.clearTimer(this.deadlineTimer);
-    this.deadlineTimer = undefined;
+    if (this.deadline === Infinity) return;
+    this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, this.deadlinePassed);
+    this.deadlineTimer.arm();
   }
 
   private readonly deadlinePassed = (): void => {
-    this.deadlineTimer = undefined;
     const { clock, transport } = this.context.client;
-    // Timers are cut at 24 days, and may fire a little early.
-    if (clock.epoch() < this.deadline) {
-      this.armDeadline();
-      return;
-    }
     const after = `Deadline exceeded after ${((clock.now() - this.startedAt) / 1_000).toFixed(3)}s`;
-    const doing = {
-      begun: '',
-      ended: '',
-      waiting: `, waiting: ${transport.whyNotReady()}`,
-      backoff: ', waiting to retry',
-      running: '',
-    };
-    this.end({
-      code: StatusCode.DEADLINE_EXCEEDED,
-      details: `${after}${doing[this.phase]}`,
-      reason: 'deadline',
-      because: 'deadline',
-      cause: this.lastStatus,
-    });
+    const waiting = this.phase === 'waiting' ? `, waiting: ${transport.whyNotReady()}` : '';
+    const backoff = this.phase === 'backoff' ? ', waiting to retry' : '';
+    this.end({ code: StatusCode.DEADLINE_EXCEEDED, details: after + waiting + backoff, reason: 'deadline' });
   };
 
   // ── attempts ──
 
   private attemptNow(): void {
-    const { client } = this.context;
+    const { transport, clock } = this.context.client;
     this.phase = 'running';
     this.attempts += 1;
     if (this.attempts > 1) this.metadata = attemptMetadata(this.callMetadata, this.attempts);
-    if (this.interceptors === undefined) this.disarmDeadline();
-    else this.armDeadline();
-    this.attemptStartedAt = client.clock.now();
+    if (this.interceptors !== undefined) this.armDeadline();
+    else this.deadlineTimer?.disarm();
+    this.attemptStartedAt = clock.now();
     let attempt: Attempt;
     try {
-      attempt = client.transport.start(this, this);
+      attempt = transport.start(this, this);
     } catch (error) {
       // An interceptor that throws, or metadata of another library.
-      const details = `The call could not be started: ${error instanceof Error ? error.message : String(error)}`;
+      const details = `The call could not be started: ${textOf(error)}`;
       this.end({ code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error });
       return;
     }
     this.attempt = attempt;
     this.reading = true;
-    if (this.source !== undefined) {
+    if (this.requests !== undefined) {
       attempt.startRead();
-      this.pump();
+      this.requests.attemptBegan(attempt);
       return;
     }
     attempt.send(this.payload);
@@ -327,12 +242,19 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
   }
 
   onHeaders(headers: Metadata): void {
-    if (this.method.responseStream) this.context.client.transport.answered(undefined);
-    const { options } = this;
-    if (options?.onHeaders !== undefined) hook(options.onHeaders, headers);
+    if (this.phase !== 'running') return;
+    const { client, method } = this.context;
+    if (method.responseStream) {
+      // How long a stream lasts says nothing of the server; that it began does.
+      client.transport.answered(undefined);
+      this.tellReleased(client.clock.now() - this.attemptStartedAt);
+    }
+    const onHeaders = this.options?.onHeaders;
+    if (onHeaders !== undefined) tellCaller(onHeaders, headers);
   }
 
   onMessage(message: unknown): void {
+    if (this.phase !== 'running') return;
     this.reading = false;
     this.received += 1;
     if (!this.method.responseStream) {
@@ -343,7 +265,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
     if (this.sink.next(message) !== false) this.readOn();
   }
 
-  /** The one answer; it counts when its status is OK. Reads on, since a server that sends a second one would else never end. */
+  /** The one answer, which counts when its status is OK. Reads on: a server that sends a second one would else never end. */
   private onResult(message: unknown): void {
     if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, 'Too many responses received');
@@ -358,14 +280,13 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
     if (this.phase !== 'running') return;
     if (end.code !== StatusCode.OK) {
       this.attemptFailed(end, classify(end));
-      return;
+    } else if (this.method.responseStream || this.hasResult) {
+      this.succeeded(end);
+    } else {
+      // As grpc-js's own client has it.
+      const verdict = { kind: 'protocol', code: StatusCode.UNIMPLEMENTED, details: 'No message received' } as const;
+      this.attemptFailed(end, { ...classify(end), ...verdict });
     }
-    if (!this.method.responseStream && !this.hasResult) {
-      const details = 'No message received';
-      this.attemptFailed(end, { ...classify(end), kind: 'protocol', code: StatusCode.UNIMPLEMENTED, details });
-      return;
-    }
-    this.succeeded(end);
   }
 
   private succeeded(end: AttemptEnd): void {
@@ -373,31 +294,44 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
     const now = clock.now();
     const latencyMs = now - this.attemptStartedAt;
     transport.answered(this.method.responseStream ? undefined : latencyMs);
-    if (this.released) transport.releasedEnded(latencyMs);
+    this.tellReleased(latencyMs);
     budget.onSuccess(now);
     registry.succeeded += 1;
-    this.conclude(StatusCode.OK, '', end.metadata, end);
+    this.phase = 'ended';
+    this.attempt = undefined;
+    this.letGo();
+    if (endIsWanted(this.context, this.options)) {
+      this.history ??= new AttemptHistory();
+      this.history.add(this.attempts, end, { code: StatusCode.OK, details: end.details }, latencyMs);
+      this.tellEnd(StatusCode.OK, end.details, end.metadata, end.peer);
+    }
     if (this.hasResult) this.sink.next(this.result);
     this.sink.complete();
   }
 
   private attemptFailed(end: AttemptEnd, verdict: Verdict): void {
-    const { client } = this.context;
+    const { transport, clock } = this.context.client;
     const { metadata } = end;
     this.attempt = undefined;
+    this.requests?.attemptEnded();
     this.hasResult = false;
     this.result = undefined;
-    this.reached = further(this.reached, verdict.reachedServer);
-    this.lastStatus = { code: end.code, details: end.details };
-    if (verdict.reachedServer === 'yes' && !verdict.connectionLost) client.transport.answered(undefined);
-    if (this.released) client.transport.releasedEnded(undefined);
-    this.released = false;
+    this.history ??= new AttemptHistory();
+    this.history.reached = further(this.history.reached, verdict.reachedServer);
+    this.history.lastStatus = { code: end.code, details: end.details };
+    if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
+    this.tellReleased(undefined);
     const values = metadata.get(PUSHBACK_KEY);
     const pushback = values.length === 0 ? NO_PUSHBACK : parsePushback(values);
     const decision = this.decide(end, verdict, pushback);
-    if (decision.retry && decision.kind === 'wait') this.attempts -= 1;
-    else this.record(end, verdict);
-    this.tellAttempt(verdict, decision);
+    // What never began is no attempt.
+    if (decision.retry && decision.kind === 'wait') {
+      this.attempts -= 1;
+      this.waitForChannel();
+      return;
+    }
+    this.history.add(this.attempts, end, verdict, clock.now() - this.attemptStartedAt);
+    tellAttempt(this.context, this.history, verdict, decision);
     if (decision.retry) {
       this.goOn(decision, verdict);
       return;
@@ -410,26 +344,25 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
       metadata,
       peer: end.peer,
       retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined,
-      cause: verdict.details === end.details ? undefined : this.lastStatus,
     });
   }
 
   private decide(end: AttemptEnd, verdict: Verdict, pushback: Pushback): RetryDecision {
-    const { client } = this.context;
+    const { clock, registry, budget, random } = this.context.client;
     return decideRetry({
       verdict,
       pushback,
       policy: this.retryPolicy(),
       attempts: this.attempts,
       retriesSincePushback: this.retriesSincePushback,
-      requestReplayable: this.source === undefined || this.sent === 0,
-      remainingMs: remainingMs(this.deadline, client.clock.epoch()),
-      draining: client.registry.accepting === 'closed',
+      requestReplayable: this.requests === undefined || this.requests.sent === 0,
+      remainingMs: remainingMs(this.deadline, clock.epoch()),
+      draining: registry.accepting === 'closed',
       disabled: this.options?.retry === false,
-      budget: client.budget,
-      now: client.clock.now(),
+      budget,
+      now: clock.now(),
       connectionKey: verdict.connectionLost ? end.connectionKey : '',
-      random: client.random,
+      random,
     });
   }
 
@@ -444,10 +377,6 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
     const { clock, registry } = this.context.client;
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
     this.paced = verdict.connectionLost;
-    if (decision.kind === 'wait') {
-      this.waitForChannel();
-      return;
-    }
     registry.retried += 1;
     this.retriesSincePushback = decision.because === 'pushback' ? 0 : this.retriesSincePushback + 1;
     this.phase = 'backoff';
@@ -462,186 +391,63 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
     else this.attemptNow();
   };
 
-  // ── requests of a stream ──
-
-  private openSource(): boolean {
-    try {
-      this.source = requestSource(this.request, this);
-    } catch (error) {
-      this.stop();
-      this.sink.error(error);
-      return false;
-    }
-    // A synchronous source may have failed, and ended the call, while it was opened.
-    return this.isOpen();
-  }
-
-  private isOpen(): boolean {
-    return this.phase !== 'ended';
-  }
-
-  /** Sends the next message: one at a time, since grpc-js loses the second of two in flight. */
-  private readonly pump = (): void => {
-    if (this.phase !== 'running') return;
-    const { pendingRequest } = this;
-    this.pendingRequest = undefined;
-    if (pendingRequest === 'end') this.onRequestsEnd();
-    else if (pendingRequest !== undefined) this.onRequest(pendingRequest.message);
-    else if (!this.pulling) {
-      this.pulling = true;
-      this.source?.pull();
-    }
-  };
-
-  onRequest(message: unknown): void {
-    this.pulling = false;
-    if (this.phase === 'ended') return;
-    if (this.phase !== 'running') {
-      this.pendingRequest = { message };
-      return;
-    }
-    let payload = message;
-    if (this.interceptors === undefined) {
-      const failure = this.serialize(message);
-      if (failure !== undefined) {
-        this.end(failure);
-        return;
-      }
-      payload = this.payload;
-      this.payload = undefined;
-      this.bytes = 0;
-    }
-    this.sent += 1;
-    this.attempt?.send(payload, this.pump);
-  }
-
-  onRequestsEnd(): void {
-    this.pulling = false;
-    if (this.phase === 'running') this.attempt?.halfClose();
-    else if (this.phase !== 'ended') this.pendingRequest = 'end';
-  }
-
-  /** The source of requests failed: its error is the caller's own and reaches him as it is. */
-  onRequestsError(error: unknown): void {
-    if (this.phase === 'ended') return;
-    this.context.client.registry.failed += 1;
-    this.stop();
-    this.sink.error(error);
-  }
-
   // ── the end ──
 
-  /** Fails the call, once. */
-  private end(failure: Failure): void {
-    if (this.phase === 'ended') return;
-    const { client } = this.context;
-    const error = this.makeError(failure);
-    client.registry.failed += 1;
-    this.stop();
-    this.tellEnd(failure.code, failure.details, error.metadata, failure.peer);
-    this.sink.error(error);
+  private readonly cancelled = (details: string, cause: unknown): void => {
+    this.end({ code: StatusCode.CANCELLED, details, reason: 'cancelled', cause });
+  };
+
+  terminate(reason: 'draining' | 'closed', details: string): void {
+    this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
-  terminate(reason: 'draining' | 'closed', code: StatusCode, details: string): void {
-    this.end({ code, details, reason, because: reason, cause: this.lastStatus });
+  /** Fails the call, once. */
+  private end(failure: CallFailure): void {
+    if (this.phase === 'ended') return;
+    const { attempt } = this;
+    const peer = failure.peer ?? attempt?.peer;
+    const error = callError(this.context, { ...failure, peer }, this.history, attempt !== undefined);
+    this.context.client.registry.failed += 1;
+    this.stop();
+    this.tellEnd(error.code, error.details, error.metadata, peer);
+    this.sink.error(error);
   }
 
   /** Lets go of everything that is held, on the wire too. */
   private stop(): void {
-    const { client } = this.context;
     const { phase, attempt } = this;
     this.phase = 'ended';
-    if (phase === 'waiting') client.transport.leave(this);
     this.attempt = undefined;
+    if (phase === 'waiting') this.context.client.transport.leave(this);
     attempt?.abandon();
     this.letGo();
   }
 
-  private conclude(code: StatusCode, details: string, trailers: Metadata, end: AttemptEnd): void {
-    this.phase = 'ended';
-    this.attempt = undefined;
-    this.letGo();
-    if (this.options?.onEnd === undefined && !this.context.client.events.everyCallWanted) return;
-    this.record(end, { code, details });
-    this.tellEnd(code, details, trailers, end.peer);
-  }
-
   private letGo(): void {
-    const { client } = this.context;
-    this.disarmDeadline();
-    if (this.backoffTimer !== undefined) client.clock.clearTimer(this.backoffTimer);
+    const { clock, registry } = this.context.client;
+    this.deadlineTimer?.disarm();
+    if (this.backoffTimer !== undefined) clock.clearTimer(this.backoffTimer);
     this.backoffTimer = undefined;
-    this.unbind?.();
-    this.unbind = undefined;
-    this.source?.close();
-    client.registry.delete(this);
-  }
-
-  private makeError(failure: Failure): GrpcCallError {
-    const running = this.phase === 'running' && this.attempt !== undefined;
-    return new GrpcCallError({
-      code: failure.code,
-      details: failure.details,
-      metadata: failure.metadata ?? NO_METADATA.clone(),
-      client: this.context.client.name,
-      path: this.method.path,
-      peer: failure.peer ?? this.attempt?.peer,
-      reason: failure.reason,
-      // An attempt that is cut off here may have arrived.
-      reachedServer: running ? further(this.reached, 'maybe') : this.reached,
-      attempts: this.records ?? [],
-      notRetriedBecause: failure.because,
-      retryAfterMs: failure.retryAfterMs,
-      cause: failure.cause,
-    });
+    this.untie?.();
+    this.untie = undefined;
+    this.requests?.close();
+    registry.delete(this);
   }
 
   // ── what is told ──
 
-  private record(end: AttemptEnd, status: { readonly code: StatusCode; readonly details: string }): void {
-    const { peer } = end;
-    this.records ??= [];
-    if (this.records.length === KEPT_RECORDS) this.records.shift();
-    this.records.push({
-      number: this.attempts,
-      code: status.code,
-      details: status.details,
-      ...(peer === undefined ? {} : { peer }),
-      durationMs: this.context.client.clock.now() - this.attemptStartedAt,
-      hedge: false,
-    });
-  }
-
-  private tellAttempt(verdict: Verdict, decision: RetryDecision): void {
-    const { events } = this.context.client;
-    const attempt = this.records?.at(-1);
-    if (!events.wanted || attempt === undefined) return;
-    const next = !decision.retry ? 'none' : decision.kind === 'wait' ? 'wait' : 'retry';
-    const { reachedServer } = verdict;
-    events.emit({
-      type: 'attempt-end',
-      path: this.method.path,
-      attempt,
-      reachedServer,
-      next,
-      because: decision.because,
-    });
+  /** The pace of those that wait follows how the first of them fare. */
+  private tellReleased(latencyMs: number | undefined): void {
+    if (!this.released) return;
+    this.released = false;
+    this.context.client.transport.releasedEnded(latencyMs);
   }
 
   private tellEnd(code: StatusCode, details: string, trailers: Metadata, peer: string | undefined): void {
-    const { client } = this.context;
-    const { onEnd } = this.options ?? {};
-    if (onEnd === undefined && !client.events.everyCallWanted) return;
-    const end: CallEnd = {
-      code,
-      details,
-      trailers,
-      ...(peer === undefined ? {} : { peer }),
-      durationMs: client.clock.now() - this.startedAt,
-      attempts: this.records ?? [],
-    };
-    if (onEnd !== undefined) hook(onEnd, end);
-    if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: this.method.path, end });
+    if (!endIsWanted(this.context, this.options)) return;
+    const durationMs = this.context.client.clock.now() - this.startedAt;
+    const attempts = this.history?.records ?? [];
+    tellEnd(this.context, this.options, { code, details, trailers, ...(peer && { peer }), durationMs, attempts });
   }
 
   describe(): ActiveCall {
@@ -654,37 +460,12 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, R
       ...(peer === undefined ? {} : { peer }),
       startedAt: moment(this.startedAt + shift),
       ...(this.lastMessageAt === undefined ? {} : { lastMessageAt: moment(this.lastMessageAt + shift) }),
-      sent: this.sent,
+      sent: this.requests?.sent ?? (this.attempts > 0 ? 1 : 0),
       received: this.received,
       waiting: this.phase === 'waiting',
       cancel: (reason) => {
-        const details = reason ?? 'Cancelled on client';
-        this.end({ code: StatusCode.CANCELLED, details, reason: 'cancelled', because: 'cancelled' });
+        this.cancelled(reason ?? 'Cancelled on client', undefined);
       },
     };
-  }
-}
-
-/** grpc-js's interceptors of one call: those of the call stand in place of the client's. */
-function callInterceptors(
-  context: MethodContext,
-  options: GrpcCallOptions | undefined,
-): readonly Interceptor[] | undefined {
-  const own = options?.interceptors;
-  const providers = options?.interceptor_providers;
-  if ((own?.length ?? 0) === 0 && (providers?.length ?? 0) === 0) return context.interceptors;
-  // True: providers read path and kinds, which a MethodDescriptor has.
-  const definition = context.method as unknown as Parameters<NonNullable<typeof providers>[number]>[0];
-  return [...(own ?? []), ...(providers ?? []).map((provider) => provider(definition))];
-}
-
-/** A callback of the caller that throws is the caller's bug: it must neither end the call nor go unseen. */
-function hook<T>(callback: (value: T) => void, value: T): void {
-  try {
-    callback(value);
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
   }
 }

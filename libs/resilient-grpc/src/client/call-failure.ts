@@ -1,5 +1,23 @@
-import type { FailureReason } from '../errors/grpc-call-error.js';
+import type { Metadata } from '@grpc/grpc-js';
+import { NO_METADATA } from '../channel/call-metadata.js';
+import { GrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
+import { StatusCode } from '../status/status-code.js';
+import { further, type AttemptHistory } from './attempt-history.js';
+import type { MethodContext } from './call-context.js';
+
+/** Why a call ends in an error. */
+export interface CallFailure {
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly reason: FailureReason;
+  /** Why there is no further attempt. @defaultValue the reason */
+  readonly because?: string;
+  readonly metadata?: Metadata;
+  readonly peer?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  readonly cause?: unknown;
+}
 
 const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   ok: 'protocol',
@@ -22,9 +40,46 @@ export function failureReason(verdict: Verdict): FailureReason {
   return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
 }
 
-const RANK = { no: 0, maybe: 1, yes: 2 } as const;
+/** The error of a call. `running`: an attempt is cut off by it, which may have arrived. */
+export function callError(
+  context: MethodContext,
+  failure: CallFailure,
+  history: AttemptHistory | undefined,
+  running: boolean,
+): GrpcCallError {
+  const reached = history?.reached ?? 'no';
+  return new GrpcCallError({
+    code: failure.code,
+    details: failure.details,
+    metadata: failure.metadata ?? NO_METADATA.clone(),
+    client: context.client.name,
+    path: context.method.path,
+    peer: failure.peer,
+    reason: failure.reason,
+    reachedServer: running ? further(reached, 'maybe') : reached,
+    attempts: history?.records ?? [],
+    notRetriedBecause: failure.because ?? failure.reason,
+    retryAfterMs: failure.retryAfterMs,
+    cause: failure.cause ?? history?.lastStatus,
+  });
+}
 
-/** The further of two: what an earlier attempt reached stays reached. */
-export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
-  return RANK[a] >= RANK[b] ? a : b;
+/** The bytes of a request message, or why it cannot be sent: found before anything leaves. */
+export function encodeRequest(context: MethodContext, message: unknown): Buffer | CallFailure {
+  let bytes: Buffer;
+  try {
+    bytes = context.method.requestSerialize(message);
+  } catch (error) {
+    const details = `Request message serialization failure: ${textOf(error)}`;
+    return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+  }
+  const { maxSendBytes } = context;
+  if (bytes.length <= maxSendBytes) return bytes;
+  const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
+  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
+}
+
+/** What stands in `error`'s text. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

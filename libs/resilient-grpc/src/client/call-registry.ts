@@ -1,4 +1,3 @@
-import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ActiveCall, DrainReport } from './resilient-grpc-client.js';
 
@@ -6,7 +5,7 @@ import type { ActiveCall, DrainReport } from './resilient-grpc-client.js';
 export interface RegisteredCall {
   describe(): ActiveCall;
   /** Ends it now, on both sides, whatever the transport does. */
-  terminate(reason: 'draining' | 'closed', code: StatusCode, details: string): void;
+  terminate(reason: 'draining' | 'closed', details: string): void;
 }
 
 type Accepting = 'yes' | 'draining' | 'closed';
@@ -76,6 +75,6 @@ export class CallRegistry {
   }
 
   private terminateAll(reason: 'draining' | 'closed', details: string): void {
-    for (const call of [...this.calls]) call.terminate(reason, StatusCode.UNAVAILABLE, details);
+    for (const call of [...this.calls]) call.terminate(reason, details);
   }
 }

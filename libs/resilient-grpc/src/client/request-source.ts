@@ -83,14 +83,14 @@ type Item =
 class PushedSource implements RequestSource {
   private readonly items: Item[] = [];
   private wanted = false;
-  private subscription: Unsubscribable | undefined;
+  private readonly subscription: Unsubscribable;
   private closed = false;
 
   constructor(
     input: Subscribable,
     private readonly taker: RequestTaker,
   ) {
-    const subscription = input.subscribe({
+    this.subscription = input.subscribe({
       next: (message: unknown) => {
         this.push({ kind: 'message', message });
       },
@@ -101,9 +101,6 @@ class PushedSource implements RequestSource {
         this.push({ kind: 'end' });
       },
     });
-    // A synchronous source may have ended the call, and so closed this, before it returned.
-    if (this.closed) subscription.unsubscribe();
-    else this.subscription = subscription;
   }
 
   pull(): void {
@@ -115,7 +112,7 @@ class PushedSource implements RequestSource {
   close(): void {
     this.closed = true;
     this.items.length = 0;
-    this.subscription?.unsubscribe();
+    this.subscription.unsubscribe();
   }
 
   private push(item: Item): void {

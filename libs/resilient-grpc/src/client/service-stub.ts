@@ -16,6 +16,7 @@ export function serviceStub(
     const call = methodStub(context);
     stub[name] = call;
     stub[lowerFirst(name)] ??= call;
+    if (context.method.alias !== undefined) stub[context.method.alias] ??= call;
   }
   return Object.freeze(stub);
 }

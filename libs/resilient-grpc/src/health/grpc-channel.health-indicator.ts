@@ -32,12 +32,7 @@ export class GrpcChannelHealthIndicator {
 
   /** Health of one client. @throws Error when there is no client of that name. */
   async check<const N extends string>(client: N, options: ChannelCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
-    // True: without a `key` the result bears the client's name.
-    return this.result(
-      this.clients.get(client),
-      options.key ?? client,
-      options.required ?? true,
-    ) as HealthIndicatorResult<N>;
+    return this.result(this.clients.get(client), options.key ?? client, options.required ?? true);
   }
 
   /** Health of all clients, or of some, each under its name. @throws Error when `only` or `except` names one that is not there. */

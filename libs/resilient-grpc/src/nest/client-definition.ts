@@ -1,6 +1,6 @@
 import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
 import { describeValue } from '../client/settings/describe-value.js';
-import { settingsProblems, splitOptions } from '../client/settings/resolve-settings.js';
+import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { clientLabel } from './grpc-tokens.js';
 import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
@@ -127,4 +127,19 @@ function nameProblem(
     return client as { readonly name: typeof name };
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
+}
+
+/** Splits flat options of a client into contract and settings. */
+function splitOptions(options: object): {
+  readonly contract: Record<string, unknown>;
+  readonly settings: Record<string, unknown>;
+} {
+  const contract: Record<string, unknown> = {};
+  const settings: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(options)) {
+    if (key === 'name') continue;
+    if ((CONTRACT_KEYS as readonly string[]).includes(key)) contract[key] = value;
+    else settings[key] = value;
+  }
+  return { contract, settings };
 }

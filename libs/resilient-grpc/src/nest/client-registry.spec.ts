@@ -70,6 +70,10 @@ const obtain = (options: object, place?: string) => {
   const definition = define(options, place);
   return registry.obtain(definition, definition.settings);
 };
+const configure = (options: object, place: string) => {
+  registry.configure(options, place);
+  return registry.rootVerdict();
+};
 const problemsOf = async (work: Promise<unknown>): Promise<string[]> => {
   const error: unknown = await work.then(
     () => undefined,
@@ -137,7 +141,7 @@ describe('a start', () => {
     const results = await Promise.all([
       problemsOf(obtain({ ...shop, name: 'a', url: '' })),
       problemsOf(obtain({ ...shop, name: 'b', timeoutMs: -1 })),
-      problemsOf(registry.configure({ drain: { timeoutMs: -1 } }, 'root.ts:1')),
+      problemsOf(configure({ drain: { timeoutMs: -1 } }, 'root.ts:1')),
     ]);
     for (const problems of results) {
       expect(problems.map((problem) => problem.split(':')[0])).toEqual(
@@ -160,13 +164,13 @@ describe('a start', () => {
   });
 
   it('takes forRoot once, before any client', async () => {
-    await registry.configure({ defaults: { timeoutMs: 7 } }, 'a.ts:1');
-    expect(await problemsOf(registry.configure({}, 'b.ts:2'))).toEqual([
-      'forRoot: called twice, at a.ts:1 and at b.ts:2; keep one, in the root module',
-    ]);
+    registry.configure({ defaults: { timeoutMs: 7 } }, 'a.ts:1');
     await obtain(shop);
     expect(made[0]?.settings.policies.get('/shop.v1.Orders/Create')?.timeoutMs).toBe(7);
-    expect((await problemsOf(registry.configure({}, 'c.ts:3')))[1]).toContain("after clients were made ('shop')");
+    expect(await problemsOf(configure({}, 'b.ts:2'))).toEqual([
+      'forRoot: called twice, at a.ts:1 and at b.ts:2; keep one, in the root module',
+      "forRoot: comes after clients were made ('shop'); import it in the root module",
+    ]);
   });
 });
 
@@ -234,7 +238,7 @@ describe('a shutdown', () => {
   });
 
   it('holds readiness down for a while first, where that is asked', async () => {
-    await registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
+    registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
     const { of, timers } = lifecycle();
     let over = false;

@@ -38,6 +38,7 @@ interface Root {
 export class ClientRegistry extends GrpcClients {
   private readonly entries = new Map<string | symbol, Entry>();
   private root: Root | undefined;
+  private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
   private started = false;
   private open = true;
@@ -63,24 +64,32 @@ export class ClientRegistry extends GrpcClients {
     };
   }
 
-  /** Takes the options of forRoot, once. @throws GrpcConfigurationError for bad options, or for a second forRoot. */
-  async configure(options: ResilientGrpcModuleOptions, place: string): Promise<ResilientGrpcModuleOptions> {
+  /**
+   * Takes the options of forRoot, once. Problems are told by `rootVerdict`, so that clients are looked at all the same and one
+   * failing start shows everything.
+   */
+  configure(options: ResilientGrpcModuleOptions, place: string): void {
     const problems = moduleOptionsProblems(options);
     if (this.root !== undefined) {
-      problems.push({
-        path: 'forRoot',
-        message: `called twice, at ${this.root.place} and at ${place}; keep one, in the root module`,
-      });
+      const message = `called twice, at ${this.root.place} and at ${place}; keep one, in the root module`;
+      problems.push({ path: 'forRoot', message });
     }
     if (this.entries.size > 0) {
-      problems.push({
-        path: 'forRoot',
-        message: `comes after clients were made (${this.names()}); import it in the root module`,
-      });
+      const message = `comes after clients were made (${this.names()}); import it in the root module`;
+      problems.push({ path: 'forRoot', message });
     }
-    if (problems.length > 0) return this.fail(problems);
-    this.root = { options, place };
-    return options;
+    if (problems.length === 0) {
+      this.root = { options, place };
+      return;
+    }
+    this.verdict = this.fail(problems);
+    // Whoever asks for it gets it; a start that fails elsewhere first does not.
+    this.verdict.catch(() => undefined);
+  }
+
+  /** @throws GrpcConfigurationError for options of forRoot that cannot be used, or for a second forRoot. */
+  async rootVerdict(): Promise<void> {
+    await this.verdict;
   }
 
   /** The client of a definition, made at its first use. @throws GrpcConfigurationError */
@@ -88,8 +97,11 @@ export class ClientRegistry extends GrpcClients {
     const problems = this.differenceProblems(definition, settings);
     const known = this.entries.get(definition.name);
     if (known !== undefined && problems.length === 0) return known.client;
-    const made = known === undefined ? this.make(definition, settings) : problems;
-    return 'client' in made ? made.client : this.fail(made);
+    // Where forRoot has failed the start fails: nothing is connected any more.
+    const made =
+      known === undefined ? this.make(definition, settings, this.started || this.verdict === undefined) : problems;
+    if ('client' in made) return made.client;
+    return made.length === 0 && this.verdict !== undefined ? this.verdict : this.fail(made);
   }
 
   /** The application is up: from now on a failing client, of a module that is loaded lazily, leaves the others alone. */
@@ -151,7 +163,11 @@ export class ClientRegistry extends GrpcClients {
     return Promise.all([...this].map((client) => client.drain({ timeoutMs })));
   }
 
-  private make(definition: ClientDefinition, settings: unknown): Entry | readonly ConfigurationProblem[] {
+  private make(
+    definition: ClientDefinition,
+    settings: unknown,
+    wanted = true,
+  ): Entry | readonly ConfigurationProblem[] {
     const { label, path, services } = definition;
     const logger = new Logger(`ResilientGrpc:${label}`);
     const { clock, random } = this.seams;
@@ -160,6 +176,10 @@ export class ClientRegistry extends GrpcClients {
       { clock, random, report: (message) => logger.warn(message) },
     );
     if (!resolution.ok) return resolution.problems;
+    if (!wanted) {
+      resolution.settings.channel.credentials.close();
+      return [];
+    }
     const client = this.seams.createClient(resolution.settings, logger);
     const entry: Entry = { definition, settings, client };
     this.entries.set(definition.name, entry);

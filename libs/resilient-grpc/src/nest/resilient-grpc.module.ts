@@ -16,12 +16,17 @@ import type {
 import { asyncSourceProblems } from './module-options.validation.js';
 import { ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
 
+const ROOT_VERDICT = Symbol('what is wrong with ResilientGrpcModule.forRoot');
 const GIVEN_ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot, as given');
 
 /** Defines gRPC clients that ride out restarts, dropped connections and shutdowns. */
 @Module({})
 export class ResilientGrpcModule {
-  /** Defaults of all clients, and the shutdown. Optional, once, global. A second forRoot fails the start. */
+  /**
+   * Defaults of all clients, and the shutdown. Optional, once, global; a second forRoot fails the start. Where every client is in
+   * a module that is loaded lazily, import it in the root module: Nest calls the shutdown hooks of those modules only that were
+   * there at the start.
+   */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
     const place = placeOfCaller();
     return rootModule([{ provide: GIVEN_ROOT_OPTIONS, useValue: options }], undefined, place);
@@ -65,13 +70,21 @@ function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place
   const options: Provider = {
     provide: ROOT_OPTIONS,
     inject: [ClientRegistry, GIVEN_ROOT_OPTIONS],
-    useFactory: (registry: ClientRegistry, value: ResilientGrpcModuleOptions) => registry.configure(value, place),
+    useFactory: (registry: ClientRegistry, value: ResilientGrpcModuleOptions) => {
+      registry.configure(value, place);
+      return value;
+    },
+  };
+  const verdict: Provider = {
+    provide: ROOT_VERDICT,
+    inject: [ClientRegistry, ROOT_OPTIONS],
+    useFactory: (registry: ClientRegistry) => registry.rootVerdict(),
   };
   return {
     module: ResilientGrpcModule,
     global: true,
     imports: [ResilientGrpcCoreModule, ...(imports ?? [])],
-    providers: [...given, options],
+    providers: [...given, options, verdict],
     exports: [ROOT_OPTIONS],
   };
 }

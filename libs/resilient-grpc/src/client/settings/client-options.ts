@@ -1,6 +1,6 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { LoadBalancingConfig, ServiceConfig } from '../../policy/service-config/service-config.js';
-import type { TlsOptions } from '../../channel/tls-credentials.js';
+import type { TlsOptions } from '../../channel/tls-material.js';
 import type { MetadataInput } from '../resilient-types.js';
 
 /** Settings of a client that may stand once for all (`forRoot({ defaults })`) or for one. Client over defaults, key by key. */

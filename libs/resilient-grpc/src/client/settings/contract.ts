@@ -67,7 +67,7 @@ export function loadContract(
 }
 
 /** 'orders.v1' of 'orders.v1.Orders'. */
-export function packageOf(service: string): string {
+function packageOf(service: string): string {
   return service.slice(0, Math.max(service.lastIndexOf('.'), 0));
 }
 
@@ -121,7 +121,7 @@ function definitionOf(
   }
   try {
     // True: both were looked at just now.
-    return loadSync(files as string[], loader as Options | undefined);
+    return loadSync(files as string[], loader);
   } catch (error) {
     problems.push({ path: pathOf(path, 'protoPath'), message: loadMessage(error) });
     return undefined;

@@ -16,7 +16,7 @@ import { describeValue, pathOf } from './describe-value.js';
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
 /** What grpc-js is given where a user says nothing. */
-export const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
+const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // channelz costs per call, and nothing here reads it.
   'grpc.enable_channelz': 0,
   // A connection of one's own: backoff, keepalive and replacement of one client are no other's business.
@@ -29,7 +29,7 @@ export const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
 });
 
 /** Options of grpc-js that this library must own, each with the reason and what to write instead. */
-export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
+const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config': "grpc-js's own retries would multiply with ours; write it as `serviceConfig`",
   'grpc.enable_retries':
     'retries are decided here, and grpc-js keeps the transparent ones; write methods: { "*": { idempotent: false } } to switch ours off',

@@ -4,7 +4,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { DEFAULT_CLIENT_SETTINGS, type GrpcClientDefaults, type GrpcClientSettings } from './client-options.js';
-import { CONTRACT_KEYS, type Services } from './contract.js';
+import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
 import { joinSettings } from './join-settings.js';
 import {
@@ -60,13 +60,11 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
   const problems = settingsProblems(input.settings, path);
   // A key of the contract among the settings of a factory is refused above as unknown.
   const own = plain<GrpcClientSettings>(input.settings);
-  const limit = own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit ?? DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
+  const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
 
   let serviceConfig: ParsedServiceConfig | undefined;
   if (own.serviceConfig !== undefined) {
-    const parsed = parseServiceConfig(own.serviceConfig, pathOf(path, 'serviceConfig'), {
-      maxAttemptsLimit: Math.max(2, Number(limit) || 2),
-    });
+    const parsed = parseServiceConfig(own.serviceConfig, pathOf(path, 'serviceConfig'), { maxAttemptsLimit: limit });
     if (parsed.ok) serviceConfig = parsed.config;
     else problems.push(...parsed.problems);
   }
@@ -187,17 +185,7 @@ function plain<T extends object>(value: unknown): T {
   return (isObject(value) ? value : {}) as T;
 }
 
-/** Splits flat options of a client into contract and settings. */
-export function splitOptions(options: object): {
-  readonly contract: Record<string, unknown>;
-  readonly settings: Record<string, unknown>;
-} {
-  const contract: Record<string, unknown> = {};
-  const settings: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(options)) {
-    if (key === 'name') continue;
-    if ((CONTRACT_KEYS as readonly string[]).includes(key)) contract[key] = value;
-    else settings[key] = value;
-  }
-  return { contract, settings };
+/** A limit that cannot be used is told elsewhere. */
+function attemptsLimit(value: unknown): number {
+  return typeof value === 'number' && value >= 2 ? value : DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
 }

@@ -32,5 +32,10 @@ export const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   packageDefinition: 'the contract stands beside `name`, not in what a factory gives; move it there',
   package: 'the contract stands beside `name`, not in what a factory gives; move it there',
   loader: 'the contract stands beside `name`, not in what a factory gives; move it there',
+  useFactory: 'write the client into ResilientGrpcModule.forFeatureAsync([...])',
+  useClass: 'write the client into ResilientGrpcModule.forFeatureAsync([...])',
+  useExisting: 'write the client into ResilientGrpcModule.forFeatureAsync([...])',
+  inject: 'write the client into ResilientGrpcModule.forFeatureAsync([...])',
+  imports: 'write the client into ResilientGrpcModule.forFeatureAsync([...])',
   name: 'the name stands beside the factory, not in what it gives; move it there',
 };

@@ -28,7 +28,7 @@ const bytes = v.pipe(
 );
 
 /** One entry of `methods`. */
-export const methodOptionsSchema = v.object(
+const methodOptionsSchema = v.object(
   {
     timeoutMs: orUndefined(milliseconds(POSITIVE)),
     idempotent: orUndefined(flag),

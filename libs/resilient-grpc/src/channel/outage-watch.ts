@@ -1,0 +1,138 @@
+import type { EventHub } from '../call/event-hub.js';
+import { nextOutage } from '../policy/outage/next-outage.js';
+import {
+  DEFAULT_OUTAGE_POLICY,
+  insideGrace,
+  NO_OUTAGE,
+  type Outage,
+  type OutageEvent,
+  type OutagePolicy,
+  type OutageState,
+} from '../policy/outage/outage-state.js';
+import type { UsualLoad } from '../policy/release/usual-load.js';
+import type { Clock, Timer } from '../time/clock.js';
+
+/** The channel whose outages are watched. */
+export interface OutageOwner {
+  readonly ready: boolean;
+  /** Why it could not connect, or lost its connection. */
+  readonly lastError: string | undefined;
+  /** Calls that wait now. */
+  readonly waitingCalls: number;
+  outageBegan(): void;
+  graceEnded(): void;
+  /** Anything that shows in `connectivity` is another now. */
+  changed(): void;
+}
+
+/** Applies the rules of outages to one channel: keeps their time, counts who was held, and tells. */
+export class OutageWatch {
+  private readonly policy: OutagePolicy;
+  private state: OutageState = NO_OUTAGE;
+  private graceTimer: Timer | undefined;
+  private confirmTimer: Timer | undefined;
+  private held = 0;
+  private failed = 0;
+
+  constructor(
+    graceMs: number,
+    private readonly owner: OutageOwner,
+    private readonly load: UsualLoad,
+    private readonly clock: Clock,
+    private readonly events: EventHub,
+  ) {
+    this.policy = { ...DEFAULT_OUTAGE_POLICY, graceMs };
+  }
+
+  /** The outage that is on. */
+  get current(): Outage | undefined {
+    return this.state.current;
+  }
+
+  /** Calls wait rather than fail. */
+  get insideGrace(): boolean {
+    return insideGrace(this.state, this.clock.now());
+  }
+
+  attemptFailed(): void {
+    this.apply({ type: 'attempt-failed', at: this.clock.now() });
+  }
+
+  connectionEnded(livedMs: number, answered: boolean): void {
+    this.apply({ type: 'connection-ended', at: this.clock.now(), livedMs, answered });
+  }
+
+  answered(): void {
+    if (this.state.current !== undefined) this.apply({ type: 'answered', at: this.clock.now() });
+  }
+
+  becameReady(): void {
+    if (this.state.current === undefined) return;
+    this.apply({ type: 'ready', at: this.clock.now() });
+    this.confirmTimer ??= this.clock.setTimer(() => {
+      this.confirmTimer = undefined;
+      if (this.owner.ready) this.apply({ type: 'ready-lasted', at: this.clock.now() });
+    }, this.policy.confirmMs);
+  }
+
+  becameUnready(): void {
+    if (this.confirmTimer !== undefined) this.clock.clearTimer(this.confirmTimer);
+    this.confirmTimer = undefined;
+  }
+
+  /** A call begins to wait. */
+  callHeld(): void {
+    if (this.state.current !== undefined) this.held += 1;
+  }
+
+  /** Calls that waited, or would have, failed. */
+  callsFailed(count: number): void {
+    if (this.state.current !== undefined) this.failed += count;
+  }
+
+  close(): void {
+    this.becameUnready();
+    this.clearGrace();
+  }
+
+  private apply(event: OutageEvent): void {
+    const before = this.state.current;
+    this.state = nextOutage(this.state, event, this.policy);
+    const after = this.state.current;
+    if (before === after) return;
+    if (before === undefined && after !== undefined) this.began(after);
+    else if (before !== undefined && after === undefined) this.ended(before, event.at);
+    this.owner.changed();
+  }
+
+  private began(outage: Outage): void {
+    this.load.freeze(outage.startedAt);
+    this.held = this.owner.waitingCalls;
+    this.failed = 0;
+    this.clearGrace();
+    this.graceTimer = this.clock.setTimer(() => {
+      this.graceTimer = undefined;
+      this.owner.graceEnded();
+      this.owner.changed();
+    }, outage.graceEndsAt - this.clock.now());
+    if (this.events.wanted) {
+      const cause = this.owner.lastError ?? 'the connection failed';
+      const graceMs = Math.max(0, outage.graceEndsAt - outage.startedAt);
+      this.events.emit({ type: 'outage-start', cause, graceMs, flapping: outage.flapping });
+    }
+    this.owner.outageBegan();
+  }
+
+  private ended(outage: Outage, at: number): void {
+    this.load.thaw(at);
+    this.close();
+    if (!this.events.wanted) return;
+    const durationMs = at - outage.startedAt;
+    this.events.emit({ type: 'outage-end', durationMs, tries: outage.tries, held: this.held, failed: this.failed });
+  }
+
+  private clearGrace(): void {
+    if (this.graceTimer !== undefined) this.clock.clearTimer(this.graceTimer);
+    this.graceTimer = undefined;
+  }
+}

@@ -1,0 +1,29 @@
+import { StatusCode } from '../status/status-code.js';
+import type { MethodContext } from './call-context.js';
+import type { CallFailure } from './call-failure.js';
+
+/** Why a call may not even begin; undefined: it may. */
+export function admissionFailure(
+  context: MethodContext,
+  deadline: number,
+  signal: AbortSignal | undefined,
+): CallFailure | undefined {
+  const { registry, clock } = context.client;
+  switch (registry.accepting) {
+    case 'closed':
+      return { code: StatusCode.UNAVAILABLE, reason: 'closed', details: 'The client was closed' };
+    case 'draining':
+      return { code: StatusCode.UNAVAILABLE, reason: 'draining', details: 'The client is shutting down' };
+    case 'yes':
+      break;
+  }
+  if (signal?.aborted === true) {
+    return { code: StatusCode.CANCELLED, reason: 'cancelled', details: 'Cancelled on client', cause: signal.reason };
+  }
+  // grpc-js would send it all the same, and the server would run it.
+  if (deadline !== Infinity && deadline <= clock.epoch()) {
+    const details = 'Deadline exceeded before the call began';
+    return { code: StatusCode.DEADLINE_EXCEEDED, reason: 'deadline', details };
+  }
+  return undefined;
+}

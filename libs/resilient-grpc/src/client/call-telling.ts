@@ -1,0 +1,53 @@
+import type { CallEnd } from '../call/call-event.js';
+import type { Verdict } from '../policy/evidence/verdict.js';
+import type { RetryDecision } from '../policy/retry/retry-decision.js';
+import type { AttemptHistory } from './attempt-history.js';
+import type { MethodContext } from './call-context.js';
+import type { GrpcCallOptions } from './resilient-types.js';
+
+/** Whether anybody wants to hear how a call ended. */
+export function endIsWanted(context: MethodContext, options: GrpcCallOptions | undefined): boolean {
+  return options?.onEnd !== undefined || context.client.events.everyCallWanted;
+}
+
+/** Tells of the begin of a call. */
+export function tellStart({ client, method }: MethodContext): void {
+  if (client.events.everyCallWanted) client.events.emit({ type: 'call-start', path: method.path });
+}
+
+/** Tells of the last attempt in `history`, and what comes after it. */
+export function tellAttempt(
+  { client, method }: MethodContext,
+  history: AttemptHistory,
+  { reachedServer }: Verdict,
+  decision: RetryDecision,
+): void {
+  const attempt = history.records.at(-1);
+  if (!client.events.wanted || attempt === undefined) return;
+  const next = decision.retry ? 'retry' : 'none';
+  client.events.emit({
+    type: 'attempt-end',
+    path: method.path,
+    attempt,
+    reachedServer,
+    next,
+    because: decision.because,
+  });
+}
+
+/** Tells of the end of a call. */
+export function tellEnd({ client, method }: MethodContext, options: GrpcCallOptions | undefined, end: CallEnd): void {
+  if (options?.onEnd !== undefined) tellCaller(options.onEnd, end);
+  if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end });
+}
+
+/** A callback of the caller that throws is the caller's bug: it must neither end the call nor go unseen. */
+export function tellCaller<T>(callback: (value: T) => void, value: T): void {
+  try {
+    callback(value);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

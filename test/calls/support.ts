@@ -1,0 +1,142 @@
+import { NestFactory } from '@nestjs/core';
+import {
+  GrpcCallError,
+  ResilientGrpcModule,
+  getGrpcClientToken,
+  type GrpcCallOptions,
+  type GrpcClientSettings,
+  type GrpcContract,
+  type GrpcObservable,
+  type Resilient,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
+import {
+  ScriptedGrpcServer,
+  captureLeaks,
+  waitFor,
+  type ScriptedCall,
+  type ScriptedGrpcServerOptions,
+} from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, toArray, type Observable } from 'rxjs';
+import { onTestFinished } from 'vitest';
+import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
+
+/** As ts-proto would write it. */
+export interface EchoService {
+  unary(request: EchoRequest): Observable<Echo>;
+  unsafeUnary(request: EchoRequest): Observable<Echo>;
+  clientStream(requests: Observable<EchoRequest>): Observable<Echo>;
+  serverStream(request: EchoRequest): Observable<Echo>;
+  bidi(requests: Observable<EchoRequest>): Observable<Echo>;
+}
+export type EchoStub = Resilient<EchoService> & EchoService;
+
+/** The five methods, each called with one request, for tests that hold for all kinds. */
+export const EACH_METHOD = ['unary', 'unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const;
+export type MethodName = (typeof EACH_METHOD)[number];
+
+export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOptions = {}): GrpcObservable<Echo> {
+  const request = { text: 'x' };
+  return method === 'clientStream' || method === 'bidi'
+    ? echo[method]([request], options)
+    : echo[method](request, options);
+}
+
+/** What each method of the server does unless a test says otherwise: it gives back what it got. */
+export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
+  Unary: ({ request }) => ({ message: request }),
+  UnsafeUnary: ({ request }) => ({ message: request }),
+  ClientStream: async ({ requests }) => ({ message: { number: (await toList(requests)).length } }),
+  ServerStream: (call) => ({ messages: upTo((call as ScriptedCall<Echo>).request.number) }),
+  Bidi: { messages: (call) => call.requests },
+};
+
+export type ServerSettings = Partial<ScriptedGrpcServerOptions>;
+export type ClientSettings = Partial<GrpcClientSettings & GrpcContract>;
+
+/** A server that echoes and a client of it. At the end of the test both are closed, and nothing may be left. */
+export async function scene(
+  settings: ClientSettings | ((server: ScriptedGrpcServer) => ClientSettings) = {},
+  options: ServerSettings = {},
+): Promise<{ readonly server: ScriptedGrpcServer; readonly client: ResilientGrpcClient; readonly echo: EchoStub }> {
+  const server = await startServer(options);
+  const client = await startClient({
+    url: server.url,
+    ...(typeof settings === 'function' ? settings(server) : settings),
+  });
+  return { server, client, echo: client.getService<EchoService>('Echo') };
+}
+
+/** A server that echoes, closed at the end of the test, when none of its calls may be open. */
+export async function startServer(options: ServerSettings = {}): Promise<ScriptedGrpcServer> {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const server = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, scripts: ECHOES, ...options });
+  onTestFinished(() => server.close());
+  onTestFinished(async () => {
+    await waitFor(() => server.counts().open === 0, { describe: () => `${server.counts().open} calls to end` });
+  });
+  return server;
+}
+
+/** The client 'echo' of an application of its own, closed at the end of the test. */
+export async function startClient(settings: ClientSettings & { readonly url: string }): Promise<ResilientGrpcClient> {
+  // True: without `packageDefinition` it is the contract by `protoPath`.
+  const options = { name: 'echo', protoPath: ECHO_PROTO, ...settings } as GrpcContract &
+    GrpcClientSettings & { name: string };
+  class AppModule {}
+  const app = await NestFactory.createApplicationContext(
+    { module: AppModule, imports: [ResilientGrpcModule.forFeature([options])] },
+    { logger: false, abortOnError: false },
+  );
+  onTestFinished(() => app.close());
+  return app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
+}
+
+/** What `call` fails with. */
+export async function failureOf(call: Observable<unknown> | Promise<unknown>): Promise<GrpcCallError> {
+  const error = await rejection(call);
+  if (!(error instanceof GrpcCallError)) throw new Error(`not a GrpcCallError: ${String(error)}`, { cause: error });
+  return error;
+}
+
+/** What `call` is rejected with, whatever that is. */
+export async function rejection(call: Observable<unknown> | Promise<unknown>): Promise<unknown> {
+  try {
+    const value = await ('subscribe' in call ? lastValueFrom(call.pipe(toArray())) : call);
+    throw new Error(`it succeeded: ${JSON.stringify(value)}`);
+  } catch (error) {
+    return error;
+  }
+}
+
+export async function toList<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const value of source) list.push(value);
+  return list;
+}
+
+/** Messages numbered from 1 to `count`. */
+export function upTo(count: number): Pick<Echo, 'number'>[] {
+  return Array.from({ length: count }, (_, index) => ({ number: index + 1 }));
+}
+
+/** What `read` gives once it has stayed the same for a while: the only proof of a standstill. */
+export async function standstill(read: () => number): Promise<number> {
+  let last = read();
+  let same = 0;
+  await waitFor(
+    () => {
+      same = read() === last ? same + 1 : 0;
+      last = read();
+      return same >= 30;
+    },
+    { describe: 'a standstill' },
+  );
+  return last;
+}
+
+/** Two turns of the event loop: whatever was begun in this one has been handed to the socket. */
+export async function turns(): Promise<void> {
+  for (let i = 0; i < 2; i++) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+const MAIN = join(import.meta.dirname, '..', 'dist', 'main.js');
+
+// The program itself, as `npm start` runs it: `npm test` builds it first.
+describe('the demo page', () => {
+  let gateway: ChildProcess;
+  let url: string;
+
+  beforeEach(async () => {
+    gateway = spawn(process.execPath, [MAIN], {
+      env: { ...process.env, PORT: '0' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    url = await new Promise((resolve, reject) => {
+      let output = '';
+      gateway.stdout!.on('data', (chunk) => {
+        output += String(chunk);
+        const address = /The demo: (\S+)/.exec(output)?.[1];
+        if (address) resolve(address);
+      });
+      gateway.once('exit', () => reject(new Error(`the gateway ended before it listened: ${output}`)));
+    });
+  });
+  afterEach(async () => {
+    if (gateway.exitCode !== null || gateway.signalCode !== null) return;
+    gateway.kill('SIGKILL');
+    await once(gateway, 'exit');
+  });
+
+  const json = async (path: string) => (await fetch(url + path)).json() as Promise<any>;
+
+  it('is served with all it needs', async () => {
+    const page = await (await fetch(url)).text();
+    const parts = [...page.matchAll(/(?:href|src)="(\/[^"]+\.(?:css|js))"/g)].map((match) => match[1]!);
+    expect(parts.length).toBeGreaterThanOrEqual(3);
+    for (const part of [...parts, '/uplot/uPlot.esm.js']) expect((await fetch(url + part)).status).toBe(200);
+  });
+
+  it('answers over HTTP through our client, and says how it is', async () => {
+    expect(await json('/orders/order-7')).toMatchObject({ id: 'order-7', sequence: '7' });
+    expect((await fetch(`${url}/orders/no-such`)).status).toBe(404);
+    expect(await json('/health/live')).toMatchObject({ status: 'ok' });
+    expect(await json('/health/ready')).toMatchObject({ status: 'ok', details: { process: { status: 'up' } } });
+    expect(await json('/health/dependencies')).toMatchObject({ details: { orders: { status: 'up', state: 'READY' } } });
+  });
+
+  it('opens with load on all contenders and a countdown when somebody comes, and ends in time though they stay', async () => {
+    const answer = await fetch(`${url}/live`);
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    let state: any;
+    while (!(state?.standings.every((standing: any) => standing.succeeded > 0) ?? false)) {
+      const { value, done } = await reader.read();
+      expect(done).toBe(false);
+      text += value ?? '';
+      const events = [...text.matchAll(/^data: (.*)\n/gm)];
+      if (events.length > 0) state = JSON.parse(events.at(-1)![1]!);
+    }
+    expect(state).toMatchObject({ upstream: 'listening', phase: 'opening', log: expect.any(Array) });
+    expect(state.phaseEndsInMs).toBeLessThan(5_000);
+    expect(state.standings.map((standing: any) => standing.name)).toEqual(['plain', 'tuned', 'resilient']);
+
+    const askedAt = performance.now();
+    gateway.kill('SIGTERM');
+    await once(gateway, 'exit');
+    expect(performance.now() - askedAt).toBeLessThan(5_000);
+    while (!(await reader.read()).done);
+  });
+
+  it('lets a visitor kill the server and start it again', async () => {
+    const state = async () => (await json('/health/dependencies')).details.orders.state as string;
+    expect(await state()).toBe('READY');
+    expect((await fetch(`${url}/faults/kill`, { method: 'POST' })).status).toBe(204);
+    const waiting = json('/orders/order-1');
+    expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
+    expect(await waiting).toMatchObject({ id: 'order-1' });
+    expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
+  });
+});

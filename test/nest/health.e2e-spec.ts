@@ -1,0 +1,135 @@
+import { Controller, Get, Module, type INestApplication } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
+import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
+import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OrdersClient } from './orders-client.js';
+import { ORDERS_PROTO } from './places.js';
+
+const leaks = captureLeaks();
+let server: ScriptedGrpcServer;
+let app: INestApplication;
+let orders: Resilient<OrdersClient>;
+let http: string;
+
+@Controller('health')
+class HealthController {
+  constructor(
+    private readonly health: HealthCheckService,
+    private readonly grpc: GrpcChannelHealthIndicator,
+  ) {}
+
+  @Get('orders') @HealthCheck() orders() {
+    return this.health.check([() => this.grpc.check('orders')]);
+  }
+  @Get('optional') @HealthCheck() optional() {
+    return this.health.check([() => this.grpc.check('orders', { key: 'optional', required: false })]);
+  }
+  @Get('all') @HealthCheck() all() {
+    return this.health.check([() => this.grpc.checkAll()]);
+  }
+  @Get('but-audit') @HealthCheck() butAudit() {
+    return this.health.check([() => this.grpc.checkAll({ except: ['audit'] })]);
+  }
+  @Get('only-audit') @HealthCheck() onlyAudit() {
+    return this.health.check([() => this.grpc.checkAll({ only: ['audit'] })]);
+  }
+}
+
+beforeEach(async () => {
+  server = await ScriptedGrpcServer.start({
+    protoPath: ORDERS_PROTO,
+    scripts: { Get: { message: { id: '1', item: 'tea' } } },
+  });
+  const client = { protoPath: ORDERS_PROTO, url: server.url, outageGraceMs: 400 };
+  @Module({
+    imports: [
+      TerminusModule.forRoot({ logger: false }),
+      ResilientGrpcHealthModule,
+      ResilientGrpcModule.forFeature([
+        { ...client, name: 'orders' },
+        { ...client, name: 'audit' },
+      ]),
+    ],
+    controllers: [HealthController],
+  })
+  class AppModule {}
+  app = await NestFactory.create(AppModule, { logger: false, forceCloseConnections: true });
+  await app.listen(0, '127.0.0.1');
+  http = await app.getUrl();
+  orders = app.get(getGrpcServiceToken('orders', 'Orders'));
+});
+afterEach(async () => {
+  await app.close();
+  await server.close();
+});
+afterAll(() => leaks.settled());
+
+interface Report {
+  readonly status: string;
+  readonly details: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+async function ask(route: string): Promise<{ readonly code: number; readonly report: Report }> {
+  const response = await fetch(`${http}/health/${route}`);
+  return { code: response.status, report: (await response.json()) as Report };
+}
+
+describe('health of channels', () => {
+  it('is up while a channel is idle, and asking wakes nothing', async () => {
+    for (let round = 0; round < 3; round++) {
+      const { code, report } = await ask('all');
+      expect([code, report.details['orders']?.['status'], report.details['audit']?.['status']]).toEqual([
+        200,
+        'up',
+        'up',
+      ]);
+      expect(report.details['orders']?.['state']).toBe('IDLE');
+    }
+    expect(server.connections.accepted).toBe(0);
+  });
+
+  it('chooses clients', async () => {
+    expect(Object.keys((await ask('but-audit')).report.details)).toEqual(['orders']);
+    expect(Object.keys((await ask('only-audit')).report.details)).toEqual(['audit']);
+  });
+
+  it('is degraded in an outage while calls wait, then down, and up when the server is back', async () => {
+    await firstValueFrom(orders.get({ id: '1' }));
+    await server.stop('kill-connections');
+    const waiting = firstValueFrom(orders.get({ id: '1' }));
+    waiting.catch(() => undefined);
+    const inside = await waitFor(async () => {
+      const answer = await ask('orders');
+      return answer.report.details['orders']?.['outage'] !== undefined && answer;
+    });
+    expect(inside.code).toBe(200);
+    const told = inside.report.details['orders'];
+    // Terminus 11 has no word for it.
+    expect(told?.['status'] === 'degraded' || told?.['degraded'] === true).toBe(true);
+
+    await waitFor(async () => (await ask('orders')).code === 503);
+    const optional = await ask('optional');
+    expect(optional.code).toBe(200);
+    expect(optional.report.details['optional']?.['message']).toBe('outage; calls fail');
+
+    await server.restart();
+    await waitFor(async () => {
+      await firstValueFrom(orders.get({ id: '1' }));
+      return (await ask('orders')).report.details['orders']?.['status'] === 'up';
+    });
+  });
+
+  it('answers a name that is not there with the one that was meant', async () => {
+    const indicator = app.get(GrpcChannelHealthIndicator);
+    await expect(indicator.check('order')).rejects.toThrow("No gRPC client 'order'; did you mean 'orders'?");
+  });
+
+  it('is down from the beginning of the shutdown on', async () => {
+    const indicator = app.get(GrpcChannelHealthIndicator);
+    await app.close();
+    expect((await indicator.check('orders'))['orders']).toMatchObject({ status: 'down' });
+  });
+});

@@ -1,0 +1,117 @@
+import { Module, type INestApplicationContext } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import {
+  GrpcClients,
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type DrainOptions,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { OrdersClient } from './orders-client.js';
+import { ORDERS_PROTO } from './places.js';
+
+const leaks = captureLeaks();
+let server: ScriptedGrpcServer;
+let lines: string[];
+
+beforeAll(async () => {
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+});
+beforeEach(() => {
+  lines = [];
+  server.reset();
+  server.script('Get', { message: { id: '1', item: 'tea' }, hold: 'everything' });
+});
+afterAll(async () => {
+  await server.close();
+  await leaks.settled();
+});
+
+const logger = {
+  log: (message: string, context: string) => lines.push(`LOG [${context}] ${message}`),
+  warn: (message: string, context: string) => lines.push(`WARN [${context}] ${message}`),
+  error: () => undefined,
+};
+
+async function start(drain?: DrainOptions): Promise<{ app: INestApplicationContext; orders: Resilient<OrdersClient> }> {
+  @Module({
+    imports: [
+      ResilientGrpcModule.forRoot({ drain }),
+      ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }]),
+    ],
+  })
+  class AppModule {}
+  const app = await NestFactory.createApplicationContext(AppModule, { logger });
+  return { app, orders: app.get(getGrpcServiceToken('orders', 'Orders')) };
+}
+
+describe('a shutdown', () => {
+  it('lets a call in flight finish, then closes, and says so in a line', async () => {
+    const { app, orders } = await start();
+    const call = firstValueFrom(orders.get({ id: '1' }));
+    await waitFor(() => server.heldCount() === 1);
+    const closing = app.close();
+    await waitFor(() => !app.get(GrpcClients).get('orders').accepting);
+    await expect(firstValueFrom(orders.get({ id: '2' }))).rejects.toMatchObject({
+      reason: 'draining',
+      reachedServer: 'no',
+    });
+    server.release();
+    expect(await call).toMatchObject({ item: 'tea' });
+    await closing;
+    expect(app.get(GrpcClients).get('orders').connectivity.state).toBe('SHUTDOWN');
+    expect(lines.filter((line) => line.includes('[ResilientGrpc]'))).toEqual([
+      expect.stringMatching(
+        /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 1 calls? finished, 0 streams completed, 0 cut off$/,
+      ),
+    ]);
+    await expect(firstValueFrom(orders.get({ id: '3' }))).rejects.toMatchObject({ reason: 'closed' });
+  });
+
+  it('cuts off what lasts longer than its time', async () => {
+    const { app, orders } = await start({ timeoutMs: 50 });
+    const call = firstValueFrom(orders.get({ id: '1' }));
+    const failed = expect(call).rejects.toMatchObject({
+      codeName: 'UNAVAILABLE',
+      reason: 'draining',
+      reachedServer: 'maybe',
+    });
+    await waitFor(() => server.heldCount() === 1);
+    await app.close();
+    await failed;
+    expect(lines.at(-1)).toMatch(/0 calls finished, 0 streams completed, 1 cut off$/);
+    await waitFor(() => server.counts().open === 0);
+  });
+
+  it('takes readiness down before anything else, while calls still begin', async () => {
+    const { app, orders } = await start({ readinessDelayMs: 200 });
+    server.script('Get', { message: { id: '1', item: 'tea' } });
+    const clients = app.get(GrpcClients);
+    const closing = app.close();
+    await waitFor(() => !clients.accepting);
+    expect(await firstValueFrom(orders.get({ id: '1' }))).toMatchObject({ item: 'tea' });
+    await closing;
+  });
+
+  it('is the same for who closes twice, at once and afterwards', async () => {
+    const { app } = await start();
+    await Promise.all([app.close(), app.close()]);
+    await app.close();
+    expect(lines.filter((line) => line.includes('drained'))).toHaveLength(1);
+  });
+});
+
+describe('a start', () => {
+  it('says in one line what each client will do', async () => {
+    const { app } = await start();
+    expect(lines.filter((line) => line.includes('[ResilientGrpc:orders]'))).toEqual([
+      expect.stringMatching(
+        /^LOG \[ResilientGrpc:orders\] 127\.0\.0\.1:\d+ \| orders\.v1\.Orders \| safe to repeat: Get, Watch \(proto idempotency_level\) \| calls wait up to \d\.\d s in an outage$/,
+      ),
+    ]);
+    await app.close();
+  });
+});

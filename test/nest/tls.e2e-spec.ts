@@ -1,0 +1,116 @@
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { credentials } from '@grpc/grpc-js';
+import { NestFactory } from '@nestjs/core';
+import {
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type GrpcClientSettings,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OrdersClient } from './orders-client.js';
+import { ORDERS_PROTO, certificate } from './places.js';
+
+const leaks = captureLeaks();
+const pem = (name: string) => readFileSync(certificate(name), 'utf8');
+let server: ScriptedGrpcServer;
+
+beforeEach(() => {
+  server = undefined as unknown as ScriptedGrpcServer;
+});
+afterEach(() => server.close());
+afterAll(() => leaks.settled());
+
+async function serve(name: string, ca?: string): Promise<void> {
+  const tls = { key: pem(`${name}-key`), cert: pem(name), ...(ca === undefined ? {} : { ca: pem(ca) }) };
+  server = await ScriptedGrpcServer.start({
+    protoPath: ORDERS_PROTO,
+    tls,
+    scripts: { Get: { message: { id: '1', item: 'tea' } } },
+  });
+}
+
+/** One call of an application whose client has these settings. */
+async function call(settings: Partial<GrpcClientSettings>): Promise<unknown> {
+  const url = `localhost:${String(server.port)}`;
+  const feature = ResilientGrpcModule.forFeature([
+    { name: 'orders', protoPath: ORDERS_PROTO, url, outageGraceMs: 100, timeoutMs: 5_000, ...settings },
+  ]);
+  const app = await NestFactory.createApplicationContext(feature, { logger: false, abortOnError: false });
+  try {
+    return await firstValueFrom(
+      app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders')).get({ id: '1' }),
+    );
+  } finally {
+    await app.close();
+  }
+}
+
+describe('TLS', () => {
+  it('trusts the authority it is given: as a path, as text, as a buffer', async () => {
+    await serve('server');
+    for (const ca of [certificate('ca'), pem('ca'), Buffer.from(pem('ca'))]) {
+      expect(await call({ tls: { ca } })).toMatchObject({ item: 'tea' });
+    }
+  });
+
+  it('refuses a server of an authority it does not trust', async () => {
+    await serve('server');
+    await expect(call({ tls: {} })).rejects.toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'no' });
+  });
+
+  it('refuses a server under a wrong name, unless that name is the one expected', async () => {
+    await serve('named');
+    const ca = certificate('ca');
+    await expect(call({ tls: { ca } })).rejects.toMatchObject({ codeName: 'UNAVAILABLE' });
+    expect(await call({ tls: { ca, serverName: 'orders.internal' } })).toMatchObject({ item: 'tea' });
+  });
+
+  it("takes grpc-js's own credentials", async () => {
+    await serve('server');
+    expect(await call({ credentials: credentials.createSsl(Buffer.from(pem('ca'))) })).toMatchObject({ item: 'tea' });
+  });
+});
+
+describe('mutual TLS', () => {
+  const ca = certificate('ca');
+
+  it('shows the certificate of the client', async () => {
+    await serve('server', 'ca');
+    expect(await call({ tls: { ca, cert: certificate('client'), key: certificate('client-key') } })).toMatchObject({
+      item: 'tea',
+    });
+  });
+
+  it('is refused without one, and with one of a stranger', async () => {
+    await serve('server', 'ca');
+    await expect(call({ tls: { ca } })).rejects.toMatchObject({ code: 14 });
+    await expect(
+      call({ tls: { ca, cert: certificate('stranger'), key: certificate('stranger-key') } }),
+    ).rejects.toMatchObject({ code: 14 });
+  });
+
+  it('fails the start with a key of another certificate', async () => {
+    await serve('server', 'ca');
+    await expect(call({ tls: { ca, cert: certificate('client'), key: certificate('next-key') } })).rejects.toThrow(
+      /clients\.orders\.tls\.key: expected the key of the first certificate in `cert`, got another/,
+    );
+  });
+
+  it('works with files that are watched', async () => {
+    await serve('server', 'ca');
+    const folder = mkdtempSync(join(tmpdir(), 'tls-'));
+    try {
+      const [cert, key] = [join(folder, 'tls.crt'), join(folder, 'tls.key')];
+      copyFileSync(certificate('client'), cert);
+      copyFileSync(certificate('client-key'), key);
+      expect(await call({ tls: { ca, cert, key, reload: true } })).toMatchObject({ item: 'tea' });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});

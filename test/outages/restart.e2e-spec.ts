@@ -1,0 +1,148 @@
+import { isGrpcCallError, type GrpcCallError, type GrpcClientEvent } from 'nestjs-resilient-grpc';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { CallLoad, median } from '../support/call-load.js';
+import { aboveDebug, startOrdersApp, type OrdersOf } from '../support/orders-app.js';
+import { OrdersProcess } from '../support/orders-process.js';
+
+const GET = (number: number) => `get ${number}`;
+const CREATE = (number: number) => `create ${number}`;
+
+/** When the channel last went from one state to another, in milliseconds since 1970. */
+function changesOf({ client }: OrdersOf): { readonly lostAt: number; readonly readyAt: number } {
+  const seen = { lostAt: 0, readyAt: 0 };
+  client.events$.subscribe((event: GrpcClientEvent) => {
+    if (event.type !== 'connectivity') return;
+    if (event.from === 'READY') seen.lostAt = event.at;
+    if (event.to === 'READY') seen.readyAt = event.at;
+  });
+  return seen;
+}
+
+/** Which of `keys` arrived more than once. */
+function arrivedTwice(arrived: readonly string[], key: (number: number) => string, load: CallLoad): readonly string[] {
+  const keys = new Set(load.calls.map(({ number }) => key(number)));
+  const counts = new Map<string, number>();
+  for (const line of arrived) if (keys.has(line)) counts.set(line, (counts.get(line) ?? 0) + 1);
+  return [...counts].filter(([, count]) => count > 1).map(([line]) => line);
+}
+
+const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
+
+describe('a restart of the only server', () => {
+  // Called first, asked last: what a test registers is ended in reverse order.
+  beforeEach(({ onTestFinished }) => {
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+  });
+
+  async function startServer(options: Parameters<typeof OrdersProcess.start>[0] = {}): Promise<OrdersProcess> {
+    const server = await OrdersProcess.start(options);
+    onTestFinished(() => server.close());
+    return server;
+  }
+  async function startApp(...settings: Parameters<typeof startOrdersApp>) {
+    const app = await startOrdersApp(...settings);
+    onTestFinished(() => app.close());
+    return app;
+  }
+
+  it('by SIGKILL, 3 s long, under 200 calls a second: safe calls all succeed, others are never sent twice', async () => {
+    const server = await startServer({ delayMs: 40 });
+    // Two clients, so that each has its 200 calls a second.
+    const app = await startApp([{ url: server.url }, { url: server.url }]);
+    const [reader, writer] = app.clients as [OrdersOf, OrdersOf];
+    const [reading, writing] = [changesOf(reader), changesOf(writer)];
+    const gets = CallLoad.start(200, (number) => reader.orders.get({ id: String(number) }));
+    const creates = CallLoad.start(200, (number) =>
+      writer.orders.create({ requestId: String(number), item: 'tea', quantity: 1 }),
+    );
+    // Older than a second, and used.
+    await waitFor(() => creates.succeeded.length > 300);
+    await server.restartAfter(3_000);
+    const successesBefore = creates.succeeded.length;
+    await waitFor(() => creates.succeeded.length > successesBefore + 1_000, { timeoutMs: 10_000 });
+    await Promise.all([gets.stop(), creates.stop()]);
+
+    expect(messages(gets)).toEqual([]);
+    const arrived = server.arrived();
+    expect(arrivedTwice(arrived, CREATE, creates)).toEqual([]);
+    // Some were on the wire.
+    expect(creates.failed.length).toBeGreaterThan(0);
+    for (const { error, startedAt } of creates.failed) {
+      expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'connection-lost', reachedServer: 'maybe' });
+      expect(startedAt).toBeLessThanOrEqual(writing.lostAt);
+    }
+    for (const { number, error } of creates.calls) {
+      if (error === undefined) expect(arrived).toContain(CREATE(number));
+    }
+    for (const [load, { readyAt }] of [[gets, reading] as const, [creates, writing] as const]) {
+      const waited = load.calls.filter(({ startedAt, endedAt }) => startedAt < readyAt && endedAt! > readyAt);
+      // Three seconds' worth, less what was answered before.
+      expect(waited.length).toBeGreaterThan(400);
+      expect(Math.max(...waited.map(({ endedAt }) => endedAt! - readyAt))).toBeLessThan(3_000);
+    }
+  });
+
+  it('by SIGKILL with 512 safe calls in flight, back in 1 s: none fails, none is refused its retry', async () => {
+    const server = await startServer({ delayMs: 400 });
+    const app = await startApp({ url: server.url });
+    const { client, orders } = app;
+    const changes = changesOf(app);
+    await firstValueFrom(orders.get({ id: 'first' }));
+    await waitFor(() => Date.now() - changes.readyAt > 1_100);
+    const calls = Array.from({ length: 512 }, (_, index) => firstValueFrom(orders.get({ id: String(index) })));
+    const settled = Promise.allSettled(calls);
+    // All 512 are there, none is answered: the first answer is 400 ms away.
+    await waitFor(() => server.arrived().length === 1 + 512, { intervalMs: 20 });
+    expect(client.snapshot().counters['succeeded']).toBe(1);
+    await server.restartAfter(1_000);
+    const results = await settled;
+    expect(results.flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []))).toEqual([]);
+    expect(client.snapshot().counters).toMatchObject({ succeeded: 513, failed: 0 });
+    expect(client.snapshot().counters['retried']).toBeGreaterThanOrEqual(512);
+  });
+
+  it('in order (tryShutdown), back within 1 s, fails no call of either kind and is worth no line above debug', async () => {
+    const server = await startServer({ delayMs: 20 });
+    const app = await startApp({ url: server.url });
+    const gets = CallLoad.start(200, (number) => app.orders.get({ id: String(number) }));
+    const creates = CallLoad.start(200, (number) =>
+      app.orders.create({ requestId: String(number), item: 'tea', quantity: 1 }),
+    );
+    for (let restarts = 1; restarts <= 2; restarts++) {
+      const enough = creates.succeeded.length + 200;
+      await waitFor(() => creates.succeeded.length > enough);
+      await server.restartAfter(800, 'terminate');
+    }
+    const enough = creates.succeeded.length + 300;
+    await waitFor(() => creates.succeeded.length > enough);
+    await Promise.all([gets.stop(), creates.stop()]);
+    expect(messages(gets)).toEqual([]);
+    expect(messages(creates)).toEqual([]);
+    expect(arrivedTwice(server.arrived(), CREATE, creates)).toEqual([]);
+    expect(arrivedTwice(server.arrived(), GET, gets)).toEqual([]);
+    expect(aboveDebug(app)).toEqual([]);
+    expect(app.lines).not.toEqual([]);
+  });
+
+  it('3 s long is over within 500 ms of the server listening, within 200 ms in the middle of 20 clients', async () => {
+    const server = await startServer({ ports: 20 });
+    const app = await startApp(server.bound.map(({ port }) => ({ url: `127.0.0.1:${port}` })));
+    const loads = app.clients.map(({ orders }) => CallLoad.start(20, () => orders.get({ id: 'any' })));
+    await waitFor(() => loads.every(({ succeeded }) => succeeded.length > 25));
+    await server.restartAfter(3_000);
+    const firstAfter = (load: CallLoad, at: number) => {
+      const after = load.succeeded.map(({ endedAt }) => endedAt!).filter((endedAt) => endedAt >= at);
+      return after.length === 0 ? undefined : Math.min(...after) - at;
+    };
+    const recoveries = () => server.bound.map(({ at }, index) => firstAfter(loads[index]!, at));
+    await waitFor(() => recoveries().every((recovery) => recovery !== undefined));
+    await Promise.all(loads.map((load) => load.stop()));
+    const recoveryMs = recoveries() as number[];
+    expect(loads.flatMap(messages)).toEqual([]);
+    expect(Math.max(...recoveryMs)).toBeLessThan(500);
+    expect(median(recoveryMs)).toBeLessThanOrEqual(200);
+  });
+});

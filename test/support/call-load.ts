@@ -1,0 +1,87 @@
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import type { Observable } from 'rxjs';
+
+/** One call of a `CallLoad`. */
+export interface LoadCall {
+  /** From 1. */
+  readonly number: number;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  /** Milliseconds since 1970; undefined while it runs. */
+  readonly endedAt: number | undefined;
+  readonly latencyMs: number | undefined;
+  readonly error: unknown;
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Calls at a steady rate until it is stopped, and what became of each. */
+export class CallLoad {
+  readonly calls: LoadCall[] = [];
+  readonly #timer: NodeJS.Timeout;
+
+  private constructor(
+    perSecond: number,
+    private readonly make: (number: number) => Observable<unknown>,
+  ) {
+    const beganAt = performance.now();
+    this.#timer = setInterval(() => {
+      const due = Math.floor(((performance.now() - beganAt) / 1_000) * perSecond);
+      while (this.calls.length < due) this.#call();
+    }, 5);
+  }
+
+  static start(perSecond: number, make: (number: number) => Observable<unknown>): CallLoad {
+    return new CallLoad(perSecond, make);
+  }
+
+  get succeeded(): readonly LoadCall[] {
+    return this.calls.filter(({ endedAt, error }) => endedAt !== undefined && error === undefined);
+  }
+
+  get failed(): readonly LoadCall[] {
+    return this.calls.filter(({ error }) => error !== undefined);
+  }
+
+  get open(): readonly LoadCall[] {
+    return this.calls.filter(({ endedAt }) => endedAt === undefined);
+  }
+
+  /** Makes no more calls; resolves when the last one has ended. */
+  async stop(timeoutMs = 10_000): Promise<void> {
+    clearInterval(this.#timer);
+    await waitFor(() => this.open.length === 0, {
+      timeoutMs,
+      describe: () => `the end of ${this.open.length} calls of ${this.calls.length}`,
+    });
+  }
+
+  #call(): void {
+    const number = this.calls.length + 1;
+    const beganAt = performance.now();
+    const call: Writable<LoadCall> = {
+      number,
+      startedAt: Date.now(),
+      endedAt: undefined,
+      latencyMs: undefined,
+      error: undefined,
+    };
+    this.calls.push(call);
+    const ended = (): void => {
+      call.endedAt = Date.now();
+      call.latencyMs = performance.now() - beganAt;
+    };
+    this.make(number).subscribe({
+      error: (error: unknown) => {
+        call.error = error;
+        ended();
+      },
+      complete: ended,
+    });
+  }
+}
+
+/** The middle one of `values`; NaN of none. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+}

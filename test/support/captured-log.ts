@@ -1,0 +1,33 @@
+import type { LoggerService } from '@nestjs/common';
+
+/** One line that Nest's logger was given. */
+export interface LogLine {
+  readonly level: 'debug' | 'log' | 'warn' | 'error';
+  readonly context: string;
+  readonly text: string;
+}
+
+/** Nest's logger of a test process: prints nothing and keeps everything. */
+export class CapturedLog implements LoggerService {
+  readonly lines: LogLine[] = [];
+
+  debug(message: unknown, ...rest: unknown[]): void {
+    this.keep('debug', message, rest);
+  }
+  verbose(message: unknown, ...rest: unknown[]): void {
+    this.keep('debug', message, rest);
+  }
+  log(message: unknown, ...rest: unknown[]): void {
+    this.keep('log', message, rest);
+  }
+  warn(message: unknown, ...rest: unknown[]): void {
+    this.keep('warn', message, rest);
+  }
+  error(message: unknown, ...rest: unknown[]): void {
+    this.keep('error', message, rest);
+  }
+
+  private keep(level: LogLine['level'], message: unknown, rest: unknown[]): void {
+    this.lines.push({ level, context: String(rest.at(-1) ?? ''), text: String(message) });
+  }
+}

@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { Test, type TestingModule } from '@nestjs/testing';
+import {
+  ResilientGrpcModule,
+  getGrpcClientToken,
+  type GrpcClientSettings,
+  type Resilient,
+  type ResilientGrpcClient,
+  type ResilientGrpcModuleOptions,
+} from 'nestjs-resilient-grpc';
+import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
+import type { OrdersClient } from '../../src/gen/orders.pb.js';
+import { CapturedLog, type LogLine } from './captured-log.js';
+
+export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
+
+/** A client of an `OrdersApp`. */
+export interface OrdersOf {
+  readonly client: ResilientGrpcClient;
+  readonly orders: Resilient<OrdersClient>;
+  /** What it has logged since the start of the application. */
+  readonly lines: readonly LogLine[];
+}
+
+/** A Nest application with clients of `orders.v1.Orders`. */
+export interface OrdersApp extends OrdersOf {
+  readonly clients: readonly OrdersOf[];
+  readonly health: GrpcChannelHealthIndicator;
+  close(): Promise<void>;
+}
+
+// Nest has one logger a process: names that are never used twice tell the lines of one client from those of another.
+const log = new CapturedLog();
+let clientsSoFar = 0;
+
+/** Starts an application with a client for each of `settings`; the first one is also the application's own. */
+export async function startOrdersApp(
+  settings: GrpcClientSettings | readonly GrpcClientSettings[],
+  root: ResilientGrpcModuleOptions = {},
+): Promise<OrdersApp> {
+  const named = [settings].flat().map((one) => ({ ...one, name: `orders-${++clientsSoFar}` }));
+  const contract = { protoPath: ORDERS_PROTO, package: 'orders.v1', loader: { longs: String } };
+  const context = await Test.createTestingModule({
+    imports: [
+      ResilientGrpcModule.forRoot(root),
+      ResilientGrpcModule.forFeature(named.map((one) => ({ ...contract, ...one }))),
+      ResilientGrpcHealthModule,
+    ],
+  })
+    .setLogger(log)
+    .compile();
+  await context.init();
+  const startedAt = log.lines.length;
+  const clients = named.map(({ name }) => ordersOf(context, name, startedAt));
+  const [first] = clients as [OrdersOf];
+  // Not spread: `lines` is read when it is asked for.
+  return Object.assign(first, {
+    clients,
+    health: context.get(GrpcChannelHealthIndicator),
+    close: () => context.close(),
+  });
+}
+
+function ordersOf(context: TestingModule, name: string, startedAt: number): OrdersOf {
+  const client = context.get<ResilientGrpcClient>(getGrpcClientToken(name));
+  const own = (line: LogLine) => line.context === `ResilientGrpc:${name}`;
+  return {
+    client,
+    orders: client.getService<OrdersClient>('Orders'),
+    get lines() {
+      return log.lines.slice(startedAt).filter(own);
+    },
+  };
+}
+
+/** Lines that somebody would read. */
+export function aboveDebug({ lines }: OrdersOf): readonly string[] {
+  return lines.filter(({ level }) => level !== 'debug').map(({ level, text }) => `${level}: ${text}`);
+}

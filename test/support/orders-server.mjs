@@ -1,0 +1,52 @@
+// A bare grpc-js server of orders.v1.Orders in its own process, on one port or several:
+//   node orders-server.mjs --ports 0,0 [--log FILE] [--delay MS] [--listen-at EPOCH_MS]
+// Each request that arrives is one line of the log before it is answered, so that requests are counted over kills. It waits for
+// the moment --listen-at, so that the time it is away is the time asked for and not the time Node takes to start.
+import { appendFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+
+const { values } = parseArgs({
+  options: {
+    ports: { type: 'string', default: '0' },
+    log: { type: 'string' },
+    delay: { type: 'string', default: '0' },
+    'listen-at': { type: 'string', default: '0' },
+  },
+});
+const proto = loadSync(fileURLToPath(new URL('../../protos/orders.proto', import.meta.url)), { longs: String });
+const arrived = (key) => values.log && appendFileSync(values.log, `${key}\n`);
+const answer = (key, callback) => {
+  arrived(key);
+  setTimeout(() => callback(null, { id: key }), Number(values.delay));
+};
+const methods = {
+  Get: ({ request }, callback) => answer(`get ${request.id}`, callback),
+  Create: ({ request }, callback) => answer(`create ${request.requestId}`, callback),
+};
+
+const servers = [];
+
+async function listen(port) {
+  const server = new Server();
+  servers.push(server);
+  server.addService(proto['orders.v1.Orders'], methods);
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(error);
+      else resolve({ port: bound, at: Date.now() });
+    });
+  });
+}
+
+async function start() {
+  const bound = await Promise.all(values.ports.split(',').map(listen));
+  process.send?.({ bound });
+  console.log(`listening on 127.0.0.1:${bound[0].port}`);
+}
+
+setTimeout(start, Number(values['listen-at']) - Date.now());
+const ended = (server) => new Promise((resolve) => server.tryShutdown(resolve));
+process.once('SIGTERM', () => void Promise.all(servers.map(ended)).then(() => process.exit(0)));

@@ -1,6 +1,6 @@
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
-import { EACH_METHOD, callOnce, scene, standstill, turns } from './support.js';
+import { EACH_METHOD, callOnce, protoName, scene, standstill, turns } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Far above what buffers on both sides hold of messages of this size, far below what a test gives. */
@@ -56,7 +56,7 @@ describe('a slow reader', () => {
 describe('a server that does not read', () => {
   it.each(['clientStream', 'bidi'] as const)('stops the source of requests of %s', async (method) => {
     const { echo, server } = await scene();
-    server.script(method === 'bidi' ? 'Bidi' : 'ClientStream', { requests: 'leave', never: true });
+    server.script(protoName(method), { requests: 'leave', never: true });
     const source = endless();
     const subscription = echo[method](source).subscribe();
     await waitFor(() => source.taken > 0);
@@ -84,7 +84,7 @@ describe('an iterator', () => {
     'of %s that is left by break cancels the call on the wire',
     async (method) => {
       const { echo, server, client } = await scene();
-      server.script(method === 'bidi' ? 'Bidi' : 'ServerStream', {
+      server.script(protoName(method), {
         messages: [{ number: 1 }, { number: 2 }],
         never: true,
       });

@@ -3,7 +3,7 @@ import type { CallEnd } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { EMPTY, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { EACH_METHOD, callOnce, failureOf, scene, toList, upTo } from './support.js';
+import { EACH_METHOD, callOnce, failureOf, protoName, scene, toList, upTo } from './support.js';
 
 const ANSWER_ONCE = ['unary', 'unsafeUnary', 'clientStream'] as const;
 
@@ -55,7 +55,7 @@ describe('values', () => {
 describe('headers and the end', () => {
   it.each(EACH_METHOD)('of %s are told', async (method) => {
     const { echo, server } = await scene();
-    const name = method.charAt(0).toUpperCase() + method.slice(1);
+    const name = protoName(method);
     server.script(name, { headers: { 'x-served-by': 'a' }, messages: [{ number: 1 }], trailers: { 'x-cost': '3' } });
     const headers: Metadata[] = [];
     const ends: CallEnd[] = [];
@@ -99,7 +99,7 @@ describe('a status of the server', () => {
 
   it.each(EACH_METHOD)('of %s reaches the caller unchanged, with its trailers', async (method) => {
     const { echo, server } = await scene();
-    const name = method.charAt(0).toUpperCase() + method.slice(1);
+    const name = protoName(method);
     server.script(name, { status: 'NOT_FOUND', details: 'no such order: ☕', trailers });
     const ends: CallEnd[] = [];
     const call = callOnce(echo, method, { onEnd: (end) => ends.push(end) });
@@ -119,7 +119,7 @@ describe('a status of the server', () => {
 
   it.each(['serverStream', 'bidi'] as const)('of %s after messages comes behind them', async (method) => {
     const { echo, server } = await scene();
-    const name = method.charAt(0).toUpperCase() + method.slice(1);
+    const name = protoName(method);
     server.script(name, { messages: upTo(3), status: 'DATA_LOSS', details: 'torn', trailers });
     const pushed: number[] = [];
     const pushError = await new Promise<unknown>((resolve) => {
@@ -148,7 +148,7 @@ describe('a status of the server', () => {
 describe('the answer of a method that answers once', () => {
   it.each(ANSWER_ONCE)('of %s is held until its status is OK', async (method) => {
     const { echo, server, client } = await scene();
-    const name = method.charAt(0).toUpperCase() + method.slice(1);
+    const name = protoName(method);
     server.script(name, { message: { number: 1 }, hold: 'status' });
     const values: unknown[] = [];
     const ended = new Promise<void>((resolve) => {
@@ -163,7 +163,7 @@ describe('the answer of a method that answers once', () => {
 
   it.each(ANSWER_ONCE)('of %s is dropped when a failure follows it', async (method) => {
     const { echo, server } = await scene();
-    const name = method.charAt(0).toUpperCase() + method.slice(1);
+    const name = protoName(method);
     server.script(name, { messages: [{ number: 1 }], status: 'ABORTED', details: 'after all' });
     const values: unknown[] = [];
     const error = await new Promise<unknown>((resolve) => {
@@ -175,7 +175,7 @@ describe('the answer of a method that answers once', () => {
 
   it.each(ANSWER_ONCE)('of %s may not be two, nor without end', async (method) => {
     const { echo, server } = await scene();
-    const name = method.charAt(0).toUpperCase() + method.slice(1);
+    const name = protoName(method);
     server.script(name, {
       messages: (function* () {
         for (;;) yield { number: 1 };
@@ -192,7 +192,7 @@ describe('the answer of a method that answers once', () => {
 
   it.each(ANSWER_ONCE)('of %s may not be missing', async (method) => {
     const { echo, server } = await scene();
-    const name = method.charAt(0).toUpperCase() + method.slice(1);
+    const name = protoName(method);
     server.script(name, { messages: [] });
     const error = await failureOf(callOnce(echo, method));
     expect(error).toMatchObject({ code: 12, details: 'No message received', reason: 'protocol', reachedServer: 'yes' });

@@ -86,7 +86,13 @@ export async function startClient(settings: ClientSettings & { readonly url: str
     GrpcClientSettings & { name: string };
   class AppModule {}
   const app = await NestFactory.createApplicationContext(
-    { module: AppModule, imports: [ResilientGrpcModule.forFeature([options])] },
+    {
+      module: AppModule,
+      imports: [
+        ResilientGrpcModule.forRoot({ drain: { timeoutMs: 1_000 } }),
+        ResilientGrpcModule.forFeature([options]),
+      ],
+    },
     { logger: false, abortOnError: false },
   );
   onTestFinished(() => app.close());
@@ -134,6 +140,11 @@ export async function standstill(read: () => number): Promise<number> {
     { describe: 'a standstill' },
   );
   return last;
+}
+
+/** 'Unary' of 'unary', as the server's scripts name it. */
+export function protoName(method: MethodName): string {
+  return method.charAt(0).toUpperCase() + method.slice(1);
 }
 
 /** Two turns of the event loop: whatever was begun in this one has been handed to the socket. */

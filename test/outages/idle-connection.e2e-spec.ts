@@ -3,7 +3,7 @@ import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
-const ROUNDS = 6;
+const ROUNDS = 3;
 /** The caller's next call comes so long after the end of the connection, or later. */
 const NEXT_CALL_AFTER_MS = 100;
 

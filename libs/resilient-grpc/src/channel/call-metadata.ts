@@ -10,11 +10,13 @@ export function isMetadataLike(value: unknown): value is Metadata {
   return typeof value === 'object' && value !== null && 'getMap' in value && typeof value.getMap === 'function';
 }
 
-/** `base`, and over it what the call brings. `base` and what is given stay as they are. */
+/** `base` with what the call brings in place of the same keys. Both stay as they are. */
 export function joinMetadata(base: Metadata, given: Parameters<typeof toMetadata>[0] | undefined): Metadata {
   if (given === undefined) return base;
   const joined = base.clone();
   const added = isMetadataLike(given) ? given : toMetadata(given);
+  // A second `authorization` would not be another value but an error.
+  for (const key of Object.keys(added.getMap())) joined.remove(key);
   joined.merge(added);
   // merge() leaves waitForReady and its like behind.
   joined.setOptions({ ...base.getOptions(), ...added.getOptions() });

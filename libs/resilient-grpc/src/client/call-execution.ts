@@ -3,39 +3,27 @@ import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../ca
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { attemptMetadata, NO_METADATA } from '../channel/call-metadata.js';
-import { remainingMs } from '../policy/deadline/deadline.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
-import { NO_PUSHBACK, parsePushback, type Pushback } from '../policy/pushback/parse-pushback.js';
-import { decideRetry } from '../policy/retry/decide-retry.js';
 import type { RetryDecision } from '../policy/retry/retry-decision.js';
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../policy/retry/retry-policy.js';
 import { StatusCode } from '../status/status-code.js';
-import { moment, type Timer } from '../time/clock.js';
-import { AttemptHistory, further } from './attempt-history.js';
+import type { Timer } from '../time/clock.js';
+import { AttemptHistory } from './attempt-history.js';
 import { admissionFailure } from './call-admission.js';
 import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
 import { bindCall } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
-import { callError, encodeRequest, failureReason, textOf, type CallFailure } from './call-failure.js';
+import { callError, deadlineFailure, encodeRequest, failureReason, textOf, type CallFailure } from './call-failure.js';
 import type { RegisteredCall } from './call-registry.js';
+import type { CallSink } from './call-sink.js';
 import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
+import { describeCall } from './describe-call.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
-/** Takes what a call gives. An RxJS subscriber is one. */
-export interface CallSink {
-  /** false: no more for now, until `CallExecution.readOn()`. */
-  next(message: unknown): unknown;
-  error(error: unknown): void;
-  complete(): void;
-}
-
 type Phase = 'begun' | 'waiting' | 'backoff' | 'running' | 'ended';
-
-const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /**
  * One call from its subscription to its one end: waiting, attempts, backoff, deadline, cancellation. It is at once the request
@@ -59,7 +47,6 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
   private requests: RequestPump | undefined;
   private attempt: Attempt | undefined;
   private attempts = 0;
-  private retriesSincePushback = 0;
   private history: AttemptHistory | undefined;
   private startedAt = 0;
   private attemptStartedAt = 0;
@@ -204,10 +191,9 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
 
   private readonly deadlinePassed = (): void => {
     const { clock, transport } = this.context.client;
-    const after = `Deadline exceeded after ${((clock.now() - this.startedAt) / 1_000).toFixed(3)}s`;
-    const waiting = this.phase === 'waiting' ? `, waiting: ${transport.whyNotReady()}` : '';
-    const backoff = this.phase === 'backoff' ? ', waiting to retry' : '';
-    this.end({ code: StatusCode.DEADLINE_EXCEEDED, details: after + waiting + backoff, reason: 'deadline' });
+    const doing = { waiting: `, waiting: ${transport.whyNotReady()}`, backoff: ', waiting to retry' };
+    const during = this.phase === 'waiting' || this.phase === 'backoff' ? doing[this.phase] : '';
+    this.end(deadlineFailure(clock.now() - this.startedAt, during));
   };
 
   // ── attempts ──
@@ -317,13 +303,14 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     this.hasResult = false;
     this.result = undefined;
     this.history ??= new AttemptHistory();
-    this.history.reached = further(this.history.reached, verdict.reachedServer);
-    this.history.lastStatus = { code: end.code, details: end.details };
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
     this.tellReleased(undefined);
-    const values = metadata.get(PUSHBACK_KEY);
-    const pushback = values.length === 0 ? NO_PUSHBACK : parsePushback(values);
-    const decision = this.decide(end, verdict, pushback);
+    const { decision, retryAfterMs } = this.history.judge(this.context, end, verdict, {
+      options: this.options,
+      deadline: this.deadline,
+      attempts: this.attempts,
+      requestReplayable: this.requests === undefined || this.requests.sent === 0,
+    });
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {
       this.attempts -= 1;
@@ -343,34 +330,8 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
       because: decision.because,
       metadata,
       peer: end.peer,
-      retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined,
+      retryAfterMs,
     });
-  }
-
-  private decide(end: AttemptEnd, verdict: Verdict, pushback: Pushback): RetryDecision {
-    const { clock, registry, budget, random } = this.context.client;
-    return decideRetry({
-      verdict,
-      pushback,
-      policy: this.retryPolicy(),
-      attempts: this.attempts,
-      retriesSincePushback: this.retriesSincePushback,
-      requestReplayable: this.requests === undefined || this.requests.sent === 0,
-      remainingMs: remainingMs(this.deadline, clock.epoch()),
-      draining: registry.accepting === 'closed',
-      disabled: this.options?.retry === false,
-      budget,
-      now: clock.now(),
-      connectionKey: verdict.connectionLost ? end.connectionKey : '',
-      random,
-    });
-  }
-
-  private retryPolicy(): RetryPolicy | undefined {
-    const { policy } = this.context;
-    const idempotent = this.options?.idempotent;
-    if (idempotent === undefined) return policy.retry;
-    return idempotent ? (policy.retry ?? DEFAULT_RETRY_POLICY) : undefined;
   }
 
   private goOn(decision: Extract<RetryDecision, { retry: true }>, verdict: Verdict): void {
@@ -378,7 +339,6 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
     this.paced = verdict.connectionLost;
     registry.retried += 1;
-    this.retriesSincePushback = decision.because === 'pushback' ? 0 : this.retriesSincePushback + 1;
     this.phase = 'backoff';
     this.armDeadline();
     this.backoffTimer = clock.setTimer(this.backoffEnded, decision.delayMs, true);
@@ -451,21 +411,14 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
   }
 
   describe(): ActiveCall {
-    const { clock } = this.context.client;
-    const shift = clock.epoch() - clock.now();
-    const peer = this.attempt?.peer;
-    return {
-      path: this.method.path,
-      kind: this.method.kind,
-      ...(peer === undefined ? {} : { peer }),
-      startedAt: moment(this.startedAt + shift),
-      ...(this.lastMessageAt === undefined ? {} : { lastMessageAt: moment(this.lastMessageAt + shift) }),
-      sent: this.requests?.sent ?? (this.attempts > 0 ? 1 : 0),
+    return describeCall(this.context, {
+      peer: this.attempt?.peer,
+      startedAt: this.startedAt,
+      lastMessageAt: this.lastMessageAt,
+      sent: this.requests?.sent ?? Math.min(this.attempts, 1),
       received: this.received,
       waiting: this.phase === 'waiting',
-      cancel: (reason) => {
-        this.cancelled(reason ?? 'Cancelled on client', undefined);
-      },
-    };
+      cancel: this.cancelled,
+    });
   }
 }

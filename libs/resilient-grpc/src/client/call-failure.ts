@@ -79,6 +79,12 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
 }
 
+/** The deadline passed after `tookMs`; `during` tells what the call was doing, where that helps. */
+export function deadlineFailure(tookMs: number, during: string): CallFailure {
+  const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s${during}`;
+  return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
+}
+
 /** What stands in `error`'s text. */
 export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,4 +1,5 @@
-import type { CallExecution, CallSink } from './call-execution.js';
+import type { CallExecution } from './call-execution.js';
+import type { CallSink } from './call-sink.js';
 
 interface Reader<T> {
   readonly resolve: (result: IteratorResult<T>) => void;

@@ -1,7 +1,8 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { callArguments } from './call-arguments.js';
 import type { MethodContext } from './call-context.js';
-import { CallExecution, type CallSink } from './call-execution.js';
+import { CallExecution } from './call-execution.js';
+import type { CallSink } from './call-sink.js';
 import { CallIterator } from './call-iterator.js';
 import { GrpcObservable } from './grpc-observable.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';

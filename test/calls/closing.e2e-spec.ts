@@ -1,0 +1,114 @@
+import { isGrpcCallError } from 'nestjs-resilient-grpc';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { describe, expect, it } from 'vitest';
+import { EACH_METHOD, callOnce, failureOf, scene, turns, type EchoService } from './support.js';
+
+const SILENT = Object.fromEntries(
+  ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'].map((method) => [method, { never: true }]),
+);
+
+describe('close()', () => {
+  it('ends every call at once, of each kind, on both sides', async () => {
+    const { echo, server, client } = await scene({}, { scripts: SILENT });
+    const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
+    await waitFor(() => server.counts().open === EACH_METHOD.length);
+    await client.close();
+    for (const error of await Promise.all(failures)) {
+      expect(error).toMatchObject({ code: 14, reason: 'closed', reachedServer: 'maybe', notRetriedBecause: 'closed' });
+      expect(isGrpcCallError(error, 'UNAVAILABLE')).toBe(true);
+    }
+    await waitFor(() => server.counts().cancelled === EACH_METHOD.length);
+    expect(client.activeCalls()).toEqual([]);
+    await waitFor(() => server.connections.open === 0);
+  });
+
+  it('ends calls that began in the same tick', async () => {
+    const { echo, server, client } = await scene({}, { scripts: SILENT });
+    await client.waitForReady();
+    const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
+    await client.close();
+    for (const error of await Promise.all(failures)) expect(error).toMatchObject({ code: 14, reason: 'closed' });
+    await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
+  });
+
+  it('ends calls that wait for the channel', async () => {
+    const { echo, server, client } = await scene();
+    await server.stop('kill-connections');
+    const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
+    await turns();
+    expect(client.snapshot().waiting).toBe(EACH_METHOD.length);
+    await client.close();
+    for (const error of await Promise.all(failures)) {
+      expect(error).toMatchObject({ code: 14, reason: 'closed', reachedServer: 'no' });
+    }
+  });
+
+  it('ends calls that wait to be retried', async () => {
+    const { echo, server, client } = await scene(
+      {},
+      { scripts: { Unary: { status: 'UNAVAILABLE', pushback: 60_000 } } },
+    );
+    const failure = failureOf(echo.unary({}));
+    await waitFor(() => server.counts().answered === 1);
+    await turns();
+    await client.close();
+    expect(await failure).toMatchObject({
+      code: 14,
+      reason: 'closed',
+      reachedServer: 'yes',
+      attempts: [{ number: 1 }],
+    });
+  });
+
+  it('may be called twice, and completes what can be subscribed to', async () => {
+    const { client } = await scene();
+    const ended: string[] = [];
+    client.events$.subscribe({ complete: () => ended.push('events') });
+    client.connectivity$.subscribe({ complete: () => ended.push('connectivity') });
+    await Promise.all([client.close(), client.close()]);
+    await client.close();
+    expect(ended.sort()).toEqual(['connectivity', 'events']);
+    expect(client.connectivity.state).toBe('SHUTDOWN');
+  });
+});
+
+describe('a closed client', () => {
+  it.each(EACH_METHOD)('refuses %s with a typed error, subscribed or iterated', async (method) => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    await client.close();
+    const call = callOnce(echo, method);
+    const iterated = (async () => {
+      for await (const _ of call);
+    })();
+    for (const error of [await failureOf(call), await failureOf(iterated)]) {
+      expect(error).toMatchObject({
+        code: 14,
+        reason: 'closed',
+        reachedServer: 'no',
+        details: 'The client was closed',
+      });
+    }
+    await turns();
+    expect(server.counts().calls).toBe(0);
+    expect(client.connectivity.state).toBe('SHUTDOWN');
+  });
+
+  it('stays closed, whatever is asked of it', async () => {
+    const { server, client } = await scene();
+    const callbacks = client.getClientByServiceName<{
+      getChannel(): { getConnectivityState(connect: boolean): unknown };
+    }>('Echo');
+    await client.waitForReady();
+    await client.close();
+    await expect(client.waitForReady()).rejects.toThrow('closed');
+    callbacks.getChannel().getConnectivityState(true);
+    client
+      .getService<EchoService>('Echo')
+      .unary({})
+      .subscribe({ error: () => undefined });
+    await waitFor(() => server.connections.open === 0);
+    await turns();
+    expect(server.connections).toEqual({ accepted: 1, open: 0 });
+  });
+});

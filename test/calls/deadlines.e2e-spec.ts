@@ -1,0 +1,165 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
+import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, retry, timer } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { EACH_METHOD, callOnce, failureOf, protoName, rejection, scene, toList, turns } from './support.js';
+
+/** What grpc-timeout and two clocks read one after the other may be off by. */
+const TOLERANCE_MS = 60;
+
+function expectNear(actual: number | undefined, expected: number): void {
+  expect(Math.abs((actual ?? NaN) - expected)).toBeLessThan(TOLERANCE_MS);
+}
+
+describe('timeoutMs', () => {
+  it('counts from the subscription, so that each retry() has all of it', async () => {
+    const { echo, server } = await scene();
+    const remaining: number[] = [];
+    server.script('UnsafeUnary', ({ deadline, number }) => {
+      remaining.push(deadline - Date.now());
+      return number < 3 ? { never: true } : { message: { number } };
+    });
+    const call = echo.unsafeUnary({}, { timeoutMs: 200 }).pipe(retry({ count: 2, delay: () => timer(100) }));
+    expect(await firstValueFrom(call)).toMatchObject({ number: 3 });
+    expect(remaining).toHaveLength(3);
+    for (const ms of remaining) expectNear(ms, 200);
+  });
+
+  it('of the method holds where the call has none, and the lesser of both where it has', async () => {
+    const { echo, server } = await scene({ timeoutMs: 2_000, methods: { UnsafeUnary: { timeoutMs: 1_000 } } });
+    const remaining: Record<string, number> = {};
+    for (const method of EACH_METHOD) {
+      server.script(protoName(method), ({ deadline }) => {
+        remaining[method] = deadline - Date.now();
+        return {};
+      });
+    }
+    for (const method of EACH_METHOD) await toList(callOnce(echo, method));
+    expectNear(remaining.unary, 2_000);
+    expectNear(remaining.clientStream, 2_000);
+    expectNear(remaining.unsafeUnary, 1_000);
+    // A length for calls that answer once is none for streams.
+    expect(remaining).toMatchObject({ serverStream: Infinity, bidi: Infinity });
+    await firstValueFrom(echo.unsafeUnary({}, { timeoutMs: 500 }));
+    expectNear(remaining.unsafeUnary, 500);
+    await firstValueFrom(echo.unsafeUnary({}, { timeoutMs: 5_000, deadline: Date.now() + 3_000 }));
+    expectNear(remaining.unsafeUnary, 1_000);
+  });
+});
+
+describe.each(EACH_METHOD)('a deadline of %s', (method) => {
+  it.each([
+    ['timeoutMs', () => ({ timeoutMs: 700 })],
+    ['a Date', () => ({ deadline: new Date(Date.now() + 700) })],
+    ['a number', () => ({ deadline: Date.now() + 700 })],
+  ])('as %s reaches the server', async (_as, options) => {
+    const { echo, server } = await scene();
+    let remaining: number | undefined;
+    server.script(protoName(method), ({ deadline }) => {
+      remaining = deadline - Date.now();
+      return {};
+    });
+    await toList(callOnce(echo, method, options()));
+    expectNear(remaining, 700);
+  });
+
+  it('ends it on both sides', async () => {
+    const { echo, server } = await scene({}, { scripts: { [protoName(method)]: { never: true } } });
+    const beganAt = performance.now();
+    const error = await failureOf(callOnce(echo, method, { timeoutMs: 150 }));
+    expectNear(performance.now() - beganAt, 150);
+    expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'maybe', notRetriedBecause: 'deadline' });
+    expect(error.message).toMatch(/^4 DEADLINE_EXCEEDED: Deadline exceeded after 0\.\d+s/);
+    await waitFor(() => server.counts().cancelled === 1);
+    expect(server.counts().calls).toBe(1);
+  });
+
+  it('that has passed sends nothing', async () => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    for (const deadline of [Date.now() - 1, new Date(Date.now() - 60_000)]) {
+      const error = await failureOf(callOnce(echo, method, { deadline }));
+      expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
+    }
+    await turns();
+    expect(server.counts().calls).toBe(0);
+  });
+
+  it.each([
+    ['NaN', { deadline: NaN }, 'deadline'],
+    ['an invalid Date', { deadline: new Date(NaN) }, 'deadline'],
+    ['a length', { deadline: 500 }, 'deadline'],
+    ['a text', { deadline: 'x' }, 'deadline'],
+    ['null', { deadline: null }, 'deadline'],
+    ['timeoutMs of NaN', { timeoutMs: NaN }, 'timeoutMs'],
+    ['timeoutMs of 0', { timeoutMs: 0 }, 'timeoutMs'],
+    ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
+    ['timeoutMs as a text', { timeoutMs: '500' }, 'timeoutMs'],
+  ])('that is %s is an error which says what to write', async (_what, options, key) => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    const error = await rejection(callOnce(echo, method, options as never));
+    expect(error).toBeInstanceOf(GrpcConfigurationError);
+    const [problem] = (error as GrpcConfigurationError).problems;
+    expect(problem?.path).toBe(`echo/testing.v1.Echo/${protoName(method)}: options.${key}`);
+    expect(problem?.message).toMatch(/^expected .*; write /);
+    expect(problem?.message).toContain('timeoutMs: 500');
+    await turns();
+    expect(server.counts().calls).toBe(0);
+    expect(client.activeCalls()).toEqual([]);
+  });
+});
+
+describe('a deadline that is far away', () => {
+  it.each([
+    ['Infinity', Infinity],
+    ['40 days', Date.now() + 40 * 86_400_000],
+  ])('(%s) lets the call be', async (_what, deadline) => {
+    const { echo } = await scene();
+    expect(await firstValueFrom(echo.unary({ text: 'tea' }, { deadline }))).toMatchObject({ text: 'tea' });
+  });
+});
+
+describe('a call that waits for the channel', () => {
+  it.each(EACH_METHOD)('ends at its deadline (%s), and says what it waited for', async (method) => {
+    const { echo, server } = await scene();
+    await server.stop('kill-connections');
+    const error = await failureOf(callOnce(echo, method, { timeoutMs: 100 }));
+    expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no', attempts: [] });
+    expect(error.details).toMatch(/waiting: 127\.0\.0\.1:\d+ is \w+ \(connect ECONNREFUSED/);
+  });
+});
+
+describe('a call under an interceptor that delays it', () => {
+  const startsAfter =
+    (ms: number): Interceptor =>
+    (options, next) =>
+      new InterceptingCall(next(options), {
+        start: (metadata, listener, start) => {
+          setTimeout(() => start(metadata, listener), ms);
+        },
+      });
+
+  it.each(EACH_METHOD)('past its deadline ends at it and is never sent (%s)', async (method) => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    const beganAt = performance.now();
+    const error = await failureOf(callOnce(echo, method, { timeoutMs: 100, interceptors: [startsAfter(200)] }));
+    expectNear(performance.now() - beganAt, 100);
+    expect(error).toMatchObject({ code: 4, reason: 'deadline' });
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    await firstValueFrom(echo.unary({ text: 'last' }));
+    expect(server.counts().calls).toBe(1);
+  });
+
+  it.each(EACH_METHOD)('and never starts it ends by close() (%s)', async (method) => {
+    const { echo, client } = await scene();
+    await client.waitForReady();
+    const never: Interceptor = (options, next) => new InterceptingCall(next(options), { start: () => undefined });
+    const failure = failureOf(callOnce(echo, method, { interceptors: [never] }));
+    await turns();
+    await client.close();
+    expect(await failure).toMatchObject({ code: 14, reason: 'closed' });
+  });
+});

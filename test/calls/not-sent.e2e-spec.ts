@@ -1,0 +1,170 @@
+import { InterceptingCall, credentials, type CallCredentials, type Interceptor } from '@grpc/grpc-js';
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { ECHO_PROTO } from '../testing/echo-client.js';
+import { EACH_METHOD, callOnce, failureOf, protoName, scene, turns } from './support.js';
+
+/** Credentials that never come to be, and how often they were asked for. */
+function failingCredentials(how: 'at once' | 'later', code?: number) {
+  const asked = { times: 0 };
+  const failure = Object.assign(new Error('no token to be had'), code === undefined ? {} : { code });
+  const plugin: CallCredentials = credentials.createFromMetadataGenerator((_, callback) => {
+    asked.times += 1;
+    if (how === 'at once') callback(failure);
+    else setImmediate(() => callback(failure));
+  });
+  return { asked, plugin };
+}
+
+describe('credentials that always fail', () => {
+  describe.each(['at once', 'later'] as const)('%s', (how) => {
+    it.each(EACH_METHOD)('with code 14: one error of %s, and no more attempts than its policy has', async (method) => {
+      const { echo, server, client } = await scene();
+      await client.waitForReady();
+      const { asked, plugin } = failingCredentials(how, 14);
+      const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
+      expect(error).toMatchObject({ code: 14, reason: 'not-sent', reachedServer: 'no' });
+      expect(error.details).toContain('no token to be had');
+      // Unary is declared safe to repeat, and its policy lists UNAVAILABLE.
+      const attempts = method === 'unary' ? 4 : 1;
+      expect(asked.times).toBe(attempts);
+      expect(error.attempts).toHaveLength(attempts);
+      expect(error.notRetriedBecause).toBe(method === 'unary' ? 'attempts-exhausted' : 'local');
+      expect(server.counts().calls).toBe(0);
+    });
+
+    it.each(EACH_METHOD)('without a code: one error of %s, asked for once', async (method) => {
+      const { echo, server } = await scene();
+      const { asked, plugin } = failingCredentials(how);
+      const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
+      expect(error).toMatchObject({ code: 16, reason: 'not-sent', reachedServer: 'no', notRetriedBecause: 'local' });
+      expect(error.details).toContain('no token to be had');
+      expect(asked.times).toBe(1);
+      expect(server.counts().calls).toBe(0);
+    });
+  });
+});
+
+describe('a message too large', () => {
+  const payload = Buffer.alloc(1_000);
+
+  it.each(EACH_METHOD)('to be sent fails %s before anything is sent', async (method) => {
+    const { echo, server, client } = await scene({ maxSendMessageLength: 100 });
+    await client.waitForReady();
+    const requests = [{ payload }];
+    const call = method === 'clientStream' || method === 'bidi' ? echo[method](requests) : echo[method]({ payload });
+    const error = await failureOf(call);
+    expect(error).toMatchObject({ code: 8, reason: 'not-sent', notRetriedBecause: 'local' });
+    expect(error.details).toMatch(/^Attempted to send message with a size larger than 100\b/);
+    if (method === 'clientStream' || method === 'bidi') return;
+    expect(error).toMatchObject({ reachedServer: 'no', attempts: [] });
+    await turns();
+    expect(server.counts().calls).toBe(0);
+  });
+
+  it.each(['clientStream', 'bidi'] as const)('behind others ends %s, which the server hears of', async (method) => {
+    const { echo, server } = await scene({ maxSendMessageLength: 100 });
+    server.script(protoName(method), { never: true });
+    const error = await failureOf(echo[method]([{ number: 1 }, { payload }, { number: 3 }]));
+    expect(error).toMatchObject({ code: 8, reason: 'not-sent', reachedServer: 'maybe' });
+    await waitFor(() => server.counts().cancelled === 1);
+    expect(server.calls()[0]?.requests.length).toBeLessThanOrEqual(1);
+  });
+
+  it('is bounded by the service config too', async () => {
+    const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxRequestMessageBytes: 100 }];
+    const { echo } = await scene({ serviceConfig: { methodConfig } });
+    expect(await failureOf(echo.unary({ payload }))).toMatchObject({
+      code: 8,
+      reason: 'not-sent',
+      reachedServer: 'no',
+    });
+  });
+
+  it.each(EACH_METHOD)('to be received fails %s once: the server has done its work', async (method) => {
+    const { echo, server } = await scene({ maxReceiveMessageLength: 100 });
+    server.script(protoName(method), { messages: [{ payload }] });
+    const error = await failureOf(callOnce(echo, method));
+    expect(error).toMatchObject({ code: 8, reachedServer: 'yes', attempts: [{ number: 1 }] });
+    expect(error.details).toMatch(/^Received message larger than max/);
+    expect(server.counts().calls).toBe(1);
+  });
+});
+
+/** The contract with one function of each method replaced. */
+function contractWith(replaced: Readonly<Record<string, () => never>>): {
+  readonly protoPath: undefined;
+  readonly packageDefinition: PackageDefinition;
+} {
+  const definition = loadSync(ECHO_PROTO);
+  const service = definition['testing.v1.Echo'] as Record<string, object>;
+  const methods = Object.entries(service).map(([name, method]) => [name, { ...method, ...replaced }]);
+  return {
+    protoPath: undefined,
+    packageDefinition: { ...definition, 'testing.v1.Echo': Object.fromEntries(methods) },
+  };
+}
+
+const passThrough: Interceptor = (options, next) => new InterceptingCall(next(options));
+
+describe.each([
+  ['without interceptors', []],
+  ['under an interceptor', [passThrough]],
+])('codecs %s', (_how, interceptors) => {
+  it.each(EACH_METHOD)('that cannot write the request fail %s with one clear error', async (method) => {
+    const { echo, server, client } = await scene(
+      contractWith({
+        requestSerialize: () => {
+          throw new TypeError('text: string expected');
+        },
+      }),
+    );
+    await client.waitForReady();
+    const error = await failureOf(callOnce(echo, method, { interceptors }));
+    expect(error).toMatchObject({ code: 13, reason: 'not-sent', notRetriedBecause: 'local' });
+    expect(error.details).toBe('Request message serialization failure: text: string expected');
+    await waitFor(() => server.counts().open === 0);
+    expect(server.counts().answered).toBe(0);
+  });
+
+  it.each(EACH_METHOD)('that cannot read the response fail %s with one clear error', async (method) => {
+    const { echo, server } = await scene(
+      contractWith({
+        responseDeserialize: () => {
+          throw new RangeError('index out of range');
+        },
+      }),
+    );
+    server.script(protoName(method), { messages: [{ number: 1 }] });
+    const error = await failureOf(callOnce(echo, method, { interceptors }));
+    expect(error).toMatchObject({ code: 13, reason: 'protocol', reachedServer: 'yes', notRetriedBecause: 'protocol' });
+    expect(error.details).toBe('Response message parsing error: index out of range');
+    expect(server.counts().calls).toBe(1);
+  });
+});
+
+describe('what cannot be started', () => {
+  it('is one clear error when an interceptor throws', async () => {
+    const { echo, client } = await scene();
+    await client.waitForReady();
+    const broken: Interceptor = () => {
+      throw new Error('a bug of the interceptor');
+    };
+    const error = await failureOf(echo.unary({}, { interceptors: [broken] }));
+    expect(error).toMatchObject({ code: 13, reason: 'not-sent', reachedServer: 'no' });
+    expect(error.details).toContain('a bug of the interceptor');
+    expect(await firstValueFrom(echo.unary({ text: 'well' }))).toMatchObject({ text: 'well' });
+  });
+
+  it('is one clear error when the metadata cannot be sent', async () => {
+    const { echo, server } = await scene();
+    const error = await failureOf(echo.unary({}, { metadata: { 'not a key': 'x' } })).catch(
+      (other: Error) => other.cause,
+    );
+    expect(String(error)).toContain('not a key');
+    await turns();
+    expect(server.counts().calls).toBe(0);
+  });
+});

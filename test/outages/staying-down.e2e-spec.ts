@@ -1,0 +1,261 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { CallLoad, median } from '../support/call-load.js';
+import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { resettingPeer, shortLivedPeer } from '../support/peers.js';
+
+const GRACE_MS = 5_000;
+const UNREACHABLE =
+  /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(.+; \d+ (try|tries)\); (next try in \d+\.\d s|trying now)$/;
+
+type Settings = Parameters<typeof startOrdersApp>;
+type Cleanup = TestContext['onTestFinished'];
+
+async function startApp(onTestFinished: Cleanup, ...settings: Settings): Promise<OrdersApp> {
+  const app = await startOrdersApp(...settings);
+  onTestFinished(() => app.close());
+  return app;
+}
+
+async function startProxy(onTestFinished: Cleanup): Promise<FaultProxy> {
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {}, Create: {} } });
+  onTestFinished(() => server.close());
+  const proxy = await FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+/** What each call fails with, and after how long. */
+async function failureOf(call: () => Parameters<typeof firstValueFrom>[0]) {
+  const beganAt = performance.now();
+  const error = await firstValueFrom(call()).then(
+    (value) => {
+      throw new Error(`it succeeded: ${JSON.stringify(value)}`);
+    },
+    (failure: unknown) => failure as GrpcCallError,
+  );
+  return { error, afterMs: performance.now() - beganAt };
+}
+
+const gaps = (times: readonly number[]) => times.slice(1).map((time, index) => time - times[index]!);
+const pass = (ms: number) => {
+  const since = performance.now();
+  return waitFor(() => performance.now() - since >= ms, { timeoutMs: ms + 5_000, intervalMs: 20 });
+};
+
+// Side by side, since most of what they do is to wait: one leak check for all.
+describe.concurrent('a server that does not come back', () => {
+  let leaks: ReturnType<typeof captureLeaks>;
+  beforeAll(() => {
+    leaks = captureLeaks();
+  });
+  afterAll(() => leaks.settled());
+
+  it('is waited for as long as the grace; then calls fail at once and say why', async ({ onTestFinished }) => {
+    const peer = await resettingPeer();
+    onTestFinished(() => peer.close());
+    const app = await startApp(onTestFinished, { url: peer.url });
+    const load = CallLoad.start(50, () => app.orders.create({ requestId: '1', item: 'tea', quantity: 1 }));
+    await waitFor(() => app.client.connectivity.outage);
+    const { since, graceEndsAt } = app.client.connectivity.outage!;
+    const graceMs = graceEndsAt.getTime() - since.getTime();
+    expect(graceMs).toBeGreaterThanOrEqual(0.9 * GRACE_MS);
+    expect(graceMs).toBeLessThanOrEqual(1.1 * GRACE_MS);
+    await pass(16_000);
+    await load.stop();
+
+    expect(load.succeeded).toEqual([]);
+    const waited = load.calls.filter(({ startedAt }) => startedAt < graceEndsAt.getTime() - 5);
+    const later = load.calls.filter(({ startedAt }) => startedAt > graceEndsAt.getTime() + 100);
+    expect(waited.length).toBeGreaterThan(200);
+    expect(later.length).toBeGreaterThan(400);
+    for (const { endedAt } of waited) {
+      expect(endedAt! - graceEndsAt.getTime()).toBeGreaterThanOrEqual(-5);
+      expect(endedAt! - graceEndsAt.getTime()).toBeLessThan(250);
+    }
+    expect(median(later.map(({ latencyMs }) => latencyMs!))).toBeLessThan(5);
+    for (const { error } of [...waited, ...later]) {
+      expect(error).toMatchObject({ reason: 'outage', reachedServer: 'no', retryAfterMs: expect.any(Number) });
+      expect((error as Error).message).toMatch(UNREACHABLE);
+    }
+    const lasted = (error: unknown) => Number(/for (\d+\.\d) s/.exec((error as Error).message)![1]);
+    const last = later.at(-1)!;
+    expect(lasted(last.error)).toBeCloseTo((last.startedAt - since.getTime()) / 1_000, 0);
+    // The text's promise holds: so soon the next try is made.
+    const tryAt = last.startedAt + (last.error as GrpcCallError).retryAfterMs!;
+    await waitFor(() => peer.acceptedAt.at(-1)! >= tryAt - 50, { timeoutMs: 7_000 });
+    expect(Math.abs(peer.acceptedAt.find((at) => at >= tryAt - 50)! - tryAt)).toBeLessThan(200);
+
+    const within = gaps(peer.acceptedAt.filter((at) => at < graceEndsAt.getTime()));
+    expect(within.length).toBeGreaterThan(10);
+    expect(within.length).toBeLessThan(60);
+    expect(Math.min(...within)).toBeGreaterThan(45);
+    expect(Math.max(...within)).toBeLessThan(375 + 150);
+    const beyond = gaps(peer.acceptedAt.filter((at) => at > graceEndsAt.getTime()));
+    expect(beyond.length).toBeGreaterThan(1);
+    expect(Math.min(...beyond)).toBeGreaterThan(750);
+    expect(Math.max(...beyond)).toBeLessThan(6_200);
+  });
+
+  it('is tried at the pace of the backoff alone when nobody waits', async ({ onTestFinished }) => {
+    const peer = await resettingPeer();
+    onTestFinished(() => peer.close());
+    const app = await startApp(onTestFinished, { url: peer.url, methods: { '*': { waitForReady: false } } });
+    const load = CallLoad.start(50, () => app.orders.get({ id: '1' }));
+    await pass(8_000);
+    await load.stop();
+    expect(Math.max(...load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(500);
+    expect(median(load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(5);
+    expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThan(750);
+    expect(peer.acceptedAt.length).toBeLessThanOrEqual(6);
+  });
+
+  it('is waited for by choice: not at all, or until the deadline; no more calls than allowed', async ({
+    onTestFinished,
+  }) => {
+    const peer = await resettingPeer();
+    onTestFinished(() => peer.close());
+    const { client, orders } = await startApp(onTestFinished, {
+      url: peer.url,
+      outageGraceMs: 600,
+      maxWaitingCalls: 5,
+    });
+    const patient = failureOf(() => orders.get({ id: '1' }, { waitForReady: true, timeoutMs: 1_500 }));
+    await waitFor(() => client.connectivity.outage);
+    const impatient = await failureOf(() => orders.get({ id: '1' }, { waitForReady: false }));
+    expect(impatient.error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'outage', reachedServer: 'no' });
+    expect(impatient.error.message).toMatch(UNREACHABLE);
+    expect(impatient.afterMs).toBeLessThan(50);
+
+    const usual = Array.from({ length: 4 }, () => failureOf(() => orders.get({ id: '1' })));
+    await waitFor(() => client.snapshot().waiting === 5);
+    const sixth = await failureOf(() => orders.get({ id: '1' }));
+    expect(sixth.error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'too-many-waiting', reachedServer: 'no' });
+    expect(sixth.error.message).toContain('5 calls');
+    expect(sixth.afterMs).toBeLessThan(50);
+
+    for (const { error, afterMs } of await Promise.all(usual)) {
+      expect(error.reason).toBe('outage');
+      expect(afterMs).toBeLessThan(1_000);
+    }
+    const late = await patient;
+    expect(late.error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reason: 'deadline', reachedServer: 'no' });
+    expect(late.error.message).toContain('waiting: ');
+    expect(late.afterMs).toBeGreaterThan(1_490);
+    expect(late.afterMs).toBeLessThan(1_750);
+  });
+
+  it('dies right after its SETTINGS for a minute: few connections, few lines, and health says so', async ({
+    onTestFinished,
+  }) => {
+    const peer = await shortLivedPeer(5);
+    onTestFinished(() => peer.close());
+    const app = await startApp(onTestFinished, { url: peer.url });
+    const name = app.client.name;
+    const load = CallLoad.start(50, () => app.orders.get({ id: '1' }));
+    await waitFor(() => app.client.connectivity.outage);
+    const { graceEndsAt } = app.client.connectivity.outage!;
+    await waitFor(() => Date.now() > graceEndsAt.getTime() + 20, { timeoutMs: 7_000 });
+    const statuses = new Set<string>();
+    await waitFor(
+      async () => {
+        statuses.add((await app.health.check(name))[name].status);
+        return Date.now() > peer.acceptedAt[0]! + 60_000;
+      },
+      { timeoutMs: 70_000, intervalMs: 20 },
+    );
+    expect([...statuses]).toEqual(['down']);
+    expect(peer.acceptedAt.length).toBeLessThanOrEqual(35);
+    expect(peer.acceptedAt.length).toBeGreaterThan(5);
+    expect(aboveDebug(app).length).toBeLessThanOrEqual(4);
+    expect(aboveDebug(app).length).toBeGreaterThan(0);
+    await load.stop();
+    expect(load.succeeded).toEqual([]);
+  }, 90_000);
+});
+
+describe.concurrent('a peer that accepts and stays silent', () => {
+  let leaks: ReturnType<typeof captureLeaks>;
+  beforeAll(() => {
+    leaks = captureLeaks();
+  });
+  afterAll(() => leaks.settled());
+
+  describe.each([
+    ['plain', {}],
+    ['TLS', { tls: {} }],
+  ] as const)('%s', (_kind, security) => {
+    it('outlasts no deadline; each attempt ends at its time, with its socket', async ({ onTestFinished }) => {
+      const proxy = await startProxy(onTestFinished);
+      await proxy.staySilent();
+      const app = await startApp(onTestFinished, { url: proxy.url, connectTimeoutMs: 500, ...security });
+      const first = failureOf(() => app.orders.get({ id: '1' }, { timeoutMs: 300 }));
+      const second = failureOf(() => app.orders.get({ id: '1' }, { timeoutMs: 1_300 }));
+      await waitFor(() => proxy.counters.open === 1);
+      const connectedAt = performance.now();
+      expect((await first).error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
+      expect((await first).afterMs).toBeLessThan(400);
+      await waitFor(() => proxy.counters.open === 0);
+      const livedMs = performance.now() - connectedAt;
+      expect(livedMs).toBeGreaterThan(450);
+      expect(livedMs).toBeLessThan(650);
+      expect(app.client.connectivity.lastError).toContain('timed out after 0.5 s');
+      expect((await second).error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
+      expect((await second).afterMs).toBeLessThan(1_450);
+      expect(proxy.counters.accepted).toBeLessThanOrEqual(2);
+    });
+
+    it.each([
+      ['in the middle of its handshake', 'handshake'],
+      ['while the next try is waited for', 'backoff'],
+    ] as const)('lets the process exit %s', async (_moment, moment) => {
+      const leftOpen: (() => Promise<unknown>)[] = [];
+      const proxy = await startProxy((task) => leftOpen.push(async () => task({} as never)));
+      await proxy.staySilent();
+      const child = fork(
+        new URL('../support/closing-app.mjs', import.meta.url),
+        [proxy.url, ...('tls' in security ? ['--tls'] : [])],
+        { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+      );
+      const told: { readonly state?: string; readonly ended?: string }[] = [];
+      child.on('message', (message) => told.push(message as object));
+      const state = () => told.findLast((message) => message.state !== undefined)?.state;
+      const exited = once(child, 'exit');
+      if (moment === 'handshake') await waitFor(() => proxy.counters.open === 1 && state() === 'CONNECTING');
+      else await waitFor(() => state() === 'TRANSIENT_FAILURE', { timeoutMs: 10_000 });
+      const beganAt = performance.now();
+      child.send('close');
+      const [code] = (await exited) as [number | null];
+      expect(performance.now() - beganAt).toBeLessThan(1_000);
+      expect(code).toBe(0);
+      for (const close of leftOpen.reverse()) await close();
+    });
+  });
+
+  it.each([100, 700, 1_400, 2_200])(
+    'that turns good after %i ms answers the calls that waited within the connect timeout and a second',
+    async (afterMs) => {
+      const leftOpen: (() => Promise<unknown>)[] = [];
+      const cleanup: Cleanup = (task) => leftOpen.push(async () => task({} as never));
+      const proxy = await startProxy(cleanup);
+      await proxy.staySilent();
+      const app = await startApp(cleanup, { url: proxy.url, connectTimeoutMs: 500 });
+      const calls = [
+        firstValueFrom(app.orders.get({ id: '1' })),
+        firstValueFrom(app.orders.create({ requestId: '1', item: 'tea', quantity: 1 })),
+      ];
+      const settled = Promise.allSettled(calls);
+      await waitFor(() => proxy.counters.open === 1);
+      await pass(afterMs);
+      await proxy.forward();
+      const goodAt = performance.now();
+      expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+      expect(performance.now() - goodAt).toBeLessThan(1_500);
+      for (const close of leftOpen.reverse()) await close();
+    },
+  );
+});

@@ -1,0 +1,34 @@
+// An application in a process of its own, which closes when it is told to and then must end by itself:
+//   node closing-app.mjs URL [--tls]
+// Tells over IPC the state its client is in.
+import 'reflect-metadata';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { NestFactory } from '@nestjs/core';
+import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
+
+const { values, positionals } = parseArgs({ options: { tls: { type: 'boolean' } }, allowPositionals: true });
+const options = {
+  name: 'orders',
+  protoPath: fileURLToPath(new URL('../../protos/orders.proto', import.meta.url)),
+  url: positionals[0],
+  connectTimeoutMs: 2_000,
+  ...(values.tls ? { tls: {} } : {}),
+};
+class AppModule {}
+const imports = [
+  ResilientGrpcModule.forRoot({ drain: { timeoutMs: 200 } }),
+  ResilientGrpcModule.forFeature([options]),
+];
+const app = await NestFactory.createApplicationContext({ module: AppModule, imports }, { logger: false });
+const client = app.get(getGrpcClientToken('orders'));
+client.connectivity$.subscribe(({ state }) => process.send?.({ state }));
+const tell = (ended) => process.connected && process.send({ ended });
+client
+  .getService('Orders')
+  .get({ id: '1' })
+  .subscribe({ error: ({ reason }) => tell(reason), complete: () => tell('OK') });
+process.once('message', async () => {
+  process.disconnect();
+  await app.close();
+});

@@ -1,0 +1,54 @@
+import { createServer as createHttp2Server } from 'node:http2';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+
+/** Something that listens on 127.0.0.1 and is no gRPC server. */
+export interface Peer {
+  /** '127.0.0.1:port' */
+  readonly url: string;
+  /** When each connection was accepted, in milliseconds since 1970. */
+  readonly acceptedAt: readonly number[];
+  close(): Promise<void>;
+}
+
+/** Accepts each connection and tears it at once (RST). */
+export async function resettingPeer(): Promise<Peer> {
+  const acceptedAt: number[] = [];
+  const server = createServer((socket: Socket) => {
+    acceptedAt.push(Date.now());
+    socket.on('error', () => undefined);
+    socket.resetAndDestroy();
+  });
+  return listening(server, acceptedAt);
+}
+
+/** Speaks HTTP/2 and ends each session `afterMs` after its SETTINGS were exchanged. */
+export async function shortLivedPeer(afterMs: number): Promise<Peer> {
+  const acceptedAt: number[] = [];
+  const server = createHttp2Server();
+  server.on('session', (session) => {
+    acceptedAt.push(Date.now());
+    session.on('error', () => undefined);
+    session.once('remoteSettings', () => {
+      setTimeout(() => session.destroy(), afterMs);
+    });
+  });
+  // True: a plain HTTP/2 server is one of node:net.
+  return listening(server as unknown as Server, acceptedAt);
+}
+
+async function listening(server: Server, acceptedAt: readonly number[]): Promise<Peer> {
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `127.0.0.1:${port}`,
+    acceptedAt,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+      }),
+  };
+}

@@ -115,9 +115,21 @@ describe('a deadline that is far away', () => {
   it.each([
     ['Infinity', Infinity],
     ['40 days', Date.now() + 40 * 86_400_000],
+    // Told to grpc-js, these end the process.
+    ['the last day of Date', new Date(8.64e15)],
+    ['microseconds', Date.now() * 1_000],
+    ['the greatest number', Number.MAX_VALUE],
   ])('(%s) lets the call be', async (_what, deadline) => {
-    const { echo } = await scene();
+    const { echo, client } = await scene();
+    await client.waitForReady();
     expect(await firstValueFrom(echo.unary({ text: 'tea' }, { deadline }))).toMatchObject({ text: 'tea' });
+  });
+
+  it('as timeoutMs lets the call be, of the call and of the settings', async () => {
+    const { echo, client } = await scene({ timeoutMs: Number.MAX_SAFE_INTEGER });
+    await client.waitForReady();
+    expect(await firstValueFrom(echo.unary({ text: 'tea' }))).toMatchObject({ text: 'tea' });
+    expect(await firstValueFrom(echo.unary({ text: 'tea' }, { timeoutMs: 1e20 }))).toMatchObject({ text: 'tea' });
   });
 });
 

@@ -1,10 +1,11 @@
 import { InterceptingCall, credentials, type CallCredentials, type Interceptor } from '@grpc/grpc-js';
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { ECHO_PROTO } from '../testing/echo-client.js';
-import { EACH_METHOD, callOnce, failureOf, protoName, scene, turns } from './support.js';
+import { EACH_METHOD, callOnce, failureOf, protoName, rejection, scene, turns } from './support.js';
 
 /** Credentials that never come to be, and how often they were asked for. */
 function failingCredentials(how: 'at once' | 'later', code?: number) {
@@ -39,7 +40,7 @@ describe('credentials that always fail', () => {
       const { echo, server } = await scene();
       const { asked, plugin } = failingCredentials(how);
       const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
-      expect(error).toMatchObject({ code: 16, reason: 'not-sent', reachedServer: 'no', notRetriedBecause: 'local' });
+      expect(error).toMatchObject({ code: 2, reason: 'not-sent', reachedServer: 'no', notRetriedBecause: 'local' });
       expect(error.details).toContain('no token to be had');
       expect(asked.times).toBe(1);
       expect(server.counts().calls).toBe(0);
@@ -158,12 +159,17 @@ describe('what cannot be started', () => {
     expect(await firstValueFrom(echo.unary({ text: 'well' }))).toMatchObject({ text: 'well' });
   });
 
-  it('is one clear error when the metadata cannot be sent', async () => {
+  it.each([
+    ['a key', { 'not a key': 'x' }, 'options.metadata["not a key"]: expected a key of letters'],
+    ['a value', { 'x-token': 'geheim☕' }, 'options.metadata.x-token: expected printable ASCII'],
+    ['a binary value', { 'x-token-bin': 'geheim' }, 'options.metadata.x-token-bin: expected a Buffer'],
+    ['something else', 'geheim', 'options.metadata: expected an object of texts'],
+  ])('is one clear error when %s of the metadata is none, without telling the value', async (_what, metadata, text) => {
     const { echo, server } = await scene();
-    const error = await failureOf(echo.unary({}, { metadata: { 'not a key': 'x' } })).catch(
-      (other: Error) => other.cause,
-    );
-    expect(String(error)).toContain('not a key');
+    const error = await rejection(echo.unary({}, { metadata: metadata as never }));
+    expect(error).toBeInstanceOf(GrpcConfigurationError);
+    expect(String(error)).toContain(`echo/testing.v1.Echo/Unary: ${text}`);
+    expect(String(error)).not.toContain('geheim');
     await turns();
     expect(server.counts().calls).toBe(0);
   });

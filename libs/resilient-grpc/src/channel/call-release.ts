@@ -23,15 +23,16 @@ export class CallRelease {
     private readonly usable: () => boolean,
   ) {}
 
-  /** The channel is usable. `paced`: what waits was held by an outage, or lost with a connection. */
-  begin(paced: boolean): void {
+  /** The channel is usable. What waits was held by an outage, or for a connection that was only being made. */
+  begin(afterOutage: boolean): void {
     if (this.running || this.waiting.size === 0) return;
     this.running = true;
     const { load } = this;
     const now = this.clock.now();
-    this.pace = paced
-      ? new ReleasePace({ now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs })
-      : undefined;
+    this.pace =
+      afterOutage || this.waiting.anyPaced
+        ? new ReleasePace({ now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs })
+        : undefined;
     // In a turn of its own: whoever brought the change of state is still in the middle of it.
     this.clock.defer(this.tick);
   }

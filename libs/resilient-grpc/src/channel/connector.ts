@@ -44,7 +44,7 @@ class ObservedCredentials extends ChannelCredentials {
 
   override _createSecureConnector(target: Target, options: ChannelOptions, call?: CallCredentials): SecureConnector {
     const connector = this.inner._createSecureConnector(target, options, call);
-    const address = options[ADDRESS_ARGUMENT];
+    const address: unknown = options[ADDRESS_ARGUMENT];
     // Without our policy (xds:) no address is known: the socket passes unobserved but for TCP keepalive.
     if (typeof address !== 'string') return withTcpKeepalive(connector);
     return new ObservedConnector(connector, this.attempts, address);

@@ -9,8 +9,13 @@ type InterceptorOptions = Parameters<NextCall>[0];
 type Listener = NonNullable<Parameters<InterceptingCallInterface['start']>[1]>;
 type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
 
-/** Tells which call of the channel an interceptor's options ended in, once there is one. */
-type OnCreated = (call: CallStream) => void;
+/** Whoever had a call made that passes interceptors, and hears what they may hide. */
+export interface InterceptedCallOwner {
+  /** The call of the channel that the interceptors' options ended in, once there is one. */
+  onCreated(call: CallStream): void;
+  /** A response came that cannot be read. */
+  onUnreadable(): void;
+}
 
 /**
  * The call under all interceptors. grpc-js has one of its own but does not export it; what interceptors may rely on is the same:
@@ -20,10 +25,11 @@ class BottomCall implements InterceptingCallInterface {
   constructor(
     private readonly call: CallStream,
     private readonly method: MethodDescriptor,
+    private readonly owner: InterceptedCallOwner,
   ) {}
 
   start(metadata: Metadata, listener?: Listener): void {
-    const { method, call } = this;
+    const { method, call, owner } = this;
     let received = false;
     let unreadable: string | undefined;
     call.start(metadata, {
@@ -34,6 +40,7 @@ class BottomCall implements InterceptingCallInterface {
           message = method.responseDeserialize(bytes);
         } catch (error) {
           unreadable = `Response message parsing error: ${textOf(error)}`;
+          owner.onUnreadable();
           call.cancelWithStatus(StatusCode.INTERNAL, unreadable);
           return;
         }
@@ -109,12 +116,12 @@ export function interceptedCall(
   deadline: number,
   options: CallOptions | undefined,
   interceptors: readonly Interceptor[],
-  created: OnCreated,
+  owner: InterceptedCallOwner,
 ): InterceptingCallInterface {
   const bottom: NextCall = (final) => {
     const call = createCall(channel, method.path, final.deadline, final);
-    created(call);
-    return new BottomCall(call, method);
+    owner.onCreated(call);
+    return new BottomCall(call, method, owner);
   };
   const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
   // True: interceptors read path, kind and the two codecs of the definition, and those are what a MethodDescriptor has.

@@ -128,6 +128,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
+    // An answer on a connection that is on its way out says nothing of the next one.
+    if (!this.ready) return;
     this.current.answered();
     this.outage.answered();
   }
@@ -149,7 +151,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
         waiter.refuse(refusal);
       });
     }
-    if (this.ready) this.release.begin(true);
+    if (this.ready) this.release.begin(this.outage.current !== undefined);
     else if (this.state === 'IDLE') this.connect();
     else this.considerReconnect();
   }

@@ -5,6 +5,7 @@ export class WaitingCalls {
   private readonly stack: Waiter[] = [];
   private readonly present = new Set<Waiter>();
   private held = 0;
+  private lost = 0;
 
   get size(): number {
     return this.present.size;
@@ -15,16 +16,23 @@ export class WaitingCalls {
     return this.held;
   }
 
+  /** Some of them were lost with a connection. */
+  get anyPaced(): boolean {
+    return this.lost > 0;
+  }
+
   push(waiter: Waiter): void {
     this.stack.push(waiter);
     this.present.add(waiter);
     this.held += waiter.bytes;
+    if (waiter.paced) this.lost += 1;
   }
 
   /** Whether it was in it. */
   remove(waiter: Waiter): boolean {
     if (!this.present.delete(waiter)) return false;
     this.held -= waiter.bytes;
+    if (waiter.paced) this.lost -= 1;
     // Callers who give up would otherwise be kept for as long as the outage lasts.
     if (this.stack.length > 64 && this.stack.length > 2 * this.present.size) this.compact();
     return true;

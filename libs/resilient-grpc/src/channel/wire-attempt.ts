@@ -1,4 +1,4 @@
-import { Metadata, type Channel, type Interceptor, type experimental } from '@grpc/grpc-js';
+import type { Channel, experimental, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
@@ -52,6 +52,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private wire: Pick<CallStream, 'getPeer' | 'getAuthContext'> | undefined;
   private headers: Metadata | undefined;
   private ended = false;
+  /** Under interceptors: a response came that could not be read. */
+  private unreadable = false;
 
   constructor(
     private readonly owner: WireOwner,
@@ -73,8 +75,13 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   private intercept(interceptors: readonly Interceptor[]): AnyCall {
     const { method, deadline, options } = this.request;
-    return interceptedCall(this.owner.channel, method, deadline, options, interceptors, (call) => {
-      this.wire = call;
+    return interceptedCall(this.owner.channel, method, deadline, options, interceptors, {
+      onCreated: (call) => {
+        this.wire = call;
+      },
+      onUnreadable: () => {
+        this.unreadable = true;
+      },
     });
   }
 
@@ -115,13 +122,12 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.listener.onHeaders(headers);
   }
 
-  onReceiveMessage(received: object | null): void {
-    // Null: an intercepted call that ended without a message.
+  /** Bytes; under interceptors a message, or null where a call ended without one. */
+  onReceiveMessage(received: unknown): void {
     if (this.ended || this.endedHere !== 'no' || received === null) return;
     let message: unknown = received;
     if (!this.intercepted) {
       try {
-        // True: without interceptors grpc-js hands on the bytes.
         message = this.request.method.responseDeserialize(received as Buffer);
       } catch (error) {
         const text = error instanceof Error ? error.message : String(error);
@@ -138,7 +144,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.ended = true;
     this.code = status.code;
     // An unsupported encoding gives a status without code and text.
-    this.details = (status.details as string | undefined) ?? '';
+    this.details = (status as { details?: string }).details ?? '';
     this.metadata = status.metadata;
     this.channelReady = this.owner.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
@@ -148,6 +154,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   /** grpc-js keeps a call's deadline and its parent's cancellation by itself; neither is a word of the server. */
   private endedByWhom(code: number): AttemptEnd['endedHere'] {
+    if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline) return 'deadline';
     if (code === StatusCode.CANCELLED && this.request.options?.parent?.cancelled === true) return 'cancel';
     return 'no';

@@ -22,6 +22,8 @@ export interface CallFacts {
   /** Attempts made, the failed one included. */
   readonly attempts: number;
   readonly requestReplayable: boolean;
+  /** Something of the answer is in the caller's hands already. */
+  readonly delivered: boolean;
 }
 
 /** What follows a failed attempt. */
@@ -65,6 +67,7 @@ export class AttemptHistory {
       attempts: facts.attempts,
       retriesSincePushback: this.retriesSincePushback,
       requestReplayable: facts.requestReplayable,
+      delivered: facts.delivered,
       remainingMs: remainingMs(facts.deadline, clock.epoch()),
       draining: registry.accepting === 'closed',
       disabled: facts.options?.retry === false,

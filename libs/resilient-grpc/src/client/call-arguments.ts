@@ -1,9 +1,11 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { isMetadataLike, joinMetadata } from '../channel/call-metadata.js';
-import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { deadlineFromTimeout, earliestDeadline, validateDeadline } from '../policy/deadline/deadline.js';
+import { metadataEntryProblem } from '../channel/metadata-input.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { deadlineFromTimeout, earliestDeadline, sendableDeadline, validateDeadline } from '../policy/deadline/deadline.js';
 import type { MethodContext } from './call-context.js';
 import type { GrpcCallOptions } from './resilient-types.js';
+import { describeValue, pathOf } from './settings/describe-value.js';
 
 /** grpc-js's bits of `propagate_flags`; without flags all are on. */
 const PROPAGATE_DEADLINE = 1;
@@ -25,14 +27,37 @@ export function callArguments(
   return { metadata: undefined, options: second === undefined ? first : { ...first, ...second } };
 }
 
-/** Metadata of one call: the client's, then the argument's, then the option's. */
+/**
+ * Metadata of one call: the client's, then the argument's, then the option's.
+ *
+ * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The values are not told.
+ */
 export function callMetadata(context: MethodContext, given: CallArguments): Metadata {
   const { metadata, options } = given;
   if (options?.metadata === undefined) {
     if (metadata === undefined) return context.metadata;
     return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata;
   }
-  return joinMetadata(joinMetadata(context.metadata, metadata), options.metadata);
+  const base = joinMetadata(context.metadata, metadata);
+  try {
+    return joinMetadata(base, options.metadata);
+  } catch {
+    // grpc-js's error has the value in it, which may be a secret.
+    throw new GrpcConfigurationError(metadataProblems(options.metadata, pathOf(optionsPath(context), 'metadata')));
+  }
+}
+
+function metadataProblems(metadata: unknown, path: string): ConfigurationProblem[] {
+  const problems = Object.entries(Object(metadata) as Record<string, unknown>).flatMap(([key, value]) => {
+    const message = value === undefined ? undefined : metadataEntryProblem(key, value);
+    return message === undefined ? [] : [{ path: pathOf(path, key), message }];
+  });
+  if (problems.length > 0) return problems;
+  return [{ path, message: "expected an object of texts, as { 'x-tenant': 'shop' }, or grpc-js's Metadata" }];
+}
+
+function optionsPath(context: MethodContext): string {
+  return `${context.client.name}${context.method.path}: options`;
 }
 
 /**
@@ -43,17 +68,18 @@ export function callMetadata(context: MethodContext, given: CallArguments): Meta
 export function callDeadline(context: MethodContext, options: GrpcCallOptions | undefined, epochNow: number): number {
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
   if (options === undefined) return byMethod;
-  const path = `${context.client.name}${context.method.path}: options`;
+  const path = optionsPath(context);
   const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
-  if (timeoutMs !== undefined && !(timeoutMs > 0)) {
-    const message = `expected a length in milliseconds above 0, got ${String(timeoutMs)}; write timeoutMs: 500`;
+  // By its type too: a text from an environment variable would be joined to the present instant, not added.
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0)) {
+    const message = `expected a length in milliseconds above 0, got ${JSON.stringify(timeoutMs)}; write timeoutMs: 500`;
     throw new GrpcConfigurationError([{ path: `${path}.timeoutMs`, message }]);
   }
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
     throw new GrpcConfigurationError([{ path: `${path}.deadline`, message: instant.problem }]);
   }
-  const byOptions = earliestDeadline(byMethod, deadlineFromTimeout(epochNow, timeoutMs), instant);
+  const byOptions = earliestDeadline(byMethod, deadlineFromTimeout(epochNow, timeoutMs), sendableDeadline(instant, epochNow));
   if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
   const inbound = parent.getDeadline();
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);

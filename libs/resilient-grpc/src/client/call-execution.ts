@@ -310,6 +310,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
       deadline: this.deadline,
       attempts: this.attempts,
       requestReplayable: this.requests === undefined || this.requests.sent === 0,
+      delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
     });
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {

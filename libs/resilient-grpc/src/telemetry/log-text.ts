@@ -2,7 +2,6 @@ const LONGEST = 300;
 
 /** A text of the other side as it may stand in a log: cut, and without what would begin a line or colour a terminal. */
 export function oneLine(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what must not get through
   const escaped = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { deadlineFromTimeout, earliestDeadline, remainingMs, validateDeadline } from './deadline.js';
+import { deadlineFromTimeout, earliestDeadline, remainingMs, sendableDeadline, validateDeadline } from './deadline.js';
 
 const NOW = Date.UTC(2030, 0, 1);
 
@@ -50,4 +50,20 @@ describe('deadlines', () => {
   it('leave what is left', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
   it('leave nothing once they have passed', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
   it('leave all of time when there is none', () => expect(remainingMs(Infinity, NOW)).toBe(Infinity));
+});
+
+describe('sendableDeadline', () => {
+  it('leaves what grpc-timeout can say, and takes what it cannot for none', () => {
+    const years = 365 * 86_400_000;
+    expect(sendableDeadline(NOW, NOW)).toBe(NOW);
+    expect(sendableDeadline(NOW - 1, NOW)).toBe(NOW - 1);
+    expect(sendableDeadline(NOW + 11_000 * years, NOW)).toBe(NOW + 11_000 * years);
+    expect(sendableDeadline(NOW + 12_000 * years, NOW)).toBe(Infinity);
+    expect(sendableDeadline(NOW * 1_000, NOW)).toBe(Infinity);
+    expect(sendableDeadline(Infinity, NOW)).toBe(Infinity);
+  });
+
+  it('holds for lengths too', () => {
+    expect(deadlineFromTimeout(NOW, Number.MAX_SAFE_INTEGER)).toBe(Infinity);
+  });
 });

@@ -3,6 +3,9 @@ export interface DeadlineProblem {
   readonly problem: string;
 }
 
+// What `grpc-timeout` can say: eight digits of hours, 11 415 years.
+const FARTHEST_MS = 99_999_998 * 3_600_000;
+
 // 1973. Nobody sets a deadline that long ago, but many write a length where an instant is meant.
 const EARLIEST_EPOCH_MS = 1e11;
 
@@ -30,14 +33,19 @@ export function validateDeadline(value: unknown): number | DeadlineProblem {
   return epochMs;
 }
 
-/** The instant `timeoutMs` after `epochNow`; Infinity without a timeout. */
+/** The instant `timeoutMs` after `epochNow`; Infinity without a timeout, or with one too long to be told. */
 export function deadlineFromTimeout(epochNow: number, timeoutMs: number | undefined): number {
-  return timeoutMs === undefined ? Infinity : epochNow + timeoutMs;
+  return timeoutMs === undefined ? Infinity : sendableDeadline(epochNow + timeoutMs, epochNow);
 }
 
 /** The first of up to three deadlines; what is undefined sets none. */
 export function earliestDeadline(first: number | undefined, second?: number, third?: number): number {
   return Math.min(first ?? Infinity, second ?? Infinity, third ?? Infinity);
+}
+
+/** `deadline` as it can go over the wire: one too far away to be told is none, where grpc-js would end the process. */
+export function sendableDeadline(deadline: number, epochNow: number): number {
+  return deadline - epochNow < FARTHEST_MS ? deadline : Infinity;
 }
 
 /** Milliseconds from `epochNow` to `deadline`; 0 when it has passed, Infinity when there is none. */

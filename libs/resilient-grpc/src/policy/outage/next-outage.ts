@@ -1,4 +1,7 @@
-import type { Outage, OutageEvent, OutagePolicy, OutageState } from './outage-state.js';
+import type { OutageEvent, OutagePolicy, OutageState } from './outage-state.js';
+
+/** Past outages that are kept: more in a minute have used up any grace. */
+const KEPT = 60;
 
 /** The state after `event`; the same object when it changes nothing. */
 export function nextOutage(state: OutageState, event: OutageEvent, policy: OutagePolicy): OutageState {
@@ -8,16 +11,16 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
     case 'ready':
       return state.current ? { ...state, current: { ...state.current, readySince: event.at } } : state;
     case 'answered':
-      return over(state);
+      return over(state, event.at);
     case 'ready-lasted': {
       const since = state.current?.readySince;
-      return since !== undefined && event.at - since >= policy.confirmMs ? over(state) : state;
+      return since !== undefined && event.at - since >= policy.confirmMs ? over(state, event.at) : state;
     }
     case 'connection-ended':
       // A server that dies right after its SETTINGS is READY each time for a moment: without this rule the backoff would
       // start afresh, and 150 connections a second would follow.
       if (!event.answered && event.livedMs < policy.shortLivedMs) return failedTry(state, event.at, policy);
-      if (event.answered || event.livedMs >= policy.confirmMs) return over(state);
+      if (event.answered || event.livedMs >= policy.confirmMs) return over(state, event.at);
       return state;
   }
 }
@@ -26,15 +29,17 @@ function failedTry(state: OutageState, at: number, policy: OutagePolicy): Outage
   const { current } = state;
   if (current) return { ...state, current: { ...current, tries: current.tries + 1, readySince: undefined } };
 
-  const starts = [...state.starts.filter((start) => at - start < policy.flapWindowMs), at].slice(-policy.flapCount);
-  const flapping = starts.length >= policy.flapCount;
-  // Flapping: the grace that was given last holds for all of them, so that callers of a server which comes and goes are
-  // not made to wait each time.
-  const graceEndsAt = flapping && state.graceEndsAt !== undefined ? state.graceEndsAt : at + policy.graceMs;
-  const outage: Outage = { startedAt: at, graceEndsAt, tries: 1, flapping, readySince: undefined };
-  return { current: outage, starts, graceEndsAt };
+  const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
+  const flapping = past.length + 1 >= policy.flapCount;
+  // Flapping: all of them have one grace together, of which each uses up what it lasted. A rolling deploy of short gaps stays
+  // within it; callers of a server that comes and goes are not made to wait each time.
+  const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
+  const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
+  return { current: { startedAt: at, graceEndsAt, tries: 1, flapping, readySince: undefined }, past };
 }
 
-function over(state: OutageState): OutageState {
-  return state.current ? { ...state, current: undefined } : state;
+function over(state: OutageState, at: number): OutageState {
+  const { current } = state;
+  if (!current) return state;
+  return { current: undefined, past: [...state.past, { startedAt: current.startedAt, endedAt: at }].slice(-KEPT) };
 }

@@ -6,7 +6,7 @@ export interface OutagePolicy {
   readonly confirmMs: number;
   /** A connection that lived shorter, without an answer, was a failed try. */
   readonly shortLivedMs: number;
-  /** So many outages within `flapWindowMs` share one grace. */
+  /** From so many outages within `flapWindowMs` on they share one grace. */
   readonly flapCount: number;
   readonly flapWindowMs: number;
 }
@@ -30,13 +30,17 @@ export interface Outage {
   readonly readySince: number | undefined;
 }
 
+/** An outage that is over. */
+export interface PastOutage {
+  readonly startedAt: number;
+  readonly endedAt: number;
+}
+
 /** What is remembered of outages. */
 export interface OutageState {
   readonly current: Outage | undefined;
-  /** When the latest outages began, as far as they matter for flapping. */
-  readonly starts: readonly number[];
-  /** End of the last grace that was given. */
-  readonly graceEndsAt: number | undefined;
+  /** Those of the last minute that are over, as far as they matter for flapping. */
+  readonly past: readonly PastOutage[];
 }
 
 /** What an outage may begin, go on or end with. */
@@ -53,24 +57,9 @@ export type OutageEvent =
   | { readonly type: 'ready-lasted'; readonly at: number };
 
 /** Nothing has gone wrong yet. */
-export const NO_OUTAGE: OutageState = { current: undefined, starts: [], graceEndsAt: undefined };
+export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
 
 /** Whether an outage is on in which calls still wait. */
 export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
-}
-
-/** Whether an outage is on whose grace is over: calls fail at once. */
-export function beyondGrace(state: OutageState, now: number): boolean {
-  return state.current !== undefined && now >= state.current.graceEndsAt;
-}
-
-/** The outage that began between two states, if one did. */
-export function outageBegan(before: OutageState, after: OutageState): Outage | undefined {
-  return before.current?.startedAt === after.current?.startedAt ? undefined : after.current;
-}
-
-/** The outage that ended between two states, if one did, as it was last. */
-export function outageEnded(before: OutageState, after: OutageState): Outage | undefined {
-  return after.current === undefined ? before.current : undefined;
 }

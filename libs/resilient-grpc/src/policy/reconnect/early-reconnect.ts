@@ -18,6 +18,7 @@ const FIRST_MS = 100;
 const LONGEST_MS = 250;
 const GROWTH = 1.6;
 const JITTER = 0.5;
+const AFTER_TIMEOUT_MS = 500;
 // A server that dies younger than that each time is held off by the connection's own backoff; one that comes and goes more
 // slowly, by the one grace that its outages share.
 const HEALTHY_MS = 1_000;
@@ -26,11 +27,16 @@ const HEALTHY_MS = 1_000;
 // TLS would cost a starting server more than it costs us.
 const QUICK_AND_PLAIN = /\bE(?:CONNREFUSED|CONNRESET|NOTFOUND|NOENT|AI_AGAIN)\b|^Name resolution failed\b/;
 
+// Ended here, at the connect timeout. Such a try was slow enough by itself: under the usual timeout the backoff, which counts
+// from its beginning, is over long before. Under a short one a peer that got well must not be left alone for seconds.
+const TIMED_OUT = /^timed out after /;
+
 /** Milliseconds to wait instead of the backoff, or undefined: leave it to the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
   const { insideGrace, waiting, lastLivedMs, failure, tries } = input;
   if (!insideGrace || !waiting) return undefined;
   if (lastLivedMs !== undefined && lastLivedMs < HEALTHY_MS) return undefined;
+  if (TIMED_OUT.test(failure)) return jitter(AFTER_TIMEOUT_MS, JITTER, random);
   if (!QUICK_AND_PLAIN.test(failure)) return undefined;
   const grown = FIRST_MS * GROWTH ** Math.max(tries - 1, 0);
   return jitter(Math.min(grown, LONGEST_MS), JITTER, random);

@@ -49,6 +49,7 @@ function input(change: Partial<RetryInput> = {}): RetryInput {
     policy: DEFAULT_RETRY_POLICY,
     attempts: 1,
     retriesSincePushback: 0,
+    delivered: false,
     requestReplayable: true,
     remainingMs: Infinity,
     draining: false,
@@ -117,6 +118,16 @@ describe('what is not sent again', () => {
     ['what the caller cancelled', { verdict: verdict('cancelled') }, 'cancelled'],
     ['what is over its deadline', { verdict: verdict('deadline') }, 'deadline'],
     ['what was committed', { verdict: verdict('committed') }, 'committed'],
+    [
+      'what broke off when part of it was delivered',
+      { verdict: verdict('committed', { connectionLost: true }), delivered: true },
+      'committed',
+    ],
+    [
+      'what broke off within the one answer of a method that is not safe',
+      { verdict: verdict('committed', { connectionLost: true }), policy: undefined },
+      'not-safe-to-repeat',
+    ],
     [
       'an attempt timeout after headers',
       { verdict: verdict('attempt-timeout', { reachedServer: 'yes' }) },

@@ -18,6 +18,8 @@ export interface RetryInput {
   readonly attempts: number;
   /** Retries since the last pushback, or since the beginning. */
   readonly retriesSincePushback: number;
+  /** Something of the answer is in the caller's hands already: headers he asked for, or messages of a stream. */
+  readonly delivered: boolean;
   /** The whole request can be sent again. */
   readonly requestReplayable: boolean;
   /** To the deadline of the call; Infinity without one. */
@@ -71,7 +73,9 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'deadline':
       return STOP.deadline;
     case 'committed':
-      return STOP.committed;
+      // A6 commits with the headers since they are the application's then. Of a call that answers once nothing is, before
+      // its status: a connection that breaks off within the answer is lost like any other.
+      return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : STOP.committed;
     case 'protocol':
       return STOP.protocol;
     case 'serialize':
@@ -153,7 +157,7 @@ function stoppedByPushback(input: RetryInput): RetryDecision {
 
 // Streams that are refused or answered one by one are no loss of a connection, even when they shared one.
 function lostWith(input: RetryInput): string {
-  return input.verdict.kind === 'connection-lost' ? input.connectionKey : '';
+  return input.verdict.connectionLost ? input.connectionKey : '';
 }
 
 function lists(policy: RetryPolicy | undefined, code: StatusCode): boolean {

@@ -1,11 +1,18 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
-import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import {
+  FaultProxy,
+  ScriptedGrpcServer,
+  captureLeaks,
+  waitFor,
+  type ScriptedServerTls,
+} from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { CallLoad, median } from '../support/call-load.js';
-import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { resettingPeer, shortLivedPeer } from '../support/peers.js';
 
 const GRACE_MS = 5_000;
@@ -21,8 +28,8 @@ async function startApp(onTestFinished: Cleanup, ...settings: Settings): Promise
   return app;
 }
 
-async function startProxy(onTestFinished: Cleanup): Promise<FaultProxy> {
-  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {}, Create: {} } });
+async function startProxy(onTestFinished: Cleanup, tls?: ScriptedServerTls): Promise<FaultProxy> {
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {}, Create: {} }, tls });
   onTestFinished(() => server.close());
   const proxy = await FaultProxy.start(server.url);
   onTestFinished(() => proxy.close());
@@ -231,12 +238,27 @@ describe.concurrent('a peer that accepts and stays silent', () => {
     });
   });
 
-  it.for([100, 700, 1_400, 2_200, 3_000])(
-    'that turns good after %i ms answers the calls that waited within the connect timeout and a second',
-    async (afterMs, { onTestFinished }) => {
-      const proxy = await startProxy(onTestFinished);
+  const tls = { ca: certificate('ca'), serverName: 'localhost' };
+  it.for([
+    ['plain', 100],
+    ['plain', 700],
+    ['plain', 1_400],
+    ['plain', 2_200],
+    ['plain', 3_000],
+    ['TLS', 100],
+    ['TLS', 1_400],
+    ['TLS', 2_600],
+  ] as const)(
+    '%s, turns good after %i ms: the calls that waited succeed within the connect timeout and a second',
+    async ([kind, afterMs], { onTestFinished }) => {
+      const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
+      const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
       await proxy.staySilent();
-      const app = await startApp(onTestFinished, { url: proxy.url, connectTimeoutMs: 500 });
+      const app = await startApp(onTestFinished, {
+        url: proxy.url,
+        connectTimeoutMs: 500,
+        ...(kind === 'TLS' ? { tls } : {}),
+      });
       const calls = [
         firstValueFrom(app.orders.get({ id: '1' })),
         firstValueFrom(app.orders.create({ requestId: '1', item: 'tea', quantity: 1 })),

@@ -16,14 +16,14 @@ const options = {
   ...(values.tls ? { tls: { serverName: 'localhost' } } : {}),
 };
 class AppModule {}
-const imports = [
-  ResilientGrpcModule.forRoot({ drain: { timeoutMs: 200 } }),
-  ResilientGrpcModule.forFeature([options]),
-];
+const imports = [ResilientGrpcModule.forRoot({ drain: { timeoutMs: 200 } }), ResilientGrpcModule.forFeature([options])];
 const app = await NestFactory.createApplicationContext({ module: AppModule, imports }, { logger: false });
 const client = app.get(getGrpcClientToken('orders'));
 client.connectivity$.subscribe(({ state }) => process.connected && process.send({ state }));
-client.getService('Orders').get({ id: '1' }).subscribe({ error: () => undefined });
+client
+  .getService('Orders')
+  .get({ id: '1' })
+  .subscribe({ error: () => undefined });
 process.once('message', async () => {
   process.disconnect();
   await app.close();

@@ -14,6 +14,9 @@ import { CapturedLog, type LogLine } from './captured-log.js';
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 
+/** Path of one of the certificates and keys in PEM. */
+export const certificate = (name: string) => join(import.meta.dirname, '../fixtures/tls', `${name}.pem`);
+
 /** A client of an `OrdersApp`. */
 export interface OrdersOf {
   readonly client: ResilientGrpcClient;

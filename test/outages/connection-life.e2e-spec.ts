@@ -1,0 +1,227 @@
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Module } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
+import {
+  FaultProxy,
+  ScriptedGrpcServer,
+  captureLeaks,
+  waitFor,
+  type ScriptedGrpcServerOptions,
+} from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import type { OrdersClient } from '../../src/gen/orders.pb.js';
+import { CallLoad } from '../support/call-load.js';
+import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+
+const ARCHIVE_PROTO = join(import.meta.dirname, '../nest/protos/archive.proto');
+
+type Cleanup = TestContext['onTestFinished'];
+
+async function startServer(
+  onTestFinished: Cleanup,
+  options: Partial<ScriptedGrpcServerOptions> = {},
+): Promise<ScriptedGrpcServer> {
+  const scripts = { Get: {}, Create: {}, Watch: { messages: [{ sequence: '1' }, { sequence: '2' }] } };
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts, ...options });
+  onTestFinished(() => server.close());
+  return server;
+}
+async function startProxy(onTestFinished: Cleanup, server: ScriptedGrpcServer): Promise<FaultProxy> {
+  const proxy = await FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof startOrdersApp>): Promise<OrdersApp> {
+  const app = await startOrdersApp(...settings);
+  onTestFinished(() => app.close());
+  return app;
+}
+
+const create = ({ orders }: Pick<OrdersApp, 'orders'>) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
+const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
+
+/** Calls of both kinds for as long as `busy` takes; none may fail. */
+async function underLoad({ orders }: OrdersApp, busy: () => Promise<unknown>): Promise<number> {
+  const gets = CallLoad.start(150, () => orders.get({ id: '1' }));
+  const creates = CallLoad.start(150, () => create({ orders }));
+  await waitFor(() => creates.succeeded.length > 20);
+  await busy();
+  await Promise.all([gets.stop(), creates.stop()]);
+  expect(messages(gets)).toEqual([]);
+  expect(messages(creates)).toEqual([]);
+  return gets.calls.length + creates.calls.length;
+}
+
+// Side by side, since most of what they do is to wait: one leak check for all.
+let leaks: ReturnType<typeof captureLeaks>;
+beforeAll(() => {
+  leaks = captureLeaks();
+});
+afterAll(() => leaks.settled());
+
+describe.concurrent('a connection', () => {
+  it('to a server that is not there at boot and comes 2 s later answers the calls made before', async ({
+    onTestFinished,
+  }) => {
+    const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
+    proxy.refuse();
+    const app = await startApp(onTestFinished, { url: proxy.url });
+    const bootedAt = performance.now();
+    const calls = Promise.all([
+      firstValueFrom(app.orders.get({ id: '1' })),
+      firstValueFrom(create(app)),
+      lastValueFrom(app.orders.watch({ from: '0' }).pipe(toArray())),
+    ]);
+    await waitFor(() => performance.now() - bootedAt >= 2_000);
+    expect(app.client.connectivity.state).toBe('TRANSIENT_FAILURE');
+    expect(app.client.snapshot().waiting).toBe(3);
+    await proxy.forward();
+    expect((await calls)[2]).toHaveLength(2);
+    expect(performance.now() - bootedAt).toBeLessThan(2_000 + 700);
+    expect(aboveDebug(app)).toEqual([
+      expect.stringMatching(/^warn: outage: connect ECONNREFUSED .*; calls wait up to \d\.\d s \(3 waiting\)$/),
+      expect.stringMatching(/^log: back after 2(\.\d)? s, \d+ tries; 3 calls held, 0 failed$/),
+    ]);
+  });
+
+  it('is made by the first call; a warm one at the start, and again whenever it ends', async ({ onTestFinished }) => {
+    const server = await startServer(onTestFinished);
+    const [lazy, warm] = [await startProxy(onTestFinished, server), await startProxy(onTestFinished, server)];
+    const app = await startApp(onTestFinished, [{ url: lazy.url }, { url: warm.url, connection: 'warm' }]);
+    const [onDemand, kept] = app.clients as [OrdersApp, OrdersApp];
+    for (let lives = 1; lives <= 3; lives++) {
+      await waitFor(() => kept.client.connectivity.state === 'READY');
+      expect(warm.counters.accepted).toBe(lives);
+      warm.closeAll();
+      await waitFor(() => kept.client.connectivity.state !== 'READY');
+    }
+    expect(onDemand.client.connectivity.state).toBe('IDLE');
+    expect(lazy.counters.accepted).toBe(0);
+    await firstValueFrom(onDemand.orders.get({ id: '1' }));
+    expect(lazy.counters.accepted).toBe(1);
+    lazy.closeAll();
+    await waitFor(() => onDemand.client.connectivity.state === 'IDLE');
+    await waitFor(() => kept.client.connectivity.state === 'READY');
+    expect(lazy.counters.accepted).toBe(1);
+  });
+
+  it('that nobody uses is closed after connectionIdleTimeoutMs, and the next call makes another', async ({
+    onTestFinished,
+  }) => {
+    const server = await startServer(onTestFinished);
+    const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
+    for (let connections = 1; connections <= 2; connections++) {
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      await firstValueFrom(create(app));
+      expect(server.connections).toEqual({ accepted: connections, open: 1 });
+      const usedAt = performance.now();
+      await waitFor(() => app.client.connectivity.state === 'IDLE');
+      expect(performance.now() - usedAt).toBeGreaterThan(900);
+      await waitFor(() => server.connections.open === 0);
+    }
+    expect(app.client.connectivity.outage).toBeUndefined();
+    expect(aboveDebug(app)).toEqual([]);
+  });
+
+  it('older than maxConnectionAgeMs is replaced under load at no cost', async ({ onTestFinished }) => {
+    const server = await startServer(onTestFinished);
+    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 5, { timeoutMs: 8_000 }));
+    expect(server.counts().calls).toBe(calls);
+    // An old one is closed once its last call has ended.
+    await waitFor(() => server.connections.open === 1);
+    expect(app.client.connectivity.state).toBe('READY');
+    expect(aboveDebug(app)).toEqual([]);
+  });
+
+  it('that the server ends every 300 ms by its own age costs nothing', async ({ onTestFinished }) => {
+    const server = await startServer(onTestFinished, { serverOptions: { 'grpc.max_connection_age_ms': 300 } });
+    const app = await startApp(onTestFinished, { url: server.url });
+    const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 12, { timeoutMs: 8_000 }));
+    expect(server.counts().calls).toBe(calls);
+    expect(aboveDebug(app)).toEqual([]);
+  });
+
+  it('changes to a rotated key and certificate under load at no cost', async ({ onTestFinished }) => {
+    const tls = {
+      ca: readFileSync(certificate('ca')),
+      cert: readFileSync(certificate('server')),
+      key: readFileSync(certificate('server-key')),
+    };
+    const server = await startServer(onTestFinished, { tls });
+    const folder = mkdtempSync(join(tmpdir(), 'rotated-'));
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+    copyFileSync(certificate('client'), cert);
+    copyFileSync(certificate('client-key'), key);
+    const app = await startApp(onTestFinished, {
+      url: server.url,
+      tls: { ca: certificate('ca'), serverName: 'localhost', cert, key, reload: true },
+    });
+    const replaced: string[] = [];
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'connection-replaced') replaced.push(event.reason);
+    });
+    const calls = await underLoad(app, async () => {
+      copyFileSync(certificate('next'), cert);
+      copyFileSync(certificate('next-key'), key);
+      await waitFor(() => replaced.length > 0, { timeoutMs: 15_000, intervalMs: 20 });
+      const peer = server.calls().at(-1)!.peer;
+      await waitFor(() => server.calls().at(-1)!.peer !== peer);
+      // The old one goes.
+      await waitFor(() => server.connections.open === 1);
+    });
+    expect(server.counts().calls).toBe(calls);
+    expect(server.connections.accepted).toBe(2);
+    expect(replaced).toEqual(['credentials']);
+    expect(aboveDebug(app)).toEqual([]);
+  });
+});
+
+describe.concurrent('one connection', () => {
+  interface FinderClient {
+    find(request: { text: string }): Observable<{ text: string }>;
+  }
+
+  it('carries all services of a client, for all modules that define it', async ({ onTestFinished }) => {
+    const server = await startServer(onTestFinished, {
+      protoPath: [ORDERS_PROTO, ARCHIVE_PROTO],
+      scripts: { 'orders.v1.Orders/Get': {}, 'archive.v1.Orders/Find': {}, 'Index/Find': {} },
+    });
+    const client = { name: 'shared', protoPath: [ORDERS_PROTO, ARCHIVE_PROTO], url: server.url };
+    @Module({ imports: [ResilientGrpcModule.forFeature([client])] })
+    class OneModule {}
+    @Module({ imports: [ResilientGrpcModule.forFeature([client])] })
+    class OtherModule {}
+    const app = await Test.createTestingModule({ imports: [OneModule, OtherModule] }).compile();
+    onTestFinished(() => app.close());
+    const service = <T extends object>(module: new () => object, name: string) =>
+      app.select(module).get<Resilient<T>>(getGrpcServiceToken('shared', name), { strict: false });
+    await Promise.all(
+      [OneModule, OtherModule].flatMap((module) => [
+        firstValueFrom(service<OrdersClient>(module, 'orders.v1.Orders').get({ id: '1' })),
+        firstValueFrom(service<FinderClient>(module, 'archive.v1.Orders').find({ text: 'x' })),
+        firstValueFrom(service<FinderClient>(module, 'archive.v1.Index').find({ text: 'x' })),
+      ]),
+    );
+    expect(server.counts().calls).toBe(6);
+    expect(server.connections).toEqual({ accepted: 1, open: 1 });
+  });
+
+  it('is a client’s own: another client of the same server has another', async ({ onTestFinished }) => {
+    const server = await startServer(onTestFinished);
+    const app = await startApp(onTestFinished, [{ url: server.url }, { url: server.url }]);
+    await Promise.all(app.clients.map(({ orders }) => firstValueFrom(orders.get({ id: '1' }))));
+    expect(server.connections).toEqual({ accepted: 2, open: 2 });
+    await app.clients[0]!.client.close();
+    await waitFor(() => server.connections.open === 1);
+    await firstValueFrom(app.clients[1]!.orders.get({ id: '1' }));
+    expect(server.connections.accepted).toBe(2);
+  });
+});

@@ -1,4 +1,4 @@
-// The demo in a terminal: node dist/demo.js [--scenario restart|drain|reset|idle-cut] [--seconds N] [--json]
+// The demo in a terminal: node dist/demo.js [--scenario restart|drain|reset|idle-cut|overload|slow] [--seconds N] [--json]
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import type { CallRate } from './load/due-calls.js';
@@ -52,7 +52,12 @@ async function main(): Promise<void> {
     },
   });
   if (values.json) console.log(JSON.stringify(scenarioReport(name, seconds, standings)));
-  else console.log(['', table(standings), '', ...lines].join('\n'));
+  else
+    console.log(
+      ['', table(standings, { figures: scenario.figures, tunedTitle: scenario.setup.tunedTitle }), '', ...lines].join(
+        '\n',
+      ),
+    );
 }
 
 /** Something the person at the keyboard can mend: told without a stack. */

@@ -9,11 +9,17 @@ import { BehaviorSubject, type Observable, Subject } from 'rxjs';
 import { epochMs } from '../epoch.js';
 import { ROOT } from '../paths.js';
 import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
+import { NORMAL_WORK, type Work } from '../upstream/work.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** A graceful restart is away for this long, besides the time its calls need to finish. */
 const GRACEFUL_GAP_MS = 300;
 const SLOW_FACTOR = 20;
+const SLOW_WORK: Work = {
+  ...NORMAL_WORK,
+  readMs: NORMAL_WORK.readMs * SLOW_FACTOR,
+  writeMs: NORMAL_WORK.writeMs * SLOW_FACTOR,
+};
 
 /** `away`: no process listens. `draining`: a graceful restart is under way. */
 export type UpstreamState = 'away' | 'listening' | 'slow' | 'frozen' | 'draining';
@@ -72,7 +78,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   /** Listens again after it was killed; thaws it and ends slowness. */
   async listen(): Promise<void> {
     if (this.state === 'frozen') this.#thaw();
-    else if (this.state === 'slow') this.#setSlow(1, 'listening');
+    else if (this.state === 'slow') this.#work(NORMAL_WORK, 'listening');
     else if (this.state === 'away') await this.#replace();
   }
 
@@ -97,7 +103,12 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** Every request takes many times as long. */
   slowDown(): void {
-    if (this.state === 'listening') this.#setSlow(SLOW_FACTOR, 'slow');
+    if (this.state === 'listening') this.#work(SLOW_WORK, 'slow');
+  }
+
+  /** What differs from an upstream that is well, until it is told otherwise or replaced; nothing: it is well again. */
+  workAs(work: Partial<Work>): void {
+    if (this.state === 'listening') this.#work({ ...NORMAL_WORK, ...work }, 'listening');
   }
 
   /** Resets every connection; the process goes on. */
@@ -173,11 +184,11 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   #thaw(): void {
     this.#serving?.kill('SIGCONT');
-    this.#setSlow(1, 'listening');
+    this.#work(NORMAL_WORK, 'listening');
   }
 
-  #setSlow(factor: number, state: UpstreamState): void {
-    this.#send({ type: 'slow', factor });
+  #work(work: Work, state: UpstreamState): void {
+    this.#send({ type: 'work', work });
     this.#state.next(state);
   }
 

@@ -7,13 +7,6 @@ import { CONTENDER_KEY } from '../upstream/orders-server.js';
 export const CONTENDER_NAMES = ['plain', 'tuned', 'resilient'] as const;
 export type ContenderName = (typeof CONTENDER_NAMES)[number];
 
-/** What each is, in the words of the table and the page. */
-export const CONTENDER_TITLES: Readonly<Record<ContenderName, string>> = {
-  plain: 'Nest ClientGrpc',
-  tuned: '+ retryPolicy, keepalive',
-  resilient: 'nestjs-resilient-grpc',
-};
-
 /** A way to call the upstream, that takes the same load as the others. */
 export interface Contender {
   readonly name: ContenderName;

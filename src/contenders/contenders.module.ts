@@ -3,10 +3,10 @@ import { type ClientGrpc, ClientsModule, Transport } from '@nestjs/microservices
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { type ContenderSetup, OUTAGE_SETUP } from './contender-setup.js';
 import type { Contender } from './contender.js';
 import { NestContender } from './nest-contender.js';
 import { RESILIENT_CLIENT, ResilientContender } from './resilient-contender.js';
-import { TUNED_OPTIONS } from './tuned-options.js';
 
 const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
@@ -14,20 +14,33 @@ const TUNED_CLIENT = Symbol('tuned ClientGrpc');
 /** Token of the contenders, in the order of {@link CONTENDER_NAMES}. */
 export const CONTENDERS = Symbol('contenders');
 
+/** How the contenders are set up, if not with {@link OUTAGE_SETUP} and straight to the upstream. */
+export interface ContendersOptions {
+  readonly url?: string | undefined;
+  readonly setup?: ContenderSetup | undefined;
+}
+
 /** The contenders, all against the same upstream. */
 @Module({})
 export class ContendersModule {
-  /** `url`: where the upstream is reached, if not directly. */
-  static forUpstream(upstream: UpstreamProcess, url = upstream.url): DynamicModule {
-    const nestClient = { ...ORDERS_CONTRACT, url };
+  static forUpstream(
+    upstream: UpstreamProcess,
+    { url = upstream.url, setup = OUTAGE_SETUP }: ContendersOptions = {},
+  ): DynamicModule {
     return {
       module: ContendersModule,
       imports: [
         ClientsModule.register([
-          { name: PLAIN_CLIENT, transport: Transport.GRPC, options: nestClient },
-          { name: TUNED_CLIENT, transport: Transport.GRPC, options: { ...nestClient, ...TUNED_OPTIONS } },
+          { name: PLAIN_CLIENT, transport: Transport.GRPC, options: { ...ORDERS_CONTRACT, url } },
+          {
+            name: TUNED_CLIENT,
+            transport: Transport.GRPC,
+            // grpc-js keeps one retry throttle for each way a target is written, and a client that configures none takes away
+            // the one that another had: written like this, nobody takes it away from this one.
+            options: { ...ORDERS_CONTRACT, url: `ipv4:${url}`, ...setup.tuned },
+          },
         ]),
-        ResilientGrpcModule.forFeature([{ ...ORDERS_CONTRACT, name: RESILIENT_CLIENT, url }]),
+        ResilientGrpcModule.forFeature([{ ...ORDERS_CONTRACT, name: RESILIENT_CLIENT, url, ...setup.resilient }]),
       ],
       providers: [
         ResilientContender,

@@ -13,7 +13,7 @@ import { type Contender, contenderMetadata } from './contender.js';
 /** Name of our client: its log lines begin with it. */
 export const RESILIENT_CLIENT = 'orders';
 
-/** Our client with no options but the address and the contract. */
+/** Our client with the options it was given. */
 @Injectable()
 export class ResilientContender implements Contender {
   readonly name = 'resilient';

@@ -74,6 +74,16 @@ describe('Measurement', () => {
     expect(measurement.snapshot(105).longestWaitMs).toBe(100);
   });
 
+  it('takes percentiles from calls that ended either way', () => {
+    for (let call = 0; call < 90; call++) measurement.succeed(measurement.begin('read', 0), 10);
+    for (let call = 0; call < 10; call++) measurement.fail(measurement.begin('read', 0), 100, REFUSED);
+    measurement.begin('read', 0);
+    const { p50, p90, p99 } = measurement.snapshot(1_000).latencyMs;
+    expect(Math.round(p50)).toBe(10);
+    expect(Math.round(p90)).toBe(10);
+    expect(Math.round(p99)).toBe(100);
+  });
+
   it('measures recovery from the moment the server can be reached to the first success, and keeps the longest', () => {
     const early = measurement.begin('read', 0);
     measurement.serverReachable(100);

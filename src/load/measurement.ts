@@ -1,3 +1,5 @@
+import { LatencyHistogram, type LatencyPercentiles } from './latency-histogram.js';
+
 /** What a call does: reads are safe to repeat, writes are not. */
 export type CallKind = 'read' | 'write';
 
@@ -29,6 +31,8 @@ export interface MeasurementSnapshot {
   readonly inFlight: number;
   /** Longest time from a call's beginning to its end, also of those that have not ended yet. */
   readonly longestWaitMs: number;
+  /** From a call's beginning to its end, however it ended. */
+  readonly latencyMs: LatencyPercentiles;
   /** Longest time from the moment the server could be reached again to the first success after it, or until now. */
   readonly recoveryMs: number;
 }
@@ -46,6 +50,7 @@ export class Measurement {
   readonly #failed: Record<CallKind, number> = { read: 0, write: 0 };
   readonly #failedByCode: Record<string, number> = {};
   readonly #connectionsLostAtMs: number[] = [];
+  readonly #latencies = new LatencyHistogram();
   #calls = 0;
   #succeeded = 0;
   #unsafeInFlightFailed = 0;
@@ -109,13 +114,16 @@ export class Measurement {
       unsafeInFlightFailed: this.#unsafeInFlightFailed,
       inFlight: this.#open.size,
       longestWaitMs,
+      latencyMs: this.#latencies.percentiles(),
       recoveryMs: Math.max(this.#recoveryMs, recoveringMs),
     };
   }
 
   #end(call: OpenCall, atMs: number): void {
     this.#open.delete(call);
-    this.#longestWaitMs = Math.max(this.#longestWaitMs, atMs - call.startedAtMs);
+    const tookMs = atMs - call.startedAtMs;
+    this.#longestWaitMs = Math.max(this.#longestWaitMs, tookMs);
+    this.#latencies.add(tookMs);
   }
 
   #wasInFlightAtALoss(call: OpenCall, endedAtMs: number): boolean {

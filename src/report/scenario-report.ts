@@ -1,5 +1,6 @@
 import type { ContenderName } from '../contenders/contender.js';
 import type { Standing } from '../load/contest.js';
+import type { LatencyPercentiles } from '../load/latency-histogram.js';
 
 /** The figures of one contender, as `--json` prints them. */
 export interface ContenderReport {
@@ -17,6 +18,8 @@ export interface ContenderReport {
   readonly longestWaitMs: number;
   /** From the moment the server could be reached again to the first success; the longest of several. */
   readonly recoveryMs: number;
+  /** From a call's beginning to its end, however it ended. */
+  readonly latencyMs: LatencyPercentiles;
 }
 
 /** What `--json` prints: the scenario and a report for each contender. */
@@ -34,6 +37,7 @@ export function scenarioReport(scenario: string, seconds: number, standings: rea
 }
 
 function contenderReport(standing: Standing): ContenderReport {
+  const { p50, p90, p99 } = standing.latencyMs;
   return {
     calls: standing.calls,
     succeeded: standing.succeeded,
@@ -45,5 +49,11 @@ function contenderReport(standing: Standing): ContenderReport {
     attempts: standing.attempts,
     longestWaitMs: Math.round(standing.longestWaitMs),
     recoveryMs: Math.round(standing.recoveryMs),
+    latencyMs: { p50: tenths(p50), p90: tenths(p90), p99: tenths(p99) },
   };
+}
+
+// Whole milliseconds would say nothing of a refusal.
+function tenths(value: number): number {
+  return Math.round(value * 10) / 10;
 }

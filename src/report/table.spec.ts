@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Standing } from '../load/contest.js';
+import { OUTAGE_FIGURES } from './figures.js';
 import { table } from './table.js';
 
 const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Standing => ({
@@ -13,6 +14,7 @@ const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Stan
   unsafeInFlightFailed: 0,
   inFlight: 0,
   longestWaitMs: 12.4,
+  latencyMs: { p50: 5.2, p90: 6, p99: 11 },
   recoveryMs: 0,
   duplicatedWrites: 0,
   lostWrites: 0,
@@ -21,13 +23,18 @@ const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Stan
   ...figures,
 });
 
+const OUTAGE = { figures: OUTAGE_FIGURES, tunedTitle: '+ retryPolicy, keepalive' };
+
 describe('table', () => {
   it('puts the contenders side by side', () => {
-    const text = table([
-      standing('plain', { failedReads: 480, failedWrites: 119, unsafeInFlightFailed: 1, recoveryMs: 1_300.2 }),
-      standing('tuned', { failedReads: 200, failedWrites: 120, recoveryMs: 400 }),
-      standing('resilient', { recoveryMs: 81, longestWaitMs: 3_120 }),
-    ]);
+    const text = table(
+      [
+        standing('plain', { failedReads: 480, failedWrites: 119, unsafeInFlightFailed: 1, recoveryMs: 1_300.2 }),
+        standing('tuned', { failedReads: 200, failedWrites: 120, recoveryMs: 400 }),
+        standing('resilient', { recoveryMs: 81, longestWaitMs: 3_120 }),
+      ],
+      OUTAGE,
+    );
     expect(text.split('\n')).toEqual([
       '                          Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc',
       'reads   failed                  480                   200                        0',
@@ -39,17 +46,38 @@ describe('table', () => {
   });
 
   it('says when the writes that failed were in flight at the kill', () => {
-    const text = table([standing('plain'), standing('resilient', { unsafeInFlightFailed: 2 })]);
+    const text = table([standing('plain'), standing('resilient', { unsafeInFlightFailed: 2 })], OUTAGE);
     expect(text).toMatch(/^writes {2}failed .* 2 {2}in flight at the kill$/m);
   });
 
   it('says how many of them were, if not all', () => {
-    const text = table([standing('plain'), standing('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })]);
+    const text = table(
+      [standing('plain'), standing('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })],
+      OUTAGE,
+    );
     expect(text).toMatch(/^writes {2}failed .* 5 {2}2 in flight at the kill$/m);
   });
 
   it('shows lost writes only where there are any', () => {
-    expect(table([standing('plain')])).not.toContain('lost');
-    expect(table([standing('plain', { lostWrites: 1 })])).toMatch(/^writes {2}lost +1$/m);
+    expect(table([standing('plain')], OUTAGE)).not.toContain('lost');
+    expect(table([standing('plain', { lostWrites: 1 })], OUTAGE)).toMatch(/^writes {2}lost +1$/m);
+  });
+
+  it('shows what a scenario is about, and calls the tuned client by what it has there', () => {
+    const text = table([standing('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
+      figures: ['attemptsPerCall', 'p50', 'p99'],
+      tunedTitle: '+ hedgingPolicy',
+    });
+    expect(text.split('\n')).toEqual([
+      '                          + hedgingPolicy',
+      'attempts per call              1.015',
+      'half of calls within           50 ms',
+      '99 % of calls within          127 ms',
+    ]);
+  });
+
+  it('has no attempts per call before the first call', () => {
+    const text = table([standing('plain', { calls: 0, attempts: 0 })], { ...OUTAGE, figures: ['attemptsPerCall'] });
+    expect(text).toMatch(/^attempts per call +-$/m);
   });
 });

@@ -1,45 +1,44 @@
-import { CONTENDER_TITLES } from '../contenders/contender.js';
+import type { ContenderName } from '../contenders/contender.js';
 import type { Standing } from '../load/contest.js';
+import { type Figure, type FigureName, FIGURES } from './figures.js';
 
 const LABEL_WIDTH = 26;
 const GAP = 3;
 
-type Row = readonly [label: string, cell: (standing: Standing) => string];
-
-const ROWS: readonly Row[] = [
-  ['reads   failed', (standing) => String(standing.failedReads)],
-  ['writes  failed', (standing) => String(standing.failedWrites + standing.unsafeInFlightFailed)],
-  ['writes  done twice', (standing) => String(standing.duplicatedWrites)],
-  ['back after the server', (standing) => milliseconds(standing.recoveryMs)],
-  ['longest wait of a call', (standing) => milliseconds(standing.longestWaitMs)],
-];
-
-// The log keeps what was acknowledged, so this is no row anybody should see.
-const LOST: Row = ['writes  lost', (standing) => String(standing.lostWrites)];
+/** What a table shows, and what it calls the tuned client. */
+export interface TableTerms {
+  readonly figures: readonly FigureName[];
+  readonly tunedTitle: string;
+}
 
 /** The figures of a scenario side by side, for a terminal. */
-export function table(standings: readonly Standing[]): string {
-  const rows = [...ROWS];
-  if (standings.some((standing) => standing.lostWrites > 0)) rows.splice(3, 0, LOST);
-  const titles = standings.map((standing) => CONTENDER_TITLES[standing.name]);
+export function table(standings: readonly Standing[], { figures, tunedTitle }: TableTerms): string {
+  const titlesByName: Readonly<Record<ContenderName, string>> = {
+    plain: 'Nest ClientGrpc',
+    tuned: tunedTitle,
+    resilient: 'nestjs-resilient-grpc',
+  };
+  const titles = standings.map((standing) => titlesByName[standing.name]);
   const lines = [' '.repeat(LABEL_WIDTH) + titles.join(' '.repeat(GAP))];
-  for (const [label, cell] of rows) {
+  for (const name of shown(figures, standings)) {
+    const { label, cell }: Figure = FIGURES[name];
     const cells = standings.map((standing, index) => centred(cell(standing), titles[index]?.length ?? 0));
     const line = label.padEnd(LABEL_WIDTH) + cells.join(' '.repeat(GAP));
-    lines.push(line.trimEnd() + remark(label, standings.at(-1)));
+    lines.push(line.trimEnd() + remark(name, standings.at(-1)));
   }
   return lines.join('\n');
 }
 
-/** Says of the last column's failed writes how many could not be helped. */
-function remark(label: string, standing: Standing | undefined): string {
-  if (label !== 'writes  failed' || !standing || standing.unsafeInFlightFailed === 0) return '';
-  const count = standing.failedWrites === 0 ? '' : `${standing.unsafeInFlightFailed} `;
-  return `  ${count}in flight at the kill`;
+// The log keeps what was acknowledged, so lost writes are no row anybody should see.
+function shown(figures: readonly FigureName[], standings: readonly Standing[]): readonly FigureName[] {
+  return standings.some(({ lostWrites }) => lostWrites > 0) ? [...figures, 'lostWrites'] : figures;
 }
 
-function milliseconds(value: number): string {
-  return `${Math.round(value)} ms`;
+/** Says of the last column's failed writes how many could not be helped. */
+function remark(name: FigureName, standing: Standing | undefined): string {
+  if (name !== 'failedWrites' || !standing || standing.unsafeInFlightFailed === 0) return '';
+  const count = standing.failedWrites === 0 ? '' : `${standing.unsafeInFlightFailed} `;
+  return `  ${count}in flight at the kill`;
 }
 
 function centred(text: string, width: number): string {

@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
+import { OUTAGE_FIGURES } from '../report/figures.js';
 import type { Scenario } from './scenario.js';
 
 // Three outages within a minute are a server that flaps: another story, with another end.
@@ -8,6 +10,8 @@ const EVERY_SECONDS = 30;
 export const drain: Scenario = {
   proxied: false,
   leastSeconds: 3,
+  setup: OUTAGE_SETUP,
+  figures: OUTAGE_FIGURES,
   async play({ contest, upstream, seconds, rate, say }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const everyMs = (seconds * 1_000) / restarts;

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
+import { OUTAGE_FIGURES } from '../report/figures.js';
 import type { Scenario } from './scenario.js';
 
 const IDLE_MS = 300;
@@ -15,6 +17,8 @@ const WRITES = 1;
 export const idleCut: Scenario = {
   proxied: true,
   leastSeconds: 2,
+  setup: OUTAGE_SETUP,
+  figures: OUTAGE_FIGURES,
   async play({ contest, proxy, seconds, say }) {
     for (let count = 0; count < Math.floor(seconds / (EVERY_MS / 1_000)); count++) {
       const how = count % 2 === 0 ? 'fin' : 'rst';

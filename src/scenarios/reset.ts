@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
+import { OUTAGE_FIGURES } from '../report/figures.js';
 import type { Scenario } from './scenario.js';
 
 const EVERY_MS = 1_000;
@@ -8,6 +10,8 @@ const EVERY_MS = 1_000;
 export const reset: Scenario = {
   proxied: true,
   leastSeconds: 3,
+  setup: OUTAGE_SETUP,
+  figures: OUTAGE_FIGURES,
   async play({ contest, proxy, seconds, rate, say }) {
     contest.load.start(rate);
     for (let leftMs = seconds * 1_000; leftMs >= 2 * EVERY_MS; leftMs -= EVERY_MS) {

@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
+import { OUTAGE_FIGURES } from '../report/figures.js';
 import type { Scenario } from './scenario.js';
 
 const DOWN_MS = 3_000;
@@ -9,6 +11,8 @@ const EVERY_SECONDS = 30;
 export const restart: Scenario = {
   proxied: false,
   leastSeconds: 6,
+  setup: OUTAGE_SETUP,
+  figures: OUTAGE_FIGURES,
   async play({ contest, upstream, seconds, rate, say }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const upMs = (seconds * 1_000) / restarts - DOWN_MS;

@@ -28,7 +28,7 @@ export async function runScenario(scenario: Scenario, run: ScenarioRun): Promise
     const proxy = scenario.proxied ? await FaultProxy.start(upstream.url) : undefined;
     if (proxy) cleanUp.unshift(() => proxy.close());
 
-    const module = ContendersModule.forUpstream(upstream, proxy?.url);
+    const module = ContendersModule.forUpstream(upstream, { url: proxy?.url, setup: scenario.setup });
     const app = await NestFactory.createApplicationContext(module, { logger: run.logger });
     app.enableShutdownHooks();
     cleanUp.unshift(() => app.close());

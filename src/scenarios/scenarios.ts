@@ -1,11 +1,20 @@
 import { drain } from './drain.js';
 import { idleCut } from './idle-cut.js';
+import { overload } from './overload.js';
 import { reset } from './reset.js';
 import { restart } from './restart.js';
 import type { Scenario } from './scenario.js';
+import { slow } from './slow.js';
 
 /** What `--scenario` takes. */
-export const SCENARIOS = { restart, drain, reset, 'idle-cut': idleCut } as const satisfies Record<string, Scenario>;
+export const SCENARIOS = {
+  restart,
+  drain,
+  reset,
+  'idle-cut': idleCut,
+  overload,
+  slow,
+} as const satisfies Record<string, Scenario>;
 export type ScenarioName = keyof typeof SCENARIOS;
 
 export function isScenarioName(name: string): name is ScenarioName {

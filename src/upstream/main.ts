@@ -9,11 +9,10 @@ import { ServerCredentials } from '@grpc/grpc-js';
 import { epochMs } from '../epoch.js';
 import type { UpstreamCommand, UpstreamNotice } from './messages.js';
 import { OrderLog } from './order-log.js';
-import { createOrdersServer, type WorkTimes } from './orders-server.js';
+import { createOrdersServer } from './orders-server.js';
 import { RequestCounts } from './request-counts.js';
+import { NORMAL_WORK } from './work.js';
 
-const READ_MS = 5;
-const WRITE_MS = 20;
 /** Orders that are there from the beginning, so that reads find something. */
 const SEED_ORDERS = 100;
 /** A graceful stop waits this long for calls that run. */
@@ -27,7 +26,7 @@ const { values } = parseArgs({
   },
 });
 
-const work: WorkTimes = { readMs: READ_MS, writeMs: WRITE_MS };
+let work = NORMAL_WORK;
 const sockets = new Set<Socket>();
 
 function notify(notice: UpstreamNotice): void {
@@ -40,7 +39,7 @@ function listen(port: number): void {
   const log = new OrderLog(values.log);
   while (log.length < SEED_ORDERS) log.append({ requestId: `seed-${log.length}`, item: 'tea', quantity: 1 });
   const counts = new RequestCounts(`${values.log}.requests`);
-  const server = createOrdersServer(log, counts, work);
+  const server = createOrdersServer(log, counts, () => work);
 
   server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, boundPort) => {
     if (error) throw error;
@@ -64,7 +63,7 @@ subscribe('net.server.socket', (message) => {
 process.on('message', (command: UpstreamCommand) => {
   if (command.type === 'listen') listen(command.port);
   else if (command.type === 'cut') for (const socket of sockets) socket.resetAndDestroy();
-  else Object.assign(work, { readMs: READ_MS * command.factor, writeMs: WRITE_MS * command.factor });
+  else ({ work } = command);
 });
 process.once('disconnect', () => process.exit(0));
 // Ctrl-C reaches every process of the terminal; the gateway still needs its upstream while it finishes what runs.

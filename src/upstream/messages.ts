@@ -1,8 +1,10 @@
+import type { Work } from './work.js';
+
 /** What the gateway tells its upstream over the channel between parent and child. */
 export type UpstreamCommand =
   | { readonly type: 'listen'; readonly port: number }
-  /** Every request takes this many times as long; 1 is normal. */
-  | { readonly type: 'slow'; readonly factor: number }
+  /** From the next request on. */
+  | { readonly type: 'work'; readonly work: Work }
   /** Reset all connections, and go on listening. */
   | { readonly type: 'cut' };
 

@@ -21,38 +21,44 @@ import type {
 } from '../gen/orders.pb.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
 import type { OrderLog } from './order-log.js';
+import { nextRefusal } from './refusal.js';
 import type { RequestCounts } from './request-counts.js';
-
-/** How long the server takes over a request, in milliseconds; read for each request. */
-export interface WorkTimes {
-  readMs: number;
-  writeMs: number;
-}
+import { nextReadMs, type Work } from './work.js';
 
 /** The key by which callers say who they are, so that requests are counted for each. */
 export const CONTENDER_KEY = 'x-contender';
 
-/** A plain grpc-js server of `orders.v1.Orders` over a log. It knows nothing of clients that try again. */
-export function createOrdersServer(log: OrderLog, counts: RequestCounts, work: WorkTimes): Server {
+/**
+ * A plain grpc-js server of `orders.v1.Orders` over a log. It knows nothing of clients that try again. `work` is asked for each
+ * request.
+ */
+export function createOrdersServer(log: OrderLog, counts: RequestCounts, work: () => Work): Server {
   const count = (metadata: Metadata): void => counts.add(String(metadata.get(CONTENDER_KEY)[0] ?? 'unnamed'));
 
   const get: handleUnaryCall<GetOrderRequest, Order> = (call, answer) => {
     count(call.metadata);
-    setTimeout(() => {
-      const order = log.get(call.request.id);
-      if (order) answer(null, order);
-      else answer({ code: status.NOT_FOUND, details: `no order ${call.request.id}` });
-    }, work.readMs);
+    const now = work();
+    if (now.overloaded) return answer(nextRefusal(Math.random));
+    setTimeout(
+      () => {
+        const order = log.get(call.request.id);
+        if (order) answer(null, order);
+        else answer({ code: status.NOT_FOUND, details: `no order ${call.request.id}` });
+      },
+      nextReadMs(now, Math.random),
+    );
   };
 
   // A write is applied in the middle of its time, as in a database that commits and then replicates: a connection lost
   // during it leaves the caller not knowing, and that is the truth of every write.
   const create: handleUnaryCall<CreateOrderRequest, Order> = (call, answer) => {
     count(call.metadata);
+    const { overloaded, writeMs } = work();
+    if (overloaded) return answer(nextRefusal(Math.random));
     setTimeout(() => {
       const order = log.append(call.request);
-      setTimeout(() => answer(null, order), work.writeMs / 2);
-    }, work.writeMs / 2);
+      setTimeout(() => answer(null, order), writeMs / 2);
+    }, writeMs / 2);
   };
 
   const watch: handleServerStreamingCall<WatchRequest, OrderEvent> = (call) => {

@@ -163,14 +163,17 @@ describe('what cannot be started', () => {
     ['a key', { 'not a key': 'x' }, 'options.metadata["not a key"]: expected a key of letters'],
     ['a value', { 'x-token': 'geheim☕' }, 'options.metadata.x-token: expected printable ASCII'],
     ['a binary value', { 'x-token-bin': 'geheim' }, 'options.metadata.x-token-bin: expected a Buffer'],
-    ['something else', 'geheim', 'options.metadata: expected an object of texts'],
-  ])('is one clear error when %s of the metadata is none, without telling the value', async (_what, metadata, text) => {
-    const { echo, server } = await scene();
-    const error = await rejection(echo.unary({}, { metadata: metadata as never }));
-    expect(error).toBeInstanceOf(GrpcConfigurationError);
-    expect(String(error)).toContain(`echo/testing.v1.Echo/Unary: ${text}`);
-    expect(String(error)).not.toContain('geheim');
-    await turns();
-    expect(server.counts().calls).toBe(0);
-  });
+    ['something else', null, 'options.metadata: expected an object of texts'],
+  ])(
+    'is one clear error when %s of the metadata cannot be sent, without telling the value',
+    async (_what, metadata, text) => {
+      const { echo, server } = await scene();
+      const error = await rejection(echo.unary({}, { metadata: metadata as never }));
+      expect(error).toBeInstanceOf(GrpcConfigurationError);
+      expect(String(error)).toContain(`echo/testing.v1.Echo/Unary: ${text}`);
+      expect(String(error)).not.toContain('geheim');
+      await turns();
+      expect(server.counts().calls).toBe(0);
+    },
+  );
 });

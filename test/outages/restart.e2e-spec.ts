@@ -1,4 +1,4 @@
-import { isGrpcCallError, type GrpcCallError, type GrpcClientEvent } from 'nestjs-resilient-grpc';
+import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -107,14 +107,14 @@ describe('a restart of the only server', () => {
   it('in order (tryShutdown), back within 1 s, fails no call of either kind and is worth no line above debug', async () => {
     const server = await startServer({ delayMs: 20 });
     const app = await startApp({ url: server.url });
+    const changes = changesOf(app);
     const gets = CallLoad.start(200, (number) => app.orders.get({ id: String(number) }));
     const creates = CallLoad.start(200, (number) =>
       app.orders.create({ requestId: String(number), item: 'tea', quantity: 1 }),
     );
     for (let restarts = 1; restarts <= 2; restarts++) {
-      const enough = creates.succeeded.length + 200;
-      await waitFor(() => creates.succeeded.length > enough);
-      await server.restartAfter(800, 'terminate');
+      await waitFor(() => app.client.connectivity.state === 'READY' && Date.now() - changes.readyAt > 1_500);
+      await server.restartAfter(950, 'terminate');
     }
     const enough = creates.succeeded.length + 300;
     await waitFor(() => creates.succeeded.length > enough);

@@ -125,7 +125,7 @@ describe('app.close()', () => {
     const server = await startServer();
     const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 2_000, readinessDelayMs: 300 } });
     const { name } = app.client;
-    const status = async () => (await app.health.check(name))[name].status;
+    const status = async () => (await app.health.check(name))[name]!.status;
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect(await status()).toBe('up');
     const beganAt = performance.now();

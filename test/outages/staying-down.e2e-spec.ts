@@ -156,6 +156,31 @@ describe.concurrent('a server that does not come back', () => {
     expect(late.afterMs).toBeLessThan(1_750);
   });
 
+  it('leaves nobody waiting beyond the grace, though that ended while it was READY for a moment', async ({
+    onTestFinished,
+  }) => {
+    // Each connection lives too short to end the outage; the second one is READY from 0.8–1.2 s after the first for 0.9 s, and
+    // the grace ends in that time.
+    const peer = await shortLivedPeer(900);
+    onTestFinished(() => peer.close());
+    const { client, orders } = await startApp(onTestFinished, { url: peer.url, outageGraceMs: 1_500 });
+    const rushed = failureOf(() => orders.create({ requestId: '0', item: 'tea', quantity: 1 }));
+    await waitFor(() => client.connectivity.outage && client.connectivity.state !== 'READY');
+    expect((await rushed).error).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
+    const waiting = Array.from({ length: 100 }, (_, index) =>
+      failureOf(() => orders.create({ requestId: String(index), item: 'tea', quantity: 1 })),
+    );
+    const { graceEndsAt } = client.connectivity.outage!;
+    await waitFor(() => Date.now() > graceEndsAt.getTime());
+    expect(client.connectivity.state).toBe('READY');
+    expect(client.snapshot().waiting).toBeGreaterThan(50);
+    await waitFor(() => client.connectivity.state !== 'READY');
+    const lostAt = performance.now();
+    const reasons = new Set((await Promise.all(waiting)).map(({ error }) => error.reason));
+    expect(reasons).toEqual(new Set(['connection-lost', 'outage']));
+    expect(performance.now() - lostAt).toBeLessThan(500);
+  });
+
   it('dies right after its SETTINGS for a minute: few connections, few lines, and health says so', async ({
     onTestFinished,
   }) => {
@@ -170,7 +195,7 @@ describe.concurrent('a server that does not come back', () => {
     const statuses = new Set<string>();
     await waitFor(
       async () => {
-        statuses.add((await app.health.check(name))[name].status);
+        statuses.add((await app.health.check(name))[name]!.status);
         return Date.now() > peer.acceptedAt[0]! + 60_000;
       },
       { timeoutMs: 70_000, intervalMs: 20 },

@@ -28,6 +28,7 @@ export class CapturedLog implements LoggerService {
   }
 
   private keep(level: LogLine['level'], message: unknown, rest: unknown[]): void {
-    this.lines.push({ level, context: String(rest.at(-1) ?? ''), text: String(message) });
+    const context = rest.at(-1);
+    this.lines.push({ level, context: typeof context === 'string' ? context : '', text: String(message) });
   }
 }

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ChildServer } from 'nestjs-resilient-grpc/testing';
+import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
 /** A port of an `OrdersProcess`, and since when it listens, in milliseconds since 1970. */
 export interface BoundPort {
@@ -14,17 +14,13 @@ export class OrdersProcess {
   readonly #folder = mkdtempSync(join(tmpdir(), 'orders-'));
   readonly #log = join(this.#folder, 'arrived');
   #server: ChildServer | undefined;
-  #listenAt = 0;
 
   private constructor(private readonly options: { readonly ports?: number; readonly delayMs?: number }) {}
 
   /** @param options how many ports it listens on (1), and how long it takes over a request (0) */
   static async start(options: { readonly ports?: number; readonly delayMs?: number } = {}): Promise<OrdersProcess> {
     const orders = new OrdersProcess(options);
-    orders.#server = await ChildServer.start({
-      script: new URL('./orders-server.mjs', import.meta.url),
-      args: () => orders.#arguments(),
-    });
+    orders.#server = await orders.#spawn([]);
     return orders;
   }
 
@@ -35,8 +31,7 @@ export class OrdersProcess {
 
   /** Its ports in its latest life. */
   get bound(): readonly BoundPort[] {
-    const last = this.#server?.messages.at(-1) as { readonly bound: readonly BoundPort[] } | undefined;
-    return last?.bound ?? [];
+    return boundBy(this.#process) ?? [];
   }
 
   /** What arrived: one line a request, 'get <id>' or 'create <requestId>'. */
@@ -44,11 +39,14 @@ export class OrdersProcess {
     return existsSync(this.#log) ? readFileSync(this.#log, 'utf8').trimEnd().split('\n') : [];
   }
 
-  /** SIGKILL, or SIGTERM and an end in order; it listens again `downMs` after this was called. */
+  /** SIGKILL, or SIGTERM and an end in order; it listens again `downMs` after that. Resolves when it does. */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<void> {
-    this.#listenAt = Date.now() + downMs;
+    const next = await this.#spawn(['--standby']);
+    const listenAt = Date.now() + downMs;
     await this.#process[how]();
-    await this.#process.restart();
+    this.#server = next;
+    next.send({ listenAt });
+    await waitFor(() => boundBy(next), { timeoutMs: downMs + 5_000 });
   }
 
   /** SIGKILL. */
@@ -66,15 +64,20 @@ export class OrdersProcess {
     return this.#server;
   }
 
-  #arguments(): readonly string[] {
+  #spawn(more: readonly string[]): Promise<ChildServer> {
     const { ports = 1, delayMs = 0 } = this.options;
-    const known = this.bound.map(({ port }) => port);
+    const known = this.#server === undefined ? [] : this.bound.map(({ port }) => port);
     const wanted = known.length > 0 ? known : Array.from({ length: ports }, () => 0);
-    return [
-      ...['--ports', wanted.join(',')],
-      ...['--log', this.#log],
-      ...['--delay', String(delayMs)],
-      ...['--listen-at', String(this.#listenAt)],
-    ];
+    const options = ['--ports', wanted.join(','), '--log', this.#log, '--delay', String(delayMs)];
+    return ChildServer.start({
+      script: new URL('./orders-server.mjs', import.meta.url),
+      args: () => [...options, ...more],
+      ready: /(?:listening on|standby for) .*:(\d+)/,
+    });
   }
+}
+
+function boundBy(server: ChildServer): readonly BoundPort[] | undefined {
+  // True: the script sends nothing else.
+  return (server.messages.at(-1) as { readonly bound: readonly BoundPort[] } | undefined)?.bound;
 }

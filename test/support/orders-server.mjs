@@ -1,7 +1,7 @@
 // A bare grpc-js server of orders.v1.Orders in its own process, on one port or several:
-//   node orders-server.mjs --ports 0,0 [--log FILE] [--delay MS] [--listen-at EPOCH_MS]
-// Each request that arrives is one line of the log before it is answered, so that requests are counted over kills. It waits for
-// the moment --listen-at, so that the time it is away is the time asked for and not the time Node takes to start.
+//   node orders-server.mjs --ports 0,0 [--log FILE] [--delay MS] [--standby]
+// Each request that arrives is one line of the log before it is answered, so that requests are counted over kills. In standby it
+// waits for { listenAt } over IPC, so that a server is away for the time asked for and not for the time Node takes to start.
 import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -13,7 +13,7 @@ const { values } = parseArgs({
     ports: { type: 'string', default: '0' },
     log: { type: 'string' },
     delay: { type: 'string', default: '0' },
-    'listen-at': { type: 'string', default: '0' },
+    standby: { type: 'boolean', default: false },
   },
 });
 const proto = loadSync(fileURLToPath(new URL('../../protos/orders.proto', import.meta.url)), { longs: String });
@@ -47,6 +47,13 @@ async function start() {
   console.log(`listening on 127.0.0.1:${bound[0].port}`);
 }
 
-setTimeout(start, Number(values['listen-at']) - Date.now());
+if (values.standby) {
+  // Whoever started it may have taken the reference away.
+  process.channel.ref();
+  process.once('message', ({ listenAt }) => setTimeout(start, listenAt - Date.now()));
+  console.log(`standby for 127.0.0.1:${values.ports.split(',')[0]}`);
+} else {
+  await start();
+}
 const ended = (server) => new Promise((resolve) => server.tryShutdown(resolve));
 process.once('SIGTERM', () => void Promise.all(servers.map(ended)).then(() => process.exit(0)));

@@ -32,8 +32,7 @@ export async function shortLivedPeer(afterMs: number): Promise<Peer> {
       setTimeout(() => session.destroy(), afterMs);
     });
   });
-  // True: a plain HTTP/2 server is one of node:net.
-  return listening(server as unknown as Server, acceptedAt);
+  return listening(server, acceptedAt);
 }
 
 async function listening(server: Server, acceptedAt: readonly number[]): Promise<Peer> {

@@ -13,6 +13,8 @@ export interface AttemptRequest {
   readonly options: CallOptions | undefined;
   /** grpc-js's interceptors, outermost first. Undefined when there are none: then messages are sent as bytes. */
   readonly interceptors: readonly Interceptor[] | undefined;
+  /** A larger response message ends the attempt; beside the channel's own limit. */
+  readonly maxReceiveBytes: number;
 }
 
 /** What an attempt tells its owner: headers at most once, messages as they are asked for, the end exactly once and last. */
@@ -46,3 +48,6 @@ export interface Attempt {
   /** 'ip:port' once a connection was picked. */
   readonly peer: string | undefined;
 }
+
+/** Begins an attempt: the transport's own way, or one with stages before it. */
+export type StartAttempt = (request: AttemptRequest, listener: AttemptListener) => Attempt;

@@ -55,6 +55,16 @@ export type GrpcClientEvent = {
       /** Calls that waited and failed, or were refused. */
       readonly failed: number;
     }
+  | {
+      readonly type: 'circuit';
+      readonly path: string;
+      readonly from: 'closed' | 'open' | 'half-open';
+      readonly to: 'closed' | 'open' | 'half-open';
+      readonly because: string;
+      readonly failures: number;
+      readonly total: number;
+      readonly breakMs: number;
+    }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
   | {

@@ -6,6 +6,8 @@ import type { Clock, Timer } from '../time/clock.js';
 
 /** After a cold start nothing has been overrun: waiting calls go out in slices, so that the event loop breathes. */
 const SLICE = 256;
+/** As much as a slow answer is allowed beyond the usual. */
+const OWN_DELAY_MS = 20;
 
 /**
  * Lets waiting calls out once the channel is usable: newest first, after an outage at a pace that the server is seen to bear
@@ -15,6 +17,8 @@ export class CallRelease {
   private pace: ReleasePace | undefined;
   private timer: Timer | undefined;
   private running = false;
+  /** When the next tick is due: a late one shows that this process is busy with other things. */
+  private dueAt = Infinity;
 
   constructor(
     private readonly waiting: WaitingCalls,
@@ -34,7 +38,7 @@ export class CallRelease {
         ? new ReleasePace({ now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs })
         : undefined;
     // In a turn of its own: whoever brought the change of state is still in the middle of it.
-    this.clock.defer(this.tick);
+    this.tickNext();
   }
 
   /** The channel is no longer usable. */
@@ -57,16 +61,28 @@ export class CallRelease {
 
   private readonly tick = (): void => {
     this.timer = undefined;
+    const now = this.clock.now();
+    if (now - this.dueAt > OWN_DELAY_MS) this.pace?.excuse(now);
     if (!this.running) return;
     if (!this.usable()) {
       this.stop();
       return;
     }
-    this.releaseSome(this.pace === undefined ? SLICE : this.pace.take(this.clock.now(), this.waiting.size));
+    this.releaseSome(this.pace === undefined ? SLICE : this.pace.take(now, this.waiting.size));
     if (this.waiting.size === 0) this.stop();
-    else if (this.pace === undefined) this.clock.defer(this.tick);
-    else this.timer = this.clock.setTimer(this.tick, this.pace.msUntilNext(this.clock.now()), true);
+    else if (this.pace === undefined) this.tickNext();
+    else this.tickIn(this.pace.msUntilNext(now));
   };
+
+  private tickNext(): void {
+    this.dueAt = Infinity;
+    this.clock.defer(this.tick);
+  }
+
+  private tickIn(ms: number): void {
+    this.dueAt = this.clock.now() + ms;
+    this.timer = this.clock.setTimer(this.tick, ms, true);
+  }
 
   private releaseSome(allowed: number): void {
     let left = allowed;

@@ -13,8 +13,9 @@ export function callbackClient(
   channel: ManagedChannel,
   interceptors: readonly Interceptor[],
 ): unknown {
-  // True: generated clients read path, kinds and the two codecs, and those are what a MethodDescriptor has.
-  const definition = Object.fromEntries(methods ?? []) as unknown as ServiceDefinition;
+  const members = [...(methods ?? [])].map(([name, method]) => [name, { ...method, originalName: method.alias }]);
+  // True: generated clients read path, kinds, the two codecs and the other name, and all of that is in here.
+  const definition = Object.fromEntries(members) as unknown as ServiceDefinition;
   const Client = makeGenericClientConstructor(definition, service);
   return new Client(channel.target, insecureCredentials(), {
     channelOverride: sharedChannel(channel),

@@ -27,6 +27,8 @@ export interface EndedConnection {
   readonly livedMs: number;
   /** A call on it got an answer made by the server. */
   readonly answered: boolean;
+  /** It died at once, without an answer: no better than an attempt that failed. */
+  readonly shortLived: boolean;
 }
 
 /** What a generation is made from. */
@@ -217,13 +219,14 @@ export class ChannelGeneration implements WireOwner, PolicyObserver {
     const { answered } = history;
     history.readyAt = undefined;
     history.ended += 1;
-    if (livedMs < SHORT_LIVED_MS && !answered) {
+    const shortLived = livedMs < SHORT_LIVED_MS && !answered;
+    if (shortLived) {
       history.shortLived += 1;
       history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
     } else {
       history.shortLived = 0;
     }
-    if (!this.closed) this.observer.onConnectionEnded(this, { address, livedMs, answered });
+    if (!this.closed) this.observer.onConnectionEnded(this, { address, livedMs, answered, shortLived });
   }
 
   private history(address: string): ConnectionHistory {

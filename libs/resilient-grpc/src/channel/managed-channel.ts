@@ -54,7 +54,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   private state: ConnectivityState = 'IDLE';
   private since: number;
-  private lastLivedMs: number | undefined;
+  private lastShortLived = false;
   /** Attempts to connect in a row that took too long. */
   private timeouts = 0;
   /** Attempts to connect that failed since the state was last told. */
@@ -195,7 +195,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.earlyReconnect.consider({
       insideGrace: this.outage.insideGrace,
       waiting: this.waiting.size > 0,
-      lastLivedMs: this.lastLivedMs,
+      lastShortLived: this.lastShortLived,
       failure: this.lastError ?? '',
       tries: this.outage.current?.tries ?? 1,
     });
@@ -210,7 +210,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void {
     if (generation !== this.current) return;
-    this.lastLivedMs = ended.livedMs;
+    this.lastShortLived = ended.shortLived;
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
     this.outage.connectionEnded(ended.livedMs, ended.answered);
   }
@@ -260,6 +260,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.outage.becameUnready();
     this.stopAge();
     this.release.stop();
+    // A grace may have ended, and an outage begun, while the channel was READY: those who wait then were spared until now.
+    this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
     if (this.successor !== undefined && state !== 'CONNECTING') {
       // New credentials or a younger channel were wanted anyway, and there is nothing left to wait for.
       this.promote();
@@ -371,6 +373,11 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.ageTimer = undefined;
   }
 
+  /** While calls wait, several short tries serve them better than a few that grow. */
+  private get triesFitInGrace(): boolean {
+    return this.outage.insideGrace && this.settings.connectTimeoutMs < this.settings.outageGraceMs;
+  }
+
   private makeGeneration(): ChannelGeneration {
     const { settings, seams } = this;
     return new ChannelGeneration(
@@ -379,7 +386,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
         credentials: settings.credentials.current,
         channelOptions: settings.channelOptions,
         loadBalancing: settings.loadBalancing,
-        connectLimits: { timeoutMs: () => connectTimeoutMs(settings.connectTimeoutMs, this.timeouts) },
+        connectLimits: {
+          timeoutMs: () => connectTimeoutMs(settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts),
+        },
       },
       this,
       seams.clock,

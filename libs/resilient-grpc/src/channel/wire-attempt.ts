@@ -70,7 +70,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
     } else {
       this.call = this.intercept(interceptors);
     }
-    this.call.start(request.metadata, this);
+    // Interceptors may write into what they are given, and metadata are shared by attempts, calls, even clients.
+    this.call.start(this.intercepted ? request.metadata.clone() : request.metadata, this);
   }
 
   private intercept(interceptors: readonly Interceptor[]): AnyCall {
@@ -127,6 +128,14 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (this.ended || this.endedHere !== 'no' || received === null) return;
     let message: unknown = received;
     if (!this.intercepted) {
+      // True: without interceptors grpc-js hands on the bytes.
+      const { length } = received as Buffer;
+      const { maxReceiveBytes } = this.request;
+      if (length > maxReceiveBytes) {
+        const details = `Received message larger than max (${String(length)} vs ${String(maxReceiveBytes)})`;
+        this.cancel('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
+        return;
+      }
       try {
         message = this.request.method.responseDeserialize(received as Buffer);
       } catch (error) {

@@ -28,7 +28,7 @@ export interface CallFacts {
 
 /** What follows a failed attempt. */
 export interface Judgement {
-  readonly decision: RetryDecision;
+  readonly decision: Extract<RetryDecision, { retry: true }> | { readonly retry: false; readonly because: string };
   /** When the server wants to be asked again. */
   readonly retryAfterMs: number | undefined;
 }
@@ -47,18 +47,29 @@ export class AttemptHistory {
     end: AttemptEnd,
     status: { readonly code: StatusCode; readonly details: string },
     durationMs: number,
+    hedge = false,
   ): void {
     const { peer } = end;
     if (this.records.length === KEPT) this.records.shift();
     const { code, details } = status;
-    this.records.push({ number, code, details, ...(peer === undefined ? {} : { peer }), durationMs, hedge: false });
+    this.records.push({ number, code, details, ...(peer === undefined ? {} : { peer }), durationMs, hedge });
+  }
+
+  /** All attempts of a hedged call failed, or one in a way that ends it. */
+  judgeHedged(end: AttemptEnd, verdict: Verdict, because: string): Judgement {
+    this.note(end, verdict);
+    const pushback = pushbackOf(end);
+    const decision: Judgement['decision'] =
+      verdict.kind === 'unsent'
+        ? { retry: true, kind: 'wait', delayMs: 0, because: 'unsent' }
+        : { retry: false, because };
+    return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 
   /** An attempt failed: whether there is another. */
   judge(context: MethodContext, end: AttemptEnd, verdict: Verdict, facts: CallFacts): Judgement {
     const { clock, registry, budget, random } = context.client;
-    this.reached = further(this.reached, verdict.reachedServer);
-    this.lastStatus = { code: end.code, details: end.details };
+    this.note(end, verdict);
     const pushback = pushbackOf(end);
     const decision = decideRetry({
       verdict,
@@ -81,6 +92,12 @@ export class AttemptHistory {
     }
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
+
+  /** What an attempt that failed leaves behind. */
+  note(end: AttemptEnd, verdict: Verdict): void {
+    this.reached = further(this.reached, verdict.reachedServer);
+    this.lastStatus = { code: end.code, details: end.details };
+  }
 }
 
 /** The further of two: what one attempt reached stays reached. */
@@ -88,7 +105,8 @@ export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']
   return RANK[a] >= RANK[b] ? a : b;
 }
 
-function pushbackOf(end: AttemptEnd): Pushback {
+/** What the server asked for in the trailers of an attempt. */
+export function pushbackOf(end: AttemptEnd): Pushback {
   const values = end.metadata.get(PUSHBACK_KEY);
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
 }

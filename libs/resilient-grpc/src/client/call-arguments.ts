@@ -2,7 +2,12 @@ import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { isMetadataLike, joinMetadata } from '../channel/call-metadata.js';
 import { metadataEntryProblem } from '../channel/metadata-input.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import { deadlineFromTimeout, earliestDeadline, sendableDeadline, validateDeadline } from '../policy/deadline/deadline.js';
+import {
+  deadlineFromTimeout,
+  earliestDeadline,
+  sendableDeadline,
+  validateDeadline,
+} from '../policy/deadline/deadline.js';
 import type { MethodContext } from './call-context.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 import { describeValue, pathOf } from './settings/describe-value.js';
@@ -72,14 +77,18 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
   // By its type too: a text from an environment variable would be joined to the present instant, not added.
   if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0)) {
-    const message = `expected a length in milliseconds above 0, got ${JSON.stringify(timeoutMs)}; write timeoutMs: 500`;
+    const message = `expected a length in milliseconds above 0, got ${describeValue(timeoutMs)}; write timeoutMs: 500`;
     throw new GrpcConfigurationError([{ path: `${path}.timeoutMs`, message }]);
   }
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
     throw new GrpcConfigurationError([{ path: `${path}.deadline`, message: instant.problem }]);
   }
-  const byOptions = earliestDeadline(byMethod, deadlineFromTimeout(epochNow, timeoutMs), sendableDeadline(instant, epochNow));
+  const byOptions = earliestDeadline(
+    byMethod,
+    deadlineFromTimeout(epochNow, timeoutMs),
+    sendableDeadline(instant, epochNow),
+  );
   if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
   const inbound = parent.getDeadline();
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);

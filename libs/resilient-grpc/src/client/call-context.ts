@@ -1,11 +1,15 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
+import type { StartAttempt } from '../call/attempt.js';
 import type { CallTransport } from '../call/call-transport.js';
 import type { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
+import type { PermitQueue } from '../policy/concurrency/permit-queue.js';
 import type { RetryBudget } from '../policy/throttling/retry-budget.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { CallRegistry } from './call-registry.js';
+import type { Hedging } from './hedged-attempt.js';
+import type { ReplayLimits } from './request-buffer.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
 /** What all calls of a client share. */
@@ -14,6 +18,7 @@ export interface ClientContext {
   readonly transport: CallTransport;
   readonly budget: RetryBudget;
   readonly registry: CallRegistry;
+  readonly replayLimits: ReplayLimits;
   readonly events: EventHub;
   readonly clock: Clock;
   readonly random: Random;
@@ -31,4 +36,12 @@ export interface MethodContext {
   readonly interceptors: readonly Interceptor[] | undefined;
   /** Largest request message, in bytes; Infinity: no limit. */
   readonly maxSendBytes: number;
+  /** Largest response message, in bytes, beside the channel's own limit. */
+  readonly maxReceiveBytes: number;
+  /** Begins one attempt, through the stages that this method has. */
+  readonly start: StartAttempt;
+  /** Present where its calls are hedged. */
+  readonly hedging: Hedging | undefined;
+  /** Permits a call needs for its attempts, the client's first. */
+  readonly limits: readonly PermitQueue[];
 }

@@ -8,33 +8,44 @@ import type { Verdict } from '../policy/evidence/verdict.js';
 import type { RetryDecision } from '../policy/retry/retry-decision.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
-import { AttemptHistory } from './attempt-history.js';
+import { AttemptHistory, type CallFacts } from './attempt-history.js';
 import { admissionFailure } from './call-admission.js';
 import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
 import { bindCall } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
-import { callError, deadlineFailure, encodeRequest, failureReason, textOf, type CallFailure } from './call-failure.js';
+import {
+  callError,
+  deadlineFailure,
+  encodeRequest,
+  failureReason,
+  limitFailure,
+  startFailure,
+  type CallFailure,
+} from './call-failure.js';
+import { CallPermits } from './call-permits.js';
 import type { RegisteredCall } from './call-registry.js';
 import type { CallSink } from './call-sink.js';
 import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
 import { describeCall } from './describe-call.js';
 import { DeadlineTimer } from './deadline-timer.js';
+import { HedgedAttempt, type HedgeOwner } from './hedged-attempt.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
-type Phase = 'begun' | 'waiting' | 'backoff' | 'running' | 'ended';
+type Phase = 'begun' | 'waiting' | 'queued' | 'backoff' | 'running' | 'ended';
 
 /**
  * One call from its subscription to its one end: waiting, attempts, backoff, deadline, cancellation. It is at once the request
  * and the listener of its attempts, and its own place in the queue and in the registry, so that a call costs one object.
  */
-export class CallExecution implements AttemptRequest, AttemptListener, Waiter, PumpOwner, RegisteredCall {
+export class CallExecution implements AttemptRequest, AttemptListener, Waiter, HedgeOwner, PumpOwner, RegisteredCall {
   // As AttemptRequest
   readonly method: MethodDescriptor;
   deadline = Infinity;
   metadata: Metadata = NO_METADATA;
   readonly interceptors: readonly Interceptor[] | undefined;
+  readonly maxReceiveBytes: number;
   // As Waiter
   waitForReady: boolean | undefined;
   bytes = 0;
@@ -46,6 +57,9 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
   private payload: unknown;
   private requests: RequestPump | undefined;
   private attempt: Attempt | undefined;
+  /** `attempt`, while it is several. */
+  private hedged: HedgedAttempt | undefined;
+  private permits: CallPermits | undefined;
   private attempts = 0;
   private history: AttemptHistory | undefined;
   private startedAt = 0;
@@ -68,6 +82,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     private readonly sink: CallSink,
   ) {
     this.method = context.method;
+    this.maxReceiveBytes = context.maxReceiveBytes;
     this.interceptors = callInterceptors(context, given.options);
   }
 
@@ -93,15 +108,14 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     const failure = admissionFailure(this.context, this.deadline, options?.signal) ?? this.prepareRequest();
     if (failure !== undefined) {
       this.phase = 'ended';
-      this.sink.error(callError(this.context, failure, undefined, false));
+      this.sink.error(callError(this.context, failure, undefined, 'no'));
       return;
     }
     client.registry.add(this);
     tellStart(this.context);
     if (options !== undefined) this.untie = bindCall(options, this.cancelled);
     if (this.method.requestStream && !this.openRequests()) return;
-    if (client.transport.ready) this.attemptNow();
-    else this.waitForChannel();
+    this.proceed();
   }
 
   /** The caller has left. */
@@ -136,7 +150,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
 
   private openRequests(): boolean {
     try {
-      this.requests = new RequestPump(this.request, this);
+      this.requests = new RequestPump(this.request, this, this.context.client.replayLimits);
     } catch (error) {
       this.sourceFailed(error);
     }
@@ -165,8 +179,16 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
 
   // ── waiting ──
 
+  /** Goes on to the next attempt: with a channel, then with the permits for it. */
+  private proceed(): void {
+    if (!this.context.client.transport.ready || this.paced) this.waitForChannel();
+    else this.askPermits();
+  }
+
   private waitForChannel(): void {
     this.phase = 'waiting';
+    // Who waits for the channel keeps nobody else from it.
+    this.permits?.release();
     this.armDeadline();
     this.context.client.transport.wait(this);
   }
@@ -174,8 +196,32 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
   release(): void {
     if (this.phase !== 'waiting') return;
     this.released = true;
-    this.attemptNow();
+    this.paced = false;
+    this.askPermits();
   }
+
+  private askPermits(): void {
+    const { limits, client } = this.context;
+    if (limits.length === 0) {
+      this.attemptNow();
+      return;
+    }
+    this.permits ??= new CallPermits(limits, this.deadline, this.permitted, () => client.clock.epoch());
+    const answer = this.permits.acquire();
+    if (answer !== 'queued') {
+      this.permitted(answer);
+      return;
+    }
+    this.phase = 'queued';
+    this.armDeadline();
+  }
+
+  private readonly permitted = (answer: 'permitted' | 'refused'): void => {
+    if (this.phase === 'ended') return;
+    if (answer === 'refused') this.end(limitFailure(this.context.limits));
+    else if (this.phase === 'queued' && !this.context.client.transport.ready) this.waitForChannel();
+    else this.attemptNow();
+  };
 
   refuse(refusal: WaitRefusal): void {
     if (this.phase !== 'waiting') return;
@@ -191,32 +237,47 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
 
   private readonly deadlinePassed = (): void => {
     const { clock, transport } = this.context.client;
-    const doing = { waiting: `, waiting: ${transport.whyNotReady()}`, backoff: ', waiting to retry' };
-    const during = this.phase === 'waiting' || this.phase === 'backoff' ? doing[this.phase] : '';
-    this.end(deadlineFailure(clock.now() - this.startedAt, during));
+    const doing: Partial<Record<Phase, string>> = {
+      waiting: `, waiting: ${transport.whyNotReady()}`,
+      queued: ', queued for a permit (maxConcurrentCalls)',
+      backoff: ', waiting to retry',
+    };
+    this.end(deadlineFailure(clock.now() - this.startedAt, doing[this.phase] ?? ''));
   };
 
   // ── attempts ──
 
   private attemptNow(): void {
-    const { transport, clock } = this.context.client;
+    const { clock } = this.context.client;
     this.phase = 'running';
-    this.attempts += 1;
-    if (this.attempts > 1) this.metadata = attemptMetadata(this.callMetadata, this.attempts);
     if (this.interceptors !== undefined) this.armDeadline();
     else this.deadlineTimer?.disarm();
-    this.attemptStartedAt = clock.now();
-    let attempt: Attempt;
-    try {
-      attempt = transport.start(this, this);
-    } catch (error) {
-      // An interceptor that throws, or metadata of another library.
-      const details = `The call could not be started: ${textOf(error)}`;
-      this.end({ code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error });
+    if (this.hedged !== undefined) {
+      this.hedged.resume();
       return;
     }
-    this.attempt = attempt;
+    this.attempts += 1;
+    if (this.attempts > 1) this.metadata = attemptMetadata(this.callMetadata, this.attempts);
+    this.attemptStartedAt = clock.now();
     this.reading = true;
+    try {
+      this.startAttempt();
+    } catch (error) {
+      // An open circuit, an interceptor that throws, metadata of another library.
+      this.end(startFailure(error));
+    }
+  }
+
+  private startAttempt(): void {
+    const { start, hedging, client } = this.context;
+    let attempt: Attempt;
+    if (hedging !== undefined && this.options?.retry !== false) {
+      this.hedged = new HedgedAttempt(hedging, client, this, this, this);
+      attempt = this.hedged;
+    } else {
+      attempt = start(this, this);
+    }
+    this.attempt = attempt;
     if (this.requests !== undefined) {
       attempt.startRead();
       this.requests.attemptBegan(attempt);
@@ -227,10 +288,23 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     attempt.startRead();
   }
 
+  needChannel(): void {
+    this.paced = true;
+    this.waitForChannel();
+  }
+
+  attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void {
+    this.history ??= new AttemptHistory();
+    this.history.note(end, verdict);
+    this.history.add(number, end, verdict, durationMs, true);
+    tellAttempt(this.context, this.history, verdict, { retry: true, because });
+  }
+
   onHeaders(headers: Metadata): void {
     if (this.phase !== 'running') return;
     const { client, method } = this.context;
     if (method.responseStream) {
+      this.requests?.commit();
       // How long a stream lasts says nothing of the server; that it began does.
       client.transport.answered(undefined);
       this.tellReleased(client.clock.now() - this.attemptStartedAt);
@@ -278,6 +352,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
   private succeeded(end: AttemptEnd): void {
     const { transport, budget, clock, registry } = this.context.client;
     const now = clock.now();
+    if (this.hedged !== undefined) this.takeHedged(this.hedged);
     const latencyMs = now - this.attemptStartedAt;
     transport.answered(this.method.responseStream ? undefined : latencyMs);
     this.tellReleased(latencyMs);
@@ -298,6 +373,8 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
   private attemptFailed(end: AttemptEnd, verdict: Verdict): void {
     const { transport, clock } = this.context.client;
     const { metadata } = end;
+    const { hedged } = this;
+    if (hedged !== undefined) this.takeHedged(hedged);
     this.attempt = undefined;
     this.requests?.attemptEnded();
     this.hasResult = false;
@@ -305,13 +382,10 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     this.history ??= new AttemptHistory();
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
     this.tellReleased(undefined);
-    const { decision, retryAfterMs } = this.history.judge(this.context, end, verdict, {
-      options: this.options,
-      deadline: this.deadline,
-      attempts: this.attempts,
-      requestReplayable: this.requests === undefined || this.requests.sent === 0,
-      delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
-    });
+    const { decision, retryAfterMs } =
+      hedged === undefined
+        ? this.history.judge(this.context, end, verdict, this.facts(end))
+        : this.history.judgeHedged(end, verdict, hedged.because);
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {
       this.attempts -= 1;
@@ -335,6 +409,23 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     });
   }
 
+  private facts(end: AttemptEnd): CallFacts {
+    return {
+      options: this.options,
+      deadline: this.deadline,
+      attempts: this.attempts,
+      requestReplayable: this.requests?.replayable ?? true,
+      delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
+    };
+  }
+
+  /** From here on the attempt that decided is the attempt. */
+  private takeHedged(hedged: HedgedAttempt): void {
+    this.hedged = undefined;
+    this.attempts = hedged.number;
+    this.attemptStartedAt = hedged.decisiveStartedAt;
+  }
+
   private goOn(decision: Extract<RetryDecision, { retry: true }>, verdict: Verdict): void {
     const { clock, registry } = this.context.client;
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
@@ -347,9 +438,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
 
   private readonly backoffEnded = (): void => {
     this.backoffTimer = undefined;
-    if (this.phase !== 'backoff') return;
-    if (this.paced || !this.context.client.transport.ready) this.waitForChannel();
-    else this.attemptNow();
+    if (this.phase === 'backoff') this.proceed();
   };
 
   // ── the end ──
@@ -367,7 +456,12 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     if (this.phase === 'ended') return;
     const { attempt } = this;
     const peer = failure.peer ?? attempt?.peer;
-    const error = callError(this.context, { ...failure, peer }, this.history, attempt !== undefined);
+    const error = callError(
+      this.context,
+      { ...failure, peer },
+      this.history,
+      attempt === undefined ? 'no' : this.received > 0 ? 'yes' : 'maybe',
+    );
     this.context.client.registry.failed += 1;
     this.stop();
     this.tellEnd(error.code, error.details, error.metadata, peer);
@@ -392,6 +486,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, P
     this.untie?.();
     this.untie = undefined;
     this.requests?.close();
+    this.permits?.release();
     registry.delete(this);
   }
 

@@ -1,6 +1,9 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { NO_METADATA } from '../channel/call-metadata.js';
+import { isCircuitOpenError } from '../errors/circuit-open-error.js';
+import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import { GrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
+import type { PermitQueue } from '../policy/concurrency/permit-queue.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import { StatusCode } from '../status/status-code.js';
 import { further, type AttemptHistory } from './attempt-history.js';
@@ -29,7 +32,7 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   server: 'server',
   committed: 'server',
   deadline: 'deadline',
-  'attempt-timeout': 'deadline',
+  'attempt-timeout': 'attempt-timeout',
   cancelled: 'cancelled',
   protocol: 'protocol',
   serialize: 'not-sent',
@@ -40,12 +43,12 @@ export function failureReason(verdict: Verdict): FailureReason {
   return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
 }
 
-/** The error of a call. `running`: an attempt is cut off by it, which may have arrived. */
+/** The error of a call. `cutOff`: how far the attempt had got that is cut off by it; 'no' without one. */
 export function callError(
   context: MethodContext,
   failure: CallFailure,
   history: AttemptHistory | undefined,
-  running: boolean,
+  cutOff: Verdict['reachedServer'],
 ): GrpcCallError {
   const reached = history?.reached ?? 'no';
   return new GrpcCallError({
@@ -56,7 +59,7 @@ export function callError(
     path: context.method.path,
     peer: failure.peer,
     reason: failure.reason,
-    reachedServer: running ? further(reached, 'maybe') : reached,
+    reachedServer: further(reached, cutOff),
     attempts: history?.records ?? [],
     notRetriedBecause: failure.because ?? failure.reason,
     retryAfterMs: failure.retryAfterMs,
@@ -79,6 +82,24 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
 }
 
+/** An attempt that could not even be started. */
+export function startFailure(error: unknown): CallFailure {
+  if (isCircuitOpenError(error)) {
+    const { code, message: details, retryAfterMs } = error;
+    return { code, details, reason: 'circuit-open', retryAfterMs, cause: error };
+  }
+  const details = `The call could not be started: ${textOf(error)}`;
+  return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+}
+
+/** As many calls run and wait as may. */
+export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
+  const full = limits.find(({ running, policy }) => running >= policy.maxConcurrent) ?? limits[0];
+  const { maxConcurrent, maxQueued } = full?.policy ?? { maxConcurrent: 0, maxQueued: 0 };
+  const cause = new ConcurrencyLimitError(maxConcurrent, maxQueued);
+  return { code: cause.code, details: cause.message, reason: 'concurrency-limit', cause };
+}
+
 /** The deadline passed after `tookMs`; `during` tells what the call was doing, where that helps. */
 export function deadlineFailure(tookMs: number, during: string): CallFailure {
   const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s${during}`;
@@ -86,6 +107,6 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
 }
 
 /** What stands in `error`'s text. */
-export function textOf(error: unknown): string {
+function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -61,6 +61,7 @@ export class CallIterator<T> implements AsyncIterableIterator<T> {
 
   /** Whether more may be read. */
   private take(message: unknown): boolean {
+    if (this.ended !== undefined) return false;
     // True: the caller named the response type of this method.
     const value = message as T;
     const reader = this.readers.shift();

@@ -1,6 +1,5 @@
 import type { CallEnd } from '../call/call-event.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
-import type { RetryDecision } from '../policy/retry/retry-decision.js';
 import type { AttemptHistory } from './attempt-history.js';
 import type { MethodContext } from './call-context.js';
 import type { GrpcCallOptions } from './resilient-types.js';
@@ -20,7 +19,7 @@ export function tellAttempt(
   { client, method }: MethodContext,
   history: AttemptHistory,
   { reachedServer }: Verdict,
-  decision: RetryDecision,
+  decision: { readonly retry: boolean; readonly because: string },
 ): void {
   const attempt = history.records.at(-1);
   if (!client.events.wanted || attempt === undefined) return;

@@ -1,9 +1,7 @@
-import type { Interceptor } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
-import { NO_METADATA } from '../channel/call-metadata.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import { A6Throttle } from '../policy/throttling/a6-throttle.js';
@@ -12,7 +10,9 @@ import { systemClock, type Clock } from '../time/clock.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
 import { CallRegistry } from './call-registry.js';
+import { MethodParts } from './method-context.js';
 import type { ActiveCall, DrainReport, GrpcClientSnapshot, ResilientGrpcClient } from './resilient-grpc-client.js';
+import { ReplayLimits } from './request-buffer.js';
 import type { Resilient } from './resilient-types.js';
 import { serviceStub } from './service-stub.js';
 import { findService } from './settings/find-service.js';
@@ -44,7 +44,7 @@ class GrpcClient implements ResilientGrpcClient {
   readonly events$: Observable<GrpcClientEvent>;
 
   private readonly channel: ManagedChannel;
-  private readonly context: ClientContext;
+  private readonly parts: MethodParts;
   private readonly hub: EventHub;
   private readonly registry = new CallRegistry();
   private readonly states: BehaviorSubject<Connectivity>;
@@ -70,15 +70,17 @@ class GrpcClient implements ResilientGrpcClient {
     this.connectivity$ = this.states.asObservable();
     this.events$ = this.observeEvents();
     const { retryThrottling } = settings;
-    this.context = {
+    const context: ClientContext = {
       name: settings.name,
       transport: this.channel,
       budget: retryThrottling === undefined ? new DefaultBudget() : new A6Throttle(retryThrottling),
       registry: this.registry,
+      replayLimits: replayLimits(settings),
       events: this.hub,
       clock,
       random,
     };
+    this.parts = new MethodParts(settings, context);
   }
 
   get connectivity(): Connectivity {
@@ -225,22 +227,9 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   private *methodContexts(service: string): Generator<MethodContext> {
-    const { settings } = this;
-    const metadata = settings.metadata ?? NO_METADATA;
-    const interceptors: readonly Interceptor[] | undefined =
-      settings.interceptors.length === 0 ? undefined : settings.interceptors;
-    for (const method of settings.services.get(service)?.values() ?? []) {
-      const policy = settings.policies.get(method.path);
-      if (policy === undefined) continue;
-      yield {
-        client: this.context,
-        method,
-        policy,
-        metadata,
-        hasMetadata: settings.metadata !== undefined,
-        interceptors,
-        maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
-      };
+    for (const method of this.settings.services.get(service)?.values() ?? []) {
+      const policy = this.settings.policies.get(method.path);
+      if (policy !== undefined) yield this.parts.contextOf(method, policy);
     }
   }
 
@@ -261,8 +250,9 @@ class GrpcClient implements ResilientGrpcClient {
   }
 }
 
-/** grpc-js's limit, kept here too so that what is too large is never begun. Negative: none. */
-function maxSendLength(settings: ResolvedClientSettings): number {
-  const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];
-  return typeof limit === 'number' && limit >= 0 ? limit : Infinity;
+/** The bounds grpc-js names for its own buffers, with its defaults. */
+function replayLimits(settings: ResolvedClientSettings): ReplayLimits {
+  const { 'grpc.per_rpc_retry_buffer_size': perCall = 1 << 20, 'grpc.retry_buffer_size': perClient = 1 << 24 } =
+    settings.channel.channelOptions;
+  return new ReplayLimits(perCall, perClient);
 }

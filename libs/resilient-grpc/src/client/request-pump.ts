@@ -1,4 +1,5 @@
 import type { Attempt } from '../call/attempt.js';
+import { RequestBuffer, type ReplayLimits } from './request-buffer.js';
 import { requestSource, type RequestSource, type RequestTaker } from './request-source.js';
 
 /** The call whose requests are pumped. */
@@ -9,31 +10,43 @@ export interface PumpOwner {
   sourceFailed(error: unknown): void;
 }
 
-type Pending = { readonly message: unknown } | 'end' | undefined;
-
 /**
  * Takes request messages from their source to the attempt that runs, one at a time behind its callback: grpc-js loses the second
- * of two in flight. What the source gives while no attempt runs is kept for the next.
+ * of two in flight. A further attempt gets first what the one before was sent.
  */
 export class RequestPump implements RequestTaker {
-  /** Messages that were sent. */
+  /** Messages taken from the source and sent. */
   sent = 0;
   private readonly source: RequestSource;
+  private readonly buffer: RequestBuffer;
   private attempt: Attempt | undefined;
+  /** Of the buffer, what the running attempt was sent. */
+  private replayed = 0;
   private pulling = false;
-  private pending: Pending;
+  /** Given by the source while no attempt ran. */
+  private pending: { readonly message: unknown } | undefined;
+  private ended = false;
+  private committed = false;
   private closed = false;
 
   /** @throws TypeError when `input` is no source of messages */
   constructor(
     input: unknown,
     private readonly owner: PumpOwner,
+    limits: ReplayLimits,
   ) {
+    this.buffer = new RequestBuffer(limits);
     this.source = requestSource(input, this);
+  }
+
+  /** Another attempt would get everything that was sent. */
+  get replayable(): boolean {
+    return this.buffer.complete;
   }
 
   attemptBegan(attempt: Attempt): void {
     this.attempt = attempt;
+    this.replayed = 0;
     this.pump();
   }
 
@@ -41,34 +54,41 @@ export class RequestPump implements RequestTaker {
     this.attempt = undefined;
   }
 
+  /** There will be no further attempt. */
+  commit(): void {
+    this.committed = true;
+    // What is not sent again yet still has to be; `pump` drops it then.
+    if (this.replayed >= this.buffer.length) this.buffer.drop();
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.attempt = undefined;
     this.pending = undefined;
+    this.buffer.drop();
     this.source.close();
   }
 
   onRequest(message: unknown): void {
     this.pulling = false;
     if (this.closed) return;
-    const { attempt } = this;
-    if (attempt === undefined) {
+    if (this.attempt === undefined || this.replayed < this.buffer.length) {
       this.pending = { message };
       return;
     }
     const payload = this.owner.encode(message);
     if (payload === undefined) return;
     this.sent += 1;
-    attempt.send(payload, () => {
-      if (this.attempt === attempt) this.pump();
-    });
+    this.buffer.add(payload);
+    this.replayed = this.buffer.length;
+    this.send(this.attempt, payload);
   }
 
   onRequestsEnd(): void {
     this.pulling = false;
-    if (this.attempt === undefined) this.pending = 'end';
-    else this.attempt.halfClose();
+    this.ended = true;
+    if (this.replayed >= this.buffer.length) this.attempt?.halfClose();
   }
 
   onRequestsError(error: unknown): void {
@@ -77,13 +97,29 @@ export class RequestPump implements RequestTaker {
   }
 
   private pump(): void {
-    const { pending } = this;
-    this.pending = undefined;
-    if (pending === 'end') this.onRequestsEnd();
-    else if (pending !== undefined) this.onRequest(pending.message);
-    else if (!this.pulling) {
+    const { attempt, pending } = this;
+    if (attempt === undefined) return;
+    const again = this.buffer.at(this.replayed);
+    if (again !== undefined) {
+      this.replayed += 1;
+      this.send(attempt, again);
+      return;
+    }
+    if (this.committed) this.buffer.drop();
+    if (pending !== undefined) {
+      this.pending = undefined;
+      this.onRequest(pending.message);
+    } else if (this.ended) {
+      attempt.halfClose();
+    } else if (!this.pulling) {
       this.pulling = true;
       this.source.pull();
     }
+  }
+
+  private send(attempt: Attempt, payload: unknown): void {
+    attempt.send(payload, () => {
+      if (this.attempt === attempt) this.pump();
+    });
   }
 }

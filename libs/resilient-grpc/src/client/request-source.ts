@@ -47,7 +47,7 @@ class IteratorSource implements RequestSource {
   }
 
   close(): void {
-    this.iterator.return?.();
+    cleanUp(() => this.iterator.return?.());
   }
 }
 
@@ -70,8 +70,7 @@ class AsyncIteratorSource implements RequestSource {
   }
 
   close(): void {
-    // A generator that fails in its clean-up has nobody left to tell.
-    this.iterator.return?.().catch(() => undefined);
+    cleanUp(() => this.iterator.return?.().catch(() => undefined));
   }
 }
 
@@ -112,7 +111,9 @@ class PushedSource implements RequestSource {
   close(): void {
     this.closed = true;
     this.items.length = 0;
-    this.subscription.unsubscribe();
+    cleanUp(() => {
+      this.subscription.unsubscribe();
+    });
   }
 
   private push(item: Item): void {
@@ -130,6 +131,15 @@ class PushedSource implements RequestSource {
     if (item.kind === 'message') this.taker.onRequest(item.message);
     else if (item.kind === 'end') this.taker.onRequestsEnd();
     else this.taker.onRequestsError(item.error);
+  }
+}
+
+/** A source that fails while it is let go of has nobody left to tell, and must not keep a call from its end. */
+function cleanUp(task: () => unknown): void {
+  try {
+    task();
+  } catch {
+    // Nobody wants it any more.
   }
 }
 

@@ -40,6 +40,7 @@ export interface GrpcCallOptions extends CallOptions {
   readonly idempotent?: boolean | undefined;
   /** undefined: wait inside the outage grace; false: fail at once; true: wait until the deadline. */
   readonly waitForReady?: boolean | undefined;
+  /** Sent with this call; wins key by key over the client's. */
   readonly metadata?: MetadataInput | undefined;
   /** Aborting cancels the call; its reason becomes the error's `cause`. */
   readonly signal?: AbortSignal | undefined;

@@ -12,7 +12,13 @@ export type FailureReason =
   /** The channel stayed unusable beyond the outage grace. */
   | 'outage'
   | 'too-many-waiting'
+  /** As many calls run and are queued as `maxConcurrentCalls` and `maxQueuedCalls` allow. */
+  | 'concurrency-limit'
+  /** Its method's circuit breaker refused the attempt. */
+  | 'circuit-open'
   | 'deadline'
+  /** One attempt took longer than `attemptTimeoutMs`, and there was no other. */
+  | 'attempt-timeout'
   | 'cancelled'
   | 'draining'
   | 'closed'

@@ -15,7 +15,9 @@ export interface ChannelCheckOptions {
 
 /** Which clients `checkAll` asks. */
 export interface ChannelCheckAllOptions {
+  /** Names of the clients that are asked. @defaultValue all */
   readonly only?: readonly string[] | undefined;
+  /** Names of clients that are not asked. @defaultValue none */
   readonly except?: readonly string[] | undefined;
 }
 

@@ -6,6 +6,7 @@ import type { GrpcContract } from '../client/settings/contract.js';
 export interface ResilientGrpcModuleOptions {
   /** Settings of all clients; a client's own win, key by key. */
   readonly defaults?: GrpcClientDefaults | undefined;
+  /** How the clients end with the application. */
   readonly drain?: DrainOptions | undefined;
 }
 

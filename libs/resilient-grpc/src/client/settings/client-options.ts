@@ -1,6 +1,10 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
-import type { LoadBalancingConfig, ServiceConfig } from '../../policy/service-config/service-config.js';
+import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls-material.js';
+import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { LoadBalancingConfig, ServiceConfig } from '../../policy/service-config/service-config.js';
+import type { MetadataFunction } from '../interceptors/metadata-source.js';
+import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
 import type { MetadataInput } from '../resilient-types.js';
 
 /** Settings of a client that may stand once for all (`forRoot({ defaults })`) or for one. Client over defaults, key by key. */
@@ -18,6 +22,14 @@ export interface GrpcClientDefaults {
   readonly outageGraceMs?: number | undefined;
   /** Calls that may wait at once, 0 or more; also bounded by 16 MiB of request bytes. @defaultValue 10000 */
   readonly maxWaitingCalls?: number | undefined;
+  /**
+   * Calls of this client that may run at once, 1 or more; the others are queued, until their deadline. A call that waits for the
+   * channel does not count.
+   * @defaultValue no limit
+   */
+  readonly maxConcurrentCalls?: number | undefined;
+  /** Calls that may be queued at one limit, 0 or more; any more fail at once, as RESOURCE_EXHAUSTED. @defaultValue 1000 */
+  readonly maxQueuedCalls?: number | undefined;
   /** Upper bound of any `maxAttempts`, 2 or more; a policy that asks for more gets this. @defaultValue 5 */
   readonly maxAttemptsLimit?: number | undefined;
   /**
@@ -52,8 +64,18 @@ export interface GrpcClientDefaults {
    * key. What this library must own (retries, service config, subchannel pool) is refused by name.
    */
   readonly channelOptions?: ChannelOptions | undefined;
-  /** Sent with every call. Joined with the defaults' key by key. */
-  readonly metadata?: MetadataInput | undefined;
+  /**
+   * Sent with every call. A function is asked once per attempt, and waited for: a token is then a fresh one. Joined with the
+   * defaults' key by key.
+   */
+  readonly metadata?: MetadataInput | MetadataFunction | undefined;
+  /**
+   * See calls and attempts before they are sent, and calls when they end. Instances or classes; a class is taken from the
+   * application's container, and must be a singleton there. Those of the defaults come first, then the client's.
+   */
+  readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
+  /** As `propagate` of forRoot, joined with it key by key; `false` switches it off for this client. @defaultValue forRoot's */
+  readonly propagate?: false | PropagationOptions | undefined;
 }
 
 /** Settings of one client: what configuration decides, where the contract is what code decides. */
@@ -65,14 +87,38 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
    * matches no method fails the start.
    */
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
-  /** The standard document (gRFC A2, A6), as an object or as its JSON text. Its `timeout` and ours: the lesser holds. */
-  readonly serviceConfig?: ServiceConfig | string | undefined;
+  /**
+   * The standard document (gRFC A2, A6), as an object or as its JSON text. Its `timeout` and ours: the lesser holds. An Observable
+   * of such documents changes the policies while the client lives: a call keeps what it began with, an update that does not hold is
+   * logged and the one before stays.
+   */
+  readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
+}
+
+/** What an inbound call hands on to the calls that are made while it is served. Nothing, unless it is named here. */
+export interface PropagationOptions {
+  /** The inbound deadline (of a gRPC call, or an HTTP header `grpc-timeout`) bounds outgoing calls. @defaultValue false */
+  readonly deadline?: boolean | undefined;
+  /** Outgoing calls end when a gRPC caller cancels, or an HTTP client goes away before the response ended. @defaultValue false */
+  readonly cancellation?: boolean | undefined;
+  /**
+   * Keys of metadata, or HTTP headers, that are handed on as they are, as 'x-request-id'. 'authorization' and 'cookie' are handed
+   * on only where they are named; keys that are gRPC's or HTTP's own are refused.
+   * @defaultValue none
+   */
+  readonly metadata?: readonly string[] | undefined;
 }
 
 /** What the service config's standard lacks, by method. */
 export interface MethodOptions {
   /** Deadline of the whole call in milliseconds, more than 0; here also for response streams. @defaultValue the client's */
   readonly timeoutMs?: number | undefined;
+  /**
+   * Bound of one attempt in milliseconds, more than 0: then it is given up, and, where the method is safe to repeat, made again.
+   * Does not run while a call waits for the channel.
+   * @defaultValue none
+   */
+  readonly attemptTimeoutMs?: number | undefined;
   /**
    * Safe to repeat: a call that may have reached the server is sent again by the retry policy. `false` switches every such
    * policy off for it.
@@ -85,6 +131,10 @@ export interface MethodOptions {
    * @defaultValue undefined
    */
   readonly waitForReady?: boolean | undefined;
+  /** Refuses attempts at once while too many of the latest have failed; `{}` for its defaults. @defaultValue none */
+  readonly circuitBreaker?: CircuitBreakerOptions | undefined;
+  /** Calls of each method that may run at once, 1 or more, beside the client's limit. @defaultValue no limit */
+  readonly maxConcurrentCalls?: number | undefined;
 }
 
 /** HTTP/2 keepalive. Servers may answer pings that are too frequent with `too_many_pings`. */

@@ -1,6 +1,6 @@
 import { isMetadata } from '../../channel/channel-checks.js';
 import { toMetadata } from '../../channel/metadata-input.js';
-import type { MetadataInput } from '../resilient-types.js';
+import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 
 /** A client's settings over the defaults of all, key by key; an undefined key says nothing. */
@@ -19,6 +19,8 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
       keepalive: joined(defaults.keepalive, own.keepalive),
       channelOptions: joined(defaults.channelOptions, own.channelOptions),
       metadata: joinedMetadata(defaults.metadata, own.metadata),
+      interceptors: [...(defaults.interceptors ?? []), ...(own.interceptors ?? [])],
+      propagate: own.propagate === false ? own.propagate : joined(defaults.propagate || undefined, own.propagate),
     }),
     url: own.url,
   };
@@ -28,8 +30,11 @@ function joined<T extends object>(base: T | undefined, over: T | undefined): T |
   return base === undefined || over === undefined ? (over ?? base) : { ...base, ...definedOf(over) };
 }
 
-function joinedMetadata(base: MetadataInput | undefined, over: MetadataInput | undefined): MetadataInput | undefined {
+type GivenMetadata = GrpcClientDefaults['metadata'];
+
+function joinedMetadata(base: GivenMetadata, over: GivenMetadata): GivenMetadata {
   if (base === undefined || over === undefined) return over ?? base;
+  if (typeof base === 'function' || typeof over === 'function') return metadataSource(base, over);
   if (!isMetadata(base) && !isMetadata(over)) return joined(base, over);
   const all = toMetadata(base);
   const own = toMetadata(over);

@@ -1,6 +1,8 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { ChannelSettings } from '../../channel/channel-settings.js';
 import type { MethodDescriptor } from '../../call/method.js';
+import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
 import type { RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { RetryThrottling } from '../../policy/service-config/service-config.js';
 
@@ -13,6 +15,8 @@ export interface ResolvedClientSettings {
   /** Policy of each method, by path. */
   readonly policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   readonly retryThrottling: RetryThrottling | undefined;
+  readonly maxConcurrentCalls?: number | undefined;
+  readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
   /** Joined to the metadata of every call. */
   readonly metadata: Metadata | undefined;
@@ -30,6 +34,11 @@ export interface ResolvedMethodPolicy {
   readonly safeBecause: string;
   /** Present exactly when it is safe to repeat. */
   readonly retry: RetryPolicy | undefined;
+  /** Hedging instead of retries; present only where it is safe to repeat. */
+  readonly hedging?: HedgingPolicy | undefined;
+  readonly attemptTimeoutMs?: number | undefined;
+  readonly circuitBreaker?: CircuitBreakerPolicy | undefined;
+  readonly maxConcurrentCalls?: number | undefined;
   readonly maxRequestMessageBytes: number | undefined;
   readonly maxResponseMessageBytes: number | undefined;
 }

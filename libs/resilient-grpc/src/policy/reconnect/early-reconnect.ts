@@ -6,8 +6,8 @@ export interface EarlyReconnectInput {
   readonly insideGrace: boolean;
   /** A call waits for the channel. */
   readonly waiting: boolean;
-  /** How long the connection before the outage lived; undefined when there was none. */
-  readonly lastLivedMs: number | undefined;
+  /** The connection before the outage died at once, without an answer. */
+  readonly lastShortLived: boolean;
   /** Text of the failed try. */
   readonly failure: string;
   /** Failed tries in this outage, this one included. */
@@ -19,9 +19,6 @@ const LONGEST_MS = 250;
 const GROWTH = 1.6;
 const JITTER = 0.5;
 const AFTER_TIMEOUT_MS = 500;
-// A server that dies younger than that each time is held off by the connection's own backoff; one that comes and goes more
-// slowly, by the one grace that its outages share.
-const HEALTHY_MS = 1_000;
 
 // Quick and plain: nothing listens, or there is no such name (for a unix socket: no such file). What is slow or speaks of
 // TLS would cost a starting server more than it costs us.
@@ -33,9 +30,10 @@ const TIMED_OUT = /^timed out after /;
 
 /** Milliseconds to wait instead of the backoff, or undefined: leave it to the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
-  const { insideGrace, waiting, lastLivedMs, failure, tries } = input;
-  if (!insideGrace || !waiting) return undefined;
-  if (lastLivedMs !== undefined && lastLivedMs < HEALTHY_MS) return undefined;
+  const { insideGrace, waiting, lastShortLived, failure, tries } = input;
+  // A server that dies right away each time is held off by the backoff; one that comes and goes more slowly, by the one grace
+  // that its outages share.
+  if (!insideGrace || !waiting || lastShortLived) return undefined;
   if (TIMED_OUT.test(failure)) return jitter(AFTER_TIMEOUT_MS, JITTER, random);
   if (!QUICK_AND_PLAIN.test(failure)) return undefined;
   const grown = FIRST_MS * GROWTH ** Math.max(tries - 1, 0);

@@ -52,16 +52,34 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeCloseTo(62.5);
   });
 
-  it('halves at most each 300 ms while calls are answered slowly, and goes on at a quarter of its start at least', () => {
+  it('halves at most each 300 ms while calls are answered slowly, and goes on at its start at least', () => {
     const pace = new ReleasePace(USUAL);
-    run(pace, 0, 101, 41);
-    expect(pace.callsPerSecond).toBe(25);
-    run(pace, 110, 400, 41);
-    expect(pace.callsPerSecond).toBe(25);
-    run(pace, 400, 411, 41);
+    run(pace, 0, 601, 1);
+    const grown = pace.callsPerSecond;
+    run(pace, 610, 701, 41);
+    expect(pace.callsPerSecond).toBeCloseTo(grown / 2);
+    run(pace, 710, 900, 41);
+    expect(pace.callsPerSecond).toBeCloseTo(grown / 2);
+    run(pace, 900, 60_000, 41);
+    expect(pace.callsPerSecond).toBe(50);
+  });
+
+  it('goes down to a quarter of its start while calls fail', () => {
+    const pace = new ReleasePace(USUAL);
+    for (let now = 0; now < 5_000; now += 10) {
+      pace.take(now);
+      pace.failed(now);
+    }
     expect(pace.callsPerSecond).toBe(12.5);
-    run(pace, 420, 60_000, 41);
-    expect(pace.callsPerSecond).toBe(12.5);
+  });
+
+  it('does not slow down for answers that came while this process itself was late', () => {
+    const pace = new ReleasePace(USUAL);
+    run(pace, 0, 601, 1);
+    const grown = pace.callsPerSecond;
+    pace.excuse(601);
+    run(pace, 610, 701, 41);
+    expect(pace.callsPerSecond).toBeGreaterThanOrEqual(grown);
   });
 
   it('takes twice the usual median and 20 ms for usual', () => {

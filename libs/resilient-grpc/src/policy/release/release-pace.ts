@@ -10,7 +10,10 @@ export interface ReleasePaceInput {
 
 const START_SHARE = 0.25;
 const START_AT_LEAST = 10;
-/** Of the start: slower than this, what waits would die of waiting. */
+/**
+ * Of the start, while calls fail: slower than this, what waits would die of waiting. Calls that are slow do not bring it below
+ * the start, which is little beside the new calls that go out anyway; a server that has just started is slow at first.
+ */
 const SLOWEST_SHARE = 0.25;
 const GROWTH = 1.25;
 const STEP_MS = 100;
@@ -23,7 +26,7 @@ const BAD_SHARE = 0.25;
  * half as fast when it does not. One object a release.
  */
 export class ReleasePace {
-  readonly #slowest: number;
+  readonly #start: number;
   #perSecond: number;
   #slowAboveMs: number | undefined;
   /** Calls that may go now; a fraction is the way to the next one. */
@@ -32,12 +35,14 @@ export class ReleasePace {
   #stepEndsAt: number;
   #halvedAt = -Infinity;
   #good = 0;
-  #bad = 0;
+  #slow = 0;
+  #failed = 0;
+  #excusedUntil = -Infinity;
   #outstanding = 0;
 
   constructor(input: ReleasePaceInput) {
     this.#perSecond = Math.max(input.usualCallsPerSecond * START_SHARE, START_AT_LEAST);
-    this.#slowest = this.#perSecond * SLOWEST_SHARE;
+    this.#start = this.#perSecond;
     this.#slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.#creditedAt = input.now;
     this.#stepEndsAt = input.now + STEP_MS;
@@ -63,14 +68,20 @@ export class ReleasePace {
     this.#slowAboveMs ??= slowAbove(latencyMs);
     this.#outstanding--;
     if (latencyMs <= this.#slowAboveMs) this.#good++;
-    else this.#bad++;
+    else if (now >= this.#excusedUntil) this.#slow++;
   }
 
   /** A released call failed. */
   failed(now: number): void {
     this.#advance(now);
     this.#outstanding--;
-    this.#bad++;
+    this.#failed++;
+  }
+
+  /** This process itself was late: what is slow just now says nothing of the server. */
+  excuse(now: number): void {
+    this.#slow = 0;
+    this.#excusedUntil = now + STEP_MS;
   }
 
   /** Milliseconds until `take` gives at least one. */
@@ -98,18 +109,20 @@ export class ReleasePace {
   }
 
   #step(at: number): void {
-    const bad = this.#bad > (this.#good + this.#bad) * BAD_SHARE;
-    if (bad) {
+    const bad = this.#slow + this.#failed;
+    const tooMany = bad > (this.#good + bad) * BAD_SHARE;
+    if (tooMany) {
       if (at - this.#halvedAt >= HALVE_AT_MOST_EACH_MS) {
         this.#halvedAt = at;
-        this.#perSecond = Math.max(this.#perSecond / 2, this.#slowest);
+        this.#perSecond = Math.max(this.#perSecond / 2, this.#failed > 0 ? this.#start * SLOWEST_SHARE : this.#start);
       }
     } else if (this.#good > 0 || this.#outstanding <= 0) {
       // Without an answer since the last step nothing is known of calls still out, so there is no reason to send more.
       this.#perSecond *= GROWTH;
     }
     this.#good = 0;
-    this.#bad = 0;
+    this.#slow = 0;
+    this.#failed = 0;
   }
 }
 

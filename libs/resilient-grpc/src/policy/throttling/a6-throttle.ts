@@ -13,10 +13,11 @@ export class A6Throttle implements RetryBudget {
   readonly #ratio: number;
   #tokens: number;
 
-  constructor(config: RetryThrottling) {
+  /** `share`: how full it is at first, 0 to 1. */
+  constructor(config: RetryThrottling, share = 1) {
     this.#max = thousandths(config.maxTokens);
     this.#ratio = thousandths(config.tokenRatio);
-    this.#tokens = this.#max;
+    this.#tokens = Math.round(this.#max * share);
   }
 
   onSuccess(_now?: number): void {

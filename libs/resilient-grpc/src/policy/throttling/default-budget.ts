@@ -34,9 +34,10 @@ export class DefaultBudget implements RetryBudget {
   #tokens: number;
   #refilledAt: number | undefined;
 
-  constructor(policy: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY) {
+  /** `share`: how full it is at first, 0 to 1. */
+  constructor(policy: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY, share = 1) {
     this.#policy = policy;
-    this.#tokens = policy.maxTokens;
+    this.#tokens = policy.maxTokens * share;
   }
 
   onSuccess(_now?: number): void {

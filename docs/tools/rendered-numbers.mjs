@@ -1,0 +1,88 @@
+import { constant } from './source-constants.mjs';
+
+const CLIENT = 'client/settings/client-options.ts';
+const CHANNEL = 'client/settings/resolve-channel-settings.ts';
+const OUTAGE = 'policy/outage/outage-state.ts';
+const RETRY = 'policy/retry/retry-policy.ts';
+const BUDGET = 'policy/throttling/default-budget.ts';
+const EARLY = 'policy/reconnect/early-reconnect.ts';
+const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
+const CONNECT = 'policy/reconnect/connect-timeout.ts';
+const PACE = 'policy/release/release-pace.ts';
+
+const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
+const percent = (value) => `${value * 100} %`;
+const times = (value) => `×${value}`;
+const mebibytes = (value) => `${value / 1024 / 1024} MiB`;
+const plain = (value) => String(value);
+
+/** What the table shows: heading, then what a number is, its unit, and where the source has it. */
+const NUMBERS = [
+  ['Waiting'],
+  ['outage grace', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.outageGraceMs'],
+  ['its spread among clients, ±', percent, CLIENT, 'OUTAGE_GRACE_JITTER'],
+  ['calls that may wait', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingCalls'],
+  ['bytes of requests that may wait', mebibytes, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingBytes'],
+  ['READY for so long ends an outage without an answer', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.confirmMs'],
+  ['a connection that lived shorter was a failed try', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.shortLivedMs'],
+  ['outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
+  ['when they come within', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
+  ['an outage is a warning when it is older than', ms, 'telemetry/client-log.ts', 'WORTH_A_WARNING_MS'],
+  ['Release'],
+  ['starts at this share of the usual calls per second', percent, PACE, 'START_SHARE'],
+  ['and at no less calls per second than', plain, PACE, 'START_AT_LEAST'],
+  ['grows', times, PACE, 'GROWTH'],
+  ['each', ms, PACE, 'STEP_MS'],
+  ['halves at most each', ms, PACE, 'HALVE_AT_MOST_EACH_MS'],
+  ['Reconnecting'],
+  ['backoff, first', ms, CHANNEL, 'DEFAULT_CHANNEL_OPTIONS.grpc.initial_reconnect_backoff_ms'],
+  ['backoff, longest', ms, CHANNEL, 'DEFAULT_CHANNEL_OPTIONS.grpc.max_reconnect_backoff_ms'],
+  ['while somebody waits: first', ms, EARLY, 'FIRST_MS'],
+  ['while somebody waits: longest', ms, EARLY, 'LONGEST_MS'],
+  ['their spread, ±', percent, EARLY, 'JITTER'],
+  ['after connections that die at once: first', ms, SHORT_LIVED, 'FIRST_MS'],
+  ['after connections that die at once: longest', ms, SHORT_LIVED, 'LONGEST_MS'],
+  ['connect timeout', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectTimeoutMs'],
+  ['it grows with each that timed out', times, CONNECT, 'GROWTH'],
+  ['up to', ms, CONNECT, 'LONGEST_MS'],
+  [
+    'names are resolved again at most each',
+    ms,
+    CHANNEL,
+    'DEFAULT_CHANNEL_OPTIONS.grpc.dns_min_time_between_resolutions_ms',
+  ],
+  ['Connections'],
+  ['closed when idle for', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs'],
+  ['TCP keepalive', ms, 'channel/connector.ts', 'TCP_KEEPALIVE_MS'],
+  ['least time between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
+  ['TLS files are read again each', ms, 'channel/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
+  ['Retries'],
+  ['attempts, the original included', plain, RETRY, 'DEFAULT_RETRY_POLICY.maxAttempts'],
+  ['backoff, first', ms, RETRY, 'DEFAULT_RETRY_POLICY.initialBackoffMs'],
+  ['backoff, longest', ms, RETRY, 'DEFAULT_RETRY_POLICY.maxBackoffMs'],
+  ['it grows', times, RETRY, 'DEFAULT_RETRY_POLICY.backoffMultiplier'],
+  ['most attempts any policy may ask for', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit'],
+  ['budget: tokens', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.maxTokens'],
+  ['budget: given back by a call that succeeds', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSuccess'],
+  ['budget: given back each second', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSecond'],
+  ['Streams and shutdown'],
+  ['messages held for a slow `for await`', plain, 'client/call-iterator.ts', 'PREFETCH'],
+  ['whole time of a shutdown', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
+];
+
+/** Markdown of the table of numbers. */
+export function numberTable() {
+  const rows = NUMBERS.map(([what, unit, file, name]) =>
+    unit === undefined ? `| **${what}** | |` : `| ${what} | ${unit(read(file, name))} |`,
+  );
+  return ['| What | How much |', '| --- | --- |', ...rows].join('\n');
+}
+
+// The keys of grpc-js's options have a point of their own.
+function read(file, name) {
+  const [variable, ...key] = name.split('.');
+  const value = constant(file, variable);
+  const found = typeof value === 'object' ? value[key.join('.')] : value;
+  if (typeof found !== 'number') throw new Error(`${file} has no number ${name}; mend its place in docs/tools`);
+  return found;
+}

@@ -1,0 +1,57 @@
+import { optionsOf } from './source-options.mjs';
+
+/** Options that the README shows, each with its group. */
+const SHORT = [
+  ['GrpcClientDefaults', 'timeoutMs'],
+  ['GrpcClientDefaults', 'outageGraceMs'],
+  ['GrpcClientSettings', 'methods'],
+  ['MethodOptions', 'idempotent', 'methods[…].idempotent'],
+  ['MethodOptions', 'waitForReady', 'methods[…].waitForReady'],
+  ['GrpcClientSettings', 'serviceConfig'],
+  ['GrpcClientDefaults', 'connection'],
+  ['GrpcClientDefaults', 'loadBalancing'],
+  ['GrpcClientDefaults', 'tls'],
+  ['GrpcClientDefaults', 'keepalive'],
+  ['DrainOptions', 'timeoutMs', 'drain.timeoutMs'],
+];
+
+/** Markdown of one group: a list entry for each option. */
+export function optionList(group) {
+  return optionsOf(group)
+    .map(({ name, type, meaning, defaultValue }) => {
+      const otherwise = defaultValue === undefined ? '' : ` · default ${asCode(defaultValue)}`;
+      return `- **\`${name}\`** \`${type}\`${otherwise}\\\n  ${withCode(meaning)}`;
+    })
+    .join('\n');
+}
+
+/** Markdown of the README's table: the first sentence of each option. */
+export function shortOptions() {
+  const rows = SHORT.map(([group, name, label = name]) => {
+    const option = optionsOf(group).find((one) => one.name === name);
+    if (option === undefined) throw new Error(`${group} has no option ${name}`);
+    return `| \`${label}\` | ${asCode(option.defaultValue ?? 'none')} | ${cell(withCode(firstSentence(option.meaning)))} |`;
+  });
+  return ['| Option | Default | What it is |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
+// Words are words, values are code.
+function asCode(value) {
+  return /^(\d+|'.*'|true|false|undefined)$/.test(value) ? `\`${value}\`` : value;
+}
+
+/** Quoted values as code, where they do not stand in code already. */
+function withCode(text) {
+  return text
+    .split(/(`[^`]*`)/)
+    .map((part) => (part.startsWith('`') ? part : part.replace(/(?<!\w)'[^'\s]+'(?!\w)/g, (value) => `\`${value}\``)))
+    .join('');
+}
+
+function firstSentence(text) {
+  return /^.+?\.(?= [A-Z`0-9]|$)/.exec(text)?.[0] ?? text;
+}
+
+function cell(text) {
+  return text.replace(/\|/g, '\\|');
+}

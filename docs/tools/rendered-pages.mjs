@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { format, resolveConfig } from 'prettier';
+import { numberTable } from './rendered-numbers.mjs';
+import { optionList, shortOptions } from './rendered-options.mjs';
+import { ROOT } from './source-file.mjs';
+import { OPTION_GROUPS } from './source-options.mjs';
+
+/** Pages with parts that the source of the library decides. */
+export const RENDERED_PAGES = ['README.md', 'docs/options.md', 'docs/semantics.md'];
+
+// <!-- rendered: options MethodOptions --> … <!-- end of rendered -->
+const PART = /(<!-- rendered: (\S+)(?: (\S+))? -->\n)[^]*?(<!-- end of rendered -->)/g;
+
+/** The text of a page as it is, and as the source of the library says it should be. */
+export async function renderedPage(page) {
+  const path = join(ROOT, page);
+  const text = readFileSync(path, 'utf8');
+  const shown = new Set();
+  const filled = text.replace(PART, (_all, begin, kind, what, end) => {
+    shown.add(what);
+    return `${begin}\n${partOf(kind, what)}\n\n${end}`;
+  });
+  const missing = page === 'docs/options.md' ? OPTION_GROUPS.filter((group) => !shown.has(group)) : [];
+  if (missing.length > 0) throw new Error(`${page} does not show ${missing.join(', ')}`);
+  const rendered = await format(filled, { ...(await resolveConfig(path)), filepath: path });
+  return { path, text, rendered };
+}
+
+function partOf(kind, what) {
+  switch (kind) {
+    case 'options':
+      return optionList(what);
+    case 'short-options':
+      return shortOptions();
+    case 'numbers':
+      return numberTable();
+    default:
+      throw new Error(`Nothing renders '${kind}'`);
+  }
+}

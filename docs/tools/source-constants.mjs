@@ -1,0 +1,37 @@
+import ts from 'typescript';
+import { sourceFile } from './source-file.mjs';
+
+/**
+ * The value of a constant as the source has it: a number, a text, or an object of them.
+ *
+ * @param {string} path below the library's sources
+ * @param {string} name 'GROWTH'
+ */
+export function constant(path, name) {
+  const declarations = sourceFile(path)
+    .statements.filter((statement) => ts.isVariableStatement(statement))
+    .flatMap(({ declarationList }) => declarationList.declarations);
+  const initializer = declarations.find((one) => one.name.getText() === name)?.initializer;
+  const found = initializer && valueOf(initializer);
+  if (found === undefined) throw new Error(`${path} has no constant ${name}; mend its place in docs/tools`);
+  return found;
+}
+
+/** What an expression of literals is worth; undefined where it is more than that. */
+function valueOf(node) {
+  if (ts.isNumericLiteral(node)) return Number(node.text);
+  if (ts.isStringLiteral(node)) return node.text;
+  if (ts.isAsExpression(node) || ts.isSatisfiesExpression(node) || ts.isParenthesizedExpression(node))
+    return valueOf(node.expression);
+  if (ts.isCallExpression(node) && node.expression.getText() === 'Object.freeze') return valueOf(node.arguments[0]);
+  if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.AsteriskToken)
+    return valueOf(node.left) * valueOf(node.right);
+  if (!ts.isObjectLiteralExpression(node)) return undefined;
+  const properties = node.properties.filter((property) => ts.isPropertyAssignment(property));
+  return Object.fromEntries(
+    properties.map(({ name, initializer }) => [
+      ts.isStringLiteral(name) ? name.text : name.getText(),
+      valueOf(initializer),
+    ]),
+  );
+}

@@ -1,0 +1,78 @@
+import ts from 'typescript';
+import { constant } from './source-constants.mjs';
+import { sourceFile } from './source-file.mjs';
+
+const CLIENT_OPTIONS = 'client/settings/client-options.ts';
+const MODULE_OPTIONS = 'nest/module-options.ts';
+const HEALTH = 'health/grpc-channel.health-indicator.ts';
+
+/** Where each group of options is declared, and the constant that holds its defaults. */
+const GROUPS = {
+  ResilientGrpcModuleOptions: { file: MODULE_OPTIONS },
+  DrainOptions: { file: MODULE_OPTIONS, defaults: 'DEFAULT_DRAIN' },
+  ForFeatureExtras: { file: MODULE_OPTIONS },
+  GrpcContract: { file: 'client/settings/contract.ts' },
+  GrpcClientSettings: { file: CLIENT_OPTIONS },
+  GrpcClientDefaults: { file: CLIENT_OPTIONS, defaults: 'DEFAULT_CLIENT_SETTINGS' },
+  KeepaliveOptions: { file: CLIENT_OPTIONS },
+  TlsOptions: { file: 'channel/tls-material.ts' },
+  MethodOptions: { file: CLIENT_OPTIONS },
+  GrpcCallOptions: { file: 'client/resilient-types.ts' },
+  ChannelCheckOptions: { file: HEALTH },
+  ChannelCheckAllOptions: { file: HEALTH },
+};
+
+/** Groups of options that the docs must show. */
+export const OPTION_GROUPS = Object.keys(GROUPS);
+
+/**
+ * The options of a group, in the order of the source, each with what its docstring says.
+ *
+ * @param {string} group name of the interface
+ * @returns {{ name: string, type: string, meaning: string, defaultValue: string | undefined }[]}
+ */
+export function optionsOf(group) {
+  const { file, defaults } = GROUPS[group] ?? {};
+  if (file === undefined) throw new Error(`There is no group of options ${group}`);
+  const declaration = sourceFile(file).statements.find(
+    (statement) =>
+      (ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)) && statement.name.text === group,
+  );
+  if (declaration === undefined) throw new Error(`${file} declares no ${group}; mend its place in docs/tools`);
+  const constants = defaults === undefined ? {} : constant(file, defaults);
+  return propertiesOf(declaration).map((property) => optionOf(property, group, constants));
+}
+
+/** Properties at any depth of a type: those of a union's members too. A key that a member only forbids is none. */
+function propertiesOf(node) {
+  const own = [];
+  const visit = (child) => {
+    if (!ts.isPropertySignature(child)) ts.forEachChild(child, visit);
+    else if (child.type?.kind !== ts.SyntaxKind.UndefinedKeyword) own.push(child);
+  };
+  ts.forEachChild(node, visit);
+  return own;
+}
+
+function optionOf(property, group, constants) {
+  const name = property.name.getText();
+  const docs = property.jsDoc?.at(-1);
+  const meaning = flat(ts.getTextOfJSDocComment(docs?.comment) ?? '');
+  if (meaning === '') throw new Error(`${group}.${name} has no docstring that says what it means`);
+  const tag = docs.tags?.find(({ tagName }) => tagName.text === 'defaultValue');
+  const said = tag && flat(ts.getTextOfJSDocComment(tag.comment) ?? '');
+  const held = constants[name];
+  const literal = typeof held === 'string' ? `'${held}'` : held?.toString();
+  if (literal !== undefined && literal !== said)
+    throw new Error(`${group}.${name}: its docstring says @defaultValue ${said}, its constant is ${literal}`);
+  return { name, type: typeText(property.type), meaning, defaultValue: said };
+}
+
+function typeText(type) {
+  const text = flat(type.getText()).replace(/ \| undefined$/, '');
+  return text.replace(/^\(\((.*)\) => void\)$/, '($1) => void');
+}
+
+function flat(text) {
+  return text.replace(/\s+/g, ' ').trim();
+}

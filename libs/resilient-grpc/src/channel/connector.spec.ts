@@ -1,0 +1,276 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer as createHttp2Server, createSecureServer } from 'node:http2';
+import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
+import { Metadata, credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { captureLeaks } from '../testing/leaks.js';
+import { waitFor } from '../testing/wait-for.js';
+import { systemClock } from '../time/clock.js';
+import { ChannelGeneration, type EndedConnection } from './channel-generation.js';
+import { ConnectAttempts } from './connect-attempts.js';
+import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
+
+// Like the policy's, these are to fail on a grpc-js that makes its connections in another way.
+
+const TIMEOUT_MS = 200;
+const TLS = new URL('../../../../test/fixtures/tls/', import.meta.url);
+const pem = (name: string): Buffer => readFileSync(new URL(`${name}.pem`, TLS));
+
+const PLAIN = ['plain', () => credentials.createInsecure()] as const;
+const SECURE = ['TLS', () => credentials.createSsl(pem('ca'))] as const;
+
+/** A peer that accepts and then says nothing. */
+async function silentPeer() {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    socket.resume();
+  });
+  const url = await listening(server);
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { url, sockets };
+}
+
+async function listening(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // True: it listens on TCP.
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A peer whose queue of connections is full: the kernel answers nobody any more. */
+async function deafPeer(): Promise<string> {
+  const code = `
+    const server = require('node:net').createServer();
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+      require('node:fs').writeSync(1, server.address().port + '\\n');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`;
+  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const fillers: Socket[] = [];
+  onTestFinished(async () => {
+    for (const socket of fillers) socket.destroy();
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const port = Number(line.toString());
+  for (let stuck = false; !stuck && fillers.length < 20;) {
+    const socket = connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
+    fillers.push(socket);
+    stuck = await new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => resolve(true), 150);
+      socket.once('connect', () => {
+        clearTimeout(timer);
+        resolve(false);
+      });
+    });
+  }
+  return `127.0.0.1:${port}`;
+}
+
+/** A channel under our connector, and what it tells. At the end of the test nothing may be left of it. */
+function generation(target: string, creds: ChannelCredentials, timeoutMs = TIMEOUT_MS) {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const failures: string[] = [];
+  const states: string[] = [];
+  const ended: EndedConnection[] = [];
+  const made = new ChannelGeneration(
+    {
+      target,
+      credentials: creds,
+      channelOptions: {
+        'grpc.use_local_subchannel_pool': 1,
+        'grpc.enable_channelz': 0,
+        'grpc.initial_reconnect_backoff_ms': 100,
+        'grpc.max_reconnect_backoff_ms': 100,
+      },
+      loadBalancing: [{ pick_first: {} }],
+      connectLimits: { timeoutMs: () => timeoutMs },
+    },
+    {
+      onState: (_, state) => void states.push(state),
+      onConnectFailed: (_, cause) => void failures.push(cause),
+      onConnectionEnded: (_, end) => void ended.push(end),
+      onKeepaliveThrottled: () => undefined,
+    },
+    systemClock,
+    () => 0.5,
+  );
+  onTestFinished(() => made.close());
+  return { made, failures, states, ended };
+}
+
+describe('an attempt to connect ends at its timeout', () => {
+  it('while TCP is being made, by the signal of its address', async () => {
+    const url = await deafPeer();
+    const { made, failures } = generation(url, credentials.createInsecure());
+    const beganAt = performance.now();
+    made.connect();
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).toBe('timed out after 0.2 s: the TCP connection was not accepted');
+    expect(performance.now() - beganAt).toBeLessThan(TIMEOUT_MS + 2_000);
+    // The next attempt has a signal of its own: that of the first would end it at once.
+    await waitFor(() => failures.length > 1);
+    expect(performance.now() - beganAt).toBeGreaterThan(2 * TIMEOUT_MS);
+  });
+
+  it.each([PLAIN, SECURE])('with its socket, where the peer accepts and stays silent (%s)', async (_how, creds) => {
+    const peer = await silentPeer();
+    const { made, failures } = generation(peer.url, creds());
+    const beganAt = performance.now();
+    made.connect();
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted and stayed silent');
+    expect(performance.now() - beganAt).toBeLessThan(TIMEOUT_MS + 2_000);
+    await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 2_000 });
+    await waitFor(() => failures.length >= 3);
+    expect(peer.sockets.length).toBeGreaterThanOrEqual(3);
+    await waitFor(() => peer.sockets.filter(({ closed }) => !closed).length <= 1, { timeoutMs: 2_000 });
+  });
+});
+
+describe('close() in the middle of an attempt leaves nothing behind', () => {
+  it('while TCP is being made', async () => {
+    const url = await deafPeer();
+    const { made, failures } = generation(url, credentials.createInsecure(), 60_000);
+    const leaks = captureLeaks();
+    made.connect();
+    await waitFor(() => process.getActiveResourcesInfo().includes('TCPConnectWrap') || made.state === 'CONNECTING');
+    made.close();
+    await leaks.settled({ timeoutMs: 2_000 });
+    expect(failures).toEqual([]);
+  });
+
+  it.each([PLAIN, SECURE])('while the peer is silent (%s)', async (_how, creds) => {
+    const peer = await silentPeer();
+    const { made, failures } = generation(peer.url, creds(), 60_000);
+    made.connect();
+    await waitFor(() => peer.sockets.length === 1);
+    made.close();
+    await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 2_000 });
+    expect(failures).toEqual([]);
+  });
+});
+
+describe('a good peer', () => {
+  it.each([
+    [...PLAIN, () => createHttp2Server()],
+    [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
+  ] as const)('is connected to, and no timer is left (%s)', async (_how, creds, makeServer) => {
+    const server = makeServer();
+    const sessions = new Set<{ destroy(): void }>();
+    server.on('session', (session) => sessions.add(session));
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { made, states, ended } = generation(url, creds(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    expect(states).toEqual(expect.arrayContaining(['CONNECTING', 'READY']));
+    for (const session of sessions) session.destroy();
+    await waitFor(() => ended.length === 1);
+    expect(ended[0]).toMatchObject({ address: url, answered: false });
+  });
+
+  it('that shows a wrong certificate is a failure of its own', async () => {
+    const server = createSecureServer({ key: pem('server-key'), cert: pem('server') });
+    server.on('sessionError', () => undefined).on('tlsClientError', () => undefined);
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { made, failures } = generation(url, credentials.createSsl(pem('stranger')), 2_000);
+    made.connect();
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).not.toContain('timed out');
+    expect(failures[0]).toMatch(/certificate|self.signed|issuer/i);
+  });
+});
+
+describe('the connector', () => {
+  function make(inner: ChannelCredentials, address: string | undefined = '127.0.0.1:1') {
+    const begun: string[] = [];
+    const attempts = new ConnectAttempts({ timeoutMs: () => 60_000 }, systemClock);
+    const { begin } = attempts;
+    attempts.begin = (key) => {
+      begun.push(key);
+      return begin.call(attempts, key);
+    };
+    const observed = observeSockets(inner, attempts);
+    if (observed === undefined) throw new Error('this grpc-js lacks what the connector needs');
+    const target = { scheme: 'dns', path: '127.0.0.1:1' };
+    const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };
+    onTestFinished(() => attempts.abortAll());
+    return { begun, observed, connector: observed._createSecureConnector(target, options) };
+  }
+
+  const withKeepAliveTold = () => {
+    const told: unknown[][] = [];
+    const socket = new Socket();
+    socket.setKeepAlive = (...args) => {
+      told.push(args);
+      return socket;
+    };
+    return { socket, told };
+  };
+
+  it.each([
+    ['of an address that is known', '127.0.0.1:1'],
+    ['of one that is not', undefined],
+  ])('%s has TCP itself look for vanished hosts', async (_what, address) => {
+    const { connector } = make(credentials.createInsecure(), address);
+    const { socket, told } = withKeepAliveTold();
+    expect(await connector.connect(socket)).toMatchObject({ socket, secure: false });
+    expect(told).toEqual([[true, 60_000]]);
+  });
+
+  it('is asked once at the begin of each attempt', async () => {
+    const { begun, connector } = make(credentials.createInsecure());
+    await connector.waitForReady();
+    await connector.waitForReady();
+    expect(begun).toEqual(['127.0.0.1:1', '127.0.0.1:1']);
+  });
+
+  it('is asked by grpc-js as often as it tries', async () => {
+    const peer = await silentPeer();
+    const { made, failures } = generation(peer.url, credentials.createInsecure(), 50);
+    const { attempts } = made as unknown as { readonly attempts: ConnectAttempts };
+    let begun = 0;
+    const { begin } = attempts;
+    attempts.begin = (key) => {
+      begun += 1;
+      expect(key).toBe(peer.url);
+      return begin.call(attempts, key);
+    };
+    made.connect();
+    await waitFor(() => failures.length === 3);
+    expect(begun).toBe(3);
+  });
+
+  it('keeps what the credentials are: their security, and those of calls', async () => {
+    const calls = credentials.createFromMetadataGenerator((_, callback) => {
+      const metadata = new Metadata();
+      metadata.set('authorization', 'Bearer x');
+      callback(null, metadata);
+    });
+    const plain = make(credentials.createInsecure());
+    expect(plain.observed._isSecure()).toBe(false);
+    const secure = make(credentials.combineChannelCredentials(credentials.createSsl(), calls));
+    expect(secure.observed._isSecure()).toBe(true);
+    const metadata = await secure.connector
+      .getCallCredentials()
+      .generateMetadata({ service_url: 'https://127.0.0.1/x', method_name: 'x' });
+    expect(metadata.get('authorization')).toEqual(['Bearer x']);
+    const composed = make(credentials.createSsl().compose(calls));
+    expect(
+      (
+        await composed.connector.getCallCredentials().generateMetadata({ service_url: 'https://a/b', method_name: 'c' })
+      ).get('authorization'),
+    ).toEqual(['Bearer x']);
+  });
+});

@@ -1,0 +1,369 @@
+import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
+import { Channel, connectivityState, credentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { captureLeaks } from '../testing/leaks.js';
+import { waitFor } from '../testing/wait-for.js';
+import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
+
+// These hold for the grpc-js that is installed: they are to fail on one that has moved what the policy stands on.
+
+type SubchannelAddress = experimental.SubchannelAddress;
+
+/** Writes down what the policy tells. */
+class Recorder implements PolicyObserver {
+  /** 'CONNECTING', 'TRANSIENT_FAILURE' … of the whole channel. */
+  readonly states: string[] = [];
+  /** 'address FROM>TO' of single connections. */
+  readonly connections: string[] = [];
+  readonly errors: string[] = [];
+  readonly channelErrors: (string | undefined)[] = [];
+  readonly throttled: string[] = [];
+  readonly abortables: SubchannelAddress[] = [];
+  readonly held: { readonly task: () => void; readonly ms: number }[] = [];
+  holdMs = 0;
+
+  onState(state: string, error: string | undefined): void {
+    this.states.push(state);
+    if (state === 'TRANSIENT_FAILURE') this.channelErrors.push(error);
+  }
+  onConnection(address: string, from: string, to: string, error: string | undefined): void {
+    this.connections.push(`${address} ${from}>${to}`);
+    if (error !== undefined) this.errors.push(error);
+  }
+  onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
+    this.throttled.push(`${address} ${keepaliveTimeMs}`);
+  }
+  holdOffMs(): number {
+    return this.holdMs;
+  }
+  later(task: () => void, ms: number): () => void {
+    const held = { task, ms };
+    this.held.push(held);
+    return () => void this.held.splice(this.held.indexOf(held), 1);
+  }
+  abortable(address: SubchannelAddress): SubchannelAddress {
+    this.abortables.push(address);
+    return address;
+  }
+  argumentsFor(): ChannelOptions {
+    return {};
+  }
+  count(change: string): number {
+    return this.connections.filter((one) => one.endsWith(change)).length;
+  }
+}
+
+interface Peer {
+  readonly address: string;
+  readonly sessions: Set<ServerHttp2Session>;
+  /** Listens again, on the same port. */
+  listen(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+async function startPeer(): Promise<Peer> {
+  const sessions = new Set<ServerHttp2Session>();
+  let server: Http2Server | undefined;
+  let port = 0;
+  const listen = async (): Promise<void> => {
+    const next = createServer();
+    next.on('session', (session) => {
+      sessions.add(session);
+      session.on('error', () => undefined);
+      session.once('close', () => sessions.delete(session));
+    });
+    await new Promise<void>((resolve) => {
+      next.listen(port, '127.0.0.1', resolve);
+    });
+    // True: it listens on TCP.
+    ({ port } = next.address() as AddressInfo);
+    server = next;
+  };
+  const stop = async (): Promise<void> => {
+    const stopping = server;
+    server = undefined;
+    for (const session of sessions) session.destroy();
+    if (stopping !== undefined) await new Promise((resolve) => stopping.close(resolve));
+  };
+  await listen();
+  onTestFinished(stop);
+  return { address: `127.0.0.1:${port}`, sessions, listen, stop };
+}
+
+interface Watched {
+  readonly channel: Channel;
+  readonly seen: Recorder;
+  readonly policy: PolicyHandle;
+}
+
+/** A channel of grpc-js with the policy around `child`, which never reconnects by itself in the time of a test. */
+function watched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const seen = new Recorder();
+  const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
+  if (policy === undefined) throw new Error('this grpc-js lacks what the policy needs');
+  const channel = new Channel(target, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.initial_reconnect_backoff_ms': 30_000,
+    'grpc.enable_channelz': 0,
+    'grpc.service_config_disable_resolution': 1,
+    'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
+    ...options,
+  });
+  onTestFinished(() => channel.close());
+  return { channel, seen, policy };
+}
+
+const state = (channel: Channel): string => connectivityState[channel.getConnectivityState(false)];
+const turns = async (): Promise<void> => {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+};
+
+describe('the policy sees', () => {
+  it('an attempt to connect, and why it failed', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
+    expect(seen.connections).toEqual([
+      `${peer.address} IDLE>CONNECTING`,
+      `${peer.address} CONNECTING>TRANSIENT_FAILURE`,
+    ]);
+    expect(seen.errors.join()).toContain(`ECONNREFUSED ${peer.address}`);
+    expect(seen.channelErrors.at(-1)).toContain('ECONNREFUSED');
+    expect(seen.states).toContain('CONNECTING');
+  });
+
+  it('each attempt, where the public channel shows one change', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen } = watched(
+      peer.address,
+      { pick_first: {} },
+      {
+        'grpc.initial_reconnect_backoff_ms': 10,
+        'grpc.max_reconnect_backoff_ms': 20,
+      },
+    );
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.count('CONNECTING>TRANSIENT_FAILURE') >= 5);
+    expect(seen.count('>CONNECTING')).toBeGreaterThanOrEqual(5);
+    expect(state(channel)).toBe('TRANSIENT_FAILURE');
+  });
+
+  it('a connection that is READY, before the channel is, and its end', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(state(channel)).toBe('READY');
+    expect(seen.connections.at(-1)).toBe(`${peer.address} CONNECTING>READY`);
+    for (const session of peer.sessions) session.destroy();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(seen.connections.at(-1)).toBe(`${peer.address} READY>IDLE`);
+    expect(state(channel)).toBe('IDLE');
+  });
+
+  it('an end by GOAWAY', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    for (const session of peer.sessions) session.close();
+    await waitFor(() => seen.connections.at(-1) === `${peer.address} READY>IDLE`);
+  });
+
+  it('each address as it is handed to grpc-js, and arguments join those of its connection', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    const [host, port] = peer.address.split(':');
+    expect(seen.abortables).toEqual([{ host, port: Number(port) }]);
+  });
+
+  it('that a server found the pings too many', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address, { pick_first: {} }, { 'grpc.keepalive_time_ms': 10_000 });
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    for (const session of peer.sessions) {
+      session.goaway(11, 0, Buffer.from('too_many_pings'));
+      session.close();
+    }
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    // grpc-js tells of it with the next change of that connection.
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.throttled.length > 0);
+    expect(seen.throttled).toEqual([`${peer.address} 20000`]);
+  });
+
+  it('that a channel has gone idle, and comes back', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(
+      peer.address,
+      { pick_first: {} },
+      { 'grpc.client_idle_timeout_ms': 1_000 },
+    );
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control).toBeDefined();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(policy.control).toBeUndefined();
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control).toBeDefined();
+  });
+});
+
+describe('endBackoff()', () => {
+  it('brings the next attempt at once, as often as it is asked', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    const failed = (times: number) => waitFor(() => seen.count('CONNECTING>TRANSIENT_FAILURE') === times);
+    for (let attempts = 1; attempts <= 5; attempts++) {
+      await failed(attempts);
+      policy.control?.endBackoff();
+    }
+    await failed(6);
+    await peer.listen();
+    policy.control?.endBackoff();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+  });
+
+  it('does nothing to a connection that is not in one', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    policy.control?.endBackoff();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    policy.control?.endBackoff();
+    await turns();
+    expect(seen.connections).toEqual([`${peer.address} IDLE>CONNECTING`, `${peer.address} CONNECTING>READY`]);
+  });
+});
+
+describe('backoffEndsAt()', () => {
+  it('is when the next attempt begins, and nothing while none is waited for', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
+    const inMs = (policy.control?.backoffEndsAt() ?? NaN) - Date.now();
+    expect(inMs).toBeGreaterThan(30_000 * 0.8 - 1_000);
+    expect(inMs).toBeLessThan(30_000 * 1.2 + 1_000);
+    await peer.listen();
+    policy.control?.endBackoff();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control?.backoffEndsAt()).toBeUndefined();
+  });
+});
+
+describe('a hold-off', () => {
+  it('delays the next attempt until it is over', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    seen.holdMs = 300;
+    for (const session of peer.sessions) session.destroy();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.held.length === 1);
+    await turns();
+    expect(seen.held[0]?.ms).toBe(300);
+    expect(seen.count('IDLE>CONNECTING')).toBe(1);
+    seen.holdMs = 0;
+    seen.held[0]?.task();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(seen.count('IDLE>CONNECTING')).toBe(2);
+  });
+
+  it('is taken back when the channel is closed', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    seen.holdMs = 300;
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.held.length === 1);
+    channel.close();
+    await waitFor(() => seen.held.length === 0);
+    expect(seen.connections).toEqual([]);
+  });
+});
+
+describe('the child policy', () => {
+  it('pick_first keeps one of two addresses', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const { channel, seen } = watched(`ipv4:${a.address},${b.address}`);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    await turns();
+    expect(a.sessions.size + b.sessions.size).toBe(1);
+  });
+
+  it('round_robin keeps both, and stays READY without one of them', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const { channel, seen } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.count('CONNECTING>READY') === 2);
+    await turns();
+    // One child policy: a second would have connections of its own.
+    expect(a.sessions.size).toBe(1);
+    expect(b.sessions.size).toBe(1);
+    await a.stop();
+    await waitFor(() => seen.connections.includes(`${a.address} READY>IDLE`));
+    expect(state(channel)).toBe('READY');
+    expect(b.sessions.size).toBe(1);
+  });
+
+  it('is the first that is known', async () => {
+    const peer = await startPeer();
+    const seen = new Recorder();
+    const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen)!;
+    const channel = new Channel(peer.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
+    });
+    onTestFinished(() => channel.close());
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+  });
+});
+
+describe('channels', () => {
+  it('tell their own observer only', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const [one, two] = [watched(a.address), watched(b.address)];
+    one.channel.getConnectivityState(true);
+    two.channel.getConnectivityState(true);
+    await waitFor(() => one.seen.states.at(-1) === 'READY' && two.seen.states.at(-1) === 'READY');
+    expect(one.seen.connections.every((change) => change.startsWith(`${a.address} `))).toBe(true);
+    expect(two.seen.connections.every((change) => change.startsWith(`${b.address} `))).toBe(true);
+  });
+
+  it('that are closed in the middle of an attempt tell that none is under way', async () => {
+    const sockets: Socket[] = [];
+    const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => {
+      silent.listen(0, '127.0.0.1', resolve);
+    });
+    onTestFinished(async () => {
+      await new Promise((resolve) => silent.close(resolve));
+    });
+    // True: it listens on TCP.
+    const { channel, seen } = watched(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
+    channel.getConnectivityState(true);
+    await waitFor(() => sockets.length === 1);
+    channel.close();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(seen.connections.at(-1)).toMatch(/CONNECTING>IDLE$/);
+    // grpc-js leaves what hangs to whoever made it.
+    for (const socket of sockets) socket.destroy();
+  });
+});

@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import type { CallExecution } from './call-execution.js';
+import { CallIterator } from './call-iterator.js';
+import type { CallSink } from './call-sink.js';
+
+/** An iterator over a call that does nothing by itself. */
+function make() {
+  const did: string[] = [];
+  let sink: CallSink | undefined;
+  const iterator = new CallIterator<number>((given) => {
+    sink = given;
+    const call = {
+      begin: () => void did.push('begin'),
+      readOn: () => void did.push('read on'),
+      unsubscribe: () => void did.push('unsubscribe'),
+    };
+    // True as far as the iterator goes: it uses these three.
+    return call as unknown as CallExecution;
+  });
+  return { did, iterator, sink: () => sink! };
+}
+
+describe('an iterator of a call', () => {
+  it('starts nothing before the first next()', async () => {
+    const { did, iterator } = make();
+    expect(iterator[Symbol.asyncIterator]()).toBe(iterator);
+    expect(did).toEqual([]);
+    void iterator.next();
+    expect(did).toEqual(['begin']);
+  });
+
+  it('that is returned before starts nothing ever', async () => {
+    const { did, iterator } = make();
+    expect(await iterator.return()).toEqual({ done: true, value: undefined });
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+    expect(did).toEqual([]);
+  });
+
+  it('hands messages to those who wait, in their order', async () => {
+    const { iterator, sink } = make();
+    const results = [iterator.next(), iterator.next()];
+    sink().next(1);
+    sink().next(2);
+    expect(await Promise.all(results)).toEqual([
+      { done: false, value: 1 },
+      { done: false, value: 2 },
+    ]);
+  });
+
+  it('holds 16 messages, asks for no more until one is taken, and then goes on', async () => {
+    const { did, iterator, sink } = make();
+    const first = iterator.next();
+    expect(sink().next(0)).toBe(true);
+    const wanted = Array.from({ length: 16 }, (_, index) => sink().next(index + 1));
+    expect(wanted).toEqual([...Array.from({ length: 15 }, () => true), false]);
+    await first;
+    expect(did).toEqual(['begin']);
+    expect(await iterator.next()).toEqual({ done: false, value: 1 });
+    expect(did).toEqual(['begin', 'read on']);
+  });
+
+  it('hands over what it holds before a failure, tells that once, and is then at its end', async () => {
+    const { iterator, sink } = make();
+    const first = iterator.next();
+    const failure = new Error('torn');
+    sink().next(1);
+    sink().next(2);
+    sink().error(failure);
+    expect(await first).toMatchObject({ value: 1 });
+    expect(await iterator.next()).toMatchObject({ value: 2 });
+    await expect(iterator.next()).rejects.toBe(failure);
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('tells a failure to the first who waits, and its end to the others', async () => {
+    const { iterator, sink } = make();
+    const results = [iterator.next(), iterator.next(), iterator.next()];
+    const failure = new Error('torn');
+    sink().error(failure);
+    const settled = await Promise.allSettled(results);
+    expect(settled.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
+  });
+
+  it('ends all who wait when the call is complete', async () => {
+    const { iterator, sink } = make();
+    const results = [iterator.next(), iterator.next()];
+    sink().next(1);
+    sink().complete();
+    expect(await Promise.all(results)).toEqual([
+      { done: false, value: 1 },
+      { done: true, value: undefined },
+    ]);
+  });
+
+  it('that is returned cancels the call, drops what it holds and ends those who wait', async () => {
+    const { did, iterator, sink } = make();
+    const first = iterator.next();
+    sink().next(1);
+    sink().next(2);
+    await first;
+    const held = iterator.return();
+    expect(did.at(-1)).toBe('unsubscribe');
+    expect(await held).toEqual({ done: true, value: undefined });
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+
+    const other = make();
+    const waiting = other.iterator.next();
+    await other.iterator.return();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+  });
+
+  it('does not take a failure of a call that was left for its own', async () => {
+    const { iterator, sink } = make();
+    void iterator.next();
+    await iterator.return();
+    sink().error(new Error('late'));
+    sink().next(5);
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  });
+});

@@ -1,0 +1,613 @@
+import { getEventListeners } from 'node:events';
+import { Metadata } from '@grpc/grpc-js';
+import fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
+import type { CallTransport, Waiter } from '../call/call-transport.js';
+import { EventHub } from '../call/event-hub.js';
+import type { MethodKind } from '../call/method.js';
+import { NO_METADATA } from '../channel/call-metadata.js';
+import { GrpcCallError } from '../errors/grpc-call-error.js';
+import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
+import { DefaultBudget } from '../policy/throttling/default-budget.js';
+import { StatusCode } from '../status/status-code.js';
+import { seededRandom } from '../testing/seeded-random.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import type { Clock, Timer } from '../time/clock.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { MethodContext } from './call-context.js';
+import { CallExecution } from './call-execution.js';
+import { CallRegistry } from './call-registry.js';
+import { MethodParts } from './method-context.js';
+import { ReplayLimits } from './request-buffer.js';
+import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
+
+/** How the other side, or what is in between, ends an attempt. */
+const ENDS = {
+  ok: { code: 0, details: '', contentType: 'application/grpc' },
+  busy: { code: 14, details: 'busy', contentType: 'application/grpc' },
+  'busy, again at once': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '0' },
+  'busy, again in 2 s': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '2000' },
+  'busy, not again': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '-1' },
+  'not found': { code: 5, details: 'no', contentType: 'application/grpc' },
+  'forced stop': { code: 1, details: 'Call cancelled' },
+  dropped: { code: 14, details: 'Connection dropped' },
+  refused: { code: 14, details: 'Stream refused by server' },
+  'not picked': { code: 14, details: 'No connection established', picked: false },
+  gateway: { code: 14, details: 'Received HTTP status code 503' },
+  nonsense: { code: 99, details: 'what?', contentType: 'application/grpc' },
+} as const;
+type EndName = keyof typeof ENDS;
+
+/** An attempt on no wire: what the test does to it is what happens. */
+class MemoryAttempt implements Attempt {
+  peer: string | undefined = '10.0.0.1:1';
+  open = true;
+  /** This side has ended it: nothing but its end may follow. */
+  cancelled = false;
+  unsent = false;
+  private headersReceived = false;
+  private messagesReceived = 0;
+  private written: (() => void) | undefined;
+  private reads = 0;
+  private listener: AttemptListener | undefined;
+  private readonly deadlineTimer: Timer | undefined;
+
+  constructor(
+    readonly request: AttemptRequest,
+    listener: AttemptListener,
+    private readonly transport: MemoryTransport,
+  ) {
+    this.listener = listener;
+    const { clock } = transport;
+    if (request.deadline !== Infinity) {
+      const ended = { code: 4, details: 'Deadline exceeded after 1s', endedHere: 'deadline' } as const;
+      this.deadlineTimer = clock.setTimer(() => this.end(ended), request.deadline - clock.epoch());
+    }
+  }
+
+  startRead(): void {
+    if (!this.open) return;
+    this.reads += 1;
+    expect(this.reads, 'reads that are open at once').toBeLessThanOrEqual(1);
+  }
+
+  send(_message: unknown, written?: () => void): void {
+    expect(this.written, 'messages in flight at once').toBeUndefined();
+    this.written = written;
+  }
+
+  halfClose(): void {
+    /* nobody waits for it */
+  }
+
+  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
+    if (!this.open || this.cancelled) return;
+    this.cancelled = true;
+    this.transport.clock.defer(() => this.end({ code, details, endedHere: why }));
+  }
+
+  abandon(): void {
+    this.listener = undefined;
+    this.cancel('cancel', StatusCode.CANCELLED, 'Cancelled on client');
+  }
+
+  // ── what happens to it ──
+
+  acknowledge(): void {
+    const { written } = this;
+    this.written = undefined;
+    if (this.open && !this.cancelled) written?.();
+  }
+
+  headers(): void {
+    if (!this.open || this.cancelled || this.headersReceived) return;
+    this.headersReceived = true;
+    this.listener?.onHeaders(new Metadata());
+  }
+
+  message(): void {
+    if (!this.open || this.cancelled || this.reads === 0) return;
+    this.headers();
+    // Its owner may have ended it on hearing of the headers.
+    if (!this.open || this.cancelled) return;
+    this.reads -= 1;
+    this.messagesReceived += 1;
+    this.listener?.onMessage('answer');
+  }
+
+  end(how: {
+    code: number;
+    details: string;
+    contentType?: string;
+    pushback?: string;
+    picked?: boolean;
+    endedHere?: AttemptEnd['endedHere'];
+  }): void {
+    if (!this.open) return;
+    this.open = false;
+    if (this.deadlineTimer !== undefined) this.transport.clock.clearTimer(this.deadlineTimer);
+    const { endedHere = 'no', picked = true, pushback } = how;
+    const channelReady = this.transport.ready;
+    this.unsent = !picked && !channelReady;
+    const metadata = new Metadata();
+    if (pushback !== undefined) metadata.set('grpc-retry-pushback-ms', pushback);
+    this.listener?.onEnd({
+      code: how.code,
+      details: how.details,
+      metadata,
+      peer: this.peer,
+      connectionKey: this.transport.connectionKey,
+      picked,
+      channelReady,
+      endedHere,
+      headersReceived: this.headersReceived,
+      messagesReceived: this.messagesReceived,
+      contentType: how.contentType,
+    });
+  }
+}
+
+class MemoryTransport implements CallTransport {
+  readonly target = 'memory';
+  ready = true;
+  readonly attempts: MemoryAttempt[] = [];
+  readonly waiters = new Set<Waiter>();
+  connectionKey = 'connection 1';
+
+  constructor(
+    readonly clock: VirtualClock,
+    private readonly onStart: (request: AttemptRequest) => void,
+  ) {}
+
+  get open(): readonly MemoryAttempt[] {
+    return this.attempts.filter(({ open }) => open);
+  }
+
+  start(request: AttemptRequest, listener: AttemptListener): Attempt {
+    expect(this.ready, 'an attempt begins on a channel that is READY').toBe(true);
+    this.onStart(request);
+    const attempt = new MemoryAttempt(request, listener, this);
+    this.attempts.push(attempt);
+    return attempt;
+  }
+
+  wait(waiter: Waiter): void {
+    expect(this.waiters.has(waiter), 'it stands in the queue once').toBe(false);
+    this.waiters.add(waiter);
+  }
+
+  leave(waiter: Waiter): void {
+    this.waiters.delete(waiter);
+  }
+
+  answered(): void {
+    /* an outage would end */
+  }
+
+  releasedEnded(): void {
+    /* the pace would change */
+  }
+
+  whyNotReady(): string {
+    return 'not connected';
+  }
+
+  release(): void {
+    this.ready = true;
+    for (const waiter of [...this.waiters]) {
+      if (this.waiters.delete(waiter)) waiter.release();
+    }
+  }
+
+  refuse(): void {
+    for (const waiter of [...this.waiters]) {
+      const refusal = { reason: 'outage', details: 'down', retryAfterMs: 100 } as const;
+      if (this.waiters.delete(waiter)) waiter.refuse(refusal);
+    }
+  }
+
+  disconnect(): void {
+    this.ready = false;
+    const lost = this.open;
+    this.connectionKey = `connection ${this.attempts.length + 2}`;
+    for (const attempt of lost) attempt.end(ENDS.dropped);
+  }
+}
+
+/** A call, and the policy of its method. */
+interface CallPlan {
+  readonly kind: MethodKind;
+  readonly safe: boolean;
+  readonly maxAttempts: number;
+  /** Its attempts are hedges, this long after each other. */
+  readonly hedgingDelayMs: number | undefined;
+  readonly attemptTimeoutMs: number | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly waitForReady: boolean | undefined;
+  readonly requests: number;
+  /** Its caller leaves on the first message. */
+  readonly leavesOnMessage: boolean;
+}
+
+/** What holds for all calls of a world. */
+interface WorldPlan {
+  readonly maxConcurrentCalls: number | undefined;
+  readonly maxQueuedCalls: number;
+  readonly breaker: boolean;
+}
+
+const ALONE: WorldPlan = { maxConcurrentCalls: undefined, maxQueuedCalls: 0, breaker: false };
+
+/** A call and everything its caller saw of it. */
+class WatchedCall {
+  readonly abort = new AbortController();
+  readonly errors: unknown[] = [];
+  completed = 0;
+  left = false;
+  afterEnd = 0;
+  messages = 0;
+  started = 0;
+  readonly deadline: number;
+  readonly execution: CallExecution;
+
+  constructor(
+    readonly plan: CallPlan,
+    readonly id: string,
+    context: MethodContext,
+    clock: Clock,
+  ) {
+    const { timeoutMs, waitForReady, requests, kind } = plan;
+    this.deadline = timeoutMs === undefined ? Infinity : clock.epoch() + timeoutMs;
+    const metadata = new Metadata();
+    metadata.set('x-call', id);
+    const many = kind === 'client-stream' || kind === 'bidi';
+    const request = many ? Array.from({ length: requests }, (_, index) => String(index)) : 'request';
+    const options = { timeoutMs, waitForReady, signal: this.abort.signal };
+    this.execution = new CallExecution(
+      context,
+      request,
+      { metadata, options },
+      {
+        next: () => {
+          if (this.ended) this.afterEnd += 1;
+          this.messages += 1;
+          if (plan.leavesOnMessage) this.leave();
+          return true;
+        },
+        // Who left within a message hears no more of it, as every RxJS subscriber.
+        error: (error) => {
+          if (this.left) return;
+          if (this.ended) this.afterEnd += 1;
+          this.errors.push(error);
+        },
+        complete: () => {
+          if (this.left) return;
+          if (this.ended) this.afterEnd += 1;
+          this.completed += 1;
+        },
+      },
+    );
+  }
+
+  get ended(): boolean {
+    return this.left || this.completed > 0 || this.errors.length > 0;
+  }
+
+  leave(): void {
+    if (this.ended) return;
+    this.left = true;
+    this.execution.unsubscribe();
+  }
+}
+
+/** A client of one transport in virtual time, and the calls that were made. */
+class World {
+  readonly clock = new VirtualClock();
+  readonly calls: WatchedCall[] = [];
+  readonly registry = new CallRegistry();
+  readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
+  readonly limits = new Set<MethodContext['limits'][number]>();
+  private readonly parts: MethodParts;
+
+  constructor(private readonly plan: WorldPlan = ALONE) {
+    const { clock, registry, transport } = this;
+    const { maxConcurrentCalls, maxQueuedCalls } = plan;
+    // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
+    const settings = {
+      name: 'memory',
+      channel: { channelOptions: {} },
+      interceptors: [],
+      maxConcurrentCalls,
+      maxQueuedCalls,
+    } as unknown as ResolvedClientSettings;
+    this.parts = new MethodParts(settings, {
+      name: 'memory',
+      transport,
+      budget: new DefaultBudget(),
+      registry,
+      replayLimits: new ReplayLimits(3, 1_000),
+      events: new EventHub('memory', () => clock.epoch()),
+      clock,
+      random: seededRandom(1),
+    });
+  }
+
+  begin(plan: CallPlan): void {
+    const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs } = plan;
+    const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
+    const policy = {
+      timeoutMs: undefined,
+      waitForReady: undefined,
+      attemptTimeoutMs,
+      safeToRepeat: safe,
+      safeBecause: safe ? 'the test' : '',
+      retry: safe ? { ...DEFAULT_RETRY_POLICY, maxAttempts } : undefined,
+      hedging: hedgingDelayMs === undefined ? undefined : { maxAttempts, hedgingDelayMs, nonFatalStatusCodes },
+      circuitBreaker: this.plan.breaker ? { ...DEFAULT_CIRCUIT_BREAKER, minimumThroughput: 4 } : undefined,
+      maxRequestMessageBytes: undefined,
+      maxResponseMessageBytes: undefined,
+    };
+    const method = {
+      path: '/test/Call',
+      service: 'test',
+      method: 'Call',
+      kind,
+      requestStream: kind === 'client-stream' || kind === 'bidi',
+      responseStream: kind === 'server-stream' || kind === 'bidi',
+      declaredIdempotent: safe,
+      requestSerialize: (message: unknown) => Buffer.from(String(message)),
+      responseDeserialize: String,
+    };
+    // True as above: what a policy has beside these is not set.
+    const context = this.parts.contextOf(method, policy as unknown as ResolvedMethodPolicy);
+    for (const limit of context.limits) this.limits.add(limit);
+    const call = new WatchedCall(plan, String(this.calls.length), context, this.clock);
+    this.calls.push(call);
+    call.execution.begin();
+  }
+
+  /** No ghost: an attempt has a caller who still waits, and time left. */
+  private began(request: AttemptRequest): void {
+    const call = this.calls.find(({ id }) => id === callOf({ request }))!;
+    expect(call.ended, `call ${call.id} has ended, and an attempt begins`).toBe(false);
+    expect(call.deadline, `the deadline of call ${call.id}`).toBeGreaterThan(this.clock.epoch());
+    call.started += 1;
+  }
+
+  attemptsOf(call: WatchedCall): readonly MemoryAttempt[] {
+    return this.transport.attempts.filter(({ request }) => callOf({ request }) === call.id);
+  }
+
+  /** What must hold at every moment. */
+  check(): void {
+    for (const call of this.calls) {
+      expect(call.errors.length + call.completed + (call.left ? 1 : 0)).toBeLessThanOrEqual(1);
+      expect(call.afterEnd, 'what a caller hears after the end').toBe(0);
+      const attempts = this.attemptsOf(call);
+      const running = attempts.filter(({ open, cancelled }) => open && !cancelled);
+      const { safe, hedgingDelayMs, maxAttempts } = call.plan;
+      const atOnce = hedgingDelayMs === undefined ? 1 : maxAttempts;
+      expect(running.length, `attempts of call ${call.id} at once`).toBeLessThanOrEqual(call.ended ? 0 : atOnce);
+      // What a transport handed back is sent again for any method, by the default policy.
+      const { maxAttempts: byDefault } = DEFAULT_RETRY_POLICY;
+      const limit = safe || hedgingDelayMs !== undefined ? Math.max(maxAttempts, byDefault) : byDefault;
+      expect(attempts.filter(({ unsent }) => !unsent).length).toBeLessThanOrEqual(limit);
+    }
+    const busy = new Set(this.transport.open.filter(({ cancelled }) => !cancelled).map(callOf));
+    expect(busy.size).toBeLessThanOrEqual(this.plan.maxConcurrentCalls ?? Infinity);
+  }
+
+  /** Lets everything end well, and gives how many calls never did. */
+  async settle(): Promise<number> {
+    for (let round = 0; round < 100 && this.calls.some(({ ended }) => !ended); round++) {
+      this.transport.release();
+      for (const attempt of this.transport.open) {
+        for (let i = 0; i < 10; i++) attempt.acknowledge();
+        attempt.message();
+        attempt.end(ENDS.ok);
+      }
+      await this.pass(1_000);
+    }
+    await this.pass(0);
+    return this.calls.filter(({ ended }) => !ended).length;
+  }
+
+  async pass(ms: number): Promise<void> {
+    this.clock.advance(ms);
+    for (let i = 0; i < 6; i++) await Promise.resolve();
+  }
+}
+
+function callOf({ request }: { readonly request: AttemptRequest }): string {
+  return String(request.metadata.get('x-call')[0]);
+}
+
+type Step =
+  | { readonly do: 'begin'; readonly plan: CallPlan }
+  | { readonly do: 'pass'; readonly ms: number }
+  | { readonly do: 'end'; readonly which: number; readonly how: EndName }
+  | { readonly do: 'message' | 'headers' | 'acknowledge'; readonly which: number }
+  | { readonly do: 'leave' | 'abort'; readonly which: number }
+  | { readonly do: 'disconnect' | 'release' | 'refuse' | 'drain' | 'close' };
+
+async function take(world: World, step: Step): Promise<void> {
+  const { transport, calls, registry, clock } = world;
+  const attempt = 'which' in step ? transport.open[step.which % Math.max(transport.open.length, 1)] : undefined;
+  const call = 'which' in step ? calls[step.which % Math.max(calls.length, 1)] : undefined;
+  switch (step.do) {
+    case 'begin':
+      world.begin(step.plan);
+      break;
+    case 'end':
+      attempt?.end(ENDS[step.how]);
+      break;
+    case 'message':
+    case 'headers':
+    case 'acknowledge':
+      attempt?.[step.do]();
+      break;
+    case 'leave':
+      call?.leave();
+      break;
+    case 'abort':
+      call?.abort.abort();
+      break;
+    case 'disconnect':
+    case 'release':
+    case 'refuse':
+      transport[step.do]();
+      break;
+    case 'drain':
+      void registry.drain(3_000, clock);
+      break;
+    case 'close':
+      registry.close();
+      break;
+    case 'pass':
+      break;
+  }
+  // Twice: two steps in one turn of the loop, and a step after all that one brought about.
+  if (step.do === 'pass') await world.pass(step.ms);
+  world.check();
+}
+
+const plan: fc.Arbitrary<CallPlan> = fc.record({
+  kind: fc.constantFrom<MethodKind>('unary', 'client-stream', 'server-stream', 'bidi'),
+  safe: fc.boolean(),
+  maxAttempts: fc.integer({ min: 2, max: 5 }),
+  hedgingDelayMs: fc.constantFrom(undefined, undefined, 0, 100),
+  attemptTimeoutMs: fc.constantFrom(undefined, undefined, 200),
+  timeoutMs: fc.constantFrom(undefined, 50, 1_000, 20_000),
+  waitForReady: fc.constantFrom(undefined, true, false),
+  requests: fc.integer({ min: 0, max: 5 }),
+  leavesOnMessage: fc.boolean(),
+});
+const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
+  maxConcurrentCalls: fc.constantFrom(undefined, undefined, 1, 2),
+  maxQueuedCalls: fc.constantFrom(0, 3),
+  breaker: fc.boolean(),
+});
+const which = fc.nat({ max: 5 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('begin' as const), plan }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 1, 100, 1_000, 10_000) }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('end' as const),
+      which,
+      how: fc.constantFrom(...(Object.keys(ENDS) as EndName[])),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom('message' as const, 'headers' as const, 'acknowledge' as const),
+      which,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('leave' as const, 'abort' as const), which }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constantFrom('disconnect' as const, 'release' as const, 'refuse' as const) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('drain' as const, 'close' as const) }) },
+);
+
+/** How often each way for a call to end was seen: a property that never sees one proves nothing of it. */
+const seen = new Map<string, number>();
+
+describe('a call, whatever befalls it', () => {
+  it('ends exactly once, within its attempts, and leaves nothing behind', { timeout: 60_000 }, async () => {
+    const steps = fc.array(step, { minLength: 5, maxLength: 60 });
+    await fc.assert(
+      fc.asyncProperty(worldPlan, plan, steps, async (all, first, rest) => {
+        const world = new World(all);
+        world.begin(first);
+        for (const one of rest) await take(world, one);
+        expect(await world.settle(), 'calls that never end').toBe(0);
+        world.check();
+        for (const call of world.calls) {
+          expect(call.errors.length + call.completed + (call.left ? 1 : 0)).toBe(1);
+          expect(getEventListeners(call.abort.signal, 'abort')).toEqual([]);
+          const [error] = call.errors;
+          const how = call.left ? 'left' : error === undefined ? 'completed' : (error as GrpcCallError).reason;
+          seen.set(how, (seen.get(how) ?? 0) + 1);
+          if (error === undefined) continue;
+          expect(error).toBeInstanceOf(GrpcCallError);
+          expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(call.started);
+        }
+        expect(world.transport.open).toEqual([]);
+        expect(world.transport.waiters.size).toBe(0);
+        expect(world.registry.size).toBe(0);
+        for (const limit of world.limits) expect([limit.running, limit.queued]).toEqual([0, 0]);
+        expect(world.clock.pending).toBe(0);
+        const { started, succeeded, failed, cancelled } = world.registry;
+        expect(succeeded + failed + cancelled).toBe(started);
+      }),
+      { numRuns: 1_500 },
+    );
+  });
+
+  it('is never sent more often than its policy says, and never early', async () => {
+    const failure = fc.constantFrom<EndName>(
+      'busy',
+      'busy, again at once',
+      'busy, again in 2 s',
+      'forced stop',
+      'dropped',
+      'gateway',
+    );
+    const failures = fc.array(failure, { minLength: 6, maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(plan, failures, fc.boolean(), async (first, hows, refusedToo) => {
+        const world = new World();
+        const never = { timeoutMs: undefined, attemptTimeoutMs: undefined, hedgingDelayMs: undefined };
+        const endless: CallPlan = { ...first, ...never, safe: true, kind: 'unary', waitForReady: true };
+        world.begin(endless);
+        const call = world.calls[0]!;
+        for (const [index, how] of hows.entries()) {
+          const before = call.started;
+          world.transport.open[0]?.end(ENDS[refusedToo && index % 2 === 1 ? 'refused' : how]);
+          // The shortest backoff is 80 ms, and a pushback is kept to the millisecond.
+          const early = { 'busy, again in 2 s': 1_999, 'busy, again at once': undefined }[how as string] ?? 79;
+          if (how !== 'busy, again at once' && !refusedToo) {
+            await world.pass(early);
+            expect(call.started).toBe(before);
+          }
+          await world.pass(5_000);
+          world.transport.release();
+        }
+        // What a transport handed back is sent again for any method, by the default policy.
+        const most = refusedToo ? Math.max(endless.maxAttempts, DEFAULT_RETRY_POLICY.maxAttempts) : endless.maxAttempts;
+        expect(call.started).toBeLessThanOrEqual(most);
+        expect(call.started).toBeGreaterThanOrEqual(refusedToo ? 2 : most);
+        await world.settle();
+        expect(call.errors).toHaveLength(1);
+        expect(call.errors[0]).toMatchObject({ notRetriedBecause: 'attempts-exhausted' });
+        expect(world.clock.pending).toBe(0);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  afterAll(() => {
+    const reasons = [
+      'completed',
+      'left',
+      'server',
+      'connection-lost',
+      'deadline',
+      'cancelled',
+      'outage',
+      'draining',
+      'closed',
+      'refused',
+    ];
+    expect(Object.fromEntries(seen)).toMatchObject(Object.fromEntries(reasons.map((one) => [one, expect.any(Number)])));
+  });
+});

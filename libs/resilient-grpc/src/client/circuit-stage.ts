@@ -1,0 +1,84 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
+import { CircuitOpenError } from '../errors/circuit-open-error.js';
+import { attemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
+import type { CircuitBreaker } from '../policy/circuit-breaker/circuit-breaker.js';
+import type { CircuitToken } from '../policy/circuit-breaker/circuit-state.js';
+import { classify } from '../policy/evidence/classify.js';
+import type { Clock } from '../time/clock.js';
+
+/** Lets attempts through while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
+export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreaker, clock: Clock): StartAttempt {
+  return (request, listener) => {
+    const admission = breaker.tryAcquire(clock.now());
+    if (!admission.admitted) throw new CircuitOpenError(request.method.path, admission.retryAfterMs);
+    return new GuardedAttempt(start, request, listener, breaker, admission.token, clock);
+  };
+}
+
+class GuardedAttempt implements Attempt, AttemptListener {
+  private readonly inner: Attempt;
+  private told = false;
+
+  constructor(
+    start: StartAttempt,
+    request: AttemptRequest,
+    private readonly listener: AttemptListener,
+    private readonly breaker: CircuitBreaker,
+    private readonly token: CircuitToken,
+    private readonly clock: Clock,
+  ) {
+    try {
+      this.inner = start(request, this);
+    } catch (error) {
+      this.tell('ignored', '');
+      throw error;
+    }
+  }
+
+  get peer(): string | undefined {
+    return this.inner.peer;
+  }
+
+  startRead(): void {
+    this.inner.startRead();
+  }
+
+  send(message: unknown, written?: () => void): void {
+    this.inner.send(message, written);
+  }
+
+  halfClose(): void {
+    this.inner.halfClose();
+  }
+
+  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
+    this.inner.cancel(why, code, details);
+  }
+
+  /** Who leaves says nothing of the server. */
+  abandon(): void {
+    this.tell('ignored', '');
+    this.inner.abandon();
+  }
+
+  onHeaders(headers: Metadata): void {
+    this.listener.onHeaders(headers);
+  }
+
+  onMessage(message: unknown): void {
+    this.listener.onMessage(message);
+  }
+
+  onEnd(end: AttemptEnd): void {
+    const verdict = classify(end);
+    this.tell(attemptOutcome(verdict, this.breaker.policy), verdict.connectionLost ? end.connectionKey : '');
+    this.listener.onEnd(end);
+  }
+
+  private tell(outcome: ReturnType<typeof attemptOutcome>, connectionKey: string): void {
+    if (this.told) return;
+    this.told = true;
+    this.breaker.onResult(this.token, outcome, this.clock.now(), connectionKey);
+  }
+}

@@ -1,0 +1,93 @@
+import type { StartAttempt } from '../call/attempt.js';
+import type { MethodDescriptor } from '../call/method.js';
+import { NO_METADATA } from '../channel/call-metadata.js';
+import { CircuitBreaker } from '../policy/circuit-breaker/circuit-breaker.js';
+import { DEFAULT_MAX_QUEUED } from '../policy/concurrency/concurrency-policy.js';
+import { PermitQueue } from '../policy/concurrency/permit-queue.js';
+import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
+import { withAttemptTimeout } from './attempt-timeout.js';
+import type { ClientContext, MethodContext } from './call-context.js';
+import { withCircuitBreaker } from './circuit-stage.js';
+import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
+
+/** What a client has once for all its methods, and what a method keeps when its policy changes. */
+export class MethodParts {
+  private readonly clientLimit: PermitQueue | undefined;
+  private readonly hedges = new HedgeBudget();
+  private readonly breakers = new Map<string, { readonly policy: string; readonly breaker: CircuitBreaker }>();
+  private readonly limits = new Map<string, PermitQueue>();
+
+  constructor(
+    private readonly settings: ResolvedClientSettings,
+    private readonly client: ClientContext,
+  ) {
+    const { maxConcurrentCalls, maxQueuedCalls } = settings;
+    this.clientLimit =
+      maxConcurrentCalls === undefined
+        ? undefined
+        : new PermitQueue({ maxConcurrent: maxConcurrentCalls, maxQueued: maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
+  }
+
+  /** The pipeline of a method, composed once: a stage that is not configured is not there. */
+  contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
+    const { settings, client } = this;
+    const start = this.stagesOf(method, policy);
+    return {
+      client,
+      method,
+      policy,
+      metadata: settings.metadata ?? NO_METADATA,
+      hasMetadata: settings.metadata !== undefined,
+      interceptors: settings.interceptors.length === 0 ? undefined : settings.interceptors,
+      maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
+      maxReceiveBytes: policy.maxResponseMessageBytes ?? Infinity,
+      start,
+      hedging:
+        policy.hedging === undefined || method.requestStream
+          ? undefined
+          : { policy: policy.hedging, budget: this.hedges, start },
+      limits: [this.clientLimit, this.limitOf(method, policy)].filter((limit) => limit !== undefined),
+    };
+  }
+
+  /** Polly's order: one admission of the breaker per attempt, the timeout inside it, so that it sees attempts that took too long. */
+  private stagesOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): StartAttempt {
+    const { transport, clock } = this.client;
+    let start: StartAttempt = (request, listener) => transport.start(request, listener);
+    if (policy.attemptTimeoutMs !== undefined) start = withAttemptTimeout(start, policy.attemptTimeoutMs, clock);
+    const breaker = this.breakerOf(method, policy);
+    return breaker === undefined ? start : withCircuitBreaker(start, breaker, clock);
+  }
+
+  private breakerOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): CircuitBreaker | undefined {
+    const { circuitBreaker } = policy;
+    if (circuitBreaker === undefined) return undefined;
+    const { events, random } = this.client;
+    const known = this.breakers.get(method.path);
+    const same = JSON.stringify({ ...circuitBreaker, statusCodes: [...circuitBreaker.statusCodes] });
+    if (known?.policy === same) return known.breaker;
+    const breaker = new CircuitBreaker(circuitBreaker, random, ({ from, to, because, failures, total, breakMs }) => {
+      if (events.wanted) {
+        events.emit({ type: 'circuit', path: method.path, from, to, because, failures, total, breakMs });
+      }
+    });
+    this.breakers.set(method.path, { policy: same, breaker });
+    return breaker;
+  }
+
+  private limitOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): PermitQueue | undefined {
+    const { maxConcurrentCalls: maxConcurrent } = policy;
+    if (maxConcurrent === undefined) return undefined;
+    const known = this.limits.get(method.path);
+    if (known?.policy.maxConcurrent === maxConcurrent) return known;
+    const limit = new PermitQueue({ maxConcurrent, maxQueued: this.settings.maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
+    this.limits.set(method.path, limit);
+    return limit;
+  }
+}
+
+/** grpc-js's limit, kept here too so that what is too large is never begun. Negative: none. */
+function maxSendLength(settings: ResolvedClientSettings): number {
+  const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];
+  return typeof limit === 'number' && limit >= 0 ? limit : Infinity;
+}

@@ -1,0 +1,239 @@
+import { join } from 'node:path';
+import { BehaviorSubject, EMPTY, NEVER, Observable, Subject, of, throwError } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { FOR_TARGET, LocatedServiceConfig, UnreadableServiceConfig } from '../../channel/dns-service-config.js';
+import type { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { loadContract } from './contract.js';
+import { LiveServiceConfig, type LiveServiceConfigInput } from './live-service-config.js';
+import { resolveMethodPolicies } from './resolve-method-policies.js';
+
+const loaded = loadContract({ protoPath: join(import.meta.dirname, 'fixtures/shop.proto') }, 'clients.shop');
+if (!loaded.ok) throw new Error('the fixture does not load');
+const { services } = loaded;
+
+const GET = '/shop.v1.Orders/Get';
+const config = (timeout: string, rest: object = {}) => ({ methodConfig: [{ name: [{}], timeout }], ...rest });
+const WRONG = { methodConfig: [{ name: [{}], timeout: 5 }] };
+
+function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput> = {}) {
+  const clock = new VirtualClock();
+  const warnings: string[] = [];
+  const subject = new LiveServiceConfig({
+    source,
+    path: 'clients.shop.serviceConfig',
+    target: 'shop:50051',
+    maxAttemptsLimit: 5,
+    check: () => [],
+    policies: (serviceConfig) =>
+      resolveMethodPolicies({ services, methods: undefined, timeoutMs: 9_000, maxAttemptsLimit: 5, serviceConfig }),
+    clock,
+    random: () => 0.5,
+    warn: (message) => warnings.push(message),
+    ...input,
+  });
+  return { live: subject, clock, warnings, timeoutMs: () => subject.policyOf(GET)?.timeoutMs };
+}
+
+/** What the start fails with; 'pending', or 'began'. */
+async function start(subject: LiveServiceConfig): Promise<unknown> {
+  let outcome: unknown = 'pending';
+  subject.first.then(
+    () => (outcome = 'began'),
+    (error: unknown) => (outcome = (error as GrpcConfigurationError).problems),
+  );
+  await Promise.resolve();
+  await Promise.resolve();
+  return outcome;
+}
+
+describe('the first service config', () => {
+  it('is in force at once when it is there at once', async () => {
+    const { live: subject, timeoutMs, clock } = live(of(config('2s')));
+    expect(timeoutMs()).toBe(2_000);
+    expect(await start(subject)).toBe('began');
+    expect(clock.pending).toBe(0);
+  });
+
+  it('is waited for', async () => {
+    const source = new Subject<unknown>();
+    const { live: subject, timeoutMs, clock } = live(source);
+    expect(await start(subject)).toBe('pending');
+    expect(subject.config).toBeUndefined();
+    expect(timeoutMs()).toBe(9_000);
+    source.next(JSON.stringify(config('2s')));
+    expect(await start(subject)).toBe('began');
+    expect(timeoutMs()).toBe(2_000);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('fails the start when it is wrong, with every problem, and nothing is listened to any more', async () => {
+    for (const source of [new Subject<unknown>(), new BehaviorSubject<unknown>(WRONG)]) {
+      const { live: subject, warnings, clock } = live(source);
+      source.next(WRONG);
+      expect(await start(subject)).toEqual([
+        expect.objectContaining({ path: 'clients.shop.serviceConfig.methodConfig[0].timeout' }),
+      ]);
+      expect(source.observed).toBe(false);
+      expect(warnings).toEqual([]);
+      expect(clock.pending).toBe(0);
+    }
+  });
+
+  it.each<[sentence: string, source: Observable<unknown>, message: string]>([
+    ['the source fails', throwError(() => new Error('no such key')), 'the Observable failed: no such key'],
+    ['the source ends without one', EMPTY, 'the Observable completed without a service config'],
+    ['it is nothing', of(undefined), 'expected a service config as an object, got nothing'],
+  ])('fails the start when %s', async (_sentence, source, message) => {
+    const { live: subject } = live(source);
+    expect(await start(subject)).toEqual([
+      { path: 'clients.shop.serviceConfig', message: expect.stringContaining(message) },
+    ]);
+  });
+
+  it('fails the start when something else does not hold of it', async () => {
+    const problem = { path: 'clients.shop.serviceConfig.loadBalancingConfig', message: 'no' };
+    const { live: subject } = live(of(config('1s')), { check: () => [problem] });
+    expect(await start(subject)).toEqual([problem]);
+  });
+
+  it('does not hold up the start for longer than 5 s, and is taken when it comes', async () => {
+    const source = new Subject<unknown>();
+    const { live: subject, clock, warnings, timeoutMs } = live(source);
+    clock.advance(4_999);
+    expect(await start(subject)).toBe('pending');
+    clock.advance(1);
+    expect(await start(subject)).toBe('began');
+    expect(warnings).toEqual([expect.stringContaining('no service config came within 5000 ms')]);
+    source.next(WRONG);
+    expect(timeoutMs()).toBe(9_000);
+    source.next(config('2s'));
+    expect(timeoutMs()).toBe(2_000);
+  });
+
+  it('is nobody’s unhandled rejection', async () => {
+    const { live: subject } = live(throwError(() => new Error('x')));
+    await new Promise((resolve) => setImmediate(resolve));
+    await expect(subject.first).rejects.toThrow('x');
+  });
+});
+
+describe('an update', () => {
+  it('holds for calls that begin after it, and those before keep what they have', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const { live: subject, timeoutMs } = live(source);
+    const kept = subject.policyOf(GET);
+    source.next(config('2s'));
+    expect(kept?.timeoutMs).toBe(1_000);
+    expect(Object.isFrozen(kept)).toBe(true);
+    expect(timeoutMs()).toBe(2_000);
+  });
+
+  it('takes policies away too', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const { timeoutMs } = live(source);
+    source.next({});
+    expect(timeoutMs()).toBe(9_000);
+  });
+
+  it('that is wrong is told, and what was in force stays', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const heard: unknown[] = [];
+    const { live: subject, timeoutMs, warnings } = live(source);
+    subject.onChange((one) => heard.push(one));
+    source.next({ methodConfig: [{ name: [{}], timeout: 5 }], retries: 3 });
+    expect(timeoutMs()).toBe(1_000);
+    expect(heard).toEqual([]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^clients\.shop\.serviceConfig\.retries: is not a key .+; what was in force before stays$/),
+      expect.stringMatching(/^clients\.shop\.serviceConfig\.methodConfig\[0\]\.timeout: .+ before stays$/),
+    ]);
+    source.next(config('3s'));
+    expect(timeoutMs()).toBe(3_000);
+  });
+
+  it('is told to whoever listens, once it holds', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const { live: subject, timeoutMs } = live(source);
+    const heard: [ParsedServiceConfig, number | undefined][] = [];
+    const stop = subject.onChange((one) => heard.push([one, timeoutMs()]));
+    const retryThrottling = { maxTokens: 10, tokenRatio: 0.1 };
+    source.next(config('2s', { retryThrottling }));
+    expect(heard).toMatchObject([[{ retryThrottling }, 2_000]]);
+    stop();
+    source.next(config('3s'));
+    expect(heard).toHaveLength(1);
+  });
+
+  it('of the load balancing waits for the next start', () => {
+    const balanced = (name: string) => config('1s', { loadBalancingConfig: [{ [name]: {} }] });
+    const source = new BehaviorSubject<unknown>(balanced('pick_first'));
+    const { warnings } = live(source);
+    source.next(balanced('pick_first'));
+    expect(warnings).toEqual([]);
+    source.next(balanced('round_robin'));
+    expect(warnings).toEqual([
+      expect.stringContaining('loadBalancingConfig: a change of it holds from the next start on'),
+    ]);
+  });
+
+  it('does not come from a source that failed, which is told, nor from one that completed, which is not', () => {
+    const failing = new BehaviorSubject<unknown>(config('1s'));
+    const one = live(failing);
+    failing.error(new Error('gone'));
+    expect(one.warnings).toEqual([
+      expect.stringContaining('the Observable failed: gone; what was in force before stays'),
+    ]);
+    expect(one.timeoutMs()).toBe(1_000);
+    const two = live(of(config('1s')));
+    expect(two.warnings).toEqual([]);
+  });
+});
+
+describe('a source that must know its target', () => {
+  it('is told it, and where problems stand', async () => {
+    const told: unknown[] = [];
+    const found = new Subject<unknown>();
+    const source = Object.assign(new Observable<never>(), {
+      [FOR_TARGET]: (seams: { target: string; path: string; report: (message: string) => void }) => {
+        told.push([seams.target, seams.path]);
+        seams.report('a word');
+        return found;
+      },
+    });
+    const { live: subject, timeoutMs, warnings } = live(source);
+    expect(told).toEqual([['shop:50051', 'clients.shop.serviceConfig']]);
+    expect(warnings).toEqual(['a word']);
+    found.next(new LocatedServiceConfig(config('2s'), 'TXT[0]'));
+    expect(timeoutMs()).toBe(2_000);
+    found.next(new LocatedServiceConfig({ retries: 1 }, 'TXT[1]'));
+    expect(warnings[1]).toMatch(/^TXT\[1\]\.retries: is not a key/);
+    found.next(new UnreadableServiceConfig([{ path: 'TXT', message: 'no JSON' }]));
+    expect(warnings[2]).toMatch(/^TXT: no JSON/);
+    expect(await start(subject)).toBe('began');
+  });
+});
+
+describe('closing', () => {
+  it('ends the wait for the first, and lets go of the source and the timer', async () => {
+    const source = new Subject<unknown>();
+    const { live: subject, clock } = live(source);
+    subject.close();
+    expect(await start(subject)).toBe('began');
+    expect(source.observed).toBe(false);
+    expect(clock.pending).toBe(0);
+    const never = live(NEVER);
+    never.live.close();
+    never.live.close();
+    expect(never.clock.pending).toBe(0);
+  });
+
+  it('leaves in force what is', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const { live: subject, timeoutMs } = live(source);
+    subject.close();
+    source.next(config('2s'));
+    expect(timeoutMs()).toBe(1_000);
+  });
+});

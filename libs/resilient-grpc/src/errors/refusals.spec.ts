@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { CircuitOpenError, isCircuitOpenError } from './circuit-open-error.js';
+import { ConcurrencyLimitError, isConcurrencyLimitError } from './concurrency-limit-error.js';
+import { DeadlineError, isDeadlineError } from './deadline-error.js';
+import { IdleTimeoutError, isIdleTimeoutError } from './idle-timeout-error.js';
+
+const CASES = [
+  [new CircuitOpenError('orders', 1_200.4), isCircuitOpenError, 14, ['target', 'retryAfterMs']],
+  [new ConcurrencyLimitError(10, 5), isConcurrencyLimitError, 8, ['maxConcurrent', 'maxQueued']],
+  [new DeadlineError(300), isDeadlineError, 4, ['timeoutMs']],
+  [new IdleTimeoutError(5_000), isIdleTimeoutError, 14, ['idleMs']],
+] as const;
+
+describe('errors made without the server', () => {
+  it.each(CASES)('%o has its name, its code of gRPC, its numbers and a guard', (error, guard, code, data) => {
+    expect(error.name).toBe(error.constructor.name);
+    expect(error.code).toBe(code);
+    expect(Object.keys(error)).toEqual(expect.arrayContaining(['code', ...data]));
+    expect(guard(error)).toBe(true);
+    expect(CASES.filter(([, other]) => other(error))).toHaveLength(1);
+    expect([guard(new Error(error.message)), guard({ name: error.name, code: error.code }), guard(undefined)]).toEqual([
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  it('say what, and the numbers', () => {
+    expect(CASES.map(([{ message }]) => message)).toEqual([
+      'Circuit of orders is open; the next probe is in 1201 ms at the latest',
+      'All 10 permits are taken and 5 wait, which is the most that may',
+      'Deadline exceeded after 300 ms',
+      'No message for 5000 ms',
+    ]);
+  });
+});

@@ -1,0 +1,36 @@
+import { defer, tap, throwError, type MonoTypeOperatorFunction } from 'rxjs';
+import { CircuitOpenError } from '../errors/circuit-open-error.js';
+import type { AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
+import type { CircuitBreaker } from './circuit-breaker.js';
+import { outcomeOf } from './error-status.js';
+
+/**
+ * Fails at once with `CircuitOpenError` while `breaker` is open. The first value or the completion of a subscription is a
+ * success, an error is what its status says, and who unsubscribes before either says nothing.
+ *
+ * Put it inside of `retryBackoff` and outside of `deadline`: then each attempt counts, and one that hangs counts as failed.
+ */
+export function breakCircuit<T>(breaker: CircuitBreaker): MonoTypeOperatorFunction<T> {
+  return (source) =>
+    defer(() => {
+      const admission = breaker.tryAcquire(breaker.now());
+      if (!admission.admitted) {
+        return throwError(() => new CircuitOpenError(breaker.name, admission.retryAfterMs));
+      }
+      let isSettled = false;
+      const settle = (outcome: AttemptOutcome): void => {
+        if (isSettled) return;
+        isSettled = true;
+        breaker.onResult(admission.token, outcome, breaker.now());
+      };
+      return source.pipe(
+        tap({
+          // A stream may last for days, and its first message shows that the server is there.
+          next: () => settle('success'),
+          complete: () => settle('success'),
+          error: (error: unknown) => settle(outcomeOf(error, breaker.policy)),
+          unsubscribe: () => settle('ignored'),
+        }),
+      );
+    });
+}

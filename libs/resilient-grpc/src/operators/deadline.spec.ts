@@ -1,0 +1,75 @@
+import { EMPTY, NEVER, Observable, of, throwError } from 'rxjs';
+import { TestScheduler } from 'rxjs/testing';
+import { describe, expect, it } from 'vitest';
+import { DeadlineError } from '../errors/deadline-error.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { deadline } from './deadline.js';
+
+const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+
+describe('deadline', () => {
+  it('fails the whole at its time, counted from the subscription, and unsubscribes', () => {
+    const scheduler = virtual();
+    scheduler.run(({ hot, expectObservable, expectSubscriptions }) => {
+      const source = hot('   --a--b--c--d|');
+      const subscribed = '   -^----------!';
+      const whole = source.pipe(deadline(8, { scheduler }));
+      expectObservable(whole, subscribed).toBe('--a--b--c#', undefined, new DeadlineError(8));
+      expectSubscriptions(source.subscriptions).toBe('-^-------!');
+    });
+  });
+
+  it('leaves what ends in time alone, and no timer behind', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('-a-(b|)');
+      expectObservable(source.pipe(deadline(5, { scheduler }))).toBe('-a-(b|)');
+      expectSubscriptions(source.subscriptions).toBe('^--!');
+    });
+  });
+
+  it('counts anew for each subscription', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      const source = cold('---(a|)').pipe(deadline(4, { scheduler }));
+      expectObservable(source).toBe('---(a|)');
+      expectObservable(source, '10ms ^').toBe('10ms ---(a|)');
+    });
+  });
+
+  it.each([0, -1])('of %i ms subscribes nothing', (ms) => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('(a|)');
+      expectObservable(source.pipe(deadline(ms, { scheduler }))).toBe('#', undefined, new DeadlineError(ms));
+      expectSubscriptions(source.subscriptions).toBe([]);
+    });
+  });
+
+  it('of Infinity is none', () => {
+    expect(NEVER.pipe(deadline(Infinity))).toBe(NEVER);
+  });
+
+  it('sets its timer before a synchronous source runs, and clears it when that has ended', () => {
+    const scheduler = new TestScheduler(() => undefined);
+    const scheduled = scheduler.actions;
+    let during = -1;
+    const source = new Observable<number>((subscriber) => {
+      during = scheduled.length;
+      subscriber.complete();
+    });
+    source.pipe(deadline(5, { scheduler })).subscribe();
+    of(1).pipe(deadline(5, { scheduler })).subscribe();
+    throwError(() => new Error('no'))
+      .pipe(deadline(5, { scheduler }))
+      .subscribe({ error: () => undefined });
+    EMPTY.pipe(deadline(5, { scheduler })).subscribe();
+    expect(during).toBe(1);
+    expect(scheduled.filter(({ closed }) => !closed)).toEqual([]);
+  });
+
+  it('is refused when it is no number', () => {
+    expect(() => deadline(NaN)).toThrow(GrpcConfigurationError);
+    expect(() => deadline('5' as any)).toThrow('deadline: expected a number of milliseconds, got "5"');
+  });
+});

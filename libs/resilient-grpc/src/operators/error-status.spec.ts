@@ -1,0 +1,64 @@
+import type { Metadata } from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import { GrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { StatusCode } from '../status/status-code.js';
+import { isTransient, outcomeOf } from './error-status.js';
+
+function callError(reason: string, code: StatusCode = 14, notRetriedBecause = 'attempts-exhausted') {
+  return new GrpcCallError({
+    code,
+    details: '',
+    metadata: {} as Metadata,
+    client: 'orders',
+    path: '/orders.v1.Orders/Get',
+    peer: undefined,
+    // Also reasons that a later version of this package may have.
+    reason: reason as FailureReason,
+    reachedServer: 'maybe',
+    attempts: [],
+    notRetriedBecause,
+    retryAfterMs: undefined,
+  });
+}
+
+describe('a failed call of a client', () => {
+  it.each([
+    ['server', true, 'failure'],
+    ['connection-lost', true, 'failure'],
+    ['refused', true, 'failure'],
+    ['stream-idle', true, 'failure'],
+    ['outage', true, 'ignored'],
+    ['too-many-waiting', true, 'ignored'],
+    ['draining', false, 'ignored'],
+    ['closed', false, 'ignored'],
+    ['circuit-open', false, 'ignored'],
+  ])('that ended as UNAVAILABLE because of %s: may help %s, counts as %s', (reason, isPassing, outcome) => {
+    expect(isTransient(callError(reason))).toBe(isPassing);
+    expect(outcomeOf(callError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
+  });
+
+  it('which the client would not repeat for its side effects is not repeated behind its back', () => {
+    expect(isTransient(callError('connection-lost', 14, 'not-safe-to-repeat'))).toBe(false);
+  });
+
+  it.each([
+    ['attempt-timeout', 4, 'failure'],
+    ['deadline', 4, 'failure'],
+    ['cancelled', 1, 'ignored'],
+    ['inbound-cancelled', 1, 'ignored'],
+    ['not-sent', 13, 'ignored'],
+    ['concurrency-limit', 8, 'ignored'],
+    ['server', 8, 'success'],
+    ['server', 5, 'success'],
+  ] as const)('because of %s with code %i is final, and counts as %s', (reason, code, outcome) => {
+    expect(isTransient(callError(reason, code))).toBe(false);
+    expect(outcomeOf(callError(reason, code), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
+  });
+
+  it('with CANCELLED by the server counts where that is listed', () => {
+    expect(outcomeOf(callError('server', 1), DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
+    const listed = { ...DEFAULT_CIRCUIT_BREAKER, statusCodes: new Set<StatusCode>([1]) };
+    expect(outcomeOf(callError('server', 1), listed)).toBe('failure');
+  });
+});

@@ -1,0 +1,190 @@
+import { defer, Observable, of, Subject, take, throwError, Subscription } from 'rxjs';
+import { TestScheduler } from 'rxjs/testing';
+import { describe, expect, it } from 'vitest';
+import { hedge } from './hedge.js';
+
+const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const unavailable = Object.assign(new Error('14 UNAVAILABLE: gone'), { code: 14 });
+const notFound = Object.assign(new Error('5 NOT_FOUND: no order'), { code: 5 });
+
+describe('hedge', () => {
+  it('makes one attempt when its first value comes in time', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('  ---a 20ms b|');
+      const expected = '     ---a 20ms b|';
+      expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }))).toBe(expected);
+      expectSubscriptions(source.subscriptions).toBe('^-- 22ms !');
+    });
+  });
+
+  it('makes another when it is slow, takes whichever is first, and unsubscribes the other before', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const slow = cold('30ms a|');
+      const quick = cold('--b--|');
+      const attempts = [slow, quick];
+      const source = defer(() => attempts.shift()!);
+      const expected = '10ms --b--|';
+      expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }))).toBe(expected);
+      expectSubscriptions(slow.subscriptions).toBe('^ 11ms !');
+      expectSubscriptions(quick.subscriptions).toBe('10ms ^----!');
+    });
+  });
+
+  it('keeps to the first when that is the one that answers', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('15ms (a|)');
+      expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }))).toBe('15ms (a|)');
+      expectSubscriptions(source.subscriptions).toBe(['^ 14ms !', '10ms ^----!']);
+    });
+  });
+
+  it('makes no more than maxAttempts, one after each delay', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('-');
+      expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler })), '^ 99ms !').toBe('');
+      expectSubscriptions(source.subscriptions).toBe(['^ 99ms !', '10ms ^ 89ms !', '20ms ^ 79ms !']);
+    });
+  });
+
+  it('makes all at once without a delay', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('--a|');
+      expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 0, scheduler }))).toBe('--a|');
+      expectSubscriptions(source.subscriptions).toBe(['^--!', '^-!', '^-!']);
+    });
+  });
+
+  it('replaces one that failed at once, and counts the delay from there', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const bad = cold('-----#', undefined, unavailable);
+      const slow = cold('-');
+      const good = cold('a|');
+      const attempts = [bad, slow, good];
+      const source = defer(() => attempts.shift()!);
+      expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }))).toBe('15ms a|');
+      expectSubscriptions(bad.subscriptions).toBe('^----!');
+      expectSubscriptions(slow.subscriptions).toBe('-----^ 9ms !');
+      expectSubscriptions(good.subscriptions).toBe('15ms ^!');
+    });
+  });
+
+  it('with an infinite delay makes another only for one that failed', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('-----#', undefined, unavailable);
+      const hedged = source.pipe(hedge({ maxAttempts: 2, delayMs: Infinity, scheduler }));
+      expectObservable(hedged).toBe('10ms #', undefined, unavailable);
+      expectSubscriptions(source.subscriptions).toBe(['^----!', '-----^----!']);
+    });
+  });
+
+  it('passes the last failure on when all have failed', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      const attempts = [cold('20ms #', undefined, 'first'), cold('--#', undefined, 'second')];
+      const source = defer(() => attempts.shift()!);
+      const hedged = source.pipe(hedge({ maxAttempts: 2, delayMs: 10, scheduler }));
+      expectObservable(hedged).toBe('20ms #', undefined, 'first');
+    });
+  });
+
+  it('ends with a final status at once, and all others with it', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const slow = cold('-');
+      const attempts = [slow, cold('--#', undefined, notFound)];
+      const source = defer(() => attempts.shift()!);
+      const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));
+      expectObservable(hedged).toBe('10ms --#', undefined, notFound);
+      expectSubscriptions(slow.subscriptions).toBe('^ 11ms !');
+    });
+  });
+
+  it('passes on what befalls the winner after its first value, and makes no further attempt', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('a 20ms #', undefined, unavailable);
+      const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));
+      expectObservable(hedged).toBe('a 20ms #', undefined, unavailable);
+      expectSubscriptions(source.subscriptions).toBe('^ 20ms !');
+    });
+  });
+
+  it('takes an attempt that completes without a value for an answer', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('15ms |');
+      expectObservable(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }))).toBe('15ms |');
+      expectSubscriptions(source.subscriptions).toBe(['^ 14ms !', '10ms ^----!']);
+    });
+  });
+
+  it('subscribes a synchronous source once, even without a delay', () => {
+    let subscribed = 0;
+    const seen: number[] = [];
+    const source = defer(() => of(++subscribed));
+    source.pipe(hedge({ maxAttempts: 5, delayMs: 0 })).subscribe((value) => seen.push(value));
+    expect([subscribed, seen]).toEqual([1, [1]]);
+  });
+
+  it('makes all its attempts at a source that fails synchronously, and fails once', () => {
+    let subscribed = 0;
+    const errors: unknown[] = [];
+    const source = defer(() => throwError(() => ++subscribed));
+    source.pipe(hedge({ maxAttempts: 3, delayMs: 0 })).subscribe({ error: (error) => errors.push(error) });
+    expect([subscribed, errors]).toEqual([3, [3]]);
+  });
+
+  it('stops a synchronous source that its subscriber has left, and makes no further attempt', () => {
+    const scheduler = virtual();
+    let emitted = 0;
+    const source = new Observable<number>((subscriber) => {
+      while (!subscriber.closed && emitted < 1_000) subscriber.next(emitted++);
+    });
+    source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }), take(3)).subscribe();
+    scheduler.flush();
+    expect(emitted).toBe(3);
+    expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
+  });
+
+  it('survives a subscriber that leaves while another attempt is being made', () => {
+    const scheduler = virtual();
+    const begun: Subject<number>[] = [];
+    const subscription = new Subscription();
+    const source = new Observable<number>((subscriber) => {
+      const subject = new Subject<number>();
+      begun.push(subject);
+      if (begun.length === 2) subscription.unsubscribe();
+      return subject.subscribe(subscriber);
+    });
+    subscription.add(source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler })).subscribe());
+    scheduler.flush();
+    expect(begun.map(({ observed }) => observed)).toEqual([false, false]);
+    expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
+  });
+
+  it('leaves nothing behind: no timer, no subscription', () => {
+    const scheduler = virtual();
+    const source = new Subject<number>();
+    const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));
+    hedged.subscribe();
+    hedged.subscribe().unsubscribe();
+    source.next(1);
+    source.complete();
+    expect(source.observed).toBe(false);
+    expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
+  });
+
+  it('refuses options that are none', () => {
+    expect(() => hedge({ maxAttempts: 0, delayMs: -1 })).toThrow(/^2 problems/);
+    expect(() => hedge({ maxAttempts: 2, delayMs: NaN })).toThrow(
+      'hedge.delayMs: expected a number of milliseconds of 0 or more',
+    );
+  });
+});

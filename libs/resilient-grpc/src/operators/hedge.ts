@@ -1,0 +1,151 @@
+import {
+  asyncScheduler,
+  Observable,
+  type MonoTypeOperatorFunction,
+  type SchedulerLike,
+  type Subscriber,
+  type Subscription,
+} from 'rxjs';
+import { SUCCESS } from '../policy/evidence/classify.js';
+import { decideHedge, type HedgeEvent, type HedgeGates } from '../policy/hedging/decide-hedge.js';
+import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
+import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
+import { readInteger } from '../policy/service-config/read.js';
+import { StatusCode } from '../status/status-code.js';
+import { isTransient } from './error-status.js';
+import { readOptions } from './options.js';
+import { timerMs, type Seams } from './seams.js';
+import { StoppableRun } from './stoppable-run.js';
+
+/** Options of `hedge`. */
+export interface HedgeOptions extends Seams {
+  /** Includes the original attempt; 1 or more. */
+  readonly maxAttempts: number;
+  /**
+   * How long to wait for the first value before another attempt, in milliseconds. 0: all at once; Infinity: only when one
+   * failed.
+   */
+  readonly delayMs: number;
+}
+
+/**
+ * Subscribes again when the first value is slow to come, and takes the attempt that is first to emit or complete; all others
+ * are unsubscribed before its value is passed on. An attempt that fails is replaced at once, unless its error is final
+ * (a status of gRPC other than UNAVAILABLE), which ends them all. When all failed, the last failure is passed on.
+ *
+ * It has no budget: where everything gets slow it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has one.
+ * @throws {GrpcConfigurationError} for options that are none.
+ */
+export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
+  const policy = readOptions((problems) => {
+    const { delayMs } = options;
+    if (!(delayMs >= 0)) problems.add('hedge.delayMs', 'a number of milliseconds of 0 or more', delayMs);
+    const maxAttempts = readInteger(options.maxAttempts, 'hedge.maxAttempts', problems, 1) ?? 1;
+    return { maxAttempts, hedgingDelayMs: delayMs, nonFatalStatusCodes: NON_FATAL };
+  });
+  const gates: HedgeGates = {
+    policy,
+    retries: { onFailure: () => undefined, tryRetry: () => true },
+    hedges: { allows: true, onHedge: () => undefined },
+    remainingMs: Infinity,
+    draining: false,
+  };
+  const { scheduler = asyncScheduler } = options;
+  return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, scheduler).begin());
+}
+
+const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
+
+/** One subscription to a hedged source. */
+class HedgedRun<T> {
+  private readonly running = new Set<StoppableRun<T>>();
+  private state: HedgeState = UNSENT;
+  private timer: Subscription | undefined;
+  private isDecided = false;
+
+  constructor(
+    private readonly source: Observable<T>,
+    private readonly subscriber: Subscriber<T>,
+    private readonly gates: HedgeGates,
+    private readonly scheduler: SchedulerLike,
+  ) {}
+
+  begin(): void {
+    // First, since a synchronous source may have the subscriber leave within this call.
+    this.subscriber.add(() => this.keepOnly(undefined));
+    this.due();
+  }
+
+  private readonly due = (): void => {
+    // Not earlier than it was due, also where the clock of the wall was put back.
+    this.goOn({ type: 'due', at: Math.max(this.scheduler.now(), this.state.dueAt) });
+  };
+
+  /** Sends what is to be sent; what the decision was when nothing is. */
+  private goOn(event: HedgeEvent): 'wait' | 'win' | 'fail' {
+    for (let next = event; ; next = { type: 'due', at: this.state.dueAt }) {
+      const { state, action } = decideHedge(this.state, next, this.gates);
+      this.state = state;
+      this.timer?.unsubscribe();
+      if (action !== 'send') {
+        if (action === 'wait') this.arm();
+        return action;
+      }
+      this.send();
+      if (this.isDecided) return 'wait';
+      if (this.state.dueAt > this.scheduler.now()) {
+        this.arm();
+        return 'wait';
+      }
+    }
+  }
+
+  private arm(): void {
+    this.timer?.unsubscribe();
+    const { dueAt } = this.state;
+    if (dueAt === Infinity) return;
+    this.timer = this.scheduler.schedule(this.due, timerMs(dueAt - this.scheduler.now()));
+  }
+
+  private send(): void {
+    const { subscriber } = this;
+    const run = new StoppableRun<T>();
+    this.running.add(run);
+    run.start(this.source, {
+      next: (value) => {
+        this.win(run);
+        subscriber.next(value);
+      },
+      complete: () => {
+        this.win(run);
+        subscriber.complete();
+      },
+      error: (error: unknown) => {
+        this.running.delete(run);
+        if (!this.isDecided && this.goOn(failed(error, this.scheduler.now())) !== 'fail') return;
+        this.keepOnly(undefined);
+        subscriber.error(error);
+      },
+    });
+  }
+
+  private win(run: StoppableRun<T>): void {
+    if (!this.isDecided) this.keepOnly(run);
+  }
+
+  private keepOnly(kept: StoppableRun<T> | undefined): void {
+    this.isDecided = true;
+    this.timer?.unsubscribe();
+    for (const run of this.running) {
+      if (run === kept) continue;
+      this.running.delete(run);
+      run.stop();
+    }
+  }
+}
+
+function failed(error: unknown, at: number): HedgeEvent {
+  const code = isTransient(error) ? StatusCode.UNAVAILABLE : StatusCode.UNKNOWN;
+  const verdict = { ...SUCCESS, kind: 'server', code } as const;
+  return { type: 'ended', at, verdict, pushback: NO_PUSHBACK, connectionKey: '', delivered: false };
+}

@@ -1,0 +1,52 @@
+import { NEVER, of } from 'rxjs';
+import { TestScheduler } from 'rxjs/testing';
+import { describe, expect, it } from 'vitest';
+import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
+import { idleTimeout } from './idle-timeout.js';
+
+const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+
+describe('idleTimeout', () => {
+  it('fails when nothing came for so long, since the subscription', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('------a');
+      const bounded = source.pipe(idleTimeout(5, { scheduler }));
+      expectObservable(bounded).toBe('-----#', undefined, new IdleTimeoutError(5));
+      expectSubscriptions(source.subscriptions).toBe('^----!');
+    });
+  });
+
+  it('counts anew from each value, however many there are', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('----a----b----c-------d');
+      const bounded = source.pipe(idleTimeout(5, { scheduler }));
+      expectObservable(bounded).toBe('----a----b----c----#', undefined, new IdleTimeoutError(5));
+      expectSubscriptions(source.subscriptions).toBe('^------------------!');
+    });
+  });
+
+  it('passes on an end, and an error of the source', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      expectObservable(cold('-a-|').pipe(idleTimeout(5, { scheduler }))).toBe('-a-|');
+      expectObservable(cold('-a-#').pipe(idleTimeout(5, { scheduler }))).toBe('-a-#');
+    });
+  });
+
+  it('leaves no timer behind: not after a synchronous source, not after who unsubscribed', () => {
+    const scheduler = virtual();
+    of(1, 2).pipe(idleTimeout(5, { scheduler })).subscribe();
+    NEVER.pipe(idleTimeout(5, { scheduler })).subscribe().unsubscribe();
+    expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
+  });
+
+  it('of Infinity is none', () => {
+    expect(NEVER.pipe(idleTimeout(Infinity))).toBe(NEVER);
+  });
+
+  it.each([0, -1, NaN, '5'])('is refused for %o', (ms) => {
+    expect(() => idleTimeout(ms as number)).toThrow(/^idleTimeout: expected a number of milliseconds greater than 0/);
+  });
+});

@@ -1,0 +1,20 @@
+export { breakCircuit } from './break-circuit.js';
+export { CircuitBreaker, type CircuitBreakerNaming } from './circuit-breaker.js';
+export { ConcurrencyLimit, type ConcurrencyLimitOptions } from './concurrency-limit.js';
+export { deadline } from './deadline.js';
+export { hedge, type HedgeOptions } from './hedge.js';
+export { idleTimeout } from './idle-timeout.js';
+export { limitConcurrency } from './limit-concurrency.js';
+export { retryBackoff, type Backoff, type RetryBackoffOptions } from './retry-backoff.js';
+export type { Seams } from './seams.js';
+export { CircuitOpenError, isCircuitOpenError } from '../errors/circuit-open-error.js';
+export { ConcurrencyLimitError, isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
+export { DeadlineError, isDeadlineError } from '../errors/deadline-error.js';
+export {
+  GrpcConfigurationError,
+  isGrpcConfigurationError,
+  type ConfigurationProblem,
+} from '../errors/grpc-configuration-error.js';
+export { IdleTimeoutError, isIdleTimeoutError } from '../errors/idle-timeout-error.js';
+export type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
+export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';

@@ -1,0 +1,132 @@
+import {
+  concatMap,
+  defer,
+  EMPTY,
+  finalize,
+  from,
+  mergeMap,
+  NEVER,
+  Observable,
+  of,
+  Subject,
+  take,
+  throwError,
+} from 'rxjs';
+import { TestScheduler } from 'rxjs/testing';
+import { describe, expect, it } from 'vitest';
+import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
+import { ConcurrencyLimit } from './concurrency-limit.js';
+import { limitConcurrency } from './limit-concurrency.js';
+
+const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const ignore = { error: () => undefined };
+
+describe('limitConcurrency', () => {
+  it('runs so many at once, the others in their order, and refuses beyond the queue', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const limit = new ConcurrencyLimit({ maxConcurrent: 2, maxQueued: 2 });
+      const source = cold('---(a|)');
+      const limited = source.pipe(limitConcurrency(limit));
+      expectObservable(limited).toBe('---(a|)');
+      expectObservable(limited, '-^').toBe('----(a|)');
+      expectObservable(limited, '--^').toBe('------(a|)');
+      expectObservable(limited, '--^').toBe('-------(a|)');
+      expectObservable(limited, '--^').toBe('--#', undefined, new ConcurrencyLimitError(2, 2));
+      expectSubscriptions(source.subscriptions).toBe(['^--!', '-^--!', '---^--!', '----^--!']);
+    });
+  });
+
+  it('hands on the permit of one that fails, and of one that is unsubscribed', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
+      const bad = cold('--#');
+      const never = cold('-');
+      const good = cold('(a|)');
+      expectObservable(bad.pipe(limitConcurrency(limit))).toBe('--#');
+      expectObservable(never.pipe(limitConcurrency(limit)), '^----!').toBe('');
+      expectObservable(good.pipe(limitConcurrency(limit))).toBe('-----(a|)');
+      expectSubscriptions(never.subscriptions).toBe('--^--!');
+      expectSubscriptions(good.subscriptions).toBe('-----(^!)');
+    });
+  });
+
+  it('never subscribes who has left the queue', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
+      const left = cold('a|');
+      expectObservable(cold('-----|').pipe(limitConcurrency(limit))).toBe('-----|');
+      expectObservable(left.pipe(limitConcurrency(limit)), '^-!').toBe('');
+      expectSubscriptions(left.subscriptions).toBe([]);
+    });
+  });
+
+  it('tears a source down before the next one begins', () => {
+    const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
+    const log: string[] = [];
+    const one = (name: string) =>
+      defer(() => {
+        log.push(`${name} begins`);
+        return NEVER.pipe(finalize(() => log.push(`${name} ends`)));
+      }).pipe(limitConcurrency(limit));
+    const first = one('a').subscribe();
+    const second = one('b').subscribe();
+    first.unsubscribe();
+    second.unsubscribe();
+    expect(log).toEqual(['a begins', 'a ends', 'b begins', 'b ends']);
+    expect([limit.running, limit.queued]).toEqual([0, 0]);
+  });
+
+  it('has the permit free for who comes again in answer to the end', () => {
+    const limit = new ConcurrencyLimit({ maxConcurrent: 1, maxQueued: 0 });
+    const seen: number[] = [];
+    const limited = (value: number) => of(value).pipe(limitConcurrency(limit));
+    from([1, 2, 3])
+      .pipe(concatMap(limited))
+      .subscribe((value) => seen.push(value));
+    throwError(() => new Error('no'))
+      .pipe(limitConcurrency(limit))
+      .subscribe({ error: () => limited(4).subscribe((value) => seen.push(value)) });
+    expect(seen).toEqual([1, 2, 3, 4]);
+    expect(limit.running).toBe(0);
+  });
+
+  it('takes synchronous sources of any number without running out of stack', () => {
+    const limit = new ConcurrencyLimit({ maxConcurrent: 1, maxQueued: 10_000 });
+    const gate = new Subject<void>();
+    gate.pipe(limitConcurrency(limit)).subscribe();
+    let done = 0;
+    from(Array(10_000).keys())
+      .pipe(mergeMap((value) => of(value).pipe(limitConcurrency(limit))))
+      .subscribe(() => done++);
+    gate.complete();
+    expect([done, limit.running, limit.queued]).toEqual([10_000, 0, 0]);
+  });
+
+  it('stops a synchronous source that its subscriber has left, and gives its permit back once', () => {
+    const limit = new ConcurrencyLimit({ maxConcurrent: 1, maxQueued: 0 });
+    let emitted = 0;
+    const source = new Observable<number>((subscriber) => {
+      while (!subscriber.closed && emitted < 1_000) subscriber.next(emitted++);
+    });
+    source.pipe(limitConcurrency(limit), take(3)).subscribe();
+    expect([emitted, limit.running]).toEqual([3, 0]);
+    EMPTY.pipe(limitConcurrency(limit)).subscribe(ignore);
+    expect(limit.running).toBe(0);
+  });
+
+  it('takes two subscriptions of one limited source for two', () => {
+    const limit = new ConcurrencyLimit({ maxConcurrent: 2 });
+    const limited = NEVER.pipe(limitConcurrency(limit));
+    const subscriptions = [limited.subscribe(), limited.subscribe(), limited.subscribe()];
+    expect([limit.running, limit.queued]).toEqual([2, 1]);
+    for (const one of subscriptions) one.unsubscribe();
+    expect([limit.running, limit.queued]).toEqual([0, 0]);
+  });
+
+  it('refuses options that are none', () => {
+    expect(() => new ConcurrencyLimit({ maxConcurrent: 0, maxQueued: 0.5 })).toThrow(/^2 problems/);
+  });
+});

@@ -1,0 +1,17 @@
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { Problems } from '../policy/service-config/problem.js';
+
+/** Reads options of an operator. @throws {GrpcConfigurationError} with everything that is wrong with them. */
+export function readOptions<T>(read: (problems: Problems) => T): T {
+  const problems = new Problems();
+  const options = read(problems);
+  if (!problems.none) throw new GrpcConfigurationError(problems.list);
+  return options;
+}
+
+/** A length in milliseconds above 0, or Infinity; NaN, with a problem, when it is none. */
+export function readLength(value: unknown, path: string, problems: Problems): number {
+  if (typeof value === 'number' && value > 0) return value;
+  problems.add(path, 'a number of milliseconds greater than 0', value);
+  return NaN;
+}

@@ -1,0 +1,133 @@
+import { defer, map, Observable, of, take, throwError } from 'rxjs';
+import { TestScheduler } from 'rxjs/testing';
+import { describe, expect, it } from 'vitest';
+import { CircuitOpenError } from '../errors/circuit-open-error.js';
+import { DeadlineError } from '../errors/deadline-error.js';
+import { retryBackoff } from './retry-backoff.js';
+
+const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
+const BACKOFF = { maxAttempts: 3, initialBackoffMs: 100, maxBackoffMs: 1_000, random: () => 0.5 };
+const unavailable = Object.assign(new Error('14 UNAVAILABLE: gone'), { code: 14 });
+
+describe('retryBackoff', () => {
+  it('waits 100 ms, then 200 ms, and passes the third failure on', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const attempt = cold('#', undefined, unavailable);
+      expectObservable(attempt.pipe(retryBackoff({ ...BACKOFF, scheduler }))).toBe('300ms #', undefined, unavailable);
+      expectSubscriptions(attempt.subscriptions).toBe(['(^!)', '100ms (^!)', '300ms (^!)']);
+    });
+  });
+
+  it('goes on with the attempt that succeeds', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      const attempts = [cold('--#', undefined, unavailable), cold('-a-b|')];
+      const source = defer(() => attempts.shift()!);
+      expectObservable(source.pipe(retryBackoff({ ...BACKOFF, scheduler }))).toBe('-- 100ms -a-b|');
+    });
+  });
+
+  it('passes on what a failed attempt emitted, as any retry does', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      const source = cold('a#', undefined, unavailable);
+      const twice = source.pipe(retryBackoff({ ...BACKOFF, maxAttempts: 2, scheduler }));
+      expectObservable(twice).toBe('a 100ms a#', undefined, unavailable);
+    });
+  });
+
+  it.each([
+    [{ random: (): number => 0 }, [80, 160, 320]],
+    [{ random: (): number => 0.75 }, [110, 220, 440]],
+    [{ maxBackoffMs: 150 }, [100, 150, 150]],
+    [{ backoffMultiplier: 3 }, [100, 300, 900]],
+    [{ jitter: 'full' as const, random: (): number => 0.25 }, [25, 50, 100]],
+  ])('waits by %o: %o', (over, waits) => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('#', undefined, unavailable);
+      const options = { ...BACKOFF, maxAttempts: 4, ...over, scheduler };
+      const [a, b, c] = waits.map(Math.round) as [number, number, number];
+      expectObservable(source.pipe(retryBackoff(options))).toBe(`${a + b + c}ms #`, undefined, unavailable);
+      expectSubscriptions(source.subscriptions).toBe(['(^!)', `${a}ms (^!)`, `${a + b}ms (^!)`, `${a + b + c}ms (^!)`]);
+    });
+  });
+
+  it('makes no further attempt when it was unsubscribed while it waits', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('#', undefined, unavailable);
+      expectObservable(source.pipe(retryBackoff({ ...BACKOFF, scheduler })), '^ 50ms !').toBe('');
+      expectSubscriptions(source.subscriptions).toBe('(^!)');
+    });
+  });
+
+  it('asks retryOn with the error and the number of the attempt', () => {
+    const asked: unknown[] = [];
+    const retryOn = (error: unknown, attempt: number): boolean => {
+      asked.push([error, attempt]);
+      return attempt < 2;
+    };
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      const source = cold('#', undefined, 'no');
+      expectObservable(source.pipe(retryBackoff({ ...BACKOFF, retryOn, scheduler }))).toBe('100ms #', undefined, 'no');
+    });
+    expect(asked).toEqual([
+      ['no', 1],
+      ['no', 2],
+    ]);
+  });
+
+  it('passes on what retryOn throws', () => {
+    const errors: unknown[] = [];
+    const retryOn = (): boolean => {
+      throw new Error('mine');
+    };
+    throwError(() => unavailable)
+      .pipe(retryBackoff({ ...BACKOFF, retryOn }))
+      .subscribe({ error: (error) => errors.push(error) });
+    expect(errors).toEqual([new Error('mine')]);
+  });
+
+  it.each([
+    ['UNAVAILABLE', unavailable, true],
+    ['an attempt that took too long', new DeadlineError(5), true],
+    ['an error without a status', new Error('ECONNRESET'), true],
+    ['NOT_FOUND', Object.assign(new Error(), { code: 5 }), false],
+    ['DEADLINE_EXCEEDED of the call', Object.assign(new Error(), { code: 4 }), false],
+    ['an open circuit', new CircuitOpenError('orders', 5_000), false],
+  ])('by itself repeats after %s: %o %s', (_, error, repeats) => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
+      const source = cold('#', undefined, error);
+      const options = { ...BACKOFF, maxAttempts: 2, scheduler };
+      expectObservable(source.pipe(retryBackoff(options))).toBe(repeats ? '100ms #' : '#', undefined, error);
+      expectSubscriptions(source.subscriptions).toBe(repeats ? ['(^!)', '100ms (^!)'] : ['(^!)']);
+    });
+  });
+
+  it('stops a synchronous source that its subscriber has left', () => {
+    let emitted = 0;
+    const source = new Observable<number>((subscriber) => {
+      while (!subscriber.closed && emitted < 1_000) subscriber.next(emitted++);
+    });
+    source.pipe(retryBackoff(BACKOFF), take(3)).subscribe();
+    expect(emitted).toBe(3);
+  });
+
+  it('keeps its subscriptions apart', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      const retried = cold('#', undefined, unavailable).pipe(retryBackoff({ ...BACKOFF, scheduler }));
+      expectObservable(retried).toBe('300ms #', undefined, unavailable);
+      expectObservable(retried, '50ms ^').toBe('350ms #', undefined, unavailable);
+    });
+  });
+
+  it('refuses options that are none, all of them at once', () => {
+    const wrong = { maxAttempts: 0, initialBackoffMs: 0, maxBackoffMs: NaN, backoffMultiplier: -1, jitter: 'some' };
+    expect(() => of(1).pipe(map(String), retryBackoff(wrong as any))).toThrow(/^5 problems/);
+  });
+});

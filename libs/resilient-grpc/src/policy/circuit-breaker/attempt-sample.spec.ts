@@ -1,0 +1,60 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { AttemptSample } from './attempt-sample.js';
+
+describe('the attempts of the last while', () => {
+  it('count failures of all', () => {
+    const sample = new AttemptSample(10_000);
+    sample.add(true, 0);
+    sample.add(false, 1);
+    expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 1, total: 2 });
+  });
+
+  it('roll out a tenth at a time', () => {
+    const sample = new AttemptSample(10_000);
+    for (let second = 0; second < 10; second++) sample.add(true, second * 1_000);
+    expect(sample.total).toBe(10);
+    sample.add(true, 10_000);
+    expect(sample.total).toBe(10);
+    sample.add(true, 12_999);
+    expect(sample.total).toBe(9);
+  });
+
+  it('are gone after a silence, whatever its length', () => {
+    for (const silence of [10_000, 10_999, 11_000, 95_000, 1e12]) {
+      const sample = new AttemptSample(10_000);
+      for (let i = 0; i < 50; i++) sample.add(true, 0);
+      sample.add(false, silence);
+      expect({ silence, failures: sample.failures, total: sample.total }).toEqual({ silence, failures: 0, total: 1 });
+    }
+  });
+
+  it('are counted with a clock that goes back, and with one that starts below 0', () => {
+    const sample = new AttemptSample(10_000);
+    sample.add(true, -4_500);
+    sample.add(true, 3_000);
+    sample.add(true, -9_000);
+    expect(sample.total).toBe(3);
+    sample.add(true, 6_000);
+    expect(sample.total).toBe(3);
+  });
+
+  it('are as a list of them would have it', () => {
+    const attempt = fc.record({ afterMs: fc.integer({ min: 0, max: 3_000 }), isFailure: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(attempt, { maxLength: 100 }), (attempts) => {
+        const sample = new AttemptSample(1_000);
+        const seen: { bucket: number; isFailure: boolean }[] = [];
+        let now = 0;
+        for (const { afterMs, isFailure } of attempts) {
+          now += afterMs;
+          sample.add(isFailure, now);
+          seen.push({ bucket: Math.floor(now / 100), isFailure });
+          const kept = seen.filter(({ bucket }) => bucket > Math.floor(now / 100) - 10);
+          expect(sample.total).toBe(kept.length);
+          expect(sample.failures).toBe(kept.filter((one) => one.isFailure).length);
+        }
+      }),
+    );
+  });
+});

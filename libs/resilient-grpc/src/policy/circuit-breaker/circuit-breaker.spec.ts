@@ -1,0 +1,260 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../testing/seeded-random.js';
+import type { AttemptOutcome } from './attempt-outcome.js';
+import { CircuitBreaker, type CircuitTransition } from './circuit-breaker.js';
+import { DEFAULT_CIRCUIT_BREAKER as DEFAULT } from './circuit-breaker-policy.js';
+import type { CircuitToken } from './circuit-state.js';
+
+const MIDDLE = () => 0.5;
+
+function make(over = {}, random = MIDDLE) {
+  const transitions: CircuitTransition[] = [];
+  const breaker = new CircuitBreaker({ ...DEFAULT, ...over }, random, (one) => transitions.push(one));
+  return { breaker, transitions };
+}
+
+function acquire(breaker: CircuitBreaker, now: number): CircuitToken {
+  const admission = breaker.tryAcquire(now);
+  if (!admission.admitted) throw new Error(`refused at ${now}, for ${admission.retryAfterMs} ms`);
+  return admission.token;
+}
+
+function attempt(breaker: CircuitBreaker, outcome: AttemptOutcome, now: number, times = 1): void {
+  for (let i = 0; i < times; i++) breaker.onResult(acquire(breaker, now), outcome, now);
+}
+
+/** Opened at 0 for 5 s. */
+function opened(over = {}) {
+  const made = make(over);
+  attempt(made.breaker, 'failure', 0, 20);
+  return made;
+}
+
+describe('a closed circuit', () => {
+  it('opens when half of at least 20 attempts failed', () => {
+    const { breaker, transitions } = make();
+    attempt(breaker, 'success', 0, 10);
+    attempt(breaker, 'failure', 0, 9);
+    expect(breaker.state).toBe('closed');
+    attempt(breaker, 'failure', 0);
+    expect(breaker.state).toBe('open');
+    expect(transitions).toEqual([
+      { from: 'closed', to: 'open', because: 'too-many-failures', failures: 10, total: 20, breakMs: 5_000 },
+    ]);
+  });
+
+  it('stays closed below 20 attempts, and below half', () => {
+    const { breaker } = make();
+    attempt(breaker, 'failure', 0, 19);
+    expect(breaker.state).toBe('closed');
+    attempt(breaker, 'success', 0, 20);
+    expect(breaker.state).toBe('closed');
+    attempt(breaker, 'failure', 0);
+    expect(breaker.state).toBe('open');
+  });
+
+  it('does not open on a success that fills the sample', () => {
+    const { breaker } = make();
+    attempt(breaker, 'failure', 0, 19);
+    attempt(breaker, 'success', 0, 10);
+    expect(breaker.state).toBe('closed');
+  });
+
+  it('forgets what is older than the sampling time', () => {
+    const { breaker } = make();
+    attempt(breaker, 'failure', 0, 19);
+    attempt(breaker, 'failure', 10_000);
+    expect(breaker.state).toBe('closed');
+  });
+
+  it('does not count what says nothing of the server', () => {
+    const { breaker } = make();
+    attempt(breaker, 'ignored', 0, 100);
+    attempt(breaker, 'failure', 0, 19);
+    expect(breaker.state).toBe('closed');
+  });
+
+  it('counts attempts lost with one connection as one, and a later loss or another connection anew', () => {
+    const { breaker, transitions } = make({ minimumThroughput: 3 });
+    const tokens = Array.from({ length: 512 }, () => acquire(breaker, 0));
+    for (const token of tokens) breaker.onResult(token, 'failure', 100, 'a');
+    expect(breaker.state).toBe('closed');
+    breaker.onResult(acquire(breaker, 200), 'failure', 200, 'b');
+    breaker.onResult(acquire(breaker, 350), 'failure', 350, 'a');
+    expect(breaker.state).toBe('closed');
+    breaker.onResult(acquire(breaker, 351), 'failure', 351, 'a');
+    expect(transitions.map(({ total }) => total)).toEqual([3]);
+  });
+});
+
+describe('an open circuit', () => {
+  it('refuses, and says how long', () => {
+    const { breaker } = opened();
+    expect(breaker.tryAcquire(0)).toEqual({ admitted: false, retryAfterMs: 5_000 });
+    expect(breaker.tryAcquire(4_999)).toEqual({ admitted: false, retryAfterMs: 1 });
+  });
+
+  it.each([
+    [0, 4_000],
+    [0.5, 5_000],
+    [1, 6_000],
+  ])('stays so for 5 s, spread by a fifth (chance %d: %d ms)', (chance, ms) => {
+    const { breaker, transitions } = make({}, () => chance);
+    attempt(breaker, 'failure', 0, 20);
+    expect(transitions[0]?.breakMs).toBeCloseTo(ms);
+  });
+
+  it('takes no notice of attempts that were admitted before it opened', () => {
+    const { breaker } = make();
+    const [first, second] = [acquire(breaker, 0), acquire(breaker, 0)];
+    attempt(breaker, 'failure', 0, 20);
+    breaker.onResult(first, 'success', 1, '');
+    breaker.onResult(second, 'failure', 4_000, '');
+    expect(breaker.tryAcquire(4_000)).toEqual({ admitted: false, retryAfterMs: 1_000 });
+  });
+});
+
+describe('a half-open circuit', () => {
+  it('lets one probe through, and tells the others when to come again at the latest', () => {
+    const { breaker } = opened();
+    acquire(breaker, 5_000);
+    expect(breaker.state).toBe('half-open');
+    expect(breaker.tryAcquire(5_100)).toEqual({ admitted: false, retryAfterMs: 4_900 });
+  });
+
+  it('closes with a probe that succeeds, and starts counting afresh', () => {
+    const { breaker, transitions } = opened();
+    attempt(breaker, 'success', 5_000);
+    expect(breaker.state).toBe('closed');
+    attempt(breaker, 'failure', 5_000, 19);
+    expect(breaker.state).toBe('closed');
+    expect(transitions.map(({ because }) => because)).toEqual(['too-many-failures', 'break-over', 'probe-succeeded']);
+  });
+
+  it('opens for twice as long with each probe that fails, for 30 s at most, and for 5 s again once it was closed', () => {
+    const { breaker, transitions } = opened();
+    let now = 0;
+    const next = (): void => {
+      now += transitions.at(-1)?.breakMs ?? 0;
+    };
+    for (let i = 0; i < 4; i++) {
+      next();
+      attempt(breaker, 'failure', now);
+    }
+    const breaks = () => transitions.filter(({ to }) => to === 'open').map(({ breakMs }) => breakMs);
+    expect(breaks()).toEqual([5_000, 10_000, 20_000, 30_000, 30_000]);
+    expect(transitions.at(-1)).toMatchObject({ from: 'half-open', because: 'probe-failed' });
+    next();
+    attempt(breaker, 'success', now);
+    attempt(breaker, 'failure', now, 20);
+    expect(breaks().at(-1)).toBe(5_000);
+  });
+
+  it('gets its permit back from a probe that was cancelled', () => {
+    const { breaker, transitions } = opened();
+    attempt(breaker, 'ignored', 5_000);
+    expect(breaker.state).toBe('half-open');
+    attempt(breaker, 'success', 5_001);
+    expect(breaker.state).toBe('closed');
+    expect(transitions).toHaveLength(3);
+  });
+
+  it('gets its permit back from a probe that hangs', () => {
+    const { breaker } = opened();
+    acquire(breaker, 5_000);
+    expect(breaker.tryAcquire(9_999).admitted).toBe(false);
+    expect(breaker.tryAcquire(10_000).admitted).toBe(true);
+    expect(breaker.tryAcquire(10_001)).toEqual({ admitted: false, retryAfterMs: 4_999 });
+  });
+
+  it.each(['success', 'failure'] as const)('believes a probe that hung and then ended in %s', (outcome) => {
+    const { breaker } = opened();
+    const hung = acquire(breaker, 5_000);
+    acquire(breaker, 10_000);
+    breaker.onResult(hung, outcome, 11_000);
+    expect(breaker.state).toBe(outcome === 'success' ? 'closed' : 'open');
+  });
+
+  it('does not take the permit of the probe that is out when one that hung is cancelled', () => {
+    const { breaker } = opened();
+    const hung = acquire(breaker, 5_000);
+    acquire(breaker, 10_000);
+    breaker.onResult(hung, 'ignored', 11_000);
+    expect(breaker.tryAcquire(11_000).admitted).toBe(false);
+  });
+
+  it.each(['success', 'failure', 'ignored'] as const)(
+    'takes no notice of a late %s of an attempt admitted before it opened',
+    (outcome) => {
+      const { breaker } = make();
+      const late = acquire(breaker, 0);
+      attempt(breaker, 'failure', 0, 20);
+      acquire(breaker, 5_000);
+      breaker.onResult(late, outcome, 5_001);
+      expect(breaker.state).toBe('half-open');
+      expect(breaker.tryAcquire(5_002).admitted).toBe(false);
+    },
+  );
+
+  it('takes no notice of probes of an earlier time', () => {
+    const { breaker } = opened();
+    const hung = acquire(breaker, 5_000);
+    attempt(breaker, 'failure', 10_000);
+    acquire(breaker, 20_000);
+    breaker.onResult(hung, 'success', 20_001);
+    expect(breaker.state).toBe('half-open');
+  });
+});
+
+describe('a circuit that closed again', () => {
+  it('counts nothing that was admitted before', () => {
+    const { breaker } = make();
+    const early = Array.from({ length: 100 }, () => acquire(breaker, 0));
+    attempt(breaker, 'failure', 0, 20);
+    const hung = acquire(breaker, 5_000);
+    attempt(breaker, 'success', 10_000);
+    for (const token of [...early, hung]) breaker.onResult(token, 'failure', 10_001);
+    expect(breaker.state).toBe('closed');
+    attempt(breaker, 'failure', 10_001, 19);
+    expect(breaker.state).toBe('closed');
+  });
+});
+
+describe('a circuit, whatever happens to it', () => {
+  it('never has two permits of half-open out within the time of a probe, and is never stuck', () => {
+    const step = fc.record({
+      afterMs: fc.integer({ min: 0, max: 2_000 }),
+      outcome: fc.constantFrom<AttemptOutcome | 'none'>('success', 'failure', 'failure', 'ignored', 'none'),
+      which: fc.nat(),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 300 }), fc.integer(), (steps, seed) => {
+        const policy = { ...DEFAULT, minimumThroughput: 4 };
+        const breaker = new CircuitBreaker(policy, seededRandom(seed));
+        const out: CircuitToken[] = [];
+        let now = 0;
+        let probe: { token: CircuitToken; at: number } | undefined;
+        for (const { afterMs, outcome, which } of steps) {
+          now += afterMs;
+          const admission = breaker.tryAcquire(now);
+          if (admission.admitted) {
+            out.push(admission.token);
+            if (breaker.state === 'half-open') {
+              if (probe !== undefined) expect(now - probe.at).toBeGreaterThanOrEqual(policy.probeTimeoutMs);
+              probe = { token: admission.token, at: now };
+            } else probe = undefined;
+          } else {
+            expect(admission.retryAfterMs).toBeGreaterThan(0);
+            expect(admission.retryAfterMs).toBeLessThanOrEqual(1.2 * policy.maxBreakDurationMs);
+          }
+          if (outcome === 'none' || out.length === 0) continue;
+          const [token] = out.splice(which % out.length, 1);
+          breaker.onResult(token!, outcome, now);
+          if (token === probe?.token || breaker.state !== 'half-open') probe = undefined;
+        }
+        expect(breaker.tryAcquire(now + 1.2 * policy.maxBreakDurationMs).admitted).toBe(true);
+      }),
+    );
+  });
+});

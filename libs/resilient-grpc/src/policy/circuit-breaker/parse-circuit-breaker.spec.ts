@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+import { Problems } from '../service-config/problem.js';
+import { DEFAULT_CIRCUIT_BREAKER } from './circuit-breaker-policy.js';
+import { parseCircuitBreaker } from './parse-circuit-breaker.js';
+
+function parse(value: unknown) {
+  const problems = new Problems();
+  const policy = parseCircuitBreaker(value, 'circuitBreaker', problems);
+  return { policy, problems: problems.list.map(({ path, message }) => `${path}: ${message}`) };
+}
+
+describe('options of a circuit breaker', () => {
+  it.each([undefined, {}, { failureRatio: undefined }])('are the defaults for %o', (value) => {
+    expect(parse(value)).toEqual({ policy: DEFAULT_CIRCUIT_BREAKER, problems: [] });
+  });
+
+  it('are taken as they are, and frozen', () => {
+    const { policy, problems } = parse({
+      failureRatio: 0.2,
+      minimumThroughput: 5,
+      samplingDurationMs: 2_000,
+      breakDurationMs: 1_000,
+      statusCodes: ['INTERNAL'],
+    });
+    expect(problems).toEqual([]);
+    expect(policy).toEqual({
+      failureRatio: 0.2,
+      minimumThroughput: 5,
+      samplingDurationMs: 2_000,
+      breakDurationMs: 1_000,
+      maxBreakDurationMs: 30_000,
+      probeTimeoutMs: 1_000,
+      statusCodes: new Set([13]),
+    });
+    expect(Object.isFrozen(policy)).toBe(true);
+  });
+
+  it('may break for longer than the usual longest', () => {
+    expect(parse({ breakDurationMs: 60_000 }).policy).toMatchObject({ maxBreakDurationMs: 60_000 });
+  });
+
+  it('may list no status at all, for a breaker that sees the transport alone', () => {
+    expect(parse({ statusCodes: [] })).toMatchObject({ policy: { statusCodes: new Set() }, problems: [] });
+  });
+
+  it.each([
+    [5, 'circuitBreaker: expected an object of options, as { failureRatio: 0.5 }, or {} for defaults, got 5'],
+    [{ failureRatio: 50 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 50; write 0.5'],
+    [{ failureRatio: 0 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 0'],
+    [{ failureRatio: NaN }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got NaN'],
+    [{ minimumThroughput: 0 }, 'circuitBreaker.minimumThroughput: expected an integer of 1 or more, got 0'],
+    [
+      { samplingDurationMs: 10 },
+      'circuitBreaker.samplingDurationMs: expected a number of milliseconds of 100 or more, got 10',
+    ],
+    [
+      { samplingDurationMs: Infinity },
+      'circuitBreaker.samplingDurationMs: expected a number of milliseconds of 100 or more, got Infinity',
+    ],
+    [
+      { breakDurationMs: '5' },
+      'circuitBreaker.breakDurationMs: expected a number greater than 0, got "5"; write 5 without quotes',
+    ],
+    [{ halfOpenAfter: 5 }, 'circuitBreaker.halfOpenAfter: is not a key of this object; write breakDurationMs'],
+    [
+      { statusCodes: ['Unavailable', 'NOPE'] },
+      'circuitBreaker.statusCodes[1]: expected the name of a status code or a number from 0 to 16, got "NOPE"',
+    ],
+  ])('%o: the problem says where, what and what instead', (value, problem) => {
+    expect(parse(value).problems).toEqual([problem]);
+  });
+
+  it('are reported with all their problems', () => {
+    expect(parse({ failureRatio: 2, minimumThroughput: 0.5, nope: 1 }).problems).toHaveLength(3);
+  });
+});

@@ -1,0 +1,291 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { StatusCode } from '../../status/status-code.js';
+import type { Verdict, VerdictKind } from '../evidence/verdict.js';
+import { parsePushback } from '../pushback/parse-pushback.js';
+import { A6Throttle } from '../throttling/a6-throttle.js';
+import { DefaultBudget } from '../throttling/default-budget.js';
+import { decideHedge, type HedgeDecision, type HedgeEvent, type HedgeGates } from './decide-hedge.js';
+import { HedgeBudget } from './hedge-budget.js';
+import { UNSENT, type HedgeState } from './hedge-state.js';
+
+const { UNAVAILABLE, NOT_FOUND, OK, DEADLINE_EXCEEDED } = StatusCode;
+const POLICY = { maxAttempts: 3, hedgingDelayMs: 100, nonFatalStatusCodes: new Set([UNAVAILABLE]) };
+
+function gates(over: Partial<HedgeGates> = {}): HedgeGates {
+  return {
+    policy: POLICY,
+    retries: new DefaultBudget(),
+    hedges: new HedgeBudget(),
+    remainingMs: Infinity,
+    draining: false,
+    ...over,
+  };
+}
+
+type Ended = Extract<HedgeEvent, { type: 'ended' }>;
+
+function ended(
+  at: number,
+  kind: VerdictKind,
+  over: Partial<Verdict> & { pushback?: string; connectionKey?: string; delivered?: boolean } = {},
+): Ended {
+  const { pushback, connectionKey = '', delivered = false, ...verdict } = over;
+  return {
+    type: 'ended',
+    at,
+    verdict: {
+      kind,
+      code: kind === 'ok' ? OK : UNAVAILABLE,
+      reachedServer: 'maybe',
+      retryableHttp: false,
+      connectionLost: kind === 'connection-lost',
+      ...verdict,
+    },
+    pushback: parsePushback(pushback === undefined ? [] : [pushback]),
+    connectionKey,
+    delivered,
+  };
+}
+
+/** Sends the first attempt at 0, then lets `events` happen; the decisions, the last one last. */
+function play(with_: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision[] {
+  let state: HedgeState = UNSENT;
+  return [0, ...events].map((event) => {
+    const decision = decideHedge(state, typeof event === 'number' ? { type: 'due', at: event } : event, with_);
+    state = decision.state;
+    return decision;
+  });
+}
+
+function last(with_: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision {
+  return play(with_, ...events).at(-1)!;
+}
+
+describe('a hedged call', () => {
+  it('sends its first attempt always, whatever budgets and drain say', () => {
+    const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
+    for (let i = 0; i < 10; i++) retries.onFailure();
+    const decision = last(gates({ retries, hedges: { allows: false, onHedge: () => {} }, draining: true }));
+    expect(decision).toMatchObject({ action: 'send', because: 'first', state: { sent: 1, inFlight: 1, dueAt: 100 } });
+  });
+
+  it('sends the next each time the delay has passed without an answer, and at most maxAttempts', () => {
+    const decisions = play(gates(), 100, 200, 300);
+    expect(decisions.map(({ action, because }) => [action, because])).toEqual([
+      ['send', 'first'],
+      ['send', 'slow'],
+      ['send', 'slow'],
+      ['wait', 'attempts-exhausted'],
+    ]);
+    expect(decisions.map(({ state }) => state.dueAt)).toEqual([100, 200, Infinity, Infinity]);
+  });
+
+  it('sends all at once when there is no delay', () => {
+    const decisions = play(gates({ policy: { ...POLICY, hedgingDelayMs: 0 } }), 0, 0);
+    expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send']);
+    expect(decisions.map(({ state }) => state.dueAt)).toEqual([0, 0, Infinity]);
+  });
+
+  it('sends nothing before its time', () => {
+    expect(last(gates(), 99)).toMatchObject({ action: 'wait', because: 'not-yet', state: { sent: 1, dueAt: 100 } });
+  });
+
+  it('wins with the first success', () => {
+    expect(last(gates(), 100, ended(120, 'ok'))).toMatchObject({ action: 'win', because: 'success' });
+  });
+
+  it('sends the next at once when one fails with a listed code, and counts the delay from there', () => {
+    const decision = last(gates(), ended(30, 'server'));
+    expect(decision).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 2, dueAt: 130 } });
+  });
+
+  it('fails when all have failed, with no retry on top', () => {
+    const decisions = play(gates(), ended(10, 'server'), ended(20, 'server'), ended(30, 'server'));
+    expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send', 'fail']);
+    expect(decisions.at(-1)?.because).toBe('attempts-exhausted');
+  });
+
+  it('waits for those in flight when the last of its attempts fails first', () => {
+    const decision = last(gates(), 100, 200, ended(210, 'server'));
+    expect(decision).toMatchObject({ action: 'wait', state: { inFlight: 2 } });
+  });
+
+  it.each<[string, VerdictKind, Parameters<typeof ended>[2], 'fail' | 'send']>([
+    ['a status that is not listed', 'server', { code: NOT_FOUND }, 'fail'],
+    ['a status that is listed', 'server', {}, 'send'],
+    ['a connection lost, UNAVAILABLE listed', 'connection-lost', {}, 'send'],
+    ['a request its transport handed back, listed or not', 'refused', { code: NOT_FOUND }, 'send'],
+    ['its own attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
+    ['its own attempt timeout within the answer', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
+    ['a gateway that says 503', 'http', { retryableHttp: true }, 'send'],
+    ['a gateway that says 404', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
+    ['a break within an answer nobody saw', 'committed', { connectionLost: true }, 'send'],
+    ['a break within an answer somebody saw', 'committed', { connectionLost: true, delivered: true }, 'fail'],
+    ['a listed status after headers', 'committed', {}, 'fail'],
+    ['the deadline', 'deadline', {}, 'fail'],
+    ['the caller', 'cancelled', {}, 'fail'],
+    ['what cannot be sent', 'local', {}, 'fail'],
+    ['what cannot be written', 'serialize', {}, 'fail'],
+    ['an answer against the rules', 'protocol', {}, 'fail'],
+  ])('ended by %s: goes on or fails', (_, kind, over, action) => {
+    expect(last(gates(), ended(10, kind, over)).action).toBe(action);
+  });
+
+  it('goes by the list for a lost connection and for gateways', () => {
+    const strict = { policy: { ...POLICY, nonFatalStatusCodes: new Set<StatusCode>() } };
+    expect(last(gates(strict), ended(10, 'connection-lost')).because).toBe('fatal-status');
+    expect(last(gates(strict), ended(10, 'http', { retryableHttp: true })).because).toBe('fatal-status');
+    expect(last(gates(strict), ended(10, 'committed', { connectionLost: true })).because).toBe('fatal-status');
+  });
+
+  it('fails by a fatal status though others are in flight', () => {
+    expect(last(gates(), 100, ended(110, 'server', { code: NOT_FOUND }))).toMatchObject({ action: 'fail' });
+  });
+
+  it('does not count what was never sent, and waits for the channel when nothing else is in flight', () => {
+    expect(last(gates(), ended(1, 'unsent'))).toMatchObject({ action: 'fail', because: 'unsent', state: { sent: 0 } });
+    expect(last(gates(), 100, ended(101, 'unsent'))).toMatchObject({ action: 'wait', state: { sent: 1, dueAt: 200 } });
+  });
+
+  it('sends none that would come after the deadline', () => {
+    expect(last(gates({ remainingMs: 0 }), 100)).toMatchObject({ action: 'wait', because: 'deadline' });
+  });
+
+  it('sends no further one while the client drains', () => {
+    expect(last(gates({ draining: true }), 100)).toMatchObject({ action: 'wait', because: 'draining' });
+    expect(last(gates({ draining: true }), ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'draining' });
+  });
+});
+
+describe('pushback to a hedged call', () => {
+  it('of n ms holds the next one for exactly n, then the delay counts again', () => {
+    const decisions = play(gates(), ended(10, 'server', { pushback: '500' }), 100, 510);
+    expect(decisions.map(({ action, state }) => [action, state.dueAt])).toEqual([
+      ['send', 100],
+      ['wait', 510],
+      ['wait', 510],
+      ['send', 610],
+    ]);
+  });
+
+  it('of 0 ms sends the next one at once', () => {
+    expect(last(gates(), ended(10, 'server', { pushback: '0' })).action).toBe('send');
+  });
+
+  it.each(['-1', 'soon', '10ms', ''])('of %j stops further ones, and lets those in flight go on', (pushback) => {
+    const decision = last(gates(), 100, ended(110, 'server', { pushback }));
+    expect(decision).toMatchObject({ action: 'wait', because: 'pushback', state: { inFlight: 1, dueAt: Infinity } });
+    const next = decideHedge(decision.state, ended(120, 'server'), gates());
+    expect(next).toMatchObject({ action: 'fail', because: 'pushback' });
+    expect(decideHedge(decision.state, ended(120, 'ok'), gates()).action).toBe('win');
+  });
+
+  it('of one server is kept when another one fails meanwhile', () => {
+    const decision = last(gates(), 100, ended(110, 'server', { pushback: '300' }), ended(120, 'server'));
+    expect(decision).toMatchObject({ action: 'wait', state: { inFlight: 0, dueAt: 410 } });
+    expect(decideHedge(decision.state, { type: 'due', at: 410 }, gates())).toMatchObject({ action: 'send' });
+  });
+
+  it('of two servers: the later time holds', () => {
+    const two = [ended(110, 'server', { pushback: '300' }), ended(120, 'server', { pushback: '10' })];
+    expect(last(gates(), 100, ...two).state.dueAt).toBe(410);
+  });
+
+  it('beyond the deadline ends the call at once, or leaves it to those in flight', () => {
+    const pushback = { pushback: '500' };
+    const short = gates({ remainingMs: 500 });
+    expect(last(short, ended(10, 'server', pushback))).toMatchObject({ action: 'fail', because: 'deadline' });
+    expect(last(short, 100, ended(110, 'server', pushback))).toMatchObject({ action: 'wait', because: 'deadline' });
+  });
+});
+
+describe('what hedges cost', () => {
+  it('a throttle refuses them at half its tokens, and a refused call is not hedged again', () => {
+    const retries = new A6Throttle({ maxTokens: 4, tokenRatio: 0.1 });
+    retries.onFailure();
+    retries.onFailure();
+    const decision = last(gates({ retries }), 100);
+    expect(decision).toMatchObject({ action: 'wait', because: 'throttled', state: { dueAt: Infinity } });
+    expect(decideHedge(decision.state, { type: 'due', at: 200 }, gates())).toMatchObject({ because: 'throttled' });
+  });
+
+  it('a listed code debits, a fatal one does not, a pushback that stops always does', () => {
+    const cost = (event: Ended): number => {
+      const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
+      last(gates({ retries }), event);
+      return 10 - retries.tokens();
+    };
+    expect(cost(ended(10, 'server'))).toBe(1);
+    expect(cost(ended(10, 'server', { code: NOT_FOUND }))).toBe(0);
+    expect(cost(ended(10, 'server', { code: NOT_FOUND, pushback: '-1' }))).toBe(1);
+    expect(cost(ended(10, 'unsent'))).toBe(0);
+    expect(cost(ended(10, 'ok'))).toBe(0);
+  });
+
+  it('what is slow is bounded by calls, what replaces a failed one is not', () => {
+    const hedges = new HedgeBudget({ perCall: 0.05, maxTokens: 0 });
+    expect(last(gates({ hedges }), 100)).toMatchObject({ action: 'wait', because: 'hedge-budget' });
+    expect(last(gates({ hedges }), ended(10, 'server'))).toMatchObject({ action: 'send' });
+  });
+
+  it('a hedge takes one token of each budget, and none where the other forbids it', () => {
+    const hedges = new HedgeBudget();
+    const retries = new DefaultBudget();
+    last(gates({ hedges, retries }), 100);
+    expect([hedges.tokens, retries.tokens(100)]).toEqual([4, 9]);
+
+    const empty = new HedgeBudget({ perCall: 0.05, maxTokens: 0 });
+    last(gates({ hedges: empty, retries }), 100);
+    expect(retries.tokens(100)).toBe(9);
+
+    const throttle = { onFailure: () => {}, tryRetry: () => false };
+    last(gates({ hedges, retries: throttle }), 100);
+    expect(hedges.tokens).toBe(4);
+  });
+
+  it('attempts that were lost with one connection cost one token together when they are replaced', () => {
+    const retries = new DefaultBudget();
+    for (let call = 0; call < 50; call++) {
+      const decision = last(gates({ retries }), ended(10, 'connection-lost', { connectionKey: 'a' }));
+      expect(decision.action).toBe('send');
+    }
+    expect(retries.tokens(10)).toBe(9);
+  });
+});
+
+describe('a hedged call, whatever happens to it', () => {
+  const kinds: VerdictKind[] = ['ok', 'server', 'refused', 'unsent', 'connection-lost', 'cancelled'];
+  const step = fc.record({
+    afterMs: fc.integer({ min: 0, max: 300 }),
+    ends: fc.boolean(),
+    kind: fc.constantFrom(...kinds),
+    pushback: fc.option(fc.constantFrom('-1', '0', '250', 'x'), { nil: undefined }),
+  });
+
+  it('sends at most maxAttempts, never after a stop, and ends exactly when nothing is in flight or due', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 2, max: 5 }), (steps, maxAttempts) => {
+        const with_ = gates({ policy: { ...POLICY, maxAttempts } });
+        let { state } = decideHedge(UNSENT, { type: 'due', at: 0 }, with_);
+        let now = 0;
+        let isStopped = false;
+        for (const { afterMs, ends, kind, pushback } of steps) {
+          now += afterMs;
+          if (ends && state.inFlight === 0) continue;
+          const event: HedgeEvent = ends
+            ? ended(now, kind, { ...(pushback && { pushback }) })
+            : { type: 'due', at: now };
+          const decision = decideHedge(state, event, with_);
+          ({ state } = decision);
+          expect(state.sent).toBeLessThanOrEqual(maxAttempts);
+          expect(state.inFlight).toBeGreaterThanOrEqual(0);
+          if (isStopped) expect(decision.action).not.toBe('send');
+          isStopped = state.stopped !== undefined;
+          if (decision.action === 'win' || decision.action === 'fail') return;
+          expect(state.inFlight > 0 || state.dueAt < Infinity).toBe(true);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,163 @@
+import { StatusCode } from '../../status/status-code.js';
+import type { Verdict } from '../evidence/verdict.js';
+import type { Pushback } from '../pushback/parse-pushback.js';
+import type { RetryBudget } from '../throttling/retry-budget.js';
+import type { HedgeBudget } from './hedge-budget.js';
+import type { HedgeState, NoHedgeReason } from './hedge-state.js';
+import type { HedgingPolicy } from './hedging-policy.js';
+
+/** What is asked before a further attempt is sent. */
+export interface HedgeGates {
+  readonly policy: HedgingPolicy;
+  /** Of the channel: throttles hedges as it does retries. */
+  readonly retries: Pick<RetryBudget, 'onFailure' | 'tryRetry'>;
+  readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge'>;
+  /** To the deadline of the call; Infinity without one. */
+  readonly remainingMs: number;
+  readonly draining: boolean;
+}
+
+/** What a hedged call sees. Times are monotonic milliseconds. */
+export type HedgeEvent =
+  /** The time of `state.dueAt` has come; the first attempt is due at once. */
+  | { readonly type: 'due'; readonly at: number }
+  /** One of its attempts ended. */
+  | {
+      readonly type: 'ended';
+      readonly at: number;
+      readonly verdict: Pick<Verdict, 'kind' | 'code' | 'connectionLost' | 'reachedServer' | 'retryableHttp'>;
+      readonly pushback: Pushback;
+      /** Same for all attempts that ended with one lost connection. */
+      readonly connectionKey: string;
+      /** Something of this attempt's answer is in the caller's hands already. */
+      readonly delivered: boolean;
+    };
+
+/** What a hedged call does next. Whatever it is, `state.dueAt` says when to come back ('due'). */
+export interface HedgeDecision {
+  readonly state: HedgeState;
+  /**
+   * 'send': one more attempt, now. 'wait': for those in flight, or for `dueAt`. 'win': the attempt that ended is the answer;
+   * cancel all others. 'fail': it is how the call ends; cancel all others.
+   */
+  readonly action: 'send' | 'wait' | 'win' | 'fail';
+  readonly because:
+    | 'first'
+    | 'slow'
+    | 'replaces-failed'
+    | 'success'
+    | 'fatal-status'
+    | 'unsent'
+    | 'in-flight'
+    | 'not-yet'
+    | NoHedgeReason;
+}
+
+/**
+ * Decides what follows when a hedge is due or an attempt of a hedged call ended, and takes from the budgets what that costs
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). A success is credited by the owner of
+ * the call, once a call.
+ *
+ * Ours, where A6 is silent: what stands in for a failed attempt is bounded by the retry budget alone, what is sent because
+ * others are slow by the hedge budget too. Once refused, a call is not hedged again: it goes on with what is in flight.
+ */
+export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGates): HedgeDecision {
+  return event.type === 'due' ? due(state, event.at, gates) : ended(state, event, gates);
+}
+
+function due(state: HedgeState, at: number, gates: HedgeGates, lostWith = ''): HedgeDecision {
+  // A6: the first attempt is always sent.
+  if (state.sent === 0) return send(state, at, gates, 'first');
+  if (state.stopped !== undefined) return stop(state, state.stopped);
+  if (at < state.dueAt) return { state, action: 'wait', because: 'not-yet' };
+  if (gates.draining) return stop(state, 'draining');
+  if (gates.remainingMs <= 0) return stop(state, 'deadline');
+  const isSlow = !state.replaces;
+  if (isSlow && !gates.hedges.allows) return stop(state, 'hedge-budget');
+  // Last, as it takes a token: none is spent on a hedge that something else forbids.
+  if (!gates.retries.tryRetry(at, lostWith)) return stop(state, 'throttled');
+  if (isSlow) gates.hedges.onHedge();
+  return send(state, at, gates, isSlow ? 'slow' : 'replaces-failed');
+}
+
+function send(state: HedgeState, at: number, gates: HedgeGates, because: HedgeDecision['because']): HedgeDecision {
+  const { policy } = gates;
+  const sent = state.sent + 1;
+  const isLast = sent >= policy.maxAttempts;
+  return {
+    state: {
+      sent,
+      inFlight: state.inFlight + 1,
+      dueAt: isLast ? Infinity : Math.max(at + policy.hedgingDelayMs, state.notBefore),
+      notBefore: state.notBefore,
+      replaces: false,
+      stopped: isLast ? 'attempts-exhausted' : undefined,
+    },
+    action: 'send',
+    because,
+  };
+}
+
+function ended(before: HedgeState, event: Extract<HedgeEvent, { type: 'ended' }>, gates: HedgeGates): HedgeDecision {
+  const { verdict, pushback, at } = event;
+  const state = { ...before, inFlight: before.inFlight - 1 };
+  if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
+  if (verdict.kind === 'unsent') {
+    // Nothing left this process, so it was none. With the last one gone the call waits for the channel.
+    const unsent = { ...state, sent: state.sent - 1 };
+    return unsent.inFlight > 0
+      ? { state: unsent, action: 'wait', because: 'in-flight' }
+      : { state: unsent, action: 'fail', because: 'unsent' };
+  }
+  const isNonFatal = nonFatal(event, gates.policy);
+  // As for retries: a pushback that stops costs whatever the code, a failure that is to be sent again costs too.
+  const lostWith = verdict.connectionLost ? event.connectionKey : '';
+  if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure(at, lostWith);
+  if (!isNonFatal) return { state, action: 'fail', because: 'fatal-status' };
+  if (state.stopped !== undefined) return stop(state, state.stopped);
+  if (pushback.kind === 'stop') return stop(state, 'pushback');
+  if (pushback.kind === 'delay') return hold(state, at, pushback.ms, gates);
+  // A6: the next one takes its place at once, but not before the time that another server named.
+  if (state.notBefore > at) return hold(state, at, 0, gates);
+  return due({ ...state, dueAt: at, replaces: true }, at, gates, lostWith);
+}
+
+/** Exactly `delayMs` from now, or the later time that a server named before; what was due earlier is not sent. */
+function hold(state: HedgeState, at: number, delayMs: number, gates: HedgeGates): HedgeDecision {
+  const dueAt = Math.max(at + delayMs, state.notBefore);
+  const held = { ...state, dueAt, notBefore: dueAt, replaces: true };
+  if (dueAt - at >= gates.remainingMs) return stop(held, 'deadline');
+  if (dueAt <= at) return due(held, at, gates);
+  return { state: held, action: 'wait', because: 'not-yet' };
+}
+
+function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {
+  const stopped = { ...state, dueAt: Infinity, stopped: because };
+  return { state: stopped, action: stopped.inFlight > 0 ? 'wait' : 'fail', because };
+}
+
+/** Whether the other attempts go on after this failure: a listed code, or what the server's application never saw. */
+function nonFatal(event: Extract<HedgeEvent, { type: 'ended' }>, policy: HedgingPolicy): boolean {
+  const { verdict } = event;
+  switch (verdict.kind) {
+    case 'refused':
+      return true;
+    case 'attempt-timeout':
+      return verdict.reachedServer !== 'yes';
+    case 'http':
+      return verdict.retryableHttp && policy.nonFatalStatusCodes.has(StatusCode.UNAVAILABLE);
+    case 'committed':
+      return verdict.connectionLost && !event.delivered && policy.nonFatalStatusCodes.has(verdict.code);
+    case 'connection-lost':
+    case 'server':
+      return policy.nonFatalStatusCodes.has(verdict.code);
+    case 'ok':
+    case 'unsent':
+    case 'local':
+    case 'serialize':
+    case 'deadline':
+    case 'cancelled':
+    case 'protocol':
+      return false;
+  }
+}

@@ -1,0 +1,46 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_HEDGE_BUDGET, HedgeBudget } from './hedge-budget.js';
+
+describe('the budget of hedges', () => {
+  it('starts full, so that a client of few calls can hedge too', () => {
+    expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: DEFAULT_HEDGE_BUDGET.maxTokens });
+  });
+
+  it('allows one hedge for twenty calls, exactly, once the first five are spent', () => {
+    const budget = new HedgeBudget();
+    for (let i = 0; i < 5; i++) budget.onHedge();
+    for (let i = 0; i < 19; i++) budget.onCall();
+    expect(budget.allows).toBe(false);
+    budget.onCall();
+    expect(budget).toMatchObject({ allows: true, tokens: 1 });
+  });
+
+  it('never holds more than its tokens, nor fewer than none', () => {
+    const budget = new HedgeBudget({ perCall: 0.05, maxTokens: 2 });
+    for (let i = 0; i < 100; i++) budget.onCall();
+    expect(budget.tokens).toBe(2);
+    for (let i = 0; i < 100; i++) budget.onHedge();
+    expect(budget.tokens).toBe(0);
+  });
+
+  it('allows, whatever the order of calls and hedges, at most a twentieth of the calls and five more', () => {
+    fc.assert(
+      fc.property(fc.array(fc.boolean(), { maxLength: 2_000 }), (events) => {
+        const budget = new HedgeBudget();
+        let calls = 0;
+        let hedges = 0;
+        for (const isCall of events) {
+          if (isCall) {
+            calls++;
+            budget.onCall();
+          } else if (budget.allows) {
+            hedges++;
+            budget.onHedge();
+          }
+        }
+        expect(hedges).toBeLessThanOrEqual(0.05 * calls + 5);
+      }),
+    );
+  });
+});

@@ -1,0 +1,34 @@
+/** Why no further hedge of a call is sent. */
+export type NoHedgeReason =
+  | 'attempts-exhausted'
+  | 'pushback'
+  | 'throttled'
+  /** Hedges are at their share of calls. */
+  | 'hedge-budget'
+  /** It would be sent after the deadline. */
+  | 'deadline'
+  | 'draining';
+
+/** What a hedged call has come to. Times are monotonic milliseconds. */
+export interface HedgeState {
+  /** Attempts that were sent, the first included. */
+  readonly sent: number;
+  readonly inFlight: number;
+  /** When the next attempt is to be sent; Infinity: no further one. */
+  readonly dueAt: number;
+  /** A server asked that none be sent earlier; −Infinity: none did. */
+  readonly notBefore: number;
+  /** The next attempt stands in for one that failed, where else it is sent because those in flight are slow. */
+  readonly replaces: boolean;
+  readonly stopped: NoHedgeReason | undefined;
+}
+
+/** A call of which nothing was sent yet. */
+export const UNSENT: HedgeState = {
+  sent: 0,
+  inFlight: 0,
+  dueAt: -Infinity,
+  notBefore: -Infinity,
+  replaces: false,
+  stopped: undefined,
+};

@@ -1,0 +1,108 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { LiveBudget } from './live-budget.js';
+
+const SAMPLE = { maxTokens: 10, tokenRatio: 0.1 };
+
+function fail(budget: LiveBudget, times: number): void {
+  for (let i = 0; i < times; i++) budget.onFailure(0, '');
+}
+
+describe('a budget that may change', () => {
+  it('is full at first, of either kind', () => {
+    expect(new LiveBudget(SAMPLE).tokens(0)).toBe(10);
+    expect(new LiveBudget(undefined).tokens(0)).toBe(10);
+  });
+
+  it('is the throttle of its service config', () => {
+    const budget = new LiveBudget(SAMPLE);
+    fail(budget, 5);
+    expect(budget.tryRetry(0, '')).toBe(false);
+    budget.onSuccess(0);
+    expect(budget.tokens(0)).toBe(5.1);
+    expect(budget.tryRetry(0, '')).toBe(true);
+  });
+
+  it('is the default one without', () => {
+    const budget = new LiveBudget(undefined);
+    fail(budget, 5);
+    expect(budget.tokens(0)).toBe(10);
+    expect(budget.tryRetry(0, '')).toBe(true);
+    expect(budget.tokens(0)).toBe(9);
+  });
+
+  it.each<[sentence: string, failures: number, maxTokens: number, tokens: number]>([
+    ['a full one stays full', 0, 100, 100],
+    ['a half is a half', 5, 100, 50],
+    ['what is left shrinks too', 4, 5, 3],
+    ['an empty one stays empty', 10, 1_000, 0],
+  ])('keeps the share that is left when the tokens change: %s', (_sentence, failures, maxTokens, tokens) => {
+    const budget = new LiveBudget(SAMPLE);
+    fail(budget, failures);
+    budget.change({ maxTokens, tokenRatio: 0.1 }, 0);
+    expect(budget.tokens(0)).toBe(tokens);
+  });
+
+  it('takes a new ratio and keeps its tokens', () => {
+    const budget = new LiveBudget(SAMPLE);
+    fail(budget, 5);
+    budget.change({ maxTokens: 10, tokenRatio: 2 }, 0);
+    budget.onSuccess(0);
+    expect(budget.tokens(0)).toBe(7);
+  });
+
+  it('keeps the share when a throttle is put in place of the default budget, and taken away', () => {
+    const budget = new LiveBudget(undefined);
+    for (let i = 0; i < 8; i++) budget.tryRetry(0, '');
+    budget.change({ maxTokens: 100, tokenRatio: 1 }, 0);
+    expect(budget.tokens(0)).toBe(20);
+    expect(budget.tryRetry(0, '')).toBe(false);
+    budget.change(undefined, 0);
+    expect(budget.tokens(0)).toBe(2);
+    expect(budget.tryRetry(0, '')).toBe(true);
+  });
+
+  it('counts what time gave back before it changed', () => {
+    const budget = new LiveBudget(undefined);
+    for (let i = 0; i < 10; i++) budget.tryRetry(0, '');
+    budget.change({ maxTokens: 100, tokenRatio: 1 }, 60_000);
+    expect(budget.tokens(60_000)).toBeCloseTo(30, 6);
+  });
+
+  it('is left alone by a config that says the same', () => {
+    const budget = new LiveBudget(undefined);
+    // What was lost with one connection was paid for, and is not paid for again.
+    expect(budget.tryRetry(0, 'a')).toBe(true);
+    budget.change(undefined, 0);
+    budget.tryRetry(0, 'a');
+    expect(budget.tokens(0)).toBe(9);
+  });
+
+  it('stays between nothing and full, whatever changes', () => {
+    const throttling = fc.option(
+      fc.record({ maxTokens: fc.integer({ min: 1, max: 1_000 }), tokenRatio: fc.double({ min: 0.001, max: 5 }) }),
+      { nil: undefined },
+    );
+    const step = fc.oneof(
+      fc.record({ change: throttling }),
+      fc.constantFrom('success' as const, 'failure' as const, 'retry' as const),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const budget = new LiveBudget(SAMPLE);
+        let max = SAMPLE.maxTokens;
+        steps.forEach((one, now) => {
+          if (one === 'success') budget.onSuccess(now);
+          else if (one === 'failure') budget.onFailure(now, '');
+          else if (one === 'retry') budget.tryRetry(now, '');
+          else {
+            budget.change(one.change, now);
+            max = one.change?.maxTokens ?? 10;
+          }
+          expect(budget.tokens(now)).toBeGreaterThanOrEqual(0);
+          expect(budget.tokens(now)).toBeLessThanOrEqual(max);
+        });
+      }),
+    );
+  });
+});

@@ -1,0 +1,58 @@
+import type { RetryThrottling } from '../service-config/service-config.js';
+import { A6Throttle } from './a6-throttle.js';
+import { DEFAULT_BUDGET_POLICY, DefaultBudget, type DefaultBudgetPolicy } from './default-budget.js';
+import type { RetryBudget } from './retry-budget.js';
+
+/**
+ * The budget of a channel whose `retryThrottling` may change. A change keeps the share of tokens that is left, as gRPC's core
+ * and grpc-js do: a new service config in the middle of an outage must not hand out a full bucket. Calls that run are counted
+ * in the new one.
+ */
+export class LiveBudget implements RetryBudget {
+  #throttling: RetryThrottling | undefined;
+  #budget: RetryBudget;
+
+  constructor(
+    throttling: RetryThrottling | undefined,
+    private readonly fallback: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY,
+  ) {
+    this.#throttling = throttling;
+    this.#budget = this.#make(throttling, 1);
+  }
+
+  /** From now on `throttling` holds; undefined: the default budget. What says the same changes nothing. */
+  change(throttling: RetryThrottling | undefined, now: number): void {
+    if (isSame(throttling, this.#throttling)) return;
+    const share = this.#budget.tokens(now) / this.#maxTokens;
+    this.#throttling = throttling;
+    this.#budget = this.#make(throttling, share);
+  }
+
+  onSuccess(now: number): void {
+    this.#budget.onSuccess(now);
+  }
+
+  onFailure(now: number, connectionKey: string): void {
+    this.#budget.onFailure(now, connectionKey);
+  }
+
+  tryRetry(now: number, connectionKey: string): boolean {
+    return this.#budget.tryRetry(now, connectionKey);
+  }
+
+  tokens(now: number): number {
+    return this.#budget.tokens(now);
+  }
+
+  get #maxTokens(): number {
+    return (this.#throttling ?? this.fallback).maxTokens;
+  }
+
+  #make(throttling: RetryThrottling | undefined, share: number): RetryBudget {
+    return throttling === undefined ? new DefaultBudget(this.fallback, share) : new A6Throttle(throttling, share);
+  }
+}
+
+function isSame(a: RetryThrottling | undefined, b: RetryThrottling | undefined): boolean {
+  return a?.maxTokens === b?.maxTokens && a?.tokenRatio === b?.tokenRatio;
+}

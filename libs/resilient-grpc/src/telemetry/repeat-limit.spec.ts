@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import { RepeatLimit } from './repeat-limit.js';
+
+function make() {
+  const clock = new VirtualClock();
+  const written: string[] = [];
+  const limit = new RepeatLimit(clock, 60_000, (text, count) => written.push(`${text} +${count}`));
+  const say = (kind: string, text: string) => limit.say(kind, text, (line) => written.push(line));
+  return { clock, written, limit, say };
+}
+
+describe('texts that repeat', () => {
+  it('are told once, then counted, and told again with the count', () => {
+    const { clock, written, say } = make();
+    for (let i = 1; i <= 100; i++) say('a', `failure ${i}`);
+    expect(written).toEqual(['failure 1']);
+    clock.advance(60_000);
+    expect(written).toEqual(['failure 1', 'failure 100 +99']);
+  });
+
+  it('are told at once again after a quiet time', () => {
+    const { clock, written, say } = make();
+    say('a', 'one');
+    clock.advance(60_000);
+    expect(written).toEqual(['one']);
+    say('a', 'two');
+    expect(written).toEqual(['one', 'two']);
+  });
+
+  it('are counted by kind', () => {
+    const { written, say } = make();
+    say('a', 'of a');
+    say('b', 'of b');
+    say('a', 'of a again');
+    expect(written).toEqual(['of a', 'of b']);
+  });
+
+  it('that were held back are told at the end, and no timer stays', () => {
+    const { clock, written, limit, say } = make();
+    say('a', 'one');
+    say('a', 'two');
+    say('b', 'three');
+    limit.close();
+    expect(written).toEqual(['one', 'three', 'two +1']);
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,38 @@
+/** Neighbouring bounds are this far apart, which is how exact a percentile is. */
+const STEP = 1.01;
+const LEAST_MS = 0.01;
+const LOG_STEP = Math.log(STEP);
+
+/** Percentiles of one contender's calls, in milliseconds. */
+export interface LatencyPercentiles {
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+}
+
+/** Counts times by their size, to a hundredth: the page goes on for hours, and its memory does not. */
+export class LatencyHistogram {
+  // By the power of STEP that is the upper bound.
+  readonly #counts: number[] = [];
+  #total = 0;
+
+  add(milliseconds: number): void {
+    const bin = Math.max(0, Math.ceil(Math.log(milliseconds / LEAST_MS) / LOG_STEP));
+    while (this.#counts.length <= bin) this.#counts.push(0);
+    this.#counts[bin] = (this.#counts[bin] ?? 0) + 1;
+    this.#total += 1;
+  }
+
+  /** All of them; 0 when nothing was counted. */
+  percentiles(): LatencyPercentiles {
+    return { p50: this.#at(0.5), p90: this.#at(0.9), p99: this.#at(0.99) };
+  }
+
+  /** The least time that `share` of what was counted did not exceed. */
+  #at(share: number): number {
+    if (this.#total === 0) return 0;
+    let left = Math.ceil(share * this.#total);
+    const bin = this.#counts.findIndex((count) => (left -= count) <= 0);
+    return LEAST_MS * STEP ** bin;
+  }
+}

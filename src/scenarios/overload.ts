@@ -1,0 +1,51 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { MethodConfig } from 'nestjs-resilient-grpc';
+import { epochMs } from '../epoch.js';
+import type { Scenario } from './scenario.js';
+
+// The same words for both: reads may be sent again, whatever an overloaded server says.
+const METHOD_CONFIG: readonly MethodConfig[] = [
+  {
+    name: [{ service: 'orders.v1.Orders', method: 'Get' }],
+    retryPolicy: {
+      maxAttempts: 4,
+      initialBackoff: '0.1s',
+      maxBackoff: '2s',
+      backoffMultiplier: 2,
+      retryableStatusCodes: ['UNAVAILABLE', 'RESOURCE_EXHAUSTED'],
+    },
+  },
+];
+// The sample of gRFC A6. Without it grpc-js sends every failed read four times.
+const RETRY_THROTTLING = { maxTokens: 10, tokenRatio: 0.1 };
+
+/**
+ * The server refuses everything for most of the time, then is well again: nothing can succeed meanwhile, and every retry makes it
+ * worse. Ours names no throttle: it has a budget without one.
+ */
+export const overload: Scenario = {
+  proxied: false,
+  leastSeconds: 4,
+  setup: {
+    tunedTitle: '+ retryPolicy, retryThrottling',
+    tuned: {
+      channelOptions: {
+        'grpc.service_config': JSON.stringify({ methodConfig: METHOD_CONFIG, retryThrottling: RETRY_THROTTLING }),
+      },
+    },
+    resilient: { serviceConfig: { methodConfig: METHOD_CONFIG } },
+  },
+  figures: ['failedReads', 'failedWrites', 'attemptsPerCall', 'p50', 'p90', 'p99', 'recovery'],
+  async play({ contest, upstream, seconds, rate, say }) {
+    const wellMs = (seconds * 1_000) / 10;
+    contest.load.start(rate);
+    await delay(wellMs);
+    upstream.workAs({ overloaded: true });
+    say('server refuses everything');
+    await delay(seconds * 1_000 - 2 * wellMs);
+    upstream.workAs({});
+    contest.serverReachable(epochMs());
+    say('server is well again');
+    await delay(wellMs);
+  },
+};

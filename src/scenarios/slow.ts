@@ -1,0 +1,37 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { MethodConfig } from 'nestjs-resilient-grpc';
+import type { Scenario } from './scenario.js';
+
+const MEDIAN_MS = 50;
+const SLOW_SHARE = 0.015;
+const SLOW_FACTOR = 20;
+
+// The same words for both: a read that has no answer after 1.5 times the median is sent a second time.
+const METHOD_CONFIG: readonly MethodConfig[] = [
+  {
+    name: [{ service: 'orders.v1.Orders', method: 'Get' }],
+    hedgingPolicy: {
+      maxAttempts: 2,
+      hedgingDelay: `${(1.5 * MEDIAN_MS) / 1_000}s`,
+      nonFatalStatusCodes: ['UNAVAILABLE'],
+    },
+  },
+];
+
+/** Reads of a server with a tail: three in two hundred answers take twenty times as long as the others. */
+export const slow: Scenario = {
+  proxied: false,
+  leastSeconds: 3,
+  setup: {
+    tunedTitle: '+ hedgingPolicy',
+    tuned: { channelOptions: { 'grpc.service_config': JSON.stringify({ methodConfig: METHOD_CONFIG }) } },
+    resilient: { serviceConfig: { methodConfig: METHOD_CONFIG } },
+  },
+  figures: ['failedReads', 'attemptsPerCall', 'p50', 'p90', 'p99', 'longestWait'],
+  async play({ contest, upstream, seconds, rate, say }) {
+    upstream.workAs({ readMs: MEDIAN_MS, slowShare: SLOW_SHARE, slowFactor: SLOW_FACTOR });
+    say(`reads take ${MEDIAN_MS} ms, ${SLOW_SHARE * 100} % of them ${MEDIAN_MS * SLOW_FACTOR} ms`);
+    contest.load.start({ reads: rate.reads + rate.writes, writes: 0 });
+    await delay(seconds * 1_000);
+  },
+};

@@ -1,0 +1,375 @@
+import {
+  InterceptingCall,
+  Metadata,
+  Server,
+  ServerCredentials,
+  credentials,
+  type Interceptor,
+  type ServerUnaryCall,
+  type ServiceError,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import { loadSync, type ServiceDefinition } from '@grpc/proto-loader';
+import type { GrpcCallOptions } from 'nestjs-resilient-grpc';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { ECHO_PROTO, EchoClient, type Echo, type EchoRequest } from '../testing/echo-client.js';
+import {
+  EACH_METHOD,
+  callOnce,
+  failureOf,
+  protoName,
+  scene,
+  startClient,
+  toList,
+  upTo,
+  type EchoService,
+} from './support.js';
+
+const tagging =
+  (tag: string): Interceptor =>
+  (options, next) =>
+    new InterceptingCall(next(options), {
+      start: (metadata, listener, start) => {
+        metadata.add('x-tag', tag);
+        start(metadata, listener);
+      },
+    });
+
+/** Raises the number of what goes out by 10 and of what comes in by 100. */
+const raising: Interceptor = (options, next) =>
+  new InterceptingCall(next(options), {
+    start: (metadata, listener, start) => {
+      start(metadata, {
+        onReceiveMessage: (message: Echo | null, pass) => pass(message && { ...message, number: message.number + 100 }),
+      });
+    },
+    sendMessage: (message: EchoRequest, send) => {
+      send({ ...message, number: (message.number ?? 0) + 10 });
+    },
+  });
+
+const tags = (metadata: Metadata | undefined) => metadata?.get('x-tag').join('').replaceAll(', ', '');
+
+describe("grpc-js's interceptors", () => {
+  it.each(EACH_METHOD)('of channelOptions see %s, and those of a call stand in their place', async (method) => {
+    const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a'), tagging('b')] } });
+    await toList(callOnce(echo, method));
+    await toList(callOnce(echo, method, { interceptors: [tagging('c')] }));
+    await toList(callOnce(echo, method, { interceptor_providers: [() => tagging('d')] }));
+    expect(server.calls(protoName(method)).map(({ metadata }) => tags(metadata))).toEqual(['ab', 'c', 'd']);
+  });
+
+  it('may change messages, of each kind', async () => {
+    const { echo } = await scene({ channelOptions: { interceptors: [raising] } });
+    expect(await firstValueFrom(echo.unary({ number: 1 }))).toMatchObject({ number: 111 });
+    expect(await firstValueFrom(echo.clientStream(upTo(3)))).toMatchObject({ number: 103 });
+    expect(await lastValueFrom(echo.serverStream({ number: 0 }).pipe(toArray()))).toMatchObject(
+      upTo(10).map(({ number }) => ({ number: number + 100 })),
+    );
+    expect(await toList(echo.bidi(upTo(3)))).toMatchObject([{ number: 111 }, { number: 112 }, { number: 113 }]);
+  });
+
+  it.each(EACH_METHOD)('let a failure of %s through as it is', async (method) => {
+    const { echo, server } = await scene({ channelOptions: { interceptors: [raising] } });
+    server.script(protoName(method), { status: 'NOT_FOUND', details: 'none', trailers: { 'x-why': 'gone' } });
+    const error = await failureOf(callOnce(echo, method));
+    expect(error).toMatchObject({ code: 5, details: 'none', reachedServer: 'yes', reason: 'server' });
+    expect(error.metadata.get('x-why')).toEqual(['gone']);
+  });
+
+  it.each(EACH_METHOD)('do not keep a cancel of %s from the wire', async (method) => {
+    const { echo, server, client } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
+    server.script(protoName(method), { never: true });
+    await client.waitForReady();
+    for (let i = 0; i < 100; i++) callOnce(echo, method).subscribe().unsubscribe();
+    const subscription = callOnce(echo, method).subscribe();
+    await waitFor(() => server.counts().open > 0);
+    subscription.unsubscribe();
+    await waitFor(() => server.counts().open === 0);
+  });
+
+  /** Answers by itself, as a cache does, before the call that starts it has returned. */
+  const answering =
+    (code: number): Interceptor =>
+    (options, next) =>
+      new InterceptingCall(next(options), {
+        start: (_metadata, listener) => {
+          listener.onReceiveMetadata(new Metadata());
+          listener.onReceiveMessage({ text: 'cached' });
+          listener.onReceiveStatus({ code, details: code === 0 ? '' : 'refused', metadata: new Metadata() });
+        },
+        sendMessage: () => undefined,
+        halfClose: () => undefined,
+      });
+
+  it.each(EACH_METHOD)('may answer %s without the server', async (method) => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    for (let i = 0; i < 3; i++) {
+      expect(await toList(callOnce(echo, method, { interceptors: [answering(0)] }))).toMatchObject([
+        { text: 'cached' },
+      ]);
+      expect(await lastValueFrom(callOnce(echo, method, { interceptors: [answering(0)] }))).toMatchObject({
+        text: 'cached',
+      });
+    }
+    expect(client.activeCalls()).toEqual([]);
+    expect(server.counts().calls).toBe(0);
+  });
+
+  it.each(EACH_METHOD)('may refuse %s without the server', async (method) => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    const error = await failureOf(callOnce(echo, method, { interceptors: [answering(7)] }));
+    expect(error).toMatchObject({ code: 7, details: 'refused' });
+    expect(client.activeCalls()).toEqual([]);
+    expect(server.counts().calls).toBe(0);
+  });
+
+  it('see each attempt of a call', async () => {
+    const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
+    server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
+    await firstValueFrom(echo.unary({}));
+    expect(server.calls().map(({ metadata }) => tags(metadata))).toEqual(['a', 'a']);
+  });
+});
+
+describe('metadata', () => {
+  const sent = (metadata: Metadata | undefined) =>
+    Object.fromEntries(
+      ['x-client', 'x-argument', 'x-option', 'x-many', 'x-raw-bin'].map((key) => [key, metadata?.get(key)]),
+    );
+
+  it.each(EACH_METHOD)('of the client, the argument and the option are joined for %s', async (method) => {
+    const { echo, server } = await scene({ metadata: { 'x-client': 'client', 'x-many': ['1', '2'] } });
+    const argument = new Metadata();
+    argument.set('x-argument', 'argument');
+    const options: GrpcCallOptions = {
+      metadata: { 'x-option': 'option', 'x-raw-bin': Buffer.from([0, 255]), 'x-none': undefined },
+    };
+    const call =
+      method === 'clientStream' || method === 'bidi'
+        ? echo[method]([], argument, options)
+        : echo[method]({}, argument, options);
+    await toList(call);
+    expect(sent(server.calls()[0]?.metadata)).toEqual({
+      'x-client': ['client'],
+      'x-argument': ['argument'],
+      'x-option': ['option'],
+      'x-many': ['1, 2'],
+      'x-raw-bin': [Buffer.from([0, 255])],
+    });
+  });
+
+  it('may be given as Nest does, or left out', async () => {
+    const { echo, server } = await scene();
+    const metadata = new Metadata();
+    metadata.set('x-argument', 'argument');
+    await firstValueFrom(echo.unary({}, metadata));
+    await firstValueFrom(echo.unary({}, null));
+    await firstValueFrom(echo.unary({}, { metadata }));
+    await firstValueFrom(echo.unary({}, null, { metadata }));
+    await firstValueFrom(echo.unary({}, undefined, { timeoutMs: 5_000 }));
+    expect(server.calls().map(({ metadata: got }) => got.get('x-argument'))).toEqual([
+      ['argument'],
+      [],
+      ['argument'],
+      ['argument'],
+      [],
+    ]);
+    expect(metadata.getMap()).toEqual({ 'x-argument': 'argument' });
+  });
+});
+
+describe('call credentials', () => {
+  it.each(EACH_METHOD)('are asked once for each call of %s', async (method) => {
+    const { echo, server } = await scene();
+    let asked = 0;
+    const token = credentials.createFromMetadataGenerator((_, callback) => {
+      asked += 1;
+      const metadata = new Metadata();
+      metadata.set('authorization', `Bearer ${asked}`);
+      setImmediate(() => callback(null, metadata));
+    });
+    await toList(callOnce(echo, method, { credentials: token }));
+    await toList(callOnce(echo, method, { credentials: token }));
+    expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
+  });
+
+  it('are asked anew for each attempt', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
+    let asked = 0;
+    const token = credentials.createFromMetadataGenerator((_, callback) => {
+      asked += 1;
+      const metadata = new Metadata();
+      metadata.set('authorization', `Bearer ${asked}`);
+      callback(null, metadata);
+    });
+    await firstValueFrom(echo.unary({}, { credentials: token }));
+    expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
+  });
+
+  it('that fail once, with a code the policy lists, are asked again', async () => {
+    const { echo } = await scene();
+    let asked = 0;
+    const token = credentials.createFromMetadataGenerator((_, callback) => {
+      asked += 1;
+      if (asked === 1) callback(Object.assign(new Error('not yet'), { code: 14 }));
+      else callback(null, new Metadata());
+    });
+    expect(await firstValueFrom(echo.unary({ text: 'tea' }, { credentials: token }))).toMatchObject({ text: 'tea' });
+    expect(asked).toBe(2);
+  });
+});
+
+describe('compression', () => {
+  it('by channelOptions makes what is sent smaller, and is read again', async () => {
+    const { server } = await scene();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const client = await startClient({
+      url: proxy.url,
+      channelOptions: { 'grpc.default_compression_algorithm': 2 },
+    });
+    const payload = Buffer.alloc(200_000, 'a');
+    const echo = client.getService<EchoService>('Echo');
+    const answers = [
+      await firstValueFrom(echo.unary({ payload })),
+      ...(await toList(echo.bidi([{ payload }, { payload }]))),
+    ];
+    expect(answers.map((answer) => answer.payload.equals(payload))).toEqual([true, true, true]);
+    expect(proxy.counters.bytesToUpstream).toBeLessThan(20_000);
+  });
+});
+
+/** A server of grpc-js itself, for what a scripted one does not show. */
+async function rawServer(
+  unary: (call: ServerUnaryCall<EchoRequest, EchoRequest>, callback: sendUnaryData<EchoRequest>) => void,
+): Promise<string> {
+  const server = new Server();
+  server.addService(loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition, { Unary: unary, UnsafeUnary: unary });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  onTestFinished(() => server.forceShutdown());
+  return `127.0.0.1:${port}`;
+}
+
+describe('host', () => {
+  it('is the authority of the call', async () => {
+    const hosts: string[] = [];
+    const url = await rawServer((call, callback) => {
+      hosts.push(call.getHost());
+      callback(null, call.request);
+    });
+    const client = await startClient({ url });
+    const echo = client.getService<EchoService>('Echo');
+    await firstValueFrom(echo.unary({}, { host: 'orders.internal' }));
+    await firstValueFrom(echo.unary({}));
+    expect(hosts).toEqual(['orders.internal', url]);
+  });
+});
+
+describe('parent', () => {
+  /** A gateway between a raw client and the scripted server, whose handler calls on with `parent`. */
+  async function chain(options: GrpcCallOptions = {}) {
+    const upstream = await scene();
+    upstream.server.script('UnsafeUnary', { never: true });
+    const failures: unknown[] = [];
+    const url = await rawServer((call, callback) => {
+      upstream.echo.unsafeUnary(call.request, { ...options, parent: call }).subscribe({
+        next: (value) => callback(null, value),
+        error: (error: ServiceError) => {
+          failures.push(error);
+          callback(error);
+        },
+      });
+    });
+    const caller = new EchoClient(url);
+    onTestFinished(() => caller.close());
+    return { ...upstream, caller, failures };
+  }
+
+  it('hands the deadline of the inbound call on', async () => {
+    const { server, caller, failures } = await chain();
+    const deadlines: number[] = [];
+    server.script('UnsafeUnary', (call) => {
+      deadlines.push(call.deadline);
+      return { never: true };
+    });
+    const deadline = Date.now() + 300;
+    const { error } = await caller.unary({}, { deadline });
+    expect(error?.code).toBe(4);
+    await waitFor(() => failures.length === 1);
+    expect(deadlines[0]).toBeGreaterThanOrEqual(deadline - 3);
+    expect(deadlines[0]).toBeLessThan(deadline + 5_000);
+    await waitFor(() => server.counts().cancelled === 1);
+  });
+
+  it('hands the cancellation of the inbound call on', async () => {
+    const { server, caller, client, failures } = await chain();
+    const call = caller.client.makeUnaryRequest(
+      '/testing.v1.Echo/Unary',
+      () => Buffer.alloc(0),
+      (bytes) => bytes,
+      {},
+      () => undefined,
+    );
+    await waitFor(() => server.counts().open === 1);
+    call.cancel();
+    await waitFor(() => server.counts().cancelled === 1);
+    await waitFor(() => failures.length === 1);
+    expect(failures[0]).toMatchObject({ code: 1, reason: 'cancelled', notRetriedBecause: 'cancelled' });
+    expect(client.activeCalls()).toEqual([]);
+  });
+
+  it('hands on what its flags say', async () => {
+    const { server, caller, failures } = await chain({ propagate_flags: 0 });
+    server.script('UnsafeUnary', { hold: 'everything' });
+    const { error } = await caller.unary({}, { deadline: Date.now() + 100 });
+    expect(error?.code).toBe(4);
+    await turns();
+    expect(server.counts()).toMatchObject({ open: 1, cancelled: 0 });
+    server.release();
+    await waitFor(() => server.counts().answered === 1);
+    expect(failures).toEqual([]);
+  });
+});
+
+describe('getClientByServiceName()', () => {
+  interface Callbacks {
+    unary(request: EchoRequest, callback: (error: ServiceError | null, value?: Echo) => void): unknown;
+    Unary(request: EchoRequest, callback: (error: ServiceError | null, value?: Echo) => void): unknown;
+    serverStream(request: EchoRequest): AsyncIterable<Echo>;
+    close(): void;
+  }
+
+  it("is grpc-js's client on the same channel", async () => {
+    const { echo, client, server } = await scene();
+    await firstValueFrom(echo.unary({}));
+    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+    for (const name of ['unary', 'Unary'] as const) {
+      const value = await new Promise((resolve, reject) => {
+        callbacks[name]({ text: name }, (error, answer) => {
+          if (error === null) resolve(answer);
+          else reject(error);
+        });
+      });
+      expect(value).toMatchObject({ text: name });
+    }
+    expect(await toList(callbacks.serverStream({ number: 3 }))).toMatchObject(upTo(3));
+    expect(server.connections.accepted).toBe(1);
+  });
+
+  it('closes nothing that is shared', async () => {
+    const { echo, client } = await scene();
+    client.getClientByServiceName<Callbacks>('testing.v1.Echo').close();
+    expect(await firstValueFrom(echo.unary({ text: 'tea' }))).toMatchObject({ text: 'tea' });
+  });
+});

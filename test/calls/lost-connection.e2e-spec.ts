@@ -1,0 +1,263 @@
+import type { ServerHttp2Stream } from 'node:http2';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { FaultProxy, type ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { reset, startHttp2Server, succeed } from './raw-http2-server.js';
+import {
+  EACH_METHOD,
+  ECHOES,
+  callOnce,
+  failureOf,
+  protoName,
+  scene,
+  startClient,
+  startServer,
+  toList,
+  type ClientSettings,
+  type EchoService,
+  type EchoStub,
+} from './support.js';
+
+/** All but the one that is declared safe to repeat. */
+const UNSAFE = EACH_METHOD.filter((method) => method !== 'unary');
+
+async function echoOf(settings: ClientSettings & { readonly url: string }): Promise<EchoStub> {
+  return (await startClient(settings)).getService<EchoService>('Echo');
+}
+
+/** A connection on which the server has answered: one that ends younger, without an answer, would be a failed attempt. */
+async function answeredOnce(echo: EchoStub, method: 'unary' | 'unsafeUnary'): Promise<void> {
+  await firstValueFrom(echo[method]({}));
+}
+
+function expectLost(error: GrpcCallError): void {
+  expect(error).toMatchObject({
+    code: 14,
+    reason: 'connection-lost',
+    reachedServer: 'maybe',
+    notRetriedBecause: 'not-safe-to-repeat',
+    attempts: [{ number: 1, code: 14 }],
+  });
+  expect(error.message).toMatch(/^14 UNAVAILABLE: Connection lost after sending \(/);
+  expect(error.cause).toMatchObject({ code: expect.any(Number), details: expect.any(String) });
+}
+
+/** How a connection goes away under a call that the server has and has not answered. */
+const LOSSES: Readonly<Record<string, (server: ScriptedGrpcServer, proxy: FaultProxy) => unknown>> = {
+  'RST of the connection': (_, proxy) => proxy.resetAll(),
+  'FIN of the connection': (_, proxy) => proxy.closeAll(),
+  'a killed server': (server) => server.stop('kill-connections'),
+  "grpc-js's forced stop (CANCELLED)": (server) => server.stop('force'),
+  'a drain at the end of its grace': (server) => server.drainConnections(20),
+};
+
+describe.each(Object.entries(LOSSES))('a connection lost by %s', (_how, lose) => {
+  it.each(UNSAFE)('ends %s as UNAVAILABLE, connection-lost, and nothing is repeated', async (method) => {
+    const server = await startServer({ scripts: { ...ECHOES, [protoName(method)]: { never: true } } });
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const echo = await echoOf({ url: proxy.url });
+    await answeredOnce(echo, 'unary');
+    const failure = failureOf(callOnce(echo, method));
+    await waitFor(() => server.counts().open === 1);
+    await lose(server, proxy);
+    expectLost(await failure);
+    await server.restart();
+    // The next call finds a connection: whatever would have been repeated has come before it.
+    await answeredOnce(echo, 'unary');
+    expect(server.counts(protoName(method)).calls).toBe(1);
+  });
+
+  it('repeats a call that is declared safe', async () => {
+    const server = await startServer();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const echo = await echoOf({ url: proxy.url });
+    await answeredOnce(echo, 'unsafeUnary');
+    server.script('Unary', [{ never: true }, { message: { text: 'second' } }]);
+    const answer = firstValueFrom(echo.unary({}));
+    await waitFor(() => server.counts().open === 1);
+    await lose(server, proxy);
+    if (!server.running) await server.restart();
+    expect(await answer).toMatchObject({ text: 'second' });
+    expect(server.calls('Unary').map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
+  });
+
+  it.each(['serverStream', 'bidi'] as const)('after messages of %s never repeats it', async (method) => {
+    const server = await startServer({
+      scripts: { ...ECHOES, [protoName(method)]: { messages: [{ number: 1 }], never: true } },
+    });
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const echo = await echoOf({ url: proxy.url, methods: { '*': { idempotent: true } } });
+    await answeredOnce(echo, 'unary');
+    const seen: number[] = [];
+    const failure = failureOf(
+      (async () => {
+        for await (const { number } of callOnce(echo, method)) seen.push(number);
+      })(),
+    );
+    await waitFor(() => seen.length === 1);
+    await lose(server, proxy);
+    expect(await failure).toMatchObject({
+      code: 14,
+      reason: 'connection-lost',
+      reachedServer: 'yes',
+      notRetriedBecause: 'committed',
+    });
+    expect(seen).toEqual([1]);
+    expect(server.counts(protoName(method)).calls).toBe(1);
+  });
+});
+
+describe('a stream that is reset', () => {
+  it.each([
+    ['NGHTTP2_NO_ERROR', 13],
+    ['NGHTTP2_INTERNAL_ERROR', 13],
+    ['NGHTTP2_CANCEL', 1],
+    ['NGHTTP2_ENHANCE_YOUR_CALM', 8],
+  ] as const)('with %s is a lost connection, whatever grpc-js makes of it', async (code, disguise) => {
+    const server = await startHttp2Server((stream) => reset(stream, code));
+    const echo = await echoOf({ url: server.url });
+    for (const method of UNSAFE) {
+      const error = await failureOf(callOnce(echo, method));
+      expectLost(error);
+      expect(error.cause).toMatchObject({ code: disguise });
+    }
+    expect(server.streams).toHaveLength(UNSAFE.length);
+  });
+
+  it.each(['NGHTTP2_PROTOCOL_ERROR', 'NGHTTP2_FLOW_CONTROL_ERROR', 'NGHTTP2_COMPRESSION_ERROR'] as const)(
+    'with %s is a failure of its own, and final also for safe methods',
+    async (code) => {
+      const server = await startHttp2Server((stream) => reset(stream, code));
+      const echo = await echoOf({ url: server.url });
+      expect(await failureOf(echo.unary({}))).toMatchObject({ reachedServer: 'maybe', attempts: [{ number: 1 }] });
+      expect(server.streams).toHaveLength(1);
+    },
+  );
+
+  const refusing = (times: number) =>
+    startHttp2Server((stream, number) => {
+      if (number <= times) reset(stream, 'NGHTTP2_REFUSED_STREAM');
+      else succeed(stream);
+    });
+
+  // grpc-js sends it again once by itself; the third time is ours.
+  it.each(EACH_METHOD)('with REFUSED_STREAM is sent again: %s', async (method) => {
+    const server = await refusing(3);
+    const echo = await echoOf({ url: server.url });
+    expect(await toList(callOnce(echo, method))).toHaveLength(1);
+    expect(server.streams).toHaveLength(4);
+  });
+
+  it('with REFUSED_STREAM for ever ends after as many attempts as the default policy has', async () => {
+    const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_REFUSED_STREAM'));
+    const echo = await echoOf({ url: server.url });
+    const error = await failureOf(echo.unsafeUnary({}));
+    expect(error).toMatchObject({
+      code: 14,
+      reason: 'refused',
+      reachedServer: 'no',
+      notRetriedBecause: 'attempts-exhausted',
+    });
+    expect(error.attempts).toHaveLength(4);
+    expect(server.streams).toHaveLength(8);
+  });
+
+  it('with REFUSED_STREAM is final with `retry: false`', async () => {
+    const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_REFUSED_STREAM'));
+    const echo = await echoOf({ url: server.url });
+    expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
+      reason: 'refused',
+      notRetriedBecause: 'disabled',
+    });
+    // The second one is grpc-js's own.
+    expect(server.streams).toHaveLength(2);
+  });
+});
+
+describe('a GOAWAY', () => {
+  it('that disowns a call has it sent again, for any method', async () => {
+    for (const method of EACH_METHOD) {
+      const server = await startHttp2Server((stream, number) => {
+        if (number > 1) {
+          succeed(stream);
+          return;
+        }
+        stream.session?.goaway(0, 0);
+        stream.session?.destroy();
+      });
+      const echo = await echoOf({ url: server.url });
+      const result = await toList(callOnce(echo, method)).catch((error: unknown) => error);
+      // With the connection gone at once, what was disowned cannot always be told from what was lost.
+      if (Array.isArray(result)) expect(result).toHaveLength(1);
+      else expect(result).toMatchObject({ code: 14, reason: 'connection-lost', reachedServer: 'maybe' });
+    }
+  });
+
+  it('by connection age under load fails no call', async () => {
+    const { echo, server } = await scene(
+      {},
+      {
+        serverOptions: { 'grpc.max_connection_age_ms': 100, 'grpc.max_connection_age_grace_ms': 2_000 },
+      },
+    );
+    let last = 0;
+    await waitFor(
+      async () => {
+        await Promise.all(Array.from({ length: 8 }, () => firstValueFrom(echo.unsafeUnary({ number: ++last }))));
+        return server.connections.accepted >= 6;
+      },
+      { intervalMs: 0 },
+    );
+    expect(server.counts().calls).toBe(last);
+  });
+
+  it('by connection age cuts what outlives its grace: a lost connection', async () => {
+    const { echo, server } = await scene(
+      {},
+      {
+        serverOptions: { 'grpc.max_connection_age_ms': 100, 'grpc.max_connection_age_grace_ms': 50 },
+        scripts: { ...ECHOES, ...Object.fromEntries(UNSAFE.map((method) => [protoName(method), { never: true }])) },
+      },
+    );
+    for (const method of UNSAFE) {
+      await answeredOnce(echo, 'unary');
+      expectLost(await failureOf(callOnce(echo, method)));
+      expect(server.counts(protoName(method)).calls).toBe(1);
+    }
+  });
+});
+
+describe('an answer in HTTP that is not gRPC', () => {
+  const answering = (status: number, body?: string) => (stream: ServerHttp2Stream) => {
+    stream.resume();
+    stream.respond({ ':status': status, 'content-type': 'text/html' }, { endStream: body === undefined });
+    if (body !== undefined) stream.end(body);
+  };
+
+  it.each([
+    [401, 16, 1],
+    [403, 7, 1],
+    [404, 12, 1],
+    [429, 14, 4],
+    [502, 14, 4],
+    [503, 14, 4],
+    [504, 14, 4],
+    [418, 2, 1],
+  ])('of status %d has code %d, and is tried %d times where that is safe', async (status, code, attempts) => {
+    const expectAnswer = async (body: string | undefined) => {
+      const server = await startHttp2Server(answering(status, body));
+      const echo = await echoOf({ url: server.url });
+      const error = await failureOf(echo.unary({}));
+      expect(error).toMatchObject({ code, reachedServer: 'maybe' });
+      expect(error.details).toContain(String(status));
+      expect(server.streams).toHaveLength(attempts);
+      expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ code, reachedServer: 'maybe' });
+      expect(server.streams).toHaveLength(attempts + 1);
+    };
+    await Promise.all([expectAnswer(undefined), expectAnswer('<h1>sorry</h1>')]);
+  });
+});

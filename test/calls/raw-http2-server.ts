@@ -1,0 +1,58 @@
+import {
+  constants,
+  createServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { onTestFinished } from 'vitest';
+
+/** A server that speaks HTTP/2 and no gRPC, so that a test writes each frame; closed at the end of the test. */
+export interface RawHttp2Server {
+  readonly url: string;
+  /** Paths of the streams that came, in order. */
+  readonly streams: readonly string[];
+  readonly sessions: ReadonlySet<ServerHttp2Session>;
+}
+
+export async function startHttp2Server(
+  onStream: (stream: ServerHttp2Stream, number: number, headers: IncomingHttpHeaders) => void,
+): Promise<RawHttp2Server> {
+  const streams: string[] = [];
+  const sessions = new Set<ServerHttp2Session>();
+  const server = createServer();
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.on('error', () => undefined);
+    session.once('close', () => sessions.delete(session));
+  });
+  server.on('stream', (stream, headers) => {
+    streams.push(headers[':path'] ?? '');
+    stream.on('error', () => undefined);
+    onStream(stream, streams.length, headers);
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(async () => {
+    for (const session of sessions) session.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  // True: it listens on TCP.
+  const { port } = server.address() as AddressInfo;
+  return { url: `127.0.0.1:${port}`, streams, sessions };
+}
+
+/** Answers a call with one empty message and OK. */
+export function succeed(stream: ServerHttp2Stream): void {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+  stream.end(Buffer.alloc(5));
+}
+
+/** RST_STREAM with `code`, when the request has come. */
+export function reset(stream: ServerHttp2Stream, code: keyof typeof constants & `NGHTTP2_${string}`): void {
+  stream.resume();
+  stream.close(constants[code]);
+}

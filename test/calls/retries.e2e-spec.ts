@@ -1,0 +1,227 @@
+import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
+import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
+import { failureOf, protoName, scene, toList, turns, upTo } from './support.js';
+
+const UNAVAILABLE: Reply = { status: 'UNAVAILABLE', details: 'busy' };
+
+describe('a call that is safe to repeat', () => {
+  it('is sent again, and the server is told how often before', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', [UNAVAILABLE, UNAVAILABLE, { message: { number: 3 } }]);
+    const ends: CallEnd[] = [];
+    expect(await firstValueFrom(echo.unary({}, { onEnd: (end) => ends.push(end) }))).toMatchObject({ number: 3 });
+    expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1, 2]);
+    expect(server.calls()[0]?.metadata.get('grpc-previous-rpc-attempts')).toEqual([]);
+    expect(ends).toMatchObject([
+      {
+        code: 0,
+        attempts: [
+          { number: 1, code: 14, details: 'busy' },
+          { number: 2, code: 14 },
+          { number: 3, code: 0 },
+        ],
+      },
+    ]);
+  });
+
+  it('gives the last failure unchanged when its attempts are used up', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, { ...UNAVAILABLE, trailers: { 'x-last': 'yes' } }]);
+    const error = await failureOf(echo.unary({}));
+    expect(error).toMatchObject({ code: 14, details: 'busy', reason: 'server', reachedServer: 'yes' });
+    expect(error.notRetriedBecause).toBe('attempts-exhausted');
+    expect(error.attempts).toHaveLength(4);
+    expect(error.metadata.get('x-last')).toEqual(['yes']);
+    expect(server.counts().calls).toBe(4);
+  });
+
+  it('is made once with `retry: false`', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', UNAVAILABLE);
+    expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
+      code: 14,
+      notRetriedBecause: 'disabled',
+    });
+    expect(server.counts().calls).toBe(1);
+  });
+
+  it('is made once with `idempotent: false`', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', UNAVAILABLE);
+    expect(await failureOf(echo.unary({}, { idempotent: false }))).toMatchObject({
+      notRetriedBecause: 'not-safe-to-repeat',
+    });
+    expect(server.counts().calls).toBe(1);
+  });
+
+  it('is not repeated for a code that its policy does not list, nor after headers', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', [{ status: 'INTERNAL' }, { ...UNAVAILABLE, headers: true }]);
+    expect(await failureOf(echo.unary({}))).toMatchObject({ code: 13, notRetriedBecause: 'fatal-status' });
+    expect(await failureOf(echo.unary({}))).toMatchObject({ code: 14, notRetriedBecause: 'committed' });
+    expect(server.counts().calls).toBe(2);
+  });
+
+  it('is not begun again when its deadline would pass meanwhile', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', { ...UNAVAILABLE, pushback: 5_000 });
+    const beganAt = performance.now();
+    const error = await failureOf(echo.unary({}, { timeoutMs: 4_000 }));
+    expect(error).toMatchObject({ code: 14, notRetriedBecause: 'deadline' });
+    expect(performance.now() - beganAt).toBeLessThan(2_000);
+    expect(server.counts().calls).toBe(1);
+  });
+
+  it('keeps one deadline over its attempts', async () => {
+    const { echo, server } = await scene();
+    const deadlines: number[] = [];
+    server.script('Unary', (call) => {
+      deadlines.push(call.deadline);
+      return call.number < 3 ? { ...UNAVAILABLE, pushback: 400 } : { message: {} };
+    });
+    await firstValueFrom(echo.unary({}, { timeoutMs: 20_000 }));
+    expect(deadlines).toHaveLength(3);
+    // A deadline of its own would be 800 ms later at the third.
+    expect(deadlines[2]! - deadlines[0]!).toBeLessThan(400);
+  });
+
+  it('ends when its caller leaves between two attempts', async () => {
+    const { echo, server, client } = await scene();
+    server.script('Unary', { ...UNAVAILABLE, pushback: 60_000 });
+    const subscription = echo.unary({}).subscribe();
+    await waitFor(() => server.counts().answered === 1);
+    await turns();
+    subscription.unsubscribe();
+    expect(client.activeCalls()).toEqual([]);
+  });
+
+  it('tells of each attempt, and why there was another', async () => {
+    const { echo, server, client } = await scene();
+    const events: GrpcClientEvent[] = [];
+    client.events$.subscribe((event) => events.push(event));
+    server.script('Unary', [UNAVAILABLE, { status: 'NOT_FOUND' }]);
+    await failureOf(echo.unary({}));
+    expect(events.filter(({ type }) => type === 'attempt-end')).toMatchObject([
+      { attempt: { number: 1, code: 14 }, next: 'retry', because: 'retryable-status' },
+      { attempt: { number: 2, code: 5 }, next: 'none', because: 'fatal-status' },
+    ]);
+    expect(events.map(({ type }) => type)).toEqual(expect.arrayContaining(['call-start', 'call-end']));
+  });
+});
+
+describe('a call that is not declared safe', () => {
+  it('is made once', async () => {
+    const { echo, server } = await scene();
+    for (const method of ['UnsafeUnary', 'ServerStream', 'ClientStream', 'Bidi']) server.script(method, UNAVAILABLE);
+    for (const call of [echo.unsafeUnary({}), echo.serverStream({}), echo.clientStream([]), echo.bidi([])]) {
+      expect(await failureOf(call)).toMatchObject({ code: 14, notRetriedBecause: 'not-safe-to-repeat' });
+    }
+    expect(server.counts().calls).toBe(4);
+  });
+
+  it('is repeated where the call says `idempotent`, the method does, or the service config has a policy', async () => {
+    const retryPolicy = {
+      maxAttempts: 3,
+      initialBackoff: '0.01s',
+      maxBackoff: '0.01s',
+      backoffMultiplier: 1,
+      retryableStatusCodes: ['ABORTED'],
+    };
+    const { echo, server } = await scene({
+      methods: { ServerStream: { idempotent: true } },
+      serviceConfig: {
+        methodConfig: [{ name: [{ service: 'testing.v1.Echo', method: 'ClientStream' }], retryPolicy }],
+      },
+    });
+    server.script('UnsafeUnary', [UNAVAILABLE, { message: { number: 2 } }]);
+    server.script('ServerStream', [UNAVAILABLE, { messages: [{ number: 2 }] }]);
+    server.script('ClientStream', { status: 'ABORTED', requests: 'leave' });
+    expect(await firstValueFrom(echo.unsafeUnary({}, { idempotent: true }))).toMatchObject({ number: 2 });
+    expect(await lastValueFrom(echo.serverStream({}).pipe(toArray()))).toMatchObject([{ number: 2 }]);
+    expect(await failureOf(echo.clientStream([]))).toMatchObject({ notRetriedBecause: 'attempts-exhausted' });
+    expect(server.counts('ClientStream').calls).toBe(3);
+  });
+
+  it.each(['clientStream', 'bidi'] as const)('is repeated from the first request on: %s', async (method) => {
+    const { echo, server } = await scene();
+    let attempts = 0;
+    const seen: unknown[][] = [];
+    server.script(protoName(method), async ({ requests }) => {
+      attempts += 1;
+      const got = await toList(requests);
+      seen.push(got);
+      return attempts === 1 ? UNAVAILABLE : { messages: [{ number: got.length }] };
+    });
+    expect(await toList(echo[method](upTo(20), { idempotent: true }))).toMatchObject([{ number: 20 }]);
+    expect(seen).toMatchObject([upTo(20), upTo(20)]);
+    expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
+  });
+
+  it.each(['clientStream', 'bidi'] as const)(
+    'cannot be repeated when more was sent than is kept: %s',
+    async (method) => {
+      const { echo, server } = await scene();
+      server.script(protoName(method), async ({ requests }) => {
+        await toList(requests);
+        return UNAVAILABLE;
+      });
+      const requests = Array.from({ length: 40 }, () => ({ payload: Buffer.alloc(64 * 1024) }));
+      const error = await failureOf(echo[method](requests, { idempotent: true }));
+      expect(error).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
+      expect(server.counts().calls).toBe(1);
+    },
+  );
+});
+
+describe('pushback', () => {
+  /** Milliseconds from one attempt to the next, of a method whose own backoff is 4 s at least. */
+  async function gapAfter(pushback: Reply['pushback']) {
+    const retryPolicy = {
+      maxAttempts: 2,
+      initialBackoff: '5s',
+      maxBackoff: '5s',
+      backoffMultiplier: 1,
+      retryableStatusCodes: ['UNAVAILABLE'],
+    };
+    const { echo, server } = await scene({
+      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], retryPolicy }] },
+    });
+    server.script('Unary', [{ ...UNAVAILABLE, pushback }, { message: { number: 2 } }]);
+    await toList(echo.unary({}));
+    const [first, second] = server.calls();
+    return second!.at - first!.at;
+  }
+
+  it('replaces the backoff', async () => {
+    const [none, some] = await Promise.all([gapAfter(0), gapAfter(400)]);
+    expect(none).toBeLessThan(4_000);
+    expect(some).toBeGreaterThanOrEqual(395);
+    expect(some).toBeLessThan(4_000);
+  });
+
+  it.each([-1, 'soon', '10ms', '1.5', ['10', '20'] as const])('of %j stops retrying', async (pushback) => {
+    const { echo, server } = await scene();
+    server.script('Unary', { ...UNAVAILABLE, pushback });
+    const error = await failureOf(echo.unary({}));
+    expect(error).toMatchObject({ code: 14, details: 'busy', notRetriedBecause: 'pushback' });
+    expect(server.counts().calls).toBe(1);
+  });
+
+  it('is told to the caller of a call that may not be repeated', async () => {
+    const { echo, server } = await scene();
+    server.script('UnsafeUnary', { ...UNAVAILABLE, pushback: 700 });
+    expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ retryAfterMs: 700 });
+  });
+});
+
+describe('the budget', () => {
+  it('bounds retries when everything fails', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
+    const errors = await Promise.all(Array.from({ length: 100 }, () => failureOf(echo.unary({}))));
+    expect(errors.filter(({ notRetriedBecause }) => notRetriedBecause === 'throttled').length).toBeGreaterThan(80);
+    expect(server.counts().calls).toBeLessThanOrEqual(111);
+  });
+});

@@ -1,0 +1,87 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { consumerOf, packLibrary, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
+import { compiled, writeCodeBlocks, type BlockFile } from './code-blocks.js';
+
+const DRIVER = 'test/docs/drive-readme.mjs';
+
+let packed: PackedLibrary;
+let application: Consumer;
+let blocks: readonly BlockFile[];
+
+// One compilation of all: an error names the page in its path.
+beforeAll(() => {
+  packed = packLibrary();
+  application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER] });
+  blocks = writeCodeBlocks(application.folder);
+  application.compile('tsconfig.blocks.json');
+  return () => {
+    application.remove();
+    packed.remove();
+  };
+}, 180_000);
+
+describe('the code in the README and the docs', () => {
+  it('is compiled against the packed package, all of it', () => {
+    expect(blocks.length).toBeGreaterThan(10);
+  });
+
+  it('runs, where it is a program', () => {
+    const programs = blocks.filter(({ isProgram }) => isProgram).map(({ path }) => compiled(path));
+    expect(programs).toEqual(['dist/readme/orders.test.js']);
+    for (const program of programs) application.node(program);
+  });
+
+  it('does what the README says, as an application against a real server', () => {
+    const told = JSON.parse(application.node(DRIVER, 'dist/readme')) as unknown;
+    expect(told).toEqual({
+      order: { status: 200, body: expect.objectContaining({ id: '7', item: 'tea' }) },
+      well: {
+        live: { status: 200, body: expect.objectContaining({ status: 'ok' }) },
+        dependencies: {
+          status: 200,
+          body: expect.objectContaining({
+            details: { orders: expect.objectContaining({ status: 'up', state: 'READY' }) },
+          }),
+        },
+      },
+      placed: 'placed as 9',
+      refused: 'failed: FAILED_PRECONDITION out of tea',
+      cutOff: 'look for r-3 before you send it again (connection-lost)',
+      outage: {
+        ready: { status: 200, body: expect.objectContaining({ details: { process: { status: 'up' } } }) },
+        dependencies: {
+          status: 200,
+          body: expect.objectContaining({
+            details: { orders: expect.objectContaining({ message: 'outage; calls wait' }) },
+          }),
+        },
+      },
+      notPlaced: 'not placed (deadline), try again',
+    });
+  }, 60_000);
+
+  it('ends as the README says when it is asked to', async () => {
+    const main = spawn(process.execPath, [compiled('blocks/readme/main')], {
+      cwd: application.folder,
+      env: { ...process.env, PORT: '0', NODE_ENV: 'production', NO_COLOR: '1' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let output = '';
+    main.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      if (text.includes('successfully started')) main.kill('SIGTERM');
+    });
+    const [code, signal] = (await once(main, 'close')) as [number | null, string | null];
+    expect({ code, signal }).toEqual({ code: null, signal: 'SIGTERM' });
+    expect(output).toContain('[ResilientGrpc:orders] orders:50051 | orders.v1.Orders | safe to repeat: Get, Watch');
+    expect(output).toMatch(/\[ResilientGrpc\] drained 1 client in \d+ ms/);
+  }, 30_000);
+});
+
+describe('the package', () => {
+  it('has the README of the repository, so that npm shows it', () => {
+    expect(packed.files).toContain('README.md');
+  });
+});

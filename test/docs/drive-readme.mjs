@@ -1,0 +1,63 @@
+// node drive-readme.mjs FOLDER: runs the modules that the README shows, compiled in FOLDER, against a real server, and prints
+// what came of it as JSON. Copied into an application of its own.
+import 'reflect-metadata';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Test } from '@nestjs/testing';
+import { ResilientGrpcModule, getGrpcClientSettingsToken } from 'nestjs-resilient-grpc';
+import { FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+
+const block = (name) => import(pathToFileURL(join(process.argv[2], `${name}.js`)).href);
+const { OrdersModule } = await block('orders.module');
+const { HealthModule } = await block('health.module');
+const { OrderDesk } = await block('order-desk');
+
+const protoPath = 'orders.proto';
+const server = await ScriptedGrpcServer.start({ protoPath, scripts: { Get: { message: { id: '7', item: 'tea' } } } });
+const proxy = await FaultProxy.start(server.url);
+
+// The same client as OrdersModule's, defined alike and so shared.
+const client = ResilientGrpcModule.forFeature([{ name: 'orders', url: 'orders:50051', protoPath }]);
+const desk = { module: class DeskModule {}, imports: [client], providers: [OrderDesk] };
+const testing = await Test.createTestingModule({ imports: [OrdersModule, HealthModule, desk] })
+  .overrideProvider(getGrpcClientSettingsToken('orders'))
+  .useValue({ url: proxy.url })
+  .setLogger(false)
+  .compile();
+const app = testing.createNestApplication({ forceCloseConnections: true });
+await app.listen(0, '127.0.0.1');
+const http = await app.getUrl();
+const get = async (path) => {
+  const answer = await fetch(http + path);
+  return { status: answer.status, body: await answer.json() };
+};
+const place = (requestId) => app.get(OrderDesk, { strict: false }).place({ requestId, item: 'tea', quantity: 1 });
+
+const order = await get('/orders/7');
+const well = { live: await get('/health/live'), dependencies: await get('/health/dependencies') };
+
+server.script('Create', { message: { id: '9' } });
+const placed = await place('r-1');
+
+server.script('Create', { status: 'FAILED_PRECONDITION', details: 'out of tea' });
+const refused = await place('r-2');
+
+server.script('Create', { never: true });
+const inFlight = place('r-3');
+await waitFor(() => server.counts('Create').open === 1);
+proxy.refuse();
+proxy.resetAll();
+const cutOff = await inFlight;
+
+const unsent = place('r-4');
+const outage = await waitFor(async () => {
+  const dependencies = await get('/health/dependencies');
+  return dependencies.body.details.orders.outage && { ready: await get('/health/ready'), dependencies };
+});
+const notPlaced = await unsent;
+
+await app.close();
+await proxy.close();
+await server.close();
+// Nothing is ended by force: a timer or socket left behind would keep this process alive.
+process.stdout.write(`${JSON.stringify({ order, well, placed, refused, cutOff, outage, notPlaced })}\n`);

@@ -1,0 +1,82 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+/** Root of the workspace. */
+export const ROOT = dirname(dirname(import.meta.dirname));
+
+/** Pages that users read, as paths from the root. */
+export const PAGES = [
+  'README.md',
+  ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => join('docs', file))
+    .sort(),
+];
+
+/** A fenced block. */
+export interface CodeBlock {
+  readonly page: string;
+  readonly line: number;
+  readonly language: string;
+  /** Further words behind the language: 'program'. */
+  readonly marks: readonly string[];
+  readonly text: string;
+}
+
+/** A link or an image, as it is written. */
+export interface PageLink {
+  readonly line: number;
+  readonly target: string;
+}
+
+/** The text of a page. */
+export function pageText(page: string): string {
+  return readFileSync(join(ROOT, page), 'utf8');
+}
+
+/** The fenced blocks of a page, in order. */
+export function codeBlocks(page: string): readonly CodeBlock[] {
+  const blocks: CodeBlock[] = [];
+  let open: { line: number; words: string[]; text: string[] } | undefined;
+  for (const [index, line] of pageText(page).split('\n').entries()) {
+    if (!line.startsWith('```')) open?.text.push(line);
+    else if (open === undefined) open = { line: index + 1, words: line.slice(3).trim().split(' '), text: [] };
+    else {
+      const [language = '', ...marks] = open.words;
+      blocks.push({ page, line: open.line, language, marks, text: open.text.join('\n') });
+      open = undefined;
+    }
+  }
+  return blocks;
+}
+
+/** Lines of a page outside its fenced blocks, with their numbers. */
+function prose(page: string): readonly (readonly [line: number, text: string])[] {
+  let fenced = false;
+  return pageText(page)
+    .split('\n')
+    .flatMap((text, index) => {
+      if (text.startsWith('```')) fenced = !fenced;
+      return fenced || text.startsWith('```') ? [] : [[index + 1, text] as const];
+    });
+}
+
+/** Links and images of a page. */
+export function linksOf(page: string): readonly PageLink[] {
+  return prose(page).flatMap(([line, text]) =>
+    [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => ({ line, target: match[1]! })),
+  );
+}
+
+/** What `#…` may lead to on a page: its headings, as GitHub names them. */
+export function anchorsOf(page: string): ReadonlySet<string> {
+  const headings = prose(page).flatMap(([, text]) => /^#{1,6} (.+)$/.exec(text)?.[1] ?? []);
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}_\- ]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}

@@ -1,0 +1,41 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { RENDERED_PAGES, renderedPage } from '../../docs/tools/rendered-pages.mjs';
+import { ROOT, PAGES, anchorsOf, linksOf } from './markdown.js';
+
+describe.each(PAGES)('%s', (page) => {
+  it('has links that lead somewhere', () => {
+    const broken = linksOf(page).filter(({ target }) => {
+      if (target.startsWith('https://')) return false;
+      const [path = '', anchor] = target.split('#');
+      const file = path === '' ? page : relative(ROOT, join(ROOT, dirname(page), path));
+      if (!existsSync(join(ROOT, file))) return true;
+      return anchor !== undefined && !anchorsOf(file).has(anchor);
+    });
+    expect(broken).toEqual([]);
+  });
+});
+
+describe.each(RENDERED_PAGES)('%s', (page) => {
+  it('shows the options and numbers of the source; `node docs/render.mjs` writes them', async () => {
+    const { text, rendered } = await renderedPage(page);
+    expect(text).toBe(rendered);
+  });
+});
+
+describe('the docs', () => {
+  it('can be found from the README', () => {
+    const seen = new Set<string>();
+    const visit = (page: string): void => {
+      if (seen.has(page)) return;
+      seen.add(page);
+      for (const { target } of linksOf(page)) {
+        const path = target.split('#')[0]!;
+        if (path.endsWith('.md') && !path.startsWith('https://')) visit(join(dirname(page), path));
+      }
+    };
+    visit('README.md');
+    expect([...seen].sort()).toEqual([...PAGES].sort());
+  });
+});

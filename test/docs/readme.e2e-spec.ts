@@ -1,0 +1,104 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
+import { table } from '../../src/report/table.js';
+import { ROOT, codeBlocks, pageText } from './markdown.js';
+
+type Standing = Parameters<typeof table>[0][number];
+
+const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
+const [printed] = codeBlocks('README.md').filter(({ language }) => language === 'text');
+const lines = printed!.text.split('\n');
+
+/** The three figures of a row of the README's table. */
+function figures(label: string): number[] {
+  const row = lines.find((line) => line.startsWith(label))!;
+  return [...row.slice(label.length).matchAll(/\d+/g)].slice(0, 3).map(Number);
+}
+
+describe('the commands of the README', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  const commands = [...pageText('README.md').matchAll(/\bnpm (?:run )?(start|test|demo)\b/g)].map((match) => match[1]!);
+
+  it('are scripts of package.json, and need no step before them', () => {
+    expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo']));
+    for (const command of commands) {
+      expect(scripts).toHaveProperty(command);
+      expect(scripts[`pre${command}`]).toBe('tsc -b');
+    }
+  });
+
+  it('are what a change must pass', () => {
+    expect(read('.ci/run')).toMatch(/^npm ci$/m);
+    expect(read('.ci/run')).toMatch(/\bnpm test\b/);
+  });
+});
+
+describe('the table of the README', () => {
+  it('stands as the demo prints it', () => {
+    const rows = lines.slice(1, 7);
+    const cells = {
+      reads: figures('reads   failed'),
+      writes: figures('writes  failed'),
+      twice: figures('writes  done twice'),
+      back: figures('back after the server'),
+      longest: figures('longest wait of a call'),
+    };
+    const standings = CONTENDER_NAMES.map((name, index): Standing => {
+      const ours = name === 'resilient';
+      return {
+        name,
+        calls: 0,
+        succeeded: 0,
+        failed: 0,
+        failedByCode: {},
+        inFlight: 0,
+        lostWrites: 0,
+        attempts: 0,
+        waiting: undefined,
+        failedReads: cells.reads[index]!,
+        failedWrites: ours ? 0 : cells.writes[index]!,
+        unsafeInFlightFailed: ours ? cells.writes[index]! : 0,
+        duplicatedWrites: cells.twice[index]!,
+        recoveryMs: cells.back[index]!,
+        longestWaitMs: cells.longest[index]!,
+      };
+    });
+    expect(rows).toEqual(table(standings).split('\n'));
+  });
+
+  it('shows the log as the client writes it', () => {
+    const [warning, end] = lines.slice(8);
+    expect(warning).toMatch(
+      /^WARN \[ResilientGrpc:orders\] outage: connect ECONNREFUSED \S+; calls wait up to \d+(\.\d)? s \(\d+ waiting\)$/,
+    );
+    expect(end).toMatch(/^LOG {2}\[ResilientGrpc:orders\] back after 3\.\d s, \d+ tries; \d+ calls held, 0 failed$/);
+  });
+
+  describe('against a run of the demo', () => {
+    let ours: Record<'failed' | 'duplicatedWrites' | 'lostWrites' | 'recoveryMs' | 'unsafeInFlightFailed', number>;
+    beforeAll(async () => {
+      const demo = [join(ROOT, 'dist/demo.js'), '--json', '--seconds', '6'];
+      const { stdout } = await promisify(execFile)(process.execPath, demo, { timeout: 60_000 });
+      ours = (JSON.parse(stdout) as { resilient: typeof ours }).resilient;
+    }, 60_000);
+
+    it('has the same zeros for our client', () => {
+      expect(ours).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
+      expect([figures('reads   failed')[2], figures('writes  done twice')[2]]).toEqual([0, 0]);
+      expect(lines.find((line) => line.startsWith('writes  lost'))).toBeUndefined();
+    });
+  });
+});
+
+describe('the picture in the README', () => {
+  it('is 1200 × 750 and light enough for a page', () => {
+    const png = readFileSync(join(ROOT, 'docs/demo.png'));
+    expect(png.subarray(1, 4).toString()).toBe('PNG');
+    expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1_200, 750]);
+    expect(png.length).toBeLessThan(200 * 1024);
+  });
+});

@@ -1,0 +1,113 @@
+import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
+import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader';
+import type { ServiceConfig } from 'nestjs-resilient-grpc';
+import { onTestFinished } from 'vitest';
+import { startClient, type EchoService } from '../calls/support.js';
+import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
+
+/** How a call ended. */
+export interface Ended {
+  /** 'OK', 'UNAVAILABLE' … */
+  readonly status: string;
+  readonly ms: number;
+  readonly messages: number;
+}
+
+/** A call that runs. */
+export interface Running {
+  readonly ended: Promise<Ended>;
+  cancel(): void;
+}
+
+/** One of the two clients that are compared, with a channel of its own. */
+export interface Contender {
+  /** `within`: its deadline, in milliseconds from now. */
+  unary(within?: number): Running;
+  serverStream(): Running;
+}
+
+/** Makes a client of `url` under a service config. */
+export type Maker = (url: string, serviceConfig: ServiceConfig) => Promise<Contender>;
+
+const WITHIN = 10_000;
+
+interface Report {
+  readonly message: () => void;
+  readonly end: (code: number) => void;
+}
+
+/** Measures what `begin` starts; it gives back how to cancel it. */
+function running(begin: (report: Report) => () => void): Running {
+  const beganAt = performance.now();
+  let messages = 0;
+  let cancel: () => void = () => undefined;
+  const ended = new Promise<Ended>((resolve) => {
+    cancel = begin({
+      message: () => (messages += 1),
+      end: (code) => resolve({ status: status[code] ?? String(code), ms: performance.now() - beganAt, messages }),
+    });
+  });
+  return { ended, cancel: () => cancel() };
+}
+
+/** grpc-js's own client and its own policies. */
+export const grpcJs: Maker = async (url, serviceConfig) => {
+  const client = new Client(url, credentials.createInsecure(), {
+    'grpc.service_config': JSON.stringify(serviceConfig),
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 200,
+  });
+  onTestFinished(() => client.close());
+  const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
+  const { Unary, ServerStream } = service as unknown as Record<string, MethodDefinition<EchoRequest, Echo>>;
+  return {
+    unary: (within = WITHIN) =>
+      running(({ message, end }) => {
+        const { path, requestSerialize, responseDeserialize } = Unary!;
+        const options = { deadline: Date.now() + within };
+        const metadata = new Metadata();
+        const call = client.makeUnaryRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          {},
+          metadata,
+          options,
+          (_, value) => {
+            if (value !== undefined) message();
+          },
+        );
+        call.on('status', ({ code }) => end(code));
+        return () => call.cancel();
+      }),
+    serverStream: () =>
+      running(({ message, end }) => {
+        const { path, requestSerialize, responseDeserialize } = ServerStream!;
+        const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {});
+        call.on('data', message);
+        call.on('error', () => undefined);
+        call.on('status', ({ code }) => end(code));
+        return () => call.cancel();
+      }),
+  };
+};
+
+/** This library's client. */
+export const resilient: Maker = async (url, serviceConfig) => {
+  const client = await startClient({ url, serviceConfig });
+  const echo = client.getService<EchoService>('Echo');
+  const watch = (call: ReturnType<typeof echo.unary>) =>
+    running(({ message, end }) => {
+      const subscription = call.subscribe({
+        next: message,
+        error: ({ code }: { code: number }) => end(code),
+        complete: () => end(status.OK),
+      });
+      return () => subscription.unsubscribe();
+    });
+  return {
+    unary: (within = WITHIN) => watch(echo.unary({}, { deadline: Date.now() + within })),
+    serverStream: () => watch(echo.serverStream({})),
+  };
+};

@@ -1,0 +1,475 @@
+import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
+import type { MethodConfig, ServiceConfig } from 'nestjs-resilient-grpc';
+import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
+import type { Contender, Ended } from './contenders.js';
+
+/** One client and the server it calls. */
+export interface Scene {
+  readonly server: ScriptedGrpcServer;
+  readonly client: Contender;
+  /** A second client of the same kind, under a service config of its own. @defaultValue url the server's */
+  another(serviceConfig: ServiceConfig, url?: string): Promise<Contender>;
+}
+
+/** A rule, what shows whether it is kept, and what was seen. */
+export interface Rule {
+  readonly rule: string;
+  /** Where the rule is from. */
+  readonly from: 'A6' | 'service config' | 'grpc-go' | 'ours';
+  readonly config: ServiceConfig;
+  /** What the server or the caller sees, in a few words. */
+  observe(scene: Scene): Promise<string>;
+  /** What is seen where the rule is kept: by this library always. */
+  readonly right: string;
+  /** What is seen of grpc-js, where that is something else. */
+  readonly grpcJs?: string;
+}
+
+export const UNAVAILABLE: Reply = { status: 'UNAVAILABLE' };
+const OK: Reply = { message: { number: 1 } };
+const ALL = [{}];
+
+type RetryPolicy = NonNullable<MethodConfig['retryPolicy']>;
+
+function retrying(
+  policy: Partial<RetryPolicy> = {},
+  rest: Omit<ServiceConfig, 'methodConfig'> & { timeout?: string } = {},
+): ServiceConfig {
+  const retryPolicy = {
+    maxAttempts: 3,
+    initialBackoff: '0.02s',
+    maxBackoff: '0.02s',
+    backoffMultiplier: 1,
+    retryableStatusCodes: ['UNAVAILABLE'],
+    ...policy,
+  };
+  const { timeout, ...config } = rest;
+  return { methodConfig: [{ name: ALL, retryPolicy, ...(timeout !== undefined && { timeout }) }], ...config };
+}
+
+const throttled = (maxTokens: number, tokenRatio: number, policy: Partial<RetryPolicy> = {}) =>
+  retrying({ maxAttempts: 5, ...policy }, { retryThrottling: { maxTokens, tokenRatio } });
+
+/** Attempts that each of `count` calls made, one after another. */
+async function attemptsOf({ server, client }: Scene, count = 1, call = () => client.unary()): Promise<number[]> {
+  const made: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const before = server.counts().calls;
+    await call().ended;
+    made.push(server.counts().calls - before);
+  }
+  return made;
+}
+
+const attempts = async (scene: Scene) => counted((await attemptsOf(scene)).join());
+export const counted = (number: number | string) => (String(number) === '1' ? '1 attempt' : `${number} attempts`);
+
+/** Milliseconds between the arrivals of attempts. */
+function gaps(server: ScriptedGrpcServer): number[] {
+  const times = server.calls().map(({ at }) => at);
+  return times.slice(1).map((at, index) => at - times[index]!);
+}
+
+// What the way there and back, a timer and a busy machine may add.
+const LATE = 90;
+const isWithin = (ms: number | undefined, least: number, most: number) =>
+  ms !== undefined && ms >= least - 5 && ms <= most + LATE;
+const kept = (isKept: boolean) => (isKept ? 'yes' : 'no');
+
+async function outcome({ client }: Scene, within?: number): Promise<Ended> {
+  return client.unary(within).ended;
+}
+
+/** Rules of gRFC A6 and of the service config, and those that were taken from elsewhere where it is silent. */
+export const RULES: readonly Rule[] = [
+  {
+    rule: '`maxAttempts` counts the original attempt',
+    from: 'A6',
+    config: retrying({ maxAttempts: 3 }),
+    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene)),
+    right: '3 attempts',
+  },
+  {
+    rule: '`maxAttempts` of more than 5 is 5',
+    from: 'A6',
+    config: retrying({ maxAttempts: 9 }),
+    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene)),
+    right: '5 attempts',
+  },
+  {
+    rule: 'a code that is not listed is not retried',
+    from: 'A6',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', { status: 'INTERNAL' }), attempts(scene)),
+    right: '1 attempt',
+  },
+  {
+    rule: 'codes are names in any case, or numbers',
+    from: 'A6',
+    config: retrying({ maxAttempts: 4, retryableStatusCodes: ['unavailable', 10] }),
+    observe: (scene) => (scene.server.script('Unary', [UNAVAILABLE, { status: 'ABORTED' }, OK]), attempts(scene)),
+    right: '3 attempts',
+  },
+  {
+    rule: 'the backoff grows by its multiplier up to its maximum, ±20 %',
+    from: 'A6',
+    config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', backoffMultiplier: 3, maxBackoff: '0.2s' }),
+    async observe(scene) {
+      scene.server.script('Unary', UNAVAILABLE);
+      await outcome(scene);
+      const [first, second, third] = gaps(scene.server);
+      return kept(isWithin(first, 80, 120) && isWithin(second, 160, 240) && isWithin(third, 160, 240));
+    },
+    right: 'yes',
+  },
+  {
+    rule: 'the server is told how many attempts there were before',
+    from: 'A6',
+    config: retrying(),
+    async observe(scene) {
+      scene.server.script('Unary', UNAVAILABLE);
+      await outcome(scene);
+      return scene.server
+        .calls()
+        .map(({ metadata }) => metadata.get('grpc-previous-rpc-attempts').join() || 'absent')
+        .join(', ');
+    },
+    right: 'absent, 1, 2',
+  },
+  {
+    rule: 'one deadline holds for all attempts',
+    from: 'A6',
+    config: retrying({ initialBackoff: '0.1s', maxBackoff: '0.1s' }),
+    async observe(scene) {
+      const deadlines: number[] = [];
+      scene.server.script('Unary', ({ deadline }) => (deadlines.push(deadline), UNAVAILABLE));
+      await outcome(scene, 2_000);
+      return kept(deadlines.length === 3 && Math.max(...deadlines) - Math.min(...deadlines) < 70);
+    },
+    right: 'yes',
+  },
+  {
+    rule: 'a server stream is retried until its first headers',
+    from: 'A6',
+    config: retrying(),
+    async observe({ server, client }) {
+      server.script('ServerStream', [UNAVAILABLE, { messages: [{ number: 1 }] }]);
+      const { status, messages } = await client.serverStream().ended;
+      return `${status}, ${messages} message`;
+    },
+    right: 'OK, 1 message',
+  },
+  {
+    rule: 'response headers commit an attempt',
+    from: 'A6',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, headers: true }), attempts(scene)),
+    right: '1 attempt',
+  },
+  {
+    rule: 'a message commits an attempt',
+    from: 'A6',
+    config: retrying(),
+    async observe(scene) {
+      scene.server.script('ServerStream', { ...UNAVAILABLE, messages: [{ number: 1 }] });
+      return counted((await attemptsOf(scene, 1, () => scene.client.serverStream())).join());
+    },
+    right: '1 attempt',
+  },
+  {
+    rule: 'nothing is sent after the caller has cancelled in a backoff',
+    from: 'A6',
+    config: retrying({ initialBackoff: '0.2s', maxBackoff: '0.2s' }),
+    async observe({ server, client }) {
+      server.script('Unary', UNAVAILABLE);
+      const call = client.unary();
+      await waitFor(() => server.counts().answered === 1);
+      await pause(50);
+      call.cancel();
+      await pause(400);
+      return counted(server.counts().calls);
+    },
+    right: '1 attempt',
+  },
+  {
+    rule: 'nothing is sent after the deadline has passed in a backoff',
+    from: 'A6',
+    config: retrying({ initialBackoff: '0.4s', maxBackoff: '0.4s' }),
+    async observe(scene) {
+      scene.server.script('Unary', UNAVAILABLE);
+      await outcome(scene, 200);
+      await pause(500);
+      return counted(scene.server.counts().calls);
+    },
+    right: '1 attempt',
+  },
+  {
+    rule: 'a backoff that would outlive the deadline is not begun: the failure is passed on at once',
+    from: 'ours',
+    config: retrying({ initialBackoff: '10s', maxBackoff: '10s' }),
+    async observe(scene) {
+      scene.server.script('Unary', UNAVAILABLE);
+      const { status, ms } = await outcome(scene, 500);
+      return `${status}, ${ms < 400 ? 'at once' : 'at the deadline'}`;
+    },
+    right: 'UNAVAILABLE, at once',
+    grpcJs: 'DEADLINE_EXCEEDED, at the deadline',
+  },
+  {
+    rule: 'pushback replaces the backoff',
+    from: 'A6',
+    config: retrying({ initialBackoff: '10s', maxBackoff: '10s' }),
+    async observe(scene) {
+      scene.server.script('Unary', [{ ...UNAVAILABLE, pushback: 0 }, { ...UNAVAILABLE, pushback: 300 }, OK]);
+      await outcome(scene);
+      const [first, second] = gaps(scene.server);
+      return kept(isWithin(first, 0, 0) && isWithin(second, 300, 300));
+    },
+    right: 'yes',
+  },
+  {
+    rule: 'after a pushback the backoff begins afresh',
+    from: 'A6',
+    config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', maxBackoff: '10s', backoffMultiplier: 50 }),
+    async observe(scene) {
+      scene.server.script('Unary', [UNAVAILABLE, { ...UNAVAILABLE, pushback: 0 }, UNAVAILABLE, OK]);
+      await outcome(scene);
+      const [first, , third] = gaps(scene.server);
+      return kept(isWithin(first, 80, 120) && isWithin(third, 80, 120));
+    },
+    right: 'yes',
+  },
+  {
+    rule: 'a pushback leaves `maxAttempts` alone',
+    from: 'A6',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback: 0 }), attempts(scene)),
+    right: '3 attempts',
+  },
+  {
+    rule: 'a pushback for a code that is not listed retries nothing',
+    from: 'grpc-go',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', { status: 'INTERNAL', pushback: 0 }), attempts(scene)),
+    right: '1 attempt',
+  },
+  {
+    rule: 'a negative pushback stops retrying',
+    from: 'A6',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback: -1 }), attempts(scene)),
+    right: '1 attempt',
+  },
+  ...['soon', '10ms', '1.5'].map((pushback): Rule => ({
+    rule: `a pushback that is no integer (\`${pushback}\`) stops retrying`,
+    from: 'A6',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback }), attempts(scene)),
+    right: '1 attempt',
+    grpcJs: '3 attempts',
+  })),
+  {
+    rule: 'two pushbacks in one answer stop retrying',
+    from: 'grpc-go',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback: [0, 0] }), attempts(scene)),
+    right: '1 attempt',
+    grpcJs: '3 attempts',
+  },
+  {
+    rule: 'a failure costs a token, and there are retries while more than half are left',
+    from: 'A6',
+    config: throttled(4, 0.1),
+    async observe(scene) {
+      scene.server.script('Unary', UNAVAILABLE);
+      return (await attemptsOf(scene, 3)).join(', ');
+    },
+    right: '2, 1, 1',
+  },
+  {
+    rule: 'a success gives `tokenRatio` back',
+    from: 'A6',
+    config: throttled(4, 1),
+    async observe(scene) {
+      scene.server.script('Unary', [UNAVAILABLE, UNAVAILABLE, OK, OK, UNAVAILABLE]);
+      return (await attemptsOf(scene, 4)).join(', ');
+    },
+    right: '2, 1, 1, 2',
+  },
+  {
+    rule: 'a code that is not listed neither costs nor gives back',
+    from: 'A6',
+    config: throttled(4, 1),
+    async observe(scene) {
+      const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
+      scene.server.script('Unary', [...fatal, UNAVAILABLE]);
+      return (await attemptsOf(scene, 6)).at(-1)!.toString();
+    },
+    right: '2',
+  },
+  {
+    rule: 'the last failure of a call whose attempts are used up costs a token too',
+    from: 'grpc-go',
+    config: throttled(10, 0.1, { maxAttempts: 2 }),
+    async observe(scene) {
+      scene.server.script('Unary', UNAVAILABLE);
+      return (await attemptsOf(scene, 3)).join(', ');
+    },
+    right: '2, 2, 1',
+  },
+  {
+    rule: 'a negative pushback costs a token, for a listed code',
+    from: 'A6',
+    config: throttled(4, 0.1),
+    async observe(scene) {
+      const no: Reply = { ...UNAVAILABLE, pushback: -1 };
+      scene.server.script('Unary', [no, no, UNAVAILABLE]);
+      return (await attemptsOf(scene, 3)).join(', ');
+    },
+    right: '1, 1, 1',
+  },
+  {
+    rule: 'a negative pushback costs a token, for any other code too',
+    from: 'A6',
+    config: throttled(4, 0.1),
+    async observe(scene) {
+      const no: Reply = { status: 'INTERNAL', pushback: -1 };
+      scene.server.script('Unary', [no, no, UNAVAILABLE]);
+      return (await attemptsOf(scene, 3)).join(', ');
+    },
+    right: '1, 1, 1',
+    grpcJs: '1, 1, 2',
+  },
+  {
+    rule: 'a retry that is refused by the throttle returns at once',
+    from: 'A6',
+    config: throttled(2, 0.1, { initialBackoff: '0.6s', maxBackoff: '0.6s' }),
+    async observe(scene) {
+      scene.server.script('Unary', UNAVAILABLE);
+      const { ms } = await outcome(scene);
+      return ms < 300 ? 'at once' : 'after its backoff';
+    },
+    right: 'at once',
+    grpcJs: 'after its backoff',
+  },
+  {
+    rule: 'the throttle of a channel is not taken away by another one to the same target',
+    from: 'grpc-go',
+    config: throttled(2, 0.1),
+    async observe(scene) {
+      const other = await scene.another({});
+      scene.server.script('Unary', [UNAVAILABLE, OK, UNAVAILABLE]);
+      await outcome(scene);
+      await other.unary().ended;
+      return counted((await attemptsOf(scene)).join());
+    },
+    right: '1 attempt',
+    grpcJs: '5 attempts',
+  },
+  {
+    rule: '`timeout: "0.5s"` is half a second',
+    from: 'service config',
+    config: { methodConfig: [{ name: ALL, timeout: '0.5s' }] },
+    observe: remaining,
+    right: 'OK, 500 ms',
+    grpcJs: 'DEADLINE_EXCEEDED',
+  },
+  {
+    rule: '`timeout: "1.5s"` is one and a half seconds',
+    from: 'service config',
+    config: { methodConfig: [{ name: ALL, timeout: '1.5s' }] },
+    observe: remaining,
+    right: 'OK, 1500 ms',
+    grpcJs: 'OK, 1000 ms',
+  },
+  {
+    rule: '`waitForReady: true` waits for a server that is not there yet',
+    from: 'service config',
+    config: { methodConfig: [{ name: ALL, waitForReady: true }] },
+    async observe({ server, client }) {
+      server.script('Unary', OK);
+      await server.stop('force');
+      const call = client.unary();
+      await pause(300);
+      await server.restart();
+      return (await call.ended).status;
+    },
+    right: 'OK',
+    grpcJs: 'UNAVAILABLE',
+  },
+  {
+    rule: 'a call whose deadline has passed is not sent',
+    from: 'ours',
+    config: {},
+    async observe({ server, client }) {
+      server.script('Unary', OK);
+      await client.unary().ended;
+      const { status } = await client.unary(-1_000).ended;
+      await pause(100);
+      return `${status}, ${server.counts().calls === 1 ? 'not sent' : 'sent'}`;
+    },
+    right: 'DEADLINE_EXCEEDED, not sent',
+    grpcJs: 'DEADLINE_EXCEEDED, sent',
+  },
+  {
+    rule: 'a call that is cancelled in the tick it began does not run on at the server',
+    from: 'ours',
+    config: {},
+    async observe({ server, client }) {
+      server.script('Unary', [OK, { hold: 'everything' }]);
+      await client.unary().ended;
+      client.unary().cancel();
+      await pause(100);
+      return server.release() === 0 ? 'ended' : 'runs on';
+    },
+    right: 'ended',
+    grpcJs: 'runs on',
+  },
+  {
+    rule: 'a stream that is refused twice by the server’s transport is sent again, for any method',
+    from: 'ours',
+    config: {},
+    async observe({ another }) {
+      const refusing = await startHttp2Server((stream, number) => {
+        if (number <= 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
+        else succeed(stream);
+      });
+      const client = await another({}, refusing.url);
+      const { status } = await client.unary().ended;
+      return `${status}, ${refusing.streams.length} streams`;
+    },
+    right: 'OK, 3 streams',
+    grpcJs: 'UNAVAILABLE, 2 streams',
+  },
+  {
+    rule: 'a call that is cut off by a server’s forced stop counts as UNAVAILABLE, and is retried',
+    from: 'ours',
+    config: retrying({ maxAttempts: 5, initialBackoff: '0.1s', maxBackoff: '0.1s' }),
+    async observe({ server, client }) {
+      server.script('Unary', [{ never: true }, OK]);
+      const call = client.unary();
+      await waitFor(() => server.counts().open === 1);
+      await server.restart('force');
+      return (await call.ended).status;
+    },
+    right: 'OK',
+    grpcJs: 'CANCELLED',
+  },
+];
+
+/** What the server sees of a deadline, to the next 100 ms. */
+async function remaining({ server, client }: Scene): Promise<string> {
+  let ms = NaN;
+  server.script('Unary', ({ deadline }) => {
+    ms = deadline - Date.now();
+    return OK;
+  });
+  const { status } = await client.unary().ended;
+  return status === 'OK' ? `OK, ${Math.ceil(ms / 100) * 100} ms` : status;
+}
+
+/** A length of time in which something would have happened that must not. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -23,6 +23,7 @@ import {
   scene,
   startClient,
   toList,
+  turns,
   upTo,
   type EchoService,
 } from './support.js';

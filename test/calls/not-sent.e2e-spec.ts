@@ -84,6 +84,16 @@ describe('a message too large', () => {
     });
   });
 
+  it.each(EACH_METHOD)('to be received is bounded by the service config too: %s', async (method) => {
+    const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxResponseMessageBytes: 100 }];
+    const { echo, server } = await scene({ serviceConfig: { methodConfig } });
+    server.script(protoName(method), { messages: [{ payload }] });
+    const error = await failureOf(callOnce(echo, method));
+    expect(error).toMatchObject({ code: 8, reachedServer: 'yes' });
+    expect(error.details).toMatch(/^Received message larger than max/);
+    expect(server.counts().calls).toBe(1);
+  });
+
   it.each(EACH_METHOD)('to be received fails %s once: the server has done its work', async (method) => {
     const { echo, server } = await scene({ maxReceiveMessageLength: 100 });
     server.script(protoName(method), { messages: [{ payload }] });

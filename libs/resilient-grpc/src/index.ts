@@ -13,18 +13,28 @@ export type {
   Resilient,
   ResilientMethod,
 } from './client/resilient-types.js';
+export type { MetadataFunction } from './client/interceptors/metadata-source.js';
+export type {
+  GrpcClientInterceptor,
+  GrpcClientInterceptorClass,
+  OutgoingAttempt,
+  OutgoingCall,
+} from './client/interceptors/outgoing-call.js';
 export {
   DEFAULT_CLIENT_SETTINGS,
   type GrpcClientDefaults,
   type GrpcClientSettings,
   type KeepaliveOptions,
   type MethodOptions,
+  type PropagationOptions,
 } from './client/settings/client-options.js';
 export type { GrpcContract } from './client/settings/contract.js';
 export type { AttemptRecord, CallEnd, GrpcClientEvent } from './call/call-event.js';
+export type { InboundCall } from './call/inbound-call.js';
 export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';
 export type { TlsOptions } from './channel/tls-material.js';
 export { GrpcCallError, isGrpcCallError, type FailureReason, type ReachedServer } from './errors/grpc-call-error.js';
+export type { StatusDetail } from './errors/status-details.js';
 export {
   GrpcConfigurationError,
   isGrpcConfigurationError,

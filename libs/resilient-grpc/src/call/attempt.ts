@@ -13,6 +13,8 @@ export interface AttemptRequest {
   readonly options: CallOptions | undefined;
   /** grpc-js's interceptors, outermost first. Undefined when there are none: then messages are sent as bytes. */
   readonly interceptors: readonly Interceptor[] | undefined;
+  /** 1 for the original attempt of its call. */
+  readonly number: number;
   /** A larger response message ends the attempt; beside the channel's own limit. */
   readonly maxReceiveBytes: number;
 }
@@ -32,6 +34,8 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly peer: string | undefined;
   /** Same for all attempts that ended with one lost connection. */
   readonly connectionKey: string;
+  /** What was thrown on this side, where that ended it. */
+  readonly cause?: unknown;
 }
 
 /** A running attempt. */
@@ -43,8 +47,8 @@ export interface Attempt {
   halfClose(): void;
   /** Ends it here and, always, on the wire. `onEnd` follows, unless it has ended already. */
   cancel(why: AttemptEvidence['endedHere'], code: number, details: string): void;
-  /** Like `cancel`, for an owner who no longer listens. */
-  abandon(): void;
+  /** Like `cancel`, for an owner who no longer listens: he has left, or its deadline has passed. */
+  abandon(because?: 'deadline'): void;
   /** 'ip:port' once a connection was picked. */
   readonly peer: string | undefined;
 }

@@ -65,6 +65,7 @@ export type GrpcClientEvent = {
       readonly total: number;
       readonly breakMs: number;
     }
+  | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
   | {

@@ -7,6 +7,8 @@ export interface Propagation {
   readonly cancellation: boolean;
   /** Keys in small letters. */
   readonly metadata: readonly string[];
+  /** Hears of each call that would take something over, and whether there was an inbound call. */
+  readonly note?: ((found: boolean) => void) | undefined;
 }
 
 /** What an outgoing call takes over from the inbound one. */

@@ -59,7 +59,7 @@ export function needsTarget(source: Observable<unknown>): source is TargetServic
 }
 
 /** Between two looks at the record. */
-export const DEFAULT_DNS_REFRESH_MS = 60_000;
+const DEFAULT_DNS_REFRESH_MS = 60_000;
 const LEAST_REFRESH_MS = 1_000;
 const REFRESH_JITTER = 0.1;
 // A name server that does not answer is asked again by gRPC's backoff, and no later than when all is well.

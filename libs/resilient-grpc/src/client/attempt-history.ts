@@ -24,6 +24,8 @@ export interface CallFacts {
   readonly requestReplayable: boolean;
   /** Something of the answer is in the caller's hands already. */
   readonly delivered: boolean;
+  /** It serves a retry. */
+  readonly inRetryChain: boolean;
 }
 
 /** What follows a failed attempt. */
@@ -79,6 +81,7 @@ export class AttemptHistory {
       retriesSincePushback: this.retriesSincePushback,
       requestReplayable: facts.requestReplayable,
       delivered: facts.delivered,
+      inRetryChain: facts.inRetryChain,
       remainingMs: remainingMs(facts.deadline, clock.epoch()),
       draining: registry.accepting === 'closed',
       disabled: facts.options?.retry === false,
@@ -87,6 +90,7 @@ export class AttemptHistory {
       connectionKey: verdict.connectionLost ? end.connectionKey : '',
       random,
     });
+    if (!decision.retry && decision.because === 'throttled') context.client.throttled();
     if (decision.retry && decision.kind !== 'wait') {
       this.retriesSincePushback = decision.because === 'pushback' ? 0 : this.retriesSincePushback + 1;
     }

@@ -53,9 +53,9 @@ class TimedAttempt implements Attempt, AttemptListener {
     this.inner.cancel(why, code, details);
   }
 
-  abandon(): void {
+  abandon(because?: 'deadline'): void {
     this.stop();
-    this.inner.abandon();
+    this.inner.abandon(because);
   }
 
   onHeaders(headers: Metadata): void {

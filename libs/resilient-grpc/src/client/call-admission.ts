@@ -1,12 +1,13 @@
 import { StatusCode } from '../status/status-code.js';
 import type { MethodContext } from './call-context.js';
-import type { CallFailure } from './call-failure.js';
+import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
 
 /** Why a call may not even begin; undefined: it may. */
 export function admissionFailure(
   context: MethodContext,
   deadline: number,
   signal: AbortSignal | undefined,
+  inbound: AbortSignal | undefined,
 ): CallFailure | undefined {
   const { registry, clock } = context.client;
   switch (registry.accepting) {
@@ -17,9 +18,8 @@ export function admissionFailure(
     case 'yes':
       break;
   }
-  if (signal?.aborted === true) {
-    return { code: StatusCode.CANCELLED, reason: 'cancelled', details: 'Cancelled on client', cause: signal.reason };
-  }
+  if (signal?.aborted === true) return cancelled('Cancelled on client', signal.reason);
+  if (inbound?.aborted === true) return inboundCancelled(inbound.reason);
   // grpc-js would send it all the same, and the server would run it.
   if (deadline !== Infinity && deadline <= clock.epoch()) {
     const details = 'Deadline exceeded before the call began';

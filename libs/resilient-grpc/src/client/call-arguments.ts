@@ -37,13 +37,18 @@ export function callArguments(
  *
  * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The values are not told.
  */
-export function callMetadata(context: MethodContext, given: CallArguments): Metadata {
+export function callMetadata(
+  context: MethodContext,
+  given: CallArguments,
+  inbound?: Parameters<typeof joinMetadata>[1],
+): Metadata {
   const { metadata, options } = given;
-  if (options?.metadata === undefined) {
+  if (options?.metadata === undefined && inbound === undefined) {
     if (metadata === undefined) return context.metadata;
     return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata;
   }
-  const base = joinMetadata(context.metadata, metadata);
+  const base = joinMetadata(joinMetadata(context.metadata, inbound), metadata);
+  if (options?.metadata === undefined) return base;
   try {
     return joinMetadata(base, options.metadata);
   } catch {

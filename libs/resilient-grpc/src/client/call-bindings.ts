@@ -1,27 +1,37 @@
 import { boundToParent } from './call-arguments.js';
+import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
-/** Who ended a call from outside, in grpc-js's words, and why. */
-type Cancel = (details: string, cause: unknown) => void;
+/** A call that can be ended from outside. */
+interface Cancellable {
+  cancel(failure: CallFailure): void;
+}
 
 /** Ends a call with what its caller tied it to: an abort signal, an inbound call. Returns how to untie it, if there is anything. */
-export function bindCall(options: GrpcCallOptions, cancel: Cancel): (() => void) | undefined {
-  const { signal, parent } = options;
+export function bindCall(
+  options: GrpcCallOptions | undefined,
+  inbound: AbortSignal | undefined,
+  call: Cancellable,
+): (() => void) | undefined {
+  if (options === undefined && inbound === undefined) return undefined;
+  const { signal, parent } = options ?? {};
   const untie: (() => void)[] = [];
-  if (signal !== undefined) {
+  const tie = (to: AbortSignal, failure: () => CallFailure): void => {
     const onAbort = (): void => {
-      cancel('Cancelled on client', signal.reason);
+      call.cancel(failure());
     };
-    signal.addEventListener('abort', onAbort, { once: true });
+    to.addEventListener('abort', onAbort, { once: true });
     untie.push(() => {
-      signal.removeEventListener('abort', onAbort);
+      to.removeEventListener('abort', onAbort);
     });
-  }
-  if (parent !== undefined && boundToParent(options)) {
+  };
+  if (signal !== undefined) tie(signal, () => cancelled('Cancelled on client', signal.reason));
+  if (inbound !== undefined) tie(inbound, () => inboundCancelled(inbound.reason));
+  if (options !== undefined && parent !== undefined && boundToParent(options)) {
     // grpc-js does this for an attempt that runs; a call may also wait.
     const inbound: NodeJS.EventEmitter = parent;
     const onCancelled = (): void => {
-      cancel('Cancelled by parent call', undefined);
+      call.cancel(cancelled('Cancelled by parent call', undefined));
     };
     inbound.once('cancelled', onCancelled);
     untie.push(() => {

@@ -4,11 +4,14 @@ import type { CallTransport } from '../call/call-transport.js';
 import type { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
 import type { PermitQueue } from '../policy/concurrency/permit-queue.js';
+import type { Propagation } from '../call/propagation.js';
+import type { HedgeBudget } from '../policy/hedging/hedge-budget.js';
+import type { HedgingPolicy } from '../policy/hedging/hedging-policy.js';
 import type { RetryBudget } from '../policy/throttling/retry-budget.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { CallRegistry } from './call-registry.js';
-import type { Hedging } from './hedged-attempt.js';
+import type { AttemptParts } from './interceptors/prepare-attempt.js';
 import type { ReplayLimits } from './request-buffer.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
@@ -18,10 +21,18 @@ export interface ClientContext {
   readonly transport: CallTransport;
   readonly budget: RetryBudget;
   readonly registry: CallRegistry;
+  /** A retry was refused by the budget. */
+  throttled(this: void): void;
   readonly replayLimits: ReplayLimits;
   readonly events: EventHub;
   readonly clock: Clock;
   readonly random: Random;
+}
+
+/** What hedges a method's calls. */
+export interface Hedging {
+  readonly policy: HedgingPolicy;
+  readonly budget: HedgeBudget;
 }
 
 /** What all calls of a method share; made once, when its policy is resolved. */
@@ -42,6 +53,10 @@ export interface MethodContext {
   readonly start: StartAttempt;
   /** Present where its calls are hedged. */
   readonly hedging: Hedging | undefined;
-  /** Permits a call needs for its attempts, the client's first. */
+  /** Interceptors and the function for metadata, where there are any. */
+  readonly parts: AttemptParts | undefined;
+  /** What of an inbound call its calls take over; undefined: nothing. */
+  readonly propagation: Propagation | undefined;
+  /** Permits a call needs for its attempts, the method's first: who queues for a slow method holds no permit of the client. */
   readonly limits: readonly PermitQueue[];
 }

@@ -1,121 +1,75 @@
-import type { Interceptor, Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { Waiter, WaitRefusal } from '../call/call-transport.js';
-import type { MethodDescriptor } from '../call/method.js';
-import { attemptMetadata, NO_METADATA } from '../channel/call-metadata.js';
+import type { Metadata } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener, StartAttempt } from '../call/attempt.js';
+import { attemptMetadata } from '../channel/call-metadata.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import type { RetryDecision } from '../policy/retry/retry-decision.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
+import { AdmittedCall } from './admitted-call.js';
 import { AttemptHistory, type CallFacts } from './attempt-history.js';
-import { admissionFailure } from './call-admission.js';
-import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
 import { bindCall } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
-import {
-  callError,
-  deadlineFailure,
-  encodeRequest,
-  failureReason,
-  limitFailure,
-  startFailure,
-  type CallFailure,
-} from './call-failure.js';
-import { CallPermits } from './call-permits.js';
+import { callError, cancelled, encodeRequest, failureReason, startFailure, type CallFailure } from './call-failure.js';
 import type { RegisteredCall } from './call-registry.js';
 import type { CallSink } from './call-sink.js';
 import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
 import { describeCall } from './describe-call.js';
-import { DeadlineTimer } from './deadline-timer.js';
 import { HedgedAttempt, type HedgeOwner } from './hedged-attempt.js';
+import { withPreparation } from './prepared-attempt.js';
+import type { AskedCall } from './prepared-call.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
-import type { GrpcCallOptions } from './resilient-types.js';
-
-type Phase = 'begun' | 'waiting' | 'queued' | 'backoff' | 'running' | 'ended';
 
 /**
  * One call from its subscription to its one end: waiting, attempts, backoff, deadline, cancellation. It is at once the request
  * and the listener of its attempts, and its own place in the queue and in the registry, so that a call costs one object.
  */
-export class CallExecution implements AttemptRequest, AttemptListener, Waiter, HedgeOwner, PumpOwner, RegisteredCall {
-  // As AttemptRequest
-  readonly method: MethodDescriptor;
-  deadline = Infinity;
-  metadata: Metadata = NO_METADATA;
-  readonly interceptors: readonly Interceptor[] | undefined;
-  readonly maxReceiveBytes: number;
-  // As Waiter
-  waitForReady: boolean | undefined;
-  bytes = 0;
-  paced = false;
-
-  private phase: Phase = 'begun';
-  private callMetadata: Metadata = NO_METADATA;
-  /** The one request message as it is sent; a stream of them has `requests`. */
-  private payload: unknown;
+export class CallExecution extends AdmittedCall implements AttemptListener, HedgeOwner, PumpOwner, RegisteredCall {
+  /** Request messages of a stream. */
   private requests: RequestPump | undefined;
   private attempt: Attempt | undefined;
   /** `attempt`, while it is several. */
   private hedged: HedgedAttempt | undefined;
-  private permits: CallPermits | undefined;
-  private attempts = 0;
   private history: AttemptHistory | undefined;
-  private startedAt = 0;
   private attemptStartedAt = 0;
-  /** It waited, and nobody was told yet how its attempt went. */
-  private released = false;
   private reading = false;
   private hasResult = false;
   private result: unknown;
   private received = 0;
   private lastMessageAt: number | undefined;
-  private deadlineTimer: DeadlineTimer | undefined;
   private backoffTimer: Timer | undefined;
   private untie: (() => void) | undefined;
 
   constructor(
-    private readonly context: MethodContext,
-    private readonly request: unknown,
-    private readonly given: CallArguments,
+    context: MethodContext,
+    asked: AskedCall,
     private readonly sink: CallSink,
   ) {
-    this.method = context.method;
-    this.maxReceiveBytes = context.maxReceiveBytes;
-    this.interceptors = callInterceptors(context, given.options);
-  }
-
-  get options(): GrpcCallOptions | undefined {
-    return this.given.options;
+    super(context, asked);
   }
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */
   begin(): void {
-    const { client, policy } = this.context;
-    const { options } = this;
-    this.startedAt = client.clock.now();
+    let failure: CallFailure | undefined;
     try {
-      this.deadline = callDeadline(this.context, options, client.clock.epoch());
-      this.callMetadata = callMetadata(this.context, this.given);
+      failure = this.prepare();
     } catch (error) {
       this.phase = 'ended';
       this.sink.error(error);
       return;
     }
-    this.metadata = this.callMetadata;
-    this.waitForReady = options?.waitForReady ?? this.callMetadata.getOptions().waitForReady ?? policy.waitForReady;
-    const failure = admissionFailure(this.context, this.deadline, options?.signal) ?? this.prepareRequest();
     if (failure !== undefined) {
       this.phase = 'ended';
       this.sink.error(callError(this.context, failure, undefined, 'no'));
       return;
     }
-    client.registry.add(this);
+    this.context.client.registry.add(this);
     tellStart(this.context);
-    if (options !== undefined) this.untie = bindCall(options, this.cancelled);
+    this.untie = bindCall(this.options, this.binding?.signal, this);
     if (this.method.requestStream && !this.openRequests()) return;
-    this.proceed();
+    if (this.outgoing === undefined) this.proceed();
+    else this.askInterceptors(this.outgoing);
   }
 
   /** The caller has left. */
@@ -132,25 +86,11 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
     this.attempt?.startRead();
   }
 
-  // ── before anything is sent ──
-
-  /** Encodes a single request: once, however many attempts follow. */
-  private prepareRequest(): CallFailure | undefined {
-    if (this.method.requestStream) return undefined;
-    if (this.interceptors !== undefined) {
-      this.payload = this.request;
-      return undefined;
-    }
-    const encoded = encodeRequest(this.context, this.request);
-    if (!(encoded instanceof Uint8Array)) return encoded;
-    this.payload = encoded;
-    this.bytes = encoded.length;
-    return undefined;
-  }
+  // ── requests of a stream ──
 
   private openRequests(): boolean {
     try {
-      this.requests = new RequestPump(this.request, this, this.context.client.replayLimits);
+      this.requests = new RequestPump(this.asked.request, this, this.context.client.replayLimits);
     } catch (error) {
       this.sourceFailed(error);
     }
@@ -177,87 +117,20 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
     this.sink.error(error);
   }
 
-  // ── waiting ──
-
-  /** Goes on to the next attempt: with a channel, then with the permits for it. */
-  private proceed(): void {
-    if (!this.context.client.transport.ready || this.paced) this.waitForChannel();
-    else this.askPermits();
-  }
-
-  private waitForChannel(): void {
-    this.phase = 'waiting';
-    // Who waits for the channel keeps nobody else from it.
-    this.permits?.release();
-    this.armDeadline();
-    this.context.client.transport.wait(this);
-  }
-
-  release(): void {
-    if (this.phase !== 'waiting') return;
-    this.released = true;
-    this.paced = false;
-    this.askPermits();
-  }
-
-  private askPermits(): void {
-    const { limits, client } = this.context;
-    if (limits.length === 0) {
-      this.attemptNow();
-      return;
-    }
-    this.permits ??= new CallPermits(limits, this.deadline, this.permitted, () => client.clock.epoch());
-    const answer = this.permits.acquire();
-    if (answer !== 'queued') {
-      this.permitted(answer);
-      return;
-    }
-    this.phase = 'queued';
-    this.armDeadline();
-  }
-
-  private readonly permitted = (answer: 'permitted' | 'refused'): void => {
-    if (this.phase === 'ended') return;
-    if (answer === 'refused') this.end(limitFailure(this.context.limits));
-    else if (this.phase === 'queued' && !this.context.client.transport.ready) this.waitForChannel();
-    else this.attemptNow();
-  };
-
-  refuse(refusal: WaitRefusal): void {
-    if (this.phase !== 'waiting') return;
-    const { reason, details, retryAfterMs } = refusal;
-    this.end({ code: StatusCode.UNAVAILABLE, details, reason, retryAfterMs });
-  }
-
-  private armDeadline(): void {
-    if (this.deadline === Infinity) return;
-    this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, this.deadlinePassed);
-    this.deadlineTimer.arm();
-  }
-
-  private readonly deadlinePassed = (): void => {
-    const { clock, transport } = this.context.client;
-    const doing: Partial<Record<Phase, string>> = {
-      waiting: `, waiting: ${transport.whyNotReady()}`,
-      queued: ', queued for a permit (maxConcurrentCalls)',
-      backoff: ', waiting to retry',
-    };
-    this.end(deadlineFailure(clock.now() - this.startedAt, doing[this.phase] ?? ''));
-  };
-
   // ── attempts ──
 
-  private attemptNow(): void {
+  protected override attemptNow(): void {
     const { clock } = this.context.client;
     this.phase = 'running';
-    if (this.interceptors !== undefined) this.armDeadline();
-    else this.deadlineTimer?.disarm();
+    // grpc-js keeps the deadline of an attempt, unless interceptors hold it back.
+    if (this.interceptors !== undefined || this.outgoing !== undefined) this.armDeadline();
+    else this.disarmDeadline();
     if (this.hedged !== undefined) {
       this.hedged.resume();
       return;
     }
-    this.attempts += 1;
-    if (this.attempts > 1) this.metadata = attemptMetadata(this.callMetadata, this.attempts);
+    this.number += 1;
+    if (this.number > 1) this.metadata = attemptMetadata(this.callMetadata, this.number);
     this.attemptStartedAt = clock.now();
     this.reading = true;
     try {
@@ -269,10 +142,11 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
   }
 
   private startAttempt(): void {
-    const { start, hedging, client } = this.context;
+    const { hedging, client } = this.context;
+    const start = this.stages();
     let attempt: Attempt;
     if (hedging !== undefined && this.options?.retry !== false) {
-      this.hedged = new HedgedAttempt(hedging, client, this, this, this);
+      this.hedged = new HedgedAttempt(hedging, client, this, this, this, start);
       attempt = this.hedged;
     } else {
       attempt = start(this, this);
@@ -288,9 +162,19 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
     attempt.startRead();
   }
 
+  private stages(): StartAttempt {
+    const { start, parts, client } = this.context;
+    if (this.outgoing === undefined || parts === undefined) return start;
+    return withPreparation(start, this.outgoing, parts, client);
+  }
+
   needChannel(): void {
     this.paced = true;
     this.waitForChannel();
+  }
+
+  cannotStart(error: unknown): void {
+    this.end(startFailure(error));
   }
 
   attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void {
@@ -363,7 +247,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
     this.letGo();
     if (endIsWanted(this.context, this.options)) {
       this.history ??= new AttemptHistory();
-      this.history.add(this.attempts, end, { code: StatusCode.OK, details: end.details }, latencyMs);
+      this.history.add(this.number, end, { code: StatusCode.OK, details: end.details }, latencyMs);
       this.tellEnd(StatusCode.OK, end.details, end.metadata, end.peer);
     }
     if (this.hasResult) this.sink.next(this.result);
@@ -388,11 +272,11 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
         : this.history.judgeHedged(end, verdict, hedged.because);
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {
-      this.attempts -= 1;
+      this.number -= 1;
       this.waitForChannel();
       return;
     }
-    this.history.add(this.attempts, end, verdict, clock.now() - this.attemptStartedAt);
+    this.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
     tellAttempt(this.context, this.history, verdict, decision);
     if (decision.retry) {
       this.goOn(decision, verdict);
@@ -406,6 +290,7 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
       metadata,
       peer: end.peer,
       retryAfterMs,
+      cause: end.cause,
     });
   }
 
@@ -413,16 +298,17 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
     return {
       options: this.options,
       deadline: this.deadline,
-      attempts: this.attempts,
+      attempts: this.number,
       requestReplayable: this.requests?.replayable ?? true,
       delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
+      inRetryChain: this.binding?.inRetryChain ?? false,
     };
   }
 
   /** From here on the attempt that decided is the attempt. */
   private takeHedged(hedged: HedgedAttempt): void {
     this.hedged = undefined;
-    this.attempts = hedged.number;
+    this.number = hedged.number;
     this.attemptStartedAt = hedged.decisiveStartedAt;
   }
 
@@ -433,26 +319,33 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
     registry.retried += 1;
     this.phase = 'backoff';
     this.armDeadline();
-    this.backoffTimer = clock.setTimer(this.backoffEnded, decision.delayMs, true);
+    this.backoffTimer = clock.setTimer(
+      () => {
+        this.backoffEnded();
+      },
+      decision.delayMs,
+      true,
+    );
   }
 
-  private readonly backoffEnded = (): void => {
+  private backoffEnded(): void {
     this.backoffTimer = undefined;
     if (this.phase === 'backoff') this.proceed();
-  };
+  }
 
   // ── the end ──
 
-  private readonly cancelled = (details: string, cause: unknown): void => {
-    this.end({ code: StatusCode.CANCELLED, details, reason: 'cancelled', cause });
-  };
+  /** Ended from outside: by its caller, or by the call it serves. */
+  cancel(failure: CallFailure): void {
+    this.end(failure);
+  }
 
   terminate(reason: 'draining' | 'closed', details: string): void {
     this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
   /** Fails the call, once. */
-  private end(failure: CallFailure): void {
+  protected override end(failure: CallFailure): void {
     if (this.phase === 'ended') return;
     const { attempt } = this;
     const peer = failure.peer ?? attempt?.peer;
@@ -463,30 +356,28 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
       attempt === undefined ? 'no' : this.received > 0 ? 'yes' : 'maybe',
     );
     this.context.client.registry.failed += 1;
-    this.stop();
+    this.stop(failure.reason === 'deadline' ? 'deadline' : undefined);
     this.tellEnd(error.code, error.details, error.metadata, peer);
     this.sink.error(error);
   }
 
   /** Lets go of everything that is held, on the wire too. */
-  private stop(): void {
-    const { phase, attempt } = this;
-    this.phase = 'ended';
+  private stop(because?: 'deadline'): void {
+    const { attempt } = this;
+    this.leave();
     this.attempt = undefined;
-    if (phase === 'waiting') this.context.client.transport.leave(this);
-    attempt?.abandon();
+    attempt?.abandon(because);
     this.letGo();
   }
 
   private letGo(): void {
     const { clock, registry } = this.context.client;
-    this.deadlineTimer?.disarm();
+    this.letGoOfWaiting();
     if (this.backoffTimer !== undefined) clock.clearTimer(this.backoffTimer);
     this.backoffTimer = undefined;
     this.untie?.();
     this.untie = undefined;
     this.requests?.close();
-    this.permits?.release();
     registry.delete(this);
   }
 
@@ -503,7 +394,14 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
     if (!endIsWanted(this.context, this.options)) return;
     const durationMs = this.context.client.clock.now() - this.startedAt;
     const attempts = this.history?.records ?? [];
-    tellEnd(this.context, this.options, { code, details, trailers, ...(peer && { peer }), durationMs, attempts });
+    tellEnd(this.context, this.options, this.outgoing, {
+      code,
+      details,
+      trailers,
+      ...(peer && { peer }),
+      durationMs,
+      attempts,
+    });
   }
 
   describe(): ActiveCall {
@@ -511,10 +409,12 @@ export class CallExecution implements AttemptRequest, AttemptListener, Waiter, H
       peer: this.attempt?.peer,
       startedAt: this.startedAt,
       lastMessageAt: this.lastMessageAt,
-      sent: this.requests?.sent ?? Math.min(this.attempts, 1),
+      sent: this.requests?.sent ?? Math.min(this.number, 1),
       received: this.received,
       waiting: this.phase === 'waiting',
-      cancel: this.cancelled,
+      cancel: (details) => {
+        this.end(cancelled(details, undefined));
+      },
     });
   }
 }

@@ -82,6 +82,16 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
 }
 
+/** Its caller ended the call. */
+export function cancelled(details: string, cause: unknown): CallFailure {
+  return { code: StatusCode.CANCELLED, details, reason: 'cancelled', cause };
+}
+
+/** The inbound call that it served was cancelled. */
+export function inboundCancelled(cause: unknown): CallFailure {
+  return { code: StatusCode.CANCELLED, details: 'Cancelled by the inbound call', reason: 'inbound-cancelled', cause };
+}
+
 /** An attempt that could not even be started. */
 export function startFailure(error: unknown): CallFailure {
   if (isCircuitOpenError(error)) {

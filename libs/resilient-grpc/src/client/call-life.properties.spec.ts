@@ -2,218 +2,24 @@ import { getEventListeners } from 'node:events';
 import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallTransport, Waiter } from '../call/call-transport.js';
+import type { AttemptRequest } from '../call/attempt.js';
 import { EventHub } from '../call/event-hub.js';
 import type { MethodKind } from '../call/method.js';
-import { NO_METADATA } from '../channel/call-metadata.js';
 import { GrpcCallError } from '../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { DefaultBudget } from '../policy/throttling/default-budget.js';
 import { StatusCode } from '../status/status-code.js';
+import { ENDS, MemoryTransport, type EndName, type MemoryAttempt } from '../testing/memory-transport.js';
 import { seededRandom } from '../testing/seeded-random.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
-import type { Clock, Timer } from '../time/clock.js';
+import type { Clock } from '../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
 import { ReplayLimits } from './request-buffer.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
-
-/** How the other side, or what is in between, ends an attempt. */
-const ENDS = {
-  ok: { code: 0, details: '', contentType: 'application/grpc' },
-  busy: { code: 14, details: 'busy', contentType: 'application/grpc' },
-  'busy, again at once': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '0' },
-  'busy, again in 2 s': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '2000' },
-  'busy, not again': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '-1' },
-  'not found': { code: 5, details: 'no', contentType: 'application/grpc' },
-  'forced stop': { code: 1, details: 'Call cancelled' },
-  dropped: { code: 14, details: 'Connection dropped' },
-  refused: { code: 14, details: 'Stream refused by server' },
-  'not picked': { code: 14, details: 'No connection established', picked: false },
-  gateway: { code: 14, details: 'Received HTTP status code 503' },
-  nonsense: { code: 99, details: 'what?', contentType: 'application/grpc' },
-} as const;
-type EndName = keyof typeof ENDS;
-
-/** An attempt on no wire: what the test does to it is what happens. */
-class MemoryAttempt implements Attempt {
-  peer: string | undefined = '10.0.0.1:1';
-  open = true;
-  /** This side has ended it: nothing but its end may follow. */
-  cancelled = false;
-  unsent = false;
-  private headersReceived = false;
-  private messagesReceived = 0;
-  private written: (() => void) | undefined;
-  private reads = 0;
-  private listener: AttemptListener | undefined;
-  private readonly deadlineTimer: Timer | undefined;
-
-  constructor(
-    readonly request: AttemptRequest,
-    listener: AttemptListener,
-    private readonly transport: MemoryTransport,
-  ) {
-    this.listener = listener;
-    const { clock } = transport;
-    if (request.deadline !== Infinity) {
-      const ended = { code: 4, details: 'Deadline exceeded after 1s', endedHere: 'deadline' } as const;
-      this.deadlineTimer = clock.setTimer(() => this.end(ended), request.deadline - clock.epoch());
-    }
-  }
-
-  startRead(): void {
-    if (!this.open) return;
-    this.reads += 1;
-    expect(this.reads, 'reads that are open at once').toBeLessThanOrEqual(1);
-  }
-
-  send(_message: unknown, written?: () => void): void {
-    expect(this.written, 'messages in flight at once').toBeUndefined();
-    this.written = written;
-  }
-
-  halfClose(): void {
-    /* nobody waits for it */
-  }
-
-  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
-    if (!this.open || this.cancelled) return;
-    this.cancelled = true;
-    this.transport.clock.defer(() => this.end({ code, details, endedHere: why }));
-  }
-
-  abandon(): void {
-    this.listener = undefined;
-    this.cancel('cancel', StatusCode.CANCELLED, 'Cancelled on client');
-  }
-
-  // ── what happens to it ──
-
-  acknowledge(): void {
-    const { written } = this;
-    this.written = undefined;
-    if (this.open && !this.cancelled) written?.();
-  }
-
-  headers(): void {
-    if (!this.open || this.cancelled || this.headersReceived) return;
-    this.headersReceived = true;
-    this.listener?.onHeaders(new Metadata());
-  }
-
-  message(): void {
-    if (!this.open || this.cancelled || this.reads === 0) return;
-    this.headers();
-    // Its owner may have ended it on hearing of the headers.
-    if (!this.open || this.cancelled) return;
-    this.reads -= 1;
-    this.messagesReceived += 1;
-    this.listener?.onMessage('answer');
-  }
-
-  end(how: {
-    code: number;
-    details: string;
-    contentType?: string;
-    pushback?: string;
-    picked?: boolean;
-    endedHere?: AttemptEnd['endedHere'];
-  }): void {
-    if (!this.open) return;
-    this.open = false;
-    if (this.deadlineTimer !== undefined) this.transport.clock.clearTimer(this.deadlineTimer);
-    const { endedHere = 'no', picked = true, pushback } = how;
-    const channelReady = this.transport.ready;
-    this.unsent = !picked && !channelReady;
-    const metadata = new Metadata();
-    if (pushback !== undefined) metadata.set('grpc-retry-pushback-ms', pushback);
-    this.listener?.onEnd({
-      code: how.code,
-      details: how.details,
-      metadata,
-      peer: this.peer,
-      connectionKey: this.transport.connectionKey,
-      picked,
-      channelReady,
-      endedHere,
-      headersReceived: this.headersReceived,
-      messagesReceived: this.messagesReceived,
-      contentType: how.contentType,
-    });
-  }
-}
-
-class MemoryTransport implements CallTransport {
-  readonly target = 'memory';
-  ready = true;
-  readonly attempts: MemoryAttempt[] = [];
-  readonly waiters = new Set<Waiter>();
-  connectionKey = 'connection 1';
-
-  constructor(
-    readonly clock: VirtualClock,
-    private readonly onStart: (request: AttemptRequest) => void,
-  ) {}
-
-  get open(): readonly MemoryAttempt[] {
-    return this.attempts.filter(({ open }) => open);
-  }
-
-  start(request: AttemptRequest, listener: AttemptListener): Attempt {
-    expect(this.ready, 'an attempt begins on a channel that is READY').toBe(true);
-    this.onStart(request);
-    const attempt = new MemoryAttempt(request, listener, this);
-    this.attempts.push(attempt);
-    return attempt;
-  }
-
-  wait(waiter: Waiter): void {
-    expect(this.waiters.has(waiter), 'it stands in the queue once').toBe(false);
-    this.waiters.add(waiter);
-  }
-
-  leave(waiter: Waiter): void {
-    this.waiters.delete(waiter);
-  }
-
-  answered(): void {
-    /* an outage would end */
-  }
-
-  releasedEnded(): void {
-    /* the pace would change */
-  }
-
-  whyNotReady(): string {
-    return 'not connected';
-  }
-
-  release(): void {
-    this.ready = true;
-    for (const waiter of [...this.waiters]) {
-      if (this.waiters.delete(waiter)) waiter.release();
-    }
-  }
-
-  refuse(): void {
-    for (const waiter of [...this.waiters]) {
-      const refusal = { reason: 'outage', details: 'down', retryAfterMs: 100 } as const;
-      if (this.waiters.delete(waiter)) waiter.refuse(refusal);
-    }
-  }
-
-  disconnect(): void {
-    this.ready = false;
-    const lost = this.open;
-    this.connectionKey = `connection ${this.attempts.length + 2}`;
-    for (const attempt of lost) attempt.end(ENDS.dropped);
-  }
-}
+import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 
 /** A call, and the policy of its method. */
 interface CallPlan {
@@ -235,9 +41,11 @@ interface WorldPlan {
   readonly maxConcurrentCalls: number | undefined;
   readonly maxQueuedCalls: number;
   readonly breaker: boolean;
+  /** What each attempt waits for before it goes out, in milliseconds; negative: it fails. */
+  readonly tokenMs: number | undefined;
 }
 
-const ALONE: WorldPlan = { maxConcurrentCalls: undefined, maxQueuedCalls: 0, breaker: false };
+const ALONE: WorldPlan = { maxConcurrentCalls: undefined, maxQueuedCalls: 0, breaker: false, tokenMs: undefined };
 
 /** A call and everything its caller saw of it. */
 class WatchedCall {
@@ -264,30 +72,26 @@ class WatchedCall {
     const many = kind === 'client-stream' || kind === 'bidi';
     const request = many ? Array.from({ length: requests }, (_, index) => String(index)) : 'request';
     const options = { timeoutMs, waitForReady, signal: this.abort.signal };
-    this.execution = new CallExecution(
-      context,
-      request,
-      { metadata, options },
-      {
-        next: () => {
-          if (this.ended) this.afterEnd += 1;
-          this.messages += 1;
-          if (plan.leavesOnMessage) this.leave();
-          return true;
-        },
-        // Who left within a message hears no more of it, as every RxJS subscriber.
-        error: (error) => {
-          if (this.left) return;
-          if (this.ended) this.afterEnd += 1;
-          this.errors.push(error);
-        },
-        complete: () => {
-          if (this.left) return;
-          if (this.ended) this.afterEnd += 1;
-          this.completed += 1;
-        },
+    const asked = { request, given: { metadata, options }, madeIn: undefined };
+    this.execution = new CallExecution(context, asked, {
+      next: () => {
+        if (this.ended) this.afterEnd += 1;
+        this.messages += 1;
+        if (plan.leavesOnMessage) this.leave();
+        return true;
       },
-    );
+      // Who left within a message hears no more of it, as every RxJS subscriber.
+      error: (error) => {
+        if (this.left) return;
+        if (this.ended) this.afterEnd += 1;
+        this.errors.push(error);
+      },
+      complete: () => {
+        if (this.left) return;
+        if (this.ended) this.afterEnd += 1;
+        this.completed += 1;
+      },
+    });
   }
 
   get ended(): boolean {
@@ -320,6 +124,7 @@ class World {
       interceptors: [],
       maxConcurrentCalls,
       maxQueuedCalls,
+      metadataSource: plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0)),
     } as unknown as ResolvedClientSettings;
     this.parts = new MethodParts(settings, {
       name: 'memory',
@@ -330,6 +135,16 @@ class World {
       events: new EventHub('memory', () => clock.epoch()),
       clock,
       random: seededRandom(1),
+      throttled: () => undefined,
+    });
+  }
+
+  private token(ms: number): Promise<Metadata> {
+    return new Promise((resolve, reject) => {
+      this.clock.setTimer(() => {
+        if (this.plan.tokenMs !== undefined && this.plan.tokenMs < 0) reject(new Error('no token'));
+        else resolve(new Metadata());
+      }, ms);
     });
   }
 
@@ -360,7 +175,7 @@ class World {
       responseDeserialize: String,
     };
     // True as above: what a policy has beside these is not set.
-    const context = this.parts.contextOf(method, policy as unknown as ResolvedMethodPolicy);
+    const context = this.parts.contextOf(method, policy);
     for (const limit of context.limits) this.limits.add(limit);
     const call = new WatchedCall(plan, String(this.calls.length), context, this.clock);
     this.calls.push(call);
@@ -370,8 +185,9 @@ class World {
   /** No ghost: an attempt has a caller who still waits, and time left. */
   private began(request: AttemptRequest): void {
     const call = this.calls.find(({ id }) => id === callOf({ request }))!;
-    expect(call.ended, `call ${call.id} has ended, and an attempt begins`).toBe(false);
-    expect(call.deadline, `the deadline of call ${call.id}`).toBeGreaterThan(this.clock.epoch());
+    const { violations } = this.transport;
+    if (call.ended) violations.push(`an attempt of call ${call.id} began after its end`);
+    if (call.deadline <= this.clock.epoch()) violations.push(`an attempt of call ${call.id} began after its deadline`);
     call.started += 1;
   }
 
@@ -381,6 +197,7 @@ class World {
 
   /** What must hold at every moment. */
   check(): void {
+    expect(this.transport.violations).toEqual([]);
     for (const call of this.calls) {
       expect(call.errors.length + call.completed + (call.left ? 1 : 0)).toBeLessThanOrEqual(1);
       expect(call.afterEnd, 'what a caller hears after the end').toBe(0);
@@ -409,7 +226,7 @@ class World {
       }
       await this.pass(1_000);
     }
-    await this.pass(0);
+    await this.pass(1_000);
     return this.calls.filter(({ ended }) => !ended).length;
   }
 
@@ -467,7 +284,7 @@ async function take(world: World, step: Step): Promise<void> {
     case 'pass':
       break;
   }
-  // Twice: two steps in one turn of the loop, and a step after all that one brought about.
+  // Else the next step falls into the same turn of the loop.
   if (step.do === 'pass') await world.pass(step.ms);
   world.check();
 }
@@ -487,6 +304,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   maxConcurrentCalls: fc.constantFrom(undefined, undefined, 1, 2),
   maxQueuedCalls: fc.constantFrom(0, 3),
   breaker: fc.boolean(),
+  tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
 });
 const which = fc.nat({ max: 5 });
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -539,7 +357,9 @@ describe('a call, whatever befalls it', () => {
           seen.set(how, (seen.get(how) ?? 0) + 1);
           if (error === undefined) continue;
           expect(error).toBeInstanceOf(GrpcCallError);
-          expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(call.started);
+          // An attempt whose token could not be had is one, though it never went out.
+          const prepared = (all.tokenMs ?? 0) < 0 ? Infinity : call.started;
+          expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(prepared);
         }
         expect(world.transport.open).toEqual([]);
         expect(world.transport.waiters.size).toBe(0);

@@ -1,6 +1,6 @@
 import type { PermitQueue, PermitWaiter } from '../policy/concurrency/permit-queue.js';
 
-/** The permits one call needs while it has an attempt: the client's, then its method's. */
+/** The permits one call needs while it has an attempt: its method's, then the client's. */
 export class CallPermits implements PermitWaiter {
   private held = 0;
   private waitingFor: PermitQueue | undefined;
@@ -31,7 +31,7 @@ export class CallPermits implements PermitWaiter {
   permitted(): void {
     this.waitingFor = undefined;
     this.held += 1;
-    // One who was let through by the client's limit may still be refused by its method's.
+    // One who was let through by its method's limit may still be refused by the client's.
     const answer = this.acquire();
     if (answer !== 'queued') this.decided(answer);
   }
@@ -40,6 +40,10 @@ export class CallPermits implements PermitWaiter {
   release(): void {
     this.waitingFor?.leave(this);
     this.waitingFor = undefined;
-    for (; this.held > 0; this.held -= 1) this.limits[this.held - 1]?.release(this.epoch());
+    while (this.held > 0) {
+      // First, as a permit that is given back runs whoever gets it, here and now.
+      this.held -= 1;
+      this.limits[this.held]?.release(this.epoch());
+    }
   }
 }

@@ -2,11 +2,12 @@ import type { CallEnd } from '../call/call-event.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import type { AttemptHistory } from './attempt-history.js';
 import type { MethodContext } from './call-context.js';
+import type { OutgoingCall } from './interceptors/outgoing-call.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
 /** Whether anybody wants to hear how a call ended. */
 export function endIsWanted(context: MethodContext, options: GrpcCallOptions | undefined): boolean {
-  return options?.onEnd !== undefined || context.client.events.everyCallWanted;
+  return options?.onEnd !== undefined || context.client.events.everyCallWanted || context.parts?.hooks !== undefined;
 }
 
 /** Tells of the begin of a call. */
@@ -35,7 +36,13 @@ export function tellAttempt(
 }
 
 /** Tells of the end of a call. */
-export function tellEnd({ client, method }: MethodContext, options: GrpcCallOptions | undefined, end: CallEnd): void {
+export function tellEnd(
+  { client, method, parts }: MethodContext,
+  options: GrpcCallOptions | undefined,
+  outgoing: OutgoingCall | undefined,
+  end: CallEnd,
+): void {
+  if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, end);
   if (options?.onEnd !== undefined) tellCaller(options.onEnd, end);
   if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end });
 }

@@ -1,10 +1,11 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
 import { CircuitOpenError } from '../errors/circuit-open-error.js';
-import { attemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
+import { attemptOutcome, byCode } from '../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreaker } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../policy/circuit-breaker/circuit-state.js';
 import { classify } from '../policy/evidence/classify.js';
+import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 
 /** Lets attempts through while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
@@ -22,7 +23,7 @@ class GuardedAttempt implements Attempt, AttemptListener {
 
   constructor(
     start: StartAttempt,
-    request: AttemptRequest,
+    private readonly request: AttemptRequest,
     private readonly listener: AttemptListener,
     private readonly breaker: CircuitBreaker,
     private readonly token: CircuitToken,
@@ -56,13 +57,15 @@ class GuardedAttempt implements Attempt, AttemptListener {
     this.inner.cancel(why, code, details);
   }
 
-  /** Who leaves says nothing of the server. */
-  abandon(): void {
-    this.tell('ignored', '');
-    this.inner.abandon();
+  abandon(because?: 'deadline'): void {
+    // Who leaves says nothing of the server; who was let down by it does.
+    this.tell(because === 'deadline' ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', '');
+    this.inner.abandon(because);
   }
 
   onHeaders(headers: Metadata): void {
+    // A stream may last for ever, and would keep a circuit half open so long.
+    if (this.request.method.responseStream) this.tell('success', '');
     this.listener.onHeaders(headers);
   }
 

@@ -4,8 +4,8 @@ import type { Connectivity, ConnectivityTransition } from '../call/connectivity.
 import { EventHub, type EventListener } from '../call/event-hub.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
-import { A6Throttle } from '../policy/throttling/a6-throttle.js';
-import { DefaultBudget } from '../policy/throttling/default-budget.js';
+import type { RetryThrottling } from '../policy/service-config/service-config.js';
+import { LiveBudget } from '../policy/throttling/live-budget.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
@@ -14,7 +14,7 @@ import { MethodParts } from './method-context.js';
 import type { ActiveCall, DrainReport, GrpcClientSnapshot, ResilientGrpcClient } from './resilient-grpc-client.js';
 import { ReplayLimits } from './request-buffer.js';
 import type { Resilient } from './resilient-types.js';
-import { serviceStub } from './service-stub.js';
+import { serviceStub, type StubbedMethod } from './service-stub.js';
 import { findService } from './settings/find-service.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 
@@ -51,6 +51,7 @@ class GrpcClient implements ResilientGrpcClient {
   private readonly gone = new Subject<void>();
   private readonly stubs = new Map<string, object>();
   private closing: Promise<void> | undefined;
+  private warnedOfThrottle = false;
 
   constructor(
     private readonly settings: ResolvedClientSettings,
@@ -69,12 +70,19 @@ class GrpcClient implements ResilientGrpcClient {
     this.states = new BehaviorSubject(this.channel.connectivity);
     this.connectivity$ = this.states.asObservable();
     this.events$ = this.observeEvents();
-    const { retryThrottling } = settings;
+    const { live } = settings;
+    const budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
+    live?.onChange((config) => {
+      budget.change(config.retryThrottling, clock.now());
+    });
     const context: ClientContext = {
       name: settings.name,
       transport: this.channel,
-      budget: retryThrottling === undefined ? new DefaultBudget() : new A6Throttle(retryThrottling),
+      budget,
       registry: this.registry,
+      throttled: () => {
+        this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
+      },
       replayLimits: replayLimits(settings),
       events: this.hub,
       clock,
@@ -99,7 +107,7 @@ class GrpcClient implements ResilientGrpcClient {
     const name = findService(this.settings.services, service, this.name);
     let stub = this.stubs.get(name);
     if (stub === undefined) {
-      stub = serviceStub(this.methodContexts(name));
+      stub = serviceStub(this.methodsOf(name));
       this.stubs.set(name, stub);
     }
     // True as far as the caller's interface describes this service: the stub is made from its definition.
@@ -216,9 +224,18 @@ class GrpcClient implements ResilientGrpcClient {
       this.seams.clock.defer(resolve);
     });
     this.channel.close();
+    this.settings.live?.close();
     this.states.complete();
     this.gone.next();
     this.gone.complete();
+  }
+
+  /** Once: with more calls in flight than half its tokens, one lost connection forbids all retries. */
+  private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
+    const inFlight = this.registry.size;
+    if (this.warnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
+    this.warnedOfThrottle = true;
+    if (this.hub.wanted) this.hub.emit({ type: 'throttle-too-small', maxTokens: throttling.maxTokens, inFlight });
   }
 
   private isMade(): boolean {
@@ -226,10 +243,18 @@ class GrpcClient implements ResilientGrpcClient {
     return (this.states as BehaviorSubject<Connectivity> | undefined) !== undefined;
   }
 
-  private *methodContexts(service: string): Generator<MethodContext> {
-    for (const method of this.settings.services.get(service)?.values() ?? []) {
-      const policy = this.settings.policies.get(method.path);
-      if (policy !== undefined) yield this.parts.contextOf(method, policy);
+  private *methodsOf(service: string): Generator<StubbedMethod> {
+    const { live, policies, services } = this.settings;
+    for (const method of services.get(service)?.values() ?? []) {
+      const fixed = policies.get(method.path);
+      if (fixed === undefined) continue;
+      let context = this.parts.contextOf(method, live?.policyOf(method.path) ?? fixed);
+      const contextOf = (): MethodContext => {
+        const policy = live?.policyOf(method.path) ?? fixed;
+        if (policy !== context.policy) context = this.parts.contextOf(method, policy);
+        return context;
+      };
+      yield { method, contextOf };
     }
   }
 

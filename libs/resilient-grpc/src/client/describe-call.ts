@@ -10,7 +10,7 @@ interface CallNow {
   readonly sent: number;
   readonly received: number;
   readonly waiting: boolean;
-  readonly cancel: (details: string, cause: unknown) => void;
+  readonly cancel: (details: string) => void;
 }
 
 /** What the registry shows of a call. */
@@ -28,7 +28,7 @@ export function describeCall({ client, method }: MethodContext, call: CallNow): 
     received,
     waiting,
     cancel: (reason = 'Cancelled on client') => {
-      call.cancel(reason, undefined);
+      call.cancel(reason);
     },
   };
 }

@@ -10,8 +10,7 @@ import type { HedgeBudget } from '../policy/hedging/hedge-budget.js';
 import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
 import type { HedgingPolicy } from '../policy/hedging/hedging-policy.js';
 import { pushbackOf } from './attempt-history.js';
-import type { ClientContext } from './call-context.js';
-import { StatusCode } from '../status/status-code.js';
+import type { ClientContext, Hedging } from './call-context.js';
 import type { Timer } from '../time/clock.js';
 
 /** The call whose attempts are hedged. */
@@ -20,14 +19,8 @@ export interface HedgeOwner {
   attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
   /** The next one needs a channel: call `resume()` when there is one. */
   needChannel(): void;
-}
-
-/** What hedges a method's calls. */
-export interface Hedging {
-  readonly policy: HedgingPolicy;
-  readonly budget: HedgeBudget;
-  /** The stages under it. */
-  readonly start: StartAttempt;
+  /** The next one could not be started, and nothing else is in flight. */
+  cannotStart(error: unknown): void;
 }
 
 /**
@@ -46,8 +39,6 @@ export class HedgedAttempt implements Attempt {
   private timer: Timer | undefined;
   private ended = false;
   private startedAt = 0;
-  /** The last attempt, lost with its connection, while the call waits for another. */
-  private lost: { readonly leg: Leg; readonly end: AttemptEnd } | undefined;
 
   constructor(
     readonly hedging: Hedging,
@@ -55,6 +46,8 @@ export class HedgedAttempt implements Attempt {
     readonly request: AttemptRequest,
     private readonly listener: AttemptListener,
     private readonly owner: HedgeOwner,
+    /** The stages under it. */
+    readonly startOne: StartAttempt,
   ) {
     hedging.budget.onCall();
   }
@@ -69,7 +62,7 @@ export class HedgedAttempt implements Attempt {
     return (this.winner ?? first)?.attempt?.peer;
   }
 
-  /** The one request. @throws what the first attempt throws: an open circuit, an interceptor */
+  /** The one request. */
   send(message: unknown): void {
     this.payload = message;
     this.step({ type: 'due', at: this.client.clock.now() });
@@ -84,11 +77,10 @@ export class HedgedAttempt implements Attempt {
     this.winner?.attempt?.startRead();
   }
 
-  /** There is a channel again: what stands in for the lost attempt can go out. */
+  /** There is a channel again. */
   resume(): void {
-    const { lost } = this;
-    this.lost = undefined;
-    if (lost !== undefined && !this.ended) this.judge(lost.leg, lost.end);
+    this.begin();
+    this.schedule();
   }
 
   cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
@@ -96,10 +88,10 @@ export class HedgedAttempt implements Attempt {
     leg?.attempt?.cancel(why, code, details);
   }
 
-  abandon(): void {
+  abandon(because?: 'deadline'): void {
     this.ended = true;
     this.stopTimer();
-    this.abandonLegs(undefined);
+    this.abandonLegs(undefined, because);
   }
 
   // ── what the attempts tell ──
@@ -122,22 +114,6 @@ export class HedgedAttempt implements Attempt {
       this.finish(leg, end);
       return;
     }
-    if (this.mustWait(end)) {
-      this.lost = { leg, end };
-      this.owner.needChannel();
-      return;
-    }
-    this.judge(leg, end);
-  }
-
-  /** The connection is gone, with the last attempt on it: what follows is decided when there is another. */
-  private mustWait(end: AttemptEnd): boolean {
-    if (this.client.transport.ready || this.legs.size > 0 || this.state.stopped !== undefined) return false;
-    const { policy } = this.hedging;
-    return classify(end).connectionLost && policy.nonFatalStatusCodes.has(StatusCode.UNAVAILABLE);
-  }
-
-  private judge(leg: Leg, end: AttemptEnd): void {
     const verdict = classify(end);
     const decision = this.decide({
       type: 'ended',
@@ -181,38 +157,41 @@ export class HedgedAttempt implements Attempt {
   private act(decision: HedgeDecision): void {
     if (decision.action === 'send') {
       if (this.client.transport.ready) this.begin();
-      else this.forgo();
+      else this.beginLater();
     }
     this.schedule();
   }
 
-  /** None can begin without a channel: those in flight may still answer. */
-  private forgo(): void {
+  /** None can begin without a channel: those in flight may still answer, and without them the call waits for one. */
+  private beginLater(): void {
+    if (this.legs.size === 0) {
+      this.owner.needChannel();
+      return;
+    }
     const { sent, inFlight } = this.state;
     this.state = { ...this.state, sent: sent - 1, inFlight: inFlight - 1, dueAt: Infinity };
   }
 
   private begin(): void {
     const { clock } = this.client;
-    const number = this.state.sent;
-    const leg = new Leg(this, number, clock.now());
+    const leg = new Leg(this, this.state.sent, clock.now());
     this.legs.add(leg);
-    this.number = number;
+    this.number = leg.number;
     this.startedAt = leg.startedAt;
     try {
       leg.start(this.payload);
     } catch (error) {
+      // The circuit opened meanwhile: those in flight go on, and no further one is sent.
       this.legs.delete(leg);
       this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'throttled' };
-      // The circuit opened meanwhile: those in flight go on.
-      if (this.state.inFlight === 0) throw error;
+      if (this.legs.size === 0) this.owner.cannotStart(error);
     }
   }
 
   private schedule(): void {
     this.stopTimer();
     const { dueAt, inFlight } = this.state;
-    if (this.ended || this.winner !== undefined || !Number.isFinite(dueAt)) return;
+    if (this.ended || this.winner !== undefined || !Number.isFinite(dueAt) || this.state.sent === 0) return;
     const { clock } = this.client;
     // Somebody waits for it only while nothing is in flight.
     this.timer = clock.setTimer(this.due, dueAt - clock.now(), inFlight === 0);
@@ -252,11 +231,11 @@ export class HedgedAttempt implements Attempt {
     this.listener.onEnd(end);
   }
 
-  private abandonLegs(but: Leg | undefined): void {
+  private abandonLegs(but: Leg | undefined, because?: 'deadline'): void {
     for (const leg of [...this.legs]) {
       if (leg === but) continue;
       this.legs.delete(leg);
-      leg.attempt?.abandon();
+      leg.attempt?.abandon(because);
     }
   }
 
@@ -298,7 +277,7 @@ class Leg implements AttemptRequest, AttemptListener {
   }
 
   start(payload: unknown): void {
-    const attempt = this.call.hedging.start(this, this);
+    const attempt = this.call.startOne(this, this);
     this.attempt = attempt;
     attempt.send(payload);
     attempt.halfClose();

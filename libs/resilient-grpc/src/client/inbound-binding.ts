@@ -32,18 +32,19 @@ export function inboundBinding(
 ): InboundBinding | undefined {
   if (propagation === undefined || options?.propagate === false) return undefined;
   const inbound = currentInbound() ?? made;
+  propagation.note?.(inbound !== undefined);
   if (inbound === undefined) return undefined;
   const { entries, ...rest } = propagated(inbound, propagation, clock.now());
   return { inbound, ...rest, metadata: metadataOf(entries) };
 }
 
 /**
- * `sink` called in the context of who asks for it. What comes over a connection runs in the context of the request that
+ * `sink` called in the context of who asks for it, or in that of `made` where there is none. What comes over a connection runs in the context of the request that
  * opened the connection: a call begun in such a callback would be bound to a stranger's request.
  */
-export function sinkInContext(sink: CallSink): CallSink {
+export function sinkInContext(sink: CallSink, made?: CapturedCall): CallSink {
   if (!inboundInUse()) return sink;
-  const inbound = currentInbound();
+  const inbound = currentInbound() ?? made;
   return {
     next: (message) => runInbound(inbound, () => sink.next(message)),
     error: (error) => {

@@ -31,6 +31,7 @@ export class MethodParts {
   /** The pipeline of a method, composed once: a stage that is not configured is not there. */
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
+    const { hooks, metadataSource } = settings;
     const start = this.stagesOf(method, policy);
     return {
       client,
@@ -42,11 +43,13 @@ export class MethodParts {
       maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
       maxReceiveBytes: policy.maxResponseMessageBytes ?? Infinity,
       start,
+      parts: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
+      propagation: settings.propagation,
       hedging:
         policy.hedging === undefined || method.requestStream
           ? undefined
-          : { policy: policy.hedging, budget: this.hedges, start },
-      limits: [this.clientLimit, this.limitOf(method, policy)].filter((limit) => limit !== undefined),
+          : { policy: policy.hedging, budget: this.hedges },
+      limits: [this.limitOf(method, policy), this.clientLimit].filter((limit) => limit !== undefined),
     };
   }
 

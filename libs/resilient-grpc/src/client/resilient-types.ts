@@ -46,6 +46,8 @@ export interface GrpcCallOptions extends CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** false: one attempt (transparent retries stay). */
   readonly retry?: false | undefined;
+  /** false: not bound to the inbound call that is being served, for work that outlives it. */
+  readonly propagate?: false | undefined;
   /** Response headers of the attempt that was not retried. */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
   /** After the last attempt, success or failure; not after the subscriber has left. */

@@ -1,37 +1,52 @@
 import type { Metadata } from '@grpc/grpc-js';
+import type { MethodDescriptor } from '../call/method.js';
 import { callArguments } from './call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
 import type { CallSink } from './call-sink.js';
 import { CallIterator } from './call-iterator.js';
+import { sinkInContext } from './inbound-binding.js';
+import { currentInbound, inboundInUse } from './inbound-context.js';
+import type { AskedCall } from './prepared-call.js';
 import { GrpcObservable } from './grpc-observable.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
+/** A method of a stub. */
+export interface StubbedMethod {
+  readonly method: MethodDescriptor;
+  /** As of now, for a call that begins: policies may change. */
+  contextOf(this: void): MethodContext;
+}
+
 /** The stub of a service: a function for each method, under the proto's name and, as in Nest, with a small first letter. */
 export function serviceStub(
-  methods: Iterable<MethodContext>,
+  methods: Iterable<StubbedMethod>,
 ): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
   const stub: Record<string, ResilientMethod<unknown, unknown>> = {};
-  for (const context of methods) {
-    const name = context.method.method;
-    const call = methodStub(context);
+  for (const { method, contextOf } of methods) {
+    const name = method.method;
+    const call = methodStub(contextOf);
     stub[name] = call;
     stub[lowerFirst(name)] ??= call;
-    if (context.method.alias !== undefined) stub[context.method.alias] ??= call;
+    if (method.alias !== undefined) stub[method.alias] ??= call;
   }
   return Object.freeze(stub);
 }
 
-function methodStub(context: MethodContext): ResilientMethod<unknown, unknown> {
+function methodStub(contextOf: () => MethodContext): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
-    const given = callArguments(metadataOrOptions, options);
+    const asked: AskedCall = {
+      request,
+      given: callArguments(metadataOrOptions, options),
+      madeIn: inboundInUse() ? currentInbound() : undefined,
+    };
     return new GrpcObservable<unknown>(
       (subscriber) => {
-        const call = new CallExecution(context, request, given, subscriber);
+        const call = new CallExecution(contextOf(), asked, sinkInContext(subscriber, asked.madeIn));
         call.begin();
         return call;
       },
-      () => new CallIterator<unknown>((sink: CallSink) => new CallExecution(context, request, given, sink)),
+      () => new CallIterator<unknown>((sink: CallSink) => new CallExecution(contextOf(), asked, sink)),
     );
   };
 }

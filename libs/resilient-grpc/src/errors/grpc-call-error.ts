@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode, statusName, type StatusName } from '../status/status-code.js';
+import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
 /** Why a call failed, beyond its status code. */
 export type FailureReason =
@@ -19,7 +20,11 @@ export type FailureReason =
   | 'deadline'
   /** One attempt took longer than `attemptTimeoutMs`, and there was no other. */
   | 'attempt-timeout'
+  /** A response stream was silent for too long. */
+  | 'stream-idle'
   | 'cancelled'
+  /** The inbound call that it served was cancelled, or its HTTP client went away. */
+  | 'inbound-cancelled'
   | 'draining'
   | 'closed'
   /** It could not be sent: size, serialization, metadata, credentials. */
@@ -77,8 +82,9 @@ export class GrpcCallError extends Error {
   readonly attempts: readonly Attempted[];
   /** Why there was no further attempt. */
   readonly notRetriedBecause: string;
-  /** When trying again makes sense, where that is known. */
+  /** When trying again makes sense, in milliseconds, where that is known (breaker, pushback, outage, RetryInfo). */
   readonly retryAfterMs: number | undefined;
+  #details: readonly StatusDetail[] | undefined;
 
   constructor(failure: GrpcCallFailure) {
     super(
@@ -94,13 +100,22 @@ export class GrpcCallError extends Error {
     this.reachedServer = failure.reachedServer;
     this.attempts = failure.attempts;
     this.notRetriedBecause = failure.notRetriedBecause;
-    this.retryAfterMs = failure.retryAfterMs;
     Object.defineProperty(this, 'metadata', { value: failure.metadata, enumerable: false });
+    this.retryAfterMs =
+      failure.retryAfterMs ?? (hasStatusDetails(failure.metadata) ? retryDelayOf(this.statusDetails) : undefined);
     Object.defineProperty(this, BRAND, { value: true, enumerable: false });
   }
 
   get codeName(): StatusName {
     return statusName(this.code);
+  }
+
+  /**
+   * The details of google.rpc.Status that the server attached, in its order: read when they are asked for, decoded where the type
+   * is one of google.rpc, bytes otherwise. Not in `toJSON()`, as they come from the trailers.
+   */
+  get statusDetails(): readonly StatusDetail[] {
+    return (this.#details ??= statusDetailsOf(this.metadata));
   }
 
   /** All but the values of the metadata. */

@@ -1,9 +1,11 @@
 import { Scope, type InjectionToken, type Provider } from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { findService, shortName } from '../client/settings/find-service.js';
 import type { ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
 import { getGrpcClientSettingsToken, getGrpcClientToken, getGrpcServiceToken } from './grpc-tokens.js';
+import { interceptorSource } from './interceptor-source.js';
 import { ROOT_OPTIONS } from './resilient-grpc-core.module.js';
 
 /** A provider with a token of its own. */
@@ -15,8 +17,9 @@ export function clientProviders(definition: ClientDefinition): readonly TokenPro
   const token = getGrpcClientToken(name);
   const client: TokenProvider = {
     provide: token,
-    inject: [ClientRegistry, getGrpcClientSettingsToken(name), { token: ROOT_OPTIONS, optional: true }],
-    useFactory: (registry: ClientRegistry, settings: unknown) => registry.obtain(definition, settings),
+    inject: [ClientRegistry, getGrpcClientSettingsToken(name), ModuleRef, { token: ROOT_OPTIONS, optional: true }],
+    useFactory: (registry: ClientRegistry, settings: unknown, moduleRef: ModuleRef) =>
+      registry.obtain(definition, settings, interceptorSource(moduleRef)),
   };
   // Existing code injects by the bare name, as ClientsModule provides it.
   const bareName: readonly TokenProvider[] = token === name ? [] : [{ provide: name, useExisting: token }];

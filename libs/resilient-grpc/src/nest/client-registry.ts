@@ -1,9 +1,15 @@
 import { Logger } from '@nestjs/common';
 import type { DrainReport, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../client/settings/closest.js';
-import { resolveSettings } from '../client/settings/resolve-settings.js';
+import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
+import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
-import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { settledSettings } from '../client/settings/settled-settings.js';
+import {
+  GrpcConfigurationError,
+  isGrpcConfigurationError,
+  type ConfigurationProblem,
+} from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { placeOfCaller } from './call-place.js';
@@ -11,6 +17,7 @@ import { defineClients, pathOfClient, type ClientDefinition } from './client-def
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
+import { InboundWatch } from './inbound/inbound-watch.js';
 import { DEFAULT_DRAIN, type GrpcClientOptions, type ResilientGrpcModuleOptions } from './module-options.js';
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
@@ -21,12 +28,25 @@ export interface RegistrySeams {
   readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => ResilientGrpcClient;
   readonly clock: Clock;
   readonly random: Random;
+  /** Where clients that are made at run time take classes of interceptors from. */
+  readonly interceptorOf?: InterceptorSource;
 }
 
-interface Entry {
+/** A client that was defined. */
+interface Defined {
   readonly definition: ClientDefinition;
   readonly settings: unknown;
+}
+
+interface Entry extends Defined {
+  readonly resolved: ResolvedClientSettings;
+  readonly interceptorOf: InterceptorSource | undefined;
   readonly client: ResilientGrpcClient;
+}
+
+/** A client that waits for its first service config. */
+interface Waiting extends Defined {
+  readonly client: Promise<ResilientGrpcClient>;
 }
 
 interface Root {
@@ -37,11 +57,16 @@ interface Root {
 /** The clients of one application: one name is one channel. */
 export class ClientRegistry extends GrpcClients {
   private readonly entries = new Map<string | symbol, Entry>();
+  private readonly waiting = new Map<string | symbol, Waiting>();
+  private readonly watch = new InboundWatch((message) => {
+    new Logger('ResilientGrpc').warn(message);
+  });
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
   private started = false;
   private open = true;
+  private failed = false;
 
   constructor(private readonly seams: RegistrySeams) {
     super();
@@ -92,16 +117,52 @@ export class ClientRegistry extends GrpcClients {
     await this.verdict;
   }
 
+  /** What of inbound calls is handed on is named somewhere. */
+  get capturesInbound(): boolean {
+    return this.root?.options.propagate !== undefined;
+  }
+
   /** The client of a definition, made at its first use. @throws GrpcConfigurationError */
-  async obtain(definition: ClientDefinition, settings: unknown): Promise<ResilientGrpcClient> {
+  async obtain(
+    definition: ClientDefinition,
+    settings: unknown,
+    interceptorOf?: InterceptorSource,
+  ): Promise<ResilientGrpcClient> {
     const problems = this.differenceProblems(definition, settings);
-    const known = this.entries.get(definition.name);
-    if (known !== undefined && problems.length === 0) return known.client;
+    if (problems.length > 0) return this.fail(problems);
+    const { name } = definition;
+    const known = this.entries.get(name) ?? this.waiting.get(name);
+    if (known !== undefined) return known.client;
+    const resolved = this.resolve(definition, settings, interceptorOf);
+    if (!resolved.ok) return this.fail(resolved.problems);
     // Where forRoot has failed the start fails: nothing is connected any more.
-    const made =
-      known === undefined ? this.make(definition, settings, this.started || this.verdict === undefined) : problems;
-    if ('client' in made) return made.client;
-    return made.length === 0 && this.verdict !== undefined ? this.verdict : this.fail(made);
+    if (!this.started && this.verdict !== undefined) {
+      release(resolved.settings);
+      return this.verdict;
+    }
+    if (resolved.settings.live === undefined) return this.make(definition, settings, resolved, interceptorOf);
+    const client = this.makeSettled(definition, settings, resolved, interceptorOf);
+    this.waiting.set(name, { definition, settings, client });
+    return client;
+  }
+
+  /**
+   * Looks for the interceptors of all clients, when the container has made its providers.
+   * @throws GrpcConfigurationError for classes that it does not have, or not as singletons.
+   */
+  async checkInterceptors(): Promise<void> {
+    const problems = [...this.entries.values()].flatMap(({ definition, resolved, interceptorOf }) =>
+      (resolved.hooks?.classes ?? []).flatMap((type): ConfigurationProblem[] => {
+        try {
+          interceptorOf?.(type);
+          return [];
+        } catch (error) {
+          const message = error instanceof Error ? error.message : String(error);
+          return [{ path: `${definition.path}.interceptors`, message }];
+        }
+      }),
+    );
+    if (problems.length > 0) await this.fail(problems);
   }
 
   /** The application is up: from now on a failing client, of a module that is loaded lazily, leaves the others alone. */
@@ -136,9 +197,10 @@ export class ClientRegistry extends GrpcClients {
       const message = `the name is in use since ${known.definition.place}; close() that client first, or choose another name`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);
     }
-    const made = this.make(definition, definition.settings);
-    if (!('client' in made)) throw new GrpcConfigurationError(made);
-    const { client } = made;
+    const { interceptorOf } = this.seams;
+    const resolved = this.resolve(definition, definition.settings, interceptorOf);
+    if (!resolved.ok) throw new GrpcConfigurationError(resolved.problems);
+    const client = this.make(definition, definition.settings, resolved, interceptorOf);
     // The caller owns it: once it is closed its name is free.
     client.connectivity$.subscribe({
       complete: () => {
@@ -163,33 +225,61 @@ export class ClientRegistry extends GrpcClients {
     return Promise.all([...this].map((client) => client.drain({ timeoutMs })));
   }
 
+  private resolve(
+    { label, path, services }: ClientDefinition,
+    settings: unknown,
+    interceptorOf: InterceptorSource | undefined,
+  ): SettingsResolution {
+    const { clock, random } = this.seams;
+    const { defaults, propagate } = this.root?.options ?? {};
+    return resolveSettings(
+      { name: label, path, services, settings, defaults, propagate, inboundNote: this.watch.note, interceptorOf },
+      { clock, random, report: (message) => loggerOf(label).warn(message) },
+    );
+  }
+
   private make(
     definition: ClientDefinition,
     settings: unknown,
-    wanted = true,
-  ): Entry | readonly ConfigurationProblem[] {
-    const { label, path, services } = definition;
-    const logger = new Logger(`ResilientGrpc:${label}`);
-    const { clock, random } = this.seams;
-    const resolution = resolveSettings(
-      { name: label, path, services, settings, defaults: this.root?.options.defaults },
-      { clock, random, report: (message) => logger.warn(message) },
-    );
-    if (!resolution.ok) return resolution.problems;
-    if (!wanted) {
-      resolution.settings.channel.credentials.close();
-      return [];
-    }
-    const client = this.seams.createClient(resolution.settings, logger);
-    const entry: Entry = { definition, settings, client };
-    this.entries.set(definition.name, entry);
-    logger.log(startUpLine(resolution.settings));
+    resolution: Extract<SettingsResolution, { ok: true }>,
+    interceptorOf: InterceptorSource | undefined,
+  ): ResilientGrpcClient {
+    const logger = loggerOf(definition.label);
+    const resolved = settledSettings(resolution.settings);
+    const client = this.seams.createClient(resolved, logger);
+    this.entries.set(definition.name, { definition, settings, resolved, interceptorOf, client });
+    logger.log(startUpLine(resolved));
     for (const warning of resolution.warnings) logger.warn(warning);
-    return entry;
+    if (resolved.propagation !== undefined && !this.capturesInbound) {
+      logger.warn('propagate is on, but nothing captures inbound calls; write forRoot({ propagate: {} }) as well');
+    }
+    return client;
+  }
+
+  /** Makes a client when its first service config has come, since a channel is made only once. */
+  private async makeSettled(
+    definition: ClientDefinition,
+    settings: unknown,
+    resolution: Extract<SettingsResolution, { ok: true }>,
+    interceptorOf: InterceptorSource | undefined,
+  ): Promise<ResilientGrpcClient> {
+    const { name } = definition;
+    try {
+      await resolution.settings.live?.first;
+    } catch (error) {
+      this.waiting.delete(name);
+      release(resolution.settings);
+      return this.fail(isGrpcConfigurationError(error) ? error.problems : [problemOf(definition, error)]);
+    }
+    this.waiting.delete(name);
+    if ((!this.failed || this.started) && this.open) return this.make(definition, settings, resolution, interceptorOf);
+    // The start has failed meanwhile, or the application is ending.
+    release(resolution.settings);
+    throw new Error(`No gRPC client '${definition.label}' is made: the application does not run`);
   }
 
   private differenceProblems(definition: ClientDefinition, settings: unknown): ConfigurationProblem[] {
-    const known = this.entries.get(definition.name);
+    const known = this.entries.get(definition.name) ?? this.waiting.get(definition.name);
     if (known === undefined || known.definition.source === definition.source) return [];
     const differences = definitionDifferences(
       { ...known.definition, settings: known.settings },
@@ -209,6 +299,7 @@ export class ClientRegistry extends GrpcClients {
   private async fail(problems: readonly ConfigurationProblem[]): Promise<never> {
     const all = (this.pending ??= []);
     all.push(...problems);
+    this.failed = true;
     await new Promise<void>((resolve) => {
       this.seams.clock.defer(resolve);
     });
@@ -221,4 +312,18 @@ export class ClientRegistry extends GrpcClients {
   private names(): string {
     return [...this.entries.keys()].map((name) => `'${clientLabel(name)}'`).join(', ');
   }
+}
+
+function loggerOf(label: string): Logger {
+  return new Logger(`ResilientGrpc:${label}`);
+}
+
+function problemOf({ path }: ClientDefinition, error: unknown): ConfigurationProblem {
+  return { path: `${path}.serviceConfig`, message: error instanceof Error ? error.message : String(error) };
+}
+
+/** Lets go of settings of which no client is made. */
+function release(settings: ResolvedClientSettings): void {
+  settings.live?.close();
+  settings.channel.credentials.close();
 }

@@ -3,6 +3,7 @@ import {
   type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
+  type OnModuleInit,
 } from '@nestjs/common';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';
@@ -20,7 +21,9 @@ export interface LifecycleSeams {
 }
 
 /** Ties the clients to the application: readiness down first, then calls finish, then channels close. */
-export class GrpcLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
+export class GrpcLifecycle
+  implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
+{
   private readonly logger = new Logger('ResilientGrpc');
   private hooksCheck: Timer | undefined;
   private startedAt: number | undefined;
@@ -30,6 +33,11 @@ export class GrpcLifecycle implements OnApplicationBootstrap, BeforeApplicationS
     private readonly registry: ClientRegistry,
     private readonly seams: LifecycleSeams,
   ) {}
+
+  /** By now the container has made what it has. */
+  onModuleInit(): Promise<void> {
+    return this.registry.checkInterceptors();
+  }
 
   onApplicationBootstrap(): void {
     this.registry.start();

@@ -1,5 +1,5 @@
 import type { InjectionToken, ModuleMetadata, OptionalFactoryDependency, Type } from '@nestjs/common';
-import type { GrpcClientDefaults, GrpcClientSettings } from '../client/settings/client-options.js';
+import type { GrpcClientDefaults, GrpcClientSettings, PropagationOptions } from '../client/settings/client-options.js';
 import type { GrpcContract } from '../client/settings/contract.js';
 
 /** Options of `forRoot`. */
@@ -8,6 +8,12 @@ export interface ResilientGrpcModuleOptions {
   readonly defaults?: GrpcClientDefaults | undefined;
   /** How the clients end with the application. */
   readonly drain?: DrainOptions | undefined;
+  /**
+   * What an inbound call hands on to the calls that are made while it is served. Where it is given, `{}` too, inbound calls are
+   * looked for, and what serves a retry does not retry in turn.
+   * @defaultValue nothing
+   */
+  readonly propagate?: PropagationOptions | undefined;
 }
 
 /** How clients end with the application. */

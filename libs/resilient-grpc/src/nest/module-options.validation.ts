@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { describeValue } from '../client/settings/describe-value.js';
+import { propagationProblems } from '../client/settings/propagation-settings.js';
 import { defaultsProblems } from '../client/settings/resolve-settings.js';
 import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
 
@@ -14,8 +15,9 @@ const length = v.optional(
 
 const rootSchema = v.object(
   {
-    // Checked by rules of its own.
+    // Both are checked by rules of their own.
     defaults: v.optional(v.unknown()),
+    propagate: v.optional(v.unknown()),
     drain: v.optional(v.object({ timeoutMs: length, readinessDelayMs: length }, 'an object, as { timeoutMs: 10000 }')),
   },
   'an object, as { defaults: { timeoutMs: 2000 } }',
@@ -25,15 +27,22 @@ const ROOT_REMEDIES: KeyRemedies = {
   clients: 'write them into ResilientGrpcModule.forFeature([...])',
   url: 'write it into ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
   timeoutMs: 'write it into defaults: { timeoutMs }',
+  interceptors: 'write it into defaults: { interceptors }',
+  metadata: 'write it into defaults: { metadata }',
   isGlobal: 'forRoot is global; leave it out',
 };
 
 /** Problems of the options of `forRoot`. */
 export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {
   const problems = optionProblems(rootSchema, options, 'forRoot', ROOT_REMEDIES);
-  const defaults: unknown =
-    typeof options === 'object' && options !== null ? Reflect.get(options, 'defaults') : undefined;
-  return defaults === undefined ? problems : [...problems, ...defaultsProblems(defaults, 'forRoot.defaults')];
+  if (typeof options !== 'object' || options === null) return problems;
+  const defaults: unknown = Reflect.get(options, 'defaults');
+  if (defaults !== undefined) problems.push(...defaultsProblems(defaults, 'forRoot.defaults'));
+  const propagate: unknown = Reflect.get(options, 'propagate');
+  if (propagate === false) {
+    problems.push({ path: 'forRoot.propagate', message: 'expected an object, got false; leave it out: it is off' });
+  }
+  return [...problems, ...propagationProblems(propagate, 'forRoot.propagate')];
 }
 
 /** Problems of a source of options: exactly one of three keys. */

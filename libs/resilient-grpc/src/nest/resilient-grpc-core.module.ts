@@ -1,10 +1,13 @@
-import { Global, Module } from '@nestjs/common';
+import { Global, Inject, Module, RequestMethod, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
 import { createLoggedClient } from './create-logged-client.js';
 import { GrpcClients } from './grpc-clients.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
+import { inboundMiddleware } from './inbound/inbound-middleware.js';
+import { interceptorSource } from './interceptor-source.js';
 
 /** Token of forRoot's options; nothing where there is no forRoot. */
 export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
@@ -15,10 +18,12 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
   providers: [
     {
       provide: ClientRegistry,
-      useFactory: () => {
+      inject: [ModuleRef],
+      useFactory: (moduleRef: ModuleRef) => {
         const seams = { clock: systemClock, random: systemRandom };
         return new ClientRegistry({
           ...seams,
+          interceptorOf: interceptorSource(moduleRef),
           createClient: (settings, logger) => createLoggedClient(settings, logger, seams),
         });
       },
@@ -42,4 +47,11 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
   ],
   exports: [ClientRegistry, GrpcClients],
 })
-export class ResilientGrpcCoreModule {}
+export class ResilientGrpcCoreModule implements NestModule {
+  constructor(@Inject(ClientRegistry) private readonly registry: ClientRegistry) {}
+
+  configure(consumer: MiddlewareConsumer): void {
+    if (!this.registry.capturesInbound) return;
+    consumer.apply(inboundMiddleware(systemClock)).forRoutes({ path: '{*path}', method: RequestMethod.ALL });
+  }
+}

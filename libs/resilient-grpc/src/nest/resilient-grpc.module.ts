@@ -1,4 +1,5 @@
 import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
 import { placeOfCaller } from './call-place.js';
@@ -6,6 +7,7 @@ import { defineClients, type ClientDefinition } from './client-definition.js';
 import { clientProviders } from './client-providers.js';
 import { ClientRegistry } from './client-registry.js';
 import { getGrpcClientSettingsToken } from './grpc-tokens.js';
+import { InboundInterceptor } from './inbound/inbound.interceptor.js';
 import type {
   ForFeatureExtras,
   GrpcClientAsyncOptions,
@@ -14,10 +16,17 @@ import type {
   ResilientGrpcModuleOptions,
 } from './module-options.js';
 import { asyncSourceProblems } from './module-options.validation.js';
+import { systemClock } from '../time/clock.js';
 import { ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
 
 const ROOT_VERDICT = Symbol('what is wrong with ResilientGrpcModule.forRoot');
 const GIVEN_ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot, as given');
+
+const INBOUND_INTERCEPTOR: Provider = {
+  provide: APP_INTERCEPTOR,
+  inject: [ClientRegistry],
+  useFactory: (registry: ClientRegistry) => new InboundInterceptor(systemClock, () => registry.capturesInbound),
+};
 
 /** Defines gRPC clients that ride out restarts, dropped connections and shutdowns. */
 @Module({})
@@ -29,7 +38,9 @@ export class ResilientGrpcModule {
    */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
     const place = placeOfCaller();
-    return rootModule([{ provide: GIVEN_ROOT_OPTIONS, useValue: options }], undefined, place);
+    const given: Provider = { provide: GIVEN_ROOT_OPTIONS, useValue: options };
+    // Where nothing is handed on, requests do not even pass an interceptor.
+    return rootModule([given, ...(propagates(options) ? [INBOUND_INTERCEPTOR] : [])], undefined, place);
   }
 
   /** `forRoot` with options from a factory. */
@@ -37,7 +48,8 @@ export class ResilientGrpcModule {
     const problems = asyncSourceProblems(options, 'forRootAsync');
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     const place = placeOfCaller();
-    return rootModule(asyncSourceProviders(GIVEN_ROOT_OPTIONS, options), options.imports, place);
+    const given = asyncSourceProviders(GIVEN_ROOT_OPTIONS, options);
+    return rootModule([...given, INBOUND_INTERCEPTOR], options.imports, place);
   }
 
   /**
@@ -64,6 +76,11 @@ export class ResilientGrpcModule {
     const imports = clients.flatMap((one) => one.imports ?? []);
     return featureModule(definitions, settings, imports, extras);
   }
+}
+
+/** Whatever was given: what is wrong with it is told later, with the rest. */
+function propagates(options: unknown): boolean {
+  return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;
 }
 
 function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place: string): DynamicModule {

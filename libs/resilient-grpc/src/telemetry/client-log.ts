@@ -65,6 +65,15 @@ export class ClientLog {
             `set keepalive.keepaliveTimeMs to ${String(event.keepaliveTimeMs)} or more`,
         );
         return;
+      case 'throttle-too-small':
+        this.sink.warn(
+          `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a connection that ` +
+            `is lost takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or leave it out`,
+        );
+        return;
+      case 'circuit':
+        this.circuit(event);
+        return;
       case 'drain':
         this.drain(event);
         return;
@@ -158,6 +167,17 @@ export class ClientLog {
         this.sink.warn(line);
       },
     );
+  }
+
+  private circuit({ path, to, failures, total, breakMs }: EventOf<'circuit'>): void {
+    if (to === 'open') {
+      const share = `${String(failures)} of ${String(total)} attempts failed`;
+      this.sink.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; its calls fail at once`);
+    } else if (to === 'closed') {
+      this.sink.log(`${path}: circuit closed; calls pass again`);
+    } else {
+      this.sink.debug(`${path}: circuit half open; one call is let through`);
+    }
   }
 
   private drain(event: EventOf<'drain'>): void {

@@ -19,11 +19,16 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
       keepalive: joined(defaults.keepalive, own.keepalive),
       channelOptions: joined(defaults.channelOptions, own.channelOptions),
       metadata: joinedMetadata(defaults.metadata, own.metadata),
-      interceptors: [...(defaults.interceptors ?? []), ...(own.interceptors ?? [])],
+      interceptors: [...listOf(defaults.interceptors), ...listOf(own.interceptors)],
       propagate: own.propagate === false ? own.propagate : joined(defaults.propagate || undefined, own.propagate),
     }),
     url: own.url,
   };
+}
+
+/** What is no list is told elsewhere. */
+function listOf<T>(value: readonly T[] | undefined): readonly T[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function joined<T extends object>(base: T | undefined, over: T | undefined): T | undefined {

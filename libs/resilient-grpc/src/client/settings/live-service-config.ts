@@ -31,7 +31,7 @@ export interface LiveServiceConfigInput {
 }
 
 /** How long a start waits for the first service config. */
-export const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
+const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
 
 /**
  * A service config that changes while its client lives. What it emits is validated as a whole; what does not hold is told, and the

@@ -1,9 +1,11 @@
 import type { MethodDescriptor } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { parseCircuitBreaker } from '../../policy/circuit-breaker/parse-circuit-breaker.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { lookupMethodConfig } from '../../policy/service-config/method-config-lookup.js';
 import { matchMethodPattern } from '../../policy/service-config/method-pattern.js';
-import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import { Problems } from '../../policy/service-config/problem.js';
+import type { ParsedMethodConfig, ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { MethodOptions } from './client-options.js';
 import { closest } from './closest.js';
 import type { Services } from './contract.js';
@@ -40,6 +42,17 @@ export function patternProblems(
     });
 }
 
+/** Problems of the circuit breakers in `methods`. */
+export function circuitBreakerProblems(methods: unknown, path: string): ConfigurationProblem[] {
+  const problems = new Problems();
+  for (const [pattern, options] of Object.entries(Object(methods) as Record<string, unknown>)) {
+    if (typeof options !== 'object' || options === null) continue;
+    const at = pathOf(pathOf(pathOf(path, 'methods'), pattern), 'circuitBreaker');
+    parseCircuitBreaker(Reflect.get(options, 'circuitBreaker'), at, problems);
+  }
+  return [...problems.list];
+}
+
 /** What the policies of all methods are made from. Everything in it has been validated. */
 export interface MethodPolicyInput {
   readonly services: Services;
@@ -59,31 +72,53 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
   // A total for a response stream only where one is named for it.
   const ownTimeout = options.timeoutMs ?? (method.responseStream ? undefined : input.timeoutMs);
-  const safeBecause = reasonToRepeat(method, options.idempotent, idempotentFrom, config?.retry !== undefined);
+  const safeBecause = reasonToRepeat(method, options.idempotent, idempotentFrom, policyNamed(method, config));
+  const safe = safeBecause !== '';
   const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
+  const hedging = canHedge(method) ? config?.hedging : undefined;
   return Object.freeze({
     timeoutMs: lesser(ownTimeout, config?.timeoutMs),
     waitForReady: options.waitForReady ?? config?.waitForReady,
-    safeToRepeat: safeBecause !== '',
+    safeToRepeat: safe,
     safeBecause,
-    retry:
-      safeBecause === ''
+    // A hedged call is not retried on top (gRFC A6).
+    retry: safe && hedging === undefined ? limited(retry, input) : undefined,
+    hedging: safe && hedging !== undefined ? limited(hedging, input) : undefined,
+    attemptTimeoutMs: options.attemptTimeoutMs,
+    circuitBreaker:
+      options.circuitBreaker === undefined
         ? undefined
-        : Object.freeze({ ...retry, maxAttempts: Math.min(retry.maxAttempts, input.maxAttemptsLimit) }),
+        : parseCircuitBreaker(options.circuitBreaker, 'circuitBreaker', new Problems()),
+    maxConcurrentCalls: options.maxConcurrentCalls,
     maxRequestMessageBytes: config?.maxRequestMessageBytes,
     maxResponseMessageBytes: config?.maxResponseMessageBytes,
   });
+}
+
+/** Whether calls of a method can be hedged: a stream of requests is sent once. */
+export function canHedge(method: MethodDescriptor): boolean {
+  return !method.requestStream;
+}
+
+/** Which standard policy of the service config a method has. */
+function policyNamed(method: MethodDescriptor, config: ParsedMethodConfig | undefined): string | undefined {
+  if (config?.retry !== undefined) return 'retryPolicy';
+  return config?.hedging !== undefined && canHedge(method) ? 'hedgingPolicy' : undefined;
+}
+
+function limited<T extends { readonly maxAttempts: number }>(policy: T, { maxAttemptsLimit }: MethodPolicyInput): T {
+  return Object.freeze({ ...policy, maxAttempts: Math.min(policy.maxAttempts, maxAttemptsLimit) });
 }
 
 function reasonToRepeat(
   method: MethodDescriptor,
   option: boolean | undefined,
   pattern: string,
-  retryPolicy: boolean,
+  policy: string | undefined,
 ): string {
   if (option === false) return '';
   if (option === true) return `methods[${JSON.stringify(pattern)}].idempotent`;
-  if (retryPolicy) return 'serviceConfig retryPolicy';
+  if (policy !== undefined) return `serviceConfig ${policy}`;
   return method.declaredIdempotent ? 'proto idempotency_level' : '';
 }
 

@@ -251,10 +251,15 @@ describe('the policy of a method', () => {
 describe('a start is warned', () => {
   const warnings = (settings: object) => resolve(settings).warnings;
 
-  it('of a hedging policy, which is not applied', () => {
-    const hedging = { methodConfig: [{ name: [{}], hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.1s' } }] };
-    expect(warnings({ serviceConfig: hedging })).toEqual([expect.stringContaining('hedgingPolicy')]);
-    expect(policy({ serviceConfig: hedging }, 'Create')?.retry).toBeUndefined();
+  it('of a hedging policy for a stream of requests, which is sent once', () => {
+    const hedging = (method: string) => ({
+      methodConfig: [{ name: [{ service: 'shop.v1.Orders', method }], hedgingPolicy: { maxAttempts: 2 } }],
+    });
+    expect(warnings({ serviceConfig: hedging('Upload') })).toEqual([
+      'hedgingPolicy of shop.v1.Orders/Upload is not applied: a stream of requests is sent once',
+    ]);
+    expect(policy({ serviceConfig: hedging('Upload') }, 'Upload')).toMatchObject({ safeToRepeat: false });
+    expect(warnings({ serviceConfig: hedging('Create') })).toEqual([]);
   });
 
   it('of a method in the service config that a known service does not have', () => {

@@ -1,12 +1,22 @@
-import { lacksPort, targetProblem } from '../../channel/channel-checks.js';
+import { isObservable } from 'rxjs';
+import { targetProblem } from '../../channel/channel-checks.js';
 import { metadataEntryProblem, toMetadata } from '../../channel/metadata-input.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { DEFAULT_CLIENT_SETTINGS, type GrpcClientDefaults, type GrpcClientSettings } from './client-options.js';
+import { CallHooks, type InterceptorSource } from '../interceptors/call-hooks.js';
+import { metadataSource } from '../interceptors/metadata-source.js';
+import {
+  DEFAULT_CLIENT_SETTINGS,
+  type GrpcClientDefaults,
+  type GrpcClientSettings,
+  type PropagationOptions,
+} from './client-options.js';
 import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
 import { joinSettings } from './join-settings.js';
+import { LiveServiceConfig } from './live-service-config.js';
+import { propagationProblems, resolvePropagation } from './propagation-settings.js';
 import {
   channelOptionProblems,
   interceptorsOf,
@@ -15,10 +25,11 @@ import {
   resolveChannelSettings,
   type ChannelSeams,
 } from './resolve-channel-settings.js';
-import { patternProblems, resolveMethodPolicies } from './resolve-method-policies.js';
+import { circuitBreakerProblems, patternProblems, resolveMethodPolicies } from './resolve-method-policies.js';
 import type { ResolvedClientSettings } from './resolved-settings.js';
 import { clientDefaultsSchema, clientSettingsSchema } from './settings-schema.js';
 import { SETTINGS_KEY_REMEDIES } from './settings-key-remedies.js';
+import { balancingProblems, settingsWarnings } from './settings-and-service-config.js';
 import { optionProblems } from './validate-options.js';
 
 /** What the settings of one client are resolved from. */
@@ -32,6 +43,12 @@ export interface SettingsInput {
   readonly settings: unknown;
   /** Of forRoot; validated where they were given. */
   readonly defaults: GrpcClientDefaults | undefined;
+  /** Of forRoot; validated as well. */
+  readonly propagate?: PropagationOptions | undefined;
+  /** Hears whether calls that would be bound to an inbound one found it. */
+  readonly inboundNote?: ((found: boolean) => void) | undefined;
+  /** Where classes of interceptors are taken from; without it there are none. */
+  readonly interceptorOf?: InterceptorSource | undefined;
 }
 
 /** Complete settings, or everything that is wrong with them. */
@@ -45,7 +62,7 @@ export function settingsProblems(settings: unknown, path: string): Configuration
   const { url, ...rest } = plain<GrpcClientSettings>(settings);
   const problem = typeof url === 'string' ? targetProblem(url) : undefined;
   if (problem !== undefined) problems.push({ path: pathOf(path, 'url'), message: problem });
-  return [...problems, ...deeperProblems(rest, path, problems)];
+  return [...problems, ...deeperProblems(rest, path, problems), ...circuitBreakerProblems(rest.methods, path)];
 }
 
 /** Problems of `forRoot({ defaults })`. */
@@ -62,30 +79,16 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
   const own = plain<GrpcClientSettings>(input.settings);
   const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
 
+  const source: unknown = own.serviceConfig;
   let serviceConfig: ParsedServiceConfig | undefined;
-  if (own.serviceConfig !== undefined) {
-    const parsed = parseServiceConfig(own.serviceConfig, pathOf(path, 'serviceConfig'), { maxAttemptsLimit: limit });
+  if (source !== undefined && !isObservable(source)) {
+    const parsed = parseServiceConfig(source, pathOf(path, 'serviceConfig'), { maxAttemptsLimit: limit });
     if (parsed.ok) serviceConfig = parsed.config;
     else problems.push(...parsed.problems);
   }
-  if (own.loadBalancing !== undefined && serviceConfig?.loadBalancingConfig !== undefined) {
-    problems.push({
-      path: pathOf(path, 'loadBalancing'),
-      message: 'expected loadBalancing or serviceConfig.loadBalancingConfig, got both; keep one',
-    });
-  }
+  if (serviceConfig !== undefined) problems.push(...balancingProblems(own, serviceConfig, path));
   if (isObject(own.methods)) problems.push(...patternProblems(own.methods, services, path));
   const joined = joinSettings(input.defaults, own);
-  if (serviceConfig?.loadBalancingConfig !== undefined) {
-    problems.push(
-      ...channelOptionProblems({ loadBalancing: serviceConfig.loadBalancingConfig }, pathOf(path, 'serviceConfig')).map(
-        (one) => ({
-          ...one,
-          path: pathOf(pathOf(path, 'serviceConfig'), 'loadBalancingConfig'),
-        }),
-      ),
-    );
-  }
   // What a client takes from the defaults was opened for none before: files are read per client.
   const opened = problems.some((one) => one.path.startsWith(pathOf(path, 'tls')))
     ? []
@@ -96,7 +99,28 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
     return { ok: false, problems };
   }
 
-  const warnings = warningsOf(own, services, serviceConfig);
+  const warnings = settingsWarnings(own, services, serviceConfig);
+  const policies = (config: ParsedServiceConfig | undefined) =>
+    resolveMethodPolicies({
+      services,
+      methods: own.methods,
+      timeoutMs: joined.timeoutMs,
+      maxAttemptsLimit: limit,
+      serviceConfig: config,
+    });
+  const live = isObservable(source)
+    ? new LiveServiceConfig({
+        source,
+        path: pathOf(path, 'serviceConfig'),
+        target: own.url,
+        maxAttemptsLimit: limit,
+        check: (config) => balancingProblems(own, config, path),
+        policies,
+        clock: seams.clock,
+        random: seams.random,
+        warn: seams.report,
+      })
+    : undefined;
   const loadBalancing =
     own.loadBalancing ??
     serviceConfig?.loadBalancingConfig ??
@@ -112,16 +136,15 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
       name: input.name,
       target: own.url,
       services,
-      policies: resolveMethodPolicies({
-        services,
-        methods: own.methods,
-        timeoutMs: joined.timeoutMs,
-        maxAttemptsLimit: limit,
-        serviceConfig,
-      }),
+      policies: policies(serviceConfig),
       retryThrottling: serviceConfig?.retryThrottling,
+      maxConcurrentCalls: joined.maxConcurrentCalls,
+      maxQueuedCalls: joined.maxQueuedCalls,
       channel,
-      metadata: joined.metadata === undefined ? undefined : toMetadata(joined.metadata),
+      ...metadataOf(joined.metadata),
+      hooks: hooksOf(joined.interceptors, input.interceptorOf),
+      propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNote),
+      live,
       interceptors: interceptorsOf(joined),
     }),
   };
@@ -143,6 +166,7 @@ function deeperProblems(
     },
     path,
   );
+  problems.push(...propagationProblems(settings.propagate, pathOf(path, 'propagate')));
   if (
     !sound('metadata') ||
     !isObject(settings.metadata) ||
@@ -156,23 +180,21 @@ function deeperProblems(
   return problems;
 }
 
-function warningsOf(
-  settings: GrpcClientSettings,
-  services: Services,
-  config: ParsedServiceConfig | undefined,
-): string[] {
-  const warnings: string[] = [];
-  if (lacksPort(settings.url)) warnings.push(`url '${settings.url}' has no port: gRPC takes 443`);
-  for (const { hedging, names } of config?.methodConfig ?? []) {
-    if (hedging !== undefined)
-      warnings.push('hedgingPolicy of the serviceConfig is not applied: such calls are made once');
-    for (const { service, method } of names) {
-      const methods = services.get(service);
-      if (methods === undefined || method === '' || methods.has(method)) continue;
-      warnings.push(`serviceConfig names ${service}/${method}, which the definition does not have`);
-    }
-  }
-  return [...new Set(warnings)];
+function metadataOf(
+  metadata: GrpcClientDefaults['metadata'],
+): Pick<ResolvedClientSettings, 'metadata' | 'metadataSource'> {
+  if (typeof metadata === 'function')
+    return { metadata: undefined, metadataSource: metadataSource(undefined, metadata) };
+  return { metadata: metadata === undefined ? undefined : toMetadata(metadata) };
+}
+
+function hooksOf(
+  interceptors: GrpcClientDefaults['interceptors'] = [],
+  source: InterceptorSource = ({ name }) => {
+    throw new Error(`There is no container to take ${name} from; give an instance: new ${name}()`);
+  },
+): CallHooks | undefined {
+  return interceptors.length === 0 ? undefined : new CallHooks([...interceptors], source);
 }
 
 function isObject(value: unknown): value is object {

@@ -31,8 +31,12 @@ const bytes = v.pipe(
 const methodOptionsSchema = v.object(
   {
     timeoutMs: orUndefined(milliseconds(POSITIVE)),
+    attemptTimeoutMs: orUndefined(milliseconds(POSITIVE)),
     idempotent: orUndefined(flag),
     waitForReady: orUndefined(flag),
+    // Checked by rules of its own.
+    circuitBreaker: orUndefined(v.unknown()),
+    maxConcurrentCalls: orUndefined(integer(1)),
   },
   'an object of method options, as { idempotent: true }',
 );
@@ -64,6 +68,8 @@ const defaultsEntries = {
   timeoutMs: orUndefined(milliseconds(POSITIVE)),
   outageGraceMs: orUndefined(milliseconds(0)),
   maxWaitingCalls: orUndefined(integer(0)),
+  maxConcurrentCalls: orUndefined(integer(1)),
+  maxQueuedCalls: orUndefined(integer(0)),
   maxAttemptsLimit: orUndefined(integer(2)),
   connection: orUndefined(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
   loadBalancing: orUndefined(
@@ -94,11 +100,29 @@ const defaultsEntries = {
   ),
   metadata: orUndefined(
     v.union(
-      [v.custom(isMetadata), v.record(v.string(), v.unknown())],
-      "an object of texts, as { 'x-tenant': 'shop' }, or grpc-js's Metadata",
+      [v.custom(isMetadata), v.function(), v.record(v.string(), v.unknown())],
+      "an object of texts, as { 'x-tenant': 'shop' }, grpc-js's Metadata, or a function that gives one",
     ),
   ),
+  interceptors: orUndefined(
+    v.array(
+      v.custom(
+        isInterceptor,
+        'an interceptor with onCall, onAttempt or onEnd, or its class (those of grpc-js belong into channelOptions.interceptors)',
+      ),
+      'an array of interceptors, as [new TokenInterceptor()] or [TokenInterceptor]',
+    ),
+  ),
+  // Checked by rules of its own.
+  propagate: orUndefined(v.unknown()),
 } as const;
+
+/** An arrow function is no class, and an interceptor that sees nothing is a mistake. */
+function isInterceptor(value: unknown): boolean {
+  if (typeof value === 'function') return value.prototype !== undefined;
+  if (typeof value !== 'object' || value === null) return false;
+  return ['onCall', 'onAttempt', 'onEnd'].some((hook) => typeof Reflect.get(value, hook) === 'function');
+}
 
 /** `forRoot({ defaults })`. */
 export const clientDefaultsSchema = v.object(defaultsEntries, 'an object of settings, as { timeoutMs: 2000 }');

@@ -197,7 +197,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.metadata.trace-bin',
     /expected a Buffer/,
   ],
-  ['metadata that is a function', { url, metadata: () => ({}) }, 'clients.shop.metadata', /an object of texts/],
+  ['metadata that is a number', { url, metadata: 7 }, 'clients.shop.metadata', /an object of texts/],
 
   [
     "grpc-js's service config",

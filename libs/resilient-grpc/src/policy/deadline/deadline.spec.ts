@@ -67,3 +67,28 @@ describe('sendableDeadline', () => {
     expect(deadlineFromTimeout(NOW, Number.MAX_SAFE_INTEGER)).toBe(Infinity);
   });
 });
+
+describe('what a refused deadline is told to write', () => {
+  it.each<[value: unknown, write: string]>([
+    [250, 'write timeoutMs: 250, or deadline: Date.now() + 250'],
+    [0, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
+    [-5, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
+    [-Infinity, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
+  ])('for %d: %s', (value, write) => {
+    expect(validateDeadline(value)).toEqual({ problem: expect.stringContaining(write) });
+  });
+
+  it('is nothing from 1973 on', () => {
+    expect(validateDeadline(1e11)).toBe(1e11);
+    expect(validateDeadline(1e11 - 1)).toHaveProperty('problem');
+  });
+});
+
+describe('the farthest deadline', () => {
+  it('counts from now, whenever that is', () => {
+    const hours = 99_999_998 * 3_600_000;
+    expect(sendableDeadline(NOW + hours - 1, NOW)).toBe(NOW + hours - 1);
+    expect(sendableDeadline(NOW + hours, NOW)).toBe(Infinity);
+    expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity);
+  });
+});

@@ -49,3 +49,48 @@ describe('the installed grpc-js', () => {
     expect(typeof known === 'string' ? known === sample : known.test(sample)).toBe(true);
   });
 });
+
+// A server is free to say what it likes: only a whole text, or its beginning, is taken for grpc-js's own.
+describe('a text of another kind', () => {
+  it.each<[other: string, known: RegExp]>([
+    ['Order 7: Connection dropped', text.DROPPED],
+    ['Connection dropped by the bank', text.DROPPED],
+    ['cannot read ECONNRESET', text.DROPPED],
+    ['read econnreset', text.DROPPED],
+    ['the socket hang up', text.DROPPED],
+    ['socket hang up again', text.DROPPED],
+    ['A Client network socket disconnected', text.DROPPED],
+    ['Some Write error: x', text.DROPPED],
+    ['Upstream: Received RST_STREAM with code 2', text.RESET_BY_PEER],
+    ['Received RST_STREAM with code 23', text.RESET_BY_PEER],
+    ['Received RST_STREAM with code 1', text.RESET_BY_PEER],
+    ['Upstream: Received HTTP status code 503', text.HTTP_STATUS],
+    ['Received HTTP status code 5030', text.HTTP_STATUS],
+    ['Received HTTP status code 50', text.HTTP_STATUS],
+    ['Upstream: Deadline exceeded', text.DEADLINE],
+    ['Deadline exceededly', text.DEADLINE],
+    ['the upstream says: No connection established', text.NOT_PICKED],
+    ['two words: No connection established', text.NOT_PICKED],
+    ['Upstream: Channel closed before call started', text.NOT_PICKED],
+    ['Channel closed before call started.', text.NOT_PICKED],
+    ['Upstream: Getting metadata from plugin failed', text.CREDENTIALS_FAILED],
+    ['Upstream: Attempted to send message with a size larger than 1', text.REQUEST_TOO_LARGE],
+    ['Upstream: Request message serialization failure: x', text.REQUEST_NOT_SERIALIZABLE],
+  ])('is not taken for it: %s', (other, known) => {
+    expect(known.test(other)).toBe(false);
+  });
+
+  it('tells the HTTP status', () => {
+    expect(text.HTTP_STATUS.exec('Received HTTP status code 503')?.[1]).toBe('503');
+  });
+
+  it.each([
+    'read ECONNRESET',
+    'write EPIPE',
+    'connect ETIMEDOUT 10.0.0.1:443',
+    'socket hang up',
+    'Client network socket disconnected before secure TLS connection was established',
+  ])('is a connection that dropped: %s', (own) => {
+    expect(text.DROPPED.test(own)).toBe(true);
+  });
+});

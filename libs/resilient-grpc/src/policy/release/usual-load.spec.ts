@@ -93,3 +93,63 @@ describe('UsualLoad', () => {
     );
   });
 });
+
+describe('after an outage', () => {
+  it('counts calls anew, at the pace they have then', () => {
+    const load = new UsualLoad(0);
+    call(load, 100, 0, 20_000);
+    load.freeze(20_000);
+    load.thaw(50_000);
+    call(load, 300, 50_000, 62_000);
+    expect(load.callsPerSecond(62_000)).toBeCloseTo(300, -1);
+  });
+
+  it('of a young client the time of the outage is no time it lived', () => {
+    const load = new UsualLoad(0);
+    call(load, 100, 0, 4_000);
+    load.freeze(4_000);
+    load.thaw(100_000);
+    expect(load.callsPerSecond(100_000)).toBeCloseTo(100, -1);
+    call(load, 100, 100_000, 102_000);
+    expect(load.callsPerSecond(102_000)).toBeCloseTo(100, -1);
+  });
+});
+
+describe('a clock that does not begin at 0', () => {
+  it('changes nothing', () => {
+    const load = new UsualLoad(1_000_000);
+    call(load, 200, 1_000_000, 1_003_000);
+    expect(load.callsPerSecond(1_003_000)).toBeCloseTo(200, -1);
+    call(load, 200, 1_003_000, 1_030_000);
+    expect(load.callsPerSecond(1_030_000)).toBeCloseTo(200, -1);
+  });
+});
+
+describe('the median', () => {
+  it('is the first answer at first, and moves by 5 % towards the next', () => {
+    const load = new UsualLoad(0);
+    load.answered(100);
+    expect(load.medianMs).toBe(100);
+    load.answered(1_000);
+    expect(load.medianMs).toBeCloseTo(105);
+    load.answered(1);
+    expect(load.medianMs).toBeCloseTo(100);
+    load.answered(load.medianMs);
+    expect(load.medianMs).toBeCloseTo(100);
+  });
+
+  it('moves by 1 % after a hundred answers', () => {
+    const load = new UsualLoad(0);
+    for (let i = 0; i < 100; i++) load.answered(100);
+    load.answered(1_000);
+    expect(load.medianMs).toBeCloseTo(101);
+  });
+
+  it('is not stuck at 0', () => {
+    const load = new UsualLoad(0);
+    load.answered(0);
+    expect(load.medianMs).toBeGreaterThan(0);
+    for (let i = 0; i < 1_000; i++) load.answered(5);
+    expect(load.medianMs).toBeCloseTo(5, 0);
+  });
+});

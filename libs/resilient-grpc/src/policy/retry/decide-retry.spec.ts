@@ -106,6 +106,16 @@ describe('what is sent again', () => {
       { verdict: verdict('server'), pushback: { kind: 'delay', ms: 777 }, retriesSincePushback: 3 },
       { delayMs: 777, because: 'pushback' },
     ],
+    [
+      'a call that serves a retry waits for the channel all the same',
+      { inRetryChain: true, verdict: verdict('unsent', { reachedServer: 'no' }) },
+      { kind: 'wait' },
+    ],
+    [
+      'a refused call that serves a retry goes again, as no server saw it',
+      { inRetryChain: true, verdict: verdict('refused', { reachedServer: 'no' }) },
+      { kind: 'refused' },
+    ],
     ['a wait that ends before the deadline is begun', { remainingMs: 101 }, { delayMs: 100 }],
   ])('%s', (_, change, expected) => {
     expect(decideRetry(input(change))).toMatchObject({ retry: true, ...expected });
@@ -228,6 +238,15 @@ describe('what is not sent again', () => {
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), requestReplayable: false },
       'fatal-status',
     ],
+    ['a lost call that serves a retry', { inRetryChain: true }, 'retry-chain'],
+    ['an answer to a call that serves a retry', { inRetryChain: true, verdict: verdict('server') }, 'retry-chain'],
+    [
+      'an attempt that took too long for a retry',
+      { inRetryChain: true, verdict: verdict('attempt-timeout') },
+      'retry-chain',
+    ],
+    ['a pushback for a call that serves a retry', { inRetryChain: true, pushback: stop('negative') }, 'pushback'],
+    ['the last attempt of a call that serves a retry', { inRetryChain: true, attempts: 4 }, 'attempts-exhausted'],
   ])('%s', (_, change, because) => {
     expect(decideRetry(input(change))).toEqual({ retry: false, because });
   });
@@ -242,6 +261,7 @@ describe('what is debited', () => {
     ['a listed status', { verdict: verdict('server') }, 1],
     ['the last failure of an exhausted call', { attempts: 4 }, 1],
     ['a refused call', { verdict: verdict('refused') }, 1],
+    ['a call that serves a retry', { inRetryChain: true }, 1],
     [
       'a pushback that stops, though the code is not listed',
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), pushback: stop('negative') },
@@ -340,5 +360,35 @@ describe('any failed attempt', () => {
         if (kind !== 'refused') expect(safe).toBe(true);
       }),
     );
+  });
+});
+
+describe('reasons, and what they cost', () => {
+  it('of `retry: false` come before those of a pushback, and cost nothing', () => {
+    const budget = new CountingBudget();
+    const decision = decideRetry(input({ disabled: true, pushback: stop('negative'), budget }));
+    expect(decision).toEqual({ retry: false, because: 'disabled' });
+    expect(budget.failures).toBe(0);
+  });
+
+  it('of a request handed back with a pushback that stops are the pushback, for one token', () => {
+    const budget = new CountingBudget();
+    const decision = decideRetry(input({ verdict: verdict('refused'), pushback: stop('negative'), budget }));
+    expect(decision).toEqual({ retry: false, because: 'pushback' });
+    expect(budget.failures).toBe(1);
+  });
+
+  it('of a break within an answer nobody saw are a lost connection', () => {
+    const broken = verdict('committed', { connectionLost: true, reachedServer: 'yes' });
+    expect(decideRetry(input({ verdict: broken }))).toMatchObject({ retry: true, because: 'connection-lost' });
+  });
+
+  it('of failed credentials go by the policy of the method', () => {
+    const failed = verdict('local', { details: 'Getting metadata from plugin failed with error: x' });
+    const policy = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2, initialBackoffMs: 7, maxBackoffMs: 7 };
+    expect(decideRetry(input({ verdict: failed, policy }))).toMatchObject({ because: 'credentials', delayMs: 7 });
+    expect(decideRetry(input({ verdict: failed, policy, attempts: 2 }))).toMatchObject({
+      because: 'attempts-exhausted',
+    });
   });
 });

@@ -25,6 +25,8 @@ export interface RetryInput {
   /** To the deadline of the call; Infinity without one. */
   readonly remainingMs: number;
   readonly draining: boolean;
+  /** The call serves an inbound retry: what may have reached the server is not sent again. @defaultValue false */
+  readonly inRetryChain?: boolean | undefined;
   /** The caller said `retry: false`. */
   readonly disabled: boolean;
   readonly budget: RetryBudget;
@@ -45,6 +47,7 @@ const STOP = {
   throttled: stop('throttled'),
   'attempts-exhausted': stop('attempts-exhausted'),
   deadline: stop('deadline'),
+  'retry-chain': stop('retry-chain'),
   cancelled: stop('cancelled'),
   draining: stop('draining'),
   disabled: stop('disabled'),
@@ -137,6 +140,8 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
   if (pushback.kind === 'stop') return stoppedByPushback(input);
   budget.onFailure(now, lostWith(input));
   if (input.attempts >= policy.maxAttempts) return STOP['attempts-exhausted'];
+  // Layers multiply: whoever asked for this is already asking again.
+  if (input.inRetryChain === true && verdict.reachedServer !== 'no') return STOP['retry-chain'];
   if (input.draining) return STOP.draining;
   const delayMs = pushback.kind === 'delay' ? pushback.ms : backoffMs(policy, input.retriesSincePushback, input.random);
   if (delayMs >= input.remainingMs) return STOP.deadline;

@@ -20,6 +20,8 @@ export type NoRetryReason =
   | 'throttled'
   | 'attempts-exhausted'
   | 'deadline'
+  /** The call serves an inbound retry, which would multiply with this one. */
+  | 'retry-chain'
   | 'cancelled'
   | 'draining'
   | 'disabled'

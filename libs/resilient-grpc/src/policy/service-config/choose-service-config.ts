@@ -15,7 +15,7 @@ export type ServiceConfigChoice =
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
 /** What `clientLanguage` calls this client; grpc-js answers to the same. */
-export const CLIENT_LANGUAGE = 'node';
+const CLIENT_LANGUAGE = 'node';
 
 const ATTRIBUTE = 'grpc_config=';
 const KEYS = ['clientLanguage', 'percentage', 'clientHostname', 'serviceConfig'];

@@ -369,3 +369,70 @@ describe('a service config with a fault', () => {
     );
   });
 });
+
+describe('a document that is nearly one', () => {
+  it.each<[sentence: string, document: unknown, problems: readonly unknown[]]>([
+    [
+      'an empty name of a load balancing policy',
+      { loadBalancingPolicy: '' },
+      ['$.loadBalancingPolicy: expected the name of a policy, got ""; write "round_robin"'],
+    ],
+    [
+      'all methods named twice',
+      { methodConfig: [{ name: [{}] }, { name: [{}] }] },
+      ['$.methodConfig[1].name[0]: names all methods again, after $.methodConfig[0].name[0]; write it once'],
+    ],
+    ['throttling that is no object', { retryThrottling: 5 }, ['$.retryThrottling: expected an object, got 5']],
+    [
+      'a ratio that drops to nothing',
+      { retryThrottling: { maxTokens: 1, tokenRatio: 0.0009 } },
+      ['$.retryThrottling.tokenRatio: expected 0.001 or more, as three decimals count, got 0.0009'],
+    ],
+    [
+      'a hedging policy that is no object',
+      withMethod({ hedgingPolicy: 3 }),
+      [expect.stringContaining('hedgingPolicy: expected')],
+    ],
+    [
+      'fatal codes that are no list',
+      withMethod({ hedgingPolicy: { maxAttempts: 2, nonFatalStatusCodes: 'INTERNAL' } }),
+      [expect.stringContaining('hedgingPolicy.nonFatalStatusCodes: ')],
+    ],
+    [
+      'a method that is no name',
+      { methodConfig: [{ name: [{ service: 'a.B', method: 5 }] }] },
+      ['$.methodConfig[0].name[0].method: expected a name as text, got 5'],
+    ],
+    [
+      "grpc-js's own key for the size of answers",
+      withMethod({ maxResponseBytes: 5 }),
+      [expect.stringContaining('write maxResponseMessageBytes')],
+    ],
+    [
+      'a blank code',
+      withRetry({ retryableStatusCodes: [' '] }),
+      [expect.stringContaining('retryableStatusCodes[0]: ')],
+    ],
+    [
+      'blanks for a number',
+      withMethod({ maxRequestMessageBytes: ' ' }),
+      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " "'],
+    ],
+    [
+      'a number in quotes and blanks',
+      withMethod({ maxRequestMessageBytes: ' 5 ' }),
+      ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "; write 5 without quotes'],
+    ],
+  ])('%s', (_sentence, document, problems) => {
+    expect(problemsOf(document).map((one) => one.replaceAll(PATH, '$'))).toEqual(problems);
+  });
+
+  it('with the least ratio holds', () => {
+    expect(configOf({ retryThrottling: { maxTokens: 1, tokenRatio: 0.001 } }).retryThrottling).toBeDefined();
+  });
+
+  it('has no key for what is not said', () => {
+    const [config] = configOf({ methodConfig: [{ name: [{}] }] }).methodConfig;
+    expect(Object.keys(config!)).toEqual(['names']);
+  });
+});

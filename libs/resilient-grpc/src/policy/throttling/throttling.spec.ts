@@ -161,3 +161,14 @@ describe('any budget', () => {
     );
   });
 });
+
+describe('attempts lost together', () => {
+  it('are those within 250 ms of the first, whenever that is', () => {
+    const budget = new DefaultBudget();
+    const start = 1_000_000;
+    for (const ms of [0, 100, 250]) budget.tryRetry(start + ms, 'a');
+    expect(budget.tokens(start + 250)).toBeCloseTo(9, 1);
+    budget.tryRetry(start + 251, 'a');
+    expect(budget.tokens(start + 251)).toBeCloseTo(8, 1);
+  });
+});

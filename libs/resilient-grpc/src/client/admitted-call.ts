@@ -1,0 +1,148 @@
+import type { Waiter, WaitRefusal } from '../call/call-transport.js';
+import { StatusCode } from '../status/status-code.js';
+import { deadlineFailure, limitFailure, type CallFailure } from './call-failure.js';
+import { CallPermits } from './call-permits.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import type { OutgoingCall } from './interceptors/outgoing-call.js';
+import { preparationFailure } from './interceptors/preparation-failure.js';
+import { PreparedCall } from './prepared-call.js';
+
+/** What a call is doing. */
+export type Phase = 'begun' | 'preparing' | 'waiting' | 'queued' | 'backoff' | 'running' | 'ended';
+
+const DOING: Readonly<Partial<Record<Phase, string>>> = {
+  preparing: ', waiting for an interceptor',
+  queued: ', queued for a permit (maxConcurrentCalls)',
+  backoff: ', waiting to retry',
+};
+
+/**
+ * A call on its way to an attempt: interceptors, the channel, a permit, in this order; and its deadline as long as grpc-js does
+ * not keep it.
+ */
+export abstract class AdmittedCall extends PreparedCall implements Waiter {
+  // As Waiter
+  paced = false;
+
+  protected phase: Phase = 'begun';
+  /** It waited for the channel, and nobody was told yet how its attempt went. */
+  protected released = false;
+  private permits: CallPermits | undefined;
+  private deadlineTimer: DeadlineTimer | undefined;
+
+  /** Everything is there for an attempt. */
+  protected abstract attemptNow(): void;
+  /** Fails the call, once. */
+  protected abstract end(failure: CallFailure): void;
+
+  protected askInterceptors(outgoing: OutgoingCall): void {
+    let asked: Promise<void> | undefined;
+    try {
+      asked = this.context.parts?.hooks?.onCall(outgoing);
+    } catch (error) {
+      this.end(preparationFailure(error));
+      return;
+    }
+    if (asked === undefined) {
+      this.proceed();
+      return;
+    }
+    this.phase = 'preparing';
+    this.armDeadline();
+    asked.then(
+      () => {
+        if (this.phase === 'preparing') this.proceed();
+      },
+      (error: unknown) => {
+        this.end(preparationFailure(error));
+      },
+    );
+  }
+
+  /** Goes on to the next attempt. */
+  protected proceed(): void {
+    if (!this.context.client.transport.ready || this.paced) this.waitForChannel();
+    else this.askPermits();
+  }
+
+  protected waitForChannel(): void {
+    this.phase = 'waiting';
+    // Who waits for the channel keeps nobody else from it.
+    this.permits?.release();
+    this.armDeadline();
+    this.context.client.transport.wait(this);
+  }
+
+  release(): void {
+    if (this.phase !== 'waiting') return;
+    this.released = true;
+    this.paced = false;
+    this.askPermits();
+  }
+
+  refuse(refusal: WaitRefusal): void {
+    if (this.phase !== 'waiting') return;
+    const { reason, details, retryAfterMs } = refusal;
+    this.end({ code: StatusCode.UNAVAILABLE, details, reason, retryAfterMs });
+  }
+
+  private askPermits(): void {
+    const { limits, client } = this.context;
+    if (limits.length === 0) {
+      this.attemptNow();
+      return;
+    }
+    this.permits ??= new CallPermits(
+      limits,
+      this.deadline,
+      (answer) => {
+        this.permitted(answer);
+      },
+      () => client.clock.epoch(),
+    );
+    const answer = this.permits.acquire();
+    if (answer !== 'queued') {
+      this.permitted(answer);
+      return;
+    }
+    this.phase = 'queued';
+    this.armDeadline();
+  }
+
+  private permitted(answer: 'permitted' | 'refused'): void {
+    if (this.phase === 'ended') return;
+    if (answer === 'refused') this.end(limitFailure(this.context.limits));
+    else if (this.context.client.transport.ready) this.attemptNow();
+    else this.waitForChannel();
+  }
+
+  protected armDeadline(): void {
+    if (this.deadline === Infinity) return;
+    this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, () => {
+      this.deadlinePassed();
+    });
+    this.deadlineTimer.arm();
+  }
+
+  protected disarmDeadline(): void {
+    this.deadlineTimer?.disarm();
+  }
+
+  private deadlinePassed(): void {
+    const { clock, transport } = this.context.client;
+    const doing = this.phase === 'waiting' ? `, waiting: ${transport.whyNotReady()}` : DOING[this.phase];
+    this.end(deadlineFailure(clock.now() - this.startedAt, doing ?? ''));
+  }
+
+  /** It has ended: whoever still has it in a queue may forget it. */
+  protected leave(): void {
+    const { phase } = this;
+    this.phase = 'ended';
+    if (phase === 'waiting') this.context.client.transport.leave(this);
+  }
+
+  protected letGoOfWaiting(): void {
+    this.disarmDeadline();
+    this.permits?.release();
+  }
+}

@@ -1,0 +1,270 @@
+import { join } from 'node:path';
+import { Metadata } from '@grpc/grpc-js';
+import { BehaviorSubject, NEVER, Subject } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { isGrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
+import { loadContract } from './contract.js';
+import { resolveSettings } from './resolve-settings.js';
+import { settledSettings } from './settled-settings.js';
+
+const loaded = loadContract({ protoPath: join(import.meta.dirname, 'fixtures/shop.proto') }, 'clients.shop');
+if (!loaded.ok) throw new Error('the fixture does not load');
+const { services } = loaded;
+const url = 'shop:50051';
+const clock = new VirtualClock();
+let warnings: string[] = [];
+
+function resolution(settings: unknown, defaults?: GrpcClientDefaults, propagate?: PropagationOptions) {
+  warnings = [];
+  return resolveSettings(
+    { name: 'shop', path: 'clients.shop', services, settings, defaults, propagate },
+    { clock, random: () => 0.5, report: (message) => warnings.push(message) },
+  );
+}
+
+function resolve(settings: object, defaults?: GrpcClientDefaults, propagate?: PropagationOptions) {
+  const resolved = resolution({ url, ...settings }, defaults, propagate);
+  if (!resolved.ok) throw new Error(JSON.stringify(resolved.problems));
+  return resolved.settings;
+}
+
+function problems(settings: object): string[] {
+  const resolved = resolution({ url, ...settings });
+  return resolved.ok ? [] : resolved.problems.map(({ path, message }) => `${path}: ${message}`);
+}
+
+const policy = (settings: object, method: string) => resolve(settings).policies.get(`/shop.v1.Orders/${method}`);
+
+describe('settings of call policies', () => {
+  it('are absent where nothing is said', () => {
+    const { hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls } = resolve({});
+    expect([hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls]).toEqual(
+      Array(6).fill(undefined),
+    );
+    expect(policy({}, 'Get')).toMatchObject({
+      hedging: undefined,
+      attemptTimeoutMs: undefined,
+      circuitBreaker: undefined,
+      maxConcurrentCalls: undefined,
+    });
+  });
+
+  it('are joined by method, the most exact pattern winning key by key', () => {
+    const methods = {
+      '*': { attemptTimeoutMs: 300, maxConcurrentCalls: 5, circuitBreaker: { minimumThroughput: 7 } },
+      Get: { attemptTimeoutMs: 100 },
+    };
+    expect(policy({ methods }, 'Get')).toMatchObject({
+      attemptTimeoutMs: 100,
+      maxConcurrentCalls: 5,
+      circuitBreaker: { minimumThroughput: 7, failureRatio: 0.5, breakDurationMs: 5_000 },
+    });
+    expect(policy({ methods: { Get: { circuitBreaker: {} } } }, 'Get')?.circuitBreaker?.minimumThroughput).toBe(20);
+  });
+
+  it('limit calls as the client says, else the defaults', () => {
+    const { maxConcurrentCalls, maxQueuedCalls } = resolve({ maxConcurrentCalls: 3 }, { maxQueuedCalls: 0 });
+    expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
+  });
+
+  it('hedge instead of retrying, where a standard policy says so and it may be repeated', () => {
+    const hedgingPolicy = { maxAttempts: 9, hedgingDelay: '0.1s', nonFatalStatusCodes: ['UNAVAILABLE'] };
+    const serviceConfig = { methodConfig: [{ name: [{}], hedgingPolicy }] };
+    expect(policy({ serviceConfig }, 'Create')).toMatchObject({
+      safeToRepeat: true,
+      safeBecause: 'serviceConfig hedgingPolicy',
+      retry: undefined,
+      hedging: { maxAttempts: 5, hedgingDelayMs: 100 },
+    });
+    expect(policy({ serviceConfig, methods: { '*': { idempotent: false } } }, 'Get')).toMatchObject({
+      retry: undefined,
+      hedging: undefined,
+    });
+    expect(policy({ serviceConfig, methods: { Upload: { idempotent: true } } }, 'Upload')).toMatchObject({
+      retry: { maxAttempts: 4 },
+      hedging: undefined,
+    });
+  });
+});
+
+describe('metadata', () => {
+  const call = { metadata: new Metadata() } as OutgoingCall;
+  const map = async (settings: object, defaults: GrpcClientDefaults) =>
+    (await resolve(settings, defaults).metadataSource!(call)).getMap();
+
+  it('from a function are asked for, under those of the client and over those of the defaults', async () => {
+    expect(resolve({ metadata: () => ({ a: '1' }) }).metadata).toBeUndefined();
+    await expect(map({ metadata: () => ({ a: 'own' }) }, { metadata: { a: 'all', b: 'all' } })).resolves.toEqual({
+      a: 'own',
+      b: 'all',
+    });
+    await expect(map({ metadata: { a: 'own' } }, { metadata: async () => ({ a: 'all', b: 'all' }) })).resolves.toEqual({
+      a: 'own',
+      b: 'all',
+    });
+  });
+
+  it('that cannot be sent are told without their values', async () => {
+    const give = (value: unknown) => map({ metadata: () => value }, {});
+    await expect(give({ 'x-a': 'hush\n' })).rejects.toThrow(/^a function for metadata gave 'x-a': expected printable/);
+    await expect(give('hush')).rejects.toThrow(/must give an object of texts/);
+  });
+});
+
+describe('propagation', () => {
+  const propagation = (root?: PropagationOptions, own?: false | PropagationOptions, all?: false | PropagationOptions) =>
+    resolve({ propagate: own }, { propagate: all }, root).propagation;
+
+  it('is what forRoot names, with the client over it key by key', () => {
+    expect(propagation({ deadline: true, metadata: ['X-Request-Id', 'x-request-id'] })).toEqual({
+      deadline: true,
+      cancellation: false,
+      metadata: ['x-request-id'],
+      note: undefined,
+    });
+    expect(propagation({ deadline: true }, { deadline: false, cancellation: true }, { metadata: ['a'] })).toMatchObject(
+      {
+        deadline: false,
+        cancellation: true,
+        metadata: ['a'],
+      },
+    );
+    expect(propagation(undefined, { cancellation: true })).toMatchObject({ deadline: false, cancellation: true });
+    expect(propagation({})).toMatchObject({ deadline: false, cancellation: false, metadata: [] });
+  });
+
+  it('is off where a client says so', () => {
+    expect(propagation({ deadline: true }, false)).toBeUndefined();
+    expect(propagation({ deadline: true }, undefined, false)).toBeUndefined();
+    expect(propagation({ deadline: true }, { cancellation: true }, false)).toMatchObject({ cancellation: true });
+  });
+});
+
+describe('a service config from an Observable', () => {
+  const config = (maxAttempts: number) => ({
+    methodConfig: [
+      {
+        name: [{}],
+        retryPolicy: {
+          maxAttempts,
+          initialBackoff: '0.1s',
+          maxBackoff: '1s',
+          backoffMultiplier: 2,
+          retryableStatusCodes: [14],
+        },
+      },
+    ],
+  });
+  const attempts = (settings: ReturnType<typeof resolve>) =>
+    settings.live?.policyOf('/shop.v1.Orders/Create')?.retry?.maxAttempts;
+
+  it('changes the policies of calls that begin later', async () => {
+    const source = new BehaviorSubject<object>(config(2));
+    const settings = resolve({ serviceConfig: source });
+    await settings.live?.first;
+    expect(attempts(settings)).toBe(2);
+    source.next(config(3));
+    expect(attempts(settings)).toBe(3);
+    source.next({ methodConfig: 7 });
+    expect(attempts(settings)).toBe(3);
+    expect(warnings).toEqual([expect.stringContaining('clients.shop.serviceConfig.methodConfig')]);
+    settings.live?.close();
+    expect(source.observed).toBe(false);
+  });
+
+  it('that is wrong at first fails the start', async () => {
+    const settings = resolve({ serviceConfig: new BehaviorSubject({ methodConfig: 7 }) });
+    await expect(settings.live?.first).rejects.toSatisfy(isGrpcConfigurationError);
+  });
+
+  it('decides about load balancing with the first one', async () => {
+    const source = new Subject<object>();
+    const settings = resolve({ serviceConfig: source }, { loadBalancing: 'pick_first' });
+    expect(settledSettings(settings)).toBe(settings);
+    source.next({ loadBalancingConfig: [{ round_robin: {} }] });
+    await settings.live?.first;
+    expect(settledSettings(settings).channel.loadBalancing).toEqual([{ round_robin: {} }]);
+    settings.live?.close();
+  });
+
+  it('is not listened to where other settings fail the start', () => {
+    const source = new Subject<object>();
+    expect(problems({ serviceConfig: source, timeoutMs: -1 })).toHaveLength(1);
+    expect(source.observed).toBe(false);
+    expect(problems({ serviceConfig: NEVER })).toEqual([]);
+  });
+});
+
+describe('wrong settings of call policies', () => {
+  it.each<[string, object, string, RegExp]>([
+    [
+      'no time for an attempt',
+      { methods: { Get: { attemptTimeoutMs: 0 } } },
+      'methods.Get.attemptTimeoutMs',
+      /above 0/,
+    ],
+    ['an attempt timeout of the client', { attemptTimeoutMs: 5 }, 'attemptTimeoutMs', /by method: methods: \{ '\*'/],
+    ['a breaker of the client', { circuitBreaker: {} }, 'circuitBreaker', /by method/],
+    ['a hedging policy beside', { hedgingPolicy: {} }, 'hedgingPolicy', /into `serviceConfig`/],
+    ['nothing at once', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /an integer of 1 or more, got 0/],
+    ['nobody at once', { methods: { '*': { maxConcurrentCalls: 0 } } }, 'methods["*"].maxConcurrentCalls', /1 or more/],
+    ['half a queue', { maxQueuedCalls: 0.5 }, 'maxQueuedCalls', /an integer of 0 or more/],
+    [
+      'a breaker by a word',
+      { methods: { Get: { circuitBreaker: true } } },
+      'methods.Get.circuitBreaker',
+      /or \{\} for/,
+    ],
+    [
+      'a breaker in percent',
+      { methods: { Get: { circuitBreaker: { failureRatio: 50 } } } },
+      'methods.Get.circuitBreaker.failureRatio',
+      /write 0.5/,
+    ],
+    [
+      'a breaker of another library',
+      { methods: { Get: { circuitBreaker: { resetTimeout: 1 } } } },
+      'methods.Get.circuitBreaker.resetTimeout',
+      /breakDurationMs/,
+    ],
+    ['one interceptor', { interceptors: { onCall() {} } }, 'interceptors', /an array of interceptors/],
+    ["grpc-js's interceptor", { interceptors: [() => undefined] }, 'interceptors[0]', /channelOptions\.interceptors/],
+    ['an interceptor that sees nothing', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt or/],
+    ['propagation by a word', { propagate: true }, 'propagate', /write \{ deadline: true, cancellation: true \}/],
+    ['propagation of headers', { propagate: { headers: ['a'] } }, 'propagate.headers', /write `metadata`/],
+    ['one key', { propagate: { metadata: 'x-request-id' } }, 'propagate.metadata', /an array of keys/],
+    ['all keys', { propagate: { metadata: ['x-*'] } }, 'propagate.metadata[0]', /each key by its name/],
+    ['no key', { propagate: { metadata: ['x a'] } }, 'propagate.metadata[0]', /a key of letters/],
+    ["a key of gRPC's own", { propagate: { metadata: ['grpc-timeout'] } }, 'propagate.metadata[0]', /`deadline`: true/],
+    ["a key of HTTP's own", { propagate: { metadata: ['a', 'Host'] } }, 'propagate.metadata[1]', /belongs to the one/],
+  ])('are refused: %s', (_, settings, path, remedy) => {
+    const found = problems(settings);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain(`clients.shop.${path}: `);
+    expect(found[0]).toMatch(remedy);
+  });
+
+  it.each([
+    [
+      'undefined in every optional key',
+      { maxConcurrentCalls: undefined, maxQueuedCalls: undefined, interceptors: undefined, propagate: undefined },
+    ],
+    ['authorization, where it is named', { propagate: { metadata: ['authorization', 'cookie'] } }],
+    [
+      'a class of interceptors',
+      {
+        interceptors: [
+          class {
+            onCall() {}
+          },
+        ],
+      },
+    ],
+    ['no interceptors', { interceptors: [] }],
+  ])('are taken: %s', (_, settings) => {
+    expect(problems(settings)).toEqual([]);
+  });
+});

@@ -1,0 +1,74 @@
+import * as v from 'valibot';
+import type { Propagation } from '../../call/propagation.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { CHAIN_MARK } from '../../policy/retry/chain-stop.js';
+import type { PropagationOptions } from './client-options.js';
+import { describeValue, pathOf } from './describe-value.js';
+import { optionProblems } from './validate-options.js';
+
+const flag = v.optional(v.boolean('true or false'));
+const propagationSchema = v.object(
+  {
+    deadline: flag,
+    cancellation: flag,
+    metadata: v.optional(
+      v.array(v.string("a key, as 'x-request-id'"), "an array of keys of metadata, as ['x-request-id']"),
+    ),
+  },
+  'an object, as { deadline: true, cancellation: true }',
+);
+
+const REMEDIES = {
+  headers: 'write `metadata`: the keys that are handed on',
+  timeout: 'write `deadline`: true',
+  cancel: 'write `cancellation`: true',
+  signal: 'write `cancellation`: true',
+};
+
+// Each says something of one connection, one message or one call, and would be a lie on another.
+const RESERVED = new Set([
+  ...['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding'],
+  ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', CHAIN_MARK],
+]);
+
+/** What is wrong with `propagate`, where it is no plain `false`. */
+export function propagationProblems(value: unknown, path: string): ConfigurationProblem[] {
+  if (value === undefined || value === false) return [];
+  if (value === true) {
+    return [{ path, message: `expected an object, got true; write { deadline: true, cancellation: true }` }];
+  }
+  const problems = optionProblems(propagationSchema, value, path, REMEDIES);
+  const keys: unknown = problems.length === 0 ? Reflect.get(Object(value) as object, 'metadata') : undefined;
+  for (const [index, key] of (Array.isArray(keys) ? (keys as readonly string[]) : []).entries()) {
+    const message = keyProblem(key);
+    if (message !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), index), message });
+  }
+  return problems;
+}
+
+/** What a client hands on: forRoot's, with its own over it; undefined: nothing, not even the mark of a retry. */
+export function resolvePropagation(
+  root: PropagationOptions | undefined,
+  own: false | PropagationOptions | undefined,
+  note: Propagation['note'],
+): Propagation | undefined {
+  if (own === false || (root === undefined && own === undefined)) return undefined;
+  return Object.freeze({
+    deadline: own?.deadline ?? root?.deadline ?? false,
+    cancellation: own?.cancellation ?? root?.cancellation ?? false,
+    metadata: Object.freeze([...new Set((own?.metadata ?? root?.metadata ?? []).map((key) => key.toLowerCase()))]),
+    note,
+  });
+}
+
+function keyProblem(key: string): string | undefined {
+  const name = key.toLowerCase();
+  if (name.endsWith('*')) return `expected a whole key, got ${describeValue(key)}; write each key by its name`;
+  if (!/^[0-9a-z_.-]+$/.test(name))
+    return `expected a key of letters, digits, "_", "." and "-", got ${describeValue(key)}`;
+  if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED.has(name)) {
+    const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a key of your own';
+    return `expected a key that may be handed on, got '${key}', which belongs to the one call it came with; write ${instead}`;
+  }
+  return undefined;
+}

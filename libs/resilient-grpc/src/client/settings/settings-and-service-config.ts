@@ -1,0 +1,48 @@
+import { lacksPort } from '../../channel/channel-checks.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import type { GrpcClientSettings } from './client-options.js';
+import type { Services } from './contract.js';
+import { pathOf } from './describe-value.js';
+import { channelOptionProblems } from './resolve-channel-settings.js';
+import { canHedge } from './resolve-method-policies.js';
+
+/** Problems of the load balancing that a service config asks for, beside a client's own. */
+export function balancingProblems(
+  own: Pick<GrpcClientSettings, 'loadBalancing'>,
+  { loadBalancingConfig }: ParsedServiceConfig,
+  path: string,
+): ConfigurationProblem[] {
+  if (loadBalancingConfig === undefined) return [];
+  const at = pathOf(pathOf(path, 'serviceConfig'), 'loadBalancingConfig');
+  const problems = channelOptionProblems({ loadBalancing: loadBalancingConfig }, path).map((one) => ({
+    ...one,
+    path: at,
+  }));
+  if (own.loadBalancing === undefined) return problems;
+  const message = 'expected loadBalancing or serviceConfig.loadBalancingConfig, got both; keep one';
+  return [{ path: pathOf(path, 'loadBalancing'), message }, ...problems];
+}
+
+/** What can be used, and is probably not what was meant. */
+export function settingsWarnings(
+  settings: Pick<GrpcClientSettings, 'url'>,
+  services: Services,
+  config: ParsedServiceConfig | undefined,
+): string[] {
+  const warnings: string[] = [];
+  if (lacksPort(settings.url)) warnings.push(`url '${settings.url}' has no port: gRPC takes 443`);
+  for (const { hedging, names } of config?.methodConfig ?? []) {
+    for (const { service, method } of names) {
+      const methods = services.get(service);
+      if (methods === undefined || method === '') continue;
+      const descriptor = methods.get(method);
+      if (descriptor === undefined) {
+        warnings.push(`serviceConfig names ${service}/${method}, which the definition does not have`);
+      } else if (hedging !== undefined && !canHedge(descriptor)) {
+        warnings.push(`hedgingPolicy of ${service}/${method} is not applied: a stream of requests is sent once`);
+      }
+    }
+  }
+  return [...new Set(warnings)];
+}

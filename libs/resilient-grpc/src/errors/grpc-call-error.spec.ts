@@ -1,0 +1,193 @@
+import { Metadata } from '@grpc/grpc-js';
+import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
+import { describe, expect, it } from 'vitest';
+import { GrpcCallError, isGrpcCallError, type GrpcCallFailure } from './grpc-call-error.js';
+
+// What a server's library would make: the same definitions, encoded by protobufjs. Each message is the request of a method.
+const MESSAGES = ['Status', 'RetryInfo', 'ErrorInfo', 'BadRequest', 'DebugInfo', 'QuotaFailure'];
+const encoders = fromJSON({
+  nested: {
+    Encoders: {
+      methods: Object.fromEntries(
+        MESSAGES.map((type) => [type, { requestType: type, responseType: type, comment: '' }]),
+      ),
+    },
+    Any: { fields: { type_url: { type: 'string', id: 1 }, value: { type: 'bytes', id: 2 } } },
+    Status: {
+      fields: {
+        code: { type: 'int32', id: 1 },
+        message: { type: 'string', id: 2 },
+        details: { rule: 'repeated', type: 'Any', id: 3 },
+      },
+    },
+    Duration: { fields: { seconds: { type: 'int64', id: 1 }, nanos: { type: 'int32', id: 2 } } },
+    RetryInfo: { fields: { retryDelay: { type: 'Duration', id: 1 } } },
+    ErrorInfo: {
+      fields: {
+        reason: { type: 'string', id: 1 },
+        domain: { type: 'string', id: 2 },
+        // A map is a repeated entry on the wire.
+        metadata: { rule: 'repeated', type: 'Entry', id: 3 },
+        later: { type: 'fixed64', id: 9 },
+      },
+    },
+    Entry: { fields: { key: { type: 'string', id: 1 }, value: { type: 'string', id: 2 } } },
+    FieldViolation: { fields: { field: { type: 'string', id: 1 }, description: { type: 'string', id: 2 } } },
+    BadRequest: { fields: { fieldViolations: { rule: 'repeated', type: 'FieldViolation', id: 1 } } },
+    DebugInfo: {
+      fields: { stackEntries: { rule: 'repeated', type: 'string', id: 1 }, detail: { type: 'string', id: 2 } },
+    },
+    Violation: {
+      fields: { subject: { type: 'string', id: 1 }, quotaValue: { type: 'int64', id: 7 } },
+    },
+    QuotaFailure: { fields: { violations: { rule: 'repeated', type: 'Violation', id: 1 } } },
+  },
+});
+
+function encode(type: string, value: object): Uint8Array {
+  return (encoders['Encoders'] as Record<string, MethodDefinition<object, object>>)[type]!.requestSerialize(value);
+}
+
+function trailers(...details: readonly [type: string, value: object | Uint8Array][]): Metadata {
+  const metadata = new Metadata();
+  const status = {
+    code: 8,
+    message: 'no more',
+    details: details.map(([type, value]) => ({
+      type_url: type.includes('.') ? type : `type.googleapis.com/google.rpc.${type}`,
+      value: value instanceof Uint8Array ? value : encode(type, value),
+    })),
+  };
+  metadata.set('grpc-status-details-bin', Buffer.from(encode('Status', status)));
+  return metadata;
+}
+
+function failed(metadata: Metadata, more: Partial<GrpcCallFailure> = {}): GrpcCallError {
+  return new GrpcCallError({
+    code: 8,
+    details: 'no more',
+    metadata,
+    client: 'orders',
+    path: '/orders.v1.Orders/Get',
+    peer: undefined,
+    reason: 'server',
+    reachedServer: 'yes',
+    attempts: [],
+    notRetriedBecause: 'fatal-status',
+    retryAfterMs: undefined,
+    ...more,
+  });
+}
+
+describe('details of an error', () => {
+  it('are decoded where their type is known, in their order', () => {
+    const { statusDetails } = failed(
+      trailers(
+        [
+          'ErrorInfo',
+          {
+            reason: 'QUOTA',
+            domain: 'shop',
+            metadata: [
+              { key: 'zone', value: 'é' },
+              { key: '__proto__', value: 'x' },
+            ],
+            later: 5,
+          },
+        ],
+        ['BadRequest', { fieldViolations: [{ field: 'id' }, { field: 'item', description: 'too long' }] }],
+        ['DebugInfo', { stackEntries: ['a', 'b'] }],
+        ['QuotaFailure', { violations: [{ subject: 'user', quotaValue: -3 }] }],
+      ),
+    );
+    expect(statusDetails).toEqual([
+      {
+        typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
+        value: { reason: 'QUOTA', domain: 'shop', metadata: expect.objectContaining({ zone: 'é' }) },
+      },
+      {
+        typeUrl: 'type.googleapis.com/google.rpc.BadRequest',
+        value: {
+          fieldViolations: [
+            { field: 'id', description: '', reason: '' },
+            { field: 'item', description: 'too long', reason: '' },
+          ],
+        },
+      },
+      {
+        typeUrl: 'type.googleapis.com/google.rpc.DebugInfo',
+        value: { stackEntries: ['a', 'b'], detail: '' },
+      },
+      {
+        typeUrl: 'type.googleapis.com/google.rpc.QuotaFailure',
+        value: {
+          violations: [
+            expect.objectContaining({ subject: 'user', quotaMetric: '', quotaDimensions: {}, quotaValue: -3 }),
+          ],
+        },
+      },
+    ]);
+    expect(Object.prototype).not.toHaveProperty('zone');
+  });
+
+  it('stay bytes where their type is not known, or does not fit', () => {
+    const bytes = Uint8Array.of(10, 200);
+    const { statusDetails } = failed(trailers(['shop.v1.Mine', bytes], ['ErrorInfo', bytes]));
+    expect(statusDetails.map(({ value }) => [...(value as Uint8Array)])).toEqual([
+      [10, 200],
+      [10, 200],
+    ]);
+  });
+
+  it.each([
+    ['nothing', new Metadata()],
+    ['no message', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'AAAA' })],
+    ['half a message', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Gv8=' })],
+    ['a wire type that is none', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Dw==' })],
+  ])('are none where the trailers hold %s', (_, metadata) => {
+    expect(failed(metadata).statusDetails).toEqual([]);
+  });
+
+  it('are read once, and only when somebody asks', () => {
+    const metadata = trailers(['DebugInfo', { detail: 'hush' }]);
+    const error = failed(metadata, { retryAfterMs: 1 });
+    metadata.remove('grpc-status-details-bin');
+    expect(error.statusDetails).toEqual([]);
+    const other = failed(trailers(['DebugInfo', { detail: 'hush' }]));
+    expect(other.statusDetails).toBe(other.statusDetails);
+    expect(JSON.stringify(other)).not.toContain('hush');
+    expect(Object.keys(other)).not.toContain('statusDetails');
+  });
+
+  it('say when trying again makes sense, where nothing else does', () => {
+    const metadata = trailers(['ErrorInfo', {}], ['RetryInfo', { retryDelay: { seconds: 2, nanos: 500_000_000 } }]);
+    expect(failed(metadata).retryAfterMs).toBe(2_500);
+    expect(failed(metadata, { retryAfterMs: 7 }).retryAfterMs).toBe(7);
+    expect(failed(trailers(['RetryInfo', { retryDelay: { seconds: -2 } }])).retryAfterMs).toBeUndefined();
+    expect(failed(trailers(['RetryInfo', {}])).retryAfterMs).toBeUndefined();
+  });
+});
+
+describe('a call error', () => {
+  it('is known by its code or its name', () => {
+    const error = failed(new Metadata());
+    expect(isGrpcCallError(error)).toBe(true);
+    expect(isGrpcCallError(error, 'NOT_FOUND')).toBe(false);
+    expect(isGrpcCallError(error, 'NOT_FOUND', 'RESOURCE_EXHAUSTED')).toBe(true);
+    expect(isGrpcCallError(error, 8)).toBe(true);
+    expect(isGrpcCallError({ ...error }, 8)).toBe(false);
+    expect(isGrpcCallError(undefined)).toBe(false);
+  });
+
+  it("begins as grpc-js's does, and shows no metadata where it is logged", () => {
+    const metadata = new Metadata();
+    metadata.set('x-secret', 'hush');
+    const error = failed(metadata, { cause: new Error('why') });
+    expect(error.message).toBe('8 RESOURCE_EXHAUSTED: no more');
+    expect(error.codeName).toBe('RESOURCE_EXHAUSTED');
+    expect(error.cause).toEqual(new Error('why'));
+    expect(error.metadata.get('x-secret')).toEqual(['hush']);
+    expect(JSON.stringify(error)).not.toContain('hush');
+    expect(Object.keys(error)).not.toContain('metadata');
+  });
+});

@@ -1,0 +1,61 @@
+/** One field of an encoded message: its number, and a varint or bytes. Fixed 32 and 64 bits are passed over. */
+export interface WireField {
+  readonly number: number;
+  readonly value: bigint | Uint8Array;
+}
+
+const VARINT = 0;
+const FIXED_64 = 1;
+const BYTES = 2;
+const FIXED_32 = 5;
+
+/**
+ * The fields of an encoded protobuf message, in their order (https://protobuf.dev/programming-guides/encoding/).
+ * @throws Error where the bytes are no message
+ */
+export function readFields(bytes: Uint8Array): readonly WireField[] {
+  const fields: WireField[] = [];
+  let offset = 0;
+
+  function varint(): bigint {
+    let value = 0n;
+    for (let shift = 0n; shift < 70n; shift += 7n) {
+      const byte = bytes[offset++];
+      if (byte === undefined) throw new Error('the message ends within a number');
+      value |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    throw new Error('a number is longer than ten bytes');
+  }
+
+  function skip(length: number): Uint8Array {
+    const end = offset + length;
+    if (end > bytes.length) throw new Error('the message ends within a field');
+    const found = bytes.subarray(offset, end);
+    offset = end;
+    return found;
+  }
+
+  while (offset < bytes.length) {
+    const tag = Number(varint());
+    const number = tag >>> 3;
+    if (number === 0) throw new Error('a field has no number');
+    switch (tag & 7) {
+      case VARINT:
+        fields.push({ number, value: varint() });
+        break;
+      case BYTES:
+        fields.push({ number, value: skip(Number(varint())) });
+        break;
+      case FIXED_64:
+        skip(8);
+        break;
+      case FIXED_32:
+        skip(4);
+        break;
+      default:
+        throw new Error(`a field has the unknown wire type ${String(tag & 7)}`);
+    }
+  }
+  return fields;
+}

@@ -1,0 +1,12 @@
+import { runInbound } from '../../client/inbound-context.js';
+import type { Clock } from '../../time/clock.js';
+import { HttpInboundCall, type HttpRequest, type HttpResponse } from './http-inbound-call.js';
+
+/** Captures inbound HTTP requests, before guards; of Express and Fastify, which both give middleware Node's own objects. */
+export function inboundMiddleware(
+  clock: Clock,
+): (request: HttpRequest, response: HttpResponse, next: () => void) => void {
+  return (request, response, next) => {
+    runInbound(new HttpInboundCall(request, response, clock), next);
+  };
+}

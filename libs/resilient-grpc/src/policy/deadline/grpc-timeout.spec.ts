@@ -1,0 +1,24 @@
+import { describe, expect, it } from 'vitest';
+import { parseGrpcTimeout } from './grpc-timeout.js';
+
+describe('grpc-timeout', () => {
+  it.each([
+    ['2H', 7_200_000],
+    ['3M', 180_000],
+    ['1S', 1_000],
+    ['500m', 500],
+    ['1500u', 1.5],
+    ['2000000n', 2],
+    ['0m', 0],
+    ['99999999H', 99_999_999 * 3_600_000],
+    ['', undefined],
+    ['500', undefined],
+    ['500ms', undefined],
+    ['-1S', undefined],
+    ['1.5S', undefined],
+    ['123456789m', undefined],
+    [' 1S', undefined],
+  ])('%o is %o ms', (text, ms) => {
+    expect(parseGrpcTimeout(text)).toBe(ms);
+  });
+});

@@ -1,0 +1,18 @@
+const MS_PER_UNIT: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 0.001,
+  n: 0.000_001,
+};
+
+/**
+ * The length that a `grpc-timeout` header names, in milliseconds; undefined where it is none
+ * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
+ */
+export function parseGrpcTimeout(text: string): number | undefined {
+  const match = /^(\d{1,8})([HMSmun])$/.exec(text);
+  const perUnit = MS_PER_UNIT[match?.[2] ?? ''];
+  return match?.[1] === undefined || perUnit === undefined ? undefined : Number(match[1]) * perUnit;
+}

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+import { Problems } from './problem.js';
+import { readDuration } from './read-duration.js';
+
+function read(value: unknown, zero?: boolean): number | string | undefined {
+  const problems = new Problems();
+  const ms = readDuration(value, 'timeout', problems, zero);
+  return problems.list[0]?.message ?? ms;
+}
+
+describe('a duration', () => {
+  it.each<[text: string, ms: number]>([
+    ['1s', 1_000],
+    ['0.5s', 500],
+    ['0.07s', 70],
+    ['0.000000001s', 0.000001],
+    ['0.0005s', 0.5],
+    ['1.5s', 1_500],
+    ['001s', 1_000],
+    ['315576000000s', 315_576_000_000_000],
+  ])('%s is %d ms', (text, ms) => {
+    expect(read(text)).toBe(ms);
+  });
+
+  it('may be 0 where that is allowed', () => {
+    expect(read('0s', true)).toBe(0);
+    expect(read('0.000s', true)).toBe(0);
+    expect(read('-0s', true)).toContain('expected a duration of 0 or more');
+    expect(read('0s')).toContain('expected a duration greater than 0');
+  });
+
+  it.each([
+    '',
+    's',
+    '1',
+    '.5s',
+    '1.s',
+    '1S',
+    ' 1s',
+    '1s ',
+    '1s\n',
+    '1s2',
+    '-1s',
+    '+1s',
+    '1e3s',
+    '1.0000000000s',
+    'x1s',
+  ])('is not %j', (text) => {
+    expect(read(text)).toContain(`expected a duration greater than 0, in seconds as text, got ${JSON.stringify(text)}`);
+  });
+});
+
+describe('what was meant', () => {
+  it.each<[value: unknown, write: string]>([
+    [2, 'write "2s" for seconds, "0.002s" for milliseconds'],
+    ['500ms', 'write "0.5s"'],
+    ['500 MS', 'write "0.5s"'],
+    ['250 millis', 'write "0.25s"'],
+    ['2', 'write "2s"'],
+    [' 2 sec ', 'write "2s"'],
+    ['1 second', 'write "1s"'],
+    ['1.25 seconds', 'write "1.25s"'],
+    ['1m', 'write "60s"'],
+    ['2 min', 'write "120s"'],
+    ['1 minute', 'write "60s"'],
+    ['1.5 minutes', 'write "90s"'],
+    ['1h', 'write "3600s"'],
+    [{ seconds: 1, nanos: 500_000_000 }, 'write "1.5s"'],
+    [{ seconds: '2' }, 'write "2s"'],
+  ])('by %j: %s', (value, write) => {
+    expect(read(value)?.toString().endsWith(`; ${write}`)).toBe(true);
+  });
+
+  it.each([
+    0,
+    -1,
+    NaN,
+    Infinity,
+    '0ms',
+    'x 5ms',
+    '5ms x',
+    '5 days',
+    '5.ms',
+    null,
+    undefined,
+    true,
+    [],
+    {},
+    { seconds: 0 },
+    { seconds: -1 },
+    { seconds: 'soon' },
+    { seconds: Infinity },
+  ])('by %j cannot be told', (value) => {
+    expect(read(value)?.toString().endsWith('; write "0.5s" for half a second')).toBe(true);
+  });
+});

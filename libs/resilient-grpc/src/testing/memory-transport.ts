@@ -1,0 +1,207 @@
+import { Metadata } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
+import type { CallTransport, Waiter } from '../call/call-transport.js';
+import { StatusCode } from '../status/status-code.js';
+import type { Timer } from '../time/clock.js';
+import type { VirtualClock } from './virtual-clock.js';
+
+/** How the other side, or what is in between, ends an attempt. */
+export const ENDS = {
+  ok: { code: 0, details: '', contentType: 'application/grpc' },
+  busy: { code: 14, details: 'busy', contentType: 'application/grpc' },
+  'busy, again at once': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '0' },
+  'busy, again in 2 s': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '2000' },
+  'busy, not again': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '-1' },
+  'not found': { code: 5, details: 'no', contentType: 'application/grpc' },
+  'forced stop': { code: 1, details: 'Call cancelled' },
+  dropped: { code: 14, details: 'Connection dropped' },
+  refused: { code: 14, details: 'Stream refused by server' },
+  'not picked': { code: 14, details: 'No connection established', picked: false },
+  gateway: { code: 14, details: 'Received HTTP status code 503' },
+  nonsense: { code: 99, details: 'what?', contentType: 'application/grpc' },
+} as const;
+/** A name of one. */
+export type EndName = keyof typeof ENDS;
+
+/** An attempt on no wire: what a test does to it is what happens. */
+export class MemoryAttempt implements Attempt {
+  peer: string | undefined = '10.0.0.1:1';
+  open = true;
+  /** This side has ended it: nothing but its end may follow. */
+  cancelled = false;
+  unsent = false;
+  private headersReceived = false;
+  private messagesReceived = 0;
+  private written: (() => void) | undefined;
+  private reads = 0;
+  private listener: AttemptListener | undefined;
+  private readonly deadlineTimer: Timer | undefined;
+
+  constructor(
+    readonly request: AttemptRequest,
+    listener: AttemptListener,
+    private readonly transport: MemoryTransport,
+  ) {
+    this.listener = listener;
+    const { clock } = transport;
+    if (request.deadline !== Infinity) {
+      const ended = { code: 4, details: 'Deadline exceeded after 1s', endedHere: 'deadline' } as const;
+      this.deadlineTimer = clock.setTimer(() => this.end(ended), request.deadline - clock.epoch());
+    }
+  }
+
+  startRead(): void {
+    if (!this.open) return;
+    this.reads += 1;
+    if (this.reads > 1) this.transport.violations.push('two reads are open at once');
+  }
+
+  send(_message: unknown, written?: () => void): void {
+    if (this.written !== undefined) this.transport.violations.push('two messages are in flight at once');
+    this.written = written;
+  }
+
+  halfClose(): void {
+    /* nobody waits for it */
+  }
+
+  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
+    if (!this.open || this.cancelled) return;
+    this.cancelled = true;
+    this.transport.clock.defer(() => this.end({ code, details, endedHere: why }));
+  }
+
+  abandon(): void {
+    this.listener = undefined;
+    this.cancel('cancel', StatusCode.CANCELLED, 'Cancelled on client');
+  }
+
+  // ── what happens to it ──
+
+  acknowledge(): void {
+    const { written } = this;
+    this.written = undefined;
+    if (this.takesMore()) written?.();
+  }
+
+  headers(): void {
+    if (!this.takesMore() || this.headersReceived) return;
+    this.headersReceived = true;
+    this.listener?.onHeaders(new Metadata());
+  }
+
+  message(): void {
+    if (!this.takesMore() || this.reads === 0) return;
+    this.headers();
+    // Its owner may have ended it on hearing of the headers.
+    if (!this.takesMore()) return;
+    this.reads -= 1;
+    this.messagesReceived += 1;
+    this.listener?.onMessage('answer');
+  }
+
+  private takesMore(): boolean {
+    return this.open && !this.cancelled;
+  }
+
+  end(how: {
+    code: number;
+    details: string;
+    contentType?: string;
+    pushback?: string;
+    picked?: boolean;
+    endedHere?: AttemptEnd['endedHere'];
+  }): void {
+    if (!this.open) return;
+    this.open = false;
+    if (this.deadlineTimer !== undefined) this.transport.clock.clearTimer(this.deadlineTimer);
+    const { endedHere = 'no', picked = true, pushback } = how;
+    const channelReady = this.transport.ready;
+    this.unsent = !picked && !channelReady;
+    const metadata = new Metadata();
+    if (pushback !== undefined) metadata.set('grpc-retry-pushback-ms', pushback);
+    this.listener?.onEnd({
+      code: how.code,
+      details: how.details,
+      metadata,
+      peer: this.peer,
+      connectionKey: this.transport.connectionKey,
+      picked,
+      channelReady,
+      endedHere,
+      headersReceived: this.headersReceived,
+      messagesReceived: this.messagesReceived,
+      contentType: how.contentType,
+    });
+  }
+}
+
+/** What carries attempts, in memory: they wait for a test to say how they go on. */
+export class MemoryTransport implements CallTransport {
+  readonly target = 'memory';
+  ready = true;
+  readonly attempts: MemoryAttempt[] = [];
+  readonly waiters = new Set<Waiter>();
+  connectionKey = 'connection 1';
+  /** How its users broke the rules of `CallTransport` and `Attempt`. Not thrown: they may catch what a start throws. */
+  readonly violations: string[] = [];
+
+  constructor(
+    readonly clock: VirtualClock,
+    private readonly onStart: (request: AttemptRequest) => void,
+  ) {}
+
+  get open(): readonly MemoryAttempt[] {
+    return this.attempts.filter(({ open }) => open);
+  }
+
+  start(request: AttemptRequest, listener: AttemptListener): Attempt {
+    if (!this.ready) this.violations.push('an attempt began on a channel that is not READY');
+    this.onStart(request);
+    const attempt = new MemoryAttempt(request, listener, this);
+    this.attempts.push(attempt);
+    return attempt;
+  }
+
+  wait(waiter: Waiter): void {
+    if (this.waiters.has(waiter)) this.violations.push('a call stands in the queue twice');
+    this.waiters.add(waiter);
+  }
+
+  leave(waiter: Waiter): void {
+    this.waiters.delete(waiter);
+  }
+
+  answered(): void {
+    /* an outage would end */
+  }
+
+  releasedEnded(): void {
+    /* the pace would change */
+  }
+
+  whyNotReady(): string {
+    return 'not connected';
+  }
+
+  release(): void {
+    this.ready = true;
+    for (const waiter of [...this.waiters]) {
+      if (this.waiters.delete(waiter)) waiter.release();
+    }
+  }
+
+  refuse(): void {
+    for (const waiter of [...this.waiters]) {
+      const refusal = { reason: 'outage', details: 'down', retryAfterMs: 100 } as const;
+      if (this.waiters.delete(waiter)) waiter.refuse(refusal);
+    }
+  }
+
+  disconnect(): void {
+    this.ready = false;
+    const lost = this.open;
+    this.connectionKey = `connection ${this.attempts.length + 2}`;
+    for (const attempt of lost) attempt.end(ENDS.dropped);
+  }
+}

@@ -1,0 +1,173 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  Controller,
+  Get,
+  Headers,
+  Injectable,
+  Module,
+  Param,
+  Post,
+  UseGuards,
+  type CanActivate,
+  type ExecutionContext,
+  type INestApplication,
+  type NestApplicationOptions,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod, Transport, type MicroserviceOptions } from '@nestjs/microservices';
+import {
+  InjectGrpcService,
+  ResilientGrpcModule,
+  type GrpcClientSettings,
+  type Resilient,
+  type ResilientGrpcModuleOptions,
+} from 'nestjs-resilient-grpc';
+import { concatMap, defer, delay, firstValueFrom, map, of, retry, shareReplay, type Observable } from 'rxjs';
+import type { Order, OrdersClient, OrderEvent } from '../../src/gen/orders.pb.js';
+
+export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
+
+/** A service between a caller and another service, which it asks over gRPC. It is reached over gRPC and HTTP. */
+export interface Hop {
+  /** Of its gRPC server. */
+  readonly url: string;
+  /** Of its HTTP server: 'http://127.0.0.1:port'. */
+  readonly http: string;
+  close(): Promise<void>;
+}
+
+export interface HopOptions {
+  /** Whom it asks. */
+  readonly downstream: string;
+  readonly root?: ResilientGrpcModuleOptions;
+  readonly client?: Partial<GrpcClientSettings>;
+  /** @defaultValue true */
+  readonly inheritAppConfig?: boolean;
+  readonly adapter?: () => Parameters<typeof NestFactory.create>[1];
+  readonly logger?: NestApplicationOptions['logger'];
+}
+
+/** How a handler asks on, by the id of the order that it is asked for. */
+export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'outliving' | 'shared';
+
+type Orders = Resilient<OrdersClient>;
+
+function askOn(orders: Orders, id: string): Observable<Order> | Promise<Order> {
+  const [way] = id.split(':') as [Way];
+  const ask = () => orders.get({ id });
+  switch (way) {
+    case 'operators':
+      return of(id).pipe(
+        delay(5),
+        concatMap(ask),
+        // Made from the answer of the first, in whatever context that comes.
+        concatMap(() => ask()),
+        map((order) => order),
+      );
+    case 'awaited':
+      return (async () => {
+        await firstValueFrom(ask());
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        return firstValueFrom(ask());
+      })();
+    case 'retried': {
+      let failed = false;
+      return defer(() => {
+        if (failed) return ask();
+        failed = true;
+        throw new Error('once more');
+      }).pipe(retry({ delay: 5 }));
+    }
+    case 'outliving':
+      return orders.get({ id }, { propagate: false });
+    case 'shared':
+      return ask().pipe(shareReplay({ bufferSize: 1, refCount: true }));
+    default:
+      return ask();
+  }
+}
+
+/** Starts a hop. */
+export async function startHop({ downstream, root, client, ...options }: HopOptions): Promise<Hop> {
+  @Injectable()
+  class AskingGuard implements CanActivate {
+    constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
+
+    async canActivate(context: ExecutionContext): Promise<boolean> {
+      const { params } = context.switchToHttp().getRequest<{ params: { id: string } }>();
+      await firstValueFrom(this.orders.get({ id: `guard of ${params.id}` }));
+      return true;
+    }
+  }
+
+  @Controller('orders')
+  class OrdersController {
+    constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
+
+    @GrpcMethod('Orders', 'Get')
+    get({ id }: { id: string }): Observable<Order> | Promise<Order> {
+      return askOn(this.orders, id);
+    }
+
+    @GrpcMethod('Orders', 'Watch')
+    watch(request: { after: string }): Observable<OrderEvent> {
+      return this.orders.watch(request as never);
+    }
+
+    @Get(':id')
+    one(@Param('id') id: string): Observable<Order> | Promise<Order> {
+      return askOn(this.orders, id);
+    }
+
+    @Get('guarded/:id')
+    @UseGuards(AskingGuard)
+    guarded(@Param('id') id: string): Observable<Order> | Promise<Order> {
+      return askOn(this.orders, id);
+    }
+
+    @Post(':id')
+    post(@Param('id') id: string, @Headers('x-none') _none: string): Observable<Order> | Promise<Order> {
+      return askOn(this.orders, id);
+    }
+  }
+
+  @Module({
+    imports: [
+      ...(root === undefined ? [] : [ResilientGrpcModule.forRoot(root)]),
+      ResilientGrpcModule.forFeature([
+        { name: 'orders', protoPath: ORDERS_PROTO, loader: { longs: String }, url: downstream, ...client },
+      ]),
+    ],
+    providers: [AskingGuard],
+    controllers: [OrdersController],
+  })
+  class HopModule {}
+
+  const folder = mkdtempSync(join(tmpdir(), 'hop-'));
+  const url = `unix:${join(folder, 'hop.sock')}`;
+  const settings = { logger: options.logger ?? false, abortOnError: false } as const;
+  const adapter = options.adapter?.();
+  const app: INestApplication =
+    adapter === undefined
+      ? await NestFactory.create(HopModule, settings)
+      : await NestFactory.create(HopModule, adapter as never, settings);
+  app.connectMicroservice<MicroserviceOptions>(
+    {
+      transport: Transport.GRPC,
+      options: { url, package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } },
+    },
+    { inheritAppConfig: options.inheritAppConfig ?? true },
+  );
+  await app.startAllMicroservices();
+  await app.listen(0, '127.0.0.1');
+  return {
+    url,
+    http: (await app.getUrl()).replace('[::1]', '127.0.0.1'),
+    close: async () => {
+      await app.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}

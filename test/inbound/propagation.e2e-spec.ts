@@ -1,0 +1,184 @@
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { Metadata } from '@grpc/grpc-js';
+import { GrpcCallError, type GrpcCallOptions, type Resilient } from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { OrdersClient } from '../../src/gen/orders.pb.js';
+import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { startHop, type Hop, type Way } from './hop.js';
+
+const leaks = captureLeaks();
+const EVERYTHING = { deadline: true, cancellation: true, metadata: ['x-request-id', 'x-trace-bin'] };
+
+let server: ScriptedGrpcServer;
+let hop: Hop;
+/** The caller of the hop. */
+let app: OrdersApp;
+let seen: ScriptedCall<{ id: string }>[];
+
+beforeAll(async () => {
+  server = await ScriptedGrpcServer.start({ protoPath: join(import.meta.dirname, '../../protos/orders.proto') });
+  hop = await startHop({ downstream: server.url, root: { propagate: EVERYTHING } });
+  app = await startOrdersApp({ url: hop.url });
+});
+beforeEach(() => {
+  seen = [];
+  server.reset();
+  server.script<{ id: string }>('Get', (call) => {
+    seen.push(call);
+    return { message: { id: call.request.id } };
+  });
+});
+afterAll(async () => {
+  await app.close();
+  await hop.close();
+  await server.close();
+  await leaks.settled();
+});
+
+const get = (id: string, options?: GrpcCallOptions) => firstValueFrom(app.orders.get({ id }, options));
+const remaining = (call: ScriptedCall | undefined) => (call?.deadline ?? NaN) - Date.now();
+
+const WAYS: readonly Way[] = ['plain', 'operators', 'awaited', 'retried', 'shared'];
+
+describe('a gRPC call that is served', () => {
+  it.each(WAYS)('hands its deadline on, shortened by what has passed: %s', async (way) => {
+    await get(`${way}:1`, { timeoutMs: 500 });
+    expect(seen.length).toBeGreaterThan(0);
+    for (const call of seen) expect(remaining(call)).toBeLessThan(500);
+    await get(`${way}:2`);
+    expect(seen.at(-1)?.deadline).toBe(Infinity);
+  });
+
+  it('ends what it called when its deadline passes', async () => {
+    server.script('Get', { never: true });
+    const error: unknown = await get('plain:1', { timeoutMs: 60 }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
+    await waitFor(() => server.counts('Get').open === 0);
+  });
+
+  it('cancels at once what it called: median under 50 ms', async () => {
+    const took: number[] = [];
+    for (let round = 0; round < 15; round++) {
+      const way = WAYS[round % WAYS.length]!;
+      const controller = new AbortController();
+      const arrived = new Promise<AbortSignal>((resolve) => {
+        server.script('Get', ({ signal }) => {
+          resolve(signal);
+          return { never: true };
+        });
+      });
+      const call = get(`${way}:${round}`, { signal: controller.signal }).catch((reason: unknown) => reason);
+      const signal = await arrived;
+      const gone = new Promise<number>((resolve) => {
+        signal.addEventListener('abort', () => resolve(performance.now()), { once: true });
+      });
+      const cancelledAt = performance.now();
+      controller.abort();
+      took.push((await gone) - cancelledAt);
+      expect(await call).toMatchObject({ reason: 'cancelled' });
+    }
+    expect(took.sort((a, b) => a - b)[7]).toBeLessThan(50);
+  });
+
+  it('hands on the keys that are named, under those of the call itself', async () => {
+    const metadata = new Metadata();
+    metadata.set('x-request-id', 'r-1');
+    metadata.set('x-other', 'o');
+    metadata.set('authorization', 'hush');
+    metadata.set('x-trace-bin', Buffer.from([1, 2, 255]));
+    await get('operators:1', { metadata });
+    for (const call of seen) {
+      expect(call.metadata.get('x-request-id')).toEqual(['r-1']);
+      expect(call.metadata.get('x-trace-bin')).toEqual([Buffer.from([1, 2, 255])]);
+      expect(call.metadata.get('x-other')).toEqual([]);
+      expect(call.metadata.get('authorization')).toEqual([]);
+    }
+  });
+
+  it('leaves a call alone that says so', async () => {
+    await get('outliving:1', { timeoutMs: 500, metadata: { 'x-request-id': 'r-1' } });
+    expect(seen[0]?.deadline).toBe(Infinity);
+    expect(seen[0]?.metadata.get('x-request-id')).toEqual([]);
+  });
+
+  it('keeps many at a time apart, also where answers come over a connection that another opened', async () => {
+    const ids = Array.from({ length: 60 }, (_, index) => `${WAYS[index % WAYS.length]!}:${index}`);
+    await Promise.all(ids.map((id) => get(id, { timeoutMs: 5_000, metadata: { 'x-request-id': id } })));
+    expect(seen.length).toBeGreaterThan(60);
+    for (const call of seen) expect(call.metadata.get('x-request-id')).toEqual([call.request.id]);
+  });
+
+  it('ends a stream that it relays when its caller leaves', async () => {
+    server.script('Watch', { messages: [{ sequence: '1' }], never: true });
+    const stream = app.orders.watch({ after: '0' } as never)[Symbol.asyncIterator]();
+    await stream.next();
+    await stream.return?.();
+    await waitFor(() => server.counts('Watch').open === 0);
+  });
+
+  it('does not cancel what goes on after its answer', async () => {
+    let answered: AbortSignal | undefined;
+    server.script<{ id: string }>('Get', ({ signal, request }) => {
+      answered = signal;
+      return { message: request, delayMs: 30 };
+    });
+    await get('plain:1');
+    expect(answered?.aborted).toBe(false);
+    expect(server.calls('Get').map(({ outcome }) => outcome)).toEqual(['answered']);
+  });
+});
+
+describe('an HTTP request that is served', () => {
+  const fetchOrder = (path: string, init?: RequestInit) => fetch(`${hop.http}/orders/${path}`, init);
+
+  it.each([
+    ['a handler', 'plain:1', undefined],
+    ['operators', 'operators:1', undefined],
+    ['a guard', 'guarded/plain:1', undefined],
+    ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(50_000) }) }],
+  ] as const)('hands on its deadline and its headers: %s', async (_, path, init) => {
+    const headers = { 'grpc-timeout': '400m', 'x-request-id': 'r-2', 'content-type': 'application/json' };
+    const response = await fetchOrder(path, { ...init, headers });
+    expect(response.ok).toBe(true);
+    expect(seen.length).toBeGreaterThan(path.startsWith('guarded') || path.startsWith('awaited') ? 1 : 0);
+    for (const call of seen) {
+      expect(remaining(call)).toBeLessThan(400);
+      expect(call.metadata.get('x-request-id')).toEqual(['r-2']);
+    }
+  });
+
+  it('makes no deadline of a header that is none', async () => {
+    await fetchOrder('plain:1', { headers: { 'grpc-timeout': 'soon' } });
+    expect(seen[0]?.deadline).toBe(Infinity);
+  });
+
+  it('cancels what it called when its client goes away', async () => {
+    const arrived = new Promise<AbortSignal>((resolve) => {
+      server.script('Get', ({ signal }) => {
+        resolve(signal);
+        return { never: true };
+      });
+    });
+    const controller = new AbortController();
+    const response = fetchOrder('plain:1', { signal: controller.signal }).catch(() => undefined);
+    const signal = await arrived;
+    controller.abort();
+    await waitFor(() => signal.aborted);
+    await response;
+    // Leaves no connection of fetch behind.
+    await new Promise<void>((resolve) =>
+      connect(Number(new URL(hop.http).port)).once('connect', function (this: { destroy(): void }) {
+        this.destroy();
+        resolve();
+      }),
+    );
+  });
+
+  it('takes no stranger for a retry', async () => {
+    await fetchOrder('plain:1', { headers: { 'x-retry-chain': '1', 'grpc-previous-rpc-attempts': '2' } });
+    expect(seen[0]?.metadata.get('x-retry-chain')).toEqual([]);
+  });
+});

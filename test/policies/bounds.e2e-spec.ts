@@ -1,0 +1,126 @@
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { onTestFinished } from 'vitest';
+import { failureOf, scene, startClient, startServer, type EchoService } from '../calls/support.js';
+
+describe('attemptTimeoutMs', () => {
+  it('gives a safe call another attempt, and fails another one', async () => {
+    const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 100 } } });
+    server.script('Unary', ({ previousAttempts }) =>
+      previousAttempts === 0 ? { never: true } : { message: { number: 2 } },
+    );
+    expect(await firstValueFrom(echo.unary({}))).toMatchObject({ number: 2 });
+    await waitFor(() => server.counts('Unary').cancelled === 1);
+    server.script('UnsafeUnary', { never: true });
+    const error = await failureOf(echo.unsafeUnary({}));
+    expect(error).toMatchObject({ code: 4, reason: 'attempt-timeout', reachedServer: 'maybe' });
+    expect(error.notRetriedBecause).toBe('not-safe-to-repeat');
+  });
+
+  it('does not run while the call waits for the channel', async () => {
+    const server = await startServer();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    proxy.refuse();
+    const client = await startClient({ url: proxy.url, methods: { '*': { attemptTimeoutMs: 100 } } });
+    const answer = firstValueFrom(client.getService<EchoService>('Echo').unsafeUnary({ text: 'late' }));
+    await waitFor(() => (client.connectivity.outage?.attempts ?? 0) > 2);
+    await proxy.forward();
+    expect(await answer).toMatchObject({ text: 'late' });
+  });
+
+  it('ends with the first sign of an answer of a stream', async () => {
+    const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 100 } } });
+    server.script('ServerStream', { headers: true, messages: [{ number: 1 }, { number: 2 }], intervalMs: 150 });
+    let received = 0;
+    for await (const _ of echo.serverStream({})) received += 1;
+    expect(received).toBe(2);
+  });
+});
+
+describe('maxConcurrentCalls', () => {
+  it('lets no more through, queues what fits, and refuses the rest', async () => {
+    const { echo, server } = await scene({ maxConcurrentCalls: 2, maxQueuedCalls: 3 });
+    server.script('Unary', { hold: 'everything', message: {} });
+    const calls = Array.from({ length: 5 }, () => firstValueFrom(echo.unary({})));
+    await waitFor(() => server.heldCount() === 2);
+    const refused = await failureOf(echo.unary({}));
+    expect(refused).toMatchObject({ code: 8, reason: 'concurrency-limit', reachedServer: 'no' });
+    for (let answered = 0; answered < 5;) {
+      await waitFor(() => server.heldCount() > 0);
+      answered += server.release();
+    }
+    await Promise.all(calls);
+    expect(server.counts().maxOpen).toBe(2);
+    expect(server.counts().calls).toBe(5);
+  });
+
+  it('ends a queued call at its deadline, and gives its place to others', async () => {
+    const { echo, server } = await scene({ methods: { Unary: { maxConcurrentCalls: 1 } } });
+    server.script('Unary', { hold: 'everything', message: {} });
+    const first = firstValueFrom(echo.unary({}));
+    await waitFor(() => server.heldCount() === 1);
+    const error = await failureOf(echo.unary({}, { timeoutMs: 50 }));
+    expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
+    expect(error.details).toContain('queued for a permit');
+    server.release();
+    await first;
+    const next = firstValueFrom(echo.unary({}));
+    await waitFor(() => server.heldCount() === 1);
+    server.release();
+    await next;
+  });
+
+  it('holds no permit while it waits for the channel', async () => {
+    const server = await startServer();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    proxy.refuse();
+    const client = await startClient({ url: proxy.url, maxConcurrentCalls: 1, maxQueuedCalls: 0 });
+    const echo = client.getService<EchoService>('Echo');
+    const waiting = [firstValueFrom(echo.unary({}, { waitForReady: true }))];
+    waiting.push(firstValueFrom(echo.unary({}, { waitForReady: true })));
+    await waitFor(() => client.snapshot().waiting === 2);
+    server.script('Unary', { message: {} });
+    await proxy.forward();
+    // With one permit and no queue both pass, one after the other: neither held it while it waited.
+    const ends = await Promise.allSettled(waiting);
+    expect(ends.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThanOrEqual(1);
+  });
+});
+
+describe('circuitBreaker', () => {
+  it('refuses at once while most attempts fail, and lets calls pass after a probe', async () => {
+    const { echo, server, client } = await scene({
+      methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 5, breakDurationMs: 300 } } },
+    });
+    const circuits: string[] = [];
+    client.events$.subscribe((event) => {
+      if (event.type === 'circuit') circuits.push(`${event.from} > ${event.to}`);
+    });
+    server.script('UnsafeUnary', { status: 'UNAVAILABLE', details: 'busy' });
+    for (let call = 0; call < 5; call++) await failureOf(echo.unsafeUnary({}));
+    const refused = await failureOf(echo.unsafeUnary({}));
+    expect(refused).toMatchObject({ code: 14, reason: 'circuit-open', reachedServer: 'no', attempts: [] });
+    expect(refused.retryAfterMs).toBeGreaterThan(0);
+    expect(server.counts('UnsafeUnary').calls).toBe(5);
+    expect(client.connectivity.outage).toBeUndefined();
+
+    server.script('UnsafeUnary', { message: { text: 'well' } });
+    await waitFor(() => firstValueFrom(echo.unsafeUnary({})));
+    expect(circuits).toEqual(['closed > open', 'open > half-open', 'half-open > closed']);
+    expect(await firstValueFrom(echo.unsafeUnary({}))).toMatchObject({ text: 'well' });
+  });
+
+  it('does not open for answers that speak of the request', async () => {
+    const { echo, server } = await scene({
+      methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 5 } } },
+    });
+    server.script('UnsafeUnary', { status: 'INVALID_ARGUMENT' });
+    for (let call = 0; call < 20; call++) {
+      expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ code: 3, reason: 'server' });
+    }
+    expect(server.counts().calls).toBe(20);
+  });
+});

@@ -1,0 +1,104 @@
+import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import type { CallEnd, ServiceConfig } from 'nestjs-resilient-grpc';
+import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { failureOf, scene } from '../calls/support.js';
+
+const hedged = (delay = '0.05s', maxAttempts = 3): { serviceConfig: ServiceConfig } => ({
+  serviceConfig: {
+    methodConfig: [
+      {
+        name: [{ service: 'testing.v1.Echo' }],
+        hedgingPolicy: { maxAttempts, hedgingDelay: delay, nonFatalStatusCodes: ['UNAVAILABLE'] },
+      },
+    ],
+  },
+});
+
+/** The original attempt hangs, each hedge is answered with its number. */
+const firstHangs = ({ previousAttempts }: ScriptedCall): Reply =>
+  previousAttempts === 0 ? { never: true } : { message: { number: previousAttempts } };
+
+describe('a hedged call', () => {
+  it('is answered by a hedge when the original attempt is slow, which is cancelled at once', async () => {
+    const { echo, server } = await scene(hedged());
+    server.script('Unary', firstHangs);
+    const ends: CallEnd[] = [];
+    const answer = await firstValueFrom(echo.unary({}, { onEnd: (end) => ends.push(end), timeoutMs: 5_000 }));
+    expect(answer).toMatchObject({ number: 1 });
+    await waitFor(() => server.counts().cancelled === 1);
+    expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
+    expect(ends).toMatchObject([{ code: 0 }]);
+  });
+
+  it('takes the stream that begins first', async () => {
+    const { echo, server } = await scene(hedged());
+    server.script('ServerStream', ({ previousAttempts }) =>
+      previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }, { number: 2 }] },
+    );
+    const messages = await lastValueFrom(echo.serverStream({}, { timeoutMs: 5_000 }).pipe(toArray()));
+    expect(messages.map(({ number }) => number)).toEqual([1, 2]);
+    await waitFor(() => server.counts().open === 0);
+  });
+
+  it('goes on after a code that is not fatal, and ends at one that is', async () => {
+    const { echo, server } = await scene(hedged('1s'));
+    server.script('Unary', ({ previousAttempts }) =>
+      previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { message: { number: 9 } },
+    );
+    expect(await firstValueFrom(echo.unary({}))).toMatchObject({ number: 9 });
+    server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
+    expect(await failureOf(echo.unary({}))).toMatchObject({ code: 5, details: 'no such thing', reason: 'server' });
+  });
+
+  it('fails with the last failure when all attempts failed', async () => {
+    const { echo, server } = await scene(hedged('1s'));
+    server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
+    const error = await failureOf(echo.unary({}));
+    expect(error).toMatchObject({ code: 14, details: 'busy', notRetriedBecause: 'attempts-exhausted' });
+    expect(error.attempts.map(({ hedge, number }) => [number, hedge])).toEqual([
+      [1, true],
+      [2, true],
+      [3, false],
+    ]);
+    expect(server.counts().calls).toBe(3);
+  });
+
+  it('survives the loss of its connection', async () => {
+    const { echo, server } = await scene(hedged('10s'));
+    await firstValueFrom(echo.unary({}));
+    server.script('Unary', ({ previousAttempts }) =>
+      previousAttempts === 0 ? { never: true } : { message: { number: 5 } },
+    );
+    const answer = firstValueFrom(echo.unary({}, { timeoutMs: 10_000 }));
+    await waitFor(() => server.counts().open === 1);
+    await server.restart('kill-connections');
+    expect(await answer).toMatchObject({ number: 5 });
+  });
+
+  it('leaves nothing behind when its caller leaves', async () => {
+    const { echo, server } = await scene(hedged('0.01s'));
+    server.script('Unary', { never: true });
+    const subscription = echo.unary({}).subscribe();
+    await waitFor(() => server.counts().open === 3);
+    subscription.unsubscribe();
+    await waitFor(() => server.counts().open === 0);
+  });
+
+  it('adds at most one call in twenty, and five, when everything is slow', async () => {
+    const { echo, server } = await scene(hedged('0.01s'));
+    server.script('Unary', { delayMs: 40, message: {} });
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(Array.from({ length: 20 }, () => firstValueFrom(echo.unary({}))));
+    }
+    expect(server.counts().calls).toBeGreaterThan(200);
+    expect(server.counts().calls).toBeLessThanOrEqual(200 * 1.05 + 5);
+  });
+
+  it('is not hedged with `retry: false`', async () => {
+    const { echo, server } = await scene(hedged('0.01s'));
+    server.script('Unary', { delayMs: 60, message: {} });
+    await firstValueFrom(echo.unary({}, { retry: false }));
+    expect(server.counts().calls).toBe(1);
+  });
+});

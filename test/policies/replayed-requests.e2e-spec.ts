@@ -1,0 +1,78 @@
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import {
+  failureOf,
+  startClient,
+  startServer,
+  toList,
+  type ClientSettings,
+  type EchoService,
+} from '../calls/support.js';
+
+/** A client whose connection can be cut, of a server that counts the requests of an upload. */
+async function upload(settings: ClientSettings = {}) {
+  const server = await startServer();
+  const proxy = await FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  const client = await startClient({ url: proxy.url, methods: { ClientStream: { idempotent: true } }, ...settings });
+  server.script('ClientStream', async ({ requests }) => ({ message: { number: (await toList(requests)).length } }));
+  return { server, proxy, echo: client.getService<EchoService>('Echo') };
+}
+
+/** Requests that stop in the middle until they are let go on. */
+function halting(first: number, rest: number, text = 'x') {
+  let goOn: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => (goOn = resolve));
+  let given = 0;
+  async function* requests() {
+    for (let i = 0; i < first; i++, given++) yield { text };
+    await gate;
+    for (let i = 0; i < rest; i++, given++) yield { text };
+  }
+  return { requests: requests(), goOn, given: () => given };
+}
+
+describe('a request stream that is safe to repeat', () => {
+  it('is sent again whole when its connection is lost in the middle', async () => {
+    const { server, proxy, echo } = await upload();
+    const source = halting(10, 5);
+    const answer = firstValueFrom(echo.clientStream(source.requests));
+    await waitFor(() => server.calls().at(-1)?.requests.length === 10);
+    proxy.resetAll();
+    await waitFor(() => server.counts().calls === 2);
+    source.goOn();
+    expect(await answer).toMatchObject({ number: 15 });
+    expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
+  });
+
+  it('is sent but not sent again when it does not fit the buffer of its call', async () => {
+    const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
+    const source = halting(10, 0, 'x'.repeat(200));
+    const failure = failureOf(echo.clientStream(source.requests));
+    await waitFor(() => server.calls().at(-1)?.requests.length === 10);
+    proxy.resetAll();
+    expect(await failure).toMatchObject({
+      code: 14,
+      reason: 'connection-lost',
+      notRetriedBecause: 'request-not-replayable',
+    });
+    expect(server.counts().calls).toBe(1);
+  });
+
+  it('shares the buffer of its client with the others', async () => {
+    const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 1_000 } });
+    const sources = [halting(4, 0, 'x'.repeat(200)), halting(4, 0, 'x'.repeat(200))];
+    const failures = sources.map((source) =>
+      firstValueFrom(echo.clientStream(source.requests)).then(
+        () => 'succeeded',
+        (error: { notRetriedBecause: string }) => error.notRetriedBecause,
+      ),
+    );
+    await waitFor(() => server.calls().every(({ requests }) => requests.length === 4) && server.counts().calls === 2);
+    proxy.resetAll();
+    await waitFor(() => server.counts().calls === 3);
+    for (const source of sources) source.goOn();
+    expect((await Promise.all(failures)).sort()).toEqual(['request-not-replayable', 'succeeded']);
+  });
+});

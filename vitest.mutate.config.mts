@@ -1,0 +1,9 @@
+import { defineConfig } from 'vitest/config';
+
+// For `npm run mutate`: the specs of policy/ alone. Simulations prove numbers, take seconds, and would run for every mutant.
+export default defineConfig({
+  test: {
+    include: ['libs/*/src/policy/**/*.spec.ts'],
+    exclude: ['**/node_modules/**', '**/*.simulation.spec.ts'],
+  },
+});

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { request, type RequestOptions } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -16,15 +17,29 @@ import {
   type NestApplicationOptions,
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, Transport, type MicroserviceOptions } from '@nestjs/microservices';
+import { GrpcMethod, RpcException, Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import {
   InjectGrpcService,
   ResilientGrpcModule,
+  type GrpcCallError,
   type GrpcClientSettings,
   type Resilient,
   type ResilientGrpcModuleOptions,
 } from 'nestjs-resilient-grpc';
-import { concatMap, defer, delay, firstValueFrom, map, of, retry, shareReplay, type Observable } from 'rxjs';
+import {
+  catchError,
+  concatMap,
+  defer,
+  delay,
+  firstValueFrom,
+  from,
+  map,
+  of,
+  retry,
+  shareReplay,
+  throwError,
+  type Observable,
+} from 'rxjs';
 import type { Order, OrdersClient, OrderEvent } from '../../src/gen/orders.pb.js';
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
@@ -50,7 +65,7 @@ export interface HopOptions {
 }
 
 /** How a handler asks on, by the id of the order that it is asked for. */
-export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'outliving' | 'shared';
+export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'outliving' | 'shared' | 'leaving';
 
 type Orders = Resilient<OrdersClient>;
 
@@ -78,10 +93,14 @@ function askOn(orders: Orders, id: string): Observable<Order> | Promise<Order> {
         if (failed) return ask();
         failed = true;
         throw new Error('once more');
-      }).pipe(retry({ delay: 5 }));
+      }).pipe(retry({ count: 1, delay: 5 }));
     }
     case 'outliving':
       return orders.get({ id }, { propagate: false });
+    case 'leaving':
+      // Answers, and lets something go on.
+      ask().subscribe();
+      return of({ id } as Order);
     case 'shared':
       return ask().pipe(shareReplay({ bufferSize: 1, refCount: true }));
     default:
@@ -107,8 +126,13 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
 
     @GrpcMethod('Orders', 'Get')
-    get({ id }: { id: string }): Observable<Order> | Promise<Order> {
-      return askOn(this.orders, id);
+    get({ id }: { id: string }): Observable<Order> {
+      // Nest makes UNKNOWN of what it does not know.
+      return from(askOn(this.orders, id)).pipe(
+        catchError(({ code, details }: GrpcCallError) =>
+          throwError(() => new RpcException({ code, message: details })),
+        ),
+      );
     }
 
     @GrpcMethod('Orders', 'Watch')
@@ -170,4 +194,21 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** Asks a hop over HTTP, on a connection of its own; gives the status. */
+export function ask(
+  hop: Hop,
+  path: string,
+  { body, ...options }: RequestOptions & { readonly body?: string } = {},
+): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const asked = request(`${hop.http}/orders/${path}`, { agent: false, ...options }, (response) => {
+      response.resume().once('end', () => {
+        resolve(response.statusCode);
+      });
+    });
+    asked.once('error', reject);
+    asked.end(body);
+  });
 }

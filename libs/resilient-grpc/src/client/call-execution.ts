@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, StartAttempt } from '../call/attempt.js';
 import { attemptMetadata } from '../channel/call-metadata.js';
+import { isCircuitOpenError } from '../errors/circuit-open-error.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import type { RetryDecision } from '../policy/retry/retry-decision.js';
@@ -10,7 +11,15 @@ import { AdmittedCall } from './admitted-call.js';
 import { AttemptHistory, type CallFacts } from './attempt-history.js';
 import { bindCall } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
-import { callError, cancelled, encodeRequest, failureReason, startFailure, type CallFailure } from './call-failure.js';
+import {
+  callError,
+  cancelled,
+  encodeRequest,
+  failureReason,
+  startFailure,
+  TOO_MANY_RESPONSES,
+  type CallFailure,
+} from './call-failure.js';
 import type { RegisteredCall } from './call-registry.js';
 import type { CallSink } from './call-sink.js';
 import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
@@ -212,7 +221,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   /** The one answer, which counts when its status is OK. Reads on: a server that sends a second one would else never end. */
   private onResult(message: unknown): void {
     if (this.hasResult) {
-      this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, 'Too many responses received');
+      this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
       return;
     }
     this.hasResult = true;
@@ -255,6 +264,10 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   }
 
   private attemptFailed(end: AttemptEnd, verdict: Verdict): void {
+    if (isCircuitOpenError(end.cause)) {
+      this.cannotStart(end.cause);
+      return;
+    }
     const { transport, clock } = this.context.client;
     const { metadata } = end;
     const { hedged } = this;

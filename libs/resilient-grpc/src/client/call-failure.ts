@@ -22,6 +22,9 @@ export interface CallFailure {
   readonly cause?: unknown;
 }
 
+/** grpc-js's own client says it so. */
+export const TOO_MANY_RESPONSES = 'Too many responses received';
+
 const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   ok: 'protocol',
   unsent: 'outage',

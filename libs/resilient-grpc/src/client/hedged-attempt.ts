@@ -2,6 +2,7 @@ import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { attemptMetadata } from '../channel/call-metadata.js';
+import { isCircuitOpenError } from '../errors/circuit-open-error.js';
 import { remainingMs } from '../policy/deadline/deadline.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
@@ -25,7 +26,7 @@ export interface HedgeOwner {
 
 /**
  * Several attempts of one call that look like one: the next is sent when those in flight are slow or failed, the first that
- * answers is the answer, and the others are cancelled at once. Of a response stream the first that begins is the answer.
+ * begins to answer is the answer, and the others are cancelled at once.
  */
 export class HedgedAttempt implements Attempt {
   /** Number of the attempt that answered, or of the last that failed. */
@@ -38,7 +39,11 @@ export class HedgedAttempt implements Attempt {
   private payload: unknown;
   private timer: Timer | undefined;
   private ended = false;
+  /** The call waits for a channel on behalf of the attempt that is to begin. */
+  private awaitsChannel = false;
   private startedAt = 0;
+  /** The last one in flight failed with a pushback: the call's own failure, unless another follows when it is due. */
+  private held: Failed | undefined;
 
   constructor(
     readonly hedging: Hedging,
@@ -79,6 +84,7 @@ export class HedgedAttempt implements Attempt {
 
   /** There is a channel again. */
   resume(): void {
+    this.awaitsChannel = false;
     this.begin();
     this.schedule();
   }
@@ -96,15 +102,15 @@ export class HedgedAttempt implements Attempt {
 
   // ── what the attempts tell ──
 
+  /** gRFC A6 commits with the headers. */
   legBegan(leg: Leg, headers: Metadata): void {
     if (this.ended) return;
-    if (this.request.method.responseStream) this.win(leg);
+    this.win(leg);
     if (this.winner === leg) this.listener.onHeaders(headers);
   }
 
   legMessage(leg: Leg, message: unknown): void {
-    if (this.ended || this.winner !== leg) return;
-    this.listener.onMessage(message);
+    if (!this.ended && this.winner === leg) this.listener.onMessage(message);
   }
 
   legEnded(leg: Leg, end: AttemptEnd): void {
@@ -114,24 +120,35 @@ export class HedgedAttempt implements Attempt {
       this.finish(leg, end);
       return;
     }
+    if (isCircuitOpenError(end.cause)) {
+      this.refused(end.cause);
+      return;
+    }
+    const { clock } = this.client;
     const verdict = classify(end);
     const decision = this.decide({
       type: 'ended',
-      at: this.client.clock.now(),
-      verdict: leg.hasAnswered ? verdict : unanswered(verdict),
+      at: clock.now(),
+      verdict,
       pushback: pushbackOf(end),
       connectionKey: end.connectionKey,
       delivered: false,
     });
     if (decision.action === 'win' || decision.action === 'fail') {
       this.because = decision.because;
-      if (decision.action === 'win') this.handOver(leg);
       this.finish(leg, end);
       return;
     }
-    const durationMs = this.client.clock.now() - leg.startedAt;
-    if (verdict.kind !== 'unsent') this.owner.attemptGone(leg.number, end, verdict, durationMs, decision.because);
+    this.held = { leg, end, verdict, durationMs: clock.now() - leg.startedAt, because: decision.because };
+    if (decision.action === 'send' || this.legs.size > 0) this.tellGone();
     this.act(decision);
+  }
+
+  private tellGone(): void {
+    const { held } = this;
+    this.held = undefined;
+    if (held === undefined || held.verdict.kind === 'unsent') return;
+    this.owner.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
   // ── what follows ──
@@ -155,7 +172,14 @@ export class HedgedAttempt implements Attempt {
   }
 
   private act(decision: HedgeDecision): void {
+    if (decision.action === 'fail' && this.held !== undefined) {
+      // When it was due something forbade it, and nothing else is in flight.
+      this.because = decision.because;
+      this.finish(this.held.leg, this.held.end);
+      return;
+    }
     if (decision.action === 'send') {
+      this.tellGone();
       if (this.client.transport.ready) this.begin();
       else this.beginLater();
     }
@@ -165,6 +189,7 @@ export class HedgedAttempt implements Attempt {
   /** None can begin without a channel: those in flight may still answer, and without them the call waits for one. */
   private beginLater(): void {
     if (this.legs.size === 0) {
+      this.awaitsChannel = true;
       this.owner.needChannel();
       return;
     }
@@ -181,17 +206,21 @@ export class HedgedAttempt implements Attempt {
     try {
       leg.start(this.payload);
     } catch (error) {
-      // The circuit opened meanwhile: those in flight go on, and no further one is sent.
       this.legs.delete(leg);
-      this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'throttled' };
-      if (this.legs.size === 0) this.owner.cannotStart(error);
+      this.refused(error);
     }
+  }
+
+  /** One could not be started, as the circuit opened meanwhile: those in flight go on, and no further one is sent. */
+  private refused(error: unknown): void {
+    this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'throttled' };
+    if (this.legs.size === 0) this.owner.cannotStart(error);
   }
 
   private schedule(): void {
     this.stopTimer();
     const { dueAt, inFlight } = this.state;
-    if (this.ended || this.winner !== undefined || !Number.isFinite(dueAt) || this.state.sent === 0) return;
+    if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     // Somebody waits for it only while nothing is in flight.
     this.timer = clock.setTimer(this.due, dueAt - clock.now(), inFlight === 0);
@@ -213,13 +242,6 @@ export class HedgedAttempt implements Attempt {
     this.number = leg.number;
     this.stopTimer();
     this.abandonLegs(leg);
-  }
-
-  /** Gives the caller what a unary attempt was given before it was known to be the answer. */
-  private handOver(leg: Leg): void {
-    this.win(leg);
-    if (leg.headers !== undefined) this.listener.onHeaders(leg.headers);
-    for (const message of leg.messages) this.listener.onMessage(message);
   }
 
   private finish(leg: Leg, end: AttemptEnd): void {
@@ -245,6 +267,15 @@ export class HedgedAttempt implements Attempt {
   }
 }
 
+/** One that failed, and what is told of it. */
+interface Failed {
+  readonly leg: Leg;
+  readonly end: AttemptEnd;
+  readonly verdict: Verdict;
+  readonly durationMs: number;
+  readonly because: string;
+}
+
 /** One of them. It is the request and the listener of its attempt. */
 class Leg implements AttemptRequest, AttemptListener {
   readonly method: MethodDescriptor;
@@ -254,8 +285,6 @@ class Leg implements AttemptRequest, AttemptListener {
   readonly interceptors: readonly Interceptor[] | undefined;
   readonly maxReceiveBytes: number;
   attempt: Attempt | undefined;
-  headers: Metadata | undefined;
-  readonly messages: unknown[] = [];
 
   constructor(
     private readonly call: HedgedAttempt,
@@ -271,11 +300,6 @@ class Leg implements AttemptRequest, AttemptListener {
     this.maxReceiveBytes = request.maxReceiveBytes;
   }
 
-  /** A method that answers once has its message. */
-  get hasAnswered(): boolean {
-    return this.method.responseStream || this.messages.length === 1;
-  }
-
   start(payload: unknown): void {
     const attempt = this.call.startOne(this, this);
     this.attempt = attempt;
@@ -285,26 +309,14 @@ class Leg implements AttemptRequest, AttemptListener {
   }
 
   onHeaders(headers: Metadata): void {
-    this.headers = headers;
     this.call.legBegan(this, headers);
   }
 
   onMessage(message: unknown): void {
-    if (this.method.responseStream) {
-      this.call.legMessage(this, message);
-      return;
-    }
-    this.messages.push(message);
-    // Reads on, so that a second answer is seen.
-    this.attempt?.startRead();
+    this.call.legMessage(this, message);
   }
 
   onEnd(end: AttemptEnd): void {
     this.call.legEnded(this, end);
   }
-}
-
-/** OK without a message is no answer of a method that answers once; the call says so. */
-function unanswered(verdict: Verdict): Verdict {
-  return verdict.kind === 'ok' ? { ...verdict, kind: 'protocol' } : verdict;
 }

@@ -1,0 +1,58 @@
+import { Metadata } from '@grpc/grpc-js';
+import { ScriptedGrpcServer, captureLeaks, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { ORDERS_PROTO, startHop, type Hop } from './hop.js';
+
+const leaks = captureLeaks();
+let server: ScriptedGrpcServer;
+let last: Hop;
+let first: Hop;
+let app: OrdersApp;
+let seen: ScriptedCall[];
+
+beforeAll(async () => {
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+  last = await startHop({ downstream: server.url, root: { propagate: {} } });
+  first = await startHop({ downstream: last.url, root: { propagate: {} } });
+  app = await startOrdersApp({ url: first.url });
+});
+beforeEach(() => {
+  seen = [];
+  server.reset();
+  server.script('Get', (call) => {
+    seen.push(call);
+    return { status: 'UNAVAILABLE' };
+  });
+});
+afterAll(async () => {
+  await app.close();
+  await first.close();
+  await last.close();
+  await server.close();
+  await leaks.settled();
+});
+
+/** One attempt, which says of itself what `entries` say. */
+async function callWith(entries: Readonly<Record<string, string>>): Promise<unknown> {
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(entries)) metadata.set(key, value);
+  return firstValueFrom(app.orders.get({ id: 'plain:1' }, metadata, { retry: false })).catch((error: unknown) => error);
+}
+
+describe('a call that is itself a retry', () => {
+  it('makes no retries two hops on, where every hop would make four attempts', async () => {
+    expect(await callWith({ 'grpc-previous-rpc-attempts': '1' })).toMatchObject({ codeName: 'UNAVAILABLE' });
+    expect(seen).toHaveLength(1);
+    expect(seen[0]?.previousAttempts).toBe(0);
+    expect(seen[0]?.metadata.get('x-retry-chain')).toEqual(['1']);
+  });
+
+  it('is not: the first attempt, whose failure the last hop alone retries, as the one before it serves retries of it', async () => {
+    await callWith({});
+    // Four attempts of the last hop for the first attempt it sees; one for each of the three that follow.
+    expect(seen).toHaveLength(7);
+    expect(seen.filter(({ metadata }) => metadata.get('x-retry-chain').length > 0)).toHaveLength(3);
+  });
+});

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { BASELINE, CONTENDERS, FLOOR } from './contenders.mjs';
+import { BASELINE, CONTENDERS, FLOOR, ON_DEMAND, POLICIES } from './contenders.mjs';
 import { serverStreams, unaryCalls } from './workloads.mjs';
 
 /** Shown with each mistake in the arguments. */
@@ -10,6 +10,7 @@ export const USAGE = `Usage: npm run bench -- unary|stream [options]
   --size A,B          stream: bytes of a message (100,1024,65536)
   --only A,B          these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
   --floor             with ${FLOOR.name}: grpc-js's channel with nothing around it
+  --policies          with ${POLICIES.name}: ours with every policy on
   --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
   --json              one JSON object on standard output and nothing else`;
@@ -50,7 +51,9 @@ export function parsePlan(argv) {
   if (more.length > 0) throw new UsageError('--rounds: expected one number');
   const seconds = Number(values.seconds ?? (profile ? 10 : 0.4));
   if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
-  const entries = profile ? [find(values.profile ?? '')] : choose(values.only, values.floor ?? false);
+  const entries = profile
+    ? [find(values.profile ?? '')]
+    : choose(values.only, [...(values.floor ? [FLOOR] : []), ...(values.policies ? [POLICIES] : [])]);
   return { bench, entries, workloads, rounds, seconds, json: values.json ?? false, profile };
 }
 
@@ -67,6 +70,7 @@ function parse(argv) {
         size: { type: 'string' },
         only: { type: 'string' },
         floor: { type: 'boolean' },
+        policies: { type: 'boolean' },
         profile: { type: 'string' },
         json: { type: 'boolean' },
       },
@@ -90,13 +94,13 @@ function integers(option, text) {
 
 /**
  * @param {string | undefined} only
- * @param {boolean} floor
+ * @param {readonly Entry[]} extra
  * @returns {import('./contenders.mjs').Entry[]}
  */
-function choose(only, floor) {
+function choose(only, extra) {
   const asked = only?.split(',').map(find);
   const chosen = CONTENDERS.filter((entry) => !asked || asked.includes(entry) || entry.name === BASELINE);
-  return floor || asked?.includes(FLOOR) ? [...chosen, FLOOR] : chosen;
+  return [...chosen, ...ON_DEMAND.filter((entry) => extra.includes(entry) || asked?.includes(entry))];
 }
 
 /**
@@ -104,7 +108,7 @@ function choose(only, floor) {
  * @returns {import('./contenders.mjs').Entry}
  */
 function find(name) {
-  const all = [...CONTENDERS, FLOOR];
+  const all = [...CONTENDERS, ...ON_DEMAND];
   const entry = all.find((candidate) => candidate.name === name);
   if (!entry) throw new UsageError(`expected one of ${all.map((each) => each.name).join(', ')}, got ${name}`);
   return entry;

@@ -62,3 +62,17 @@ export const FLOOR = {
   package: '@grpc/grpc-js',
   load: () => import('./contenders/floor.mjs'),
 };
+
+/**
+ * Ours again, with every policy on. Takes part on demand.
+ *
+ * @type {Entry}
+ */
+export const POLICIES = {
+  name: 'resilient-grpc-policies',
+  package: 'nestjs-resilient-grpc',
+  load: () => import('./contenders/resilient-grpc-policies.mjs'),
+};
+
+/** Those who take part on demand. */
+export const ON_DEMAND = [FLOOR, POLICIES];

@@ -80,18 +80,15 @@ describe('the demo in a terminal', () => {
     expect(plain.attempts).toBe(plain.calls);
   }, 60_000);
 
-  // What else runs on the machine makes a tail of its own, which is nobody's to cut: then it is played again.
-  it(
-    'says how slow a tail is, and that hedging cuts it for few attempts more',
-    { timeout: 90_000, retry: 2 },
-    async () => {
-      const { plain, resilient } = await play('slow', 8);
-      expect(resilient.failed).toBe(0);
-      expect(resilient.latencyMs.p99).toBeLessThan(3 * plain.latencyMs.p50);
-      expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
-      expect(resilient.attempts / resilient.calls).toBeLessThanOrEqual(1.05);
-    },
-  );
+  it('says how slow a tail is, and that hedging cuts it for few attempts more', { timeout: 60_000 }, async () => {
+    const { plain, resilient } = await play('slow', 8);
+    expect(resilient.failed).toBe(0);
+    // Against the plain client's tail in the same run: what else runs on the machine slows both.
+    expect(resilient.latencyMs.p99).toBeLessThan(plain.latencyMs.p99 / 3);
+    expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
+    // One call in twenty, and five.
+    expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
+  });
 
   it('puts the figures side by side for people, with what our client logged', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '6');

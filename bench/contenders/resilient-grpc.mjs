@@ -21,16 +21,19 @@ const toStandardError = {
 };
 
 /**
- * Ours in a Nest application, with no option but the contract and the address.
+ * Ours in a Nest application, with no option but the contract and the address, unless `settings` are given.
  *
  * @param {string} address
+ * @param {Partial<import('nestjs-resilient-grpc').GrpcClientSettings>} [settings]
  * @returns {Promise<import('../contenders.mjs').Contender>}
  */
-export async function open(address) {
+export async function open(address, settings = {}) {
   const BenchModule = class {};
   Module({
     imports: [
-      ResilientGrpcModule.forFeature([{ name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH }]),
+      ResilientGrpcModule.forFeature([
+        { name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...settings },
+      ]),
     ],
   })(BenchModule);
   const app = await NestFactory.createApplicationContext(BenchModule, { logger: toStandardError });

@@ -39,7 +39,7 @@ export interface MeasurementSnapshot {
 
 // A client sees the loss of its connection a moment after it happened. A write begun later than this after the loss was not in
 // flight, whatever its error says.
-const SEEN_WITHIN_MS = 100;
+const SEEN_WITHIN_MS = 500;
 
 /** Code of calls that had not ended when the measurement did. */
 const NEVER_ENDED = 'NEVER_ENDED';

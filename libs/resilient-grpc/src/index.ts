@@ -32,6 +32,7 @@ export type { GrpcContract } from './client/settings/contract.js';
 export type { AttemptRecord, CallEnd, GrpcClientEvent } from './call/call-event.js';
 export type { InboundCall } from './call/inbound-call.js';
 export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';
+export { dnsServiceConfig, type DnsServiceConfigOptions } from './channel/dns-service-config.js';
 export type { TlsOptions } from './channel/tls-material.js';
 export { GrpcCallError, isGrpcCallError, type FailureReason, type ReachedServer } from './errors/grpc-call-error.js';
 export type { StatusDetail } from './errors/status-details.js';
@@ -56,5 +57,6 @@ export {
   type ResilientGrpcModuleOptions,
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
+export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';
 export type { LoadBalancingConfig, MethodConfig, ServiceConfig } from './policy/service-config/service-config.js';
 export type { StatusName } from './status/status-code.js';

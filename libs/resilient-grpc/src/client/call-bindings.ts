@@ -1,3 +1,4 @@
+import { onAborted } from './abort-listeners.js';
 import { boundToParent } from './call-arguments.js';
 import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
 import type { GrpcCallOptions } from './resilient-types.js';
@@ -17,13 +18,11 @@ export function bindCall(
   const { signal, parent } = options ?? {};
   const untie: (() => void)[] = [];
   const tie = (to: AbortSignal, failure: () => CallFailure): void => {
-    const onAbort = (): void => {
-      call.cancel(failure());
-    };
-    to.addEventListener('abort', onAbort, { once: true });
-    untie.push(() => {
-      to.removeEventListener('abort', onAbort);
-    });
+    untie.push(
+      onAborted(to, () => {
+        call.cancel(failure());
+      }),
+    );
   };
   if (signal !== undefined) tie(signal, () => cancelled('Cancelled on client', signal.reason));
   if (inbound !== undefined) tie(inbound, () => inboundCancelled(inbound.reason));

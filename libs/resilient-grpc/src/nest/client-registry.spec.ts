@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
-import { BehaviorSubject } from 'rxjs';
+import { BehaviorSubject, Subject } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
@@ -273,5 +273,61 @@ describe('a shutdown', () => {
     of.onApplicationBootstrap();
     for (const timer of timers) timer();
     expect(lines.filter((line) => line.includes('enableShutdownHooks() was not called'))).toHaveLength(warnings);
+  });
+});
+
+describe('a service config that comes later', () => {
+  const source = () => new Subject<object>();
+
+  it('is waited for, and decides about load balancing', async () => {
+    const serviceConfig = source();
+    const obtained = obtain({ ...shop, serviceConfig });
+    expect(made).toEqual([]);
+    expect(() => registry.get('shop')).toThrow(/none is made yet/);
+    serviceConfig.next({ loadBalancingConfig: [{ round_robin: {} }] });
+    await obtained;
+    expect(made[0]?.settings.channel.loadBalancing).toEqual([{ round_robin: {} }]);
+    expect(registry.get('shop')).toBe(await obtained);
+    made[0]?.settings.live?.close();
+  });
+
+  it('is waited for by all who define the client alike', async () => {
+    const serviceConfig = source();
+    const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
+    const differs = problemsOf(obtain({ ...shop, serviceConfig, timeoutMs: 5 }, 'c.ts:3'));
+    expect((await differs)[0]).toContain('defined twice, at a.ts:1 and at c.ts:3');
+    registry.start();
+    serviceConfig.next({});
+    const [first, second] = await Promise.all(both);
+    expect(second).toBe(first);
+    expect(made).toHaveLength(1);
+    made[0]?.settings.live?.close();
+  });
+
+  it('fails the start where the first one is wrong', async () => {
+    const serviceConfig = source();
+    const problems = problemsOf(obtain({ ...shop, serviceConfig }));
+    serviceConfig.next({ methodConfig: 7 });
+    expect((await problems)[0]).toContain('clients.shop.serviceConfig.methodConfig: ');
+    expect(made).toEqual([]);
+    expect(serviceConfig.observed).toBe(false);
+  });
+
+  it('is not waited for any more once the start has failed', async () => {
+    const serviceConfig = source();
+    const obtained = obtain({ ...shop, serviceConfig });
+    const failed = expect(obtained).rejects.toThrow(/the application does not run/);
+    await problemsOf(obtain({ ...shop, name: 'other', timeoutMs: -1 }));
+    serviceConfig.next({});
+    await failed;
+    expect(made).toEqual([]);
+    expect(serviceConfig.observed).toBe(false);
+  });
+
+  it('is not waited for by a client that is made at run time', () => {
+    const serviceConfig = source();
+    registry.create({ ...shop, serviceConfig } as GrpcClientOptions);
+    expect(made).toHaveLength(1);
+    made[0]?.settings.live?.close();
   });
 });

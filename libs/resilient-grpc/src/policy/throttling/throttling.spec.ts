@@ -72,12 +72,12 @@ describe('DefaultBudget', () => {
     expect(budget.tokens(0)).toBe(10);
   });
 
-  it('gains a tenth with each success', () => {
+  it('gains 0.12 with each success', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0, ''));
-    repeat(9, () => budget.onSuccess());
+    repeat(8, () => budget.onSuccess());
     expect(budget.tryRetry(0, '')).toBe(false);
-    repeat(2, () => budget.onSuccess());
+    repeat(1, () => budget.onSuccess());
     expect(budget.tryRetry(0, '')).toBe(true);
   });
 

@@ -1,0 +1,28 @@
+import { open as openWith } from './resilient-grpc.mjs';
+
+/**
+ * Ours with every policy on: a deadline, an attempt timeout, retries, a breaker, limits.
+ *
+ * @param {string} address
+ */
+export function open(address) {
+  return openWith(address, {
+    timeoutMs: 60_000,
+    maxConcurrentCalls: 10_000,
+    methods: { '*': { attemptTimeoutMs: 30_000, circuitBreaker: {}, maxConcurrentCalls: 10_000 } },
+    serviceConfig: {
+      methodConfig: [
+        {
+          name: [{}],
+          retryPolicy: {
+            maxAttempts: 4,
+            initialBackoff: '0.1s',
+            maxBackoff: '2s',
+            backoffMultiplier: 2,
+            retryableStatusCodes: ['UNAVAILABLE'],
+          },
+        },
+      ],
+    },
+  });
+}

@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import type { CapturedCall } from '../call/inbound-call.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import { inboundBinding, sinkInContext } from './inbound-binding.js';
+import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
+
+const clock = new VirtualClock();
+
+function inbound(values: Readonly<Record<string, string>> = {}): CapturedCall {
+  return {
+    kind: 'http',
+    signal: new AbortController().signal,
+    retry: false,
+    streaming: false,
+    startedAt: 0,
+    get: (key) => values[key],
+  };
+}
+
+const naming = (...metadata: string[]) => ({ deadline: true, cancellation: true, metadata });
+const silent = { next: () => true, error: () => undefined, complete: () => undefined };
+
+describe('an outgoing call', () => {
+  it('costs nothing while nobody captures inbound calls', () => {
+    expect(inboundInUse()).toBe(false);
+    expect(sinkInContext(silent)).toBe(silent);
+  });
+
+  it('is bound to the inbound call that is served where it begins', async () => {
+    const [one, other] = [inbound(), inbound()];
+    const bound = () => inboundBinding(naming(), undefined, clock)?.inbound;
+    await Promise.all(
+      [one, other].map((call) =>
+        runInbound(call, async () => {
+          expect(bound()).toBe(call);
+          await new Promise(setImmediate);
+          expect(bound()).toBe(call);
+        }),
+      ),
+    );
+    expect(bound()).toBeUndefined();
+  });
+
+  it('is bound to the one it was made in where it begins outside of any', () => {
+    const [made, begun] = [inbound(), inbound()];
+    expect(inboundBinding(naming(), undefined, clock, made)?.inbound).toBe(made);
+    runInbound(begun, () => {
+      expect(inboundBinding(naming(), undefined, clock, made)?.inbound).toBe(begun);
+    });
+  });
+
+  it('is not bound where its client or itself says so', () => {
+    runInbound(inbound(), () => {
+      expect(inboundBinding(undefined, undefined, clock)).toBeUndefined();
+      expect(inboundBinding(naming(), { propagate: false }, clock)).toBeUndefined();
+      expect(inboundBinding(naming(), { propagate: undefined }, clock)).toBeDefined();
+    });
+  });
+
+  it('tells whether it found one', () => {
+    const found: boolean[] = [];
+    const propagation = { ...naming(), note: (one: boolean) => found.push(one) };
+    inboundBinding(propagation, undefined, clock);
+    runInbound(inbound(), () => inboundBinding(propagation, undefined, clock));
+    inboundBinding(propagation, { propagate: false }, clock);
+    expect(found).toEqual([false, true]);
+  });
+
+  it('leaves out values that gRPC would not send, and reads binary ones', () => {
+    const values = { 'x-text': 'a', 'x-odd': 'ä', 'x-line': 'a\nb', 'x-id-bin': 'AQI=, Aw==' };
+    const binding = runInbound(inbound(values), () => inboundBinding(naming(...Object.keys(values)), undefined, clock));
+    expect(binding?.metadata).toEqual({ 'x-text': 'a', 'x-id-bin': [Buffer.from([1, 2]), Buffer.from([3])] });
+    const none = runInbound(inbound(), () => inboundBinding(naming('x-text'), undefined, clock));
+    expect(none?.metadata).toBeUndefined();
+  });
+});
+
+describe('what comes back', () => {
+  it('runs in the context of who asked for it, not of who opened the connection', () => {
+    const [mine, strangers] = [inbound(), inbound()];
+    const heard: (CapturedCall | undefined)[] = [];
+    const hear = (): void => {
+      heard.push(currentInbound());
+    };
+    const sink = { next: hear, error: hear, complete: hear };
+    const sinks = [runInbound(mine, () => sinkInContext(sink)), sinkInContext(sink), sinkInContext(sink, mine)];
+    runInbound(strangers, () => {
+      for (const one of sinks) {
+        one.next(1);
+        one.error(new Error());
+        one.complete();
+      }
+    });
+    expect(heard).toEqual([mine, mine, mine, undefined, undefined, undefined, mine, mine, mine]);
+  });
+
+  it('keeps what the sink says of more', () => {
+    runInbound(undefined, () => undefined);
+    expect(sinkInContext({ ...silent, next: () => false }).next(1)).toBe(false);
+  });
+});

@@ -1,0 +1,124 @@
+import { Metadata } from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import type { CallEnd } from '../../call/call-event.js';
+import type { CapturedCall } from '../../call/inbound-call.js';
+import { currentInbound } from '../inbound-context.js';
+import { CallHooks } from './call-hooks.js';
+import type { GrpcClientInterceptor, OutgoingCall } from './outgoing-call.js';
+import { prepareAttempt } from './prepare-attempt.js';
+
+const none = (): never => {
+  throw new Error('no container');
+};
+const call = (change: Partial<OutgoingCall> = {}): OutgoingCall => ({
+  client: 'orders',
+  service: 'orders.v1.Orders',
+  method: 'Get',
+  path: '/orders.v1.Orders/Get',
+  kind: 'unary',
+  metadata: new Metadata(),
+  ...change,
+});
+const end = { code: 0 } as CallEnd;
+
+describe('interceptors as one', () => {
+  it('are done at once where none of them waits', () => {
+    const asked: string[] = [];
+    const hooks = new CallHooks([{ onCall: () => void asked.push('a') }, { onEnd: () => undefined }], none);
+    expect(hooks.onCall(call())).toBeUndefined();
+    expect(asked).toEqual(['a']);
+  });
+
+  it('wait for each other, and stop at the first that fails', async () => {
+    const asked: string[] = [];
+    const waiting = (name: string, fails = false): GrpcClientInterceptor => ({
+      async onCall() {
+        await Promise.resolve();
+        asked.push(name);
+        if (fails) throw new Error(name);
+      },
+    });
+    const hooks = new CallHooks([waiting('a'), waiting('b', true), waiting('c')], none);
+    await expect(hooks.onCall(call())).rejects.toThrow('b');
+    expect(asked).toEqual(['a', 'b']);
+  });
+
+  it('are taken from the container once, at the first call', () => {
+    class Counting {
+      calls = 0;
+      onCall(): void {
+        this.calls += 1;
+      }
+    }
+    const instances: Counting[] = [];
+    const hooks = new CallHooks([Counting], (type) => {
+      expect(type).toBe(Counting);
+      const made = new Counting();
+      instances.push(made);
+      return made;
+    });
+    expect(hooks.classes).toEqual([Counting]);
+    expect(instances).toEqual([]);
+    void hooks.onCall(call());
+    void hooks.onCall(call());
+    expect(instances.map(({ calls }) => calls)).toEqual([2]);
+  });
+
+  it('run in the context of the inbound call that is served', () => {
+    const inbound = { kind: 'http' } as CapturedCall;
+    const seen: unknown[] = [];
+    const hooks = new CallHooks([{ onCall: () => void seen.push(currentInbound()) }], none);
+    void hooks.onCall(call({ inbound }));
+    void hooks.onCall(call());
+    expect(seen).toEqual([inbound, undefined]);
+  });
+
+  it('all hear of the end, though one of them throws', async () => {
+    const heard: string[] = [];
+    const thrown = new Promise<unknown>((resolve) => {
+      const before = process.listeners('uncaughtException');
+      process.removeAllListeners('uncaughtException');
+      process.once('uncaughtException', (error) => {
+        for (const listener of before) process.on('uncaughtException', listener);
+        resolve(error);
+      });
+    });
+    const bug = new Error('a bug of the interceptor');
+    const throws = (): never => {
+      throw bug;
+    };
+    new CallHooks([{ onEnd: throws }, { onEnd: () => void heard.push('b') }], none).onEnd(call(), end);
+    expect(heard).toEqual(['b']);
+    await expect(thrown).resolves.toBe(bug);
+  });
+});
+
+describe('the metadata of an attempt', () => {
+  it('are those of the function, under those of the call, under those of interceptors', async () => {
+    const metadata = new Metadata();
+    metadata.set('a', 'call');
+    metadata.set('b', 'call');
+    const hooks = new CallHooks(
+      [
+        {
+          onAttempt(attempt) {
+            attempt.metadata.set('b', `attempt ${attempt.number} ${String(attempt.deadline?.getTime())}`);
+          },
+        },
+      ],
+      none,
+    );
+    const metadataSource = async () => {
+      const given = new Metadata();
+      given.set('a', 'function');
+      given.set('c', 'function');
+      return given;
+    };
+    const outgoing = call({ metadata });
+    const made = await prepareAttempt(outgoing, 2, 7_000, { hooks, metadataSource });
+    expect(made.getMap()).toEqual({ a: 'call', b: 'attempt 2 7000', c: 'function', 'grpc-previous-rpc-attempts': '1' });
+    expect(metadata.getMap()).toEqual({ a: 'call', b: 'call' });
+    const alone = prepareAttempt(outgoing, 1, Infinity, { hooks, metadataSource: undefined });
+    expect((alone as Metadata).getMap()).toEqual({ a: 'call', b: 'attempt 1 undefined' });
+  });
+});

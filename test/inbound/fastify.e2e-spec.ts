@@ -1,0 +1,62 @@
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ORDERS_PROTO, ask, startHop, type Hop } from './hop.js';
+
+const leaks = captureLeaks();
+let server: ScriptedGrpcServer;
+let hop: Hop;
+let seen: ScriptedCall<{ id: string }>[];
+
+beforeAll(async () => {
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+  hop = await startHop({
+    downstream: server.url,
+    root: { propagate: { deadline: true, cancellation: true, metadata: ['x-request-id'] } },
+    adapter: () => new FastifyAdapter(),
+  });
+});
+beforeEach(() => {
+  seen = [];
+  server.reset();
+  server.script<{ id: string }>('Get', (call) => {
+    seen.push(call);
+    return { message: { id: call.request.id } };
+  });
+});
+afterAll(async () => {
+  await hop.close();
+  await server.close();
+  await leaks.settled();
+});
+
+describe('under Fastify', () => {
+  it.each([
+    ['a handler', 'operators:1', {}],
+    ['a guard', 'guarded/plain:1', {}],
+    ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(100_000) }) }],
+  ])('a request hands on its deadline and its headers: %s', async (_, path, init) => {
+    const headers = { 'grpc-timeout': '400m', 'x-request-id': 'r-1', 'content-type': 'application/json' };
+    expect(await ask(hop, path, { ...init, headers })).toBeLessThan(300);
+    expect(seen).toHaveLength(2);
+    for (const call of seen) {
+      expect(call.deadline - Date.now()).toBeLessThan(400);
+      expect(call.metadata.get('x-request-id')).toEqual(['r-1']);
+    }
+  });
+
+  it('a client that goes away cancels what was called for it', async () => {
+    const arrived = new Promise<AbortSignal>((resolve) => {
+      server.script('Get', ({ signal }) => {
+        resolve(signal);
+        return { never: true };
+      });
+    });
+    const controller = new AbortController();
+    const response = ask(hop, 'plain:1', { signal: controller.signal }).catch((error: Error) => error.name);
+    const signal = await arrived;
+    controller.abort();
+    await waitFor(() => signal.aborted);
+    expect(await response).toBe('AbortError');
+  });
+});

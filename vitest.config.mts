@@ -35,9 +35,11 @@ export default defineConfig({
           name: 'nest-11',
           include: [
             'libs/*/src/{nest,health,server,dashboard}/**/*.spec.ts',
-            'test/{nest,health,server}/**/*.e2e-spec.ts',
+            'test/{nest,health,server,inbound}/**/*.e2e-spec.ts',
             'test/nest-11/*.spec.ts',
           ],
+          // The Nest 11 of test/nest-11 has Express alone.
+          exclude: ['**/node_modules/**', 'test/inbound/fastify.e2e-spec.ts'],
         },
       },
     ],

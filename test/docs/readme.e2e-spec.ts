@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { OUTAGE_SETUP } from '../../src/contenders/contender-setup.js';
 import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
+import { OUTAGE_FIGURES } from '../../src/report/figures.js';
 import { table } from '../../src/report/table.js';
 import { ROOT, codeBlocks, pageText } from './markdown.js';
 
@@ -65,9 +67,11 @@ describe('the table of the README', () => {
         duplicatedWrites: cells.twice[index]!,
         recoveryMs: cells.back[index]!,
         longestWaitMs: cells.longest[index]!,
+        latencyMs: { p50: 0, p90: 0, p99: 0 },
       };
     });
-    expect(rows).toEqual(table(standings).split('\n'));
+    const terms = { figures: OUTAGE_FIGURES, tunedTitle: OUTAGE_SETUP.tunedTitle };
+    expect(rows).toEqual(table(standings, terms).split('\n'));
   });
 
   it('shows the log as the client writes it', () => {

@@ -153,11 +153,11 @@ describe('an HTTP request that is served', () => {
       });
     });
     const controller = new AbortController();
-    const response = ask(hop, 'plain:1', { signal: controller.signal }).catch((error: Error) => error.name);
+    const response = ask(hop, 'plain:1', { signal: controller.signal }).catch((error: unknown) => error);
     const signal = await arrived;
     controller.abort();
     await waitFor(() => signal.aborted);
-    expect(await response).toBe('AbortError');
+    expect(await response).toMatchObject({ name: 'AbortError' });
   });
 
   it('does not cancel what goes on after its response', async () => {

@@ -1,4 +1,12 @@
-import { ResilientGrpcModule, type GrpcClientOptions, type Resilient } from 'nestjs-resilient-grpc';
+import {
+  ResilientGrpcModule,
+  dnsServiceConfig,
+  type GrpcClientOptions,
+  type GrpcClientSettings,
+  type OutgoingAttempt,
+  type OutgoingCall,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
 import type { ClientGrpc } from '@nestjs/microservices';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import type { Observable } from 'rxjs';
@@ -21,8 +29,12 @@ export function refusedByTypes() {
   ResilientGrpcModule.forFeatureAsync([{ ...orders, useFactory: () => ({ timeoutMs: 4 }) }]);
   // @ts-expect-error two contracts
   ResilientGrpcModule.forFeature([{ ...orders, packageDefinition: {}, url: '' }]);
-  // @ts-expect-error an option of a later version
-  ResilientGrpcModule.forRoot({ propagate: { deadline: true } });
+  // @ts-expect-error propagation by a word
+  ResilientGrpcModule.forRoot({ propagate: true });
+  // @ts-expect-error an interceptor of something else
+  ResilientGrpcModule.forRoot({ defaults: { interceptors: [{ intercept: () => undefined }] } });
+  // @ts-expect-error metadata of numbers
+  ResilientGrpcModule.forRoot({ defaults: { metadata: () => ({ 'x-tenant': 7 }) } });
 }
 
 describe('types', () => {
@@ -30,6 +42,24 @@ describe('types', () => {
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], timeout: '2s' }] };
     const maybe = undefined as number | undefined;
     expectTypeOf({ ...orders, url: 'orders:1', serviceConfig, timeoutMs: maybe }).toExtend<GrpcClientOptions>();
+  });
+
+  it('take policies that change, interceptors by class, and metadata from a function', () => {
+    class TokenInterceptor {
+      constructor(readonly tokens: Map<string, string>) {}
+      async onAttempt({ metadata }: OutgoingAttempt): Promise<void> {
+        metadata.set('authorization', 'x');
+      }
+    }
+    const settings = () => ({
+      url: 'orders:1',
+      serviceConfig: dnsServiceConfig(),
+      interceptors: [TokenInterceptor, new TokenInterceptor(new Map())],
+      metadata: async ({ path }: OutgoingCall) => ({ 'x-path': path }),
+      propagate: { deadline: true },
+      methods: { '*': { circuitBreaker: {}, attemptTimeoutMs: 300, maxConcurrentCalls: 4 } },
+    });
+    expectTypeOf<ReturnType<typeof settings>>().toExtend<GrpcClientSettings>();
   });
 
   it('fit where those of ts-proto and Nest were', () => {

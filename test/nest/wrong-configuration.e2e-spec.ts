@@ -161,6 +161,21 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'forRoot.drain.timeoutMs',
     /milliseconds/,
   ],
+  ['propagation by a word', () => [forRoot({ propagate: true })], 'forRoot.propagate', /write \{ deadline: true/],
+  ['propagation that is off', () => [forRoot({ propagate: false })], 'forRoot.propagate', /leave it out/],
+  [
+    'propagation of headers',
+    () => [forRoot({ propagate: { headers: ['x-request-id'] } })],
+    'forRoot.propagate.headers',
+    /write `metadata`/,
+  ],
+  [
+    "propagation of a key of gRPC's own",
+    () => [forRoot({ propagate: { metadata: ['grpc-timeout'] } })],
+    'forRoot.propagate.metadata[0]',
+    /`deadline`: true/,
+  ],
+  ['interceptors of forRoot itself', () => [forRoot({ interceptors: [] })], 'forRoot.interceptors', /into defaults/],
   ['forRootAsync without a factory', () => [forRootAsync({})], 'forRootAsync', /write useFactory/],
   [
     'forFeatureAsync without a factory',

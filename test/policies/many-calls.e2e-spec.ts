@@ -11,7 +11,13 @@ it('ten thousand calls at once, with every policy on, leave nothing behind', { t
     timeoutMs: 100_000,
     maxConcurrentCalls: CALLS,
     metadata: () => Promise.resolve({ 'x-token': 'fresh' }),
-    interceptors: [{ onCall: (call) => void call.metadata.set('x-trace', '1') }],
+    interceptors: [
+      {
+        onCall: (call) => {
+          call.metadata.set('x-trace', '1');
+        },
+      },
+    ],
     methods: { Unary: { attemptTimeoutMs: 90_000, circuitBreaker: {}, maxConcurrentCalls: CALLS } },
     serviceConfig: {
       methodConfig: [

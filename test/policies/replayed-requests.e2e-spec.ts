@@ -1,5 +1,6 @@
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { isGrpcCallError } from 'nestjs-resilient-grpc';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import {
   failureOf,
@@ -66,7 +67,7 @@ describe('a request stream that is safe to repeat', () => {
     const failures = sources.map((source) =>
       firstValueFrom(echo.clientStream(source.requests)).then(
         () => 'succeeded',
-        (error: { notRetriedBecause: string }) => error.notRetriedBecause,
+        (error: unknown) => (isGrpcCallError(error) ? error.notRetriedBecause : error),
       ),
     );
     await waitFor(() => server.calls().every(({ requests }) => requests.length === 4) && server.counts().calls === 2);

@@ -9,7 +9,7 @@ type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
 
 /** Name under which the policy is registered with grpc-js. */
-export const POLICY_NAME = 'nestjs_resilient_grpc';
+const POLICY_NAME = 'nestjs_resilient_grpc';
 
 /** What the policy tells its channel, and asks of it. */
 export interface PolicyObserver {

@@ -33,7 +33,7 @@ export function tooManyWaiting(target: string, calls: number, bytes: number): Wa
 export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };
 
 /** '0.2 s', '7.3 s', '125 s' */
-export function seconds(ms: number): string {
+function seconds(ms: number): string {
   const value = Math.max(ms, 0) / 1000;
   return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} s`;
 }

@@ -87,6 +87,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     metadata: new Metadata(),
     options: undefined,
     interceptors: undefined,
+    number: 1,
     maxReceiveBytes: Infinity,
     ...change,
   };

@@ -22,7 +22,7 @@ export interface ClientContext {
   readonly budget: RetryBudget;
   readonly registry: CallRegistry;
   /** A retry was refused by the budget. */
-  throttled(this: void): void;
+  readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
   readonly events: EventHub;
   readonly clock: Clock;

@@ -7,9 +7,8 @@ import { remainingMs } from '../policy/deadline/deadline.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import { decideHedge, type HedgeDecision, type HedgeEvent, type HedgeGates } from '../policy/hedging/decide-hedge.js';
-import type { HedgeBudget } from '../policy/hedging/hedge-budget.js';
 import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
-import type { HedgingPolicy } from '../policy/hedging/hedging-policy.js';
+import { CHAIN_MARK, HEDGE_MARK } from '../policy/retry/chain-stop.js';
 import { pushbackOf } from './attempt-history.js';
 import type { ClientContext, Hedging } from './call-context.js';
 import type { Timer } from '../time/clock.js';
@@ -294,7 +293,7 @@ class Leg implements AttemptRequest, AttemptListener {
     const { request } = call;
     this.method = request.method;
     this.deadline = request.deadline;
-    this.metadata = attemptMetadata(request.metadata, number);
+    this.metadata = hedgeMetadata(request.metadata, number);
     this.options = request.options;
     this.interceptors = request.interceptors;
     this.maxReceiveBytes = request.maxReceiveBytes;
@@ -319,4 +318,11 @@ class Leg implements AttemptRequest, AttemptListener {
   onEnd(end: AttemptEnd): void {
     this.call.legEnded(this, end);
   }
+}
+
+/** A hedge counts its attempts as a retry does, but is none: who serves it may retry, unless its call serves a retry itself. */
+function hedgeMetadata(metadata: Metadata, number: number): Metadata {
+  const copy = attemptMetadata(metadata, number);
+  if (number > 1 && copy.get(CHAIN_MARK).length === 0) copy.set(CHAIN_MARK, HEDGE_MARK);
+  return copy;
 }

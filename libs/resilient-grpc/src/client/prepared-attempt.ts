@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
 import { NO_METADATA } from '../channel/call-metadata.js';
+import { CHAIN_MARK } from '../policy/retry/chain-stop.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ClientContext } from './call-context.js';
 import type { OutgoingCall } from './interceptors/outgoing-call.js';
@@ -33,6 +34,9 @@ function metadataOf(request: AttemptRequest, call: OutgoingCall, parts: AttemptP
 
 function requestWith(request: AttemptRequest, metadata: Metadata): AttemptRequest {
   const { method, deadline, options, interceptors, maxReceiveBytes, number } = request;
+  // What is made anew for each attempt knows nothing of hedges.
+  const [mark] = request.metadata.get(CHAIN_MARK);
+  if (mark !== undefined && metadata.get(CHAIN_MARK).length === 0) metadata.set(CHAIN_MARK, mark);
   return { method, deadline, metadata, options, interceptors, maxReceiveBytes, number };
 }
 

@@ -15,7 +15,7 @@ import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 export interface StubbedMethod {
   readonly method: MethodDescriptor;
   /** As of now, for a call that begins: policies may change. */
-  contextOf(this: void): MethodContext;
+  readonly contextOf: () => MethodContext;
 }
 
 /** The stub of a service: a function for each method, under the proto's name and, as in Nest, with a small first letter. */

@@ -326,7 +326,7 @@ describe('a service config that comes later', () => {
 
   it('is not waited for by a client that is made at run time', () => {
     const serviceConfig = source();
-    registry.create({ ...shop, serviceConfig } as GrpcClientOptions);
+    registry.create({ ...shop, serviceConfig });
     expect(made).toHaveLength(1);
     made[0]?.settings.live?.close();
   });

@@ -26,7 +26,7 @@ export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
 
 function scopeOf(moduleRef: ModuleRef, type: GrpcClientInterceptorClass): Scope | undefined {
   try {
-    return moduleRef.introspect(type as unknown as Type<GrpcClientInterceptor>).scope ?? Scope.DEFAULT;
+    return moduleRef.introspect(type as unknown as Type<GrpcClientInterceptor>).scope;
   } catch {
     return undefined;
   }

@@ -28,7 +28,8 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
 
 /** What is no list is told elsewhere. */
 function listOf<T>(value: readonly T[] | undefined): readonly T[] {
-  return Array.isArray(value) ? value : [];
+  // True: the elements of an array of them.
+  return Array.isArray(value) ? (value as readonly T[]) : [];
 }
 
 function joined<T extends object>(base: T | undefined, over: T | undefined): T | undefined {

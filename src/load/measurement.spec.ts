@@ -43,8 +43,8 @@ describe('Measurement', () => {
 
     it('is an ordinary failure when it began long after the loss, whatever its error says', () => {
       measurement.connectionsLost(100);
-      measurement.fail(measurement.begin('write', 300), 310, LOST);
-      expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
+      measurement.fail(measurement.begin('write', 700), 710, LOST);
+      expect(measurement.snapshot(800)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
     it('is an ordinary failure when no connection was lost', () => {

@@ -14,6 +14,7 @@ import {
   type CanActivate,
   type ExecutionContext,
   type INestApplication,
+  type INestApplicationContext,
   type NestApplicationOptions,
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -60,6 +61,8 @@ export interface HopOptions {
   readonly client?: Partial<GrpcClientSettings>;
   /** @defaultValue true */
   readonly inheritAppConfig?: boolean;
+  /** A microservice alone, without HTTP. @defaultValue false */
+  readonly alone?: boolean;
   readonly adapter?: () => Parameters<typeof NestFactory.create>[1];
   readonly logger?: NestApplicationOptions['logger'];
 }
@@ -172,27 +175,31 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
   const folder = mkdtempSync(join(tmpdir(), 'hop-'));
   const url = `unix:${join(folder, 'hop.sock')}`;
   const settings = { logger: options.logger ?? false, abortOnError: false } as const;
+  const close = async (app: INestApplicationContext): Promise<void> => {
+    await app.close();
+    rmSync(folder, { recursive: true });
+  };
+  const grpc: MicroserviceOptions = {
+    transport: Transport.GRPC,
+    options: { url, package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } },
+  };
+  if (options.alone === true) {
+    const service = await NestFactory.createMicroservice<MicroserviceOptions>(HopModule, { ...grpc, ...settings });
+    await service.listen();
+    return { url, http: '', close: () => close(service) };
+  }
   const adapter = options.adapter?.();
   const app: INestApplication =
     adapter === undefined
       ? await NestFactory.create(HopModule, settings)
       : await NestFactory.create(HopModule, adapter as never, settings);
-  app.connectMicroservice<MicroserviceOptions>(
-    {
-      transport: Transport.GRPC,
-      options: { url, package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } },
-    },
-    { inheritAppConfig: options.inheritAppConfig ?? true },
-  );
+  app.connectMicroservice(grpc, { inheritAppConfig: options.inheritAppConfig ?? true });
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');
   return {
     url,
     http: (await app.getUrl()).replace('[::1]', '127.0.0.1'),
-    close: async () => {
-      await app.close();
-      rmSync(folder, { recursive: true });
-    },
+    close: () => close(app),
   };
 }
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { CapturedCall } from '../call/inbound-call.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
-import { inboundBinding, sinkInContext } from './inbound-binding.js';
+import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';
 import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
+import { requestSource } from './request-source.js';
 
 const clock = new VirtualClock();
 
@@ -92,6 +93,45 @@ describe('what comes back', () => {
       }
     });
     expect(heard).toEqual([mine, mine, mine, undefined, undefined, undefined, mine, mine, mine]);
+  });
+
+  it('is told to callbacks in the context of who made the call', () => {
+    const [mine, strangers] = [inbound(), inbound()];
+    const heard: (CapturedCall | undefined)[] = [];
+    const hear = (): void => {
+      heard.push(currentInbound());
+    };
+    const given = { metadata: undefined, options: { onHeaders: hear, onEnd: hear, timeoutMs: 5 } };
+    const { options } = runInbound(mine, () => argumentsInContext(given));
+    runInbound(strangers, () => {
+      options?.onHeaders?.(undefined as never);
+      options?.onEnd?.(undefined as never);
+    });
+    expect(heard).toEqual([mine, mine]);
+    expect(options?.timeoutMs).toBe(5);
+    const plain = { metadata: undefined, options: { timeoutMs: 5 } };
+    expect(argumentsInContext(plain)).toBe(plain);
+  });
+
+  it('pulls requests in the context of who sends them', async () => {
+    const [mine, strangers] = [inbound(), inbound()];
+    const heard: (CapturedCall | undefined)[] = [];
+    async function* requests() {
+      for (const one of [1, 2]) {
+        heard.push(currentInbound());
+        yield one;
+      }
+    }
+    const taker = { onRequest: () => undefined, onRequestsEnd: () => undefined, onRequestsError: () => undefined };
+    const source = runInbound(mine, () => requestSource(requests(), taker));
+    for (let n = 0; n < 2; n++) {
+      runInbound(strangers, () => {
+        source.pull();
+      });
+      await new Promise(setImmediate);
+    }
+    expect(heard).toEqual([mine, mine]);
+    source.close();
   });
 
   it('keeps what the sink says of more', () => {

@@ -2,6 +2,7 @@ import type { CapturedCall } from '../call/inbound-call.js';
 import { propagated, type Propagation } from '../call/propagation.js';
 import { metadataEntryProblem } from '../channel/metadata-input.js';
 import type { Clock } from '../time/clock.js';
+import type { CallArguments } from './call-arguments.js';
 import type { CallSink } from './call-sink.js';
 import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
 import type { GrpcCallOptions } from './resilient-types.js';
@@ -56,6 +57,21 @@ export function sinkInContext(sink: CallSink, made?: CapturedCall): CallSink {
       runInbound(inbound, () => {
         sink.complete();
       });
+    },
+  };
+}
+
+/** Arguments of a call whose callbacks run in the context in which the call was made. */
+export function argumentsInContext(given: CallArguments): CallArguments {
+  const { onHeaders, onEnd } = given.options ?? {};
+  if (!inboundInUse() || (onHeaders === undefined && onEnd === undefined)) return given;
+  const inbound = currentInbound();
+  return {
+    ...given,
+    options: {
+      ...given.options,
+      onHeaders: onHeaders && ((headers) => runInbound(inbound, () => onHeaders(headers))),
+      onEnd: onEnd && ((end) => runInbound(inbound, () => onEnd(end))),
     },
   };
 }

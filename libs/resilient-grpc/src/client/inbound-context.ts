@@ -15,6 +15,14 @@ export function runInbound<T>(inbound: CapturedCall | undefined, work: () => T):
   return storage.run(inbound, work);
 }
 
+/**
+ * Does `work` on behalf of `inbound`, where anybody captures inbound calls at all. For what is called back by a connection or a
+ * timer: those run in the context of the request that made them, which may be a stranger's.
+ */
+export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T): T {
+  return inUse ? storage.run(inbound, work) : work();
+}
+
 /** Whether anybody in this process has captured inbound calls. Until then looking for them costs nothing. */
 export function inboundInUse(): boolean {
   return inUse;

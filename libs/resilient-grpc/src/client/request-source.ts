@@ -1,4 +1,5 @@
 import type { Unsubscribable } from 'rxjs';
+import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
 
 /** Takes what a source of request messages gives, one thing for each pull. */
 export interface RequestTaker {
@@ -20,6 +21,25 @@ export interface RequestSource {
  * is subscribed to at once, since a hot one would not wait.
  */
 export function requestSource(input: unknown, taker: RequestTaker): RequestSource {
+  const source = openSource(input, taker);
+  if (!inboundInUse()) return source;
+  // It is pulled when the wire has room, in the context of whoever opened the connection.
+  const inbound = currentInbound();
+  return {
+    pull: () => {
+      runInbound(inbound, () => {
+        source.pull();
+      });
+    },
+    close: () => {
+      runInbound(inbound, () => {
+        source.close();
+      });
+    },
+  };
+}
+
+function openSource(input: unknown, taker: RequestTaker): RequestSource {
   if (isAsyncIterable(input)) return new AsyncIteratorSource(input[Symbol.asyncIterator](), taker);
   if (isSubscribable(input)) return new PushedSource(input, taker);
   if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), taker);

@@ -5,8 +5,8 @@ import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
 import type { CallSink } from './call-sink.js';
 import { CallIterator } from './call-iterator.js';
-import { sinkInContext } from './inbound-binding.js';
-import { currentInbound, inboundInUse } from './inbound-context.js';
+import { argumentsInContext, sinkInContext } from './inbound-binding.js';
+import { currentInbound, inboundInUse, inContextOf } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
 import { GrpcObservable } from './grpc-observable.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
@@ -37,13 +37,16 @@ function methodStub(contextOf: () => MethodContext): ResilientMethod<unknown, un
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
     const asked: AskedCall = {
       request,
-      given: callArguments(metadataOrOptions, options),
+      given: argumentsInContext(callArguments(metadataOrOptions, options)),
       madeIn: inboundInUse() ? currentInbound() : undefined,
     };
     return new GrpcObservable<unknown>(
       (subscriber) => {
         const call = new CallExecution(contextOf(), asked, sinkInContext(subscriber, asked.madeIn));
-        call.begin();
+        // What it begins with, a source of requests or an interceptor, belongs to the same.
+        inContextOf(currentInbound() ?? asked.madeIn, () => {
+          call.begin();
+        });
         return call;
       },
       () => new CallIterator<unknown>((sink: CallSink) => new CallExecution(contextOf(), asked, sink)),

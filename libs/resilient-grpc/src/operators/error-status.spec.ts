@@ -1,4 +1,4 @@
-import type { Metadata } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { GrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
@@ -9,7 +9,7 @@ function callError(reason: string, code: StatusCode = 14, notRetriedBecause = 'a
   return new GrpcCallError({
     code,
     details: '',
-    metadata: {} as Metadata,
+    metadata: new Metadata(),
     client: 'orders',
     path: '/orders.v1.Orders/Get',
     peer: undefined,

@@ -2,7 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { CallEnd } from '../../call/call-event.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
-import { currentInbound } from '../inbound-context.js';
+import { currentInbound, runInbound } from '../inbound-context.js';
 import { CallHooks } from './call-hooks.js';
 import type { GrpcClientInterceptor, OutgoingCall } from './outgoing-call.js';
 import { prepareAttempt } from './prepare-attempt.js';
@@ -68,9 +68,13 @@ describe('interceptors as one', () => {
     const inbound = { kind: 'http' } as CapturedCall;
     const seen: unknown[] = [];
     const hooks = new CallHooks([{ onCall: () => void seen.push(currentInbound()) }], none);
-    void hooks.onCall(call({ inbound }));
-    void hooks.onCall(call());
+    // As on a timer that a stranger's request has set.
+    runInbound({ kind: 'http' } as CapturedCall, () => {
+      void hooks.onCall(call({ inbound }));
+      void hooks.onCall(call());
+    });
     expect(seen).toEqual([inbound, undefined]);
+    expect(seen[0]).toBe(inbound);
   });
 
   it('all hear of the end, though one of them throws', async () => {

@@ -1,6 +1,6 @@
 import type { CallEnd } from '../../call/call-event.js';
-import type { CapturedCall } from '../../call/inbound-call.js';
-import { runInbound } from '../inbound-context.js';
+import { inContextOf } from '../inbound-context.js';
+import { inboundOf } from './outgoing-call.js';
 import type {
   GrpcClientInterceptor,
   GrpcClientInterceptorClass,
@@ -55,11 +55,7 @@ export class CallHooks {
     call: OutgoingCall,
     tell: (interceptor: GrpcClientInterceptor) => void | Promise<void>,
   ): Promise<void> | undefined {
-    // A retry runs in the context of a timer, which may be that of another request.
-    return call.inbound === undefined
-      ? this.tellAll(tell)
-      : // True: every inbound call that reaches an outgoing one was captured here.
-        runInbound(call.inbound as CapturedCall, () => this.tellAll(tell));
+    return inContextOf(inboundOf(call), () => this.tellAll(tell));
   }
 
   private tellAll(tell: (interceptor: GrpcClientInterceptor) => void | Promise<void>): Promise<void> | undefined {

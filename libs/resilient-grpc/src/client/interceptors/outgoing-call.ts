@@ -1,6 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { CallEnd } from '../../call/call-event.js';
-import type { InboundCall } from '../../call/inbound-call.js';
+import type { CapturedCall, InboundCall } from '../../call/inbound-call.js';
 import type { MethodKind } from '../../call/method.js';
 
 /** A call that leaves this process, as interceptors see it. */
@@ -17,6 +17,12 @@ export interface OutgoingCall {
   readonly metadata: Metadata;
   /** The call that is being served, where inbound calls are captured and this one is bound to it. */
   readonly inbound?: InboundCall;
+}
+
+/** The inbound call that `call` is bound to. */
+export function inboundOf(call: OutgoingCall): CapturedCall | undefined {
+  // True: every inbound call that an outgoing one is bound to was captured.
+  return call.inbound as CapturedCall | undefined;
 }
 
 /** One attempt of it. */

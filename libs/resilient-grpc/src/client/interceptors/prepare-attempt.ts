@@ -1,9 +1,10 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { attemptMetadata, joinMetadata } from '../../channel/call-metadata.js';
 import { moment } from '../../time/clock.js';
+import { inContextOf } from '../inbound-context.js';
 import type { CallHooks } from './call-hooks.js';
 import type { MetadataSource } from './metadata-source.js';
-import type { OutgoingCall } from './outgoing-call.js';
+import { inboundOf, type OutgoingCall } from './outgoing-call.js';
 
 /** What has a word before an attempt of a client. */
 export interface AttemptParts {
@@ -23,7 +24,7 @@ export function prepareAttempt(
   deadline: number,
   { hooks, metadataSource }: AttemptParts,
 ): Metadata | Promise<Metadata> {
-  const asked = metadataSource?.(call);
+  const asked = metadataSource && inContextOf(inboundOf(call), () => metadataSource(call));
   return asked instanceof Promise
     ? asked.then((base) => intercepted(call, number, deadline, base, hooks))
     : intercepted(call, number, deadline, asked, hooks);

@@ -8,7 +8,7 @@ export const CHAIN_MARK = 'x-retry-chain';
 export const HEDGE_MARK = 'hedge';
 
 /** A stream that was begun again goes on for long: only its beginning belongs to the failure before it. */
-export const CHAIN_STOP_STREAM_MS = 10_000;
+const CHAIN_STOP_STREAM_MS = 10_000;
 
 /** Key by which gRPC tells how many attempts there were before (gRFC A6). */
 export const PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts';

@@ -1,0 +1,100 @@
+import { Module, type INestApplicationContext } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcClients, GrpcConfigurationError, ResilientGrpcModule, type ServiceConfig } from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { BehaviorSubject, EMPTY, Subject, firstValueFrom, type Observable } from 'rxjs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { OrdersClient } from './orders-client.js';
+import { ORDERS_PROTO } from './places.js';
+
+const leaks = captureLeaks();
+let server: ScriptedGrpcServer;
+let app: INestApplicationContext | undefined;
+
+beforeAll(async () => {
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+  server.script('Create', { status: 'UNAVAILABLE' });
+});
+beforeEach(() => server.reset());
+afterEach(async () => {
+  await app?.close();
+  app = undefined;
+});
+afterAll(async () => {
+  await server.close();
+  await leaks.settled();
+});
+
+function retrying(maxAttempts: number): ServiceConfig {
+  const retryPolicy = {
+    maxAttempts,
+    initialBackoff: '0.001s',
+    maxBackoff: '0.001s',
+    backoffMultiplier: 1,
+    retryableStatusCodes: ['UNAVAILABLE'],
+  };
+  return { methodConfig: [{ name: [{}], retryPolicy }] };
+}
+
+async function start(serviceConfig: Observable<ServiceConfig>): Promise<OrdersClient> {
+  @Module({
+    imports: [
+      ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url, serviceConfig }]),
+    ],
+  })
+  class AppModule {}
+  app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
+  return app.get(GrpcClients).get('orders').getService<OrdersClient>('Orders');
+}
+
+async function attemptsOf(orders: OrdersClient): Promise<number> {
+  server.reset();
+  await firstValueFrom(orders.create({ requestId: '1', item: 'tea' })).catch(() => undefined);
+  return server.counts('Create').calls;
+}
+
+describe('a service config that changes', () => {
+  it('is waited for at the start, and holds for calls that begin after it', async () => {
+    const source = new Subject<ServiceConfig>();
+    const starting = start(source);
+    await waitFor(() => source.observed);
+    source.next(retrying(2));
+    const orders = await starting;
+    expect(await attemptsOf(orders)).toBe(2);
+    source.next(retrying(3));
+    expect(await attemptsOf(orders)).toBe(3);
+    source.next({});
+    expect(await attemptsOf(orders)).toBe(1);
+  });
+
+  it('stays as it was where the next one does not hold, or the source fails', async () => {
+    const source = new BehaviorSubject<ServiceConfig>(retrying(2));
+    const orders = await start(source);
+    source.next(retrying(1));
+    expect(await attemptsOf(orders)).toBe(2);
+    source.error(new Error('the configuration server is away'));
+    expect(await attemptsOf(orders)).toBe(2);
+  });
+
+  it('is not listened to any more when the application has ended', async () => {
+    const source = new BehaviorSubject<ServiceConfig>({});
+    await start(source);
+    expect(source.observed).toBe(true);
+    await app?.close();
+    app = undefined;
+    expect(source.observed).toBe(false);
+  });
+
+  it.each([
+    [
+      'is wrong',
+      new BehaviorSubject(retrying(1)),
+      'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
+    ],
+    ['never comes', EMPTY, 'clients.orders.serviceConfig'],
+  ])('fails the start where the first one %s', async (_, source, path) => {
+    const error: unknown = await start(source).catch((reason: unknown) => reason);
+    if (!(error instanceof GrpcConfigurationError)) throw error;
+    expect(error.problems.map((problem) => problem.path)).toEqual([path]);
+  });
+});

@@ -2,18 +2,18 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { consumerOf, packLibrary, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
-import { compiled, writeCodeBlocks, type BlockFile } from './code-blocks.js';
+import { compiled, HELPER, PROGRAMS, writeCodeBlocks } from './code-blocks.js';
 
 const DRIVER = 'test/docs/drive-readme.mjs';
 
 let packed: PackedLibrary;
 let application: Consumer;
-let blocks: readonly BlockFile[];
+let blocks: readonly string[];
 
 // One compilation of all: an error names the page in its path.
 beforeAll(() => {
   packed = packLibrary();
-  application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER] });
+  application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER, HELPER] });
   blocks = writeCodeBlocks(application.folder);
   application.compile('tsconfig.blocks.json');
   return () => {
@@ -27,10 +27,8 @@ describe('the code in the README and the docs', () => {
     expect(blocks.length).toBeGreaterThan(10);
   });
 
-  it('runs, where it is a program', () => {
-    const programs = blocks.filter(({ isProgram }) => isProgram).map(({ path }) => compiled(path));
-    expect(programs).toEqual(['dist/readme/orders.test.js']);
-    for (const program of programs) application.node(program);
+  it.each(PROGRAMS)('runs, and holds what it asserts: %s', (path) => {
+    application.node(compiled(path));
   });
 
   it('does what the README says, as an application against a real server', () => {

@@ -1,14 +1,14 @@
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { PAGES, codeBlocks } from './markdown.js';
+import { basename, dirname, join } from 'node:path';
+import { PAGES, codeBlocks, type CodeBlock } from './markdown.js';
 
-/** A block of TypeScript as a file of an application. */
-export interface BlockFile {
-  /** Below the application's folder, without its ending. */
-  readonly path: string;
-  /** Marked `program`: to be run as it stands. */
-  readonly isProgram: boolean;
-}
+/** Copied beside the blocks of every page, as ./name-server.mjs. */
+export const HELPER = 'test/docs/name-server.mjs';
+
+/** Programs of all pages, to be run as they stand: paths below the application's folder, without an ending. */
+export const PROGRAMS = PAGES.flatMap((page) => codeBlocks(page))
+  .filter(({ marks }) => marks.includes('program'))
+  .map(pathOf);
 
 /**
  * What a part of a program takes for granted: a block without an import of its own is one. The types are real, so that it
@@ -37,6 +37,7 @@ const COMPILER_OPTIONS = {
   noUncheckedIndexedAccess: true,
   noPropertyAccessFromIndexSignature: true,
   isolatedModules: true,
+  allowJs: true,
   experimentalDecorators: true,
   emitDecoratorMetadata: true,
   skipLibCheck: true,
@@ -46,23 +47,22 @@ const COMPILER_OPTIONS = {
 
 /**
  * Writes every block of TypeScript of the pages into `application`, one folder a page, with the generated types and the proto
- * that they name, and a tsconfig.blocks.json that compiles them to dist/.
+ * that they name, and a tsconfig.blocks.json that compiles them to dist/. Gives their paths, as in `PROGRAMS`.
  */
-export function writeCodeBlocks(application: string): readonly BlockFile[] {
+export function writeCodeBlocks(application: string): readonly string[] {
   const files = PAGES.flatMap((page) => {
     const blocks = codeBlocks(page).filter(({ language }) => language === 'ts');
-    const folder = join('blocks', page.replace(/\.md$/, '').toLowerCase());
+    const folder = folderOf(page);
     if (blocks.length > 0) {
       mkdirSync(join(application, folder, 'gen'), { recursive: true });
       cpSync(join(application, 'src/gen/orders.pb.ts'), join(application, folder, 'gen/orders.ts'));
+      cpSync(join(application, HELPER), join(application, folder, basename(HELPER)));
     }
-    return blocks.map(({ text, line, marks }) => {
-      // A block that other blocks import names its file in its first line.
-      const name = /^\/\/ ([\w.-]+)\.ts$/m.exec(text.split('\n')[0]!)?.[1] ?? `line-${line}`;
-      const path = join(folder, name);
-      const isWhole = /^import /m.test(text);
-      writeFileSync(join(application, `${path}.ts`), isWhole ? text : AROUND_A_PART + text);
-      return { path, isProgram: marks.includes('program') };
+    return blocks.map((block) => {
+      const path = pathOf(block);
+      const isWhole = /^import /m.test(block.text);
+      writeFileSync(join(application, `${path}.ts`), isWhole ? block.text : AROUND_A_PART + block.text);
+      return path;
     });
   });
   cpSync(join(application, 'protos/orders.proto'), join(application, 'orders.proto'));
@@ -71,6 +71,16 @@ export function writeCodeBlocks(application: string): readonly BlockFile[] {
     JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['blocks'] }),
   );
   return files;
+}
+
+function folderOf(page: string): string {
+  return join('blocks', page.replace(/\.md$/, '').toLowerCase());
+}
+
+/** A block that other blocks import, or that is run, names its file in its first line. */
+function pathOf({ page, text, line }: CodeBlock): string {
+  const name = /^\/\/ ([\w.-]+)\.ts$/.exec(text.split('\n')[0]!)?.[1] ?? `line-${line}`;
+  return join(folderOf(page), name);
 }
 
 /** Where a block was compiled to. */

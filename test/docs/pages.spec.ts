@@ -1,8 +1,12 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import * as operators from 'nestjs-resilient-grpc/operators';
 import { RENDERED_PAGES, renderedPage } from '../../docs/tools/rendered-pages.mjs';
-import { ROOT, PAGES, anchorsOf, linksOf } from './markdown.js';
+import { ROOT, PAGES, anchorsOf, linksOf, programsBySection } from './markdown.js';
+
+/** Last section of both pages. */
+const SHARED = 'What the programs share';
 
 describe.each(PAGES)('%s', (page) => {
   it('has links that lead somewhere', () => {
@@ -37,5 +41,23 @@ describe('the docs', () => {
     };
     visit('README.md');
     expect([...seen].sort()).toEqual([...PAGES].sort());
+  });
+});
+
+describe('docs/policies.md', () => {
+  it('has a program for every policy', () => {
+    const sections = [...programsBySection('docs/policies.md')].filter(([heading]) => heading !== SHARED);
+    expect(sections.length).toBeGreaterThan(9);
+    expect(sections.filter(([, programs]) => programs === 0)).toEqual([]);
+  });
+});
+
+describe('docs/operators.md', () => {
+  it('has a program for every operator', () => {
+    const sections = programsBySection('docs/operators.md');
+    // Classes begin with a large letter, guards with `is`; all else that can be called is an operator.
+    const names = Object.keys(operators).filter((name) => /^(?!is[A-Z])[a-z]/.test(name));
+    expect(names).toContain('retryBackoff');
+    expect(names.filter((name) => !sections.get(`\`${name}\``))).toEqual([]);
   });
 });

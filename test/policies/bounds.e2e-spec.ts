@@ -2,7 +2,7 @@ import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { onTestFinished } from 'vitest';
-import { failureOf, scene, startClient, startServer, type EchoService } from '../calls/support.js';
+import { failureOf, rejection, scene, startClient, startServer, type EchoService } from '../calls/support.js';
 
 describe('attemptTimeoutMs', () => {
   it('gives a safe call another attempt, and fails another one', async () => {
@@ -16,6 +16,16 @@ describe('attemptTimeoutMs', () => {
     const error = await failureOf(echo.unsafeUnary({}));
     expect(error).toMatchObject({ code: 4, reason: 'attempt-timeout', reachedServer: 'maybe' });
     expect(error.notRetriedBecause).toBe('not-safe-to-repeat');
+  });
+
+  it('may be another one for a call', async () => {
+    const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 60_000 } } });
+    server.script('UnsafeUnary', { never: true });
+    expect(await failureOf(echo.unsafeUnary({}, { attemptTimeoutMs: 50 }))).toMatchObject({
+      reason: 'attempt-timeout',
+    });
+    const error = await rejection(firstValueFrom(echo.unary({}, { attemptTimeoutMs: -1 })));
+    expect(String(error)).toContain('options.attemptTimeoutMs');
   });
 
   it('does not run while the call waits for the channel', async () => {

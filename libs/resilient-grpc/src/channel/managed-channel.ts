@@ -103,7 +103,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       state: this.state,
       since: moment(this.since),
       ...(lastError === undefined ? {} : { lastError }),
-      ...(outage.current === undefined ? {} : { outage: this.describeOutage(outage.current) }),
+      ...outage.describe(this.ready ? undefined : this.nextAttemptAt()),
     };
   }
 
@@ -317,20 +317,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   private nextAttemptAt(): number | undefined {
     return this.earlyReconnect.at ?? this.current.nextAttemptAt();
-  }
-
-  private describeOutage(outage: NonNullable<OutageWatch['current']>): NonNullable<Connectivity['outage']> {
-    const { clock } = this.seams;
-    // Monotonic inside, as the wall shows it outside.
-    const shift = clock.epoch() - clock.now();
-    const next = this.ready ? undefined : this.nextAttemptAt();
-    return {
-      since: moment(outage.startedAt + shift),
-      graceEndsAt: moment(outage.graceEndsAt + shift),
-      attempts: outage.tries,
-      flapping: outage.flapping,
-      ...(next === undefined ? {} : { nextAttemptAt: moment(next) }),
-    };
   }
 
   // ── replacement ──

@@ -1,3 +1,4 @@
+import type { Connectivity } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { nextOutage } from '../policy/outage/next-outage.js';
 import {
@@ -10,7 +11,7 @@ import {
   type OutageState,
 } from '../policy/outage/outage-state.js';
 import type { UsualLoad } from '../policy/release/usual-load.js';
-import type { Clock, Timer } from '../time/clock.js';
+import { moment, type Clock, type Timer } from '../time/clock.js';
 
 /** The channel whose outages are watched. */
 export interface OutageOwner {
@@ -52,6 +53,22 @@ export class OutageWatch {
   /** Calls wait rather than fail. */
   get insideGrace(): boolean {
     return insideGrace(this.state, this.clock.now());
+  }
+
+  /** For `Connectivity`: times as the wall shows them. */
+  describe(nextAttemptAt: number | undefined): Pick<Connectivity, 'outage'> {
+    const { current } = this.state;
+    if (current === undefined) return {};
+    const shift = this.clock.epoch() - this.clock.now();
+    return {
+      outage: {
+        since: moment(current.startedAt + shift),
+        graceEndsAt: moment(current.graceEndsAt + shift),
+        attempts: current.tries,
+        flapping: current.flapping,
+        ...(nextAttemptAt === undefined ? {} : { nextAttemptAt: moment(nextAttemptAt) }),
+      },
+    };
   }
 
   attemptFailed(): void {

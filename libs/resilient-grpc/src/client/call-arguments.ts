@@ -79,12 +79,9 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
   if (options === undefined) return byMethod;
   const path = optionsPath(context);
-  const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
-  // By its type too: a text from an environment variable would be joined to the present instant, not added.
-  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0)) {
-    const message = `expected a length in milliseconds above 0, got ${describeValue(timeoutMs)}; write timeoutMs: 500`;
-    throw new GrpcConfigurationError([{ path: `${path}.timeoutMs`, message }]);
-  }
+  const { timeoutMs, attemptTimeoutMs, deadline, parent, propagate_flags: flags } = options;
+  checkLength(timeoutMs, path, 'timeoutMs');
+  checkLength(attemptTimeoutMs, path, 'attemptTimeoutMs');
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
     throw new GrpcConfigurationError([{ path: `${path}.deadline`, message: instant.problem }]);
@@ -97,6 +94,13 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
   const inbound = parent.getDeadline();
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
+}
+
+/** By its type too: a text from an environment variable would be joined to the present instant, not added. */
+function checkLength(value: unknown, path: string, key: string): void {
+  if (value === undefined || (typeof value === 'number' && value > 0)) return;
+  const message = `expected a length in milliseconds above 0, got ${describeValue(value)}; write ${key}: 500`;
+  throw new GrpcConfigurationError([{ path: `${path}.${key}`, message }]);
 }
 
 /** Whether the end of the caller's own inbound call ends this one. */

@@ -51,6 +51,8 @@ export interface MethodContext {
   readonly maxReceiveBytes: number;
   /** Begins one attempt, through the stages that this method has. */
   readonly start: StartAttempt;
+  /** The same with another attempt timeout, for a call that names one. */
+  readonly startWithin: (attemptTimeoutMs: number) => StartAttempt;
   /** Present where its calls are hedged. */
   readonly hedging: Hedging | undefined;
   /** Interceptors and the function for metadata, where there are any. */

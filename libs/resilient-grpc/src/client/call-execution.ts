@@ -1,7 +1,8 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, StartAttempt } from '../call/attempt.js';
+import type { Attempt, AttemptEnd, AttemptListener } from '../call/attempt.js';
 import { attemptMetadata } from '../channel/call-metadata.js';
 import { isCircuitOpenError } from '../errors/circuit-open-error.js';
+import type { GrpcCallError } from '../errors/grpc-call-error.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import type { RetryDecision } from '../policy/retry/retry-decision.js';
@@ -9,12 +10,12 @@ import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
 import { AdmittedCall } from './admitted-call.js';
 import { AttemptHistory, type CallFacts } from './attempt-history.js';
+import { attemptStages } from './attempt-stages.js';
 import { bindCall } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
 import {
   callError,
   cancelled,
-  encodeRequest,
   failureReason,
   startFailure,
   TOO_MANY_RESPONSES,
@@ -25,7 +26,6 @@ import type { CallSink } from './call-sink.js';
 import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
 import { describeCall } from './describe-call.js';
 import { HedgedAttempt, type HedgeOwner } from './hedged-attempt.js';
-import { withPreparation } from './prepared-attempt.js';
 import type { AskedCall } from './prepared-call.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
@@ -99,7 +99,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
 
   private openRequests(): boolean {
     try {
-      this.requests = new RequestPump(this.asked.request, this, this.context.client.replayLimits);
+      this.requests = new RequestPump(this.asked.request, this, this.context, this.interceptors === undefined);
     } catch (error) {
       this.sourceFailed(error);
     }
@@ -109,14 +109,6 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
 
   private isOpen(): boolean {
     return this.phase !== 'ended';
-  }
-
-  encode(message: unknown): unknown {
-    if (this.interceptors !== undefined) return message;
-    const encoded = encodeRequest(this.context, message);
-    if (encoded instanceof Uint8Array) return encoded;
-    this.end(encoded);
-    return undefined;
   }
 
   sourceFailed(error: unknown): void {
@@ -152,7 +144,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
 
   private startAttempt(): void {
     const { hedging, client } = this.context;
-    const start = this.stages();
+    const start = attemptStages(this.context, this.options, this.outgoing);
     let attempt: Attempt;
     if (hedging !== undefined && this.options?.retry !== false) {
       this.hedged = new HedgedAttempt(hedging, client, this, this, this, start);
@@ -169,12 +161,6 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     attempt.send(this.payload);
     attempt.halfClose();
     attempt.startRead();
-  }
-
-  private stages(): StartAttempt {
-    const { start, parts, client } = this.context;
-    if (this.outgoing === undefined || parts === undefined) return start;
-    return withPreparation(start, this.outgoing, parts, client);
   }
 
   needChannel(): void {
@@ -257,7 +243,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     if (endIsWanted(this.context, this.options)) {
       this.history ??= new AttemptHistory();
       this.history.add(this.number, end, { code: StatusCode.OK, details: end.details }, latencyMs);
-      this.tellEnd(StatusCode.OK, end.details, end.metadata, end.peer);
+      this.tellEnd({ code: StatusCode.OK, details: end.details, metadata: end.metadata, peer: end.peer });
     }
     if (this.hasResult) this.sink.next(this.result);
     this.sink.complete();
@@ -370,7 +356,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     );
     this.context.client.registry.failed += 1;
     this.stop(failure.reason === 'deadline' ? 'deadline' : undefined);
-    this.tellEnd(error.code, error.details, error.metadata, peer);
+    this.tellEnd(error);
     this.sink.error(error);
   }
 
@@ -403,18 +389,10 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     this.context.client.transport.releasedEnded(latencyMs);
   }
 
-  private tellEnd(code: StatusCode, details: string, trailers: Metadata, peer: string | undefined): void {
-    if (!endIsWanted(this.context, this.options)) return;
+  private tellEnd(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
+    const { code, details, metadata: trailers, peer } = end;
     const durationMs = this.context.client.clock.now() - this.startedAt;
-    const attempts = this.history?.records ?? [];
-    tellEnd(this.context, this.options, this.outgoing, {
-      code,
-      details,
-      trailers,
-      ...(peer && { peer }),
-      durationMs,
-      attempts,
-    });
+    tellEnd(this.context, this.options, this.outgoing, this.history, { code, details, trailers, peer, durationMs });
   }
 
   describe(): ActiveCall {

@@ -1,5 +1,7 @@
+import type { Metadata } from '@grpc/grpc-js';
 import type { CallEnd } from '../call/call-event.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
+import type { StatusCode } from '../status/status-code.js';
 import type { AttemptHistory } from './attempt-history.js';
 import type { MethodContext } from './call-context.js';
 import type { OutgoingCall } from './interceptors/outgoing-call.js';
@@ -35,13 +37,26 @@ export function tellAttempt(
   });
 }
 
-/** Tells of the end of a call. */
+/** How a call ended, but for what its history says. */
+interface Ended {
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly trailers: Metadata;
+  readonly peer: string | undefined;
+  readonly durationMs: number;
+}
+
+/** Tells whoever wants to hear of the end of a call. */
 export function tellEnd(
-  { client, method, parts }: MethodContext,
+  context: MethodContext,
   options: GrpcCallOptions | undefined,
   outgoing: OutgoingCall | undefined,
-  end: CallEnd,
+  history: AttemptHistory | undefined,
+  { peer, ...ended }: Ended,
 ): void {
+  if (!endIsWanted(context, options)) return;
+  const { client, method, parts } = context;
+  const end: CallEnd = { ...ended, ...(peer === undefined ? {} : { peer }), attempts: history?.records ?? [] };
   if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, end);
   if (options?.onEnd !== undefined) tellCaller(options.onEnd, end);
   if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end });

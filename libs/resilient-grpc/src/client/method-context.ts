@@ -32,7 +32,7 @@ export class MethodParts {
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;
-    const start = this.stagesOf(method, policy);
+    const start = this.stagesOf(method, policy, policy.attemptTimeoutMs);
     return {
       client,
       method,
@@ -43,6 +43,7 @@ export class MethodParts {
       maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
       maxReceiveBytes: policy.maxResponseMessageBytes ?? Infinity,
       start,
+      startWithin: (attemptTimeoutMs) => this.stagesOf(method, policy, attemptTimeoutMs),
       parts: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
       propagation: settings.propagation,
       hedging:
@@ -54,10 +55,14 @@ export class MethodParts {
   }
 
   /** Polly's order: one admission of the breaker per attempt, the timeout inside it, so that it sees attempts that took too long. */
-  private stagesOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): StartAttempt {
+  private stagesOf(
+    method: MethodDescriptor,
+    policy: ResolvedMethodPolicy,
+    attemptTimeoutMs: number | undefined,
+  ): StartAttempt {
     const { transport, clock } = this.client;
     let start: StartAttempt = (request, listener) => transport.start(request, listener);
-    if (policy.attemptTimeoutMs !== undefined) start = withAttemptTimeout(start, policy.attemptTimeoutMs, clock);
+    if (attemptTimeoutMs !== undefined) start = withAttemptTimeout(start, attemptTimeoutMs, clock);
     const breaker = this.breakerOf(method, policy);
     return breaker === undefined ? start : withCircuitBreaker(start, breaker, clock);
   }

@@ -1,11 +1,13 @@
 import type { Attempt } from '../call/attempt.js';
-import { RequestBuffer, type ReplayLimits } from './request-buffer.js';
+import type { MethodContext } from './call-context.js';
+import { encodeRequest, type CallFailure } from './call-failure.js';
+import { RequestBuffer } from './request-buffer.js';
 import { requestSource, type RequestSource, type RequestTaker } from './request-source.js';
 
 /** The call whose requests are pumped. */
 export interface PumpOwner {
-  /** What is sent for a message; undefined when that failed and ended the call. */
-  encode(message: unknown): unknown;
+  /** A message cannot be sent, which ends the call. */
+  cancel(failure: CallFailure): void;
   /** The source failed: its error is the caller's own. */
   sourceFailed(error: unknown): void;
 }
@@ -33,9 +35,11 @@ export class RequestPump implements RequestTaker {
   constructor(
     input: unknown,
     private readonly owner: PumpOwner,
-    limits: ReplayLimits,
+    private readonly context: MethodContext,
+    /** Under interceptors messages are sent as they are. */
+    private readonly asBytes: boolean,
   ) {
-    this.buffer = new RequestBuffer(limits);
+    this.buffer = new RequestBuffer(context.client.replayLimits);
     this.source = requestSource(input, this);
   }
 
@@ -77,8 +81,12 @@ export class RequestPump implements RequestTaker {
       this.pending = { message };
       return;
     }
-    const payload = this.owner.encode(message);
-    if (payload === undefined) return;
+    const payload = this.asBytes ? encodeRequest(this.context, message) : message;
+    if (this.asBytes && !(payload instanceof Uint8Array)) {
+      // True: what is no bytes says why.
+      this.owner.cancel(payload as CallFailure);
+      return;
+    }
     this.sent += 1;
     this.buffer.add(payload);
     this.replayed = this.buffer.length;

@@ -36,6 +36,11 @@ export interface GrpcCallOptions extends CallOptions {
    * this, `deadline`, and the method's own holds.
    */
   readonly timeoutMs?: number | undefined;
+  /**
+   * Length of each attempt in milliseconds, more than 0, in place of the method's; never runs while the call waits for the
+   * channel.
+   */
+  readonly attemptTimeoutMs?: number | undefined;
   /** Safe to repeat, for this call. */
   readonly idempotent?: boolean | undefined;
   /** undefined: wait inside the outage grace; false: fail at once; true: wait until the deadline. */

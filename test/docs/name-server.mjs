@@ -1,0 +1,27 @@
+// Copied beside the programs of the docs that look something up in DNS.
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+
+/**
+ * A name server on loopback that has one TXT record, whatever name it is asked for.
+ *
+ * @param {string} record
+ */
+export async function nameServer(record) {
+  const socket = createSocket('udp4');
+  socket.on('message', (query, { port, address }) => socket.send(answer(query, record), port, address));
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  return { address: `127.0.0.1:${socket.address().port}`, close: () => socket.close() };
+}
+
+/** The query with its own question, and the record as its one answer (RFC 1035, 4.1). */
+function answer(query, record) {
+  const question = query.subarray(12, query.indexOf(0, 12) + 5);
+  const header = Buffer.concat([query.subarray(0, 2), Buffer.from([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0])]);
+  // A TXT record is made of strings of at most 255 bytes.
+  const strings = record.match(/.{1,255}/gs) ?? [];
+  const data = Buffer.concat(strings.map((text) => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])));
+  const resource = Buffer.from([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, data.length >> 8, data.length & 0xff]);
+  return Buffer.concat([header, question, resource, data]);
+}

@@ -5,6 +5,11 @@ const CHANNEL = 'client/settings/resolve-channel-settings.ts';
 const OUTAGE = 'policy/outage/outage-state.ts';
 const RETRY = 'policy/retry/retry-policy.ts';
 const BUDGET = 'policy/throttling/default-budget.ts';
+const HEDGES = 'policy/hedging/hedge-budget.ts';
+const BREAKER = 'policy/circuit-breaker/circuit-breaker-policy.ts';
+const CIRCUIT = 'policy/circuit-breaker/next-circuit.ts';
+const LIVE = 'client/settings/live-service-config.ts';
+const DNS = 'channel/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
 const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
 const CONNECT = 'policy/reconnect/connect-timeout.ts';
@@ -65,6 +70,34 @@ const NUMBERS = [
   ['budget: tokens', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.maxTokens'],
   ['budget: given back by a call that succeeds', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSuccess'],
   ['budget: given back each second', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSecond'],
+  [
+    'budget: attempts on one connection that fail within this were lost together',
+    ms,
+    BUDGET,
+    'DEFAULT_BUDGET_POLICY.togetherMs',
+  ],
+  [
+    'a stream that is itself a retry stops retries for its first',
+    ms,
+    'policy/retry/chain-stop.ts',
+    'CHAIN_STOP_STREAM_MS',
+  ],
+  ['Hedging'],
+  ['hedges for slowness, share of calls', percent, HEDGES, 'DEFAULT_HEDGE_BUDGET.perCall'],
+  ['and hedges more than that', plain, HEDGES, 'DEFAULT_HEDGE_BUDGET.maxTokens'],
+  ['Circuit breaker'],
+  ['opens when this share of attempts fails', percent, BREAKER, 'DEFAULT_CIRCUIT_BREAKER.failureRatio'],
+  ['of at least so many', plain, BREAKER, 'DEFAULT_CIRCUIT_BREAKER.minimumThroughput'],
+  ['within', ms, BREAKER, 'DEFAULT_CIRCUIT_BREAKER.samplingDurationMs'],
+  ['first stays open for', ms, BREAKER, 'DEFAULT_CIRCUIT_BREAKER.breakDurationMs'],
+  ['doubles with each probe that fails, up to', ms, BREAKER, 'DEFAULT_CIRCUIT_BREAKER.maxBreakDurationMs'],
+  ['its spread, ±', percent, CIRCUIT, 'JITTER'],
+  ['a probe without a verdict is given up after', ms, BREAKER, 'DEFAULT_CIRCUIT_BREAKER.probeTimeoutMs'],
+  ['Concurrency limits'],
+  ['calls that may be queued at one limit', plain, 'policy/concurrency/concurrency-policy.ts', 'DEFAULT_MAX_QUEUED'],
+  ['Service config'],
+  ['the start waits for the first one', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
+  ['the record in DNS is read again each', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],
   ['Streams and shutdown'],
   ['messages held for a slow `for await`', plain, 'client/call-iterator.ts', 'PREFETCH'],
   ['whole time of a shutdown', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],

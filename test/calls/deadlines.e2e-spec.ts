@@ -87,7 +87,8 @@ describe.each(EACH_METHOD)('a deadline of %s', (method) => {
     const error = await failureOf(callOnce(echo, method, { timeoutMs: 150 }));
     expect(performance.now() - beganAt).toBeGreaterThanOrEqual(150 - ROUNDING_MS);
     expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'maybe', notRetriedBecause: 'deadline' });
-    expect(error.message).toMatch(/^4 DEADLINE_EXCEEDED: Deadline exceeded after 0\.\d+s/);
+    // The server keeps the deadline too, and now and then its word is here first.
+    expect(error.message).toMatch(/^4 DEADLINE_EXCEEDED: Deadline exceeded( after 0\.\d+s|$)/);
     await waitFor(() => server.counts().cancelled === 1);
     expect(server.counts().calls).toBe(1);
   });

@@ -16,8 +16,8 @@ export const PROGRAMS = PAGES.flatMap((page) => codeBlocks(page))
  */
 const AROUND_A_PART = `
 import { NestFactory } from '@nestjs/core';
-import { ResilientGrpcModule, type Resilient } from 'nestjs-resilient-grpc';
-import { defer, retry, tap, timeout, timer } from 'rxjs';
+import { ResilientGrpcModule, isGrpcCallError, type Resilient } from 'nestjs-resilient-grpc';
+import { defer, retry, tap, throwError, timeout, timer } from 'rxjs';
 import type { OrderEvent, OrdersClient } from './gen/orders.js';
 declare class AppModule {}
 declare class ConfigService {

@@ -34,7 +34,7 @@ function sharedChannel(channel: ManagedChannel): Channel {
       channel.wire.watchConnectivityState(state, deadline, callback);
     },
     getChannelzRef: () => channel.wire.getChannelzRef(),
-    createCall: (...args) => channel.wire.createCall(...args),
+    createCall: (...args) => channel.createForeignCall(...args),
   } as Channel;
   return facade;
 }

@@ -29,6 +29,8 @@ export interface EndedConnection {
   readonly answered: boolean;
   /** It died at once, without an answer: no better than an attempt that failed. */
   readonly shortLived: boolean;
+  /** Connections to other addresses are READY. */
+  readonly othersReady: boolean;
 }
 
 /** What a generation is made from. */
@@ -226,7 +228,10 @@ export class ChannelGeneration implements WireOwner, PolicyObserver {
     } else {
       history.shortLived = 0;
     }
-    if (!this.closed) this.observer.onConnectionEnded(this, { address, livedMs, answered, shortLived });
+    if (!this.closed) {
+      const othersReady = [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
+      this.observer.onConnectionEnded(this, { address, livedMs, answered, shortLived, othersReady });
+    }
   }
 
   private history(address: string): ConnectionHistory {

@@ -42,7 +42,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   lastError: string | undefined;
   isClosed = false;
 
-  private readonly waiting = new WaitingCalls();
+  private readonly waiting = new WaitingCalls(() => {
+    this.releaseHold();
+  });
   private readonly load: UsualLoad;
   private readonly release: CallRelease;
   private readonly outage: OutageWatch;
@@ -126,6 +128,29 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return attempt;
   }
 
+  /** A call of grpc-js's own client. A channel that is replaced waits for its end too. */
+  createForeignCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
+    const generation = this.current;
+    const call = generation.channel.createCall(...args);
+    const start = call.start.bind(call);
+    call.start = (metadata, listener) => {
+      generation.attemptStarted();
+      start(metadata, {
+        onReceiveMetadata: (headers) => {
+          listener.onReceiveMetadata(headers);
+        },
+        onReceiveMessage: (message: unknown) => {
+          listener.onReceiveMessage(message);
+        },
+        onReceiveStatus: (status) => {
+          generation.attemptEnded();
+          listener.onReceiveStatus(status);
+        },
+      });
+    };
+    return call;
+  }
+
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
     // An answer on a connection that is on its way out says nothing of the next one.
@@ -157,7 +182,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   leave(waiter: Waiter): void {
-    if (this.waiting.remove(waiter)) this.releaseHold();
+    this.waiting.remove(waiter);
   }
 
   /** Why `waiter` may not wait. */
@@ -176,7 +201,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   private releaseHold(): void {
-    if (this.waiting.size > 0 || this.holdTimer === undefined) return;
+    if (this.holdTimer === undefined) return;
     this.seams.clock.clearTimer(this.holdTimer);
     this.holdTimer = undefined;
   }
@@ -210,6 +235,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void {
     if (generation !== this.current) return;
+    // One of several: the others carry the calls.
+    if (ended.othersReady) return;
     this.lastShortLived = ended.shortLived;
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
     this.outage.connectionEnded(ended.livedMs, ended.answered);
@@ -250,7 +277,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private becameReady(): void {
     this.failures = 0;
     this.earlyReconnect.stop();
-    this.startAge();
+    if (this.ageTimer === undefined && this.successor === undefined) this.startAge();
     // Before the outage may end: what it held goes out at a pace.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
@@ -294,7 +321,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     const leaving = this.waiting.takeWhere(which, REFUSAL_SLICE);
     if (leaving.length === 0) return;
     const refusal = this.outageRefusal();
-    this.releaseHold();
     this.outage.callsFailed(leaving.length);
     this.seams.clock.defer(() => {
       for (const waiter of leaving) waiter.refuse(refusal);
@@ -339,6 +365,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.current = successor.generation;
     if (this.seams.events.wanted) this.seams.events.emit({ type: 'connection-replaced', reason: successor.reason });
     old.retire();
+    this.stopAge();
     this.onState(this.current, this.current.state, undefined);
   }
 
@@ -346,7 +373,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     const { maxConnectionAgeMs } = this.settings;
     const { clock, random } = this.seams;
     if (maxConnectionAgeMs === undefined) return;
-    this.stopAge();
     const ageMs = jitter(maxConnectionAgeMs, 0.1, random);
     this.ageTimer = clock.setTimer(() => {
       this.ageTimer = undefined;
@@ -394,7 +420,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.earlyReconnect.stop();
     this.stopAge();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
-    this.releaseHold();
     this.successor?.generation.close();
     this.current.close();
   }

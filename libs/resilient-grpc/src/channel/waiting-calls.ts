@@ -7,6 +7,9 @@ export class WaitingCalls {
   private held = 0;
   private lost = 0;
 
+  /** @param emptied told whenever the last one has left */
+  constructor(private readonly emptied: () => void = () => undefined) {}
+
   get size(): number {
     return this.present.size;
   }
@@ -33,6 +36,7 @@ export class WaitingCalls {
     if (!this.present.delete(waiter)) return false;
     this.held -= waiter.bytes;
     if (waiter.paced) this.lost -= 1;
+    if (this.present.size === 0) this.emptied();
     // Callers who give up would otherwise be kept for as long as the outage lasts.
     if (this.stack.length > 64 && this.stack.length > 2 * this.present.size) this.compact();
     return true;

@@ -43,6 +43,8 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
       this.end(preparationFailure(error));
       return;
     }
+    // What an interceptor does may end its own call.
+    if (this.phase === 'ended') return;
     if (asked === undefined) {
       this.proceed();
       return;

@@ -58,13 +58,15 @@ export class AttemptHistory {
   }
 
   /** All attempts of a hedged call failed, or one in a way that ends it. */
-  judgeHedged(end: AttemptEnd, verdict: Verdict, because: string): Judgement {
+  judgeHedged(
+    end: AttemptEnd,
+    verdict: Verdict,
+    hedged: { readonly because: string; readonly cutOthersOff: boolean },
+  ): Judgement {
     this.note(end, verdict);
+    if (hedged.cutOthersOff) this.reached = further(this.reached, 'maybe');
     const pushback = pushbackOf(end);
-    const decision: Judgement['decision'] =
-      verdict.kind === 'unsent'
-        ? { retry: true, kind: 'wait', delayMs: 0, because: 'unsent' }
-        : { retry: false, because };
+    const decision: Judgement['decision'] = { retry: false, because: hedged.because };
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 

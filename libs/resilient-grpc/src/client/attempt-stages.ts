@@ -1,7 +1,7 @@
 import type { StartAttempt } from '../call/attempt.js';
 import type { MethodContext } from './call-context.js';
 import type { OutgoingCall } from './interceptors/outgoing-call.js';
-import { withPreparation } from './prepared-attempt.js';
+import { withPreparation, type OpenCall } from './prepared-attempt.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
 /** How the attempts of one call begin: as its method's do, unless the call names something of its own. */
@@ -9,8 +9,11 @@ export function attemptStages(
   { start, startWithin, parts, client }: MethodContext,
   options: GrpcCallOptions | undefined,
   outgoing: OutgoingCall | undefined,
+  call: OpenCall,
 ): StartAttempt {
   const timeoutMs = options?.attemptTimeoutMs;
   const stages = timeoutMs === undefined ? start : startWithin(timeoutMs);
-  return outgoing === undefined || parts === undefined ? stages : withPreparation(stages, outgoing, parts, client);
+  return outgoing === undefined || parts === undefined
+    ? stages
+    : withPreparation(stages, outgoing, parts, client, call);
 }

@@ -43,6 +43,8 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   private history: AttemptHistory | undefined;
   private attemptStartedAt = 0;
   private reading = false;
+  /** Headers of the attempt that runs came. */
+  private answerBegan = false;
   private hasResult = false;
   private result: unknown;
   private received = 0;
@@ -75,6 +77,8 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     }
     this.context.client.registry.add(this);
     tellStart(this.context);
+    // Whoever was told may have ended it.
+    if (!this.isOpen()) return;
     this.untie = bindCall(this.options, this.binding?.signal, this);
     if (this.method.requestStream && !this.openRequests()) return;
     if (this.outgoing === undefined) this.proceed();
@@ -107,7 +111,8 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     return this.isOpen();
   }
 
-  private isOpen(): boolean {
+  /** It has not ended. What a caller, an interceptor or a listener does in between may end it at any place. */
+  isOpen(): boolean {
     return this.phase !== 'ended';
   }
 
@@ -144,13 +149,17 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
 
   private startAttempt(): void {
     const { hedging, client } = this.context;
-    const start = attemptStages(this.context, this.options, this.outgoing);
+    const start = attemptStages(this.context, this.options, this.outgoing, this);
     let attempt: Attempt;
-    if (hedging !== undefined && this.options?.retry !== false) {
-      this.hedged = new HedgedAttempt(hedging, client, this, this, this, start);
+    if (hedging !== undefined && this.options?.retry !== false && this.options?.idempotent !== false) {
+      this.hedged = new HedgedAttempt(hedging, client, this, this, this, start, this.binding?.inRetryChain ?? false);
       attempt = this.hedged;
     } else {
       attempt = start(this, this);
+    }
+    if (!this.isOpen()) {
+      attempt.abandon();
+      return;
     }
     this.attempt = attempt;
     if (this.requests !== undefined) {
@@ -169,6 +178,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   }
 
   cannotStart(error: unknown): void {
+    this.attempt = undefined;
     this.end(startFailure(error));
   }
 
@@ -181,6 +191,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
 
   onHeaders(headers: Metadata): void {
     if (this.phase !== 'running') return;
+    this.answerBegan = true;
     const { client, method } = this.context;
     if (method.responseStream) {
       this.requests?.commit();
@@ -259,6 +270,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     const { hedged } = this;
     if (hedged !== undefined) this.takeHedged(hedged);
     this.attempt = undefined;
+    this.answerBegan = false;
     this.requests?.attemptEnded();
     this.hasResult = false;
     this.result = undefined;
@@ -268,7 +280,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     const { decision, retryAfterMs } =
       hedged === undefined
         ? this.history.judge(this.context, end, verdict, this.facts(end))
-        : this.history.judgeHedged(end, verdict, hedged.because);
+        : this.history.judgeHedged(end, verdict, hedged);
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {
       this.number -= 1;
@@ -277,6 +289,7 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     }
     this.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
     tellAttempt(this.context, this.history, verdict, decision);
+    if (!this.isOpen()) return;
     if (decision.retry) {
       this.goOn(decision, verdict);
       return;
@@ -348,16 +361,18 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     if (this.phase === 'ended') return;
     const { attempt } = this;
     const peer = failure.peer ?? attempt?.peer;
-    const error = callError(
-      this.context,
-      { ...failure, peer },
-      this.history,
-      attempt === undefined ? 'no' : this.received > 0 ? 'yes' : 'maybe',
-    );
+    const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
     this.context.client.registry.failed += 1;
     this.stop(failure.reason === 'deadline' ? 'deadline' : undefined);
     this.tellEnd(error);
     this.sink.error(error);
+  }
+
+  /** How far the attempt got that is cut off now. */
+  private cutOff(): Verdict['reachedServer'] {
+    if (this.hedged !== undefined) return this.hedged.reached;
+    if (this.attempt === undefined) return 'no';
+    return this.answerBegan ? 'yes' : 'maybe';
   }
 
   /** Lets go of everything that is held, on the wire too. */

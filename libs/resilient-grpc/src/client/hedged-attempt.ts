@@ -43,6 +43,10 @@ export class HedgedAttempt implements Attempt {
   private startedAt = 0;
   /** The last one in flight failed with a pushback: the call's own failure, unless another follows when it is due. */
   private held: Failed | undefined;
+  /** Why the attempt that begins next is sent. */
+  private reason: HedgeDecision['because'] = 'first';
+  /** The end of one ended others that might still have answered. */
+  cutOthersOff = false;
 
   constructor(
     readonly hedging: Hedging,
@@ -52,6 +56,7 @@ export class HedgedAttempt implements Attempt {
     private readonly owner: HedgeOwner,
     /** The stages under it. */
     readonly startOne: StartAttempt,
+    private readonly inRetryChain: boolean,
   ) {
     hedging.budget.onCall();
   }
@@ -59,6 +64,16 @@ export class HedgedAttempt implements Attempt {
   /** When the attempt that decides began, monotonic. */
   get decisiveStartedAt(): number {
     return this.winner?.startedAt ?? this.startedAt;
+  }
+
+  /** How far they got, should the call end now. */
+  get reached(): Verdict['reachedServer'] {
+    if (this.winner !== undefined) return 'yes';
+    return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
+  }
+
+  get isOver(): boolean {
+    return this.ended;
   }
 
   get peer(): string | undefined {
@@ -125,6 +140,15 @@ export class HedgedAttempt implements Attempt {
     }
     const { clock } = this.client;
     const verdict = classify(end);
+    if (verdict.kind === 'local' && this.legs.size > 0) {
+      // It could not even be sent; without it the others are as good as before.
+      this.refused(end.cause);
+      return;
+    }
+    if (verdict.kind === 'unsent' && this.legs.size === 0) {
+      this.beginLater();
+      return;
+    }
     const decision = this.decide({
       type: 'ended',
       at: clock.now(),
@@ -140,13 +164,14 @@ export class HedgedAttempt implements Attempt {
     }
     this.held = { leg, end, verdict, durationMs: clock.now() - leg.startedAt, because: decision.because };
     if (decision.action === 'send' || this.legs.size > 0) this.tellGone();
-    this.act(decision);
+    if (!this.isOver) this.act(decision);
   }
 
   private tellGone(): void {
     const { held } = this;
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
+    // Whoever is told of it may end the call.
     this.owner.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
@@ -164,6 +189,7 @@ export class HedgedAttempt implements Attempt {
       hedges: this.hedging.budget,
       remainingMs: remainingMs(this.request.deadline, clock.epoch()),
       draining: registry.accepting !== 'yes',
+      inRetryChain: this.inRetryChain,
     };
     const decision = decideHedge(this.state, event, gates);
     this.state = decision.state;
@@ -179,6 +205,7 @@ export class HedgedAttempt implements Attempt {
     }
     if (decision.action === 'send') {
       this.tellGone();
+      this.reason = decision.because;
       if (this.client.transport.ready) this.begin();
       else this.beginLater();
     }
@@ -197,8 +224,9 @@ export class HedgedAttempt implements Attempt {
   }
 
   private begin(): void {
+    if (this.isOver) return;
     const { clock } = this.client;
-    const leg = new Leg(this, this.state.sent, clock.now());
+    const leg = new Leg(this, this.state.sent, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
     this.number = leg.number;
     this.startedAt = leg.startedAt;
@@ -212,7 +240,7 @@ export class HedgedAttempt implements Attempt {
 
   /** One could not be started, as the circuit opened meanwhile: those in flight go on, and no further one is sent. */
   private refused(error: unknown): void {
-    this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'throttled' };
+    this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'circuit-open' };
     if (this.legs.size === 0) this.owner.cannotStart(error);
   }
 
@@ -245,6 +273,7 @@ export class HedgedAttempt implements Attempt {
 
   private finish(leg: Leg, end: AttemptEnd): void {
     this.ended = true;
+    this.cutOthersOff = this.winner === undefined && this.legs.size > 0;
     this.number = leg.number;
     this.startedAt = leg.startedAt;
     this.stopTimer();
@@ -289,11 +318,12 @@ class Leg implements AttemptRequest, AttemptListener {
     private readonly call: HedgedAttempt,
     readonly number: number,
     readonly startedAt: number,
+    isSlow: boolean,
   ) {
     const { request } = call;
     this.method = request.method;
     this.deadline = request.deadline;
-    this.metadata = hedgeMetadata(request.metadata, number);
+    this.metadata = hedgeMetadata(request.metadata, number, isSlow);
     this.options = request.options;
     this.interceptors = request.interceptors;
     this.maxReceiveBytes = request.maxReceiveBytes;
@@ -302,6 +332,10 @@ class Leg implements AttemptRequest, AttemptListener {
   start(payload: unknown): void {
     const attempt = this.call.startOne(this, this);
     this.attempt = attempt;
+    if (this.call.isOver) {
+      attempt.abandon();
+      return;
+    }
     attempt.send(payload);
     attempt.halfClose();
     attempt.startRead();
@@ -320,9 +354,12 @@ class Leg implements AttemptRequest, AttemptListener {
   }
 }
 
-/** A hedge counts its attempts as a retry does, but is none: who serves it may retry, unless its call serves a retry itself. */
-function hedgeMetadata(metadata: Metadata, number: number): Metadata {
+/**
+ * What is sent because others are slow counts its attempts as a retry does, but is none: who serves it may retry, unless its
+ * call serves a retry itself. What replaces a failed attempt is a retry.
+ */
+function hedgeMetadata(metadata: Metadata, number: number, isSlow: boolean): Metadata {
   const copy = attemptMetadata(metadata, number);
-  if (number > 1 && copy.get(CHAIN_MARK).length === 0) copy.set(CHAIN_MARK, HEDGE_MARK);
+  if (isSlow && copy.get(CHAIN_MARK).length === 0) copy.set(CHAIN_MARK, HEDGE_MARK);
   return copy;
 }

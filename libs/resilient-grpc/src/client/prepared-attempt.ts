@@ -8,15 +8,35 @@ import type { OutgoingCall } from './interceptors/outgoing-call.js';
 import { prepareAttempt, type AttemptParts } from './interceptors/prepare-attempt.js';
 import { preparationFailure } from './interceptors/preparation-failure.js';
 
+/** A call that may be ended by what is asked before its attempt. */
+export interface OpenCall {
+  isOpen(): boolean;
+}
+
+/** Of a call that ended before anything was sent. */
+const NOTHING: Attempt = {
+  peer: undefined,
+  startRead: () => undefined,
+  send: () => undefined,
+  halfClose: () => undefined,
+  cancel: () => undefined,
+  abandon: () => undefined,
+};
+
 /** Asks interceptors and the client's function for metadata before each attempt, and begins it when they have answered. */
 export function withPreparation(
   start: StartAttempt,
   call: OutgoingCall,
   parts: AttemptParts,
   client: ClientContext,
+  owner: OpenCall,
 ): StartAttempt {
   return (request, listener) => {
     const metadata = metadataOf(request, call, parts);
+    if (!owner.isOpen()) {
+      if (metadata instanceof Promise) metadata.catch(() => undefined);
+      return NOTHING;
+    }
     if (metadata instanceof Promise) return new PreparedAttempt(start, request, listener, metadata, client);
     return start(requestWith(request, metadata), listener);
   };

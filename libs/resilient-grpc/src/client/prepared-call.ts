@@ -70,8 +70,14 @@ export abstract class PreparedCall implements AttemptRequest {
     this.binding = inboundBinding(context.propagation, options, client.clock, madeIn);
     if (this.binding !== undefined) this.deadline = Math.min(this.deadline, this.binding.deadline);
     this.callMetadata = callMetadata(context, given, this.binding?.metadata);
+    const byMetadata = this.callMetadata.getOptions().waitForReady;
+    this.waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady;
+    if (byMetadata === true) {
+      // Waiting is ours: grpc-js would let the call queue in its channel.
+      this.callMetadata = this.callMetadata.clone();
+      this.callMetadata.setOptions({ ...this.callMetadata.getOptions(), waitForReady: false });
+    }
     this.metadata = this.callMetadata;
-    this.waitForReady = options?.waitForReady ?? this.callMetadata.getOptions().waitForReady ?? policy.waitForReady;
     const failure = admissionFailure(context, this.deadline, options?.signal, this.binding?.signal);
     if (failure !== undefined) return failure;
     if (context.parts !== undefined) this.outgoing = this.asOutgoing();

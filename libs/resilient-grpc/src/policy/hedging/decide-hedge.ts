@@ -14,7 +14,10 @@ export interface HedgeGates {
   readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge'>;
   /** To the deadline of the call; Infinity without one. */
   readonly remainingMs: number;
+  /** Nothing is sent because others are slow; what failed may still be replaced. */
   readonly draining: boolean;
+  /** The call serves a retry: what may have reached a server is not sent again. */
+  readonly inRetryChain?: boolean;
 }
 
 /** What a hedged call sees. Times are monotonic milliseconds. */
@@ -70,9 +73,9 @@ function due(state: HedgeState, at: number, gates: HedgeGates, lostWith = ''): H
   if (state.sent === 0) return send(state, at, gates, 'first');
   if (state.stopped !== undefined) return stop(state, state.stopped);
   if (at < state.dueAt) return { state, action: 'wait', because: 'not-yet' };
-  if (gates.draining) return stop(state, 'draining');
-  if (gates.remainingMs <= 0) return stop(state, 'deadline');
   const isSlow = !state.replaces;
+  if (gates.draining && isSlow) return stop(state, 'draining');
+  if (gates.remainingMs <= 0) return stop(state, 'deadline');
   if (isSlow && !gates.hedges.allows) return stop(state, 'hedge-budget');
   // Last, as it takes a token: none is spent on a hedge that something else forbids.
   if (!gates.retries.tryRetry(at, lostWith)) return stop(state, 'throttled');
@@ -115,6 +118,7 @@ function ended(before: HedgeState, event: Extract<HedgeEvent, { type: 'ended' }>
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure(at, lostWith);
   if (!isNonFatal) return { state, action: 'fail', because: 'fatal-status' };
   if (state.stopped !== undefined) return stop(state, state.stopped);
+  if (gates.inRetryChain === true && verdict.reachedServer !== 'no') return stop(state, 'retry-chain');
   if (pushback.kind === 'stop') return stop(state, 'pushback');
   if (pushback.kind === 'delay') return hold(state, at, pushback.ms, gates);
   // A6: the next one takes its place at once, but not before the time that another server named.

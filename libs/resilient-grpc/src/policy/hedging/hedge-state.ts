@@ -3,11 +3,15 @@ export type NoHedgeReason =
   | 'attempts-exhausted'
   | 'pushback'
   | 'throttled'
+  /** The circuit of its method opened meanwhile. */
+  | 'circuit-open'
   /** Hedges are at their share of calls. */
   | 'hedge-budget'
   /** It would be sent after the deadline. */
   | 'deadline'
-  | 'draining';
+  | 'draining'
+  /** The call serves a retry. */
+  | 'retry-chain';
 
 /** What a hedged call has come to. Times are monotonic milliseconds. */
 export interface HedgeState {

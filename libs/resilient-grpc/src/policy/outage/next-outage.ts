@@ -9,7 +9,10 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
     case 'attempt-failed':
       return failedTry(state, event.at, policy);
     case 'ready':
-      return state.current ? { ...state, current: { ...state.current, readySince: event.at } } : state;
+      // READY is told again with each new picker; it counts from the first.
+      return state.current && state.current.readySince === undefined
+        ? { ...state, current: { ...state.current, readySince: event.at } }
+        : state;
     case 'answered':
       return over(state, event.at);
     case 'ready-lasted': {

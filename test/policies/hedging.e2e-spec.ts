@@ -95,10 +95,10 @@ describe('a hedged call', () => {
     expect(server.counts().calls).toBeLessThanOrEqual(200 * 1.05 + 5);
   });
 
-  it('is not hedged with `retry: false`', async () => {
+  it.each([{ retry: false }, { idempotent: false }] as const)('is not hedged with %j', async (options) => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { delayMs: 60, message: {} });
-    await firstValueFrom(echo.unary({}, { retry: false }));
+    await firstValueFrom(echo.unary({}, options));
     expect(server.counts().calls).toBe(1);
   });
 });

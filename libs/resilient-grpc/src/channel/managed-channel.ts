@@ -11,6 +11,7 @@ import { CallRelease } from './call-release.js';
 import { ChannelGeneration, type EndedConnection, type GenerationObserver } from './channel-generation.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { EarlyReconnectTimer } from './early-reconnect-timer.js';
+import { createForeignCall } from './foreign-call.js';
 import { OutageWatch, type OutageOwner } from './outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './refusal.js';
 import { WaitingCalls } from './waiting-calls.js';
@@ -128,27 +129,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return attempt;
   }
 
-  /** A call of grpc-js's own client. A channel that is replaced waits for its end too. */
+  /** A call of grpc-js's own client. */
   createForeignCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
-    const generation = this.current;
-    const call = generation.channel.createCall(...args);
-    const start = call.start.bind(call);
-    call.start = (metadata, listener) => {
-      generation.attemptStarted();
-      start(metadata, {
-        onReceiveMetadata: (headers) => {
-          listener.onReceiveMetadata(headers);
-        },
-        onReceiveMessage: (message: unknown) => {
-          listener.onReceiveMessage(message);
-        },
-        onReceiveStatus: (status) => {
-          generation.attemptEnded();
-          listener.onReceiveStatus(status);
-        },
-      });
-    };
-    return call;
+    return createForeignCall(this.current, args);
   }
 
   answered(latencyMs: number | undefined): void {

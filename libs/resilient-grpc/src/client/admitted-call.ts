@@ -33,7 +33,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   /** Everything is there for an attempt. */
   protected abstract attemptNow(): void;
   /** Fails the call, once. */
-  protected abstract end(failure: CallFailure): void;
+  abstract end(failure: CallFailure): void;
 
   protected askInterceptors(outgoing: OutgoingCall): void {
     let asked: Promise<void> | undefined;

@@ -4,15 +4,15 @@ import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js
 import type { GrpcCallOptions } from './resilient-types.js';
 
 /** A call that can be ended from outside. */
-interface Cancellable {
-  cancel(failure: CallFailure): void;
+interface Endable {
+  end(failure: CallFailure): void;
 }
 
 /** Ends a call with what its caller tied it to: an abort signal, an inbound call. Returns how to untie it, if there is anything. */
 export function bindCall(
   options: GrpcCallOptions | undefined,
   inbound: AbortSignal | undefined,
-  call: Cancellable,
+  call: Endable,
 ): (() => void) | undefined {
   if (options === undefined && inbound === undefined) return undefined;
   const { signal, parent } = options ?? {};
@@ -20,7 +20,7 @@ export function bindCall(
   const tie = (to: AbortSignal, failure: () => CallFailure): void => {
     untie.push(
       onAborted(to, () => {
-        call.cancel(failure());
+        call.end(failure());
       }),
     );
   };
@@ -30,7 +30,7 @@ export function bindCall(
     // grpc-js does this for an attempt that runs; a call may also wait.
     const inbound: NodeJS.EventEmitter = parent;
     const onCancelled = (): void => {
-      call.cancel(cancelled('Cancelled by parent call', undefined));
+      call.end(cancelled('Cancelled by parent call', undefined));
     };
     inbound.once('cancelled', onCancelled);
     untie.push(() => {

@@ -347,20 +347,13 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
 
   // ── the end ──
 
-  /** Ended from outside: by its caller, or by the call it serves. */
-  cancel(failure: CallFailure): void {
-    this.end(failure);
-  }
-
   terminate(reason: 'draining' | 'closed', details: string): void {
     this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
-  /** Fails the call, once. */
-  protected override end(failure: CallFailure): void {
+  override end(failure: CallFailure): void {
     if (this.phase === 'ended') return;
-    const { attempt } = this;
-    const peer = failure.peer ?? attempt?.peer;
+    const peer = failure.peer ?? this.attempt?.peer;
     const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
     this.context.client.registry.failed += 1;
     this.stop(failure.reason === 'deadline' ? 'deadline' : undefined);

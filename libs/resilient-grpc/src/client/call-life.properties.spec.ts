@@ -373,6 +373,36 @@ describe('a call, whatever befalls it', () => {
     );
   });
 
+  it('waits once for a channel that is lost while its first hedge is prepared, and hedges no earlier after it', async () => {
+    const hedged = {
+      kind: 'unary',
+      safe: false,
+      maxAttempts: 2,
+      hedgingDelayMs: 100,
+      attemptTimeoutMs: undefined,
+      timeoutMs: undefined,
+      waitForReady: undefined,
+      requests: 0,
+      leavesOnMessage: false,
+    } as const;
+    const world = new World({ ...ALONE, tokenMs: 0 });
+    world.begin(hedged);
+    world.transport.disconnect();
+    await world.pass(0);
+    await world.pass(1_000);
+    world.check();
+    expect(world.transport.waiters.size).toBe(1);
+    world.transport.release();
+    await world.pass(0);
+    await world.pass(99);
+    expect(world.calls[0]!.started).toBe(1);
+    await world.pass(1);
+    await world.pass(0);
+    expect(world.calls[0]!.started).toBe(2);
+    expect(await world.settle()).toBe(0);
+    world.check();
+  });
+
   it('is never sent more often than its policy says, and never early', async () => {
     const failure = fc.constantFrom<EndName>(
       'busy',

@@ -99,6 +99,9 @@ export class HedgedAttempt implements Attempt {
   /** There is a channel again. */
   resume(): void {
     this.awaitsChannel = false;
+    // What waited for a channel is not slow yet.
+    const dueAt = Math.max(this.state.dueAt, this.client.clock.now() + this.hedging.policy.hedgingDelayMs);
+    this.state = { ...this.state, dueAt };
     this.begin();
     this.schedule();
   }
@@ -216,6 +219,7 @@ export class HedgedAttempt implements Attempt {
   private beginLater(): void {
     if (this.legs.size === 0) {
       this.awaitsChannel = true;
+      this.stopTimer();
       this.owner.needChannel();
       return;
     }

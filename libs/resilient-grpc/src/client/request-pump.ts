@@ -7,7 +7,7 @@ import { requestSource, type RequestSource, type RequestTaker } from './request-
 /** The call whose requests are pumped. */
 export interface PumpOwner {
   /** A message cannot be sent, which ends the call. */
-  cancel(failure: CallFailure): void;
+  end(failure: CallFailure): void;
   /** The source failed: its error is the caller's own. */
   sourceFailed(error: unknown): void;
 }
@@ -84,7 +84,7 @@ export class RequestPump implements RequestTaker {
     const payload = this.asBytes ? encodeRequest(this.context, message) : message;
     if (this.asBytes && !(payload instanceof Uint8Array)) {
       // True: what is no bytes says why.
-      this.owner.cancel(payload as CallFailure);
+      this.owner.end(payload as CallFailure);
       return;
     }
     this.sent += 1;

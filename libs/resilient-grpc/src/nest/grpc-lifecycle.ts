@@ -5,6 +5,7 @@ import {
   type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
+import { counted } from '../telemetry/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';
 
@@ -79,10 +80,11 @@ export class GrpcLifecycle
     const left = this.registry.drainOptions.timeoutMs - (begunAt - (this.startedAt ?? begunAt));
     const reports = await this.registry.drainAll(Math.max(left, 0));
     const sum = (key: 'finished' | 'completed' | 'cancelled') =>
-      String(reports.reduce((total, report) => total + report[key], 0));
+      reports.reduce((total, report) => total + report[key], 0);
+    const done = `${counted(sum('finished'), 'call')} finished, ${counted(sum('completed'), 'stream')} completed`;
     const ms = Math.round(this.seams.clock.now() - begunAt);
     this.logger.log(
-      `drained ${String(reports.length)} ${reports.length === 1 ? 'client' : 'clients'} in ${String(ms)} ms: ${sum('finished')} calls finished, ${sum('completed')} streams completed, ${sum('cancelled')} cut off`,
+      `drained ${counted(reports.length, 'client')} in ${String(ms)} ms: ${done}, ${String(sum('cancelled'))} cut off`,
     );
   }
 }

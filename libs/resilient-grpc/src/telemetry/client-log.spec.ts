@@ -49,15 +49,27 @@ describe('an outage', () => {
     expect(lines.length).toBeGreaterThan(0);
   });
 
-  it('is one warning when it has lasted and somebody waits, and one line when it is over', () => {
+  it('is one warning when it has lasted and somebody waits, one when its grace is over, and one line at its end', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 12;
     take(OUTAGE);
     clock.advance(5_000);
     expect(loud()).toEqual(['warn outage: connect ECONNREFUSED 10.0.0.7:50051; calls wait up to 5.1 s (12 waiting)']);
+    clock.advance(100);
+    expect(loud().slice(1)).toEqual(['warn no connection within 5.1 s: calls fail at once until there is one']);
     clock.advance(60_000);
     take(END);
-    expect(loud().slice(1)).toEqual(['log back after 7.3 s, 9 tries; 12 calls held, 3 failed']);
+    expect(loud().slice(2)).toEqual(['log back after 7.3 s, 9 tries; 12 calls held, 3 failed']);
+  });
+
+  it('that ends inside its grace is not told as one that did not', () => {
+    const { clock, calls, take, loud } = make();
+    calls.waiting = 12;
+    take(OUTAGE);
+    clock.advance(5_000);
+    take({ ...END, durationMs: 5_000, failed: 0 });
+    clock.advance(60_000);
+    expect(loud().slice(1)).toEqual(['log back after 5 s, 9 tries; 12 calls held, 0 failed']);
   });
 
   it('while nobody waits is told as soon as somebody does', () => {

@@ -2,7 +2,7 @@ import type { GrpcClientEvent } from '../call/call-event.js';
 import { StatusCode, statusName } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { RepeatLimit } from './repeat-limit.js';
-import { duration, oneLine } from './log-text.js';
+import { counted, duration, oneLine } from './log-text.js';
 
 /** Where lines go; Nest's logger is one. */
 export interface LogSink {
@@ -21,12 +21,12 @@ const WORTH_A_WARNING_MS = 1_500;
 const SUMMARY_MS = 60_000;
 
 /**
- * What one client writes to the log: an outage is one warning, when it is 1.5 s old and somebody waits, and one line when it
- * is over; a server that comes and goes is one summary a minute; failures of calls are counted by method and reason.
+ * What one client writes to the log: an outage is one warning, when it is 1.5 s old and somebody waits, one when its grace
+ * is over and calls fail, and one line when it is over; a server that comes and goes is one summary a minute; failures of calls are counted by method and reason.
  */
 export class ClientLog {
   private readonly failures: RepeatLimit;
-  private outage: { readonly start: EventOf<'outage-start'>; warned: boolean } | undefined;
+  private outage: { readonly start: EventOf<'outage-start'>; readonly startedAt: number; warned: boolean } | undefined;
   private outageTimer: Timer | undefined;
   private flaps = 0;
   private flapTimer: Timer | undefined;
@@ -86,44 +86,59 @@ export class ClientLog {
   /** Writes what was counted and not yet said, and leaves no timer behind. */
   close(): void {
     this.failures.close();
-    if (this.outageTimer !== undefined) this.clock.clearTimer(this.outageTimer);
+    this.stopLater();
     if (this.flapTimer !== undefined) this.clock.clearTimer(this.flapTimer);
   }
 
   private outageStarted(start: EventOf<'outage-start'>): void {
-    this.outage = { start, warned: false };
+    this.outage = { start, startedAt: this.clock.now(), warned: false };
     this.sink.debug(`outage: ${oneLine(start.cause)}`);
     if (start.flapping) {
       this.flapped(start);
       return;
     }
-    this.checkLater();
+    this.later(this.checkOutage, WORTH_A_WARNING_MS);
   }
 
-  private checkLater(): void {
-    if (this.outageTimer !== undefined) this.clock.clearTimer(this.outageTimer);
+  private later(task: () => void, ms: number): void {
+    this.stopLater();
     this.outageTimer = this.clock.setTimer(() => {
       this.outageTimer = undefined;
-      this.checkOutage();
-    }, WORTH_A_WARNING_MS);
+      task();
+    }, ms);
   }
 
-  private checkOutage(): void {
+  private stopLater(): void {
+    if (this.outageTimer !== undefined) this.clock.clearTimer(this.outageTimer);
+    this.outageTimer = undefined;
+  }
+
+  private readonly checkOutage = (): void => {
     const { outage } = this;
     if (outage === undefined || outage.warned) return;
     const waiting = this.waiting();
     if (waiting === 0) {
-      this.checkLater();
+      this.later(this.checkOutage, WORTH_A_WARNING_MS);
       return;
     }
     outage.warned = true;
     const { cause, graceMs } = outage.start;
     this.sink.warn(`outage: ${oneLine(cause)}; calls wait up to ${duration(graceMs)} (${String(waiting)} waiting)`);
-  }
+    const left = outage.startedAt + graceMs - this.clock.now();
+    if (left > 0) this.later(this.checkGrace, left);
+  };
+
+  private readonly checkGrace = (): void => {
+    if (this.outage === undefined) return;
+    this.sink.warn(
+      `no connection within ${duration(this.outage.start.graceMs)}: calls fail at once until there is one`,
+    );
+  };
 
   private outageEnded(end: EventOf<'outage-end'>): void {
     const warned = this.outage?.warned === true;
     this.outage = undefined;
+    this.stopLater();
     const calls = `${counted(end.held, 'call')} held, ${String(end.failed)} failed`;
     const line = `back after ${duration(end.durationMs)}, ${counted(end.tries, 'try', 'tries')}; ${calls}`;
     if (warned) this.sink.log(line);
@@ -135,7 +150,7 @@ export class ClientLog {
     this.flaps += 1;
     if (this.flapTimer !== undefined) return;
     this.sink.warn(
-      `flapping: three outages in a minute (${oneLine(start.cause)}); calls no longer wait for each of them`,
+      `flapping: three outages in a minute (${oneLine(start.cause)}); they share one grace, then calls fail at once`,
     );
     this.flaps = 0;
     this.flapTimer = this.clock.setTimer(this.summarizeFlaps, SUMMARY_MS);
@@ -190,8 +205,4 @@ export class ClientLog {
     if (event.cancelled === 0) this.sink.debug(line);
     else this.sink.warn(line);
   }
-}
-
-function counted(count: number, one: string, many = `${one}s`): string {
-  return `${String(count)} ${count === 1 ? one : many}`;
 }

@@ -13,3 +13,8 @@ export function duration(ms: number): string {
   if (ms < 1_000) return `${ms.toFixed(0)} ms`;
   return `${(ms / 1_000).toFixed(ms < 100_000 ? 1 : 0)} s`.replace('.0 s', ' s');
 }
+
+/** '1 call', '2 calls' */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${String(count)} ${count === 1 ? one : many}`;
+}

@@ -276,6 +276,16 @@ describe('a start is warned', () => {
     expect(warnings({ serviceConfig: config })).toEqual([expect.stringContaining('shop.v1.Orders/Gett')]);
   });
 
+  it('of a service in the service config by its short name, which means no method', () => {
+    const config = (service: string) => ({
+      methodConfig: [{ name: [{ service, method: 'Get' }, { service }], timeout: '1s' }],
+    });
+    expect(warnings({ serviceConfig: config('Orders') })).toEqual([
+      'serviceConfig names Orders, which the definition has as shop.v1.Orders',
+    ]);
+    expect(warnings({ serviceConfig: config('other.Orders') })).toEqual([]);
+  });
+
   it('of a url without a port', () => {
     expect(warnings({ url: 'shop' })).toEqual(["url 'shop' has no port: gRPC takes 443"]);
     expect(warnings({ url: 'unix:/run/shop.sock' })).toEqual([]);

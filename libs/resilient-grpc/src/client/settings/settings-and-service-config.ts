@@ -5,6 +5,7 @@ import type { GrpcClientSettings } from './client-options.js';
 import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
 import { channelOptionProblems } from './resolve-channel-settings.js';
+import { shortName } from './find-service.js';
 import { canHedge } from './resolve-method-policies.js';
 
 /** Problems of the load balancing that a service config asks for, beside a client's own. */
@@ -35,6 +36,9 @@ export function settingsWarnings(
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);
+      // A config may speak of services of other clients too; a name without its package speaks of none.
+      const meant = methods === undefined && [...services.keys()].find((full) => shortName(full) === service);
+      if (meant) warnings.push(`serviceConfig names ${service}, which the definition has as ${meant}`);
       if (methods === undefined || method === '') continue;
       const descriptor = methods.get(method);
       if (descriptor === undefined) {

@@ -161,6 +161,30 @@ describe('a call that waits for the channel', () => {
   });
 });
 
+describe('a call that is cut off while its attempt runs', () => {
+  it.each(EACH_METHOD)('lists that attempt (%s), whoever kept its deadline', async (method) => {
+    const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
+    const { echo, server } = await scene();
+    for (const name of EACH_METHOD) server.script(protoName(name), { never: true });
+    for (const interceptors of [[], [passing]]) {
+      const { attempts } = await failureOf(callOnce(echo, method, { timeoutMs: 150, interceptors }));
+      expect(attempts).toMatchObject([{ number: 1, code: 4, details: expect.stringMatching(/^Deadline exceeded/) }]);
+    }
+  });
+
+  it.each(EACH_METHOD)('lists that attempt (%s) when its caller aborts it', async (method) => {
+    const { echo, server } = await scene();
+    server.script(protoName(method), { never: true });
+    const abort = new AbortController();
+    const failure = failureOf(callOnce(echo, method, { signal: abort.signal }));
+    await waitFor(() => server.counts().open === 1);
+    abort.abort();
+    const { attempts, reason } = await failure;
+    expect(reason).toBe('cancelled');
+    expect(attempts).toMatchObject([{ number: 1, code: 1 }]);
+  });
+});
+
 describe('a call under an interceptor that delays it', () => {
   /** Holds calls back until they are let go. */
   function gate() {

@@ -46,7 +46,7 @@ export class AttemptHistory {
 
   add(
     number: number,
-    end: AttemptEnd,
+    end: Pick<AttemptEnd, 'peer'>,
     status: { readonly code: StatusCode; readonly details: string },
     durationMs: number,
     hedge = false,

@@ -333,16 +333,12 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
     this.armDeadline();
     this.backoffTimer = clock.setTimer(
       () => {
-        this.backoffEnded();
+        this.backoffTimer = undefined;
+        if (this.phase === 'backoff') this.proceed();
       },
       decision.delayMs,
       true,
     );
-  }
-
-  private backoffEnded(): void {
-    this.backoffTimer = undefined;
-    if (this.phase === 'backoff') this.proceed();
   }
 
   // ── the end ──
@@ -354,6 +350,10 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   override end(failure: CallFailure): void {
     if (this.phase === 'ended') return;
     const peer = failure.peer ?? this.attempt?.peer;
+    if (this.attempt !== undefined && this.hedged === undefined) {
+      this.history ??= new AttemptHistory();
+      this.history.add(this.number, { peer }, failure, this.context.client.clock.now() - this.attemptStartedAt);
+    }
     const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
     this.context.client.registry.failed += 1;
     this.stop(failure.reason === 'deadline' ? 'deadline' : undefined);

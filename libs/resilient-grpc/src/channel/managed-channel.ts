@@ -6,10 +6,11 @@ import type { EventHub } from '../call/event-hub.js';
 import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
 import { UsualLoad } from '../policy/release/usual-load.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
-import { jitter, type Random } from '../time/random.js';
+import type { Random } from '../time/random.js';
 import { CallRelease } from './call-release.js';
 import { ChannelGeneration, type EndedConnection, type GenerationObserver } from './channel-generation.js';
 import type { ChannelSettings } from './channel-settings.js';
+import { ConnectionAge } from './connection-age.js';
 import { EarlyReconnectTimer } from './early-reconnect-timer.js';
 import { createForeignCall } from './foreign-call.js';
 import { OutageWatch, type OutageOwner } from './outage-watch.js';
@@ -50,6 +51,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private readonly release: CallRelease;
   private readonly outage: OutageWatch;
   private readonly earlyReconnect: EarlyReconnectTimer;
+  private readonly age: ConnectionAge;
   private readonly unwatchCredentials: () => void;
   private current: ChannelGeneration;
   /** Takes over when it is READY. */
@@ -62,7 +64,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private timeouts = 0;
   /** Attempts to connect that failed since the state was last told. */
   private failures = 0;
-  private ageTimer: Timer | undefined;
   /** Keeps the process alive while somebody waits, as a queued call of grpc-js does. */
   private holdTimer: Timer | undefined;
 
@@ -77,6 +78,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.outage = new OutageWatch(settings.outageGraceMs, this, this.load, clock, events);
     this.earlyReconnect = new EarlyReconnectTimer(clock, random, () => {
       if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
+    });
+    this.age = new ConnectionAge(settings.maxConnectionAgeMs, clock, random, () => {
+      this.replace('age');
     });
     this.since = clock.epoch();
     this.current = this.makeGeneration();
@@ -260,7 +264,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private becameReady(): void {
     this.failures = 0;
     this.earlyReconnect.stop();
-    if (this.ageTimer === undefined && this.successor === undefined) this.startAge();
+    if (this.successor === undefined) this.age.start();
     // Before the outage may end: what it held goes out at a pace.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
@@ -268,7 +272,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   private becameUnready(state: ConnectivityState): void {
     this.outage.becameUnready();
-    this.stopAge();
+    this.age.stop();
     this.release.stop();
     // A grace may have ended, and an outage begun, while the channel was READY: those who wait then were spared until now.
     this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
@@ -348,24 +352,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.current = successor.generation;
     if (this.seams.events.wanted) this.seams.events.emit({ type: 'connection-replaced', reason: successor.reason });
     old.retire();
-    this.stopAge();
+    this.age.stop();
     this.onState(this.current, this.current.state, undefined);
-  }
-
-  private startAge(): void {
-    const { maxConnectionAgeMs } = this.settings;
-    const { clock, random } = this.seams;
-    if (maxConnectionAgeMs === undefined) return;
-    const ageMs = jitter(maxConnectionAgeMs, 0.1, random);
-    this.ageTimer = clock.setTimer(() => {
-      this.ageTimer = undefined;
-      this.replace('age');
-    }, ageMs);
-  }
-
-  private stopAge(): void {
-    if (this.ageTimer !== undefined) this.seams.clock.clearTimer(this.ageTimer);
-    this.ageTimer = undefined;
   }
 
   /** While calls wait, several short tries serve them better than a few that grow. */
@@ -401,7 +389,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.release.stop();
     this.outage.close();
     this.earlyReconnect.stop();
-    this.stopAge();
+    this.age.stop();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.successor?.generation.close();
     this.current.close();

@@ -1,5 +1,6 @@
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
 import { StatusCode } from '../status/status-code.js';
+import type { Timer } from '../time/clock.js';
 import { deadlineFailure, limitFailure, type CallFailure } from './call-failure.js';
 import { CallPermits } from './call-permits.js';
 import { DeadlineTimer } from './deadline-timer.js';
@@ -26,7 +27,8 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
 
   protected phase: Phase = 'begun';
   /** It waited for the channel, and nobody was told yet how its attempt went. */
-  protected released = false;
+  private released = false;
+  private backoffTimer: Timer | undefined;
   private permits: CallPermits | undefined;
   private deadlineTimer: DeadlineTimer | undefined;
 
@@ -118,6 +120,27 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
     else this.waitForChannel();
   }
 
+  /** Goes on after a while. */
+  protected backOff(delayMs: number): void {
+    this.phase = 'backoff';
+    this.armDeadline();
+    this.backoffTimer = this.context.client.clock.setTimer(
+      () => {
+        this.backoffTimer = undefined;
+        if (this.phase === 'backoff') this.proceed();
+      },
+      delayMs,
+      true,
+    );
+  }
+
+  /** The pace of those that wait follows how the first of them fare. */
+  protected tellReleased(latencyMs: number | undefined): void {
+    if (!this.released) return;
+    this.released = false;
+    this.context.client.transport.releasedEnded(latencyMs);
+  }
+
   protected armDeadline(): void {
     if (this.deadline === Infinity) return;
     this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, () => {
@@ -145,6 +168,8 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
 
   protected letGoOfWaiting(): void {
     this.disarmDeadline();
+    if (this.backoffTimer !== undefined) this.context.client.clock.clearTimer(this.backoffTimer);
+    this.backoffTimer = undefined;
     this.permits?.release();
   }
 }

@@ -7,7 +7,6 @@ import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import type { RetryDecision } from '../policy/retry/retry-decision.js';
 import { StatusCode } from '../status/status-code.js';
-import type { Timer } from '../time/clock.js';
 import { AdmittedCall } from './admitted-call.js';
 import { AttemptHistory, type CallFacts } from './attempt-history.js';
 import { attemptStages } from './attempt-stages.js';
@@ -49,7 +48,6 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   private result: unknown;
   private received = 0;
   private lastMessageAt: number | undefined;
-  private backoffTimer: Timer | undefined;
   private untie: (() => void) | undefined;
 
   constructor(
@@ -325,20 +323,10 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   }
 
   private goOn(decision: Extract<RetryDecision, { retry: true }>, verdict: Verdict): void {
-    const { clock, registry } = this.context.client;
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
     this.paced = verdict.connectionLost;
-    registry.retried += 1;
-    this.phase = 'backoff';
-    this.armDeadline();
-    this.backoffTimer = clock.setTimer(
-      () => {
-        this.backoffTimer = undefined;
-        if (this.phase === 'backoff') this.proceed();
-      },
-      decision.delayMs,
-      true,
-    );
+    this.context.client.registry.retried += 1;
+    this.backOff(decision.delayMs);
   }
 
   // ── the end ──
@@ -378,24 +366,14 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   }
 
   private letGo(): void {
-    const { clock, registry } = this.context.client;
     this.letGoOfWaiting();
-    if (this.backoffTimer !== undefined) clock.clearTimer(this.backoffTimer);
-    this.backoffTimer = undefined;
     this.untie?.();
     this.untie = undefined;
     this.requests?.close();
-    registry.delete(this);
+    this.context.client.registry.delete(this);
   }
 
   // ── what is told ──
-
-  /** The pace of those that wait follows how the first of them fare. */
-  private tellReleased(latencyMs: number | undefined): void {
-    if (!this.released) return;
-    this.released = false;
-    this.context.client.transport.releasedEnded(latencyMs);
-  }
 
   private tellEnd(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;

@@ -2,6 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
+import { StagedAttempt } from './staged-attempt.js';
 
 /**
  * Bounds each attempt in time: until its end where the method answers once, until the first sign of an answer where it answers
@@ -11,17 +12,18 @@ export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock
   return (request, listener) => new TimedAttempt(start, request, listener, timeoutMs, clock);
 }
 
-class TimedAttempt implements Attempt, AttemptListener {
-  private readonly inner: Attempt;
+class TimedAttempt extends StagedAttempt {
+  protected override readonly inner: Attempt;
   private timer: Timer | undefined;
 
   constructor(
     start: StartAttempt,
-    private readonly request: AttemptRequest,
-    private readonly listener: AttemptListener,
+    request: AttemptRequest,
+    listener: AttemptListener,
     timeoutMs: number,
     private readonly clock: Clock,
   ) {
+    super(request, listener);
     this.inner = start(request, this);
     this.timer = clock.setTimer(() => {
       this.timer = undefined;
@@ -33,43 +35,19 @@ class TimedAttempt implements Attempt, AttemptListener {
     }, timeoutMs);
   }
 
-  get peer(): string | undefined {
-    return this.inner.peer;
-  }
-
-  startRead(): void {
-    this.inner.startRead();
-  }
-
-  send(message: unknown, written?: () => void): void {
-    this.inner.send(message, written);
-  }
-
-  halfClose(): void {
-    this.inner.halfClose();
-  }
-
-  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
-    this.inner.cancel(why, code, details);
-  }
-
-  abandon(because?: 'deadline'): void {
+  override abandon(because?: 'deadline'): void {
     this.stop();
-    this.inner.abandon(because);
+    super.abandon(because);
   }
 
-  onHeaders(headers: Metadata): void {
+  override onHeaders(headers: Metadata): void {
     if (this.request.method.responseStream) this.stop();
-    this.listener.onHeaders(headers);
+    super.onHeaders(headers);
   }
 
-  onMessage(message: unknown): void {
-    this.listener.onMessage(message);
-  }
-
-  onEnd(end: AttemptEnd): void {
+  override onEnd(end: AttemptEnd): void {
     this.stop();
-    this.listener.onEnd(end);
+    super.onEnd(end);
   }
 
   private stop(): void {

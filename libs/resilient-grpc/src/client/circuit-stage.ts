@@ -7,6 +7,7 @@ import type { CircuitToken } from '../policy/circuit-breaker/circuit-state.js';
 import { classify } from '../policy/evidence/classify.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
+import { StagedAttempt } from './staged-attempt.js';
 
 /** Lets attempts through while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
 export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreaker, clock: Clock): StartAttempt {
@@ -17,18 +18,19 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreaker,
   };
 }
 
-class GuardedAttempt implements Attempt, AttemptListener {
-  private readonly inner: Attempt;
+class GuardedAttempt extends StagedAttempt {
+  protected override readonly inner: Attempt;
   private told = false;
 
   constructor(
     start: StartAttempt,
-    private readonly request: AttemptRequest,
-    private readonly listener: AttemptListener,
+    request: AttemptRequest,
+    listener: AttemptListener,
     private readonly breaker: CircuitBreaker,
     private readonly token: CircuitToken,
     private readonly clock: Clock,
   ) {
+    super(request, listener);
     try {
       this.inner = start(request, this);
     } catch (error) {
@@ -37,46 +39,22 @@ class GuardedAttempt implements Attempt, AttemptListener {
     }
   }
 
-  get peer(): string | undefined {
-    return this.inner.peer;
-  }
-
-  startRead(): void {
-    this.inner.startRead();
-  }
-
-  send(message: unknown, written?: () => void): void {
-    this.inner.send(message, written);
-  }
-
-  halfClose(): void {
-    this.inner.halfClose();
-  }
-
-  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
-    this.inner.cancel(why, code, details);
-  }
-
-  abandon(because?: 'deadline'): void {
+  override abandon(because?: 'deadline'): void {
     // Who leaves says nothing of the server; who was let down by it does.
     this.tell(because === 'deadline' ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', '');
-    this.inner.abandon(because);
+    super.abandon(because);
   }
 
-  onHeaders(headers: Metadata): void {
+  override onHeaders(headers: Metadata): void {
     // A stream may last for ever, and would keep a circuit half open so long.
     if (this.request.method.responseStream) this.tell('success', '');
-    this.listener.onHeaders(headers);
+    super.onHeaders(headers);
   }
 
-  onMessage(message: unknown): void {
-    this.listener.onMessage(message);
-  }
-
-  onEnd(end: AttemptEnd): void {
+  override onEnd(end: AttemptEnd): void {
     const verdict = classify(end);
     this.tell(attemptOutcome(verdict, this.breaker.policy), verdict.connectionLost ? end.connectionKey : '');
-    this.listener.onEnd(end);
+    super.onEnd(end);
   }
 
   private tell(outcome: ReturnType<typeof attemptOutcome>, connectionKey: string): void {

@@ -1,16 +1,14 @@
-import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
-import type { MethodDescriptor } from '../call/method.js';
-import { attemptMetadata } from '../channel/call-metadata.js';
 import { isCircuitOpenError } from '../errors/circuit-open-error.js';
 import { remainingMs } from '../policy/deadline/deadline.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import { decideHedge, type HedgeDecision, type HedgeEvent, type HedgeGates } from '../policy/hedging/decide-hedge.js';
 import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
-import { CHAIN_MARK, HEDGE_MARK } from '../policy/retry/chain-stop.js';
 import { pushbackOf } from './attempt-history.js';
 import type { ClientContext, Hedging } from './call-context.js';
+import { HedgeLeg, type HedgeLegOwner } from './hedge-leg.js';
 import type { Timer } from '../time/clock.js';
 
 /** The call whose attempts are hedged. */
@@ -27,13 +25,13 @@ export interface HedgeOwner {
  * Several attempts of one call that look like one: the next is sent when those in flight are slow or failed, the first that
  * begins to answer is the answer, and the others are cancelled at once.
  */
-export class HedgedAttempt implements Attempt {
+export class HedgedAttempt implements Attempt, HedgeLegOwner {
   /** Number of the attempt that answered, or of the last that failed. */
   number = 0;
   /** Why there was no further one. */
   because: HedgeDecision['because'] = 'first';
-  private readonly legs = new Set<Leg>();
-  private winner: Leg | undefined;
+  private readonly legs = new Set<HedgeLeg>();
+  private winner: HedgeLeg | undefined;
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
@@ -120,17 +118,17 @@ export class HedgedAttempt implements Attempt {
   // ── what the attempts tell ──
 
   /** gRFC A6 commits with the headers. */
-  legBegan(leg: Leg, headers: Metadata): void {
+  legBegan(leg: HedgeLeg, headers: Metadata): void {
     if (this.ended) return;
     this.win(leg);
     if (this.winner === leg) this.listener.onHeaders(headers);
   }
 
-  legMessage(leg: Leg, message: unknown): void {
+  legMessage(leg: HedgeLeg, message: unknown): void {
     if (!this.ended && this.winner === leg) this.listener.onMessage(message);
   }
 
-  legEnded(leg: Leg, end: AttemptEnd): void {
+  legEnded(leg: HedgeLeg, end: AttemptEnd): void {
     this.legs.delete(leg);
     if (this.ended) return;
     if (this.winner === leg) {
@@ -230,7 +228,7 @@ export class HedgedAttempt implements Attempt {
   private begin(): void {
     if (this.isOver) return;
     const { clock } = this.client;
-    const leg = new Leg(this, this.state.sent, clock.now(), this.reason === 'slow');
+    const leg = new HedgeLeg(this, this.state.sent, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
     this.number = leg.number;
     this.startedAt = leg.startedAt;
@@ -267,7 +265,7 @@ export class HedgedAttempt implements Attempt {
   };
 
   /** From here on `leg` is the attempt. */
-  private win(leg: Leg): void {
+  private win(leg: HedgeLeg): void {
     if (this.winner !== undefined) return;
     this.winner = leg;
     this.number = leg.number;
@@ -275,7 +273,7 @@ export class HedgedAttempt implements Attempt {
     this.abandonLegs(leg);
   }
 
-  private finish(leg: Leg, end: AttemptEnd): void {
+  private finish(leg: HedgeLeg, end: AttemptEnd): void {
     this.ended = true;
     this.cutOthersOff = this.winner === undefined && this.legs.size > 0;
     this.number = leg.number;
@@ -285,7 +283,7 @@ export class HedgedAttempt implements Attempt {
     this.listener.onEnd(end);
   }
 
-  private abandonLegs(but: Leg | undefined, because?: 'deadline'): void {
+  private abandonLegs(but: HedgeLeg | undefined, because?: 'deadline'): void {
     for (const leg of [...this.legs]) {
       if (leg === but) continue;
       this.legs.delete(leg);
@@ -301,69 +299,9 @@ export class HedgedAttempt implements Attempt {
 
 /** One that failed, and what is told of it. */
 interface Failed {
-  readonly leg: Leg;
+  readonly leg: HedgeLeg;
   readonly end: AttemptEnd;
   readonly verdict: Verdict;
   readonly durationMs: number;
   readonly because: string;
-}
-
-/** One of them. It is the request and the listener of its attempt. */
-class Leg implements AttemptRequest, AttemptListener {
-  readonly method: MethodDescriptor;
-  readonly deadline: number;
-  readonly metadata: Metadata;
-  readonly options: CallOptions | undefined;
-  readonly interceptors: readonly Interceptor[] | undefined;
-  readonly maxReceiveBytes: number;
-  attempt: Attempt | undefined;
-
-  constructor(
-    private readonly call: HedgedAttempt,
-    readonly number: number,
-    readonly startedAt: number,
-    isSlow: boolean,
-  ) {
-    const { request } = call;
-    this.method = request.method;
-    this.deadline = request.deadline;
-    this.metadata = hedgeMetadata(request.metadata, number, isSlow);
-    this.options = request.options;
-    this.interceptors = request.interceptors;
-    this.maxReceiveBytes = request.maxReceiveBytes;
-  }
-
-  start(payload: unknown): void {
-    const attempt = this.call.startOne(this, this);
-    this.attempt = attempt;
-    if (this.call.isOver) {
-      attempt.abandon();
-      return;
-    }
-    attempt.send(payload);
-    attempt.halfClose();
-    attempt.startRead();
-  }
-
-  onHeaders(headers: Metadata): void {
-    this.call.legBegan(this, headers);
-  }
-
-  onMessage(message: unknown): void {
-    this.call.legMessage(this, message);
-  }
-
-  onEnd(end: AttemptEnd): void {
-    this.call.legEnded(this, end);
-  }
-}
-
-/**
- * What is sent because others are slow counts its attempts as a retry does, but is none: who serves it may retry, unless its
- * call serves a retry itself. What replaces a failed attempt is a retry.
- */
-function hedgeMetadata(metadata: Metadata, number: number, isSlow: boolean): Metadata {
-  const copy = attemptMetadata(metadata, number);
-  if (isSlow && copy.get(CHAIN_MARK).length === 0) copy.set(CHAIN_MARK, HEDGE_MARK);
-  return copy;
 }

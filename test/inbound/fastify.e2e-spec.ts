@@ -1,7 +1,7 @@
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { ScriptedGrpcServer, captureLeaks, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ORDERS_PROTO, ask, startHop, type Hop } from './hop.js';
+import { ORDERS_PROTO, ask, expectLeavingCancels, startHop, type Hop } from './hop.js';
 
 const leaks = captureLeaks();
 let server: ScriptedGrpcServer;
@@ -46,17 +46,6 @@ describe('under Fastify', () => {
   });
 
   it('a client that goes away cancels what was called for it', async () => {
-    const arrived = new Promise<AbortSignal>((resolve) => {
-      server.script('Get', ({ signal }) => {
-        resolve(signal);
-        return { never: true };
-      });
-    });
-    const controller = new AbortController();
-    const response = ask(hop, 'plain:1', { signal: controller.signal }).catch((error: unknown) => error);
-    const signal = await arrived;
-    controller.abort();
-    await waitFor(() => signal.aborted);
-    expect(await response).toMatchObject({ name: 'AbortError' });
+    await expectLeavingCancels(hop, server);
   });
 });

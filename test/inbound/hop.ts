@@ -27,6 +27,7 @@ import {
   type Resilient,
   type ResilientGrpcModuleOptions,
 } from 'nestjs-resilient-grpc';
+import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import {
   catchError,
   concatMap,
@@ -41,6 +42,7 @@ import {
   throwError,
   type Observable,
 } from 'rxjs';
+import { expect } from 'vitest';
 import type { Order, OrdersClient, OrderEvent } from '../../src/gen/orders.pb.js';
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
@@ -218,4 +220,20 @@ export function ask(
     asked.once('error', reject);
     asked.end(body);
   });
+}
+
+/** A client that asks `hop` and goes away ends the call that is made for it. */
+export async function expectLeavingCancels(hop: Hop, server: ScriptedGrpcServer): Promise<void> {
+  const arrived = new Promise<AbortSignal>((resolve) => {
+    server.script('Get', ({ signal }) => {
+      resolve(signal);
+      return { never: true };
+    });
+  });
+  const controller = new AbortController();
+  const response = ask(hop, 'plain:1', { signal: controller.signal }).catch((error: unknown) => error);
+  const signal = await arrived;
+  controller.abort();
+  await waitFor(() => signal.aborted);
+  expect(await response).toMatchObject({ name: 'AbortError' });
 }

@@ -4,7 +4,7 @@ import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'ne
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
-import { ask, ORDERS_PROTO, startHop, type Hop, type Way } from './hop.js';
+import { ask, expectLeavingCancels, ORDERS_PROTO, startHop, type Hop, type Way } from './hop.js';
 
 const leaks = captureLeaks();
 const EVERYTHING = { deadline: true, cancellation: true, metadata: ['x-request-id', 'x-trace-bin'] };
@@ -146,18 +146,7 @@ describe('an HTTP request that is served', () => {
   });
 
   it('cancels what it called when its client goes away', async () => {
-    const arrived = new Promise<AbortSignal>((resolve) => {
-      server.script('Get', ({ signal }) => {
-        resolve(signal);
-        return { never: true };
-      });
-    });
-    const controller = new AbortController();
-    const response = ask(hop, 'plain:1', { signal: controller.signal }).catch((error: unknown) => error);
-    const signal = await arrived;
-    controller.abort();
-    await waitFor(() => signal.aborted);
-    expect(await response).toMatchObject({ name: 'AbortError' });
+    await expectLeavingCancels(hop, server);
   });
 
   it('does not cancel what goes on after its response', async () => {

@@ -18,7 +18,7 @@ export const FOLDERS = {
   time: { level: 0, packages: [], node: true },
   errors: { level: 1, packages: [], types: ['@grpc/grpc-js'] },
   policy: { level: 2, packages: ['valibot'] },
-  call: { level: 3, packages: [], types: ['@grpc/grpc-js'] },
+  call: { level: 3, packages: ['rxjs'], types: ['@grpc/grpc-js'] },
   operators: { level: 4, packages: ['rxjs'], types: ['@grpc/grpc-js'] },
   channel: { level: 4, packages: ['@grpc/grpc-js', 'rxjs'], node: true },
   telemetry: { level: 4, packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs'], types: ['@grpc/grpc-js'] },

@@ -99,7 +99,7 @@ const NUMBERS = [
   ['the start waits for the first one', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
   ['the record in DNS is read again each', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],
   ['Streams and shutdown'],
-  ['messages held for a slow `for await`', plain, 'client/call-iterator.ts', 'PREFETCH'],
+  ['messages held for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
   ['whole time of a shutdown', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
 ];
 

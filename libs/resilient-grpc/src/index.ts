@@ -4,7 +4,7 @@ export type {
   GrpcClientSnapshot,
   ResilientGrpcClient,
 } from './client/resilient-grpc-client.js';
-export { GrpcObservable } from './client/grpc-observable.js';
+export { GrpcObservable } from './call/grpc-observable.js';
 export type {
   GrpcCallOptions,
   MetadataInput,

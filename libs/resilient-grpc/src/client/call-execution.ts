@@ -21,7 +21,7 @@ import {
   type CallFailure,
 } from './call-failure.js';
 import type { RegisteredCall } from './call-registry.js';
-import type { CallSink } from './call-sink.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
 import { describeCall } from './describe-call.js';
 import { HedgedAttempt, type HedgeOwner } from './hedged-attempt.js';
@@ -33,7 +33,10 @@ import type { ActiveCall } from './resilient-grpc-client.js';
  * One call from its subscription to its one end: waiting, attempts, backoff, deadline, cancellation. It is at once the request
  * and the listener of its attempts, and its own place in the queue and in the registry, so that a call costs one object.
  */
-export class CallExecution extends AdmittedCall implements AttemptListener, HedgeOwner, PumpOwner, RegisteredCall {
+export class CallExecution
+  extends AdmittedCall
+  implements AttemptListener, HedgeOwner, PumpOwner, RegisteredCall, StreamSource
+{
   /** Request messages of a stream. */
   private requests: RequestPump | undefined;
   private attempt: Attempt | undefined;
@@ -53,9 +56,13 @@ export class CallExecution extends AdmittedCall implements AttemptListener, Hedg
   constructor(
     context: MethodContext,
     asked: AskedCall,
-    private readonly sink: CallSink,
+    private readonly sink: StreamSink<unknown>,
   ) {
     super(context, asked);
+  }
+
+  get prefetch(): number {
+    return this.options?.prefetch ?? this.context.policy.prefetch;
   }
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */

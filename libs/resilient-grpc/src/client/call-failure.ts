@@ -36,6 +36,7 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   committed: 'server',
   deadline: 'deadline',
   'attempt-timeout': 'attempt-timeout',
+  'stream-idle': 'stream-idle',
   cancelled: 'cancelled',
   protocol: 'protocol',
   serialize: 'not-sent',

@@ -153,6 +153,10 @@ class World {
     const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
     const policy = {
       timeoutMs: undefined,
+      streamIdleTimeoutMs: undefined,
+      prefetch: 16,
+      onDrain: undefined,
+      maxQueuedRequestBytes: 1 << 24,
       waitForReady: undefined,
       attemptTimeoutMs,
       safeToRepeat: safe,

@@ -3,7 +3,7 @@ import { propagated, type Propagation } from '../call/propagation.js';
 import { metadataEntryProblem } from '../channel/metadata-input.js';
 import type { Clock } from '../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
-import type { CallSink } from './call-sink.js';
+import type { StreamSink } from '../call/stream-source.js';
 import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
@@ -43,7 +43,7 @@ export function inboundBinding(
  * `sink` called in the context of who asks for it, or in that of `made` where there is none. What comes over a connection runs in the context of the request that
  * opened the connection: a call begun in such a callback would be bound to a stranger's request.
  */
-export function sinkInContext(sink: CallSink, made?: CapturedCall): CallSink {
+export function sinkInContext(sink: StreamSink<unknown>, made?: CapturedCall): StreamSink<unknown> {
   if (!inboundInUse()) return sink;
   const inbound = currentInbound() ?? made;
   return {

@@ -1,7 +1,7 @@
 import type { CallOptions, Metadata } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { CallEnd } from '../call/call-event.js';
-import type { GrpcObservable } from './grpc-observable.js';
+import type { GrpcObservable } from '../call/grpc-observable.js';
 
 /**
  * `Resilient<OrdersClient>`: the interface that ts-proto (or you) wrote, with this library's arguments and results.
@@ -41,6 +41,12 @@ export interface GrpcCallOptions extends CallOptions {
    * channel.
    */
   readonly attemptTimeoutMs?: number | undefined;
+  /** Longest silence of a response stream in milliseconds, more than 0, in place of the method's. */
+  readonly streamIdleTimeoutMs?: number | undefined;
+  /** Messages read ahead of a slow `for await`, 1 or more, in place of the method's. */
+  readonly prefetch?: number | undefined;
+  /** What becomes of this call at shutdown, in place of what the method says. */
+  readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
   /** Safe to repeat, for this call. */
   readonly idempotent?: boolean | undefined;
   /** undefined: wait inside the outage grace; false: fail at once; true: wait until the deadline. */

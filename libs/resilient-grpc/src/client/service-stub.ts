@@ -3,12 +3,10 @@ import type { MethodDescriptor } from '../call/method.js';
 import { callArguments } from './call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
-import type { CallSink } from './call-sink.js';
-import { CallIterator } from './call-iterator.js';
 import { argumentsInContext, sinkInContext } from './inbound-binding.js';
 import { currentInbound, inboundInUse, inContextOf } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
-import { GrpcObservable } from './grpc-observable.js';
+import { GrpcObservable } from '../call/grpc-observable.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
 /** A method of a stub. */
@@ -49,7 +47,7 @@ function methodStub(contextOf: () => MethodContext): ResilientMethod<unknown, un
         });
         return call;
       },
-      () => new CallIterator<unknown>((sink: CallSink) => new CallExecution(contextOf(), asked, sink)),
+      (sink) => new CallExecution(contextOf(), asked, sink),
     );
   };
 }

@@ -15,6 +15,20 @@ export interface GrpcClientDefaults {
    */
   readonly timeoutMs?: number | undefined;
   /**
+   * Longest silence of a response stream in milliseconds, more than 0, while its reader wants messages: before the first one,
+   * and between two. Then the stream fails UNAVAILABLE, `reason: 'stream-idle'`; `resumable` goes on elsewhere.
+   * @defaultValue none
+   */
+  readonly streamIdleTimeoutMs?: number | undefined;
+  /**
+   * A stream that is read by `for await` and from which nobody has asked for a message for so many milliseconds, more than 0, is
+   * told once in the log and as an event; `Infinity`: never. Nothing is ended.
+   * @defaultValue 60000
+   */
+  readonly unreadStreamWarningMs?: number | undefined;
+  /** Remembers where in the code each stream was opened: for `activeCalls()` and the warning of a stream that nobody reads. @defaultValue false */
+  readonly traceStreams?: boolean | undefined;
+  /**
    * How long calls wait for a lost channel, in milliseconds; then they fail at once. 0: they never wait. Each client takes it
    * ±10 %, so that a fleet does not give up in one moment. `methods[…].waitForReady` chooses otherwise by method.
    * @defaultValue 5000
@@ -131,6 +145,22 @@ export interface MethodOptions {
    * @defaultValue undefined
    */
   readonly waitForReady?: boolean | undefined;
+  /** Longest silence of a response stream in milliseconds, more than 0. @defaultValue the client's */
+  readonly streamIdleTimeoutMs?: number | undefined;
+  /** Messages read ahead of a slow `for await`, 1 or more. @defaultValue 16 */
+  readonly prefetch?: number | undefined;
+  /**
+   * What becomes of an open call at shutdown. 'finish': it may finish within `drain.timeoutMs`, then it fails UNAVAILABLE,
+   * `reason: 'draining'`. 'complete': its stream ends at once, cleanly, as if the server had ended it. 'fail': it fails at once.
+   * @defaultValue 'finish'; 'complete' inside `resumable()`
+   */
+  readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
+  /**
+   * Bytes of request messages, more than 0, that an Observable may push ahead of the wire; one more and the call fails
+   * RESOURCE_EXHAUSTED. What can be iterated is pulled, and never runs ahead.
+   * @defaultValue 16777216
+   */
+  readonly maxQueuedRequestBytes?: number | undefined;
   /** Refuses attempts at once while too many of the latest have failed; `{}` for its defaults. @defaultValue none */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;
   /** Calls of each method that may run at once, 1 or more, beside the client's limit. @defaultValue no limit */
@@ -157,6 +187,9 @@ export const DEFAULT_CLIENT_SETTINGS = {
   loadBalancing: 'pick_first',
   connectTimeoutMs: 20_000,
   connectionIdleTimeoutMs: 200_000,
+  prefetch: 16,
+  maxQueuedRequestBytes: 16 * 1024 * 1024,
+  unreadStreamWarningMs: 60_000,
 } as const;
 
 /** Less between two HTTP/2 pings is raised to this: gRPC's own bound (gRFC A8). */

@@ -6,7 +6,7 @@ import { lookupMethodConfig } from '../../policy/service-config/method-config-lo
 import { matchMethodPattern } from '../../policy/service-config/method-pattern.js';
 import { Problems } from '../../policy/service-config/problem.js';
 import type { ParsedMethodConfig, ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import type { MethodOptions } from './client-options.js';
+import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
 import { closest } from './closest.js';
 import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
@@ -58,6 +58,7 @@ export interface MethodPolicyInput {
   readonly services: Services;
   readonly methods: Methods | undefined;
   readonly timeoutMs: number | undefined;
+  readonly streamIdleTimeoutMs?: number | undefined;
   readonly maxAttemptsLimit: number;
   readonly serviceConfig: ParsedServiceConfig | undefined;
 }
@@ -85,6 +86,10 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
     retry: safe && hedging === undefined ? limited(retry, input) : undefined,
     hedging: safe && hedging !== undefined ? limited(hedging, input) : undefined,
     attemptTimeoutMs: options.attemptTimeoutMs,
+    streamIdleTimeoutMs: options.streamIdleTimeoutMs ?? input.streamIdleTimeoutMs,
+    prefetch: options.prefetch ?? DEFAULT_CLIENT_SETTINGS.prefetch,
+    onDrain: options.onDrain,
+    maxQueuedRequestBytes: options.maxQueuedRequestBytes ?? DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes,
     circuitBreaker:
       options.circuitBreaker === undefined
         ? undefined

@@ -105,6 +105,7 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
       services,
       methods: own.methods,
       timeoutMs: joined.timeoutMs,
+      streamIdleTimeoutMs: joined.streamIdleTimeoutMs,
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
@@ -141,6 +142,8 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
       maxConcurrentCalls: joined.maxConcurrentCalls,
       maxQueuedCalls: joined.maxQueuedCalls,
       channel,
+      unreadStreamWarningMs: joined.unreadStreamWarningMs ?? DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs,
+      traceStreams: joined.traceStreams ?? false,
       ...metadataOf(joined.metadata),
       hooks: hooksOf(joined.interceptors, input.interceptorOf),
       propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNote),

@@ -21,6 +21,8 @@ export interface ResolvedClientSettings {
   readonly maxConcurrentCalls?: number | undefined;
   readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
+  readonly unreadStreamWarningMs: number;
+  readonly traceStreams: boolean;
   /** Joined to the metadata of every call. */
   readonly metadata: Metadata | undefined;
   /** Asked once per attempt, and joined under the call's; then `metadata` is undefined, as it is in it. */
@@ -61,6 +63,11 @@ export interface ResolvedMethodPolicy {
   /** Hedging instead of retries; present only where it is safe to repeat. */
   readonly hedging?: HedgingPolicy | undefined;
   readonly attemptTimeoutMs?: number | undefined;
+  readonly streamIdleTimeoutMs: number | undefined;
+  readonly prefetch: number;
+  /** undefined: 'complete' for a stream that is resumed, 'finish' for any other call. */
+  readonly onDrain: 'finish' | 'complete' | 'fail' | undefined;
+  readonly maxQueuedRequestBytes: number;
   readonly circuitBreaker?: CircuitBreakerPolicy | undefined;
   readonly maxConcurrentCalls?: number | undefined;
   readonly maxRequestMessageBytes: number | undefined;

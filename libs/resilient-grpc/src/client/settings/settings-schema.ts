@@ -32,6 +32,10 @@ const methodOptionsSchema = v.object(
   {
     timeoutMs: orUndefined(milliseconds(POSITIVE)),
     attemptTimeoutMs: orUndefined(milliseconds(POSITIVE)),
+    streamIdleTimeoutMs: orUndefined(milliseconds(POSITIVE)),
+    prefetch: orUndefined(integer(1)),
+    onDrain: orUndefined(v.picklist(['finish', 'complete', 'fail'], "'finish', 'complete' or 'fail'")),
+    maxQueuedRequestBytes: orUndefined(integer(1)),
     idempotent: orUndefined(flag),
     waitForReady: orUndefined(flag),
     // Checked by rules of its own.
@@ -66,6 +70,14 @@ const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig 
 
 const defaultsEntries = {
   timeoutMs: orUndefined(milliseconds(POSITIVE)),
+  streamIdleTimeoutMs: orUndefined(milliseconds(POSITIVE)),
+  unreadStreamWarningMs: orUndefined(
+    v.pipe(
+      v.number('a number of milliseconds above 0, or Infinity for no warning'),
+      v.minValue(POSITIVE, 'a number of milliseconds above 0, or Infinity for no warning'),
+    ),
+  ),
+  traceStreams: orUndefined(flag),
   outageGraceMs: orUndefined(milliseconds(0)),
   maxWaitingCalls: orUndefined(integer(0)),
   maxConcurrentCalls: orUndefined(integer(1)),

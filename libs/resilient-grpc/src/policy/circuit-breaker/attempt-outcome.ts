@@ -22,6 +22,7 @@ export function attemptOutcome(
     case 'refused':
     case 'connection-lost':
     case 'attempt-timeout':
+    case 'stream-idle':
       return 'failure';
     case 'http':
       if (verdict.retryableHttp) return 'failure';

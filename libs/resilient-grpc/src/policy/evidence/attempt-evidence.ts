@@ -8,7 +8,8 @@ export interface AttemptEvidence {
   /** The channel was READY when it ended. A failure without a connection on a READY channel was made on this side. */
   readonly channelReady: boolean;
   /** This side ended it. */
-  readonly endedHere: 'no' | 'deadline' | 'attempt-timeout' | 'cancel' | 'protocol' | 'serialize' | 'closed';
+  readonly endedHere:
+    'no' | 'deadline' | 'attempt-timeout' | 'stream-idle' | 'cancel' | 'protocol' | 'serialize' | 'closed';
   /** Response headers arrived (a trailers-only answer has none). */
   readonly headersReceived: boolean;
   readonly messagesReceived: number;

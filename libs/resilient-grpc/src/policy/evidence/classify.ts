@@ -31,6 +31,8 @@ function endedHere(e: AttemptEvidence): Verdict {
       return verdict('deadline', farAsKnown(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'attempt-timeout':
       return verdict('attempt-timeout', farAsKnown(e), StatusCode.DEADLINE_EXCEEDED, e.details);
+    case 'stream-idle':
+      return verdict('stream-idle', farAsKnown(e), StatusCode.UNAVAILABLE, e.details);
     case 'protocol':
       return verdict('protocol', spokeGrpc(e) ? 'yes' : farAsKnown(e), failureCode(e, StatusCode.INTERNAL), e.details);
     case 'serialize':

@@ -20,6 +20,8 @@ export type VerdictKind =
   | 'committed'
   | 'deadline'
   | 'attempt-timeout'
+  /** Nothing came on a response stream for longer than it may be silent. */
+  | 'stream-idle'
   /** By the caller, its parent call, an interceptor, or close. */
   | 'cancelled'
   /** The answer broke the rules of its method: no message, a second one, or one that cannot be read. */

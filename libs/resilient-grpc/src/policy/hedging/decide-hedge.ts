@@ -147,6 +147,7 @@ function nonFatal(event: Extract<HedgeEvent, { type: 'ended' }>, policy: Hedging
     case 'refused':
       return true;
     case 'attempt-timeout':
+    case 'stream-idle':
       return verdict.reachedServer !== 'yes';
     case 'http':
       return verdict.retryableHttp && policy.nonFatalStatusCodes.has(StatusCode.UNAVAILABLE);

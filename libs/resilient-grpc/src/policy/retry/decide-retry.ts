@@ -94,6 +94,8 @@ export function decideRetry(input: RetryInput): RetryDecision {
       return again(input, DEFAULT_RETRY_POLICY, 'refused');
     case 'attempt-timeout':
       return verdict.reachedServer === 'yes' ? STOP.committed : byPolicy(input, 'attempt-timeout');
+    case 'stream-idle':
+      return verdict.reachedServer === 'yes' ? STOP.committed : byPolicy(input, 'stream-idle');
     case 'connection-lost':
       return byPolicy(input, 'connection-lost');
     case 'http':

@@ -6,6 +6,7 @@ export type RetryReason =
   | 'retryable-status'
   | 'retryable-http'
   | 'attempt-timeout'
+  | 'stream-idle'
   | 'credentials'
   /** The server said when. The count of retries since a pushback starts at 0 again. */
   | 'pushback';

@@ -1,18 +1,18 @@
 import { Observable, type Subscriber, type TeardownLogic } from 'rxjs';
-
-/** Opens one call that is read on demand. */
-export type OpenIterator<T> = () => AsyncIterableIterator<T>;
+import { StreamIterator } from './stream-iterator.js';
+import type { OpenStream } from './stream-source.js';
 
 /**
  * A cold call. Subscribing makes one call, pushed. `for await` makes one call, pulled with flow control; `break` cancels it.
  * Any `pipe()` gives a plain Observable.
  */
 export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T> {
-  constructor(
-    subscribe: (subscriber: Subscriber<T>) => TeardownLogic,
-    private readonly open: OpenIterator<T>,
-  ) {
+  /** Makes a run whose reader says when he has enough. Not for users: the seam that keeps flow control across operators. */
+  readonly openStream: OpenStream<T>;
+
+  constructor(subscribe: (subscriber: Subscriber<T>) => TeardownLogic, openStream: OpenStream<T>) {
     super(subscribe);
+    this.openStream = openStream;
   }
 
   /**
@@ -20,6 +20,6 @@ export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T>
    * so making one must cost and start nothing.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
-    return this.open();
+    return new StreamIterator(this.openStream);
   }
 }

@@ -1,21 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import type { CallExecution } from './call-execution.js';
-import { CallIterator } from './call-iterator.js';
-import type { CallSink } from './call-sink.js';
+import { StreamIterator } from './stream-iterator.js';
+import type { StreamSink } from './stream-source.js';
 
 /** An iterator over a call that does nothing by itself. */
 function make() {
   const did: string[] = [];
-  let sink: CallSink | undefined;
-  const iterator = new CallIterator<number>((given) => {
+  let sink: StreamSink<number> | undefined;
+  const iterator = new StreamIterator<number>((given) => {
     sink = given;
-    const call = {
+    return {
+      prefetch: 16,
       begin: () => void did.push('begin'),
       readOn: () => void did.push('read on'),
       unsubscribe: () => void did.push('unsubscribe'),
     };
-    // True as far as the iterator goes: it uses these three.
-    return call as unknown as CallExecution;
   });
   return { did, iterator, sink: () => sink! };
 }

@@ -1,54 +1,59 @@
-import type { CallExecution } from './call-execution.js';
-import type { CallSink } from './call-sink.js';
+import type { OpenStream, StreamDemand, StreamSource } from './stream-source.js';
 
 interface Reader<T> {
   readonly resolve: (result: IteratorResult<T>) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Messages read ahead of a slow reader. */
-const PREFETCH = 16;
-
 /**
- * One call, pulled: nothing begins before the first `next()`, at most 16 messages are held, and `return()` (a `break`) cancels.
- * What arrived before a failure is handed over before it.
+ * One stream, pulled: nothing begins before the first `next()`, at most `prefetch` messages are held, and `return()` (a `break`)
+ * cancels. What arrived before a failure is handed over before it.
  */
-export class CallIterator<T> implements AsyncIterableIterator<T> {
+export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand {
+  /** As StreamDemand */
+  asked = 0;
+
   private readonly held: T[] = [];
   private readonly readers: Reader<T>[] = [];
-  private call: CallExecution | undefined;
+  private source: StreamSource | undefined;
   private ended: { readonly failure?: { readonly error: unknown } } | undefined;
 
-  constructor(private readonly make: (sink: CallSink) => CallExecution) {}
+  constructor(private readonly open: OpenStream<T>) {}
+
+  get waiting(): boolean {
+    return this.readers.length > 0;
+  }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
   next(): Promise<IteratorResult<T>> {
+    this.asked += 1;
     const message = this.held.shift();
     if (message !== undefined) {
-      if (this.held.length < PREFETCH) this.call?.readOn();
+      this.source?.readOn();
       return Promise.resolve({ done: false, value: message });
     }
     if (this.ended !== undefined) return this.lastResult(this.ended);
     return new Promise((resolve, reject) => {
       this.readers.push({ resolve, reject });
-      if (this.call === undefined) this.start();
-      else this.call.readOn();
+      if (this.source === undefined) this.start();
+      else this.source.readOn();
     });
   }
 
   return(): Promise<IteratorResult<T>> {
     this.finish({});
     this.held.length = 0;
-    this.call?.unsubscribe();
+    this.source?.unsubscribe();
     return Promise.resolve({ done: true, value: undefined });
   }
 
   private start(): void {
-    this.call = this.make({
+    this.source = this.open({
       next: (message) => this.take(message),
+      demand: this,
       error: (error) => {
         this.finish({ failure: { error } });
       },
@@ -56,18 +61,16 @@ export class CallIterator<T> implements AsyncIterableIterator<T> {
         this.finish({});
       },
     });
-    this.call.begin();
+    this.source.begin();
   }
 
   /** Whether more may be read. */
-  private take(message: unknown): boolean {
+  private take(value: T): boolean {
     if (this.ended !== undefined) return false;
-    // True: the caller named the response type of this method.
-    const value = message as T;
     const reader = this.readers.shift();
     if (reader === undefined) this.held.push(value);
     else reader.resolve({ done: false, value });
-    return this.held.length < PREFETCH;
+    return this.source === undefined || this.held.length < this.source.prefetch;
   }
 
   private finish(end: { readonly failure?: { readonly error: unknown } }): void {

@@ -1,0 +1,46 @@
+import type { StreamDemand } from './stream-source.js';
+
+/**
+ * One stream made of several calls, one after the other, as its maker (`resumable`) and the client that carries the calls know
+ * it together: one deadline, one place in the registry, one end.
+ */
+export interface StreamScope {
+  /** Calls that began in it; the client counts. Those after the first stand in the queue of what comes back after an outage. */
+  calls: number;
+  /** Milliseconds since 1970: when all of it must have ended. Set by the first call that has a deadline, and holds for all. */
+  deadline: number;
+  /** What the client keeps of it, from the first call on. */
+  host: StreamHost | undefined;
+  /** Messages handed over so far. */
+  readonly handedOver: number;
+  /** How it is read, where that is on demand. */
+  readonly demand: StreamDemand | undefined;
+  /** Ends it in order, as at a shutdown: nothing is resumed any more. */
+  complete(): void;
+  /** Ends it with `error`: at the end of a drain, by close, by hand. */
+  fail(error: unknown): void;
+}
+
+/** A client's side of a stream. */
+export interface StreamHost {
+  /** The stream is over, however it ended. */
+  ended(): void;
+}
+
+let current: StreamScope | undefined;
+
+/** Does `work`; calls of response streams that begin in it, in the same turn, belong to `scope`. */
+export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T): T {
+  const outer = current;
+  current = scope;
+  try {
+    return work();
+  } finally {
+    current = outer;
+  }
+}
+
+/** The stream to which a call that begins now belongs; undefined: it stands alone. */
+export function currentStreamScope(): StreamScope | undefined {
+  return current;
+}

@@ -65,6 +65,25 @@ export type GrpcClientEvent = {
       readonly total: number;
       readonly breakMs: number;
     }
+  | {
+      readonly type: 'stream-resumed';
+      readonly path: string;
+      /** How often it was, this time included. */
+      readonly resumes: number;
+      /** From the end of its last call to the begin of this one. */
+      readonly gapMs: number;
+    }
+  | {
+      /** A stream that is read on demand, and that nobody reads. */
+      readonly type: 'stream-leak';
+      readonly path: string;
+      readonly openMs: number;
+      readonly unreadMs: number;
+      /** 'file:line', where `traceStreams` is on. */
+      readonly openedAt?: string;
+    }
+  /** An Observable pushed so many request messages in one turn, which are held until the wire takes them. */
+  | { readonly type: 'requests-at-once'; readonly path: string; readonly messages: number }
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
@@ -73,6 +92,7 @@ export type GrpcClientEvent = {
       readonly phase: 'begin' | 'end';
       readonly running: number;
       readonly finished: number;
+      readonly completed: number;
       readonly cancelled: number;
       readonly durationMs: number;
     }

@@ -5,9 +5,9 @@ import type { StreamDemand } from './stream-source.js';
  * it together: one deadline, one place in the registry, one end.
  */
 export interface StreamScope {
-  /** Calls that began in it; the client counts. Those after the first stand in the queue of what comes back after an outage. */
-  calls: number;
-  /** Milliseconds since 1970: when all of it must have ended. Set by the first call that has a deadline, and holds for all. */
+  /** How often it was resumed; counted by its maker before the next call begins. */
+  readonly resumes: number;
+  /** Milliseconds since 1970: when all of it must have ended; Infinity at first. The client sets it with the first call. */
   deadline: number;
   /** What the client keeps of it, from the first call on. */
   host: StreamHost | undefined;
@@ -23,8 +23,8 @@ export interface StreamScope {
 
 /** A client's side of a stream. */
 export interface StreamHost {
-  /** The stream is over, however it ended. */
-  ended(): void;
+  /** The stream is over. */
+  ended(how: 'succeeded' | 'failed' | 'cancelled'): void;
 }
 
 let current: StreamScope | undefined;

@@ -10,6 +10,7 @@ import { CallExecution } from './call-execution.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
 import { ReplayLimits } from './request-buffer.js';
+import { UnreadStreams } from './unread-streams.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
 const METHOD: MethodDescriptor = {
@@ -38,7 +39,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
       attempt?.end(fails ? ENDS.busy : ENDS.ok);
     }, 5);
   });
-  const registry = new CallRegistry();
+  const registry = new CallRegistry(clock);
   // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
   const settings = {
     name: 'memory',
@@ -50,6 +51,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     transport,
     budget: new DefaultBudget(),
     registry,
+    unread: new UnreadStreams(Infinity, clock),
     replayLimits: new ReplayLimits(1, 1),
     events: new EventHub('memory', () => clock.epoch()),
     clock,

@@ -11,9 +11,20 @@ export function attemptStages(
   outgoing: OutgoingCall | undefined,
   call: OpenCall,
 ): StartAttempt {
-  const timeoutMs = options?.attemptTimeoutMs;
-  const stages = timeoutMs === undefined ? start : startWithin(timeoutMs);
+  const stages = options === undefined ? start : stagesWithin(start, startWithin, options);
   return outgoing === undefined || parts === undefined
     ? stages
     : withPreparation(stages, outgoing, parts, client, call);
+}
+
+function stagesWithin(
+  start: StartAttempt,
+  startWithin: MethodContext['startWithin'],
+  { attemptTimeoutMs, streamIdleTimeoutMs }: GrpcCallOptions,
+): StartAttempt {
+  if (attemptTimeoutMs === undefined && streamIdleTimeoutMs === undefined) return start;
+  return startWithin({
+    ...(attemptTimeoutMs === undefined ? {} : { attemptTimeoutMs }),
+    ...(streamIdleTimeoutMs === undefined ? {} : { streamIdleTimeoutMs }),
+  });
 }

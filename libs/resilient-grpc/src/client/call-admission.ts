@@ -1,6 +1,6 @@
 import { StatusCode } from '../status/status-code.js';
 import type { MethodContext } from './call-context.js';
-import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
+import { cancelled, draining, inboundCancelled, type CallFailure } from './call-failure.js';
 
 /** Why a call may not even begin; undefined: it may. */
 export function admissionFailure(
@@ -14,7 +14,7 @@ export function admissionFailure(
     case 'closed':
       return { code: StatusCode.UNAVAILABLE, reason: 'closed', details: 'The client was closed' };
     case 'draining':
-      return { code: StatusCode.UNAVAILABLE, reason: 'draining', details: 'The client is shutting down' };
+      return draining();
     case 'yes':
       break;
   }

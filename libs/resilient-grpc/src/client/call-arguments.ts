@@ -79,9 +79,11 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
   if (options === undefined) return byMethod;
   const path = optionsPath(context);
-  const { timeoutMs, attemptTimeoutMs, deadline, parent, propagate_flags: flags } = options;
+  const { timeoutMs, attemptTimeoutMs, streamIdleTimeoutMs, deadline, parent, propagate_flags: flags } = options;
   checkLength(timeoutMs, path, 'timeoutMs');
   checkLength(attemptTimeoutMs, path, 'attemptTimeoutMs');
+  checkLength(streamIdleTimeoutMs, path, 'streamIdleTimeoutMs');
+  checkStreamOptions(options, path);
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
     throw new GrpcConfigurationError([{ path: `${path}.deadline`, message: instant.problem }]);
@@ -101,6 +103,19 @@ function checkLength(value: unknown, path: string, key: string): void {
   if (value === undefined || (typeof value === 'number' && value > 0)) return;
   const message = `expected a length in milliseconds above 0, got ${describeValue(value)}; write ${key}: 500`;
   throw new GrpcConfigurationError([{ path: `${path}.${key}`, message }]);
+}
+
+const ON_DRAIN: readonly unknown[] = [undefined, 'finish', 'complete', 'fail'];
+
+function checkStreamOptions({ prefetch, onDrain }: GrpcCallOptions, path: string): void {
+  if (prefetch !== undefined && !(Number.isInteger(prefetch) && prefetch >= 1)) {
+    const message = `expected an integer of 1 or more, got ${describeValue(prefetch)}; write prefetch: 16`;
+    throw new GrpcConfigurationError([{ path: `${path}.prefetch`, message }]);
+  }
+  if (!ON_DRAIN.includes(onDrain)) {
+    const message = `expected 'finish', 'complete' or 'fail', got ${describeValue(onDrain)}`;
+    throw new GrpcConfigurationError([{ path: `${path}.onDrain`, message }]);
+  }
 }
 
 /** Whether the end of the caller's own inbound call ends this one. */

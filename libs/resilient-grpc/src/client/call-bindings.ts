@@ -4,7 +4,7 @@ import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js
 import type { GrpcCallOptions } from './resilient-types.js';
 
 /** A call that can be ended from outside. */
-interface Endable {
+export interface Endable {
   end(failure: CallFailure): void;
 }
 

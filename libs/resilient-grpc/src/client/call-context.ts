@@ -13,6 +13,7 @@ import type { Random } from '../time/random.js';
 import type { CallRegistry } from './call-registry.js';
 import type { AttemptParts } from './interceptors/prepare-attempt.js';
 import type { ReplayLimits } from './request-buffer.js';
+import type { UnreadStreams } from './unread-streams.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
 /** What all calls of a client share. */
@@ -21,6 +22,7 @@ export interface ClientContext {
   readonly transport: CallTransport;
   readonly budget: RetryBudget;
   readonly registry: CallRegistry;
+  readonly unread: UnreadStreams;
   /** A retry was refused by the budget. */
   readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
@@ -33,6 +35,12 @@ export interface ClientContext {
 export interface Hedging {
   readonly policy: HedgingPolicy;
   readonly budget: HedgeBudget;
+}
+
+/** Lengths of one attempt, in milliseconds; undefined: none. */
+export interface AttemptBounds {
+  readonly attemptTimeoutMs?: number | undefined;
+  readonly streamIdleTimeoutMs?: number | undefined;
 }
 
 /** What all calls of a method share; made once, when its policy is resolved. */
@@ -51,8 +59,8 @@ export interface MethodContext {
   readonly maxReceiveBytes: number;
   /** Begins one attempt, through the stages that this method has. */
   readonly start: StartAttempt;
-  /** The same with another attempt timeout, for a call that names one. */
-  readonly startWithin: (attemptTimeoutMs: number) => StartAttempt;
+  /** The same with other bounds, for a call that names some. */
+  readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
   /** Present where its calls are hedged. */
   readonly hedging: Hedging | undefined;
   /** Interceptors and the function for metadata, where there are any. */

@@ -2,130 +2,30 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener } from '../call/attempt.js';
 import { attemptMetadata } from '../channel/call-metadata.js';
 import { isCircuitOpenError } from '../errors/circuit-open-error.js';
-import type { GrpcCallError } from '../errors/grpc-call-error.js';
 import { classify } from '../policy/evidence/classify.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import type { RetryDecision } from '../policy/retry/retry-decision.js';
 import { StatusCode } from '../status/status-code.js';
-import { AdmittedCall } from './admitted-call.js';
 import { AttemptHistory, type CallFacts } from './attempt-history.js';
 import { attemptStages } from './attempt-stages.js';
-import { bindCall } from './call-bindings.js';
-import type { MethodContext } from './call-context.js';
-import {
-  callError,
-  cancelled,
-  failureReason,
-  startFailure,
-  TOO_MANY_RESPONSES,
-  type CallFailure,
-} from './call-failure.js';
-import type { RegisteredCall } from './call-registry.js';
-import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import { endIsWanted, tellAttempt, tellCaller, tellEnd, tellStart } from './call-telling.js';
-import { describeCall } from './describe-call.js';
+import { failureReason, startFailure, TOO_MANY_RESPONSES } from './call-failure.js';
+import { endIsWanted, tellAttempt, tellCaller } from './call-telling.js';
 import { HedgedAttempt, type HedgeOwner } from './hedged-attempt.js';
-import type { AskedCall } from './prepared-call.js';
-import { RequestPump, type PumpOwner } from './request-pump.js';
-import type { ActiveCall } from './resilient-grpc-client.js';
+import { KeptCall } from './kept-call.js';
 
 /**
- * One call from its subscription to its one end: waiting, attempts, backoff, deadline, cancellation. It is at once the request
- * and the listener of its attempts, and its own place in the queue and in the registry, so that a call costs one object.
+ * One call and its attempts. It is at once the request and the listener of its attempts, and its own place in the queue and in the
+ * registry, so that a call costs one object.
  */
-export class CallExecution
-  extends AdmittedCall
-  implements AttemptListener, HedgeOwner, PumpOwner, RegisteredCall, StreamSource
-{
-  /** Request messages of a stream. */
-  private requests: RequestPump | undefined;
-  private attempt: Attempt | undefined;
-  /** `attempt`, while it is several. */
-  private hedged: HedgedAttempt | undefined;
-  private history: AttemptHistory | undefined;
-  private attemptStartedAt = 0;
+export class CallExecution extends KeptCall implements AttemptListener, HedgeOwner {
   private reading = false;
-  /** Headers of the attempt that runs came. */
-  private answerBegan = false;
   private hasResult = false;
   private result: unknown;
-  private received = 0;
-  private lastMessageAt: number | undefined;
-  private untie: (() => void) | undefined;
 
-  constructor(
-    context: MethodContext,
-    asked: AskedCall,
-    private readonly sink: StreamSink<unknown>,
-  ) {
-    super(context, asked);
-  }
-
-  get prefetch(): number {
-    return this.options?.prefetch ?? this.context.policy.prefetch;
-  }
-
-  /** Begins the call; everything from here on reaches the sink, later or at once. */
-  begin(): void {
-    let failure: CallFailure | undefined;
-    try {
-      failure = this.prepare();
-    } catch (error) {
-      this.phase = 'ended';
-      this.sink.error(error);
-      return;
-    }
-    if (failure !== undefined) {
-      this.phase = 'ended';
-      this.sink.error(callError(this.context, failure, undefined, 'no'));
-      return;
-    }
-    this.context.client.registry.add(this);
-    tellStart(this.context);
-    // Whoever was told may have ended it.
-    if (!this.isOpen()) return;
-    this.untie = bindCall(this.options, this.binding?.signal, this);
-    if (this.method.requestStream && !this.openRequests()) return;
-    if (this.outgoing === undefined) this.proceed();
-    else this.askInterceptors(this.outgoing);
-  }
-
-  /** The caller has left. */
-  unsubscribe(): void {
-    if (this.phase === 'ended') return;
-    this.context.client.registry.cancelled += 1;
-    this.stop();
-  }
-
-  /** The sink, which had enough, takes messages again. */
   readOn(): void {
     if (this.phase !== 'running' || this.reading) return;
     this.reading = true;
     this.attempt?.startRead();
-  }
-
-  // ── requests of a stream ──
-
-  private openRequests(): boolean {
-    try {
-      this.requests = new RequestPump(this.asked.request, this, this.context, this.interceptors === undefined);
-    } catch (error) {
-      this.sourceFailed(error);
-    }
-    // A synchronous source may have failed, and so ended the call, while it was opened.
-    return this.isOpen();
-  }
-
-  /** It has not ended. What a caller, an interceptor or a listener does in between may end it at any place. */
-  isOpen(): boolean {
-    return this.phase !== 'ended';
-  }
-
-  sourceFailed(error: unknown): void {
-    if (this.phase === 'ended') return;
-    this.context.client.registry.failed += 1;
-    this.stop();
-    this.sink.error(error);
   }
 
   // ── attempts ──
@@ -245,17 +145,16 @@ export class CallExecution
   }
 
   private succeeded(end: AttemptEnd): void {
-    const { transport, budget, clock, registry } = this.context.client;
+    const { transport, budget, clock } = this.context.client;
     const now = clock.now();
     if (this.hedged !== undefined) this.takeHedged(this.hedged);
     const latencyMs = now - this.attemptStartedAt;
     transport.answered(this.method.responseStream ? undefined : latencyMs);
     this.tellReleased(latencyMs);
     budget.onSuccess(now);
-    registry.succeeded += 1;
     this.phase = 'ended';
     this.attempt = undefined;
-    this.letGo();
+    this.letGo('succeeded');
     if (endIsWanted(this.context, this.options)) {
       this.history ??= new AttemptHistory();
       this.history.add(this.number, end, { code: StatusCode.OK, details: end.details }, latencyMs);
@@ -334,71 +233,5 @@ export class CallExecution
     this.paced = verdict.connectionLost;
     this.context.client.registry.retried += 1;
     this.backOff(decision.delayMs);
-  }
-
-  // ── the end ──
-
-  terminate(reason: 'draining' | 'closed', details: string): void {
-    this.end({ code: StatusCode.UNAVAILABLE, details, reason });
-  }
-
-  override end(failure: CallFailure): void {
-    if (this.phase === 'ended') return;
-    const peer = failure.peer ?? this.attempt?.peer;
-    if (this.attempt !== undefined && this.hedged === undefined) {
-      this.history ??= new AttemptHistory();
-      this.history.add(this.number, { peer }, failure, this.context.client.clock.now() - this.attemptStartedAt);
-    }
-    const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
-    this.context.client.registry.failed += 1;
-    this.stop(failure.reason === 'deadline' ? 'deadline' : undefined);
-    this.tellEnd(error);
-    this.sink.error(error);
-  }
-
-  /** How far the attempt got that is cut off now. */
-  private cutOff(): Verdict['reachedServer'] {
-    if (this.hedged !== undefined) return this.hedged.reached;
-    if (this.attempt === undefined) return 'no';
-    return this.answerBegan ? 'yes' : 'maybe';
-  }
-
-  /** Lets go of everything that is held, on the wire too. */
-  private stop(because?: 'deadline'): void {
-    const { attempt } = this;
-    this.leave();
-    this.attempt = undefined;
-    attempt?.abandon(because);
-    this.letGo();
-  }
-
-  private letGo(): void {
-    this.letGoOfWaiting();
-    this.untie?.();
-    this.untie = undefined;
-    this.requests?.close();
-    this.context.client.registry.delete(this);
-  }
-
-  // ── what is told ──
-
-  private tellEnd(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
-    const { code, details, metadata: trailers, peer } = end;
-    const durationMs = this.context.client.clock.now() - this.startedAt;
-    tellEnd(this.context, this.options, this.outgoing, this.history, { code, details, trailers, peer, durationMs });
-  }
-
-  describe(): ActiveCall {
-    return describeCall(this.context, {
-      peer: this.attempt?.peer,
-      startedAt: this.startedAt,
-      lastMessageAt: this.lastMessageAt,
-      sent: this.requests?.sent ?? Math.min(this.number, 1),
-      received: this.received,
-      waiting: this.phase === 'waiting',
-      cancel: (details) => {
-        this.end(cancelled(details, undefined));
-      },
-    });
   }
 }

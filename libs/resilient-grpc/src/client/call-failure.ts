@@ -86,6 +86,11 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
 }
 
+/** The client takes no more of this kind: it is shutting down. */
+export function draining(): CallFailure {
+  return { code: StatusCode.UNAVAILABLE, reason: 'draining', details: 'The client is shutting down' };
+}
+
 /** Its caller ended the call. */
 export function cancelled(details: string, cause: unknown): CallFailure {
   return { code: StatusCode.CANCELLED, details, reason: 'cancelled', cause };

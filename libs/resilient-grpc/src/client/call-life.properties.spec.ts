@@ -19,6 +19,7 @@ import { CallExecution } from './call-execution.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
 import { ReplayLimits } from './request-buffer.js';
+import { UnreadStreams } from './unread-streams.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 
 /** A call, and the policy of its method. */
@@ -109,7 +110,7 @@ class WatchedCall {
 class World {
   readonly clock = new VirtualClock();
   readonly calls: WatchedCall[] = [];
-  readonly registry = new CallRegistry();
+  readonly registry = new CallRegistry(this.clock);
   readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
   readonly limits = new Set<MethodContext['limits'][number]>();
   private readonly parts: MethodParts;
@@ -131,6 +132,7 @@ class World {
       transport,
       budget: new DefaultBudget(),
       registry,
+      unread: new UnreadStreams(Infinity, clock),
       replayLimits: new ReplayLimits(3, 1_000),
       events: new EventHub('memory', () => clock.epoch()),
       clock,
@@ -280,7 +282,7 @@ async function take(world: World, step: Step): Promise<void> {
       transport[step.do]();
       break;
     case 'drain':
-      void registry.drain(3_000, clock);
+      void registry.drain(3_000);
       break;
     case 'close':
       registry.close();

@@ -1,20 +1,45 @@
-import type { Clock } from '../time/clock.js';
+import type { Clock, Timer } from '../time/clock.js';
 import type { ActiveCall, DrainReport } from './resilient-grpc-client.js';
+
+/** How a call left. */
+export type CallOutcome = 'succeeded' | 'failed' | 'cancelled';
+
+/** What becomes of an open call when its client drains. */
+export type OnDrain = 'finish' | 'complete' | 'fail';
 
 /** A call as the registry holds it. */
 export interface RegisteredCall {
+  readonly onDrain: OnDrain;
   describe(): ActiveCall;
   /** Ends it now, on both sides, whatever the transport does. */
   terminate(reason: 'draining' | 'closed', details: string): void;
+  /** Ends its stream now, cleanly, as the server would have. */
+  complete(): void;
+}
+
+/** Where a call is kept while it runs: the registry, or the stream that it is a part of. */
+export interface CallPlace<Call extends RegisteredCall> {
+  add(call: Call): void;
+  delete(call: Call, outcome: CallOutcome): void;
 }
 
 type Accepting = 'yes' | 'draining' | 'closed';
 
+/** Thousands of streams that end in one moment would all be opened elsewhere in the next. */
+const STREAMS_AT_ONCE = 100;
+const BETWEEN_STREAMS_MS = 10;
+
 /** Every call of a client that has not ended, and what is counted of those that have. */
-export class CallRegistry {
+export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly calls = new Set<RegisteredCall>();
-  private emptied: (() => void) | undefined;
   private draining: Promise<DrainReport> | undefined;
+  private endingStreams: Promise<void> | undefined;
+  /** While a drain waits: when it gives up, and how it goes on. */
+  private wait: { readonly until: number; readonly timer: Timer; readonly over: () => void } | undefined;
+  /** Streams that a drain ended cleanly. */
+  private completed = 0;
+  /** Calls that a drain failed. */
+  private cutOff = 0;
   accepting: Accepting = 'yes';
   started = 0;
   succeeded = 0;
@@ -22,9 +47,17 @@ export class CallRegistry {
   /** Ended by the caller. */
   cancelled = 0;
   retried = 0;
+  resumed = 0;
+
+  constructor(private readonly clock: Clock) {}
 
   get size(): number {
     return this.calls.size;
+  }
+
+  /** Streams that end at a shutdown have been told to: none of them begins or goes on any more. */
+  get streamsEnd(): boolean {
+    return this.endingStreams !== undefined;
   }
 
   add(call: RegisteredCall): void {
@@ -32,18 +65,53 @@ export class CallRegistry {
     this.calls.add(call);
   }
 
-  delete(call: RegisteredCall): void {
-    this.calls.delete(call);
-    if (this.emptied !== undefined && this.calls.size === 0) this.emptied();
+  delete(call: RegisteredCall, outcome: CallOutcome): void {
+    if (!this.calls.delete(call)) return;
+    this[outcome] += 1;
+    if (this.calls.size === 0) this.wait?.over();
   }
 
   list(): ActiveCall[] {
     return [...this.calls].map((call) => call.describe());
   }
 
-  /** Takes no more calls, lets those that run end within `timeoutMs`, and cuts off the rest. The second caller gets the first's report. */
-  drain(timeoutMs: number, clock: Clock): Promise<DrainReport> {
-    this.draining ??= this.drainOnce(timeoutMs, clock);
+  [Symbol.iterator](): Iterator<RegisteredCall> {
+    return this.calls.values();
+  }
+
+  /** Ends the streams that say so, cleanly or with an error, a slice at a time. Everything else goes on, and may begin. */
+  endStreams(): Promise<void> {
+    this.endingStreams ??= this.endSlices([...this.calls].filter(({ onDrain }) => onDrain !== 'finish'));
+    return this.endingStreams;
+  }
+
+  private async endSlices(streams: readonly RegisteredCall[]): Promise<void> {
+    for (let from = 0; from < streams.length; from += STREAMS_AT_ONCE) {
+      if (from > 0) await new Promise<void>((resolve) => this.clock.setTimer(resolve, BETWEEN_STREAMS_MS, true));
+      for (const stream of streams.slice(from, from + STREAMS_AT_ONCE)) this.endStream(stream);
+    }
+  }
+
+  /** Ends one that says so. */
+  endStream(stream: RegisteredCall): void {
+    if (!this.calls.has(stream)) return;
+    if (stream.onDrain === 'complete') {
+      this.completed += 1;
+      stream.complete();
+    } else {
+      this.cutOff += 1;
+      stream.terminate('draining', 'The client is shutting down');
+    }
+  }
+
+  /**
+   * Takes no more calls, lets those that run end within `timeoutMs`, and cuts off the rest. Whoever asks later gets the same
+   * report; the shorter time holds.
+   */
+  drain(timeoutMs: number): Promise<DrainReport> {
+    this.draining ??= this.drainOnce(timeoutMs);
+    if (this.wait !== undefined && this.clock.now() + timeoutMs < this.wait.until)
+      this.waitFor(timeoutMs, this.wait.over);
     return this.draining;
   }
 
@@ -53,25 +121,31 @@ export class CallRegistry {
     this.terminateAll('closed', 'The client was closed');
   }
 
-  private async drainOnce(timeoutMs: number, clock: Clock): Promise<DrainReport> {
-    const beganAt = clock.now();
+  private async drainOnce(timeoutMs: number): Promise<DrainReport> {
+    const beganAt = this.clock.now();
     const running = this.calls.size;
+    const already = this.completed + this.cutOff;
     if (this.accepting === 'yes') this.accepting = 'draining';
-    await this.empty(timeoutMs, clock);
-    const cancelled = this.calls.size;
-    this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(timeoutMs)} ms`);
-    return { finished: running - cancelled, completed: 0, cancelled, durationMs: clock.now() - beganAt };
+    void this.endStreams();
+    if (this.calls.size > 0) await new Promise<void>((resolve) => this.waitFor(timeoutMs, resolve));
+    this.stopWaiting();
+    this.cutOff += this.calls.size;
+    const lastedMs = Math.round(this.clock.now() - beganAt);
+    this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
+    const { completed, cutOff } = this;
+    const finished = Math.max(0, running - (completed + cutOff - already));
+    return { finished, completed, cancelled: cutOff, durationMs: this.clock.now() - beganAt };
   }
 
-  private empty(timeoutMs: number, clock: Clock): Promise<void> {
-    if (this.calls.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = clock.setTimer(resolve, timeoutMs, true);
-      this.emptied = () => {
-        clock.clearTimer(timer);
-        resolve();
-      };
-    });
+  private waitFor(timeoutMs: number, over: () => void): void {
+    this.stopWaiting();
+    const timer = this.clock.setTimer(over, timeoutMs, true);
+    this.wait = { until: this.clock.now() + timeoutMs, timer, over };
+  }
+
+  private stopWaiting(): void {
+    if (this.wait !== undefined) this.clock.clearTimer(this.wait.timer);
+    this.wait = undefined;
   }
 
   private terminateAll(reason: 'draining' | 'closed', details: string): void {

@@ -62,6 +62,19 @@ export function tellEnd(
   if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end });
 }
 
+/** Tells of a stream that nobody reads. */
+export function tellUnread(
+  { client, method }: MethodContext,
+  openedAt: string | undefined,
+  startedAt: number,
+  unreadMs: number,
+): void {
+  if (!client.events.wanted) return;
+  const openMs = client.clock.now() - startedAt;
+  const place = openedAt === undefined ? {} : { openedAt };
+  client.events.emit({ type: 'stream-leak', path: method.path, openMs, unreadMs, ...place });
+}
+
 /** A callback of the caller that throws is the caller's bug: it must neither end the call nor go unseen. */
 export function tellCaller<T>(callback: (value: T) => void, value: T): void {
   try {

@@ -11,9 +11,10 @@ import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
-import type { ActiveCall, DrainReport, GrpcClientSnapshot, ResilientGrpcClient } from './resilient-grpc-client.js';
+import type { ActiveCall, DrainableClient, DrainReport, GrpcClientSnapshot } from './resilient-grpc-client.js';
 import { ReplayLimits } from './request-buffer.js';
 import type { Resilient } from './resilient-types.js';
+import { UnreadStreams } from './unread-streams.js';
 import { serviceStub, type StubbedMethod } from './service-stub.js';
 import { findService } from './settings/find-service.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
@@ -33,11 +34,11 @@ const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 export function createResilientGrpcClient(
   settings: ResolvedClientSettings,
   seams: ClientSeams = { clock: systemClock, random: systemRandom },
-): ResilientGrpcClient {
+): DrainableClient {
   return new GrpcClient(settings, seams);
 }
 
-class GrpcClient implements ResilientGrpcClient {
+class GrpcClient implements DrainableClient {
   readonly name: string;
   readonly target: string;
   readonly connectivity$: Observable<Connectivity>;
@@ -46,7 +47,7 @@ class GrpcClient implements ResilientGrpcClient {
   private readonly channel: ManagedChannel;
   private readonly parts: MethodParts;
   private readonly hub: EventHub;
-  private readonly registry = new CallRegistry();
+  private readonly registry: CallRegistry;
   private readonly states: BehaviorSubject<Connectivity>;
   private readonly gone = new Subject<void>();
   private readonly stubs = new Map<string, object>();
@@ -59,6 +60,7 @@ class GrpcClient implements ResilientGrpcClient {
   ) {
     const { clock, random } = seams;
     this.name = settings.name;
+    this.registry = new CallRegistry(clock);
     this.target = settings.target;
     this.hub = new EventHub(settings.name, () => clock.epoch());
     if (seams.onEvent !== undefined) this.hub.listen(seams.onEvent, false);
@@ -80,6 +82,7 @@ class GrpcClient implements ResilientGrpcClient {
       transport: this.channel,
       budget,
       registry: this.registry,
+      unread: new UnreadStreams(settings.unreadStreamWarningMs, clock),
       throttled: () => {
         this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
       },
@@ -107,7 +110,7 @@ class GrpcClient implements ResilientGrpcClient {
     const name = findService(this.settings.services, service, this.name);
     let stub = this.stubs.get(name);
     if (stub === undefined) {
-      stub = serviceStub(this.methodsOf(name));
+      stub = serviceStub(this.methodsOf(name), this.settings.traceStreams);
       this.stubs.set(name, stub);
     }
     // True as far as the caller's interface describes this service: the stub is made from its definition.
@@ -185,7 +188,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   snapshot(): GrpcClientSnapshot {
-    const { started, succeeded, failed, cancelled, retried } = this.registry;
+    const { started, succeeded, failed, cancelled, retried, resumed } = this.registry;
     return {
       version: 1,
       name: this.name,
@@ -193,7 +196,7 @@ class GrpcClient implements ResilientGrpcClient {
       connectivity: this.connectivity,
       waiting: this.channel.waitingCalls,
       active: this.registry.size,
-      counters: { started, succeeded, failed, cancelled, retried },
+      counters: { started, succeeded, failed, cancelled, retried, resumed },
     };
   }
 
@@ -201,15 +204,16 @@ class GrpcClient implements ResilientGrpcClient {
     const running = this.registry.size;
     const first = this.registry.accepting === 'yes';
     if (first && this.hub.wanted) {
-      this.hub.emit({ type: 'drain', phase: 'begin', finished: 0, cancelled: 0, durationMs: 0, running });
+      this.hub.emit({ type: 'drain', phase: 'begin', finished: 0, completed: 0, cancelled: 0, durationMs: 0, running });
     }
-    const report = await this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS, this.seams.clock);
-    if (first && this.hub.wanted) {
-      const { finished, cancelled, durationMs } = report;
-      this.hub.emit({ type: 'drain', phase: 'end', finished, cancelled, durationMs, running: 0 });
-    }
+    const report = await this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS);
+    if (first && this.hub.wanted) this.hub.emit({ type: 'drain', phase: 'end', running: 0, ...report });
     await this.close();
     return report;
+  }
+
+  endStreams(): Promise<void> {
+    return this.registry.endStreams();
   }
 
   close(): Promise<void> {

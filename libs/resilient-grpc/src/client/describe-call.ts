@@ -10,12 +10,14 @@ interface CallNow {
   readonly sent: number;
   readonly received: number;
   readonly waiting: boolean;
+  readonly openedAt: string | undefined;
+  readonly resumes?: number;
   readonly cancel: (details: string) => void;
 }
 
 /** What the registry shows of a call. */
 export function describeCall({ client, method }: MethodContext, call: CallNow): ActiveCall {
-  const { peer, lastMessageAt, sent, received, waiting } = call;
+  const { peer, lastMessageAt, sent, received, waiting, openedAt, resumes } = call;
   // As the wall shows it.
   const shift = client.clock.epoch() - client.clock.now();
   return {
@@ -27,6 +29,8 @@ export function describeCall({ client, method }: MethodContext, call: CallNow): 
     sent,
     received,
     waiting,
+    ...(resumes === undefined ? {} : { resumes }),
+    ...(openedAt === undefined ? {} : { openedAt }),
     cancel: (reason = 'Cancelled on client') => {
       call.cancel(reason);
     },

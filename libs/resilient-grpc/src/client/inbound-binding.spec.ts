@@ -122,7 +122,16 @@ describe('what comes back', () => {
         yield one;
       }
     }
-    const taker = { onRequest: () => undefined, onRequestsEnd: () => undefined, onRequestsError: () => undefined };
+    const taker = {
+      maxQueuedBytes: Infinity,
+      encode: (message: unknown) => message,
+      onRequest: () => undefined,
+      onEncodedRequest: () => undefined,
+      onOverflow: () => undefined,
+      onPushedAtOnce: () => undefined,
+      onRequestsEnd: () => undefined,
+      onRequestsError: () => undefined,
+    };
     const source = runInbound(mine, () => requestSource(requests(), taker));
     for (let n = 0; n < 2; n++) {
       runInbound(strangers, () => {

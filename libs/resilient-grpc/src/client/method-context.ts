@@ -6,8 +6,9 @@ import { DEFAULT_MAX_QUEUED } from '../policy/concurrency/concurrency-policy.js'
 import { PermitQueue } from '../policy/concurrency/permit-queue.js';
 import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
 import { withAttemptTimeout } from './attempt-timeout.js';
-import type { ClientContext, MethodContext } from './call-context.js';
+import type { AttemptBounds, ClientContext, MethodContext } from './call-context.js';
 import { withCircuitBreaker } from './circuit-stage.js';
+import { withStreamIdleTimeout } from './stream-idle-timeout.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
 /** What a client has once for all its methods, and what a method keeps when its policy changes. */
@@ -32,7 +33,7 @@ export class MethodParts {
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;
-    const start = this.stagesOf(method, policy, policy.attemptTimeoutMs);
+    const start = this.stagesOf(method, policy, policy);
     return {
       client,
       method,
@@ -43,7 +44,7 @@ export class MethodParts {
       maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
       maxReceiveBytes: policy.maxResponseMessageBytes ?? Infinity,
       start,
-      startWithin: (attemptTimeoutMs) => this.stagesOf(method, policy, attemptTimeoutMs),
+      startWithin: (bounds) => this.stagesOf(method, policy, { ...policy, ...bounds }),
       parts: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
       propagation: settings.propagation,
       hedging:
@@ -58,10 +59,13 @@ export class MethodParts {
   private stagesOf(
     method: MethodDescriptor,
     policy: ResolvedMethodPolicy,
-    attemptTimeoutMs: number | undefined,
+    { attemptTimeoutMs, streamIdleTimeoutMs }: AttemptBounds,
   ): StartAttempt {
     const { transport, clock } = this.client;
     let start: StartAttempt = (request, listener) => transport.start(request, listener);
+    if (streamIdleTimeoutMs !== undefined && method.responseStream) {
+      start = withStreamIdleTimeout(start, streamIdleTimeoutMs, clock);
+    }
     if (attemptTimeoutMs !== undefined) start = withAttemptTimeout(start, attemptTimeoutMs, clock);
     const breaker = this.breakerOf(method, policy);
     return breaker === undefined ? start : withCircuitBreaker(start, breaker, clock);

@@ -2,6 +2,7 @@ import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { AttemptRequest } from '../call/attempt.js';
 import type { CapturedCall } from '../call/inbound-call.js';
 import type { MethodDescriptor } from '../call/method.js';
+import type { StreamScope } from '../call/stream-scope.js';
 import { NO_METADATA } from '../channel/call-metadata.js';
 import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
 import { admissionFailure } from './call-admission.js';
@@ -17,6 +18,8 @@ export interface AskedCall {
   readonly given: CallArguments;
   /** The inbound call in which it was asked for. */
   readonly madeIn: CapturedCall | undefined;
+  /** Where in the code, where that is wanted: 'file:line'. */
+  readonly openedAt?: string | undefined;
 }
 
 /** One call as it is before anything is sent: what holds for all its attempts. */
@@ -61,7 +64,7 @@ export abstract class PreparedCall implements AttemptRequest {
    *
    * @throws GrpcConfigurationError for options that are none
    */
-  protected prepare(): CallFailure | undefined {
+  protected prepare(scope: StreamScope | undefined): CallFailure | undefined {
     const { context, options } = this;
     const { client, policy } = context;
     const { given, madeIn } = this.asked;
@@ -69,6 +72,8 @@ export abstract class PreparedCall implements AttemptRequest {
     this.deadline = callDeadline(context, options, client.clock.epoch());
     this.binding = inboundBinding(context.propagation, options, client.clock, madeIn);
     if (this.binding !== undefined) this.deadline = Math.min(this.deadline, this.binding.deadline);
+    // A stream of several calls has one deadline, from the first of them on.
+    if (scope !== undefined) this.deadline = scope.deadline = Math.min(this.deadline, scope.deadline);
     this.callMetadata = callMetadata(context, given, this.binding?.metadata);
     const byMetadata = this.callMetadata.getOptions().waitForReady;
     this.waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady;

@@ -1,8 +1,9 @@
 import type { Attempt } from '../call/attempt.js';
 import type { MethodContext } from './call-context.js';
 import { encodeRequest, type CallFailure } from './call-failure.js';
+import { StatusCode } from '../status/status-code.js';
 import { RequestBuffer } from './request-buffer.js';
-import { requestSource, type RequestSource, type RequestTaker } from './request-source.js';
+import { requestSource, UNSENDABLE, type RequestSource, type RequestTaker } from './request-source.js';
 
 /** The call whose requests are pumped. */
 export interface PumpOwner {
@@ -26,7 +27,7 @@ export class RequestPump implements RequestTaker {
   private replayed = 0;
   private pulling = false;
   /** Given by the source while no attempt ran. */
-  private pending: { readonly message: unknown } | undefined;
+  private pending: { readonly message: unknown; readonly encoded: boolean } | undefined;
   private ended = false;
   private committed = false;
   private closed = false;
@@ -74,23 +75,45 @@ export class RequestPump implements RequestTaker {
     this.source.close();
   }
 
+  get maxQueuedBytes(): number {
+    return this.context.policy.maxQueuedRequestBytes;
+  }
+
+  encode(message: unknown): unknown {
+    if (!this.asBytes) return message;
+    const payload = encodeRequest(this.context, message);
+    if (payload instanceof Uint8Array) return payload;
+    this.owner.end(payload);
+    return UNSENDABLE;
+  }
+
   onRequest(message: unknown): void {
     this.pulling = false;
     if (this.closed) return;
-    if (this.attempt === undefined || this.replayed < this.buffer.length) {
-      this.pending = { message };
+    if (!this.wireIsFree()) {
+      this.pending = { message, encoded: false };
       return;
     }
-    const payload = this.asBytes ? encodeRequest(this.context, message) : message;
-    if (this.asBytes && !(payload instanceof Uint8Array)) {
-      // True: what is no bytes says why.
-      this.owner.end(payload as CallFailure);
-      return;
-    }
-    this.sent += 1;
-    this.buffer.add(payload);
-    this.replayed = this.buffer.length;
-    this.send(this.attempt, payload);
+    const payload = this.encode(message);
+    if (payload !== UNSENDABLE) this.sendNew(payload);
+  }
+
+  onEncodedRequest(payload: unknown): void {
+    this.pulling = false;
+    if (this.closed) return;
+    if (this.wireIsFree()) this.sendNew(payload);
+    else this.pending = { message: payload, encoded: true };
+  }
+
+  onOverflow(queuedBytes: number): void {
+    const cure = 'give an AsyncIterable or an Iterable, which is pulled, or raise methods[…].maxQueuedRequestBytes';
+    const details = `The Observable of requests is ${String(queuedBytes)} bytes ahead of the wire; ${cure}`;
+    this.owner.end({ code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'requests-overflow' });
+  }
+
+  onPushedAtOnce(messages: number): void {
+    const { client, method } = this.context;
+    if (client.events.wanted) client.events.emit({ type: 'requests-at-once', path: method.path, messages });
   }
 
   onRequestsEnd(): void {
@@ -116,13 +139,28 @@ export class RequestPump implements RequestTaker {
     if (this.committed) this.buffer.drop();
     if (pending !== undefined) {
       this.pending = undefined;
-      this.onRequest(pending.message);
+      if (pending.encoded) this.onEncodedRequest(pending.message);
+      else this.onRequest(pending.message);
     } else if (this.ended) {
       attempt.halfClose();
     } else if (!this.pulling) {
       this.pulling = true;
       this.source.pull();
     }
+  }
+
+  /** An attempt runs, and has been sent all that others were before it. */
+  private wireIsFree(): boolean {
+    return this.attempt !== undefined && this.replayed >= this.buffer.length;
+  }
+
+  private sendNew(payload: unknown): void {
+    const { attempt } = this;
+    if (attempt === undefined) return;
+    this.sent += 1;
+    this.buffer.add(payload);
+    this.replayed = this.buffer.length;
+    this.send(attempt, payload);
   }
 
   private send(attempt: Attempt, payload: unknown): void {

@@ -35,12 +35,21 @@ export interface ResilientGrpcClient {
   activeCalls(): readonly ActiveCall[];
   snapshot(): GrpcClientSnapshot;
   /**
-   * Begins nothing new, lets what runs finish within `timeoutMs` (default 10 000), fails the rest UNAVAILABLE 'draining', then
-   * closes. Called twice, both get the same report.
+   * Begins nothing new, ends streams that are resumed, lets what else runs finish within `timeoutMs` (default 10 000), fails the
+   * rest UNAVAILABLE 'draining', then closes. Called twice, the shorter time holds and both get the same report.
    */
   drain(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
   /** Ends every call at once, then closes the channel. Nothing of this client is left when it resolves. */
   close(): Promise<void>;
+}
+
+/** A client as the application's shutdown sees it, which is in two steps. */
+export interface DrainableClient extends ResilientGrpcClient {
+  /**
+   * Ends streams that are resumed or have `onDrain` 'complete' or 'fail'; none of them is resumed or begins any more. Everything
+   * else goes on, and may begin.
+   */
+  endStreams(): Promise<void>;
 }
 
 /** One call that has not ended. */
@@ -53,6 +62,10 @@ export interface ActiveCall {
   readonly sent: number;
   readonly received: number;
   readonly waiting: boolean;
+  /** Of a stream that is resumed: how often it was. */
+  readonly resumes?: number;
+  /** 'file:line' in the application, where `traceStreams` is on. */
+  readonly openedAt?: string;
   /** Ends it as CANCELLED. */
   cancel(reason?: string): void;
 }

@@ -1,5 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
+import { currentStreamScope, type StreamScope } from '../call/stream-scope.js';
+import { placeInApplication } from './code-place.js';
 import { callArguments } from './call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
@@ -19,11 +21,12 @@ export interface StubbedMethod {
 /** The stub of a service: a function for each method, under the proto's name and, as in Nest, with a small first letter. */
 export function serviceStub(
   methods: Iterable<StubbedMethod>,
+  tracesStreams: boolean,
 ): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
   const stub: Record<string, ResilientMethod<unknown, unknown>> = {};
   for (const { method, contextOf } of methods) {
     const name = method.method;
-    const call = methodStub(contextOf);
+    const call = methodStub(method, contextOf, tracesStreams);
     stub[name] = call;
     stub[lowerFirst(name)] ??= call;
     if (method.alias !== undefined) stub[method.alias] ??= call;
@@ -31,25 +34,35 @@ export function serviceStub(
   return Object.freeze(stub);
 }
 
-function methodStub(contextOf: () => MethodContext): ResilientMethod<unknown, unknown> {
+function methodStub(
+  method: MethodDescriptor,
+  contextOf: () => MethodContext,
+  tracesStreams: boolean,
+): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
     const asked: AskedCall = {
       request,
+      openedAt: tracesStreams && method.kind !== 'unary' ? placeInApplication() : undefined,
       given: argumentsInContext(callArguments(metadataOrOptions, options)),
       madeIn: inboundInUse() ? currentInbound() : undefined,
     };
     return new GrpcObservable<unknown>(
       (subscriber) => {
-        const call = new CallExecution(contextOf(), asked, sinkInContext(subscriber, asked.madeIn));
+        const call = new CallExecution(contextOf(), asked, sinkInContext(subscriber, asked.madeIn), scopeOf(method));
         // What it begins with, a source of requests or an interceptor, belongs to the same.
         inContextOf(currentInbound() ?? asked.madeIn, () => {
           call.begin();
         });
         return call;
       },
-      (sink) => new CallExecution(contextOf(), asked, sink),
+      (sink) => new CallExecution(contextOf(), asked, sink, scopeOf(method)),
     );
   };
+}
+
+/** A call that answers once is no part of a stream, though it be made while one begins: the factory may ask for a token first. */
+function scopeOf({ responseStream }: MethodDescriptor): StreamScope | undefined {
+  return responseStream ? currentStreamScope() : undefined;
 }
 
 function lowerFirst(name: string): string {

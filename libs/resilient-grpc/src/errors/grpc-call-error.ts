@@ -29,6 +29,8 @@ export type FailureReason =
   | 'closed'
   /** It could not be sent: size, serialization, metadata, credentials. */
   | 'not-sent'
+  /** An Observable of request messages pushed more ahead of the wire than `maxQueuedRequestBytes`. */
+  | 'requests-overflow'
   /** What came back is no valid gRPC answer. */
   | 'protocol';
 

@@ -12,7 +12,7 @@ import {
 } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { placeOfCaller } from './call-place.js';
+import { placeOfCaller } from '../client/code-place.js';
 import { defineClients, pathOfClient, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';

@@ -2,7 +2,7 @@ import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '
 import { APP_INTERCEPTOR } from '@nestjs/core';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
-import { placeOfCaller } from './call-place.js';
+import { placeOfCaller } from '../client/code-place.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { clientProviders } from './client-providers.js';
 import { ClientRegistry } from './client-registry.js';

@@ -187,8 +187,8 @@ describe('what belongs to the ordinary', () => {
     take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
     take({ type: 'connection-replaced', reason: 'age' });
     take({ type: 'connection-replaced', reason: 'credentials' });
-    take({ type: 'drain', phase: 'begin', running: 2, finished: 0, cancelled: 0, durationMs: 0 });
-    take({ type: 'drain', phase: 'end', running: 0, finished: 2, cancelled: 0, durationMs: 80 });
+    take({ type: 'drain', phase: 'begin', running: 2, finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
+    take({ type: 'drain', phase: 'end', running: 0, finished: 2, completed: 0, cancelled: 0, durationMs: 80 });
     expect(loud()).toEqual([]);
     expect(lines).toEqual([
       'debug READY → IDLE: the connection to a ended after 3.0 s',
@@ -202,7 +202,7 @@ describe('what belongs to the ordinary', () => {
 
   it('is not: a drain that cuts calls off, and pings that are too many', () => {
     const { take, loud } = make();
-    take({ type: 'drain', phase: 'end', running: 0, finished: 1, cancelled: 2, durationMs: 10_000 });
+    take({ type: 'drain', phase: 'end', running: 0, finished: 1, completed: 0, cancelled: 2, durationMs: 10_000 });
     take({ type: 'keepalive-throttled', keepaliveTimeMs: 20_000 });
     expect(loud()[0]).toBe('warn drained in 10 s: 1 call finished, 2 cut off');
     expect(loud()[1]).toContain('too_many_pings');

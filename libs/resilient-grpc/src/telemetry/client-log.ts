@@ -77,6 +77,22 @@ export class ClientLog {
       case 'drain':
         this.drain(event);
         return;
+      case 'stream-resumed':
+        this.sink.debug(`${event.path}: resumed after ${duration(event.gapMs)} (${counted(event.resumes, 'time')})`);
+        return;
+      case 'stream-leak':
+        this.streamLeak(event);
+        return;
+      case 'requests-at-once':
+        this.failures.say(
+          `${event.path} requests-at-once`,
+          `${event.path}: an Observable pushed ${String(event.messages)} requests at once, which are held in memory; ` +
+            'give an Iterable or an AsyncIterable, which is pulled',
+          (line) => {
+            this.sink.warn(line);
+          },
+        );
+        return;
       case 'call-start':
       case 'call-end':
         return;
@@ -195,13 +211,27 @@ export class ClientLog {
     }
   }
 
+  /** One line for each place: a leak is seldom of one stream. */
+  private streamLeak({ path, openMs, unreadMs, openedAt }: EventOf<'stream-leak'>): void {
+    const place =
+      openedAt === undefined ? 'set traceStreams: true to see where it was opened' : `opened at ${openedAt}`;
+    this.failures.say(
+      `${path} stream-leak ${openedAt ?? ''}`,
+      `${path}: open for ${duration(openMs)}, and nobody has read it for ${duration(unreadMs)}; ${place}`,
+      (line) => {
+        this.sink.warn(line);
+      },
+    );
+  }
+
   private drain(event: EventOf<'drain'>): void {
     if (event.phase === 'begin') {
       this.sink.debug(`draining: ${counted(event.running, 'call')} running`);
       return;
     }
     const cut = event.cancelled === 0 ? '' : `, ${String(event.cancelled)} cut off`;
-    const line = `drained in ${duration(event.durationMs)}: ${counted(event.finished, 'call')} finished${cut}`;
+    const completed = event.completed === 0 ? '' : `, ${counted(event.completed, 'stream')} completed`;
+    const line = `drained in ${duration(event.durationMs)}: ${counted(event.finished, 'call')} finished${completed}${cut}`;
     if (event.cancelled === 0) this.sink.debug(line);
     else this.sink.warn(line);
   }

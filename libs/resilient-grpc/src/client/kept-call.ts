@@ -1,0 +1,230 @@
+import type { Attempt } from '../call/attempt.js';
+import type { StreamScope } from '../call/stream-scope.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
+import type { GrpcCallError } from '../errors/grpc-call-error.js';
+import type { Verdict } from '../policy/evidence/verdict.js';
+import { StatusCode } from '../status/status-code.js';
+import { NO_METADATA } from '../channel/call-metadata.js';
+import { AdmittedCall } from './admitted-call.js';
+import { AttemptHistory } from './attempt-history.js';
+import { bindCall, type Endable } from './call-bindings.js';
+import type { MethodContext } from './call-context.js';
+import { callError, cancelled, draining, type CallFailure } from './call-failure.js';
+import type { CallOutcome, CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
+import { tellEnd, tellStart, tellUnread } from './call-telling.js';
+import { describeCall } from './describe-call.js';
+import type { HedgedAttempt } from './hedged-attempt.js';
+import type { AskedCall } from './prepared-call.js';
+import { RequestPump, type PumpOwner } from './request-pump.js';
+import type { ActiveCall } from './resilient-grpc-client.js';
+import { ScopedStream } from './scoped-stream.js';
+import type { UnreadStream } from './unread-streams.js';
+
+/** A call in the registry, from its subscription to its one end, whoever ends it. What attempts it makes is not known here. */
+export abstract class KeptCall extends AdmittedCall implements PumpOwner, RegisteredCall, StreamSource, UnreadStream {
+  /** Request messages of a stream. */
+  protected requests: RequestPump | undefined;
+  protected attempt: Attempt | undefined;
+  /** `attempt`, while it is several. */
+  protected hedged: HedgedAttempt | undefined;
+  protected history: AttemptHistory | undefined;
+  protected attemptStartedAt = 0;
+  /** Headers of the attempt that runs came. */
+  protected answerBegan = false;
+  protected received = 0;
+  /** Monotonic milliseconds. */
+  lastMessageAt: number | undefined;
+  private place: CallPlace<this> | undefined;
+  private untie: (() => void) | undefined;
+
+  constructor(
+    context: MethodContext,
+    asked: AskedCall,
+    protected readonly sink: StreamSink<unknown>,
+    /** The stream of which it is a part. */
+    private readonly scope: StreamScope | undefined = undefined,
+  ) {
+    super(context, asked);
+  }
+
+  abstract readOn(): void;
+
+  get prefetch(): number {
+    return this.options?.prefetch ?? this.context.policy.prefetch;
+  }
+
+  get peer(): string | undefined {
+    return this.attempt?.peer;
+  }
+
+  /** Request messages sent. */
+  get sent(): number {
+    return this.requests?.sent ?? Math.min(this.number, 1);
+  }
+
+  get waiting(): boolean {
+    return this.phase === 'waiting';
+  }
+
+  get onDrain(): OnDrain {
+    const named = this.options?.onDrain ?? this.context.policy.onDrain;
+    // To complete a call that answers once would be an answer that nobody gave.
+    if (named === 'complete' && !this.method.responseStream) return 'finish';
+    return named ?? (this.scope === undefined ? 'finish' : 'complete');
+  }
+
+  /** Begins the call; everything from here on reaches the sink, later or at once. */
+  begin(): void {
+    let failure: CallFailure | undefined;
+    try {
+      failure = this.prepare(this.scope);
+    } catch (error) {
+      this.phase = 'ended';
+      this.sink.error(error);
+      return;
+    }
+    if (failure === undefined && this.context.client.registry.streamsEnd) {
+      if (this.onDrain === 'complete') {
+        this.phase = 'ended';
+        (this.scope ?? this.sink).complete();
+        return;
+      }
+      // None resumes; anything else may still begin.
+      if (this.onDrain === 'fail' || (this.scope?.resumes ?? 0) > 0) failure = draining();
+    }
+    if (failure !== undefined) {
+      this.phase = 'ended';
+      this.sink.error(callError(this.context, failure, undefined, 'no'));
+      return;
+    }
+    this.place = this.enter();
+    tellStart(this.context);
+    // Whoever was told may have ended it.
+    if (!this.isOpen()) return;
+    this.untie = this.tieTo(this);
+    if (this.method.requestStream && !this.openRequests()) return;
+    if (this.outgoing === undefined) this.proceed();
+    else this.askInterceptors(this.outgoing);
+  }
+
+  private enter(): CallPlace<this> {
+    const { scope, context } = this;
+    const { registry, unread } = context.client;
+    // What comes back after an outage stands in its queue: a server that restarts gets its streams back at a pace.
+    this.paced = (scope?.resumes ?? 0) > 0;
+    const place = scope === undefined ? registry : ScopedStream.of(scope, context, this.asked.openedAt);
+    place.add(this);
+    if (scope === undefined && this.sink.demand !== undefined) unread.watch(this, this.sink.demand);
+    return place;
+  }
+
+  /** Ends `call` with what this one's caller tied it to. Returns how to untie it, if there is anything. */
+  tieTo(call: Endable): (() => void) | undefined {
+    return bindCall(this.options, this.binding?.signal, call);
+  }
+
+  /** The reader has left. */
+  unsubscribe(): void {
+    if (this.phase !== 'ended') this.stop('cancelled');
+  }
+
+  /** It has not ended. What a caller, an interceptor or a listener does in between may end it at any place. */
+  isOpen(): boolean {
+    return this.phase !== 'ended';
+  }
+
+  private openRequests(): boolean {
+    try {
+      this.requests = new RequestPump(this.asked.request, this, this.context, this.interceptors === undefined);
+    } catch (error) {
+      this.sourceFailed(error);
+    }
+    // A synchronous source may have failed, and so ended the call, while it was opened.
+    return this.isOpen();
+  }
+
+  sourceFailed(error: unknown): void {
+    if (this.phase === 'ended') return;
+    this.stop('failed');
+    this.sink.error(error);
+  }
+
+  // ── the end ──
+
+  terminate(reason: 'draining' | 'closed', details: string): void {
+    this.end({ code: StatusCode.UNAVAILABLE, details, reason });
+  }
+
+  complete(): void {
+    if (this.phase === 'ended') return;
+    const peer = this.attempt?.peer;
+    this.stop('succeeded');
+    this.tellEnd({ code: StatusCode.OK, details: 'Ended by the shutdown of the client', metadata: NO_METADATA, peer });
+    this.sink.complete();
+  }
+
+  override end(failure: CallFailure): void {
+    if (this.phase === 'ended') return;
+    const peer = failure.peer ?? this.attempt?.peer;
+    if (this.attempt !== undefined && this.hedged === undefined) {
+      this.history ??= new AttemptHistory();
+      this.history.add(this.number, { peer }, failure, this.context.client.clock.now() - this.attemptStartedAt);
+    }
+    const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
+    this.stop('failed', failure.reason === 'deadline' ? 'deadline' : undefined);
+    this.tellEnd(error);
+    this.sink.error(error);
+  }
+
+  /** How far the attempt got that is cut off now. */
+  private cutOff(): Verdict['reachedServer'] {
+    if (this.hedged !== undefined) return this.hedged.reached;
+    if (this.attempt === undefined) return 'no';
+    return this.answerBegan ? 'yes' : 'maybe';
+  }
+
+  /** Lets go of everything that is held, on the wire too. */
+  private stop(outcome: CallOutcome, because?: 'deadline'): void {
+    const { attempt } = this;
+    this.leave();
+    this.attempt = undefined;
+    attempt?.abandon(because);
+    this.letGo(outcome);
+  }
+
+  protected letGo(outcome: CallOutcome): void {
+    this.letGoOfWaiting();
+    this.untie?.();
+    this.untie = undefined;
+    this.requests?.close();
+    if (this.sink.demand !== undefined) this.context.client.unread.forget(this);
+    this.place?.delete(this, outcome);
+  }
+
+  // ── what is told ──
+
+  unread(unreadMs: number): void {
+    tellUnread(this.context, this.asked.openedAt, this.startedAt, unreadMs);
+  }
+
+  protected tellEnd(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
+    const { code, details, metadata: trailers, peer } = end;
+    const durationMs = this.context.client.clock.now() - this.startedAt;
+    tellEnd(this.context, this.options, this.outgoing, this.history, { code, details, trailers, peer, durationMs });
+  }
+
+  describe(): ActiveCall {
+    return describeCall(this.context, {
+      peer: this.peer,
+      startedAt: this.startedAt,
+      lastMessageAt: this.lastMessageAt,
+      sent: this.sent,
+      received: this.received,
+      waiting: this.waiting,
+      openedAt: this.asked.openedAt,
+      cancel: (details) => {
+        this.end(cancelled(details, undefined));
+      },
+    });
+  }
+}

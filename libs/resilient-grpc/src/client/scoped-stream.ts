@@ -1,0 +1,144 @@
+import type { StreamHost, StreamScope } from '../call/stream-scope.js';
+import type { Endable } from './call-bindings.js';
+import type { MethodContext } from './call-context.js';
+import { callError, cancelled, deadlineFailure, type CallFailure } from './call-failure.js';
+import type { CallOutcome, CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
+import { tellUnread } from './call-telling.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import { describeCall } from './describe-call.js';
+import { StatusCode } from '../status/status-code.js';
+import type { ActiveCall } from './resilient-grpc-client.js';
+import type { UnreadStream } from './unread-streams.js';
+
+/** A call as a part of its stream. */
+interface PartOfStream extends RegisteredCall {
+  readonly peer: string | undefined;
+  readonly sent: number;
+  /** Monotonic milliseconds. */
+  readonly lastMessageAt: number | undefined;
+  readonly waiting: boolean;
+  tieTo(call: Endable): (() => void) | undefined;
+}
+
+/**
+ * A stream that is resumed, as its client keeps it: one place in the registry for all its calls. Between two of them nothing of
+ * the client's runs for it, and deadline, cancellation, drain and close hold all the same.
+ */
+export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
+  private readonly calls = new Set<PartOfStream>();
+  private readonly startedAt: number;
+  private readonly openedAt: string | undefined;
+  onDrain: OnDrain = 'complete';
+  private sent = 0;
+  private lastMessageAt: number | undefined;
+  private brokenAt: number | undefined;
+  private deadline: DeadlineTimer | undefined;
+  private untie: (() => void) | undefined;
+
+  private constructor(
+    private readonly scope: StreamScope,
+    private readonly context: MethodContext,
+    openedAt: string | undefined,
+  ) {
+    this.startedAt = context.client.clock.now();
+    this.openedAt = openedAt;
+  }
+
+  /** The place of `scope` in the client of `context`. A stream that goes on at another client has left the one before. */
+  static of(scope: StreamScope, context: MethodContext, openedAt: string | undefined): ScopedStream {
+    const { host } = scope;
+    if (host instanceof ScopedStream && host.context.client === context.client) return host;
+    host?.ended('succeeded');
+    const stream = new ScopedStream(scope, context, openedAt);
+    scope.host = stream;
+    const { registry, unread } = context.client;
+    registry.add(stream);
+    if (scope.demand !== undefined) unread.watch(stream, scope.demand);
+    return stream;
+  }
+
+  add(call: PartOfStream): void {
+    this.calls.add(call);
+    this.onDrain = call.onDrain;
+    this.stopWatching();
+    const { brokenAt } = this;
+    if (brokenAt === undefined) return;
+    this.brokenAt = undefined;
+    const { registry, events, clock } = this.context.client;
+    registry.resumed += 1;
+    if (!events.wanted) return;
+    const gapMs = clock.now() - brokenAt;
+    events.emit({ type: 'stream-resumed', path: this.context.method.path, resumes: this.scope.resumes, gapMs });
+  }
+
+  delete(call: PartOfStream): void {
+    if (!this.calls.delete(call)) return;
+    const { clock } = this.context.client;
+    this.sent += call.sent;
+    this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
+    if (this.calls.size > 0) return;
+    this.brokenAt = clock.now();
+    const { deadline } = this.scope;
+    if (deadline !== Infinity) {
+      this.deadline = new DeadlineTimer(deadline, clock, () => {
+        this.end(deadlineFailure(clock.now() - this.startedAt, ', waiting to resume'));
+      });
+      this.deadline.arm();
+    }
+    this.untie = call.tieTo(this);
+  }
+
+  ended(how: CallOutcome): void {
+    this.stopWatching();
+    const { registry, unread } = this.context.client;
+    unread.forget(this);
+    registry.delete(this, how);
+  }
+
+  unread(unreadMs: number): void {
+    tellUnread(this.context, this.openedAt, this.startedAt, unreadMs);
+  }
+
+  end(failure: CallFailure): void {
+    this.stopWatching();
+    const reached = this.scope.handedOver > 0 ? 'yes' : 'maybe';
+    this.scope.fail(callError(this.context, failure, undefined, reached));
+  }
+
+  terminate(reason: 'draining' | 'closed', details: string): void {
+    const running = [...this.calls];
+    // How its call ends is how the stream ends: neither of these is ever resumed.
+    for (const call of running) call.terminate(reason, details);
+    if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
+  }
+
+  complete(): void {
+    this.stopWatching();
+    this.scope.complete();
+  }
+
+  describe(): ActiveCall {
+    const running = [...this.calls];
+    const latest = running.at(-1);
+    return describeCall(this.context, {
+      peer: latest?.peer,
+      startedAt: this.startedAt,
+      lastMessageAt: latest?.lastMessageAt ?? this.lastMessageAt,
+      sent: running.reduce((sum, { sent }) => sum + sent, this.sent),
+      received: this.scope.handedOver,
+      waiting: running.every(({ waiting }) => waiting),
+      resumes: this.scope.resumes,
+      openedAt: this.openedAt,
+      cancel: (details) => {
+        this.end(cancelled(details, undefined));
+      },
+    });
+  }
+
+  private stopWatching(): void {
+    this.deadline?.disarm();
+    this.deadline = undefined;
+    this.untie?.();
+    this.untie = undefined;
+  }
+}

@@ -255,7 +255,7 @@ type Step =
   | { readonly do: 'disconnect' | 'release' | 'refuse' | 'drain' | 'close' };
 
 async function take(world: World, step: Step): Promise<void> {
-  const { transport, calls, registry, clock } = world;
+  const { transport, calls, registry } = world;
   const attempt = 'which' in step ? transport.open[step.which % Math.max(transport.open.length, 1)] : undefined;
   const call = 'which' in step ? calls[step.which % Math.max(calls.length, 1)] : undefined;
   switch (step.do) {

@@ -42,7 +42,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     asked: AskedCall,
     protected readonly sink: StreamSink<unknown>,
     /** The stream of which it is a part. */
-    private readonly scope: StreamScope | undefined = undefined,
+    private readonly scope?: StreamScope,
   ) {
     super(context, asked);
   }

@@ -148,7 +148,8 @@ class PushedSource implements RequestSource {
       },
     });
     this.subscribing = false;
-    if (this.items.length * UNKNOWN_MESSAGE_BYTES > taker.maxQueuedBytes) taker.onPushedAtOnce(this.items.length);
+    const messages = this.items.filter(({ kind }) => kind === 'message').length;
+    if (messages * UNKNOWN_MESSAGE_BYTES > taker.maxQueuedBytes) taker.onPushedAtOnce(messages);
   }
 
   pull(): void {

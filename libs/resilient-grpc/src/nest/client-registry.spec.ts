@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { BehaviorSubject, Subject } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { DrainableClient } from '../client/resilient-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
 import { systemClock } from '../time/clock.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
@@ -29,6 +30,10 @@ function standIn(settings: ResolvedClientSettings) {
       connectivity$.complete();
       return { finished: 2, completed: 1, cancelled: 0, durationMs: 5 };
     },
+    endStreams: async () => {
+      asked.push('end streams');
+    },
+    activeCalls: () => [{ path: '/shop.v1.Shop/Buy' }],
     close: async () => {
       asked.push('close');
       connectivity$.complete();
@@ -48,7 +53,7 @@ beforeEach(() => {
     createClient: (settings) => {
       const client = standIn(settings);
       made.push(client);
-      return client as unknown as ResilientGrpcClient;
+      return client as unknown as DrainableClient;
     },
     clock: systemClock,
     random: () => 0.5,
@@ -208,47 +213,90 @@ describe('a client that is made at run time', () => {
 });
 
 describe('a shutdown', () => {
-  const lifecycle = (testing = true, listens = true) => {
-    const timers: (() => void)[] = [];
-    const clock = {
-      ...systemClock,
-      setTimer: (task: () => void) => {
-        timers.push(task);
-        return { id: task };
-      },
-      clearTimer: () => timers.splice(0),
-      now: () => 1_000,
-    };
-    return { timers, of: new GrpcLifecycle(registry, { clock, testing, listensForSignals: () => listens }) };
+  const lifecycle = ({ testing = true, listens = true, connections = async () => 2 } = {}) => {
+    const clock = new VirtualClock();
+    const of = new GrpcLifecycle(registry, {
+      clock,
+      testing,
+      listensForSignals: () => listens,
+      httpConnections: connections,
+    });
+    return { clock, of };
   };
 
-  it('drains all clients once, and says so in a line', async () => {
+  it('ends streams first, then drains all clients, once, and says so in a line', async () => {
     await obtain(shop);
     registry.create({ ...shop, name: 'tenant' });
     lines = [];
-    const { of } = lifecycle();
+    const { of, clock } = lifecycle();
     await of.beforeApplicationShutdown();
     expect(registry.accepting).toBe(false);
+    expect(made.map(({ asked }) => asked)).toEqual([['end streams'], ['end streams']]);
+    clock.advance(1_500);
     await Promise.all([of.onApplicationShutdown(), of.onApplicationShutdown()]);
     await of.beforeApplicationShutdown();
-    expect(made.map(({ asked }) => asked)).toEqual([['drain 10000'], ['drain 10000']]);
+    expect(made.map(({ asked }) => asked)).toEqual(Array(2).fill(['end streams', 'drain 8500']));
     expect(lines).toEqual([
-      'LOG [ResilientGrpc] drained 2 clients in 0 ms: 4 calls finished, 2 streams completed, 0 cut off',
+      'LOG [ResilientGrpc] drained 2 clients in 1500 ms: 4 calls finished, 2 streams completed, 0 cut off',
     ]);
+    expect(clock.pending).toBe(0);
   });
 
   it('holds readiness down for a while first, where that is asked', async () => {
     registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
-    const { of, timers } = lifecycle();
-    let over = false;
-    const first = of.beforeApplicationShutdown().then(() => (over = true));
-    await Promise.resolve();
-    expect([over, registry.accepting, timers.length]).toEqual([false, false, 1]);
-    timers[0]?.();
+    const { of, clock } = lifecycle();
+    const first = of.beforeApplicationShutdown();
+    await clock.advanceAsync(499);
+    expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
+    await clock.advanceAsync(1);
     await first;
+    expect(made[0]?.asked).toEqual(['end streams']);
     await of.onApplicationShutdown();
-    expect(made[0]?.asked).toEqual(['drain 900']);
+    expect(made[0]?.asked).toEqual(['end streams', 'drain 400']);
+  });
+
+  it('ends in its time when the application does not, and names what holds it', async () => {
+    await obtain(shop);
+    lines = [];
+    const { of, clock } = lifecycle();
+    await of.beforeApplicationShutdown();
+    await clock.advanceAsync(9_999);
+    expect(made[0]?.asked).toEqual(['end streams']);
+    await clock.advanceAsync(1);
+    expect(made[0]?.asked).toEqual(['end streams', 'drain 0']);
+    expect(lines).toEqual([
+      'WARN [ResilientGrpc] the application has not closed within 10 s (2 open HTTP connections, 1 call of /shop.v1.Shop/Buy); ' +
+        'gRPC clients close now',
+      'LOG [ResilientGrpc] drained 1 client in 10000 ms: 2 calls finished, 1 stream completed, 0 cut off',
+    ]);
+    // Nest gets there in the end.
+    await of.onApplicationShutdown();
+    expect(made[0]?.asked).toHaveLength(2);
+    expect(clock.pending).toBe(0);
+  });
+
+  it.each([
+    ['has no HTTP server', async () => undefined],
+    ['cannot say', () => Promise.reject(new Error('not listening'))],
+  ])('ends in its time too where the application %s', async (_what, connections) => {
+    await obtain(shop);
+    lines = [];
+    const { of, clock } = lifecycle({ connections });
+    await of.beforeApplicationShutdown();
+    await clock.advanceAsync(10_000);
+    expect(lines[0]).toContain('within 10 s (1 call of /shop.v1.Shop/Buy); gRPC');
+  });
+
+  it('whose delay is longer than its time ends in its time', async () => {
+    registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
+    await obtain(shop);
+    const { of, clock } = lifecycle();
+    const first = of.beforeApplicationShutdown();
+    await clock.advanceAsync(900);
+    await first;
+    expect(made[0]?.asked[0]).toBe('drain 0');
+    expect(clock.pending).toBe(0);
   });
 
   it('refuses clients that are made afterwards', async () => {
@@ -256,8 +304,11 @@ describe('a shutdown', () => {
     expect(() => registry.create(shop)).toThrow('the application shuts down');
   });
 
-  it('without clients says nothing', async () => {
-    await lifecycle().of.onApplicationShutdown();
+  it('without clients says nothing, and sets no timer', async () => {
+    const { of, clock } = lifecycle();
+    await of.beforeApplicationShutdown();
+    expect(clock.pending).toBe(0);
+    await of.onApplicationShutdown();
     expect(lines).toEqual([]);
   });
 
@@ -268,10 +319,10 @@ describe('a shutdown', () => {
   ])('without its hooks: %s', async (_, testing, listens, warnings) => {
     await obtain(shop);
     lines = [];
-    const { of, timers } = lifecycle(testing, listens);
+    const { of, clock } = lifecycle({ testing, listens });
     of.onApplicationBootstrap();
     of.onApplicationBootstrap();
-    for (const timer of timers) timer();
+    clock.advance(10_000);
     expect(lines.filter((line) => line.includes('enableShutdownHooks() was not called'))).toHaveLength(warnings);
   });
 });

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import type { DrainReport, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { DrainableClient, DrainReport, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../client/settings/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
@@ -25,7 +25,7 @@ import { startUpLine } from './start-up-line.js';
 /** What the registry needs from outside. */
 export interface RegistrySeams {
   /** `logger` bears the client's name. */
-  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => ResilientGrpcClient;
+  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => DrainableClient;
   readonly clock: Clock;
   readonly random: Random;
   /** Where clients that are made at run time take classes of interceptors from. */
@@ -41,7 +41,7 @@ interface Defined {
 interface Entry extends Defined {
   readonly resolved: ResolvedClientSettings;
   readonly interceptorOf: InterceptorSource | undefined;
-  readonly client: ResilientGrpcClient;
+  readonly client: DrainableClient;
 }
 
 /** A client that waits for its first service config. */
@@ -217,6 +217,11 @@ export class ClientRegistry extends GrpcClients {
   /** Readiness goes down; calls still begin. */
   refuseNew(): void {
     this.open = false;
+  }
+
+  /** Ends the streams of all clients that end at a shutdown; all other calls go on, and may begin. */
+  async endStreams(): Promise<void> {
+    await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
 
   /** Drains and closes all clients at once. */

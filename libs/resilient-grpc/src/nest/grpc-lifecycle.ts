@@ -5,12 +5,15 @@ import {
   type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
-import { counted } from '../telemetry/log-text.js';
+import type { DrainReport } from '../client/resilient-grpc-client.js';
+import { counted, duration } from '../telemetry/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';
 
 // enableShutdownHooks() is usually called between init and listen: ask a moment later.
 const HOOKS_CHECK_MS = 1_000;
+/** Paths that are named of calls that did not end. */
+const NAMED = 5;
 
 /** What the lifecycle needs from outside. */
 export interface LifecycleSeams {
@@ -19,15 +22,25 @@ export interface LifecycleSeams {
   readonly listensForSignals: () => boolean;
   /** `NODE_ENV` is 'test'. */
   readonly testing: boolean;
+  /** Connections to the application's own HTTP server that are open; undefined where it has none. */
+  readonly httpConnections: () => Promise<number | undefined>;
 }
 
-/** Ties the clients to the application: readiness down first, then calls finish, then channels close. */
+/**
+ * Ties the clients to the application's shutdown, which is in two steps. Before Nest closes its servers: readiness down, then
+ * streams that are resumed end, since a request that relays one would hold the server open; calls of requests that are still served
+ * go on. After: calls finish, then channels close. Both within one length of time, whatever Nest's own closing does.
+ */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
 {
   private readonly logger = new Logger('ResilientGrpc');
   private hooksCheck: Timer | undefined;
+  /** Monotonic milliseconds. */
   private startedAt: number | undefined;
+  private watchdog: Timer | undefined;
+  private delay: { readonly timer: Timer; readonly over: () => void } | undefined;
+  private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
 
   constructor(
@@ -51,40 +64,78 @@ export class GrpcLifecycle
     }, HOOKS_CHECK_MS);
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
-    if (this.startedAt !== undefined) return;
-    this.begin();
-    this.registry.refuseNew();
-    const { readinessDelayMs } = this.registry.drainOptions;
-    if (readinessDelayMs === 0 || this.registry.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.seams.clock.setTimer(resolve, readinessDelayMs, true);
-    });
+  beforeApplicationShutdown(): Promise<void> {
+    this.ending ??= this.endStreams();
+    return this.ending;
   }
 
   onApplicationShutdown(): Promise<void> {
-    this.begin();
     this.draining ??= this.drain();
     return this.draining;
   }
 
-  private begin(): void {
-    this.startedAt ??= this.seams.clock.now();
-    if (this.hooksCheck !== undefined) this.seams.clock.clearTimer(this.hooksCheck);
+  private begin(): number {
+    if (this.startedAt !== undefined) return this.startedAt;
+    const { clock } = this.seams;
+    this.startedAt = clock.now();
+    if (this.hooksCheck !== undefined) clock.clearTimer(this.hooksCheck);
+    return this.startedAt;
+  }
+
+  private async endStreams(): Promise<void> {
+    this.begin();
+    this.registry.refuseNew();
+    if (this.registry.size === 0) return;
+    const { clock } = this.seams;
+    const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
+    this.watchdog = clock.setTimer(() => void this.giveUpOnNest(), timeoutMs, true);
+    if (readinessDelayMs > 0) {
+      await new Promise<void>((over) => {
+        this.delay = { timer: clock.setTimer(over, readinessDelayMs, true), over };
+      });
+    }
+    await this.registry.endStreams();
+  }
+
+  /** Nest's own closing hangs: on a request that does not end, an event stream, a busy connection that is kept alive. */
+  private async giveUpOnNest(): Promise<void> {
+    const { timeoutMs } = this.registry.drainOptions;
+    const connections = await this.seams.httpConnections().catch(() => undefined);
+    const holders = [
+      ...(connections === undefined || connections === 0 ? [] : [counted(connections, 'open HTTP connection')]),
+      ...this.openCalls(),
+    ];
+    const who = holders.length === 0 ? '' : ` (${holders.join(', ')})`;
+    this.logger.warn(`the application has not closed within ${duration(timeoutMs)}${who}; gRPC clients close now`);
+    await this.onApplicationShutdown();
+  }
+
+  private openCalls(): string[] {
+    const counts = new Map<string, number>();
+    for (const client of this.registry) {
+      for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
+    }
+    const named = [...counts].slice(0, NAMED).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+    return counts.size > NAMED ? [...named, `calls of ${String(counts.size - NAMED)} more methods`] : named;
   }
 
   private async drain(): Promise<void> {
+    const beganAt = this.begin();
+    const { clock } = this.seams;
+    if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
+    if (this.delay !== undefined) clock.clearTimer(this.delay.timer);
+    this.delay?.over();
     if (this.registry.size === 0) return;
-    const begunAt = this.seams.clock.now();
     // The time is for the whole shutdown: what Nest needed to close its servers is gone.
-    const left = this.registry.drainOptions.timeoutMs - (begunAt - (this.startedAt ?? begunAt));
-    const reports = await this.registry.drainAll(Math.max(left, 0));
+    const left = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
+    this.tell(await this.registry.drainAll(Math.max(left, 0)), clock.now() - beganAt);
+  }
+
+  private tell(reports: readonly DrainReport[], ms: number): void {
     const sum = (key: 'finished' | 'completed' | 'cancelled') =>
       reports.reduce((total, report) => total + report[key], 0);
     const done = `${counted(sum('finished'), 'call')} finished, ${counted(sum('completed'), 'stream')} completed`;
-    const ms = Math.round(this.seams.clock.now() - begunAt);
-    this.logger.log(
-      `drained ${counted(reports.length, 'client')} in ${String(ms)} ms: ${done}, ${String(sum('cancelled'))} cut off`,
-    );
+    const line = `drained ${counted(reports.length, 'client')} in ${String(Math.round(ms))} ms: ${done}`;
+    this.logger.log(`${line}, ${String(sum('cancelled'))} cut off`);
   }
 }

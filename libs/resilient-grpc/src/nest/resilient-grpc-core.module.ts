@@ -1,11 +1,12 @@
 import { Global, Inject, Module, RequestMethod, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
-import { ModuleRef } from '@nestjs/core';
+import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
 import { createLoggedClient } from './create-logged-client.js';
 import { GrpcClients } from './grpc-clients.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
+import { httpConnections } from './http-connections.js';
 import { inboundMiddleware } from './inbound/inbound-middleware.js';
 import { interceptorSource } from './interceptor-source.js';
 
@@ -36,9 +37,10 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
     },
     {
       provide: GrpcLifecycle,
-      inject: [ClientRegistry],
-      useFactory: (registry: ClientRegistry) =>
+      inject: [ClientRegistry, { token: HttpAdapterHost, optional: true }],
+      useFactory: (registry: ClientRegistry, http: HttpAdapterHost | undefined) =>
         new GrpcLifecycle(registry, {
+          httpConnections: () => httpConnections(http),
           clock: systemClock,
           listensForSignals: () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT') > 0,
           testing: process.env['NODE_ENV'] === 'test',

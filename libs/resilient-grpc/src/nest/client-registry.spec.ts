@@ -213,7 +213,11 @@ describe('a client that is made at run time', () => {
 });
 
 describe('a shutdown', () => {
-  const lifecycle = ({ testing = true, listens = true, connections = async () => 2 } = {}) => {
+  const lifecycle = ({
+    testing = true,
+    listens = true,
+    connections = async (): Promise<number | undefined> => 2,
+  } = {}) => {
     const clock = new VirtualClock();
     const of = new GrpcLifecycle(registry, {
       clock,

@@ -1,0 +1,105 @@
+import { ChildServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { failureOf, scene, startClient, toList, turns, type EchoService } from '../calls/support.js';
+
+const IDLE_MS = 200;
+const idle = { methods: { '*': { streamIdleTimeoutMs: IDLE_MS } } };
+
+describe('a stream that is silent for longer than it may be', () => {
+  it('fails when its server is frozen, though the connection looks alive', async () => {
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+    const server = await ChildServer.start({ script: new URL('../testing/fixtures/echo-server.mjs', import.meta.url) });
+    onTestFinished(() => server.close());
+    const client = await startClient({ url: server.url, ...idle });
+    const received: unknown[] = [];
+    const frozenAt = { ms: 0 };
+    const failed = failureOf(
+      new Promise((resolve, reject) => {
+        client
+          .getService<EchoService>('Echo')
+          .serverStream({ text: 'one' })
+          .subscribe({
+            next: (message) => received.push(message),
+            error: reject,
+            complete: () => resolve('completed'),
+          });
+      }),
+    );
+    await waitFor(() => received.length === 1);
+    server.freeze();
+    frozenAt.ms = performance.now();
+    const error = await failed;
+    server.thaw();
+    expect(error).toMatchObject({
+      codeName: 'UNAVAILABLE',
+      reason: 'stream-idle',
+      reachedServer: 'yes',
+      notRetriedBecause: 'committed',
+      details: 'No message for 200 ms (streamIdleTimeoutMs)',
+    });
+    // Counted from the message, which came a little before.
+    expect(performance.now() - frozenAt.ms).toBeLessThan(IDLE_MS + 1_000);
+  });
+
+  it('ends on the wire too', async () => {
+    const { echo, server } = await scene(idle);
+    server.script('ServerStream', { messages: [{}], never: true });
+    await failureOf(echo.serverStream({}));
+    await waitFor(() => server.counts('ServerStream').cancelled === 1);
+  });
+
+  it('before its first message is one that may have reached the server', async () => {
+    const { echo, server } = await scene(idle);
+    server.script('Bidi', { never: true });
+    expect(await failureOf(echo.bidi([{}]))).toMatchObject({ reason: 'stream-idle', reachedServer: 'maybe' });
+    expect(server.counts('Bidi').calls).toBe(1);
+  });
+
+  it('before its first message is sent again where that is safe', async () => {
+    const { echo, server } = await scene(idle);
+    server.script('ServerStream', [{ never: true }, { messages: [{ number: 7 }] }]);
+    expect(await toList(echo.serverStream({}, { idempotent: true }))).toMatchObject([{ number: 7 }]);
+    expect(server.counts('ServerStream').calls).toBe(2);
+  });
+
+  it('lives as long as messages come, however many', async () => {
+    const { echo, server } = await scene({ methods: { '*': { streamIdleTimeoutMs: 500 } } });
+    server.script('ServerStream', { messages: Array.from({ length: 12 }, () => ({})), intervalMs: 100 });
+    expect(await toList(echo.serverStream({}))).toHaveLength(12);
+  });
+
+  it('is not held to it while its reader takes nothing', async () => {
+    const { echo, server } = await scene(idle);
+    const payload = Buffer.alloc(64 * 1024);
+    server.script('ServerStream', { messages: Array.from({ length: 100 }, () => ({ payload })) });
+    const reader = echo.serverStream({})[Symbol.asyncIterator]();
+    await reader.next();
+    const pausedAt = performance.now();
+    await waitFor(() => performance.now() - pausedAt > 3 * IDLE_MS);
+    let rest = 0;
+    while ((await reader.next()).done !== true) rest += 1;
+    expect(rest).toBe(99);
+  });
+
+  it('is one of the call that says so, in place of what its method says', async () => {
+    const { echo, server } = await scene({ streamIdleTimeoutMs: 60_000 });
+    server.script('ServerStream', { never: true });
+    const error = await failureOf(echo.serverStream({}, { streamIdleTimeoutMs: 50 }));
+    expect(error).toMatchObject({ reason: 'stream-idle', details: 'No message for 50 ms (streamIdleTimeoutMs)' });
+  });
+
+  it('is nothing to a call that answers once', async () => {
+    const { echo, server } = await scene({ streamIdleTimeoutMs: 50 });
+    server.script('Unary', { delayMs: 200 });
+    await turns();
+    expect(await toList(echo.unary({ text: 'x' }))).toHaveLength(1);
+  });
+
+  it.each([0, -1, NaN, '5' as never])('of %j milliseconds is refused by its path', async (streamIdleTimeoutMs) => {
+    const { echo } = await scene();
+    await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
+      'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a length in milliseconds above 0',
+    );
+  });
+});

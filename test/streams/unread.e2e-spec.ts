@@ -1,0 +1,86 @@
+import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+
+type Leak = Extract<GrpcClientEvent, { type: 'stream-leak' }>;
+
+const AFTER_MS = 300;
+
+describe('a stream that nobody reads', () => {
+  let server: ScriptedGrpcServer;
+  beforeEach(async ({ onTestFinished }) => {
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+    server = await ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: {
+        Watch: { messages: Array.from({ length: 3 }, (_, index) => ({ sequence: String(index + 1) })), never: true },
+      },
+    });
+    onTestFinished(() => server.close());
+  });
+
+  async function start(settings: object): Promise<{ readonly app: OrdersApp; readonly leaks: Leak[] }> {
+    const app = await startOrdersApp(
+      { url: server.url, unreadStreamWarningMs: AFTER_MS, ...settings },
+      { drain: { timeoutMs: 50 } },
+    );
+    onTestFinished(() => app.close());
+    const leaks: Leak[] = [];
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'stream-leak') leaks.push(event);
+    });
+    return { app, leaks };
+  }
+
+  it('is told once, within the time set, with the place where it was opened', async () => {
+    const { app, leaks } = await start({ traceStreams: true });
+    const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
+    const line = lineAbove();
+    await reader.next();
+    const leftAt = performance.now();
+    await waitFor(() => leaks.length > 0);
+    expect(performance.now() - leftAt).toBeLessThan(AFTER_MS + 500);
+    expect(leaks).toMatchObject([
+      { path: '/orders.v1.Orders/Watch', openedAt: `${import.meta.filename}:${String(line)}` },
+    ]);
+    expect(leaks[0]!.unreadMs).toBeGreaterThanOrEqual(AFTER_MS * 0.8);
+    expect(app.client.activeCalls()).toMatchObject([{ openedAt: leaks[0]!.openedAt, received: 3 }]);
+    expect(aboveDebug(app).filter((text) => text.includes('nobody'))).toEqual([
+      expect.stringMatching(
+        /^warn: \/orders\.v1\.Orders\/Watch: open for \d+ ms, and nobody has read it for \d+ ms; opened at .*unread\.e2e-spec\.ts:\d+$/,
+      ),
+    ]);
+    const toldAt = performance.now();
+    await waitFor(() => performance.now() - toldAt > 2 * AFTER_MS);
+    expect(leaks).toHaveLength(1);
+  });
+
+  it('is told with what to write to see the place, where that is not known', async () => {
+    const { app } = await start({});
+    await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
+    await waitFor(() =>
+      aboveDebug(app).some((text) => text.endsWith('set traceStreams: true to see where it was opened')),
+    );
+  });
+
+  it('is not one that somebody waits for, nor one that is pushed', async () => {
+    const { app, leaks } = await start({});
+    const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
+    for (let i = 0; i < 3; i++) await reader.next();
+    void reader.next();
+    const pushed = app.orders.watch({ from: '0' }).subscribe();
+    const beganAt = performance.now();
+    await waitFor(() => performance.now() - beganAt > 3 * AFTER_MS);
+    expect(leaks).toEqual([]);
+    await reader.return?.();
+    pushed.unsubscribe();
+  });
+});
+
+/** Number of the line above the one that asks. */
+function lineAbove(): number {
+  const [, , caller = ''] = (new Error().stack ?? '').split('\n');
+  return Number(/:(\d+):\d+\)?$/.exec(caller)?.[1]) - 1;
+}

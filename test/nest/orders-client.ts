@@ -9,6 +9,7 @@ export interface Order {
 export interface OrdersClient {
   get(request: { id: string }): Observable<Order>;
   create(request: { requestId: string; item: string }): Observable<Order>;
+  watch(request: { from: string }): Observable<{ sequence: string }>;
 }
 
 export interface FinderClient {

@@ -1,0 +1,254 @@
+import { request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Controller, Get, Inject, Module, type INestApplication } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import {
+  GrpcClients,
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type DrainOptions,
+  type GrpcCallError,
+  type GrpcClientSettings,
+  type Resilient,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, toArray, type Observable } from 'rxjs';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { OrdersClient } from './orders-client.js';
+import { ORDERS_PROTO } from './places.js';
+
+let server: ScriptedGrpcServer;
+let lines: string[];
+
+beforeEach(async ({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  lines = [];
+  const feed = Array.from({ length: 3 }, (_, index) => ({ sequence: String(index + 1) }));
+  const scripts = { Get: { message: { id: '1' } }, Watch: { messages: feed, never: true } };
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts });
+  onTestFinished(() => server.close());
+});
+
+interface Gateway {
+  readonly app: INestApplication;
+  readonly client: ResilientGrpcClient;
+  readonly orders: Resilient<OrdersClient>;
+  /** Requests to `/hung` that are being served. */
+  readonly hung: { count: number; answer: () => void };
+  get(path: string): Promise<number>;
+}
+
+/** An application with an HTTP server in front of its client. */
+async function gateway(drain: DrainOptions = {}, settings: Partial<GrpcClientSettings> = {}): Promise<Gateway> {
+  const hung: Gateway['hung'] = { count: 0, answer: () => undefined };
+
+  @Controller()
+  class Requests {
+    constructor(@Inject(getGrpcServiceToken('orders', 'Orders')) private readonly orders: Resilient<OrdersClient>) {}
+
+    @Get('hung') hung() {
+      hung.count += 1;
+      return new Promise<string>((resolve) => (hung.answer = () => resolve('at last')));
+    }
+
+    /** Calls upstream, and is busy before and after it. */
+    @Get('relay') async relay() {
+      await this.hung();
+      return firstValueFrom(this.orders.get({ id: '1' }));
+    }
+  }
+  @Module({
+    imports: [
+      ResilientGrpcModule.forRoot({ drain }),
+      ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url, ...settings }]),
+    ],
+    controllers: [Requests],
+  })
+  class AppModule {}
+  const logger = {
+    log: (message: string, context: string) => lines.push(`LOG [${context}] ${message}`),
+    warn: (message: string, context: string) => lines.push(`WARN [${context}] ${message}`),
+    error: (message: unknown) => lines.push(`ERROR ${String(message)}`),
+  };
+  const app = await NestFactory.create(AppModule, { logger });
+  await app.listen(0, '127.0.0.1');
+  onTestFinished(() => app.close());
+  const { port } = app.getHttpServer().address() as AddressInfo;
+  return {
+    app,
+    hung,
+    client: app.get(GrpcClients).get('orders'),
+    orders: app.get(getGrpcServiceToken('orders', 'Orders')),
+    get: (path) =>
+      new Promise((resolve, reject) => {
+        request({ host: '127.0.0.1', port, path, agent: false, headers: { connection: 'close' } }, (response) => {
+          response.resume();
+          response.on('end', () => {
+            resolve(response.statusCode ?? 0);
+          });
+        })
+          .on('error', reject)
+          .end();
+      }),
+  };
+}
+
+/** What a stream gave, and how it ended. */
+function collect(stream: Observable<unknown>) {
+  const seen = { received: 0, end: 'open' as string, at: 0 };
+  const end = (how: string) => {
+    seen.end = how;
+    seen.at = performance.now();
+  };
+  stream.subscribe({
+    next: () => (seen.received += 1),
+    error: (error: GrpcCallError) => {
+      end(`failed: ${error.reason}`);
+    },
+    complete: () => {
+      end('completed');
+    },
+  });
+  return seen;
+}
+
+const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
+
+describe('the first step of a shutdown', () => {
+  it('ends streams that say so, while requests that are being served go on, with new calls of theirs', async () => {
+    const { app, client, orders, hung, get } = await gateway();
+    const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
+    const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));
+    server.script('Get', { message: { id: '1' } });
+    const relayed = get('/relay');
+    await waitFor(() => feed.received === 3 && failing.received === 3 && hung.count === 1);
+
+    const closing = app.close();
+    await waitFor(() => feed.end !== 'open' && failing.end !== 'open');
+    expect([feed.end, failing.end]).toEqual(['completed', 'failed: draining']);
+    await waitFor(() => server.counts('Watch').open === 0);
+    // Nest waits for the request, and the request for an answer of ours.
+    expect(client.connectivity.state).toBe('READY');
+    hung.answer();
+    expect(await relayed).toBe(200);
+    await closing;
+    expect(client.connectivity.state).toBe('SHUTDOWN');
+    expect(aboutDrain().at(-1)).toMatch(
+      /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 0 calls finished, 1 stream completed, 1 cut off$/,
+    );
+  });
+
+  it('lets no such stream begin any more: it completes, or fails, without a call', async () => {
+    const { app, orders, hung, get } = await gateway();
+    const served = get('/hung');
+    await waitFor(() => hung.count === 1);
+    const closing = app.close();
+    await waitFor(() => !app.get(GrpcClients).accepting);
+    const calls = server.counts('Watch').calls;
+    const late = [
+      collect(orders.watch({ from: '0' }, { onDrain: 'complete' })),
+      collect(orders.watch({ from: '0' }, { onDrain: 'fail' })),
+    ];
+    expect(late.map(({ end }) => end)).toEqual(['completed', 'failed: draining']);
+    expect(server.counts('Watch').calls).toBe(calls);
+    hung.answer();
+    await Promise.all([served, closing]);
+  });
+
+  it('takes no unary call for a stream that can be completed', async () => {
+    const { app, orders } = await gateway({}, { methods: { '*': { onDrain: 'complete' } } });
+    server.script('Get', { message: { id: '1' }, hold: 'everything' });
+    const call = firstValueFrom(orders.get({ id: '1' }));
+    await waitFor(() => server.heldCount('Get') === 1);
+    const closing = app.close();
+    await waitFor(() => !app.get(GrpcClients).accepting);
+    server.release('Get');
+    expect(await call).toMatchObject({ id: '1' });
+    await closing;
+  });
+});
+
+describe('a finite export in a shutdown', () => {
+  it('is read to its end', async () => {
+    const { app, orders } = await gateway();
+    server.script('Watch', { messages: [{ sequence: '1' }, { sequence: '2' }], hold: 'status' });
+    const whole = firstValueFrom(orders.watch({ from: '0' }).pipe(toArray()));
+    await waitFor(() => server.heldCount('Watch') === 1);
+    const closing = app.close();
+    await waitFor(() => !app.get(GrpcClients).get('orders').accepting);
+    server.release('Watch');
+    expect(await whole).toHaveLength(2);
+    await closing;
+    expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
+  });
+
+  it('never ends as a success before its end', async () => {
+    const { app, orders } = await gateway({ timeoutMs: 200 });
+    const feed = collect(orders.watch({ from: '0' }));
+    await waitFor(() => feed.received === 3);
+    const beganAt = performance.now();
+    await app.close();
+    expect(feed.end).toBe('failed: draining');
+    expect(feed.at - beganAt).toBeGreaterThan(190);
+    expect(feed.at - beganAt).toBeLessThan(400);
+  });
+});
+
+describe('an application that does not close', () => {
+  it('does not keep our part from its end, in its time, and is named', async () => {
+    const { app, client, orders, hung, get } = await gateway({ timeoutMs: 300 });
+    const served = get('/hung');
+    const feed = collect(orders.watch({ from: '0' }));
+    await waitFor(() => hung.count === 1 && feed.received === 3);
+    const beganAt = performance.now();
+    const closing = app.close();
+    await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
+    expect(performance.now() - beganAt).toBeGreaterThan(290);
+    expect(performance.now() - beganAt).toBeLessThan(500);
+    expect(feed.end).toBe('failed: draining');
+    expect(client.activeCalls()).toEqual([]);
+    expect(aboutDrain()).toEqual([
+      'WARN [ResilientGrpc] the application has not closed within 300 ms (1 open HTTP connection, 1 call of /orders.v1.Orders/Watch); ' +
+        'gRPC clients close now',
+      expect.stringMatching(
+        /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 0 calls finished, 0 streams completed, 1 cut off$/,
+      ),
+    ]);
+    hung.answer();
+    await Promise.all([served, closing]);
+    expect(aboutDrain()).toHaveLength(2);
+  });
+});
+
+describe('drain() by hand', () => {
+  it('ends streams, lets calls finish, and closes; a shutdown afterwards has nothing left to do', async () => {
+    const { app, client, orders } = await gateway();
+    server.script('Get', { message: { id: '1' }, hold: 'everything' });
+    const call = firstValueFrom(orders.get({ id: '1' }));
+    const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
+    await waitFor(() => feed.received === 3 && server.heldCount('Get') === 1);
+    const reports = [client.drain({ timeoutMs: 5_000 }), client.drain()];
+    expect(feed.end).toBe('completed');
+    server.release('Get');
+    await call;
+    const [first, second] = await Promise.all(reports);
+    expect(first).toMatchObject({ finished: 1, completed: 1, cancelled: 0 });
+    expect(second).toEqual(first);
+    expect(client.connectivity.state).toBe('SHUTDOWN');
+    await app.close();
+  });
+
+  it('with more time than the application has is cut short by its shutdown', async () => {
+    const { app, client, orders } = await gateway({ timeoutMs: 200 });
+    const feed = collect(orders.watch({ from: '0' }));
+    await waitFor(() => feed.received === 3);
+    const report = client.drain({ timeoutMs: 60_000 });
+    const beganAt = performance.now();
+    await app.close();
+    expect(performance.now() - beganAt).toBeLessThan(500);
+    expect(await report).toMatchObject({ finished: 0, cancelled: 1 });
+    expect(feed.end).toBe('failed: draining');
+  });
+});

@@ -1,6 +1,7 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
-import { EACH_METHOD, callOnce, protoName, scene, standstill, turns } from './support.js';
+import { EACH_METHOD, callOnce, protoName, scene, standstill, turns, upTo } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Far above what buffers on both sides hold of messages of this size, far below what a test gives. */
@@ -22,9 +23,17 @@ function endless() {
   return source;
 }
 
+/** Hands everything on. */
+const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
+const INTERCEPTED = [
+  ['', {}],
+  [" under grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }],
+  [' under an async interceptor of ours', { interceptors: [{ onAttempt: () => Promise.resolve() }] }],
+] as const;
+
 describe('a slow reader', () => {
-  it('stops the server, and lets it go on by reading', async () => {
-    const { echo, server } = await scene();
+  it.each(INTERCEPTED)('stops the server%s, and lets it go on by reading', async (_under, settings) => {
+    const { echo, server } = await scene(settings);
     const source = endless();
     server.script('ServerStream', { messages: source });
     const reader = echo.serverStream({})[Symbol.asyncIterator]();
@@ -54,8 +63,11 @@ describe('a slow reader', () => {
 });
 
 describe('a server that does not read', () => {
-  it.each(['clientStream', 'bidi'] as const)('stops the source of requests of %s', async (method) => {
-    const { echo, server } = await scene();
+  const cases = INTERCEPTED.flatMap(([under, settings]) =>
+    (['clientStream', 'bidi'] as const).map((method) => [method, under, settings] as const),
+  );
+  it.each(cases)('stops the source of requests of %s%s', async (method, _under, settings) => {
+    const { echo, server } = await scene(settings);
     server.script(protoName(method), { requests: 'leave', never: true });
     const source = endless();
     const subscription = echo[method](source).subscribe();
@@ -63,6 +75,34 @@ describe('a server that does not read', () => {
     expect(await standstill(() => source.taken)).toBeLessThan(MANY);
     subscription.unsubscribe();
     expect(source.ended).toBe(true);
+  });
+});
+
+describe('prefetch', () => {
+  /** Messages that the client has read for a reader who took one. */
+  async function readAhead(options: { methods?: Record<string, { prefetch: number }> }, prefetch?: number) {
+    const { echo, server, client } = await scene(options);
+    server.script('ServerStream', { messages: upTo(200), never: true });
+    const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();
+    await reader.next();
+    return standstill(() => client.activeCalls()[0]!.received - 1);
+  }
+
+  it.each([
+    ['16 where nothing is said', {}, undefined, 16],
+    ["the method's", { methods: { ServerStream: { prefetch: 3 } } }, undefined, 3],
+    ["the call's, in place of the method's", { methods: { ServerStream: { prefetch: 3 } } }, 40, 40],
+    ['one, at least', {}, 1, 1],
+  ])('is how far a stream is read ahead of its reader: %s', async (_what, options, prefetch, ahead) => {
+    expect(await readAhead(options, prefetch)).toBe(ahead);
+  });
+
+  it.each([0, 1.5, NaN, 'many' as never])('of %j is refused by its path', async (prefetch) => {
+    const { echo } = await scene();
+    const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();
+    await expect(reader.next()).rejects.toThrow(
+      'echo/testing.v1.Echo/ServerStream: options.prefetch: expected an integer of 1 or more, got ',
+    );
   });
 });
 

@@ -16,7 +16,7 @@ import type { Clock } from '../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
-import { CallRegistry } from './call-registry.js';
+import { CallRegistry, type OnDrain } from './call-registry.js';
 import { MethodParts } from './method-context.js';
 import { ReplayLimits } from './request-buffer.js';
 import { UnreadStreams } from './unread-streams.js';
@@ -30,6 +30,9 @@ interface CallPlan {
   /** Its attempts are hedges, this long after each other. */
   readonly hedgingDelayMs: number | undefined;
   readonly attemptTimeoutMs: number | undefined;
+  /** Of response streams. */
+  readonly streamIdleTimeoutMs: number | undefined;
+  readonly onDrain: OnDrain | undefined;
   readonly timeoutMs: number | undefined;
   readonly waitForReady: boolean | undefined;
   readonly requests: number;
@@ -151,13 +154,13 @@ class World {
   }
 
   begin(plan: CallPlan): void {
-    const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs } = plan;
+    const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs, streamIdleTimeoutMs, onDrain } = plan;
     const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
     const policy = {
       timeoutMs: undefined,
-      streamIdleTimeoutMs: undefined,
+      streamIdleTimeoutMs,
       prefetch: 16,
-      onDrain: undefined,
+      onDrain,
       maxQueuedRequestBytes: 1 << 24,
       waitForReady: undefined,
       attemptTimeoutMs,
@@ -252,7 +255,7 @@ type Step =
   | { readonly do: 'end'; readonly which: number; readonly how: EndName }
   | { readonly do: 'message' | 'headers' | 'acknowledge'; readonly which: number }
   | { readonly do: 'leave' | 'abort'; readonly which: number }
-  | { readonly do: 'disconnect' | 'release' | 'refuse' | 'drain' | 'close' };
+  | { readonly do: 'disconnect' | 'release' | 'refuse' | 'end streams' | 'drain' | 'close' };
 
 async function take(world: World, step: Step): Promise<void> {
   const { transport, calls, registry } = world;
@@ -281,6 +284,9 @@ async function take(world: World, step: Step): Promise<void> {
     case 'refuse':
       transport[step.do]();
       break;
+    case 'end streams':
+      void registry.endStreams();
+      break;
     case 'drain':
       void registry.drain(3_000);
       break;
@@ -301,6 +307,8 @@ const plan: fc.Arbitrary<CallPlan> = fc.record({
   maxAttempts: fc.integer({ min: 2, max: 5 }),
   hedgingDelayMs: fc.constantFrom(undefined, undefined, 0, 100),
   attemptTimeoutMs: fc.constantFrom(undefined, undefined, 200),
+  streamIdleTimeoutMs: fc.constantFrom(undefined, undefined, 150, 2_000),
+  onDrain: fc.constantFrom(undefined, 'finish' as const, 'complete' as const, 'fail' as const),
   timeoutMs: fc.constantFrom(undefined, 50, 1_000, 20_000),
   waitForReady: fc.constantFrom(undefined, true, false),
   requests: fc.integer({ min: 0, max: 5 }),
@@ -339,7 +347,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({ do: fc.constantFrom('disconnect' as const, 'release' as const, 'refuse' as const) }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('drain' as const, 'close' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constantFrom('end streams' as const, 'drain' as const, 'close' as const) }),
+  },
 );
 
 /** How often each way for a call to end was seen: a property that never sees one proves nothing of it. */
@@ -387,6 +398,8 @@ describe('a call, whatever befalls it', () => {
       maxAttempts: 2,
       hedgingDelayMs: 100,
       attemptTimeoutMs: undefined,
+      streamIdleTimeoutMs: undefined,
+      onDrain: undefined,
       timeoutMs: undefined,
       waitForReady: undefined,
       requests: 0,
@@ -462,6 +475,7 @@ describe('a call, whatever befalls it', () => {
       'cancelled',
       'outage',
       'draining',
+      'stream-idle',
       'closed',
       'refused',
     ];

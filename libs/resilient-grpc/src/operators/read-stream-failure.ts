@@ -13,8 +13,9 @@ const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 export function readStreamFailure(error: unknown): StreamFailure {
   const plain = isObject(error) ? error : {};
   const code = isStatusCode(plain.code) ? plain.code : undefined;
-  const retryAfterMs = typeof plain.retryAfterMs === 'number' ? plain.retryAfterMs : undefined;
-  return { reason: reasonOf(error), code, pushback: pushbackOf(plain.metadata), retryAfterMs };
+  const { retryAfterMs } = plain;
+  const afterMs = typeof retryAfterMs === 'number' && retryAfterMs >= 0 ? retryAfterMs : undefined;
+  return { reason: reasonOf(error), code, pushback: pushbackOf(plain.metadata), retryAfterMs: afterMs };
 }
 
 function reasonOf(error: unknown): string | undefined {

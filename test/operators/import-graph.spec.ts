@@ -27,9 +27,9 @@ describe('the entry of the operators', () => {
     expect(loaded.filter((file) => file.startsWith('node:'))).toEqual([]);
   });
 
-  it('loads errors, policies and the ports of time, and no other folder of the library', async () => {
+  it('loads errors, policies, the seam of streams and the ports of time, and no other folder of the library', async () => {
     const loaded = await loadedBy(ENTRY);
     const folders = new Set(loaded.flatMap((file) => /^libs\/resilient-grpc\/src\/([^/]+)\//.exec(file)?.[1] ?? []));
-    expect([...folders].sort()).toEqual(['errors', 'operators', 'policy', 'status', 'time']);
+    expect([...folders].sort()).toEqual(['call', 'errors', 'operators', 'policy', 'status', 'time']);
   });
 });

@@ -5,10 +5,13 @@ export { deadline } from './deadline.js';
 export { hedge, type HedgeOptions } from './hedge.js';
 export { idleTimeout } from './idle-timeout.js';
 export { limitConcurrency } from './limit-concurrency.js';
+export { resumable, type ResumeOptions, type ResumeRules } from './resumable.js';
+export type { ResumePace } from './resume-pace.js';
 export { retryBackoff, type Backoff, type RetryBackoffOptions } from './retry-backoff.js';
 export type { Seams } from './seams.js';
 export { CircuitOpenError, isCircuitOpenError } from '../errors/circuit-open-error.js';
 export { ConcurrencyLimitError, isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
+export { CursorWentBackError, isCursorWentBackError } from '../errors/cursor-went-back-error.js';
 export { DeadlineError, isDeadlineError } from '../errors/deadline-error.js';
 export {
   GrpcConfigurationError,
@@ -16,5 +19,6 @@ export {
   type ConfigurationProblem,
 } from '../errors/grpc-configuration-error.js';
 export { IdleTimeoutError, isIdleTimeoutError } from '../errors/idle-timeout-error.js';
+export { isResumeError, ResumeError, type ResumeProblem } from '../errors/resume-error.js';
 export type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';

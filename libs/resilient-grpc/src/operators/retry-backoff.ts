@@ -51,7 +51,8 @@ export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorF
   });
 }
 
-function readBackoff(options: Backoff, path: string, problems: Problems) {
+/** `options` as they are, with a problem for all that is wrong. */
+export function readBackoff(options: Backoff, path: string, problems: Problems) {
   const { backoffMultiplier = DEFAULT_BACKOFF_MULTIPLIER, jitter = 'grpc' } = options;
   if (!JITTERS.includes(jitter)) problems.add(`${path}.jitter`, "'grpc' or 'full'", jitter);
   return {

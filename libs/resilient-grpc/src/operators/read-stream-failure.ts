@@ -1,0 +1,49 @@
+import { isCircuitOpenError } from '../errors/circuit-open-error.js';
+import { isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
+import { isDeadlineError } from '../errors/deadline-error.js';
+import { isGrpcCallError } from '../errors/grpc-call-error.js';
+import { isIdleTimeoutError } from '../errors/idle-timeout-error.js';
+import { NO_PUSHBACK, parsePushback, type Pushback } from '../policy/pushback/parse-pushback.js';
+import { reasonByText, type StreamFailure } from '../policy/resume/stream-failure.js';
+import { isStatusCode } from '../status/status-code.js';
+
+const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
+
+/** What `error`, with which a call of a stream ended, says about the next one. */
+export function readStreamFailure(error: unknown): StreamFailure {
+  const plain = isObject(error) ? error : {};
+  const code = isStatusCode(plain.code) ? plain.code : undefined;
+  const { retryAfterMs } = plain;
+  const afterMs = typeof retryAfterMs === 'number' && retryAfterMs >= 0 ? retryAfterMs : undefined;
+  return { reason: reasonOf(error), code, pushback: pushbackOf(plain.metadata), retryAfterMs: afterMs };
+}
+
+function reasonOf(error: unknown): string | undefined {
+  if (isGrpcCallError(error)) return error.reason;
+  // What stands within the factory bounds one call of several.
+  if (isDeadlineError(error)) return 'attempt-timeout';
+  if (isIdleTimeoutError(error)) return 'stream-idle';
+  if (isCircuitOpenError(error)) return 'circuit-open';
+  if (isConcurrencyLimitError(error)) return 'concurrency-limit';
+  if (!isObject(error)) return undefined;
+  if (error instanceof Error && error.name === 'AbortError') return 'cancelled';
+  if (!isStatusCode(error.code)) return undefined;
+  return reasonByText(error.code, typeof error.details === 'string' ? error.details : '');
+}
+
+/** Read by its shape: the class is grpc-js's, which is not loaded here, and may be there in several copies. */
+function pushbackOf(metadata: unknown): Pushback {
+  if (!isReadable(metadata)) return NO_PUSHBACK;
+  const values = metadata.get(PUSHBACK_KEY);
+  if (!Array.isArray(values) || values.length === 0) return NO_PUSHBACK;
+  return parsePushback(values.map(String));
+}
+
+function isReadable(metadata: unknown): metadata is { get(key: string): unknown } {
+  return isObject(metadata) && typeof metadata.get === 'function';
+}
+
+/** An object, errors included, whose values nobody has looked at yet. */
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,293 @@
+import fc from 'fast-check';
+import { Observable, VirtualTimeScheduler, type Subscription } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { GrpcObservable } from '../call/grpc-observable.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
+import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
+import { resumable } from './resumable.js';
+
+/** The server's log: a place for each number from 1 on, of which the caller wants those that `matches`. */
+const LENGTH = 120;
+const PREFETCH = 4;
+const matches = (place: number): boolean => place % 3 !== 0;
+const WANTED = Array.from({ length: LENGTH }, (_, index) => index + 1).filter(matches);
+
+interface Message {
+  readonly place: number;
+  readonly isBookmark: boolean;
+}
+
+type Step =
+  | { readonly do: 'emit'; readonly count: number }
+  | { readonly do: 'bookmark' }
+  | { readonly do: 'break'; readonly how: 'lost' | 'internal' | 'clean' }
+  /** A call that is over says something all the same. */
+  | { readonly do: 'late' }
+  | { readonly do: 'read'; readonly count: number }
+  | { readonly do: 'pass'; readonly ms: number };
+
+interface Plan {
+  readonly how: 'pushed' | 'pulled';
+  /** What the factory gives: a client's call, or that with something piped behind it. */
+  readonly source: 'call' | 'piped';
+  readonly onComplete: 'complete' | 'resume';
+  readonly maxAgeMs: number | undefined;
+  /** How many places before the cursor each call begins, one after the other, over and over. */
+  readonly overlaps: readonly number[];
+  readonly steps: readonly Step[];
+}
+
+const LOST = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
+  code: 14,
+  details: 'Connection dropped',
+});
+const INTERNAL = Object.assign(new Error('13 INTERNAL: boom'), { code: 13, details: 'boom' });
+
+/** A call as the server serves it: it reads one message after the other, and stops where the sink has enough. */
+class ServedCall implements StreamSource {
+  readonly prefetch = PREFETCH;
+  isOver = false;
+  next: number;
+  private isReading = true;
+
+  constructor(
+    from: number,
+    overlap: number,
+    private readonly sink: StreamSink<Message>,
+  ) {
+    this.next = Math.max(from - overlap, 0) + 1;
+  }
+
+  begin(): void {
+    // Everything comes by the steps of the plan.
+  }
+  readOn(): void {
+    this.isReading = true;
+  }
+  unsubscribe(): void {
+    this.isOver = true;
+  }
+
+  emit(count: number): void {
+    for (let i = 0; i < count && this.isReading && !this.isOver; i++) {
+      while (this.next <= LENGTH && !matches(this.next)) this.next += 1;
+      if (this.next > LENGTH) return;
+      this.give({ place: this.next++, isBookmark: false });
+    }
+  }
+
+  bookmark(): void {
+    if (this.isReading && !this.isOver) this.give({ place: this.next - 1, isBookmark: true });
+  }
+
+  late(): void {
+    this.sink.next({ place: LENGTH, isBookmark: false });
+    this.sink.error(LOST);
+  }
+
+  end(error: Error | undefined): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    if (error === undefined) this.sink.complete();
+    else this.sink.error(error);
+  }
+
+  private give(message: Message): void {
+    this.isReading = false;
+    if (this.sink.next(message) !== false) this.isReading = true;
+  }
+}
+
+/** A resumable stream over that server, and its reader. */
+class World {
+  readonly scheduler = new VirtualTimeScheduler();
+  readonly calls: ServedCall[] = [];
+  readonly seen: number[] = [];
+  readonly errors: unknown[] = [];
+  /** Cursors that the calls were asked to begin behind, with the number of messages that had been handed over. */
+  readonly asked: number[] = [];
+  completed = false;
+  private failuresHere = { at: -1, count: 0 };
+  private subscription: Subscription | undefined;
+  private reader: AsyncIterableIterator<Message> | undefined;
+
+  constructor(private readonly plan: Plan) {
+    const { how, overlaps, onComplete, maxAgeMs } = plan;
+    const stream = resumable(
+      (from: number, attempt) => {
+        this.asked.push(from);
+        return this.call(from, overlaps[(attempt - 1) % overlaps.length] ?? 0);
+      },
+      {
+        cursor: (message: Message) => message.place,
+        seed: 0,
+        heartbeat: (message) => message.isBookmark,
+        onComplete,
+        maxAgeMs,
+        scheduler: this.scheduler,
+        random: () => 0.5,
+      },
+    );
+    if (how === 'pulled') this.reader = stream[Symbol.asyncIterator]();
+    else {
+      this.subscription = stream.subscribe({
+        next: ({ place }) => this.seen.push(place),
+        error: (error) => this.errors.push(error),
+        complete: () => (this.completed = true),
+      });
+    }
+  }
+
+  private call(from: number, overlap: number): Observable<Message> {
+    const open = (sink: StreamSink<Message>): ServedCall => {
+      const call = new ServedCall(from, overlap, sink);
+      this.calls.push(call);
+      return call;
+    };
+    if (this.plan.source === 'call') return new GrpcObservable<Message>((subscriber) => open(subscriber), open);
+    return new Observable<Message>((subscriber) => open(subscriber));
+  }
+
+  async step(step: Step): Promise<void> {
+    const current = this.calls.at(-1);
+    switch (step.do) {
+      case 'emit':
+        current?.emit(step.count);
+        break;
+      case 'bookmark':
+        current?.bookmark();
+        break;
+      case 'late':
+        this.calls.find(({ isOver }) => isOver)?.late();
+        break;
+      case 'break':
+        this.break(step.how);
+        break;
+      case 'read':
+        await this.read(step.count);
+        break;
+      case 'pass':
+        this.pass(step.ms);
+    }
+  }
+
+  pass(ms: number): void {
+    const until = this.scheduler.frame + ms;
+    this.scheduler.maxFrames = until;
+    this.scheduler.flush();
+    this.scheduler.frame = until;
+  }
+
+  /** Not so often by the server's word at one place that it would be the end. */
+  private break(how: 'lost' | 'internal' | 'clean'): void {
+    const call = this.calls.at(-1);
+    if (call === undefined || call.isOver) return;
+    if (how === 'clean') {
+      if (this.plan.onComplete === 'resume') call.end(undefined);
+      return;
+    }
+    const { failuresHere: here, seen } = this;
+    if (here.at !== seen.length) this.failuresHere = { at: seen.length, count: 0 };
+    const isServers = how === 'internal' && this.failuresHere.count < MAX_SERVER_FAILURES - 1;
+    if (isServers) this.failuresHere.count += 1;
+    call.end(isServers ? INTERNAL : LOST);
+  }
+
+  private async read(count: number): Promise<void> {
+    const { reader } = this;
+    if (reader === undefined) return;
+    for (let i = 0; i < count; i++) {
+      reader.next().then(
+        ({ done, value }) => {
+          if (done === true) this.completed = true;
+          else this.seen.push(value.place);
+        },
+        (error: unknown) => this.errors.push(error),
+      );
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** The server goes on to the end of its log, and the reader reads. */
+  async finish(): Promise<void> {
+    for (let i = 0; i < 200 && this.seen.length < WANTED.length && this.errors.length === 0; i++) {
+      await this.read(10);
+      this.pass(15_000);
+      this.calls.at(-1)?.emit(100);
+    }
+    await this.read(10);
+    if (this.plan.onComplete === 'complete') this.calls.at(-1)?.end(undefined);
+    await this.read(1);
+  }
+
+  async leave(): Promise<void> {
+    this.subscription?.unsubscribe();
+    await this.reader?.return?.();
+  }
+}
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('emit' as const), count: fc.integer({ min: 1, max: 12 }) }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('read' as const), count: fc.integer({ min: 1, max: 8 }) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 50, 500, 6_000, 15_000) }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('break' as const),
+      how: fc.constantFrom('lost' as const, 'internal' as const, 'clean' as const),
+    }),
+  },
+  { weight: 2, arbitrary: fc.constant({ do: 'bookmark' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'late' as const }) },
+);
+
+const plan: fc.Arbitrary<Plan> = fc.record({
+  how: fc.constantFrom('pushed' as const, 'pulled' as const),
+  source: fc.constantFrom('call' as const, 'piped' as const),
+  onComplete: fc.constantFrom('complete' as const, 'resume' as const),
+  maxAgeMs: fc.constantFrom(undefined, 7_000, 20_000),
+  overlaps: fc.array(fc.nat(30), { minLength: 1, maxLength: 4 }),
+  steps: fc.array(step, { maxLength: 80 }),
+});
+
+describe('whatever happens to its calls, a resumable stream', () => {
+  it('hands over exactly the log, in order, once, to its end', async () => {
+    await fc.assert(
+      fc.asyncProperty(plan, async (it) => {
+        const world = new World(it);
+        for (const next of it.steps) {
+          await world.step(next);
+          expect(world.seen).toEqual(WANTED.slice(0, world.seen.length));
+        }
+        await world.finish();
+        expect(world.errors).toEqual([]);
+        expect(world.seen).toEqual(WANTED);
+        expect(world.completed).toBe(it.onComplete === 'complete');
+        // Each call begins behind the one before it, never further back.
+        expect(world.asked).toEqual([...world.asked].sort((a, b) => a - b));
+        await world.leave();
+        expect(world.calls.filter(({ isOver }) => !isOver)).toEqual([]);
+        expect(world.scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('that is pulled holds no more than what is read ahead, and that is not more with each call', async () => {
+    await fc.assert(
+      fc.asyncProperty(plan, async (drawn) => {
+        const world = new World({ ...drawn, how: 'pulled', source: 'call' });
+        for (const next of drawn.steps) await world.step(next);
+        const furthest = Math.max(0, ...world.asked, ...world.calls.map((call) => call.next - 1));
+        const last = world.seen.at(-1) ?? 0;
+        const ahead = WANTED.filter((place) => place > last && place <= furthest).length;
+        expect(ahead).toBeLessThanOrEqual(PREFETCH);
+        await world.leave();
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

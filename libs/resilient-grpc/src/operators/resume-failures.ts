@@ -1,0 +1,57 @@
+import { CursorWentBackError } from '../errors/cursor-went-back-error.js';
+import { ResumeError } from '../errors/resume-error.js';
+import { MAX_OVERLAP, type CursorPlace } from '../policy/resume/cursor-track.js';
+import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
+import { show } from '../policy/service-config/problem.js';
+import { StatusCode } from '../status/status-code.js';
+import { MAX_HELD } from './plain-source.js';
+
+/** The server failed time after time at one place; `error` was the last of it. */
+export function poisoned(error: unknown, code: StatusCode | undefined, cursor: unknown): ResumeError {
+  const last = error instanceof Error ? error.message : show(error);
+  const message =
+    `The server failed ${String(MAX_SERVER_FAILURES)} times at cursor ${show(cursor)} without getting beyond it, at last with ` +
+    `"${last}"; mend what it fails at, or begin behind it with a later seed`;
+  return new ResumeError('poison', code ?? StatusCode.UNKNOWN, message, { cause: error });
+}
+
+/** A message that cannot be handed over for its cursor, which came while the stream was at `previous`. */
+export function cannotPlace(
+  place: Exclude<CursorPlace, 'newer' | 'same' | 'overlap'>,
+  cursor: unknown,
+  previous: unknown,
+): ResumeError | CursorWentBackError {
+  switch (place) {
+    case 'went-back':
+      return new CursorWentBackError(
+        previous,
+        cursor,
+        `A message with cursor ${show(cursor)} came after ${show(previous)} within one call; the server must give them in ` +
+          'order, and `cursor` and `compare` must follow that order',
+      );
+    case 'too-much-overlap':
+      return new ResumeError(
+        'overlap',
+        StatusCode.INTERNAL,
+        `More than ${String(MAX_OVERLAP)} messages came up to cursor ${show(previous)}, from which the call was to go on; pass ` +
+          'the cursor that the factory is given to the server, and have the server begin behind it',
+      );
+    case 'not-comparable':
+      return new ResumeError(
+        'cursor',
+        StatusCode.INTERNAL,
+        `The cursor of a message is ${show(cursor)} (${typeof cursor}), which cannot be compared to ${show(previous)}; have ` +
+          '`cursor` give a number or a BigInt, or write `compare`',
+      );
+  }
+}
+
+/** The reader of a pulled stream is slower than a source that cannot be slowed. */
+export function tooMuchHeld(): ResumeError {
+  return new ResumeError(
+    'slow-reader',
+    StatusCode.RESOURCE_EXHAUSTED,
+    `More than ${String(MAX_HELD)} messages came that the reader has not asked for: what the factory returns has no flow ` +
+      'control; return the call of the client itself from it, and put pipe() behind resumable()',
+  );
+}

@@ -1,0 +1,61 @@
+import { EMPTY, type Observable } from 'rxjs';
+import { describe, expectTypeOf, it } from 'vitest';
+import type { GrpcObservable } from '../call/grpc-observable.js';
+import { resumable } from './resumable.js';
+
+interface Entry {
+  readonly id: string;
+  readonly sequence: number;
+  readonly version: bigint;
+}
+declare function watch(request: { readonly from: number | string | bigint }): Observable<Entry>;
+
+/** Never called: TypeScript reads it, and complains of an expected error that is none. */
+export function refusedByTypes() {
+  // @ts-expect-error ids of 64 bits in a text need compare
+  resumable((from: string) => watch({ from }), { cursor: (entry) => entry.id, seed: '0' });
+  // @ts-expect-error so does what is a number at times
+  resumable((from: string | number) => watch({ from }), { cursor: (entry) => entry.id as string | number, seed: 0 });
+  // @ts-expect-error and an object, as Nest's default loader has 64 bits
+  resumable((_: { low: number }) => watch({ from: 0 }), { cursor: () => ({ low: 1 }), seed: { low: 0 } });
+  // @ts-expect-error the cursor of a message is of the seed's kind
+  resumable((from: number) => watch({ from }), { cursor: (entry) => entry.id, seed: 0 });
+  // @ts-expect-error there is no seed
+  resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence });
+  // @ts-expect-error a slip of the pen
+  resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onComplete: 'again' });
+  // @ts-expect-error what onError says is one of three words
+  resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onError: () => true });
+}
+
+/** Never called either: all of it is right. */
+export function takenByTypes() {
+  const byId = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
+  const maybe = undefined as number | undefined;
+  return {
+    number: resumable((from) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0 }),
+    bigint: resumable((from) => watch({ from }), { cursor: (entry) => entry.version, seed: 0n }),
+    text: resumable((from: string) => watch({ from }), { cursor: (entry) => entry.id, seed: '0', compare: byId }),
+    unset: resumable((from: number, attempt) => (attempt > 1 ? EMPTY : watch({ from })), {
+      cursor: (entry) => entry.sequence,
+      seed: 0,
+      compare: undefined,
+      heartbeat: undefined,
+      onError: (_error, cursor) => (cursor > 5 ? 'complete' : undefined),
+      maxAgeMs: maybe,
+      minHealthyMs: maybe,
+      backoff: { maxBackoffMs: maybe },
+    }),
+  };
+}
+
+describe('the types of resumable', () => {
+  it('infer the cursor from the seed, and the messages from the factory', () => {
+    type Taken = ReturnType<typeof takenByTypes>;
+    expectTypeOf<Taken['number']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    expectTypeOf<Taken['bigint']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    expectTypeOf<Taken['text']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    expectTypeOf<Taken['unset']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    expectTypeOf(resumable).returns.toExtend<AsyncIterable<unknown>>();
+  });
+});

@@ -1,0 +1,257 @@
+import { ClientGrpcProxy } from '@nestjs/microservices';
+import type { GrpcObservable } from 'nestjs-resilient-grpc';
+import { isCursorWentBackError, isResumeError, resumable } from 'nestjs-resilient-grpc/operators';
+import { FaultProxy, type ScriptedCall, type ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, map, toArray, type Observable } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import {
+  failureOf,
+  rejection,
+  standstill,
+  startClient,
+  startServer,
+  toList,
+  type EchoService,
+  type EchoStub,
+} from '../calls/support.js';
+import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
+
+const payload = Buffer.alloc(64 * 1024);
+/** Breaks are what these tests are about, and each of them wants many. */
+const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
+
+/** The numbers from `from` + 1 to `to`, as an event log gives them; what was had already comes first. */
+function* log(from: number, to: number, overlap = 0, filling: Buffer = Buffer.alloc(0)) {
+  for (let number = Math.max(from - overlap, 0) + 1; number <= to; number++) yield { number, payload: filling };
+}
+
+const fromOf = (call: ScriptedCall): number => (call as ScriptedCall<Echo>).request.number;
+
+function upTo(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index + 1);
+}
+
+function feed(echo: Pick<EchoService, 'serverStream'>, options = {}): GrpcObservable<Echo> {
+  return resumable((from: number) => echo.serverStream({ number: from }), {
+    cursor: (message) => message.number,
+    seed: 0,
+    ...QUICK,
+    ...options,
+  });
+}
+
+const READERS: Readonly<Record<string, (stream: GrpcObservable<Echo>) => Promise<Echo[]>>> = {
+  pushed: (stream) => lastValueFrom(stream.pipe(toArray())),
+  pulled: (stream) => toList(stream),
+};
+
+/** A server behind a proxy that breaks connections, and a client of it. */
+async function behindProxy(): Promise<{ server: ScriptedGrpcServer; proxy: FaultProxy; echo: EchoStub }> {
+  const server = await startServer();
+  const proxy = await FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  const client = await startClient({ url: proxy.url });
+  return { server, proxy, echo: client.getService<EchoService>('Echo') };
+}
+
+describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) => {
+  it.each(['rst', 'fin'] as const)('loses and repeats nothing while its connections are cut (%s)', async (cut) => {
+    const { server, proxy, echo } = await behindProxy();
+    const count = 20_000;
+    server.script('ServerStream', (call) => ({ messages: log(fromOf(call), count, call.number % 7) }));
+    proxy.closeAfterBytes(16 * 1024, 'to-client', cut, 6);
+    const numbers = (await read(feed(echo))).map(({ number }) => number);
+    expect(numbers).toEqual(upTo(count));
+    expect(server.counts('ServerStream').calls).toBeGreaterThanOrEqual(7);
+    expect(server.counts('ServerStream').answered).toBe(1);
+  });
+
+  it('goes on over restarts of the server, however it goes away', async () => {
+    const { server, echo } = await behindProxy();
+    const stops = ['force', 'kill-connections', 'force'] as const;
+    // Each call gives ten more, and then nothing until its server goes away.
+    server.script('ServerStream', (call) => {
+      const from = fromOf(call);
+      return call.number > stops.length
+        ? { messages: log(from, from + 10) }
+        : { messages: log(from, from + 10), never: true };
+    });
+    let seen = 0;
+    const result = read(feed({ serverStream: (request) => echo.serverStream(request) }, { cursor: count }));
+    function count(message: Echo): number {
+      seen = message.number;
+      return seen;
+    }
+    for (const [index, how] of stops.entries()) {
+      await waitFor(() => seen === (index + 1) * 10);
+      await server.stop(how);
+      await server.restart();
+    }
+    expect((await result).map(({ number }) => number)).toEqual(upTo(40));
+  });
+
+  it('goes on behind a clean end, where that is a feed without one', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('ServerStream', (call) => {
+      if (call.number > 3) return { status: 'OUT_OF_RANGE', details: 'compacted' };
+      return { messages: log(fromOf(call), call.number * 5) };
+    });
+    const seen: number[] = [];
+    const stream = feed(echo, {
+      onComplete: 'resume',
+      onError: (error: unknown, cursor: number) => {
+        seen.push(cursor);
+        expect(error).toMatchObject({ code: 11, details: 'compacted' });
+        return 'complete';
+      },
+    });
+    expect((await read(stream)).map(({ number }) => number)).toEqual(upTo(15));
+    expect(seen).toEqual([15]);
+  });
+
+  it('ends with what the server says for good, and with what it says too often', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('ServerStream', [{ messages: log(0, 3), status: 'OUT_OF_RANGE' }]);
+    expect(await failureOf(read(feed(echo)))).toMatchObject({ code: 11, reason: 'server' });
+    expect(server.counts('ServerStream').calls).toBe(1);
+
+    server.reset();
+    server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 3), status: 'INTERNAL', details: 'boom' }));
+    const poison = await rejection(read(feed(echo)));
+    expect(isResumeError(poison)).toBe(true);
+    expect(poison).toMatchObject({ because: 'poison', code: 13, cause: { reason: 'server', details: 'boom' } });
+    expect(server.calls('ServerStream').map(({ requests }) => (requests[0] as Echo).number)).toEqual([0, 3, 3, 3, 3]);
+  });
+
+  it('ends as DATA_LOSS when the server is not in order', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('ServerStream', { messages: [{ number: 1 }, { number: 5 }, { number: 3 }], never: true });
+    const error = await rejection(read(feed(echo)));
+    expect(isCursorWentBackError(error)).toBe(true);
+    expect(error).toMatchObject({ code: 15, previous: 5, cursor: 3 });
+    await waitFor(() => server.counts('ServerStream').cancelled === 1);
+  });
+
+  it('is not resumed when its client closes', async () => {
+    const server = await startServer();
+    const client = await startClient({ url: server.url });
+    server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+    const stream = feed(client.getService<EchoService>('Echo'), { onError: () => 'resume' });
+    const result = read(stream).catch((error: unknown) => error);
+    await waitFor(() => server.counts('ServerStream').open === 1);
+    await client.close();
+    // Cut off, or, by a client that knows of such streams, complete.
+    expect(await result).toSatisfy((it: { reason?: string }) => Array.isArray(it) || it.reason === 'closed');
+    await waitFor(() => server.counts('ServerStream').cancelled === 1);
+    expect(server.counts('ServerStream').calls).toBe(1);
+  });
+});
+
+describe('a reader of a resumable stream', () => {
+  it('who pauses stops the server, and his next call too', async () => {
+    const { server, proxy, echo } = await behindProxy();
+    let taken = 0;
+    server.script('ServerStream', (call) => ({
+      messages: (function* () {
+        for (const message of log(fromOf(call), 1_000, 3, payload)) {
+          taken += 1;
+          yield message;
+        }
+      })(),
+    }));
+    const reader = feed(echo)[Symbol.asyncIterator]();
+    let last = 0;
+    const readTo = async (number: number): Promise<void> => {
+      for (; last < number; last++) expect((await reader.next()).value).toMatchObject({ number: last + 1 });
+    };
+    for (const target of [1, 100, 300]) {
+      await readTo(target);
+      expect(await standstill(() => taken)).toBeLessThan(target + 200);
+      const calls = server.counts('ServerStream').calls;
+      proxy.resetAll();
+      await waitFor(() => server.counts('ServerStream').open === 0);
+      // Broken and not read, it asks for nothing.
+      expect(await standstill(() => server.counts('ServerStream').calls)).toBe(calls);
+    }
+    await readTo(1_000);
+    expect((await reader.next()).done).toBe(true);
+    expect(server.counts('ServerStream').calls).toBe(4);
+  });
+
+  it('who leaves cancels the call, and none follows', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('ServerStream', (call) => ({ messages: log(fromOf(call), fromOf(call) + 5), never: true }));
+    for await (const { number } of feed(echo)) if (number === 3) break;
+    await waitFor(() => server.counts('ServerStream').cancelled === 1);
+
+    const subscription = feed(echo).subscribe();
+    await waitFor(() => server.counts('ServerStream').open === 1);
+    subscription.unsubscribe();
+    await waitFor(() => server.counts('ServerStream').cancelled === 2);
+    expect(await standstill(() => server.counts('ServerStream').calls)).toBe(2);
+  });
+
+  it('whose factory pipes is told to put that behind, when he is too slow for it', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 5_000) }));
+    const stream = resumable((from: number) => echo.serverStream({ number: from }).pipe(map(({ number }) => number)), {
+      cursor: (number) => number,
+      seed: 0,
+    });
+    const reader = stream[Symbol.asyncIterator]();
+    expect((await reader.next()).value).toBe(1);
+    await waitFor(() => server.counts('ServerStream').open === 0);
+    const seen = [1];
+    const rest = async (): Promise<void> => {
+      for (;;) {
+        const result = await reader.next();
+        if (result.done === true) return;
+        seen.push(result.value);
+      }
+    };
+    await expect(rest()).rejects.toMatchObject({ because: 'slow-reader', code: 8 });
+    expect(seen).toEqual(upTo(seen.length));
+  });
+});
+
+describe("a resumable stream of Nest's own client", () => {
+  it('goes on over lost connections, which it knows by what grpc-js says', async () => {
+    const server = await startServer();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const nest = new ClientGrpcProxy({ url: proxy.url, package: 'testing.v1', protoPath: ECHO_PROTO });
+    onTestFinished(() => {
+      nest.close();
+    });
+    const echo = nest.getService<{ serverStream(request: { number: number }): Observable<Echo> }>('Echo');
+    const ends = ['force', 'reset', 'kill-connections'];
+    server.script('ServerStream', (call) => {
+      const from = fromOf(call);
+      return { messages: log(from, from + 4), never: call.number <= ends.length };
+    });
+    const asked: unknown[] = [];
+    const seen: number[] = [];
+    const stream = resumable((from: number) => echo.serverStream({ number: from }), {
+      cursor: (message) => message.number,
+      seed: 0,
+      ...QUICK,
+      onError: (error) => {
+        asked.push((error as { code?: unknown }).code);
+        return undefined;
+      },
+    });
+    const result = lastValueFrom(stream.pipe(map(({ number }) => seen.push(number))));
+    for (const [index, how] of ends.entries()) {
+      await waitFor(() => seen.length === (index + 1) * 4);
+      if (how === 'reset') {
+        proxy.resetAll();
+        continue;
+      }
+      await server.stop(how as 'force' | 'kill-connections');
+      await server.restart();
+    }
+    expect(await result).toBe(16);
+    expect(seen).toEqual(upTo(16));
+    expect(asked.length).toBeGreaterThanOrEqual(3);
+  });
+});

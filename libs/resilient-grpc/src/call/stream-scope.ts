@@ -24,8 +24,11 @@ export interface StreamScope {
 /** A client's side of a stream. */
 export interface StreamHost {
   /** The stream is over. */
-  ended(how: 'succeeded' | 'failed' | 'cancelled'): void;
+  ended(how: StreamOutcome): void;
 }
+
+/** How a stream, or a call, left: 'cancelled' by its reader. */
+export type StreamOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 let current: StreamScope | undefined;
 

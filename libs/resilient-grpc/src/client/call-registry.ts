@@ -1,8 +1,6 @@
+import type { StreamOutcome } from '../call/stream-scope.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ActiveCall, DrainReport } from './resilient-grpc-client.js';
-
-/** How a call left. */
-export type CallOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 /** What becomes of an open call when its client drains. */
 export type OnDrain = 'finish' | 'complete' | 'fail';
@@ -20,7 +18,7 @@ export interface RegisteredCall {
 /** Where a call is kept while it runs: the registry, or the stream that it is a part of. */
 export interface CallPlace<Call extends RegisteredCall> {
   add(call: Call): void;
-  delete(call: Call, outcome: CallOutcome): void;
+  delete(call: Call, outcome: StreamOutcome): void;
 }
 
 type Accepting = 'yes' | 'draining' | 'closed';
@@ -65,7 +63,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.calls.add(call);
   }
 
-  delete(call: RegisteredCall, outcome: CallOutcome): void {
+  delete(call: RegisteredCall, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
     if (this.calls.size === 0) this.wait?.over();

@@ -1,5 +1,5 @@
 import type { Attempt } from '../call/attempt.js';
-import type { StreamScope } from '../call/stream-scope.js';
+import type { StreamOutcome, StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
@@ -10,7 +10,7 @@ import { AttemptHistory } from './attempt-history.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
 import { callError, cancelled, draining, type CallFailure } from './call-failure.js';
-import type { CallOutcome, CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
+import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
 import { tellEnd, tellStart, tellUnread } from './call-telling.js';
 import { describeCall } from './describe-call.js';
 import type { HedgedAttempt } from './hedged-attempt.js';
@@ -184,7 +184,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
   }
 
   /** Lets go of everything that is held, on the wire too. */
-  private stop(outcome: CallOutcome, because?: 'deadline'): void {
+  private stop(outcome: StreamOutcome, because?: 'deadline'): void {
     const { attempt } = this;
     this.leave();
     this.attempt = undefined;
@@ -192,7 +192,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     this.letGo(outcome);
   }
 
-  protected letGo(outcome: CallOutcome): void {
+  protected letGo(outcome: StreamOutcome): void {
     this.letGoOfWaiting();
     this.untie?.();
     this.untie = undefined;

@@ -1,8 +1,8 @@
-import type { StreamHost, StreamScope } from '../call/stream-scope.js';
+import type { StreamHost, StreamOutcome, StreamScope } from '../call/stream-scope.js';
 import type { Endable } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
 import { callError, cancelled, deadlineFailure, type CallFailure } from './call-failure.js';
-import type { CallOutcome, CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
+import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
 import { tellUnread } from './call-telling.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { describeCall } from './describe-call.js';
@@ -88,7 +88,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.untie = call.tieTo(this);
   }
 
-  ended(how: CallOutcome): void {
+  ended(how: StreamOutcome): void {
     this.stopWatching();
     const { registry, unread } = this.context.client;
     unread.forget(this);

@@ -241,8 +241,7 @@ describe('the scope of a resumable stream', () => {
   const hosting =
     (told: string[]) =>
     ({ scope }: HandCall) => {
-      scope!.calls += 1;
-      scope!.host ??= { ended: () => told.push('ended') };
+      scope!.host ??= { ended: (how) => told.push(how) };
     };
 
   it('is one for all of its calls, and counts what was handed over', () => {
@@ -256,7 +255,7 @@ describe('the scope of a resumable stream', () => {
     calls[1]!.sink.next(3);
     const { scope } = calls[0]!;
     expect(calls[1]!.scope).toBe(scope);
-    expect(scope).toMatchObject({ calls: 0, deadline: Infinity, handedOver: 3, demand: undefined });
+    expect(scope).toMatchObject({ resumes: 1, deadline: Infinity, handedOver: 3, demand: undefined });
     stream.subscribe();
     expect(calls[2]!.scope).not.toBe(scope);
     expect(currentStreamScope()).toBeUndefined();
@@ -270,20 +269,21 @@ describe('the scope of a resumable stream', () => {
     void reader.return?.();
   });
 
-  it.each<[string, (made: ReturnType<typeof make>, unsubscribe: () => void) => void]>([
-    ['is complete', ({ calls }) => calls[0]!.sink.complete()],
-    ['fails', ({ calls }) => calls[0]!.sink.error(new Error('own'))],
-    ['is left', (_, unsubscribe) => unsubscribe()],
+  it.each<[string, string, (made: ReturnType<typeof make>, unsubscribe: () => void) => void]>([
+    ['is complete', 'succeeded', ({ calls }) => calls[0]!.sink.complete()],
+    ['fails', 'failed', ({ calls }) => calls[0]!.sink.error(new Error('own'))],
+    ['is left', 'cancelled', (_, unsubscribe) => unsubscribe()],
     [
       'is left while it waits',
+      'cancelled',
       ({ calls }, unsubscribe) => {
         calls[0]!.sink.error(lost);
         unsubscribe();
       },
     ],
-    ['is completed by its host', ({ calls }) => calls[0]!.scope!.complete()],
-    ['is failed by its host', ({ calls }) => calls[0]!.scope!.fail(lost)],
-  ])('tells its host once when it %s', (_, end) => {
+    ['is completed by its host', 'succeeded', ({ calls }) => calls[0]!.scope!.complete()],
+    ['is failed by its host', 'failed', ({ calls }) => calls[0]!.scope!.fail(lost)],
+  ])('tells its host once when it %s: %s', (_, outcome, end) => {
     const told: string[] = [];
     const made = make({}, hosting(told));
     const subscription = made.stream.subscribe({ error: () => undefined });
@@ -291,14 +291,14 @@ describe('the scope of a resumable stream', () => {
       subscription.unsubscribe();
     };
     end(made, unsubscribe);
-    expect(told).toEqual(['ended']);
+    expect(told).toEqual([outcome]);
     const { scope } = made.calls[0]!;
     scope!.complete();
     scope!.fail(lost);
     unsubscribe();
     made.calls[0]!.sink.error(lost);
     made.scheduler.flush();
-    expect(told).toEqual(['ended']);
+    expect(told).toEqual([outcome]);
     expect(made.calls).toHaveLength(1);
   });
 
@@ -310,7 +310,7 @@ describe('the scope of a resumable stream', () => {
     });
     let completed = 0;
     stream.subscribe({ complete: () => (completed += 1) });
-    expect([told, completed]).toEqual([['ended'], 1]);
+    expect([told, completed]).toEqual([['succeeded'], 1]);
   });
 
   it.each(['while a call runs', 'during a backoff'])('ends in order %s, and nothing is resumed', (when) => {

@@ -1,6 +1,12 @@
 import { asyncScheduler, isObservable, type Observable, type SchedulerLike, type Subscription } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
-import { currentStreamScope, inStreamScope, type StreamHost, type StreamScope } from '../call/stream-scope.js';
+import {
+  currentStreamScope,
+  inStreamScope,
+  type StreamHost,
+  type StreamOutcome,
+  type StreamScope,
+} from '../call/stream-scope.js';
 import type { StreamDemand, StreamSink, StreamSource } from '../call/stream-source.js';
 import { CursorTrack, type CompareCursors } from '../policy/resume/cursor-track.js';
 import { decideResume, NO_SETBACK, type EndedCall, type ResumeDecision } from '../policy/resume/decide-resume.js';
@@ -40,7 +46,6 @@ interface Call {
  */
 export class ResumableRun<T, C> implements StreamSource, StreamScope {
   // As StreamScope
-  calls = 0;
   deadline = Infinity;
   host: StreamHost | undefined;
   handedOver = 0;
@@ -59,6 +64,7 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
   /** Until the call that runs is too old. */
   private age: Subscription | undefined;
   private isOver = false;
+  private outcome: StreamOutcome = 'cancelled';
   private hostKnows = false;
   /** The scope in which the stream was begun. */
   private around: StreamScope | undefined;
@@ -77,6 +83,10 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
     this.track = new CursorTrack(settings.seed, settings.compare);
     this.scheduler = settings.scheduler ?? asyncScheduler;
     this.random = settings.random ?? systemRandom;
+  }
+
+  get resumes(): number {
+    return this.attempt - 1;
   }
 
   get demand(): StreamDemand | undefined {
@@ -100,18 +110,18 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
   }
 
   unsubscribe(): void {
-    this.finish();
+    this.finish('cancelled');
   }
 
   complete(): void {
-    if (!this.finish()) return;
+    if (!this.finish('succeeded')) return;
     this.outside(() => {
       this.sink.complete();
     });
   }
 
   fail(error: unknown): void {
-    if (!this.finish()) return;
+    if (!this.finish('failed')) return;
     this.outside(() => {
       this.sink.error(error);
     });
@@ -270,9 +280,10 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
   }
 
   /** Lets go of everything, once; whether this was that once. */
-  private finish(): boolean {
+  private finish(how: StreamOutcome): boolean {
     if (this.isOver) return false;
     this.isOver = true;
+    this.outcome = how;
     this.isDue = false;
     this.backoff?.unsubscribe();
     this.leaveCall()?.unsubscribe();
@@ -291,7 +302,7 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
   private tellHost(): void {
     if (this.host === undefined || this.hostKnows) return;
     this.hostKnows = true;
-    this.host.ended();
+    this.host.ended(this.outcome);
   }
 
   /** Calls that the reader begins in answer to what comes at once are not of this stream. */

@@ -45,6 +45,7 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   cancelled: 'made-here',
   'inbound-cancelled': 'made-here',
   'not-sent': 'made-here',
+  'requests-overflow': 'made-here',
   protocol: 'made-here',
   draining: 'shut',
   closed: 'shut',

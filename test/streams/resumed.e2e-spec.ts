@@ -1,0 +1,263 @@
+import type { GrpcCallError, GrpcClientEvent } from 'nestjs-resilient-grpc';
+import { resumable, type ResumeOptions } from 'nestjs-resilient-grpc/operators';
+import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { OrderEvent, WatchRequest } from '../../src/gen/orders.pb.js';
+import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+
+let server: ScriptedGrpcServer;
+
+beforeEach(async ({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  server = await ScriptedGrpcServer.start({
+    protoPath: ORDERS_PROTO,
+    scripts: { Get: { message: { id: '1' } }, Watch: threeMore },
+  });
+  onTestFinished(() => server.close());
+});
+
+/** The three events after the cursor, and then silence. */
+function threeMore(call: ScriptedCall) {
+  const { from } = call.request as WatchRequest;
+  return { messages: [1n, 2n, 3n].map((n) => ({ sequence: String(BigInt(from) + n) })), never: true };
+}
+
+async function start(settings: object = {}, drain = { timeoutMs: 2_000 }): Promise<OrdersApp> {
+  const app = await startOrdersApp({ url: server.url, ...settings }, { drain });
+  onTestFinished(() => app.close());
+  return app;
+}
+
+const byId = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
+
+type FeedOptions = Partial<ResumeOptions<OrderEvent, string>> & { readonly call?: object };
+
+interface Feed {
+  readonly events: string[];
+  end: string;
+  error: GrpcCallError | undefined;
+  endedAt: number;
+  leave: () => void;
+}
+
+/** A resumable feed, what it gave, and how it ended. */
+function follow({ orders }: OrdersApp, { call, ...options }: FeedOptions = {}) {
+  const feed: Feed = { events: [], end: 'open', error: undefined, endedAt: 0, leave: () => undefined };
+  const stream = resumable((from: string) => orders.watch({ from }, call), {
+    cursor: ({ sequence }: OrderEvent) => sequence,
+    seed: '0',
+    compare: byId,
+    backoff: { maxAttempts: 1_000, initialBackoffMs: 20, maxBackoffMs: 200 },
+    ...options,
+  });
+  const end = (how: string) => {
+    feed.end = how;
+    feed.endedAt = performance.now();
+  };
+  const subscription = stream.subscribe({
+    next: ({ sequence }) => feed.events.push(sequence),
+    error: (error: GrpcCallError) => {
+      feed.error = error;
+      end(`failed: ${error.reason}`);
+    },
+    complete: () => {
+      end('completed');
+    },
+  });
+  feed.leave = () => {
+    subscription.unsubscribe();
+  };
+  onTestFinished(feed.leave);
+  return feed;
+}
+
+/** Backoff in which a stream surely still is when somebody looks. */
+const LONG = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
+const upTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
+
+describe('a stream that is resumed', () => {
+  it('is one in the registry and in the counters, however often it broke', async () => {
+    const app = await start();
+    const events: GrpcClientEvent[] = [];
+    app.client.events$.subscribe((event) => events.push(event));
+    const feed = follow(app);
+    for (let breaks = 1; breaks <= 3; breaks++) {
+      await waitFor(() => feed.events.length === 3 * breaks);
+      await server.restart('kill-connections');
+    }
+    await waitFor(() => feed.events.length === 12);
+    expect(feed.events).toEqual(upTo(12));
+    expect(app.client.activeCalls()).toMatchObject([
+      { path: '/orders.v1.Orders/Watch', resumes: 3, received: 12, waiting: false, peer: server.url },
+    ]);
+    expect(app.client.snapshot()).toMatchObject({ active: 1, counters: { started: 1, failed: 0, resumed: 3 } });
+    expect(events.filter(({ type }) => type === 'stream-resumed')).toMatchObject([
+      { path: '/orders.v1.Orders/Watch', resumes: 1 },
+      { resumes: 2 },
+      { resumes: 3 },
+    ]);
+    expect(app.lines.filter(({ text }) => text.includes('resumed after')).map(({ level }) => level)).toEqual(
+      Array(3).fill('debug'),
+    );
+    feed.leave();
+    expect(app.client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, succeeded: 0, cancelled: 1 } });
+    await waitFor(() => server.counts('Watch').open === 0);
+  });
+
+  it('is there between two of its calls too, and can be cancelled there', async () => {
+    const app = await start();
+    const feed = follow(app, { backoff: LONG });
+    await waitFor(() => feed.events.length === 3);
+    await server.restart('kill-connections');
+    await waitFor(() => app.client.activeCalls()[0]?.waiting);
+    const [active] = app.client.activeCalls();
+    expect(active).toMatchObject({ resumes: 0, received: 3 });
+    active!.cancel('by an operator');
+    expect(feed).toMatchObject({
+      end: 'failed: cancelled',
+      error: { details: 'by an operator', reachedServer: 'yes' },
+    });
+    expect(app.client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, failed: 1 } });
+  });
+
+  it('has one deadline for all of its calls, also between two of them', async () => {
+    const app = await start();
+    const beganAt = performance.now();
+    const feed = follow(app, { call: { timeoutMs: 600 }, backoff: LONG });
+    await waitFor(() => feed.events.length === 3);
+    await server.restart('kill-connections');
+    await waitFor(() => feed.end !== 'open');
+    expect(feed.end).toBe('failed: deadline');
+    expect(feed.endedAt - beganAt).toBeGreaterThan(590);
+    expect(feed.endedAt - beganAt).toBeLessThan(1_000);
+  });
+
+  it('has the same deadline on the wire with each call', async () => {
+    const app = await start();
+    const deadlines: number[] = [];
+    server.script('Watch', (call) => {
+      deadlines.push(call.deadline);
+      return threeMore(call);
+    });
+    const feed = follow(app, { call: { timeoutMs: 30_000 } });
+    await waitFor(() => feed.events.length === 3);
+    await server.restart('kill-connections');
+    await waitFor(() => feed.events.length === 6);
+    expect(deadlines).toHaveLength(2);
+    // It travels as a length, in whole milliseconds and less the way.
+    expect(Math.abs(deadlines[0]! - deadlines[1]!)).toBeLessThan(100);
+  });
+
+  it('ends at once when its caller aborts it between two calls', async () => {
+    const app = await start();
+    const abort = new AbortController();
+    const feed = follow(app, { call: { signal: abort.signal }, backoff: LONG });
+    await waitFor(() => feed.events.length === 3);
+    await server.restart('kill-connections');
+    await waitFor(() => app.client.activeCalls()[0]?.waiting);
+    abort.abort(new Error('enough'));
+    expect(feed).toMatchObject({ end: 'failed: cancelled', error: { cause: { message: 'enough' } } });
+  });
+
+  it('survives an outage that is longer than the grace of calls', async () => {
+    const app = await start({ outageGraceMs: 100 });
+    const feed = follow(app);
+    await waitFor(() => feed.events.length === 3);
+    await server.stop('kill-connections');
+    await waitFor(async () => {
+      const failed = await firstValueFrom(app.orders.get({ id: '1' })).catch(
+        (error: unknown) => (error as GrpcCallError).reason,
+      );
+      return failed === 'outage';
+    });
+    await server.restart();
+    await waitFor(() => feed.events.length === 6, { timeoutMs: 15_000 });
+    expect(feed.events).toEqual(upTo(6));
+  });
+
+  it('goes on elsewhere when its server falls silent', async () => {
+    const other = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: threeMore } });
+    onTestFinished(() => other.close());
+    const [first, second] = [server.port, other.port];
+    const app = await start({
+      url: `ipv4:127.0.0.1:${String(first)},127.0.0.1:${String(second)}`,
+      loadBalancing: 'round_robin',
+      streamIdleTimeoutMs: 200,
+    });
+    const feed = follow(app);
+    // Both are silent after three events each time.
+    await waitFor(() => server.counts('Watch').calls > 0 && other.counts('Watch').calls > 0);
+    await waitFor(() => feed.events.length >= 9);
+    expect(feed.events).toEqual(upTo(feed.events.length));
+  });
+
+  it('is not resumed all at once with a thousand others when their server is back', { timeout: 60_000 }, async () => {
+    const app = await start();
+    const feeds = Array.from({ length: 1_000 }, () => follow(app, { minHealthyMs: 0 }));
+    await waitFor(() => feeds.every(({ events }) => events.length === 3), { timeoutMs: 20_000 });
+    const before = server.calls('Watch').length;
+    await server.restart('kill-connections');
+    await waitFor(() => feeds.every(({ events }) => events.length === 6), { timeoutMs: 30_000 });
+    const resumedAt = server
+      .calls('Watch')
+      .slice(before)
+      .map(({ at }) => at);
+    const [first = 0] = resumedAt;
+    // A quarter of the usual rate at first, and a quarter more each 100 ms.
+    expect(resumedAt.filter((at) => at - first < 300).length).toBeLessThan(500);
+    for (const feed of feeds) feed.leave();
+  });
+});
+
+describe('a stream that is resumed, at a shutdown', () => {
+  it.each([
+    ['while it runs', {}],
+    ['between two of its calls', { backoff: LONG }],
+  ])('is completed %s', async (when, options) => {
+    const app = await start();
+    const feed = follow(app, options);
+    await waitFor(() => feed.events.length === 3);
+    if (when !== 'while it runs') {
+      await server.restart('kill-connections');
+      await waitFor(() => app.client.activeCalls()[0]?.waiting);
+    }
+    await app.close();
+    expect(feed.end).toBe('completed');
+    await waitFor(() => server.counts('Watch').open === 0);
+  });
+
+  it('is completed while it waits for the channel in an outage', async () => {
+    const app = await start();
+    const feed = follow(app);
+    await waitFor(() => feed.events.length === 3);
+    await server.stop('kill-connections');
+    await waitFor(() => app.client.snapshot().waiting === 1);
+    await app.close();
+    expect(feed.end).toBe('completed');
+  });
+
+  it('that is to finish is not resumed any more', async () => {
+    const app = await start({}, { timeoutMs: 5_000 });
+    const feed = follow(app, { call: { onDrain: 'finish' } });
+    await waitFor(() => feed.events.length === 3);
+    const calls = server.counts('Watch').calls;
+    const closing = app.close();
+    await waitFor(() => !app.client.accepting);
+    expect(feed.end).toBe('open');
+    await server.restart('kill-connections');
+    await waitFor(() => feed.end !== 'open');
+    expect(feed.end).toBe('failed: draining');
+    expect(server.counts('Watch').calls).toBe(calls);
+    await closing;
+  });
+
+  it('fails when its client is closed', async () => {
+    const app = await start();
+    const feed = follow(app, { onError: () => 'resume' });
+    await waitFor(() => feed.events.length === 3);
+    await app.client.close();
+    expect(feed.end).toBe('failed: closed');
+  });
+});

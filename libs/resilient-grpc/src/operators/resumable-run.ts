@@ -146,8 +146,9 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
 
   private start(call: Call): void {
     const stream: unknown = this.settings.factory(this.track.cursor, this.attempt);
-    if (!isObservable(stream))
+    if (!isObservable(stream)) {
       throw new TypeError(`resumable: the factory gave ${show(stream)}, expected an Observable`);
+    }
     if (this.over()) return;
     // True: what the factory's type says, as far as can be looked at.
     const source = this.sourceOf(stream as Observable<T>, call);
@@ -232,7 +233,8 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
     // What comes late of a call that was left comes again.
     if (this.call !== call) return false;
     if (!this.isNew(message)) return this.call === call && !this.hasEnough;
-    if (this.call !== call) return false;
+    // The call may have broken off meanwhile: the next one begins behind this message all the same.
+    if (this.isOver) return false;
     this.handedOver += 1;
     this.handingOver += 1;
     this.readOnAsked = false;

@@ -449,6 +449,23 @@ describe('its subscriber', () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
+  it('gets a message during which its call breaks off', () => {
+    const scheduler = clock();
+    const source = new Subject<number>();
+    const seen: number[] = [];
+    const cursor = (message: number): number => {
+      if (message === 2) source.error(lost);
+      return message;
+    };
+    const { stream, asked } = calls(scheduler, [source, of(3)], { cursor });
+    stream.subscribe((message) => seen.push(message));
+    source.next(1);
+    source.next(2);
+    scheduler.flush();
+    expect(seen).toEqual([1, 2, 3]);
+    expect(asked.at(-1)).toEqual([100, 2, 2]);
+  });
+
   it('hears nothing late of a call that was left', () => {
     const scheduler = clock();
     const sinks: { next(message: number): void }[] = [];

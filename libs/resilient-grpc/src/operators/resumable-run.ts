@@ -170,7 +170,7 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
     };
     if (hasFlowControl(stream)) return stream.openStream(sink);
     return new PlainSource(stream, sink, () => {
-      if (this.call === call) this.fail(tooMuchHeld());
+      this.fail(tooMuchHeld());
     });
   }
 
@@ -232,7 +232,7 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
   private take(call: Call, message: T): boolean {
     // What comes late of a call that was left comes again.
     if (this.call !== call) return false;
-    if (!this.isNew(message)) return this.call === call && !this.hasEnough;
+    if (!this.isNew(message)) return this.call === call;
     // The call may have broken off meanwhile: the next one begins behind this message all the same.
     if (this.isOver) return false;
     this.handedOver += 1;
@@ -275,7 +275,6 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
   private finish(): boolean {
     if (this.isOver) return false;
     this.isOver = true;
-    this.isDue = false;
     this.backoff?.unsubscribe();
     this.leaveCall()?.unsubscribe();
     this.tellHost();

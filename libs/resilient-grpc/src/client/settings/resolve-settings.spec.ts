@@ -42,6 +42,7 @@ describe('settings of which nothing is said', () => {
         'grpc.service_config_disable_resolution': 1,
         'grpc.initial_reconnect_backoff_ms': 1_000,
         'grpc.max_reconnect_backoff_ms': 5_000,
+        'grpc.per_rpc_retry_buffer_size': 65_536,
         'grpc.client_idle_timeout_ms': 200_000,
       },
     });
@@ -103,6 +104,7 @@ describe('options for grpc-js', () => {
     const given = {
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': undefined,
+      'grpc.per_rpc_retry_buffer_size': 0,
       interceptors: [],
     };
     const { channelOptions } = resolve({ channelOptions: given, maxSendMessageLength: 10, maxReceiveMessageLength: -1 })
@@ -110,6 +112,7 @@ describe('options for grpc-js', () => {
     expect(channelOptions).toMatchObject({
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': 5_000,
+      'grpc.per_rpc_retry_buffer_size': 0,
       'grpc.max_send_message_length': 10,
       'grpc.max_receive_message_length': -1,
     });

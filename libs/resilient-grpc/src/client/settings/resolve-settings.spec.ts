@@ -50,6 +50,12 @@ describe('settings of which nothing is said', () => {
     expect(settings.channel.credentials.current._isSecure()).toBe(false);
   });
 
+  it('keep as much of request streams for further attempts as grpc-js would, whatever its own buffer is', () => {
+    expect(resolve({}).settings.replayBytes).toEqual({ perCall: 1 << 20, perClient: 1 << 24 });
+    const channelOptions = { 'grpc.per_rpc_retry_buffer_size': 5, 'grpc.retry_buffer_size': 7 };
+    expect(resolve({ channelOptions }).settings.replayBytes).toEqual({ perCall: 5, perClient: 7 });
+  });
+
   it('spread the grace of clients by ±10 %', () => {
     expect(resolve({}, undefined, () => 0).settings.channel.outageGraceMs).toBe(4_500);
     expect(resolve({}, undefined, () => 0.999_999).settings.channel.outageGraceMs).toBe(5_500);

@@ -1,14 +1,10 @@
-// The demo in a terminal: node dist/demo.js [--scenario restart|drain|reset|idle-cut|overload|slow] [--seconds N] [--json]
+// The demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--json]
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import type { CallRate } from './load/due-calls.js';
 import { CapturedLogger, formatLogLine } from './report/captured-logger.js';
-import { scenarioReport } from './report/scenario-report.js';
-import { table } from './report/table.js';
-import { runScenario } from './scenarios/run-scenario.js';
 import { isScenarioName, SCENARIOS } from './scenarios/scenarios.js';
 
-const DEFAULT_SECONDS = 10;
 /** 200 calls a second through each contender. */
 const RATE: CallRate = { reads: 160, writes: 40 };
 
@@ -18,7 +14,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', default: 'restart' },
-      seconds: { type: 'string', default: String(DEFAULT_SECONDS) },
+      seconds: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -30,10 +26,10 @@ async function main(): Promise<void> {
   const name = values.scenario;
   if (!isScenarioName(name)) throw new UsageError(`There is no scenario '${name}'.`);
   const scenario = SCENARIOS[name];
-  const seconds = Number(values.seconds);
+  const seconds = Number(values.seconds ?? scenario.defaultSeconds);
   if (!(seconds >= scenario.leastSeconds)) {
     throw new UsageError(
-      `--seconds: '${name}' needs a number of ${scenario.leastSeconds} or more, got '${values.seconds}'.`,
+      `--seconds: '${name}' needs a number of ${scenario.leastSeconds} or more, got '${values.seconds ?? ''}'.`,
     );
   }
 
@@ -42,7 +38,7 @@ async function main(): Promise<void> {
   logger.lines$.subscribe((line) => lines.push(formatLogLine(line)));
 
   const startedAtMs = performance.now();
-  const standings = await runScenario(scenario, {
+  const { reports, table } = await scenario.play({
     seconds,
     rate: RATE,
     logger,
@@ -51,13 +47,8 @@ async function main(): Promise<void> {
       if (!values.json) console.error(`${elapsed} s  ${text}`);
     },
   });
-  if (values.json) console.log(JSON.stringify(scenarioReport(name, seconds, standings)));
-  else
-    console.log(
-      ['', table(standings, { figures: scenario.figures, tunedTitle: scenario.setup.tunedTitle }), '', ...lines].join(
-        '\n',
-      ),
-    );
+  if (values.json) console.log(JSON.stringify({ scenario: name, seconds, ...reports }));
+  else console.log(['', table, '', ...lines].join('\n'));
 }
 
 /** Something the person at the keyboard can mend: told without a stack. */

@@ -1,5 +1,4 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { epochMs } from '../epoch.js';
 import { ROOT } from '../paths.js';
 import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
 import { NORMAL_WORK, type Work } from '../upstream/work.js';
+import { exited, noticed } from './child-process.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** A graceful restart is away for this long, besides the time its calls need to finish. */
@@ -23,6 +23,12 @@ const SLOW_WORK: Work = {
 
 /** `away`: no process listens. `draining`: a graceful restart is under way. */
 export type UpstreamState = 'away' | 'listening' | 'slow' | 'frozen' | 'draining';
+
+/** How an upstream is, from its start to its end. */
+export interface UpstreamOptions {
+  /** Connections older than this, give or take a tenth, are told to go, and ended soon after. @defaultValue they live on */
+  readonly connectionAgeMs?: number | undefined;
+}
 
 /** Something that happened to the upstream, and when, by {@link epochMs}. */
 export interface UpstreamEvent {
@@ -42,13 +48,17 @@ export class UpstreamProcess implements OnApplicationShutdown {
   // The next process, started while the present one still is away or draining, so that it listens when told to.
   #standby: Promise<ChildProcess> | undefined;
   #port = 0;
+  #produced = 0;
   #stopped = false;
 
-  private constructor(private readonly folder: string) {}
+  private constructor(
+    private readonly folder: string,
+    private readonly options: UpstreamOptions,
+  ) {}
 
   /** Starts the upstream on a port of the system's choice, over an empty log, and resolves when it listens. */
-  static async start(): Promise<UpstreamProcess> {
-    const upstream = new UpstreamProcess(await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-')));
+  static async start(options: UpstreamOptions = {}): Promise<UpstreamProcess> {
+    const upstream = new UpstreamProcess(await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-')), options);
     await upstream.listen();
     return upstream;
   }
@@ -111,6 +121,12 @@ export class UpstreamProcess implements OnApplicationShutdown {
     if (this.state === 'listening') this.#work({ ...NORMAL_WORK, ...work }, 'listening');
   }
 
+  /** Appends so many orders a second to the log by itself, whenever there is a process that can. */
+  produce(perSecond: number): void {
+    this.#produced = perSecond;
+    this.#send({ type: 'produce', perSecond });
+  }
+
   /** Resets every connection; the process goes on. */
   cut(): void {
     if (this.state !== 'listening' && this.state !== 'slow') return;
@@ -157,10 +173,11 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.#standby = undefined;
     if (this.#stopped) return;
     this.#serving = child;
-    const listening = noticed(child, 'listening');
+    const listening = noticed<UpstreamNotice, 'listening'>(child, 'listening');
     this.#send({ type: 'listen', port: this.#port });
     const { port, atMs } = await listening;
     this.#port = port;
+    this.produce(this.#produced);
     // It may have been killed while it was starting.
     if (this.#serving !== child) return;
     this.#state.next('listening');
@@ -168,7 +185,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   async #spawn(): Promise<ChildProcess> {
-    const child = fork(PROGRAM, ['--log', this.logPath, '--standby'], {
+    const { connectionAgeMs } = this.options;
+    const age = connectionAgeMs === undefined ? [] : ['--connection-age', String(connectionAgeMs)];
+    const child = fork(PROGRAM, ['--log', this.logPath, ...age, '--standby'], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     child.once('exit', () => {
@@ -178,7 +197,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
       this.#connectionsLost();
       this.#state.next('away');
     });
-    await noticed(child, 'standby');
+    await noticed<UpstreamNotice, 'standby'>(child, 'standby');
     return child;
   }
 
@@ -199,28 +218,4 @@ export class UpstreamProcess implements OnApplicationShutdown {
   #connectionsLost(): void {
     this.#events.next({ type: 'connections-lost', atMs: epochMs() });
   }
-}
-
-async function exited(child: ChildProcess): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-}
-
-/** The next notice of this type, or an error if the process ends before it says so. */
-function noticed<T extends UpstreamNotice['type']>(
-  child: ChildProcess,
-  type: T,
-): Promise<Extract<UpstreamNotice, { type: T }>> {
-  return new Promise((resolve, reject) => {
-    const onExit = (): void =>
-      reject(new Error(`the upstream (pid ${child.pid ?? 'none'}) ended before it was ${type}`));
-    const onMessage = (notice: UpstreamNotice): void => {
-      if (notice.type !== type) return;
-      child.off('exit', onExit);
-      child.off('message', onMessage);
-      // True: its type was compared above.
-      resolve(notice as Extract<UpstreamNotice, { type: T }>);
-    };
-    child.on('message', onMessage);
-    child.once('exit', onExit);
-  });
 }

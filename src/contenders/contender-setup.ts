@@ -8,6 +8,8 @@ export interface ContenderSetup {
   readonly tunedTitle: string;
   readonly tuned: Pick<GrpcOptions['options'], 'channelOptions' | 'keepalive'>;
   readonly resilient: Pick<GrpcClientSettings, 'serviceConfig'>;
+  /** Deadline of each call, for the plain one too. @defaultValue none */
+  readonly callTimeoutMs?: number | undefined;
 }
 
 /** Against lost connections: ours needs no options for them. */

@@ -40,7 +40,9 @@ export class ContendersModule {
             options: { ...ORDERS_CONTRACT, url: `ipv4:${url}`, ...setup.tuned },
           },
         ]),
-        ResilientGrpcModule.forFeature([{ ...ORDERS_CONTRACT, name: RESILIENT_CLIENT, url, ...setup.resilient }]),
+        ResilientGrpcModule.forFeature([
+          { ...ORDERS_CONTRACT, name: RESILIENT_CLIENT, url, timeoutMs: setup.callTimeoutMs, ...setup.resilient },
+        ]),
       ],
       providers: [
         ResilientContender,
@@ -50,8 +52,8 @@ export class ContendersModule {
           provide: CONTENDERS,
           inject: [PLAIN_CLIENT, TUNED_CLIENT, ResilientContender],
           useFactory: (plain: ClientGrpc, tuned: ClientGrpc, resilient: ResilientContender): Contender[] => [
-            new NestContender('plain', plain),
-            new NestContender('tuned', tuned),
+            new NestContender('plain', plain, setup.callTimeoutMs),
+            new NestContender('tuned', tuned, setup.callTimeoutMs),
             resilient,
           ],
         },

@@ -1,26 +1,40 @@
+import type { CallOptions, Metadata } from '@grpc/grpc-js';
 import type { ClientGrpc } from '@nestjs/microservices';
 import type { Observable } from 'rxjs';
-import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
+import { type CreateOrderRequest, type GetOrderRequest, type Order, ORDERS_SERVICE_NAME } from '../gen/orders.pb.js';
 import { type Contender, contenderMetadata, type ContenderName } from './contender.js';
 import { isLostConnection } from './lost-connection.js';
+
+/** Nest hands the options of unary calls on to grpc-js, which the interface made from the proto does not show. */
+interface UnaryOrders {
+  get(request: GetOrderRequest, metadata: Metadata, options: CallOptions): Observable<Order>;
+  create(request: CreateOrderRequest, metadata: Metadata, options: CallOptions): Observable<Order>;
+}
 
 /** Nest's own client, with the options it was given. */
 export class NestContender implements Contender {
   readonly lostInFlight = isLostConnection;
-  readonly #orders: OrdersClient;
+  readonly #orders: UnaryOrders;
 
+  /** `callTimeoutMs`: deadline of each call. */
   constructor(
     readonly name: ContenderName,
     client: ClientGrpc,
+    private readonly callTimeoutMs: number | undefined,
   ) {
-    this.#orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
+    this.#orders = client.getService<UnaryOrders>(ORDERS_SERVICE_NAME);
   }
 
   get(id: string): Observable<Order> {
-    return this.#orders.get({ id }, contenderMetadata(this.name));
+    return this.#orders.get({ id }, contenderMetadata(this.name), this.#options());
   }
 
   create(request: CreateOrderRequest): Observable<Order> {
-    return this.#orders.create(request, contenderMetadata(this.name));
+    return this.#orders.create(request, contenderMetadata(this.name), this.#options());
+  }
+
+  // grpc-js knows instants alone: a call is subscribed to as soon as it is made here.
+  #options(): CallOptions {
+    return this.callTimeoutMs === undefined ? {} : { deadline: Date.now() + this.callTimeoutMs };
   }
 }

@@ -1,7 +1,7 @@
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { Contender, ContenderName } from '../contenders/contender.js';
 import { epochMs } from '../epoch.js';
-import { readRequestCounts } from '../upstream/request-counts.js';
+import { CountsSince } from './counts-since.js';
 import { type Entrant, Load } from './load.js';
 import { LogFollower } from './log-follower.js';
 import { Measurement, type MeasurementSnapshot } from './measurement.js';
@@ -14,6 +14,8 @@ export interface Standing extends MeasurementSnapshot {
   readonly lostWrites: number;
   /** Requests that reached the upstream. */
   readonly attempts: number;
+  /** Connections over which they came, besides the first. */
+  readonly connectionsReplaced: number;
   /** Calls held back until there is a connection, where the contender knows. */
   readonly waiting: number | undefined;
 }
@@ -23,9 +25,8 @@ export class Contest {
   readonly load: Load;
   readonly #entrants: readonly Entrant[];
   readonly #log: LogFollower;
-  readonly #countsPath: string;
-  // Requests that came before the contest are not its own.
-  readonly #attemptsBefore: ReadonlyMap<string, number>;
+  readonly #requests: CountsSince;
+  readonly #connections: CountsSince;
 
   constructor(contenders: readonly Contender[], upstream: UpstreamProcess) {
     this.#entrants = contenders.map((contender) => ({
@@ -34,9 +35,9 @@ export class Contest {
       ledger: new WriteLedger(),
     }));
     this.load = new Load(this.#entrants);
-    this.#log = new LogFollower(upstream.logPath);
-    this.#countsPath = `${upstream.logPath}.requests`;
-    this.#attemptsBefore = readRequestCounts(this.#countsPath);
+    this.#log = LogFollower.fromNow(upstream.logPath);
+    this.#requests = new CountsSince(`${upstream.logPath}.requests`);
+    this.#connections = new CountsSince(`${upstream.logPath}.connections`);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);
       else this.connectionsLost(atMs);
@@ -67,14 +68,16 @@ export class Contest {
     );
     for (const { requestId } of this.#log.read())
       ledgers.get(requestId.slice(0, requestId.indexOf('/')))?.applied(requestId);
-    const attempts = readRequestCounts(this.#countsPath);
+    const attempts = this.#requests.read();
+    const connections = this.#connections.read();
     const nowMs = epochMs();
     return this.#entrants.map(({ contender, measurement, ledger }) => ({
       ...measurement.snapshot(nowMs),
       name: contender.name,
       duplicatedWrites: ledger.duplicated,
       lostWrites: ledger.lost,
-      attempts: (attempts.get(contender.name) ?? 0) - (this.#attemptsBefore.get(contender.name) ?? 0),
+      attempts: attempts(contender.name),
+      connectionsReplaced: connections(contender.name),
       waiting: contender.waiting?.(),
     }));
   }

@@ -13,7 +13,7 @@ describe('LogFollower', () => {
     folder = mkdtempSync(join(tmpdir(), 'log-follower-'));
     path = join(folder, 'orders.log');
     appendFileSync(path, '{"id":"before"}\n');
-    follower = new LogFollower(path);
+    follower = LogFollower.fromNow(path);
   });
   afterEach(() => {
     follower.close();
@@ -28,6 +28,13 @@ describe('LogFollower', () => {
     expect(ids()).toEqual([]);
     appendFileSync(path, '{"id":"c"}\n');
     expect(ids()).toEqual(['c']);
+  });
+
+  it('gives those before it was made to who asks for them', () => {
+    const reader = LogFollower.fromStart(path);
+    appendFileSync(path, '{"id":"a"}\n');
+    expect([...reader.read()].map((order) => order.id)).toEqual(['before', 'a']);
+    reader.close();
   });
 
   it('waits for the rest of a line', () => {

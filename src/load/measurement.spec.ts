@@ -110,6 +110,23 @@ describe('Measurement', () => {
     expect(measurement.snapshot(900).recoveryMs).toBe(20);
   });
 
+  it('takes for well what comes after the last failure since the server can be reached, and keeps the longest', () => {
+    const failAt = (atMs: number) => measurement.fail(measurement.begin('read', 0), atMs, REFUSED);
+    failAt(50);
+    expect(measurement.snapshot(60).allWellMs).toBe(0);
+    measurement.serverReachable(100);
+    expect(measurement.snapshot(110).allWellMs).toBe(0);
+    failAt(120);
+    measurement.succeed(measurement.begin('read', 0), 130);
+    failAt(180);
+    expect(measurement.snapshot(200).allWellMs).toBe(80);
+    measurement.connectionsLost(300);
+    failAt(500);
+    measurement.serverReachable(600);
+    failAt(610);
+    expect(measurement.snapshot(700).allWellMs).toBe(80);
+  });
+
   it('counts calls that never ended as failed', () => {
     measurement.begin('read', 0);
     measurement.abandonOpenCalls(500);

@@ -35,6 +35,8 @@ export interface MeasurementSnapshot {
   readonly latencyMs: LatencyPercentiles;
   /** Longest time from the moment the server could be reached again to the first success after it, or until now. */
   readonly recoveryMs: number;
+  /** Longest time from the moment the server could be reached again to the last failure after it; 0: nothing failed after it. */
+  readonly allWellMs: number;
 }
 
 // A client sees the loss of its connection a moment after it happened. A write begun later than this after the loss was not in
@@ -56,7 +58,11 @@ export class Measurement {
   #unsafeInFlightFailed = 0;
   #longestWaitMs = 0;
   #recoveryMs = 0;
+  #allWellMs = 0;
+  /** While the first success after it is still to come. */
   #reachableSinceMs: number | undefined;
+  /** Until connections are lost again. */
+  #lastReachableMs: number | undefined;
 
   begin(kind: CallKind, atMs: number): OpenCall {
     const call = { kind, startedAtMs: atMs };
@@ -75,6 +81,8 @@ export class Measurement {
 
   fail(call: OpenCall, atMs: number, failure: CallFailure): void {
     this.#end(call, atMs);
+    if (this.#lastReachableMs !== undefined && atMs > this.#lastReachableMs)
+      this.#allWellMs = Math.max(this.#allWellMs, atMs - this.#lastReachableMs);
     if (call.kind === 'write' && failure.lostInFlight && this.#wasInFlightAtALoss(call, atMs)) {
       this.#unsafeInFlightFailed += 1;
       return;
@@ -87,11 +95,13 @@ export class Measurement {
   connectionsLost(atMs: number): void {
     this.#connectionsLostAtMs.push(atMs);
     this.#reachableSinceMs = undefined;
+    this.#lastReachableMs = undefined;
   }
 
   /** From now on a call can succeed again: the time until one does is the recovery. */
   serverReachable(atMs: number): void {
     this.#reachableSinceMs = atMs;
+    this.#lastReachableMs = atMs;
   }
 
   /** Ends the measurement: calls that have not ended have failed. */
@@ -116,6 +126,7 @@ export class Measurement {
       longestWaitMs,
       latencyMs: this.#latencies.percentiles(),
       recoveryMs: Math.max(this.#recoveryMs, recoveringMs),
+      allWellMs: this.#allWellMs,
     };
   }
 

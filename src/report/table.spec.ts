@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Standing } from '../load/contest.js';
-import { OUTAGE_FIGURES } from './figures.js';
+import { callFigures, OUTAGE_FIGURES } from './call-figures.js';
 import { table } from './table.js';
 
 const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Standing => ({
@@ -16,14 +16,16 @@ const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Stan
   longestWaitMs: 12.4,
   latencyMs: { p50: 5.2, p90: 6, p99: 11 },
   recoveryMs: 0,
+  allWellMs: 0,
   duplicatedWrites: 0,
   lostWrites: 0,
   attempts: 1_000,
+  connectionsReplaced: 0,
   waiting: undefined,
   ...figures,
 });
 
-const OUTAGE = { figures: OUTAGE_FIGURES, tunedTitle: '+ retryPolicy, keepalive' };
+const OUTAGE = { figures: callFigures(OUTAGE_FIGURES), tunedTitle: '+ retryPolicy, keepalive' };
 
 describe('table', () => {
   it('puts the contenders side by side', () => {
@@ -65,7 +67,7 @@ describe('table', () => {
 
   it('shows what a scenario is about, and calls the tuned client by what it has there', () => {
     const text = table([standing('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
-      figures: ['attemptsPerCall', 'p50', 'p99'],
+      figures: callFigures(['attemptsPerCall', 'p50', 'p99']),
       tunedTitle: '+ hedgingPolicy',
     });
     expect(text.split('\n')).toEqual([
@@ -77,7 +79,10 @@ describe('table', () => {
   });
 
   it('has no attempts per call before the first call', () => {
-    const text = table([standing('plain', { calls: 0, attempts: 0 })], { ...OUTAGE, figures: ['attemptsPerCall'] });
+    const text = table([standing('plain', { calls: 0, attempts: 0 })], {
+      ...OUTAGE,
+      figures: callFigures(['attemptsPerCall']),
+    });
     expect(text).toMatch(/^attempts per call +-$/m);
   });
 });

@@ -1,18 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
-import { OUTAGE_FIGURES } from '../report/figures.js';
-import type { Scenario } from './scenario.js';
+import { OUTAGE_FIGURES } from '../report/call-figures.js';
+import { callScenario } from './call-scenario.js';
 
 // Three outages within a minute are a server that flaps: another story, with another end.
 const EVERY_SECONDS = 30;
 
 /** A rolling deploy: the server finishes its calls and goes (`tryShutdown`), a new one listens within the second. */
-export const drain: Scenario = {
+export const drain = callScenario({
   proxied: false,
   leastSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async play({ contest, upstream, seconds, rate, say }) {
+  async perform({ contest, upstream, seconds, rate, say }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const everyMs = (seconds * 1_000) / restarts;
     contest.load.start(rate);
@@ -25,4 +25,4 @@ export const drain: Scenario = {
       await next;
     }
   },
-};
+});

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
-import { OUTAGE_FIGURES } from '../report/figures.js';
-import type { Scenario } from './scenario.js';
+import { OUTAGE_FIGURES } from '../report/call-figures.js';
+import { callScenario } from './call-scenario.js';
 
 const IDLE_MS = 300;
 const EVERY_MS = 1_000;
@@ -14,12 +14,12 @@ const WRITES = 1;
  * Quiet clients behind a proxy that closes connections after a moment without traffic, by FIN and by RST in turn, long before the
  * next call: no call is in flight when its connection goes.
  */
-export const idleCut: Scenario = {
+export const idleCut = callScenario({
   proxied: true,
   leastSeconds: 2,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async play({ contest, proxy, seconds, say }) {
+  async perform({ contest, proxy, seconds, say }) {
     for (let count = 0; count < Math.floor(seconds / (EVERY_MS / 1_000)); count++) {
       const how = count % 2 === 0 ? 'fin' : 'rst';
       proxy.cutIdleAfter(IDLE_MS, how);
@@ -30,4 +30,4 @@ export const idleCut: Scenario = {
       await delay(EVERY_MS);
     }
   },
-};
+});

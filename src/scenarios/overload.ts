@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MethodConfig } from 'nestjs-resilient-grpc';
 import { epochMs } from '../epoch.js';
-import type { Scenario } from './scenario.js';
+import { callScenario } from './call-scenario.js';
 
 // The same words for both: reads may be sent again, whatever an overloaded server says.
 const METHOD_CONFIG: readonly MethodConfig[] = [
@@ -24,7 +24,7 @@ const RETRY_THROTTLING = { maxTokens: 100, tokenRatio: 0.1 };
  * The server refuses everything for most of the time, then is well again: nothing can succeed meanwhile, and every retry makes it
  * worse. Ours names no throttle: it has a budget without one.
  */
-export const overload: Scenario = {
+export const overload = callScenario({
   proxied: false,
   leastSeconds: 4,
   setup: {
@@ -37,7 +37,7 @@ export const overload: Scenario = {
     resilient: { serviceConfig: { methodConfig: METHOD_CONFIG } },
   },
   figures: ['failedReads', 'failedWrites', 'attemptsPerCall', 'p50', 'p90', 'p99', 'recovery'],
-  async play({ contest, upstream, seconds, rate, say }) {
+  async perform({ contest, upstream, seconds, rate, say }) {
     const wellMs = (seconds * 1_000) / 10;
     contest.load.start(rate);
     await delay(wellMs);
@@ -49,4 +49,4 @@ export const overload: Scenario = {
     say('server is well again');
     await delay(wellMs);
   },
-};
+});

@@ -1,18 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
-import { OUTAGE_FIGURES } from '../report/figures.js';
-import type { Scenario } from './scenario.js';
+import { OUTAGE_FIGURES } from '../report/call-figures.js';
+import { callScenario } from './call-scenario.js';
 
 const EVERY_MS = 1_000;
 
 /** The server stays; every second all connections are reset under load, as by a firewall or a proxy that was reloaded. */
-export const reset: Scenario = {
+export const reset = callScenario({
   proxied: true,
   leastSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async play({ contest, proxy, seconds, rate, say }) {
+  async perform({ contest, proxy, seconds, rate, say }) {
     contest.load.start(rate);
     for (let leftMs = seconds * 1_000; leftMs >= 2 * EVERY_MS; leftMs -= EVERY_MS) {
       await delay(EVERY_MS);
@@ -23,4 +23,4 @@ export const reset: Scenario = {
     }
     await delay(EVERY_MS);
   },
-};
+});

@@ -1,19 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
-import { OUTAGE_FIGURES } from '../report/figures.js';
-import type { Scenario } from './scenario.js';
+import { OUTAGE_FIGURES } from '../report/call-figures.js';
+import { callScenario } from './call-scenario.js';
 
 const DOWN_MS = 3_000;
 // Three outages within a minute are a server that flaps: another story, with another end.
 const EVERY_SECONDS = 30;
 
 /** The only server is killed under load and is back after 3 s; again about every half minute. */
-export const restart: Scenario = {
+export const restart = callScenario({
   proxied: false,
   leastSeconds: 6,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async play({ contest, upstream, seconds, rate, say }) {
+  async perform({ contest, upstream, seconds, rate, say }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const upMs = (seconds * 1_000) / restarts - DOWN_MS;
     contest.load.start(rate);
@@ -28,4 +28,4 @@ export const restart: Scenario = {
       await delay(upMs * 0.6);
     }
   },
-};
+});

@@ -1,34 +1,44 @@
-import type { FaultProxy } from 'nestjs-resilient-grpc/testing';
-import type { UpstreamProcess } from '../chaos/upstream-process.js';
-import type { ContenderSetup } from '../contenders/contender-setup.js';
-import type { Contest } from '../load/contest.js';
+import type { LoggerService } from '@nestjs/common';
+import type { ContenderName } from '../contenders/contender.js';
 import type { CallRate } from '../load/due-calls.js';
-import type { FigureName } from '../report/figures.js';
+import { type Named, table, type TableTerms } from '../report/table.js';
 
-/** What a scenario acts on. */
-export interface Stage {
-  readonly contest: Contest;
-  readonly upstream: UpstreamProcess;
+/** What a scenario is played with. */
+export interface ScenarioRun {
   readonly seconds: number;
   /** Load of each contender. */
   readonly rate: CallRate;
+  readonly logger: LoggerService;
   /** Tells who watches what happens. */
   readonly say: (text: string) => void;
 }
 
-/** A stage with a proxy between the contenders and the upstream. */
-export interface ProxiedStage extends Stage {
-  readonly proxy: FaultProxy;
+/** How a scenario ended. */
+export interface Outcome {
+  /** The figures of each contender, for programs. */
+  readonly reports: Readonly<Partial<Record<ContenderName, object>>>;
+  /** Those it is about, for people. */
+  readonly table: string;
 }
 
-interface ScenarioTerms {
+/** What `--scenario` takes: something that happens to all contenders alike, and what came of it. */
+export interface Scenario {
   readonly leastSeconds: number;
-  readonly setup: ContenderSetup;
-  /** The figures it is about, which the table shows. */
-  readonly figures: readonly FigureName[];
+  /** Where `--seconds` does not say otherwise. */
+  readonly defaultSeconds: number;
+  /** Leaves nothing behind. */
+  play(run: ScenarioRun): Promise<Outcome>;
 }
 
-/** What happens to the upstream, and when. `proxied`: the contenders reach it through a proxy, which makes the faults. */
-export type Scenario =
-  | (ScenarioTerms & { readonly proxied: false; play(stage: Stage): Promise<void> })
-  | (ScenarioTerms & { readonly proxied: true; play(stage: ProxiedStage): Promise<void> });
+/** What is told of where the contenders stand. */
+export interface OutcomeTerms<S extends Named> extends TableTerms<S> {
+  readonly report: (standing: S) => object;
+}
+
+/** The outcome of a scenario in which the contenders stand so. */
+export function outcomeOf<S extends Named>(standings: readonly S[], terms: OutcomeTerms<S>): Outcome {
+  return {
+    reports: Object.fromEntries(standings.map((standing) => [standing.name, terms.report(standing)])),
+    table: table(standings, terms),
+  };
+}

@@ -1,4 +1,6 @@
+import { blackhole } from './blackhole.js';
 import { drain } from './drain.js';
+import { freeze } from './freeze.js';
 import { idleCut } from './idle-cut.js';
 import { overload } from './overload.js';
 import { reset } from './reset.js';
@@ -14,6 +16,8 @@ export const SCENARIOS = {
   'idle-cut': idleCut,
   overload,
   slow,
+  freeze,
+  blackhole,
 } as const satisfies Record<string, Scenario>;
 export type ScenarioName = keyof typeof SCENARIOS;
 

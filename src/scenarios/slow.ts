@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MethodConfig } from 'nestjs-resilient-grpc';
-import type { Scenario } from './scenario.js';
+import { callScenario } from './call-scenario.js';
 
 const MEDIAN_MS = 50;
 const SLOW_SHARE = 0.015;
@@ -19,7 +19,7 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
 ];
 
 /** Reads of a server with a tail: three in two hundred answers take twenty times as long as the others. */
-export const slow: Scenario = {
+export const slow = callScenario({
   proxied: false,
   leastSeconds: 3,
   setup: {
@@ -28,10 +28,10 @@ export const slow: Scenario = {
     resilient: { serviceConfig: { methodConfig: METHOD_CONFIG } },
   },
   figures: ['failedReads', 'attemptsPerCall', 'p50', 'p90', 'p99', 'longestWait'],
-  async play({ contest, upstream, seconds, rate, say }) {
+  async perform({ contest, upstream, seconds, rate, say }) {
     upstream.workAs({ readMs: MEDIAN_MS, slowShare: SLOW_SHARE, slowFactor: SLOW_FACTOR });
     say(`reads take ${MEDIAN_MS} ms, ${SLOW_SHARE * 100} % of them ${MEDIAN_MS * SLOW_FACTOR} ms`);
     contest.load.start({ reads: rate.reads + rate.writes, writes: 0 });
     await delay(seconds * 1_000);
   },
-};
+});

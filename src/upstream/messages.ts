@@ -5,6 +5,8 @@ export type UpstreamCommand =
   | { readonly type: 'listen'; readonly port: number }
   /** From the next request on. */
   | { readonly type: 'work'; readonly work: Work }
+  /** Appends so many orders a second by itself. */
+  | { readonly type: 'produce'; readonly perSecond: number }
   /** Reset all connections, and go on listening. */
   | { readonly type: 'cut' };
 

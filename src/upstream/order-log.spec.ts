@@ -2,7 +2,8 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { OrderLog } from './order-log.js';
+import { epochMs } from '../epoch.js';
+import { type LoggedOrder, OrderLog } from './order-log.js';
 
 describe('OrderLog', () => {
   let folder: string;
@@ -24,10 +25,12 @@ describe('OrderLog', () => {
     log.close();
   });
 
-  it('has on disk what it has acknowledged, before anything is closed', () => {
+  it('has on disk what it has acknowledged, and when that was, before anything is closed', () => {
     const log = new OrderLog(path);
     log.append(request);
-    expect(readFileSync(path, 'utf8')).toContain('"requestId":"a"');
+    const { atMs, ...order } = JSON.parse(readFileSync(path, 'utf8')) as LoggedOrder;
+    expect(order).toMatchObject({ requestId: 'a', sequence: '1' });
+    expect(Math.abs(epochMs() - atMs)).toBeLessThan(5_000);
     log.close();
   });
 
@@ -37,8 +40,9 @@ describe('OrderLog', () => {
     before.close();
     const after = new OrderLog(path);
     expect(after.append(request).sequence).toBe('2');
-    expect(after.since('0').map((order) => order.requestId)).toEqual(['a', 'a']);
-    expect(after.since('1').map((order) => order.id)).toEqual(['order-2']);
+    expect(after.after(0n)).toEqual({ ...request, id: 'order-1', sequence: '1' });
+    expect(after.after(1n)?.id).toBe('order-2');
+    expect(after.after(2n)).toBeUndefined();
     after.close();
   });
 

@@ -1,6 +1,13 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { type Observable, Subject } from 'rxjs';
+import { epochMs } from '../epoch.js';
 import type { CreateOrderRequest, Order } from '../gen/orders.pb.js';
+
+/** A line of the log. */
+export interface LoggedOrder extends Order {
+  /** When it was appended, by {@link epochMs}. */
+  readonly atMs: number;
+}
 
 /**
  * Durable, append-only log of orders: one JSON line each. The line is handed to the operating system before the caller is
@@ -34,7 +41,7 @@ export class OrderLog {
   append(request: CreateOrderRequest): Order {
     const sequence = this.#orders.length + 1;
     const order: Order = { ...request, id: `order-${sequence}`, sequence: String(sequence) };
-    writeSync(this.#file, `${JSON.stringify(order)}\n`);
+    writeSync(this.#file, `${JSON.stringify({ ...order, atMs: epochMs() } satisfies LoggedOrder)}\n`);
     this.#orders.push(order);
     this.#appended.next(order);
     return order;
@@ -46,9 +53,9 @@ export class OrderLog {
     return sequence === undefined ? undefined : this.#orders[Number(sequence) - 1];
   }
 
-  /** Orders after the cursor `from`, oldest first. */
-  since(from: string): readonly Order[] {
-    return this.#orders.slice(Number(from));
+  /** The first order after the cursor `from`, if there is one. */
+  after(from: bigint): Order | undefined {
+    return this.#orders[Number(from)];
   }
 
   /** Ends those who follow the log, so that a server with open streams can stop; writes in progress still get their place. */
@@ -64,5 +71,6 @@ export class OrderLog {
 
 function parseOrder(line: string): Order {
   // True: append() wrote the line, and lines torn by a kill were cut off before.
-  return JSON.parse(line) as Order;
+  const { id, requestId, item, quantity, sequence } = JSON.parse(line) as LoggedOrder;
+  return { id, requestId, item, quantity, sequence };
 }

@@ -5,6 +5,7 @@ import {
   type handleUnaryCall,
   type Metadata,
   Server,
+  type ServerOptions,
   type ServiceDefinition,
   status,
 } from '@grpc/grpc-js';
@@ -20,23 +21,41 @@ import type {
   WatchRequest,
 } from '../gen/orders.pb.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
+import type { DurableCounts } from './durable-counts.js';
 import type { OrderLog } from './order-log.js';
+import { pourLog } from './pour-log.js';
 import { nextRefusal } from './refusal.js';
-import type { RequestCounts } from './request-counts.js';
 import { nextReadMs, type Work } from './work.js';
 
 /** The key by which callers say who they are, so that requests are counted for each. */
 export const CONTENDER_KEY = 'x-contender';
 
-/**
- * A plain grpc-js server of `orders.v1.Orders` over a log. It knows nothing of clients that try again. `work` is asked for each
- * request.
- */
-export function createOrdersServer(log: OrderLog, counts: RequestCounts, work: () => Work): Server {
-  const count = (metadata: Metadata): void => counts.add(String(metadata.get(CONTENDER_KEY)[0] ?? 'unnamed'));
+/** What a server of orders works with. */
+export interface OrdersServerParts {
+  readonly log: OrderLog;
+  /** Counts requests by who sent them. */
+  readonly requests: DurableCounts;
+  /** Counts connections by whose requests came over them. */
+  readonly connections: DurableCounts;
+  /** Asked for each request. */
+  readonly work: () => Work;
+  readonly options?: ServerOptions | undefined;
+}
+
+/** A plain grpc-js server of `orders.v1.Orders` over a log. It knows nothing of clients that try again. */
+export function createOrdersServer({ log, requests, connections, work, options = {} }: OrdersServerParts): Server {
+  const seen = new Set<string>();
+  const count = (call: { readonly metadata: Metadata; getPeer(): string }): void => {
+    const sender = String(call.metadata.get(CONTENDER_KEY)[0] ?? 'unnamed');
+    requests.add(sender);
+    const connection = `${sender} ${call.getPeer()}`;
+    if (seen.has(connection)) return;
+    seen.add(connection);
+    connections.add(sender);
+  };
 
   const get: handleUnaryCall<GetOrderRequest, Order> = (call, answer) => {
-    count(call.metadata);
+    count(call);
     const now = work();
     if (now.overloaded) return answer(nextRefusal(Math.random));
     setTimeout(
@@ -52,7 +71,7 @@ export function createOrdersServer(log: OrderLog, counts: RequestCounts, work: (
   // A write is applied in the middle of its time, as in a database that commits and then replicates: a connection lost
   // during it leaves the caller not knowing, and that is the truth of every write.
   const create: handleUnaryCall<CreateOrderRequest, Order> = (call, answer) => {
-    count(call.metadata);
+    count(call);
     const { overloaded, writeMs } = work();
     if (overloaded) return answer(nextRefusal(Math.random));
     setTimeout(() => {
@@ -62,24 +81,31 @@ export function createOrdersServer(log: OrderLog, counts: RequestCounts, work: (
   };
 
   const watch: handleServerStreamingCall<WatchRequest, OrderEvent> = (call) => {
-    count(call.metadata);
-    const send = (order: Order): void => void call.write({ sequence: order.sequence, order });
-    for (const order of log.since(call.request.from)) send(order);
-    const following = log.appended$.subscribe({ next: send, complete: () => call.end() });
-    call.on('cancelled', () => following.unsubscribe());
-    call.on('close', () => following.unsubscribe());
+    count(call);
+    const letGo = pourLog(log, BigInt(call.request.from), call);
+    call.on('cancelled', letGo);
+    call.on('close', letGo);
   };
 
   const session: handleBidiStreamingCall<SessionRequest, SessionReply> = (call) => {
-    count(call.metadata);
-    call.on('data', ({ messageId, order }: SessionRequest) => {
+    count(call);
+    const onMessage = ({ messageId, order }: SessionRequest): void => {
       if (order) call.write({ messageId, sequence: log.append(order).sequence });
-    });
-    call.on('end', () => call.end());
+    };
+    const end = (): void => {
+      call.off('data', onMessage);
+      call.end();
+    };
+    call.on('data', onMessage);
+    // What still comes is neither applied nor acknowledged.
+    const following = log.appended$.subscribe({ complete: end });
+    call.on('end', end);
+    call.on('close', () => following.unsubscribe());
+    call.on('cancelled', () => following.unsubscribe());
   };
 
   const upload: handleClientStreamingCall<CreateOrderRequest, UploadReply> = (call, answer) => {
-    count(call.metadata);
+    count(call);
     let received = 0;
     let lastSequence = '0';
     call.on('data', (request: CreateOrderRequest) => {
@@ -89,7 +115,7 @@ export function createOrdersServer(log: OrderLog, counts: RequestCounts, work: (
     call.on('end', () => answer(null, { count: received, lastSequence }));
   };
 
-  const server = new Server();
+  const server = new Server(options);
   server.addService(ordersDefinition(), { get, create, watch, session, upload });
   return server;
 }

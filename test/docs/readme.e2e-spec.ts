@@ -5,11 +5,10 @@ import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OUTAGE_SETUP } from '../../src/contenders/contender-setup.js';
 import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
-import { OUTAGE_FIGURES } from '../../src/report/figures.js';
+import type { Standing } from '../../src/load/contest.js';
+import { callFigures, OUTAGE_FIGURES } from '../../src/report/call-figures.js';
 import { table } from '../../src/report/table.js';
 import { ROOT, codeBlocks, pageText } from './markdown.js';
-
-type Standing = Parameters<typeof table>[0][number];
 
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 const [printed] = codeBlocks('README.md').filter(({ language }) => language === 'text');
@@ -60,17 +59,19 @@ describe('the table of the README', () => {
         inFlight: 0,
         lostWrites: 0,
         attempts: 0,
+        connectionsReplaced: 0,
         waiting: undefined,
         failedReads: cells.reads[index]!,
         failedWrites: ours ? 0 : cells.writes[index]!,
         unsafeInFlightFailed: ours ? cells.writes[index]! : 0,
         duplicatedWrites: cells.twice[index]!,
         recoveryMs: cells.back[index]!,
+        allWellMs: 0,
         longestWaitMs: cells.longest[index]!,
         latencyMs: { p50: 0, p90: 0, p99: 0 },
       };
     });
-    const terms = { figures: OUTAGE_FIGURES, tunedTitle: OUTAGE_SETUP.tunedTitle };
+    const terms = { figures: callFigures(OUTAGE_FIGURES), tunedTitle: OUTAGE_SETUP.tunedTitle };
     expect(rows).toEqual(table(standings, terms).split('\n'));
   });
 

@@ -1,9 +1,8 @@
-import type { ContenderName } from '../contenders/contender.js';
 import type { Standing } from '../load/contest.js';
 import type { LatencyPercentiles } from '../load/latency-histogram.js';
 
-/** The figures of one contender, as `--json` prints them. */
-export interface ContenderReport {
+/** The figures of one contender's calls, as `--json` prints them. */
+interface CallReport {
   readonly calls: number;
   readonly succeeded: number;
   /** All failures but `unsafeInFlightFailed`. */
@@ -15,28 +14,19 @@ export interface ContenderReport {
   readonly lostWrites: number;
   /** Requests the upstream counted. */
   readonly attempts: number;
+  /** Connections the upstream counted, besides the first. */
+  readonly connectionsReplaced: number;
   readonly longestWaitMs: number;
   /** From the moment the server could be reached again to the first success; the longest of several. */
   readonly recoveryMs: number;
+  /** From that moment to the last failure: from then on all was well. The longest of several. */
+  readonly allWellMs: number;
   /** From a call's beginning to its end, however it ended. */
   readonly latencyMs: LatencyPercentiles;
 }
 
-/** What `--json` prints: the scenario and a report for each contender. */
-export type ScenarioReport = { readonly scenario: string; readonly seconds: number } & Readonly<
-  Partial<Record<ContenderName, ContenderReport>>
->;
-
-/** The report of a scenario that has ended. */
-export function scenarioReport(scenario: string, seconds: number, standings: readonly Standing[]): ScenarioReport {
-  return {
-    scenario,
-    seconds,
-    ...Object.fromEntries(standings.map((standing) => [standing.name, contenderReport(standing)])),
-  };
-}
-
-function contenderReport(standing: Standing): ContenderReport {
+/** The report of one contender's calls. */
+export function callReport(standing: Standing): CallReport {
   const { p50, p90, p99 } = standing.latencyMs;
   return {
     calls: standing.calls,
@@ -47,8 +37,10 @@ function contenderReport(standing: Standing): ContenderReport {
     duplicatedWrites: standing.duplicatedWrites,
     lostWrites: standing.lostWrites,
     attempts: standing.attempts,
+    connectionsReplaced: standing.connectionsReplaced,
     longestWaitMs: Math.round(standing.longestWaitMs),
     recoveryMs: Math.round(standing.recoveryMs),
+    allWellMs: Math.round(standing.allWellMs),
     latencyMs: { p50: tenths(p50), p90: tenths(p90), p99: tenths(p99) },
   };
 }

@@ -2,24 +2,24 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readRequestCounts, RequestCounts } from './request-counts.js';
+import { DurableCounts, readDurableCounts } from './durable-counts.js';
 
-describe('RequestCounts', () => {
+describe('DurableCounts', () => {
   let folder: string;
   let path: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'request-counts-'));
+    folder = mkdtempSync(join(tmpdir(), 'durable-counts-'));
     path = join(folder, 'requests');
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
   it('can be read while it counts', () => {
-    const counts = new RequestCounts(path);
+    const counts = new DurableCounts(path);
     counts.add('plain');
     counts.add('tuned');
     counts.add('plain');
-    expect(readRequestCounts(path)).toEqual(new Map(Object.entries({ plain: 2, tuned: 1 })));
+    expect(readDurableCounts(path)).toEqual(new Map(Object.entries({ plain: 2, tuned: 1 })));
     counts.close();
   });
 
@@ -28,10 +28,10 @@ describe('RequestCounts', () => {
       ['plain', 'tuned'],
       ['tuned', 'resilient'],
     ]) {
-      const counts = new RequestCounts(path);
+      const counts = new DurableCounts(path);
       for (const sender of senders) counts.add(sender);
       counts.close();
     }
-    expect(readRequestCounts(path)).toEqual(new Map(Object.entries({ plain: 1, tuned: 2, resilient: 1 })));
+    expect(readDurableCounts(path)).toEqual(new Map(Object.entries({ plain: 1, tuned: 2, resilient: 1 })));
   });
 });

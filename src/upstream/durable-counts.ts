@@ -1,27 +1,27 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 
 // Lines of one width, each overwritten in place: the file stays small however long the demo runs, and a count is with the
-// operating system before the request is handled, so a SIGKILL takes none away.
+// operating system before what was counted is handled, so a SIGKILL takes none away.
 const NAME_WIDTH = 32;
 const COUNT_WIDTH = 16;
 const LINE_WIDTH = NAME_WIDTH + COUNT_WIDTH + 1;
 
-/** Counts requests by the name of who sent them, in a file that outlives the process. */
-export class RequestCounts {
+/** Counts by name, such as requests by who sent them, in a file that outlives the process. */
+export class DurableCounts {
   readonly #file: number;
   readonly #counts: Map<string, number>;
   readonly #lines: string[];
 
   constructor(path: string) {
     closeSync(openSync(path, 'a'));
-    this.#counts = readRequestCounts(path);
+    this.#counts = readDurableCounts(path);
     this.#lines = [...this.#counts.keys()];
     this.#file = openSync(path, 'r+');
   }
 
-  /** One more request of `sender`. */
-  add(sender: string): void {
-    const name = sender.slice(0, NAME_WIDTH);
+  /** One more of `counted`. */
+  add(counted: string): void {
+    const name = counted.slice(0, NAME_WIDTH);
     const count = (this.#counts.get(name) ?? 0) + 1;
     if (count === 1) this.#lines.push(name);
     this.#counts.set(name, count);
@@ -35,7 +35,7 @@ export class RequestCounts {
 }
 
 /** The counts in the file at `path`, as any process can read them at any time. */
-export function readRequestCounts(path: string): Map<string, number> {
+export function readDurableCounts(path: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const line of readFileSync(path, 'utf8').split('\n')) {
     if (line.length === LINE_WIDTH - 1) counts.set(line.slice(0, NAME_WIDTH).trim(), Number(line.slice(NAME_WIDTH)));

@@ -1,0 +1,47 @@
+import type { ClientGrpc } from '@nestjs/microservices';
+import { concatMap, defer, Observable, type Subscriber, tap } from 'rxjs';
+import { type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient, type SessionRequest } from '../gen/orders.pb.js';
+import type { SessionOrders } from '../load/session-orders.js';
+import { contenderMetadata } from './contender.js';
+import { again, untilAborted } from './plain-streams.js';
+import type { StreamContender } from './stream-contender.js';
+
+/**
+ * Nest's client with the loops that a careful developer writes by hand: the feed goes on from the last cursor it saw, and what the
+ * session is given to send while there is none waits for the next. What was sent and not answered is not sent again: that takes
+ * a ledger of what is unacknowledged. Nest's client pushes, so what a reader has not handled yet is held in memory, without a bound.
+ */
+export class TunedStreams implements StreamContender {
+  readonly name = 'tuned';
+  readonly #orders: OrdersClient;
+
+  constructor(client: ClientGrpc) {
+    this.#orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
+  }
+
+  follow(from: string, handle: (event: OrderEvent) => Promise<void>, signal: AbortSignal): Promise<void> {
+    let cursor = from;
+    const events = defer(() => this.#orders.watch({ from: cursor }, contenderMetadata(this.name))).pipe(
+      tap(({ sequence }) => (cursor = sequence)),
+      again(),
+      concatMap(handle),
+    );
+    return untilAborted(events, signal);
+  }
+
+  async converse(orders: SessionOrders, signal: AbortSignal): Promise<void> {
+    const unsent: SessionRequest[] = [];
+    let session: Subscriber<SessionRequest> | undefined;
+    const making = orders.pushed$.subscribe((message) => {
+      if (session) session.next(message);
+      else unsent.push(message);
+    });
+    const outgoing = new Observable<SessionRequest>((opened) => {
+      for (const message of unsent.splice(0)) opened.next(message);
+      session = opened;
+      return () => (session = undefined);
+    });
+    await untilAborted(this.#orders.session(outgoing, contenderMetadata(this.name)).pipe(again()), signal);
+    making.unsubscribe();
+  }
+}

@@ -1,0 +1,56 @@
+import type { Standing } from '../load/contest.js';
+import { type Figure, milliseconds } from './table.js';
+
+/** All that a table of calls may show. */
+const FIGURES = {
+  failedReads: { label: 'reads   failed', cell: ({ failedReads }) => String(failedReads) },
+  failedWrites: {
+    label: 'writes  failed',
+    cell: ({ failedWrites, unsafeInFlightFailed }) => String(failedWrites + unsafeInFlightFailed),
+    remark: inFlightAtTheKill,
+  },
+  duplicatedWrites: { label: 'writes  done twice', cell: ({ duplicatedWrites }) => String(duplicatedWrites) },
+  attemptsPerCall: {
+    label: 'attempts per call',
+    cell: ({ attempts, calls }) => (calls === 0 ? '-' : (attempts / calls).toFixed(3)),
+  },
+  p50: { label: 'half of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p50) },
+  p90: { label: '90 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },
+  p99: { label: '99 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p99) },
+  recovery: { label: 'back after the server', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
+  allWell: { label: 'last failure after it', cell: ({ allWellMs }) => milliseconds(allWellMs) },
+  longestWait: { label: 'longest wait of a call', cell: ({ longestWaitMs }) => milliseconds(longestWaitMs) },
+  connectionsReplaced: {
+    label: 'connections replaced',
+    cell: ({ connectionsReplaced }) => String(connectionsReplaced),
+  },
+} as const satisfies Readonly<Record<string, Figure<Standing>>>;
+export type CallFigureName = keyof typeof FIGURES;
+
+/** What lost connections are measured by. */
+export const OUTAGE_FIGURES: readonly CallFigureName[] = [
+  'failedReads',
+  'failedWrites',
+  'duplicatedWrites',
+  'recovery',
+  'longestWait',
+];
+
+// The log keeps what was acknowledged, so this is no row anybody should see.
+const LOST_WRITES: Figure<Standing> = {
+  label: 'writes  lost',
+  cell: ({ lostWrites }) => String(lostWrites),
+  onlyIf: ({ lostWrites }) => lostWrites > 0,
+};
+
+/** The rows of these names. */
+export function callFigures(names: readonly CallFigureName[]): readonly Figure<Standing>[] {
+  return [...names.map((name) => FIGURES[name]), LOST_WRITES];
+}
+
+/** Says of failed writes how many could not be helped. */
+function inFlightAtTheKill({ failedWrites, unsafeInFlightFailed }: Standing): string {
+  if (unsafeInFlightFailed === 0) return '';
+  const count = failedWrites === 0 ? '' : `${unsafeInFlightFailed} `;
+  return `${count}in flight at the kill`;
+}

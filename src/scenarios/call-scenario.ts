@@ -1,0 +1,66 @@
+import type { FaultProxy } from 'nestjs-resilient-grpc/testing';
+import type { UpstreamProcess } from '../chaos/upstream-process.js';
+import type { ContenderSetup } from '../contenders/contender-setup.js';
+import type { Contender } from '../contenders/contender.js';
+import { CONTENDERS } from '../contenders/contenders.module.js';
+import { Contest } from '../load/contest.js';
+import type { CallRate } from '../load/due-calls.js';
+import { callFigures, type CallFigureName } from '../report/call-figures.js';
+import { callReport } from '../report/call-report.js';
+import { inArena } from './arena.js';
+import { outcomeOf, type Outcome, type Scenario, type ScenarioRun } from './scenario.js';
+
+const DEFAULT_SECONDS = 10;
+/** Calls that have not ended this long after the load did are counted as failed. */
+const SETTLE_MS = 10_000;
+
+/** What a scenario of calls acts on. */
+export interface Stage {
+  readonly contest: Contest;
+  readonly upstream: UpstreamProcess;
+  readonly seconds: number;
+  /** Load of each contender. */
+  readonly rate: CallRate;
+  /** Tells who watches what happens. */
+  readonly say: (text: string) => void;
+}
+
+/** A stage with a proxy between the contenders and the upstream. */
+export interface ProxiedStage extends Stage {
+  readonly proxy: FaultProxy;
+}
+
+interface CommonTerms {
+  readonly leastSeconds: number;
+  readonly defaultSeconds?: number;
+  readonly setup: ContenderSetup;
+  /** The figures it is about, which the table shows. */
+  readonly figures: readonly CallFigureName[];
+}
+
+/** What happens to the upstream, and when. `proxied`: the contenders reach it through a proxy, which makes the faults. */
+export type CallTerms =
+  | (CommonTerms & { readonly proxied: false; perform(stage: Stage): Promise<void> })
+  | (CommonTerms & { readonly proxied: true; perform(stage: ProxiedStage): Promise<void> });
+
+/** A scenario in which all contenders get the same calls. */
+export function callScenario(terms: CallTerms): Scenario {
+  const { leastSeconds, defaultSeconds = DEFAULT_SECONDS } = terms;
+  return { leastSeconds, defaultSeconds, play: (run) => play(terms, run) };
+}
+
+function play(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
+  return inArena(terms, run, async ({ upstream, proxy, app, onEnd }) => {
+    const contest = new Contest(app.get<readonly Contender[]>(CONTENDERS), upstream);
+    onEnd(() => contest.close());
+    const stage: Stage = { contest, upstream, seconds: run.seconds, rate: run.rate, say: run.say };
+    if (!terms.proxied) await terms.perform(stage);
+    else if (proxy) await terms.perform({ ...stage, proxy });
+    await contest.finish(SETTLE_MS);
+    return outcomeOf(contest.standings(), {
+      figures: callFigures(terms.figures),
+      tunedTitle: terms.setup.tunedTitle,
+      report: callReport,
+    });
+  });
+}

@@ -1,0 +1,29 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
+import { epochMs } from '../epoch.js';
+import { callScenario } from './call-scenario.js';
+
+const WELL_MS = 1_000;
+const FROZEN_MS = 5_000;
+
+/**
+ * The server stops in the middle of its work and goes on after 5 s, as a machine does that swaps or is moved: connections stay, and a
+ * client that replaced them would make it worse for a server that comes back to a crowd.
+ */
+export const freeze = callScenario({
+  proxied: false,
+  leastSeconds: 8,
+  setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
+  figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'allWell', 'connectionsReplaced'],
+  async perform({ contest, upstream, seconds, rate, say }) {
+    contest.load.start(rate);
+    await delay(WELL_MS);
+    upstream.freeze();
+    say('server frozen');
+    await delay(FROZEN_MS);
+    await upstream.listen();
+    contest.serverReachable(epochMs());
+    say('server goes on');
+    await delay(seconds * 1_000 - FROZEN_MS - WELL_MS);
+  },
+});

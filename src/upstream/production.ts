@@ -1,0 +1,29 @@
+import { epochMs } from '../epoch.js';
+import { callsDue } from '../load/due-calls.js';
+import type { OrderLog } from './order-log.js';
+
+const TICK_MS = 10;
+/** So that a reader who pauses leaves more lying than the buffers on the way hold. */
+const ITEM = 'a chest of tea, '.repeat(25);
+
+/** Appends orders that nobody on the other side asked for, at a steady rate: what a feed is there for. */
+export class Production {
+  readonly #log: OrderLog;
+  #ticking: NodeJS.Timeout | undefined;
+
+  constructor(log: OrderLog) {
+    this.#log = log;
+  }
+
+  /** So many a second from now on; 0: none. */
+  run(perSecond: number): void {
+    clearInterval(this.#ticking);
+    if (perSecond === 0) return;
+    const startedAtMs = epochMs();
+    let made = 0;
+    this.#ticking = setInterval(() => {
+      for (; made < callsDue(perSecond, epochMs() - startedAtMs); made++)
+        this.#log.append({ requestId: 'production', item: ITEM, quantity: 1 });
+    }, TICK_MS);
+  }
+}

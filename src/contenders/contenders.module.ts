@@ -6,13 +6,19 @@ import { ORDERS_CONTRACT } from '../orders-contract.js';
 import { type ContenderSetup, OUTAGE_SETUP } from './contender-setup.js';
 import type { Contender } from './contender.js';
 import { NestContender } from './nest-contender.js';
+import { PlainStreams } from './plain-streams.js';
 import { RESILIENT_CLIENT, ResilientContender } from './resilient-contender.js';
+import type { StreamContender } from './stream-contender.js';
+import { TunedStreams } from './tuned-streams.js';
 
 const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
 
 /** Token of the contenders, in the order of {@link CONTENDER_NAMES}. */
 export const CONTENDERS = Symbol('contenders');
+
+/** Token of those who keep streams open, in the same order. */
+export const STREAM_CONTENDERS = Symbol('stream contenders');
 
 /** How the contenders are set up, if not with {@link OUTAGE_SETUP} and straight to the upstream. */
 export interface ContendersOptions {
@@ -57,8 +63,16 @@ export class ContendersModule {
             resilient,
           ],
         },
+        {
+          provide: STREAM_CONTENDERS,
+          inject: [PLAIN_CLIENT, TUNED_CLIENT],
+          useFactory: (plain: ClientGrpc, tuned: ClientGrpc): StreamContender[] => [
+            new PlainStreams(plain),
+            new TunedStreams(tuned),
+          ],
+        },
       ],
-      exports: [CONTENDERS, UpstreamProcess, ResilientGrpcModule],
+      exports: [CONTENDERS, STREAM_CONTENDERS, UpstreamProcess, ResilientGrpcModule],
     };
   }
 }

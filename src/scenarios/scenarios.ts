@@ -1,5 +1,6 @@
 import { blackhole } from './blackhole.js';
 import { drain } from './drain.js';
+import { feed } from './feed.js';
 import { freeze } from './freeze.js';
 import { idleCut } from './idle-cut.js';
 import { overload } from './overload.js';
@@ -16,6 +17,7 @@ export const SCENARIOS = {
   'idle-cut': idleCut,
   overload,
   slow,
+  feed,
   freeze,
   blackhole,
 } as const satisfies Record<string, Scenario>;

@@ -1,0 +1,18 @@
+import type { StreamStanding } from '../load/stream-contest.js';
+import { type Figure, milliseconds } from './table.js';
+
+/** What feeds are measured by. */
+export const FEED_FIGURES: readonly Figure<StreamStanding>[] = [
+  { label: 'events  handed over', cell: ({ events }) => String(events) },
+  { label: 'events  lost', cell: ({ lostEvents }) => String(lostEvents) },
+  { label: 'events  repeated', cell: ({ repeatedEvents }) => String(repeatedEvents) },
+  { label: 'events  out of order', cell: ({ outOfOrder }) => String(outOfOrder) },
+  { label: 'longest gap in the feed', cell: ({ longestGapMs }) => milliseconds(longestGapMs) },
+];
+
+/** What sessions are measured by. */
+export const SESSION_FIGURES: readonly Figure<StreamStanding>[] = [
+  { label: 'session sent', cell: ({ sessionMessages }) => String(sessionMessages) },
+  { label: 'session lost', cell: ({ sessionLost }) => String(sessionLost) },
+  { label: 'session applied twice', cell: ({ sessionRepeated }) => String(sessionRepeated) },
+];

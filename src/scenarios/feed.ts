@@ -1,0 +1,76 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { UpstreamProcess } from '../chaos/upstream-process.js';
+import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
+import { STREAM_CONTENDERS } from '../contenders/contenders.module.js';
+import type { StreamContender } from '../contenders/stream-contender.js';
+import { StreamContest } from '../load/stream-contest.js';
+import { FEED_FIGURES, SESSION_FIGURES } from '../report/stream-figures.js';
+import { feedReport, sessionReport } from '../report/stream-report.js';
+import { inArena } from './arena.js';
+import { outcomeOf, type Scenario } from './scenario.js';
+
+/** Of the log, by nobody in particular. */
+const ORDERS_PER_SECOND = 300;
+/** Over the session of each contender. */
+const SESSION_ORDERS_PER_SECOND = 50;
+const CONNECTION_AGE_MS = 2_000;
+const EVERY_MS = 3_000;
+const DOWN_MS = 400;
+const FROZEN_MS = 700;
+/** After the last fault everybody may catch up. */
+const SETTLE_MS = 10_000;
+
+/**
+ * Each contender follows the log, by a reader who pauses now and then, and sends orders over a session, while all that ends streams
+ * goes on: connections reach their age, the server is killed every 3 s, and in between it is drained or frozen, in turn. In the end
+ * the log, which is on disk, says what everybody should have been handed and what was applied.
+ */
+export const feed: Scenario = {
+  leastSeconds: 7,
+  defaultSeconds: 15,
+  play: (run) =>
+    inArena(
+      { setup: OUTAGE_SETUP, upstream: { connectionAgeMs: CONNECTION_AGE_MS } },
+      run,
+      async ({ upstream, app, onEnd }) => {
+        const contest = new StreamContest(app.get<readonly StreamContender[]>(STREAM_CONTENDERS), upstream, run.say);
+        onEnd(() => contest.close());
+        upstream.produce(ORDERS_PER_SECOND);
+        contest.startSessions(SESSION_ORDERS_PER_SECOND);
+        await causeFaults(upstream, run);
+        upstream.produce(0);
+        await contest.finish(SETTLE_MS);
+        return outcomeOf(contest.standings(), {
+          figures: [...FEED_FIGURES, ...SESSION_FIGURES],
+          tunedTitle: '+ cursor kept, keepalive',
+          report: (standing) => ({ ...feedReport(standing), ...sessionReport(standing) }),
+        });
+      },
+    ),
+};
+
+async function causeFaults(
+  upstream: UpstreamProcess,
+  { seconds, say }: { readonly seconds: number; readonly say: (text: string) => void },
+): Promise<void> {
+  let leftMs = seconds * 1_000;
+  for (let count = 0; leftMs >= 2 * EVERY_MS; count++, leftMs -= EVERY_MS) {
+    const next = delay(EVERY_MS);
+    await delay(EVERY_MS / 2);
+    if (count % 2 === 0) {
+      say('server asked to stop; another takes its place');
+      await upstream.restartGracefully();
+    } else {
+      upstream.freeze();
+      say('server frozen for a moment');
+      await delay(FROZEN_MS);
+      await upstream.listen();
+    }
+    await next;
+    await upstream.kill();
+    say('server killed');
+    await delay(DOWN_MS);
+    await upstream.listen();
+  }
+  await delay(leftMs);
+}

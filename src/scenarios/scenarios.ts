@@ -7,6 +7,7 @@ import { overload } from './overload.js';
 import { reset } from './reset.js';
 import { restart } from './restart.js';
 import type { Scenario } from './scenario.js';
+import { shutdown } from './shutdown.js';
 import { slow } from './slow.js';
 
 /** What `--scenario` takes. */
@@ -20,6 +21,7 @@ export const SCENARIOS = {
   feed,
   freeze,
   blackhole,
+  shutdown,
 } as const satisfies Record<string, Scenario>;
 export type ScenarioName = keyof typeof SCENARIOS;
 

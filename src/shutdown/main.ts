@@ -1,0 +1,77 @@
+// A gateway of its own, that is there to be shut down:
+//   node dist/shutdown/main.js --contender plain|tuned|resilient --url 127.0.0.1:50051 [--busy]
+// Started by the scenario `shutdown`, which talks to it over HTTP and ends it by SIGTERM, as an orchestrator does. What it has to
+// say of itself it tells over the channel between parent and child; and it ends with its parent, however that ends.
+import 'reflect-metadata';
+import { parseArgs } from 'node:util';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { CONTENDER_NAMES } from '../contenders/contender.js';
+import { epochMs } from '../epoch.js';
+import { CapturedLogger } from '../report/captured-logger.js';
+import { Background } from './background.js';
+import { GATEWAY_ORDERS, type GatewayOrders } from './gateway-orders.js';
+import type { GatewayCommand, GatewayNotice } from './messages.js';
+import { ShutdownGatewayModule } from './shutdown-gateway.module.js';
+
+const { values } = parseArgs({
+  options: {
+    contender: { type: 'string', default: 'resilient' },
+    url: { type: 'string', default: '127.0.0.1:50051' },
+    busy: { type: 'boolean', default: false },
+  },
+});
+const contender = CONTENDER_NAMES.find((name) => name === values.contender);
+if (contender === undefined) throw new Error(`--contender: ${CONTENDER_NAMES.join(', ')}, got '${values.contender}'`);
+
+let signalledAtMs: number | undefined;
+let clientsClosedAtMs: number | undefined;
+process.on('SIGTERM', onSigterm);
+process.once('disconnect', () => process.exit(0));
+process.on('message', (_command: GatewayCommand) => report());
+// What every process of this kind has.
+const usual = process.getActiveResourcesInfo();
+
+const logger = new CapturedLogger();
+logger.lines$.subscribe((line) => notify({ type: 'line', line }));
+const module = ShutdownGatewayModule.forContender({ contender, url: values.url, busy: values.busy });
+const app = await NestFactory.create<NestExpressApplication>(module, {
+  logger,
+  // What people write whose shutdown hangs on open connections.
+  forceCloseConnections: contender === 'tuned',
+});
+app.enableShutdownHooks();
+await app.listen(0, '127.0.0.1');
+const background = app.get(Background);
+await background.started;
+app.get<GatewayOrders>(GATEWAY_ORDERS).closed?.then(
+  () => (clientsClosedAtMs = epochMs()),
+  () => undefined,
+);
+notify({ type: 'ready', url: await app.getUrl() });
+
+/** Comes with the first signal, with each one after it, and once more when Nest has done all it does and raises it again to end. */
+function onSigterm(): void {
+  signalledAtMs ??= epochMs();
+  if (process.listenerCount('SIGTERM') > 1) return;
+  report(() => {
+    process.off('SIGTERM', onSigterm);
+    process.kill(process.pid, 'SIGTERM');
+  });
+}
+
+function report(onSent: () => void = () => undefined): void {
+  const openHandles = process.getActiveResourcesInfo();
+  for (const kind of usual) {
+    const index = openHandles.indexOf(kind);
+    if (index >= 0) openHandles.splice(index, 1);
+  }
+  const clientsClosedMs =
+    clientsClosedAtMs === undefined || signalledAtMs === undefined ? undefined : clientsClosedAtMs - signalledAtMs;
+  notify({ type: 'report', feed: background.feed, openHandles, clientsClosedMs }, onSent);
+}
+
+function notify(notice: GatewayNotice, onSent: () => void = () => undefined): void {
+  if (process.send) process.send(notice, onSent);
+  else onSent();
+}

@@ -8,6 +8,7 @@ import type { Contender } from './contender.js';
 import { NestContender } from './nest-contender.js';
 import { PlainStreams } from './plain-streams.js';
 import { RESILIENT_CLIENT, ResilientContender } from './resilient-contender.js';
+import { ResilientStreams } from './resilient-streams.js';
 import type { StreamContender } from './stream-contender.js';
 import { TunedStreams } from './tuned-streams.js';
 
@@ -52,6 +53,7 @@ export class ContendersModule {
       ],
       providers: [
         ResilientContender,
+        ResilientStreams,
         // As a provider it ends with the application.
         { provide: UpstreamProcess, useValue: upstream },
         {
@@ -65,10 +67,11 @@ export class ContendersModule {
         },
         {
           provide: STREAM_CONTENDERS,
-          inject: [PLAIN_CLIENT, TUNED_CLIENT],
-          useFactory: (plain: ClientGrpc, tuned: ClientGrpc): StreamContender[] => [
+          inject: [PLAIN_CLIENT, TUNED_CLIENT, ResilientStreams],
+          useFactory: (plain: ClientGrpc, tuned: ClientGrpc, resilient: ResilientStreams): StreamContender[] => [
             new PlainStreams(plain),
             new TunedStreams(tuned),
+            resilient,
           ],
         },
       ],

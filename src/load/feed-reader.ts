@@ -7,16 +7,16 @@ import { FeedLedger } from './feed-ledger.js';
 const PAUSE_MS = 1_000;
 const PAUSE_EVERY_MS = 4_000;
 
-/** Who reads a feed: one event at a time, and now and then it is busy with one for a while. */
+/** Who reads a feed: one event at a time, and now and then it may be busy with one for a while. */
 export class FeedReader {
   readonly ledger: FeedLedger;
   #nextPauseAtMs: number;
 
-  /** `from`: the cursor it begins after. */
-  constructor(from: string) {
+  /** `from`: the cursor it begins after. `pausing`: it is busy now and then. */
+  constructor(from: string, pausing: boolean) {
     const nowMs = epochMs();
     this.ledger = new FeedLedger(from, nowMs);
-    this.#nextPauseAtMs = nowMs + PAUSE_EVERY_MS;
+    this.#nextPauseAtMs = pausing ? nowMs + PAUSE_EVERY_MS : Infinity;
   }
 
   /** Handles one event; resolves when it wants the next. */

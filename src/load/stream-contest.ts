@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { ContenderName } from '../contenders/contender.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
@@ -10,10 +11,20 @@ import { type SessionFigures, SessionLedger } from './session-ledger.js';
 import { SessionOrders } from './session-orders.js';
 
 const POLL_MS = 20;
+/** When nothing was applied for so long, whoever has lost messages will not send them any more. */
+const QUIET_MS = 2_000;
 
 /** What one contender's streams have done, compared with the log. */
 export interface StreamStanding extends FeedFigures, SessionFigures {
   readonly name: ContenderName;
+}
+
+/** How a contest of streams is held. */
+export interface StreamContestTerms {
+  /** Readers are busy now and then. */
+  readonly pausing: boolean;
+  /** Is told of a contender that gives up. */
+  readonly say: (text: string) => void;
 }
 
 interface Entrant {
@@ -31,11 +42,10 @@ export class StreamContest {
   readonly #ending = new AbortController();
   readonly #streams: Promise<void>[] = [];
 
-  /** `say` is told of a contender that gives up. */
   constructor(
     contenders: readonly StreamContender[],
     upstream: UpstreamProcess,
-    private readonly say: (text: string) => void,
+    private readonly terms: StreamContestTerms,
   ) {
     this.#log = LogFollower.fromStart(upstream.logPath);
     // What is there already was before the contest.
@@ -43,7 +53,7 @@ export class StreamContest {
     const from = this.#logged.at(-1)?.sequence ?? '0';
     this.#entrants = contenders.map((contender) => ({
       contender,
-      reader: new FeedReader(from),
+      reader: new FeedReader(from, terms.pausing),
       orders: new SessionOrders(contender.name),
       ledger: new SessionLedger(),
     }));
@@ -63,11 +73,11 @@ export class StreamContest {
     }
   }
 
-  /** Makes no more orders for sessions, and waits until everybody has everything, but no longer than `timeoutMs`. */
+  /** Makes no more orders for sessions, and waits until everybody has what they will get, but no longer than `timeoutMs`. */
   async finish(timeoutMs: number): Promise<void> {
     for (const { orders } of this.#entrants) orders.stop();
     const giveUpAtMs = epochMs() + timeoutMs;
-    while (!this.#isSettled() && epochMs() < giveUpAtMs) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    while (!this.#isSettled() && epochMs() < giveUpAtMs) await delay(POLL_MS);
   }
 
   /** Where everybody stands. */
@@ -91,9 +101,12 @@ export class StreamContest {
 
   #isSettled(): boolean {
     this.#readLog();
-    const last = BigInt(this.#logged.at(-1)?.sequence ?? 0);
+    const last = this.#logged.at(-1);
+    const isQuiet = epochMs() - (last?.atMs ?? 0) > QUIET_MS;
     return this.#entrants.every(
-      ({ reader, orders, ledger }) => reader.ledger.highest === last && ledger.figures(orders.count).sessionLost === 0,
+      ({ reader, orders, ledger }) =>
+        reader.ledger.highest === BigInt(last?.sequence ?? 0) &&
+        (isQuiet || ledger.figures(orders.count).sessionLost === 0),
     );
   }
 
@@ -109,7 +122,7 @@ export class StreamContest {
 
   #keep(what: string, { name }: StreamContender, stream: Promise<void>): void {
     const ended = (how: string): void => {
-      if (!this.#ending.signal.aborted) this.say(`the ${what} of '${name}' ended: ${how}`);
+      if (!this.#ending.signal.aborted) this.terms.say(`the ${what} of '${name}' ended: ${how}`);
     };
     this.#streams.push(
       stream.then(

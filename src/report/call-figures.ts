@@ -1,5 +1,11 @@
+import type { FeedFigures } from '../load/feed-ledger.js';
 import type { Standing } from '../load/contest.js';
 import { type Figure, milliseconds } from './table.js';
+
+/** Where a contender's calls stand, and its feed where it has one. */
+export interface CallStanding extends Standing {
+  readonly feed?: FeedFigures | undefined;
+}
 
 /** All that a table of calls may show. */
 const FIGURES = {
@@ -24,7 +30,9 @@ const FIGURES = {
     label: 'connections replaced',
     cell: ({ connectionsReplaced }) => String(connectionsReplaced),
   },
-} as const satisfies Readonly<Record<string, Figure<Standing>>>;
+  lostEvents: { label: 'events  lost', cell: ({ feed }) => (feed ? String(feed.lostEvents) : '-') },
+  longestGap: { label: 'longest gap in the feed', cell: ({ feed }) => (feed ? milliseconds(feed.longestGapMs) : '-') },
+} as const satisfies Readonly<Record<string, Figure<CallStanding>>>;
 export type CallFigureName = keyof typeof FIGURES;
 
 /** What lost connections are measured by. */
@@ -37,14 +45,14 @@ export const OUTAGE_FIGURES: readonly CallFigureName[] = [
 ];
 
 // The log keeps what was acknowledged, so this is no row anybody should see.
-const LOST_WRITES: Figure<Standing> = {
+const LOST_WRITES: Figure<CallStanding> = {
   label: 'writes  lost',
   cell: ({ lostWrites }) => String(lostWrites),
   onlyIf: ({ lostWrites }) => lostWrites > 0,
 };
 
 /** The rows of these names. */
-export function callFigures(names: readonly CallFigureName[]): readonly Figure<Standing>[] {
+export function callFigures(names: readonly CallFigureName[]): readonly Figure<CallStanding>[] {
   return [...names.map((name) => FIGURES[name]), LOST_WRITES];
 }
 

@@ -1,8 +1,10 @@
-import type { Standing } from '../load/contest.js';
+import type { FeedFigures } from '../load/feed-ledger.js';
 import type { LatencyPercentiles } from '../load/latency-histogram.js';
+import type { CallStanding } from './call-figures.js';
+import { feedReport } from './stream-report.js';
 
 /** The figures of one contender's calls, as `--json` prints them. */
-interface CallReport {
+interface CallReport extends Partial<FeedFigures> {
   readonly calls: number;
   readonly succeeded: number;
   /** All failures but `unsafeInFlightFailed`. */
@@ -26,7 +28,7 @@ interface CallReport {
 }
 
 /** The report of one contender's calls. */
-export function callReport(standing: Standing): CallReport {
+export function callReport(standing: CallStanding): CallReport {
   const { p50, p90, p99 } = standing.latencyMs;
   return {
     calls: standing.calls,
@@ -42,6 +44,7 @@ export function callReport(standing: Standing): CallReport {
     recoveryMs: Math.round(standing.recoveryMs),
     allWellMs: Math.round(standing.allWellMs),
     latencyMs: { p50: tenths(p50), p90: tenths(p90), p99: tenths(p99) },
+    ...(standing.feed && feedReport(standing.feed)),
   };
 }
 

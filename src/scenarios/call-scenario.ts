@@ -2,10 +2,12 @@ import type { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { ContenderSetup } from '../contenders/contender-setup.js';
 import type { Contender } from '../contenders/contender.js';
-import { CONTENDERS } from '../contenders/contenders.module.js';
+import { CONTENDERS, STREAM_CONTENDERS } from '../contenders/contenders.module.js';
+import type { StreamContender } from '../contenders/stream-contender.js';
 import { Contest } from '../load/contest.js';
 import type { CallRate } from '../load/due-calls.js';
-import { callFigures, type CallFigureName } from '../report/call-figures.js';
+import { StreamContest } from '../load/stream-contest.js';
+import { callFigures, type CallFigureName, type CallStanding } from '../report/call-figures.js';
 import { callReport } from '../report/call-report.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Outcome, type Scenario, type ScenarioRun } from './scenario.js';
@@ -34,6 +36,8 @@ interface CommonTerms {
   readonly leastSeconds: number;
   readonly defaultSeconds?: number;
   readonly setup: ContenderSetup;
+  /** Each contender follows the log meanwhile. */
+  readonly followed?: boolean;
   /** The figures it is about, which the table shows. */
   readonly figures: readonly CallFigureName[];
 }
@@ -53,11 +57,19 @@ function play(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
   return inArena(terms, run, async ({ upstream, proxy, app, onEnd }) => {
     const contest = new Contest(app.get<readonly Contender[]>(CONTENDERS), upstream);
     onEnd(() => contest.close());
+    const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
+    const feeds = terms.followed ? new StreamContest(followers, upstream, { pausing: false, say: run.say }) : undefined;
+    onEnd(() => feeds?.close());
     const stage: Stage = { contest, upstream, seconds: run.seconds, rate: run.rate, say: run.say };
     if (!terms.proxied) await terms.perform(stage);
     else if (proxy) await terms.perform({ ...stage, proxy });
     await contest.finish(SETTLE_MS);
-    return outcomeOf(contest.standings(), {
+    await feeds?.finish(SETTLE_MS);
+    const feedStandings = feeds?.standings();
+    const standings = contest
+      .standings()
+      .map((standing, index): CallStanding => ({ ...standing, feed: feedStandings?.[index] }));
+    return outcomeOf(standings, {
       figures: callFigures(terms.figures),
       tunedTitle: terms.setup.tunedTitle,
       report: callReport,

@@ -33,7 +33,8 @@ export const feed: Scenario = {
       { setup: OUTAGE_SETUP, upstream: { connectionAgeMs: CONNECTION_AGE_MS } },
       run,
       async ({ upstream, app, onEnd }) => {
-        const contest = new StreamContest(app.get<readonly StreamContender[]>(STREAM_CONTENDERS), upstream, run.say);
+        const contenders = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
+        const contest = new StreamContest(contenders, upstream, { pausing: true, say: run.say });
         onEnd(() => contest.close());
         upstream.produce(ORDERS_PER_SECOND);
         contest.startSessions(SESSION_ORDERS_PER_SECOND);

@@ -17,7 +17,17 @@ export const freeze = callScenario({
   proxied: false,
   leastSeconds: 8,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
-  figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'allWell', 'connectionsReplaced'],
+  followed: true,
+  figures: [
+    'failedReads',
+    'failedWrites',
+    'duplicatedWrites',
+    'recovery',
+    'allWell',
+    'connectionsReplaced',
+    'lostEvents',
+    'longestGap',
+  ],
   async perform({ contest, upstream, seconds, rate, say }) {
     contest.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
     await delay(WELL_MS);

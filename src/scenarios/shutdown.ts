@@ -53,7 +53,7 @@ export const shutdown: Scenario = {
       }));
       return outcomeOf(standings, {
         figures: SHUTDOWN_FIGURES,
-        tunedTitle: '+ retryPolicy, forceCloseConnections',
+        tunedTitle: '+ forceCloseConnections',
         report: shutdownReport,
       });
     } finally {

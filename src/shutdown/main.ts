@@ -61,7 +61,8 @@ function onSigterm(): void {
 }
 
 function report(onSent: () => void = () => undefined): void {
-  const openHandles = process.getActiveResourcesInfo();
+  // An Immediate is over with this turn.
+  const openHandles = process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate');
   for (const kind of usual) {
     const index = openHandles.indexOf(kind);
     if (index >= 0) openHandles.splice(index, 1);

@@ -1,6 +1,7 @@
 import type { Resilient, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { lastValueFrom, type Observable } from 'rxjs';
 import { contenderMetadata } from '../contenders/contender.js';
+import { resilientFeed } from '../contenders/resilient-feed.js';
 import { type Order, type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 import type { GatewayOrders } from './gateway-orders.js';
 
@@ -27,6 +28,6 @@ export class ResilientGatewayOrders implements GatewayOrders {
   }
 
   feed(from: string): Observable<OrderEvent> {
-    return this.#orders.watch({ from }, contenderMetadata('resilient'));
+    return resilientFeed(this.#orders, from, { metadata: contenderMetadata('resilient') });
   }
 }

@@ -1,0 +1,32 @@
+import { Injectable } from '@nestjs/common';
+import { InjectGrpcService, type Resilient } from 'nestjs-resilient-grpc';
+import { type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
+import type { SessionOrders } from '../load/session-orders.js';
+import { contenderMetadata } from './contender.js';
+import { RESILIENT_CLIENT } from './resilient-contender.js';
+import { resilientFeed } from './resilient-feed.js';
+import type { StreamContender } from './stream-contender.js';
+
+/** More silence than this is a connection that leads nowhere: something happens in this log all the time. */
+const IDLE_MS = 2_000;
+
+/** Our client: `resumable` for the feed, `replayUnacknowledged` for the session. */
+@Injectable()
+export class ResilientStreams implements StreamContender {
+  readonly name = 'resilient';
+
+  constructor(
+    @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
+  ) {}
+
+  async follow(from: string, handle: (event: OrderEvent) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const events = resilientFeed(this.orders, from, {
+      metadata: contenderMetadata(this.name),
+      streamIdleTimeoutMs: IDLE_MS,
+    })[Symbol.asyncIterator]();
+    signal.addEventListener('abort', () => void events.return?.());
+    for await (const event of events) await handle(event);
+  }
+
+  async converse(_orders: SessionOrders, _signal: AbortSignal): Promise<void> {}
+}

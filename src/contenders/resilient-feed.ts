@@ -11,7 +11,8 @@ export function resilientFeed(
   from: string,
   options: GrpcCallOptions,
 ): GrpcObservable<OrderEvent> {
-  return resumable((cursor: bigint) => orders.watch({ from: String(cursor) }, options), {
+  // A feed has nothing better to do than to wait for a server that is away, however long that takes.
+  return resumable((cursor: bigint) => orders.watch({ from: String(cursor) }, { ...options, waitForReady: true }), {
     // A cursor of 64 bits arrives as a string: compared as such, '9' comes after '10'.
     cursor: ({ sequence }) => BigInt(sequence),
     seed: BigInt(from),

@@ -3,6 +3,7 @@ import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { STREAM_CONTENDERS } from '../contenders/contenders.module.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
+import { epochMs } from '../epoch.js';
 import { StreamContest } from '../load/stream-contest.js';
 import { FEED_FIGURES, SESSION_FIGURES } from '../report/stream-figures.js';
 import { feedReport, sessionReport } from '../report/stream-report.js';
@@ -54,24 +55,25 @@ async function causeFaults(
   upstream: UpstreamProcess,
   { seconds, say }: { readonly seconds: number; readonly say: (text: string) => void },
 ): Promise<void> {
-  let leftMs = seconds * 1_000;
-  for (let count = 0; leftMs >= 2 * EVERY_MS; count++, leftMs -= EVERY_MS) {
-    const next = delay(EVERY_MS);
-    await delay(EVERY_MS / 2);
+  const startedAtMs = epochMs();
+  const elapsed = (untilMs: number): Promise<void> => delay(Math.max(0, startedAtMs + untilMs - epochMs()));
+  let killAtMs = EVERY_MS;
+  for (let count = 0; killAtMs <= seconds * 1_000 - EVERY_MS; count++, killAtMs += EVERY_MS) {
+    await elapsed(killAtMs - EVERY_MS / 2);
     if (count % 2 === 0) {
       say('server asked to stop; another takes its place');
       await upstream.restartGracefully();
     } else {
-      upstream.freeze();
       say('server frozen for a moment');
+      upstream.freeze();
       await delay(FROZEN_MS);
       await upstream.listen();
     }
-    await next;
-    await upstream.kill();
+    await elapsed(killAtMs);
     say('server killed');
+    await upstream.kill();
     await delay(DOWN_MS);
     await upstream.listen();
   }
-  await delay(leftMs);
+  await elapsed(seconds * 1_000);
 }

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import type { LoggedOrder } from '../upstream/order-log.js';
+import { FeedLedger } from './feed-ledger.js';
+
+/** A log whose orders were appended at these instants, from sequence 1 on. */
+const log = (...appendedAtMs: readonly number[]): LoggedOrder[] =>
+  appendedAtMs.map((atMs, index) => ({
+    id: `order-${index + 1}`,
+    requestId: '',
+    item: '',
+    quantity: 1,
+    sequence: String(index + 1),
+    atMs,
+  }));
+
+describe('FeedLedger', () => {
+  it('finds nothing wrong with a feed that was handed over whole and in order', () => {
+    const ledger = new FeedLedger('1', 0);
+    for (const sequence of ['2', '3', '4']) expect(ledger.handedOver(sequence, 50)).toBe(true);
+    expect(ledger.highest).toBe(4n);
+    expect(ledger.figures(log(0, 50, 50, 50), 60)).toEqual({
+      events: 3,
+      lostEvents: 0,
+      repeatedEvents: 0,
+      outOfOrder: 0,
+      longestGapMs: 0,
+    });
+  });
+
+  it('misses events between those handed over and after the last, and none before the cursor', () => {
+    const ledger = new FeedLedger('2', 0);
+    ledger.handedOver('4', 10);
+    expect(ledger.figures(log(0, 0, 0, 0, 0), 10).lostEvents).toBe(2);
+  });
+
+  it('counts each repeat of an event', () => {
+    const ledger = new FeedLedger('0', 0);
+    for (const sequence of ['1', '2']) ledger.handedOver(sequence, 0);
+    for (const sequence of ['1', '2', '2']) expect(ledger.handedOver(sequence, 0)).toBe(false);
+    expect(ledger.figures(log(0, 0), 0)).toMatchObject({ events: 2, repeatedEvents: 3, outOfOrder: 0, lostEvents: 0 });
+  });
+
+  it('counts an event that comes after a later one as out of order, by number and not by text', () => {
+    const ledger = new FeedLedger('8', 0);
+    for (const sequence of ['9', '11', '10', '12']) ledger.handedOver(sequence, 0);
+    const places = Array.from({ length: 12 }, () => 0);
+    expect(ledger.figures(log(...places), 0)).toMatchObject({
+      events: 4,
+      repeatedEvents: 0,
+      outOfOrder: 1,
+      lostEvents: 0,
+    });
+  });
+
+  describe('the longest gap', () => {
+    it('counts from when there was an event to be had, not from when the reader began to want one', () => {
+      const ledger = new FeedLedger('0', 0);
+      ledger.handedOver('1', 1_000);
+      ledger.handedOver('2', 1_030);
+      expect(ledger.figures(log(990, 1_000), 1_040).longestGapMs).toBe(30);
+    });
+
+    it('does not count the time in which the reader was busy', () => {
+      const ledger = new FeedLedger('0', 0);
+      ledger.handedOver('1', 10);
+      ledger.wantsNext(500);
+      ledger.handedOver('2', 505);
+      expect(ledger.figures(log(10, 20), 505).longestGapMs).toBe(5);
+    });
+
+    it('is not ended by an event that was handed over before', () => {
+      const ledger = new FeedLedger('0', 0);
+      ledger.handedOver('1', 10);
+      ledger.handedOver('1', 200);
+      ledger.handedOver('2', 400);
+      expect(ledger.figures(log(10, 20), 400).longestGapMs).toBe(380);
+    });
+
+    it('begins at the first event that is missing, where a later one was handed over', () => {
+      const ledger = new FeedLedger('0', 0);
+      ledger.handedOver('1', 10);
+      ledger.handedOver('3', 100);
+      expect(ledger.figures(log(10, 40, 99), 100).longestGapMs).toBe(60);
+    });
+
+    it('goes on to the end where the feed has stopped before it', () => {
+      const ledger = new FeedLedger('0', 0);
+      ledger.handedOver('1', 10);
+      expect(ledger.figures(log(10, 100), 700).longestGapMs).toBe(600);
+      expect(ledger.figures(log(10), 700).longestGapMs).toBe(0);
+    });
+  });
+});

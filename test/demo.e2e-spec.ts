@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 
 const DEMO = join(import.meta.dirname, '..', 'dist', 'demo.js');
+/** Figures of calls. */
 interface Figures {
   readonly calls: number;
   readonly succeeded: number;
@@ -11,23 +12,65 @@ interface Figures {
   readonly unsafeInFlightFailed: number;
   readonly failedByCode: Readonly<Record<string, number>>;
   readonly attempts: number;
+  readonly connectionsReplaced: number;
+  readonly recoveryMs: number;
+  readonly allWellMs: number;
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99', number>>;
 }
-type Report = Readonly<Record<(typeof CONTENDERS)[number], Figures>>;
+/** Figures of feeds. */
+interface FeedFigures {
+  readonly events: number;
+  readonly lostEvents: number;
+  readonly repeatedEvents: number;
+  readonly outOfOrder: number;
+  readonly longestGapMs: number;
+}
+/** Figures of sessions. */
+interface SessionFigures {
+  readonly sessionMessages: number;
+  readonly sessionLost: number;
+  readonly sessionRepeated: number;
+}
+/** Figures of a gateway that is shut down. */
+interface ShutdownFigures {
+  readonly exitMs: number;
+  readonly idleExitMs: number;
+  readonly clientsClosedMs: number | null;
+  readonly unaryInFlight: number;
+  readonly openHandles: number;
+}
+type Report<F = Figures> = Readonly<Record<(typeof CONTENDERS)[number], F>>;
 
 const CONTENDERS = ['plain', 'tuned', 'resilient'] as const;
+
+/** Whole shutdown of our client in the scenario 'shutdown'. */
+const DRAIN_MS = 3_000;
 
 async function demo(...args: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
   return promisify(execFile)(process.execPath, [DEMO, ...args], { timeout: 60_000 });
 }
 
-/** Plays a scenario, and checks what is true of the figures whatever happened. */
-async function play(scenario: string, seconds: number): Promise<Report> {
+const FEED_FIGURES = {
+  events: expect.any(Number),
+  lostEvents: expect.any(Number),
+  repeatedEvents: expect.any(Number),
+  outOfOrder: expect.any(Number),
+  longestGapMs: expect.any(Number),
+};
+
+/** The figures of a scenario, whatever it counts. */
+async function figuresOf<F>(scenario: string, seconds: number): Promise<Report<F>> {
   const { stdout, stderr } = await demo('--scenario', scenario, '--seconds', String(seconds), '--json');
   expect(stderr).toBe('');
-  const report = JSON.parse(stdout) as Report;
+  const report = JSON.parse(stdout) as Report<F>;
   expect(Object.keys(report)).toEqual(['scenario', 'seconds', ...CONTENDERS]);
   expect(report).toMatchObject({ scenario, seconds });
+  return report;
+}
+
+/** Plays a scenario of calls, and checks what is true of the figures whatever happened. */
+async function play<F = object>(scenario: string, seconds: number, more: object = {}): Promise<Report<Figures & F>> {
+  const report = await figuresOf<Figures & F>(scenario, seconds);
   for (const name of CONTENDERS) {
     expect(report[name]).toEqual({
       calls: expect.any(Number),
@@ -38,9 +81,12 @@ async function play(scenario: string, seconds: number): Promise<Report> {
       duplicatedWrites: 0,
       lostWrites: 0,
       attempts: expect.any(Number),
+      connectionsReplaced: expect.any(Number),
       longestWaitMs: expect.any(Number),
       recoveryMs: expect.any(Number),
+      allWellMs: expect.any(Number),
       latencyMs: { p50: expect.any(Number), p90: expect.any(Number), p99: expect.any(Number) },
+      ...more,
     });
     const { calls, succeeded, failed, unsafeInFlightFailed, failedByCode, latencyMs } = report[name];
     expect(calls).toBeGreaterThan(0);
@@ -90,6 +136,86 @@ describe('the demo in a terminal', () => {
     expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
   });
 
+  it(
+    'hands over each event of a feed once and in order through all that ends streams',
+    { timeout: 60_000 },
+    async () => {
+      const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);
+      for (const figures of [plain, tuned, resilient]) {
+        expect(figures).toEqual({
+          ...FEED_FIGURES,
+          sessionMessages: expect.any(Number),
+          sessionLost: expect.any(Number),
+          sessionRepeated: expect.any(Number),
+        });
+        expect(figures.events + figures.lostEvents).toBe(resilient.events);
+        // 50 a second: what the server does takes none away.
+        expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
+      }
+      expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0, sessionLost: 0 });
+      expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
+      // The faults were there: who begins again from the beginning is handed the same again, who sends without a ledger loses some.
+      expect(plain.repeatedEvents).toBeGreaterThan(0);
+      expect(plain.sessionLost).toBeGreaterThan(0);
+    },
+  );
+
+  it(
+    'keeps its connection through a server that stands still, and is well when that goes on',
+    { timeout: 60_000 },
+    async () => {
+      const { resilient } = await play<FeedFigures>('freeze', 8, FEED_FIGURES);
+      expect(resilient.failedByCode).toEqual({ DEADLINE_EXCEEDED: resilient.failed });
+      expect(resilient.failed).toBeGreaterThan(0);
+      expect(resilient.connectionsReplaced).toBe(0);
+      expect(resilient.recoveryMs).toBeGreaterThan(0);
+      expect(resilient.recoveryMs).toBeLessThan(1_500);
+      expect(resilient.allWellMs).toBeLessThan(1_500);
+      expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
+      expect(resilient.longestGapMs).toBeLessThan(1_500);
+    },
+  );
+
+  it('replaces a connection that leads nowhere, which the plain client does not', { timeout: 60_000 }, async () => {
+    const { plain, resilient } = await play<{ readonly leftReady?: number }>('blackhole', 20);
+    expect(plain.connectionsReplaced).toBe(0);
+    expect(plain.recoveryMs).toBeGreaterThan(17_000);
+    expect(resilient.connectionsReplaced).toBe(1);
+    expect(resilient.recoveryMs).toBeLessThan(17_000);
+  });
+
+  it(
+    'ends a process in time whatever hangs in it, and ends nothing as a success that is none',
+    { timeout: 60_000 },
+    async () => {
+      const { plain, resilient } = await figuresOf<ShutdownFigures>('shutdown', 5);
+      for (const figures of [plain, resilient]) {
+        expect(figures).toEqual({
+          exitMs: expect.any(Number),
+          killed: expect.any(Boolean),
+          idleExitMs: expect.any(Number),
+          clientsClosedMs: figures === resilient ? expect.any(Number) : null,
+          unaryInFlight: expect.any(Number),
+          unaryFailed: expect.any(Number),
+          streamsCompleted: expect.any(Number),
+          exportsFailed: expect.any(Number),
+          exportsTruncated: 0,
+          feed: expect.any(String),
+          openHandles: expect.any(Number),
+        });
+        expect(figures.unaryInFlight).toBeGreaterThan(0);
+      }
+      expect(plain).toMatchObject({ killed: true, feed: 'running' });
+      expect(plain.openHandles).toBeGreaterThan(0);
+      // The feed, and the export that was done in time; the other one broke off.
+      expect(resilient).toMatchObject({ killed: false, unaryFailed: 0, streamsCompleted: 2, exportsFailed: 1 });
+      expect(resilient).toMatchObject({ feed: 'completed', openHandles: 0 });
+      expect(resilient.clientsClosedMs).toBeLessThan(DRAIN_MS + 200);
+      expect(resilient.exitMs).toBeLessThan(DRAIN_MS + 500);
+      expect(resilient.idleExitMs).toBeLessThan(500);
+    },
+  );
+
   it('puts the figures side by side for people, with what our client logged', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '6');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc');
@@ -109,7 +235,7 @@ describe('the demo in a terminal', () => {
   it('says what it takes when it is asked for something else', async () => {
     await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('restart|drain|reset|idle-cut|overload|slow'),
+      stderr: expect.stringContaining('restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown'),
     });
     await expect(demo('--seconds', 'soon')).rejects.toMatchObject({
       code: 1,

@@ -39,29 +39,35 @@ export class ShutdownTrial {
   readonly #reads = new Set<Promise<HttpEnd>>();
   readonly #exports: Export[] = [];
   #hung: Promise<HttpEnd> | undefined;
+  #requested = 0;
 
   constructor(
     readonly name: ContenderName,
     private readonly gateway: GatewayProcess,
   ) {}
 
+  /** Requests that were made. */
+  get requested(): number {
+    return this.#requested;
+  }
+
   /** A read whose answer will not come. */
   hang(): void {
-    this.#hung = httpGet(`${this.gateway.url}/orders/order-1`);
+    this.#hung = this.#get('orders/order-1');
   }
 
   /** An export of the log that ends with the order of the sequence `until`. */
   export(until: number): void {
     this.#exports.push({
       until: String(until),
-      ended: httpGet(`${this.gateway.url}/export?until=${until}`),
+      ended: this.#get(`export?until=${until}`),
     });
   }
 
   /** Reads at a steady rate for `lengthMs`; those that run then go on. */
   async read(lengthMs: number): Promise<void> {
     for (let leftMs = lengthMs, count = 0; leftMs > 0; leftMs -= READ_EVERY_MS, count++) {
-      const read = httpGet(`${this.gateway.url}/orders/order-${(count % READABLE_ORDERS) + 1}`);
+      const read = this.#get(`orders/order-${(count % READABLE_ORDERS) + 1}`);
       this.#reads.add(read);
       void read.then(() => this.#reads.delete(read));
       await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
@@ -85,6 +91,11 @@ export class ShutdownTrial {
       exportsFailed: count('failed'),
       exportsTruncated: count('truncated'),
     };
+  }
+
+  #get(path: string): Promise<HttpEnd> {
+    this.#requested += 1;
+    return httpGet(`${this.gateway.url}/${path}`);
   }
 }
 

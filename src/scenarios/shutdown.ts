@@ -9,13 +9,11 @@ import { SHUTDOWN_FIGURES, shutdownReport } from '../report/shutdown-figures.js'
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 
 const ORDERS_PER_SECOND = 200;
-const READ_MS = 800;
+const READ_MS = 1_500;
 const NEVER_MS = 3_600_000;
 const READING_MS = 1_000;
-/** No new requests come for a while before SIGTERM, as when an orchestrator takes a gateway out first: all that are open are being served. */
-const NO_NEW_MS = 300;
-/** The short export has its last order this long after SIGTERM, inside the drain time; the long one does not. */
-const SHORT_EXPORT_MS = 1_500;
+/** The short export has its last order this long after it began, inside the drain time; the long one does not. */
+const SHORT_EXPORT_MS = 2_000;
 const LONG_EXPORT_MS = 60_000;
 const POLL_MS = 5;
 
@@ -63,23 +61,26 @@ export const shutdown: Scenario = {
   },
 };
 
-/** Until each gateway has something of everything to do. */
+/** Until each gateway has something of everything to do, and all of it has reached the upstream. */
 async function occupy(trials: readonly ShutdownTrial[], upstream: UpstreamProcess): Promise<void> {
-  upstream.workAs({ readMs: NEVER_MS });
   const requests = new CountsSince(`${upstream.logPath}.requests`);
+  const arrived = async (): Promise<void> => {
+    while (trials.some(({ name, requested }) => requests.read()(name) < requested)) await delay(POLL_MS);
+  };
+  upstream.workAs({ readMs: NEVER_MS });
   for (const trial of trials) trial.hang();
-  while (trials.some(({ name }) => requests.read()(name) === 0)) await delay(POLL_MS);
+  await arrived();
 
   upstream.workAs({ readMs: READ_MS });
+  await Promise.all(trials.map((trial) => trial.read(READING_MS)));
   const log = LogFollower.fromStart(upstream.logPath);
   const length = [...log.read()].length;
   log.close();
   for (const trial of trials) {
-    trial.export(length + (ORDERS_PER_SECOND * (READING_MS + NO_NEW_MS + SHORT_EXPORT_MS)) / 1_000);
+    trial.export(length + (ORDERS_PER_SECOND * SHORT_EXPORT_MS) / 1_000);
     trial.export(length + (ORDERS_PER_SECOND * LONG_EXPORT_MS) / 1_000);
   }
-  await Promise.all(trials.map((trial) => trial.read(READING_MS)));
-  await delay(NO_NEW_MS);
+  await arrived();
 }
 
 function terminate(trials: readonly ShutdownTrial[], { seconds }: ScenarioRun) {

@@ -9,7 +9,7 @@ export const BUSY = Symbol('busy');
 @Injectable()
 export class Background implements OnApplicationBootstrap {
   feed: GatewayReport['feed'] = 'none';
-  /** Resolves when the feed, if there is one, has brought an event. */
+  /** Resolves when the upstream has answered. */
   readonly started: Promise<void>;
   #onStarted: () => void = () => undefined;
 
@@ -22,7 +22,11 @@ export class Background implements OnApplicationBootstrap {
   }
 
   onApplicationBootstrap(): void {
-    if (!this.busy) return this.#onStarted();
+    if (!this.busy) {
+      // Nothing to do, but connected.
+      this.orders.get('order-1').subscribe(() => this.#onStarted());
+      return;
+    }
     this.feed = 'running';
     this.orders.feed('0').subscribe({
       next: () => this.#onStarted(),

@@ -18,6 +18,8 @@ export interface Contender {
   lostInFlight(error: unknown): boolean;
   /** Calls held back until there is a connection, where the contender knows. */
   waiting?(): number;
+  /** How often there was a connection and then none, so far, where the contender knows. */
+  timesAway?(): number;
 }
 
 /** Says to the upstream whose request it is. */

@@ -6,7 +6,7 @@ import {
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
-import type { Observable } from 'rxjs';
+import { type Observable, pairwise } from 'rxjs';
 import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 import { type Contender, contenderMetadata } from './contender.js';
 
@@ -17,11 +17,17 @@ export const RESILIENT_CLIENT = 'orders';
 @Injectable()
 export class ResilientContender implements Contender {
   readonly name = 'resilient';
+  #timesAway = 0;
 
   constructor(
     @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
     @InjectGrpcClient(RESILIENT_CLIENT) private readonly client: ResilientGrpcClient,
-  ) {}
+  ) {
+    // It completes when the client closes.
+    client.connectivity$.pipe(pairwise()).subscribe(([before, now]) => {
+      if (before.state === 'READY' && now.state !== 'READY') this.#timesAway += 1;
+    });
+  }
 
   get(id: string): Observable<Order> {
     return this.orders.get({ id }, contenderMetadata(this.name));
@@ -37,5 +43,9 @@ export class ResilientContender implements Contender {
 
   waiting(): number {
     return this.client.snapshot().waiting;
+  }
+
+  timesAway(): number {
+    return this.#timesAway;
   }
 }

@@ -18,6 +18,8 @@ export interface Standing extends MeasurementSnapshot {
   readonly connectionsReplaced: number;
   /** Calls held back until there is a connection, where the contender knows. */
   readonly waiting: number | undefined;
+  /** How often there was a connection and then none, where the contender knows. */
+  readonly timesAway: number | undefined;
 }
 
 /** The contenders under the same load and the same faults, with what is counted for each. */
@@ -27,6 +29,8 @@ export class Contest {
   readonly #log: LogFollower;
   readonly #requests: CountsSince;
   readonly #connections: CountsSince;
+  /** What the contenders knew before, in their order. */
+  readonly #timesAwayBefore: readonly number[];
 
   constructor(contenders: readonly Contender[], upstream: UpstreamProcess) {
     this.#entrants = contenders.map((contender) => ({
@@ -38,6 +42,7 @@ export class Contest {
     this.#log = LogFollower.fromNow(upstream.logPath);
     this.#requests = new CountsSince(`${upstream.logPath}.requests`);
     this.#connections = new CountsSince(`${upstream.logPath}.connections`);
+    this.#timesAwayBefore = contenders.map((contender) => contender.timesAway?.() ?? 0);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);
       else this.connectionsLost(atMs);
@@ -71,7 +76,7 @@ export class Contest {
     const attempts = this.#requests.read();
     const connections = this.#connections.read();
     const nowMs = epochMs();
-    return this.#entrants.map(({ contender, measurement, ledger }) => ({
+    return this.#entrants.map(({ contender, measurement, ledger }, index) => ({
       ...measurement.snapshot(nowMs),
       name: contender.name,
       duplicatedWrites: ledger.duplicated,
@@ -79,6 +84,7 @@ export class Contest {
       attempts: attempts(contender.name),
       connectionsReplaced: connections(contender.name),
       waiting: contender.waiting?.(),
+      timesAway: contender.timesAway && contender.timesAway() - (this.#timesAwayBefore[index] ?? 0),
     }));
   }
 

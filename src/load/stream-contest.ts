@@ -41,6 +41,8 @@ export class StreamContest {
   readonly #logged: LoggedOrder[] = [];
   readonly #ending = new AbortController();
   readonly #streams: Promise<void>[] = [];
+  /** From now on streams may end. */
+  #finishing = false;
 
   constructor(
     contenders: readonly StreamContender[],
@@ -75,6 +77,7 @@ export class StreamContest {
 
   /** Makes no more orders for sessions, and waits until everybody has what they will get, but no longer than `timeoutMs`. */
   async finish(timeoutMs: number): Promise<void> {
+    this.#finishing = true;
     for (const { orders } of this.#entrants) orders.stop();
     const giveUpAtMs = epochMs() + timeoutMs;
     while (!this.#isSettled() && epochMs() < giveUpAtMs) await delay(POLL_MS);
@@ -93,6 +96,7 @@ export class StreamContest {
 
   /** Ends all streams. */
   async close(): Promise<void> {
+    this.#finishing = true;
     for (const { orders } of this.#entrants) orders.stop();
     this.#ending.abort();
     await Promise.all(this.#streams);
@@ -122,7 +126,7 @@ export class StreamContest {
 
   #keep(what: string, { name }: StreamContender, stream: Promise<void>): void {
     const ended = (how: string): void => {
-      if (!this.#ending.signal.aborted) this.terms.say(`the ${what} of '${name}' ended: ${how}`);
+      if (!this.#finishing) this.terms.say(`the ${what} of '${name}' ended: ${how}`);
     };
     this.#streams.push(
       stream.then(

@@ -29,6 +29,8 @@ const FIGURES = {
   connectionsReplaced: {
     label: 'connections replaced',
     cell: ({ connectionsReplaced }) => String(connectionsReplaced),
+    remark: ({ connectionsReplaced, timesAway }) =>
+      connectionsReplaced > 0 && timesAway === 0 ? 'by one that was ready before' : '',
   },
   lostEvents: { label: 'events  lost', cell: ({ feed }) => (feed ? String(feed.lostEvents) : '-') },
   longestGap: { label: 'longest gap in the feed', cell: ({ feed }) => (feed ? milliseconds(feed.longestGapMs) : '-') },

@@ -18,6 +18,8 @@ interface CallReport extends Partial<FeedFigures> {
   readonly attempts: number;
   /** Connections the upstream counted, besides the first. */
   readonly connectionsReplaced: number;
+  /** How often there was a connection and then none, where the client knows. */
+  readonly timesAway: number | null;
   readonly longestWaitMs: number;
   /** From the moment the server could be reached again to the first success; the longest of several. */
   readonly recoveryMs: number;
@@ -40,6 +42,7 @@ export function callReport(standing: CallStanding): CallReport {
     lostWrites: standing.lostWrites,
     attempts: standing.attempts,
     connectionsReplaced: standing.connectionsReplaced,
+    timesAway: standing.timesAway ?? null,
     longestWaitMs: Math.round(standing.longestWaitMs),
     recoveryMs: Math.round(standing.recoveryMs),
     allWellMs: Math.round(standing.allWellMs),

@@ -22,6 +22,7 @@ const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Stan
   attempts: 1_000,
   connectionsReplaced: 0,
   waiting: undefined,
+  timesAway: undefined,
   ...figures,
 });
 

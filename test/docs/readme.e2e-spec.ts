@@ -61,6 +61,7 @@ describe('the table of the README', () => {
         attempts: 0,
         connectionsReplaced: 0,
         waiting: undefined,
+        timesAway: undefined,
         failedReads: cells.reads[index]!,
         failedWrites: ours ? 0 : cells.writes[index]!,
         unsafeInFlightFailed: ours ? cells.writes[index]! : 0,

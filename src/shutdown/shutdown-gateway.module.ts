@@ -13,7 +13,7 @@ import { ResilientGatewayOrders } from './resilient-gateway-orders.js';
 
 const NEST_CLIENT = Symbol('Nest ClientGrpc');
 /** Whole shutdown of our client. */
-export const DRAIN_MS = 3_000;
+const DRAIN_MS = 3_000;
 
 /** A gateway with the client of one contender. */
 @Module({ controllers: [OrdersGatewayController], providers: [Background] })

@@ -1,14 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { InjectGrpcService, type Resilient } from 'nestjs-resilient-grpc';
-import { type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
+import { replayUnacknowledged } from 'nestjs-resilient-grpc/operators';
+import { type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient, type SessionRequest } from '../gen/orders.pb.js';
 import type { SessionOrders } from '../load/session-orders.js';
 import { contenderMetadata } from './contender.js';
+import { untilAborted } from './plain-streams.js';
 import { RESILIENT_CLIENT } from './resilient-contender.js';
 import { resilientFeed } from './resilient-feed.js';
 import type { StreamContender } from './stream-contender.js';
 
 /** More silence than this is a connection that leads nowhere: something happens in this log all the time. */
 const IDLE_MS = 2_000;
+/** A second and more of what is made: while more waits, no more is made ready. */
+const MAX_UNACKNOWLEDGED = 64;
 
 /** Our client: `resumable` for the feed, `replayUnacknowledged` for the session. */
 @Injectable()
@@ -28,5 +32,18 @@ export class ResilientStreams implements StreamContender {
     for await (const event of events) await handle(event);
   }
 
-  async converse(_orders: SessionOrders, _signal: AbortSignal): Promise<void> {}
+  async converse(orders: SessionOrders, signal: AbortSignal): Promise<void> {
+    const options = { metadata: contenderMetadata(this.name), waitForReady: true };
+    const replies = replayUnacknowledged(
+      (outgoing: AsyncIterable<SessionRequest>) => this.orders.session(outgoing, options),
+      orders.pulled(),
+      {
+        id: ({ messageId }) => messageId,
+        acknowledges: ({ messageId }) => messageId,
+        maxUnacknowledged: MAX_UNACKNOWLEDGED,
+        ackTimeoutMs: IDLE_MS,
+      },
+    );
+    await untilAborted(replies, signal);
+  }
 }

@@ -3,7 +3,9 @@ import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
-const WELL_MS = 2_000;
+const WELL_MS = 1_000;
+/** Answers that had come before still count as such. */
+const UNDER_WAY_MS = 100;
 
 /**
  * The connections that are there lead nowhere from one moment on, as behind a firewall that has forgotten them: no byte passes, and
@@ -11,8 +13,8 @@ const WELL_MS = 2_000;
  */
 export const blackhole = callScenario({
   proxied: true,
-  // Silence of 5 to 10 s is suspect, and then something else has to be tried first.
-  leastSeconds: 15,
+  // Silence of 5 to 10 s is suspect; then that connection is asked, and another one made, before it is given up.
+  leastSeconds: 20,
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
   figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'allWell', 'connectionsReplaced'],
@@ -20,8 +22,10 @@ export const blackhole = callScenario({
     contest.load.start(rate);
     await delay(WELL_MS);
     proxy.holdBytes();
-    contest.serverReachable(epochMs());
+    const heldAtMs = epochMs();
     say('connections lead nowhere; new ones would work');
-    await delay(seconds * 1_000 - WELL_MS);
+    await delay(UNDER_WAY_MS);
+    contest.serverReachable(heldAtMs);
+    await delay(seconds * 1_000 - WELL_MS - UNDER_WAY_MS);
   },
 });

@@ -22,7 +22,7 @@ const POLL_MS = 5;
  * will soon be done and one that will not. `--seconds`: what it is given before it is killed. Then the same with nothing to do.
  */
 export const shutdown: Scenario = {
-  leastSeconds: 5,
+  leastSeconds: 4,
   defaultSeconds: 8,
   async play(run) {
     const upstream = await UpstreamProcess.start();

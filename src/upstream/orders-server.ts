@@ -25,7 +25,7 @@ import type { DurableCounts } from './durable-counts.js';
 import type { OrderLog } from './order-log.js';
 import { pourLog } from './pour-log.js';
 import { nextRefusal } from './refusal.js';
-import { nextReadMs, type Work } from './work.js';
+import { evenDraws, nextReadMs, type Work } from './work.js';
 
 /** The key by which callers say who they are, so that requests are counted for each. */
 export const CONTENDER_KEY = 'x-contender';
@@ -45,17 +45,25 @@ export interface OrdersServerParts {
 /** A plain grpc-js server of `orders.v1.Orders` over a log. It knows nothing of clients that try again. */
 export function createOrdersServer({ log, requests, connections, work, options = {} }: OrdersServerParts): Server {
   const seen = new Set<string>();
-  const count = (call: { readonly metadata: Metadata; getPeer(): string }): void => {
+  const tails = new Map<string, () => number>();
+  const count = (call: { readonly metadata: Metadata; getPeer(): string }): string => {
     const sender = String(call.metadata.get(CONTENDER_KEY)[0] ?? 'unnamed');
     requests.add(sender);
     const connection = `${sender} ${call.getPeer()}`;
-    if (seen.has(connection)) return;
-    seen.add(connection);
-    connections.add(sender);
+    if (!seen.has(connection)) {
+      seen.add(connection);
+      connections.add(sender);
+    }
+    return sender;
+  };
+  const nextTail = (sender: string): number => {
+    const draw = tails.get(sender) ?? evenDraws();
+    tails.set(sender, draw);
+    return draw();
   };
 
   const get: handleUnaryCall<GetOrderRequest, Order> = (call, answer) => {
-    count(call);
+    const sender = count(call);
     const now = work();
     if (now.overloaded) return answer(nextRefusal(Math.random));
     setTimeout(
@@ -64,7 +72,7 @@ export function createOrdersServer({ log, requests, connections, work, options =
         if (order) answer(null, order);
         else answer({ code: status.NOT_FOUND, details: `no order ${call.request.id}` });
       },
-      nextReadMs(now, Math.random),
+      nextReadMs(now, nextTail(sender), Math.random()),
     );
   };
 

@@ -1,25 +1,33 @@
 import { describe, expect, it } from 'vitest';
-import { nextReadMs, NORMAL_WORK } from './work.js';
+import { evenDraws, nextReadMs, NORMAL_WORK } from './work.js';
 
 describe('nextReadMs', () => {
   const tail = { ...NORMAL_WORK, readMs: 50, slowShare: 0.015, slowFactor: 20 };
-  const drawing = (...values: readonly number[]) => {
-    const left = [...values];
-    return () => left.shift()!;
-  };
 
   it('is that of the tail for its share of reads', () => {
-    expect(nextReadMs(tail, drawing(0))).toBe(1_000);
-    expect(nextReadMs(tail, drawing(0.0149))).toBe(1_000);
-    expect(nextReadMs(tail, drawing(0.015, 0.5))).toBe(50);
+    expect(nextReadMs(tail, 0, 0)).toBe(1_000);
+    expect(nextReadMs(tail, 0.0149, 0.9)).toBe(1_000);
+    expect(nextReadMs(tail, 0.015, 0.5)).toBe(50);
   });
 
   it('is the usual one, give or take a tenth, for all others', () => {
-    expect(nextReadMs(tail, drawing(0.9, 0))).toBe(45);
-    expect(nextReadMs(tail, drawing(0.9, 1))).toBeCloseTo(55, 9);
+    expect(nextReadMs(tail, 0.9, 0)).toBe(45);
+    expect(nextReadMs(tail, 0.9, 1)).toBeCloseTo(55, 9);
   });
 
   it('has no tail when all is well', () => {
-    expect(nextReadMs(NORMAL_WORK, drawing(0, 0.5))).toBe(5);
+    expect(nextReadMs(NORMAL_WORK, 0, 0.5)).toBe(5);
+  });
+});
+
+describe('evenDraws', () => {
+  it('gives each share of its range its share of the draws, also in a short run', () => {
+    const draw = evenDraws();
+    for (let run = 0; run < 20; run++) {
+      const draws = Array.from({ length: 400 }, draw);
+      expect(draws.filter((one) => one < 0.015).length).toBeGreaterThanOrEqual(5);
+      expect(draws.filter((one) => one < 0.015).length).toBeLessThanOrEqual(7);
+      expect(draws.every((one) => one >= 0 && one < 1)).toBe(true);
+    }
   });
 });

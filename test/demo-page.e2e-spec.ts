@@ -27,7 +27,8 @@ describe('the demo page', () => {
   });
   afterEach(async () => {
     if (gateway.exitCode !== null || gateway.signalCode !== null) return;
-    gateway.kill('SIGKILL');
+    // In order: it removes the log of its upstream.
+    gateway.kill('SIGTERM');
     await once(gateway, 'exit');
   });
 

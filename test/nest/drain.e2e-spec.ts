@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Controller, Get, Inject, Module, type INestApplication } from '@nestjs/common';
+import { Controller, Get, Inject, Module, Sse, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
   GrpcClients,
@@ -12,8 +12,9 @@ import {
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, toArray, type Observable } from 'rxjs';
+import { firstValueFrom, map, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
@@ -51,6 +52,17 @@ async function gateway(drain: DrainOptions = {}, settings: Partial<GrpcClientSet
     @Get('hung') hung() {
       hung.count += 1;
       return new Promise<string>((resolve) => (hung.answer = () => resolve('at last')));
+    }
+
+    /** An event stream that would hold the server open for ever. */
+    @Sse('feed') feed() {
+      const watch = (from: string) => this.orders.watch({ from });
+      const feed = resumable(watch, {
+        cursor: ({ sequence }) => sequence,
+        seed: '0',
+        compare: (a, b) => Number(a) - Number(b),
+      });
+      return feed.pipe(map(({ sequence }) => ({ data: sequence })));
     }
 
     /** Calls upstream, and is busy before and after it. */
@@ -167,6 +179,19 @@ describe('the first step of a shutdown', () => {
     server.release('Get');
     expect(await call).toMatchObject({ id: '1' });
     await closing;
+  });
+});
+
+describe('a feed that a request relays', () => {
+  it('ends in order, so that the application can close', async () => {
+    const { app, client, get } = await gateway();
+    const relayed = get('/feed');
+    await waitFor(() => client.activeCalls()[0]?.received === 3);
+    const beganAt = performance.now();
+    await app.close();
+    expect(performance.now() - beganAt).toBeLessThan(1_500);
+    expect(await relayed).toBe(200);
+    expect(aboutDrain()).toEqual([expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/)]);
   });
 });
 

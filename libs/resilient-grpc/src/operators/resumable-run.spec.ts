@@ -1,4 +1,17 @@
-import { concat, from, map, NEVER, Observable, of, range, throwError, VirtualTimeScheduler } from 'rxjs';
+import {
+  concat,
+  from,
+  map,
+  NEVER,
+  Observable,
+  of,
+  range,
+  Subject,
+  Subscription,
+  take,
+  throwError,
+  VirtualTimeScheduler,
+} from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import { currentStreamScope, type StreamScope } from '../call/stream-scope.js';
@@ -166,6 +179,13 @@ describe('a resumable stream that is iterated', () => {
     expect(seen).toEqual([1, 2]);
   });
 
+  it('has nothing read on for a reader who leaves within a message', () => {
+    const { stream, calls } = make();
+    stream.pipe(take(1)).subscribe();
+    expect(calls[0]!.sink.next(1)).toBe(false);
+    expect(calls[0]!.did).toEqual(['begin', 'unsubscribe']);
+  });
+
   it('reads on over what is not handed over', () => {
     const { stream, calls, scheduler } = make({ heartbeat: (message) => message === 7 });
     stream.subscribe();
@@ -213,6 +233,18 @@ describe('a plain Observable from the factory, iterated', () => {
     }
     expect(asked).toEqual([0, 100]);
     expect(seen).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
+  });
+
+  it('may leave as many messages lying as the bound says, and not one more', () => {
+    const source = new Subject<number>();
+    const errors: unknown[] = [];
+    resumable(() => source, { cursor: (message: number) => message, seed: 0 })
+      .openStream({ next: () => false, error: (it) => errors.push(it), complete: () => undefined })
+      .begin();
+    for (let i = 0; i <= MAX_HELD; i++) source.next(i);
+    expect([errors.length, source.observed]).toEqual([0, true]);
+    source.next(MAX_HELD + 1);
+    expect([errors.length, source.observed]).toEqual([1, false]);
   });
 
   it('is too much beyond a bound: what was handed over stays in order, then it fails and says what to do', async () => {
@@ -290,6 +322,7 @@ describe('the scope of a resumable stream', () => {
     const unsubscribe = (): void => {
       subscription.unsubscribe();
     };
+    expect(told).toEqual([]);
     end(made, unsubscribe);
     expect(told).toEqual([outcome]);
     const { scope } = made.calls[0]!;
@@ -302,15 +335,57 @@ describe('the scope of a resumable stream', () => {
     expect(made.calls).toHaveLength(1);
   });
 
-  it('tells its host also where it ended before that was known', () => {
+  it.each(['before', 'after'])('tells its host once where it ended %s that was known', (when) => {
     const told: string[] = [];
     const { stream } = make({}, (call) => {
+      if (when === 'after') hosting(told)(call);
       call.scope!.complete();
-      hosting(told)(call);
+      if (when === 'before') hosting(told)(call);
     });
     let completed = 0;
     stream.subscribe({ complete: () => (completed += 1) });
     expect([told, completed]).toEqual([['succeeded'], 1]);
+  });
+
+  it('ends once, whoever ends it', () => {
+    const { stream, calls } = make();
+    const heard: unknown[] = [];
+    const sink = { next: () => true, error: (it: unknown) => heard.push(it), complete: () => heard.push('|') };
+    const source = stream.openStream(sink);
+    source.begin();
+    const { scope } = calls[0]!;
+    scope!.fail(lost);
+    scope!.complete();
+    scope!.fail(lost);
+    source.unsubscribe();
+    source.readOn();
+    source.begin();
+    expect(heard).toEqual([lost]);
+    expect(calls).toHaveLength(1);
+    expect(calls[0]!.did).toEqual(['begin', 'unsubscribe']);
+  });
+
+  it('sets no timer for a reader who leaves while a call is left or judged', () => {
+    const leaving = new Subscription();
+    const old = make({ maxAgeMs: 6_000 }, (call) => {
+      call.unsubscribe = () => {
+        leaving.unsubscribe();
+      };
+    });
+    leaving.add(old.stream.subscribe());
+    old.scheduler.flush();
+    expect([old.scheduler.actions, old.calls.length]).toEqual([[], 1]);
+
+    const judged = new Subscription();
+    const failed = make({
+      onError: () => {
+        judged.unsubscribe();
+        return 'resume';
+      },
+    });
+    judged.add(failed.stream.subscribe());
+    failed.calls[0]!.sink.error(lost);
+    expect(failed.scheduler.actions).toEqual([]);
   });
 
   it.each(['while a call runs', 'during a backoff'])('ends in order %s, and nothing is resumed', (when) => {
@@ -355,6 +430,18 @@ describe('the scope of a resumable stream', () => {
     scheduler.maxFrames = 5_500;
     scheduler.flush();
     expect(at).toEqual([0, 4_500]);
+  });
+
+  it('waits its backoff beyond the deadline, where the user will not have it end', () => {
+    const { stream, calls, scheduler } = make({ onError: () => 'resume' }, ({ scope }) => {
+      scope!.deadline = 1_000;
+    });
+    stream.subscribe();
+    scheduler.schedule(() => calls[0]!.sink.error(lost), 2_000);
+    scheduler.schedule(() => expect(calls).toHaveLength(1), 2_099);
+    scheduler.schedule(() => expect(calls).toHaveLength(2), 2_101);
+    scheduler.flush();
+    expect(calls).toHaveLength(2);
   });
 
   it('does not hold for what its reader begins in answer to a message that comes at once', () => {

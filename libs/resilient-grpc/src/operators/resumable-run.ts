@@ -156,8 +156,9 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
 
   private start(call: Call): void {
     const stream: unknown = this.settings.factory(this.track.cursor, this.attempt);
-    if (!isObservable(stream))
+    if (!isObservable(stream)) {
       throw new TypeError(`resumable: the factory gave ${show(stream)}, expected an Observable`);
+    }
     if (this.over()) return;
     // True: what the factory's type says, as far as can be looked at.
     const source = this.sourceOf(stream as Observable<T>, call);
@@ -179,7 +180,7 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
     };
     if (hasFlowControl(stream)) return stream.openStream(sink);
     return new PlainSource(stream, sink, () => {
-      if (this.call === call) this.fail(tooMuchHeld());
+      this.fail(tooMuchHeld());
     });
   }
 
@@ -241,8 +242,9 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
   private take(call: Call, message: T): boolean {
     // What comes late of a call that was left comes again.
     if (this.call !== call) return false;
-    if (!this.isNew(message)) return this.call === call && !this.hasEnough;
-    if (this.call !== call) return false;
+    if (!this.isNew(message)) return this.call === call;
+    // The call may have broken off meanwhile: the next one begins behind this message all the same.
+    if (this.isOver) return false;
     this.handedOver += 1;
     this.handingOver += 1;
     this.readOnAsked = false;
@@ -284,7 +286,6 @@ export class ResumableRun<T, C> implements StreamSource, StreamScope {
     if (this.isOver) return false;
     this.isOver = true;
     this.outcome = how;
-    this.isDue = false;
     this.backoff?.unsubscribe();
     this.leaveCall()?.unsubscribe();
     this.tellHost();

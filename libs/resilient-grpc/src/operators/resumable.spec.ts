@@ -15,6 +15,7 @@ import {
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { DeadlineError } from '../errors/deadline-error.js';
+import type { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { isCursorWentBackError } from '../errors/cursor-went-back-error.js';
 import { isResumeError } from '../errors/resume-error.js';
 import { MAX_OVERLAP } from '../policy/resume/cursor-track.js';
@@ -163,6 +164,13 @@ describe('resumable', () => {
     expect(errors).toEqual([error]);
   });
 
+  it('passes on several messages with one cursor', () => {
+    const scheduler = virtual();
+    scheduler.run(({ cold, expectObservable }) => {
+      expectObservable(calls(scheduler, [cold('aabb|', MESSAGES)]).stream).toBe('aabb|', MESSAGES);
+    });
+  });
+
   it('keeps its subscriptions apart', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
@@ -297,7 +305,7 @@ describe('onError', () => {
   it('is not asked when the client is closed', () => {
     const error = Object.assign(new Error(), { code: 14, details: 'Channel closed before call started' });
     const errors: unknown[] = [];
-    const { stream } = calls(clock(), [throwError(() => error)], { onError: () => 'resume' });
+    const { stream } = calls(clock(), [throwError(() => error)], { onError: () => expect.fail('asked') });
     stream.subscribe({ error: (it) => errors.push(it) });
     expect(errors).toEqual([error]);
   });
@@ -334,13 +342,19 @@ describe('what cannot be handed over in order ends the stream', () => {
     const error = failureOf([concat(of(5, 7, 4), NEVER)]);
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
     expect(isCursorWentBackError(error)).toBe(true);
-    expect(error.message).toMatch(/^A message with cursor 4 came after 7 within one call; /);
+    expect(error.message).toBe(
+      'A message with cursor 4 came after 7 within one call; the server must give them in order, and `cursor` and `compare` ' +
+        'must follow that order',
+    );
   });
 
   it('a cursor that cannot be compared, which is named', () => {
     const error = failureOf([concat(of(5, '6' as unknown as number), NEVER)]);
     expect(error).toMatchObject({ because: 'cursor', code: 13, seen: [5] });
-    expect(error.message).toMatch(/^The cursor of a message is "6" \(string\), which cannot be compared to 5; /);
+    expect(error.message).toBe(
+      'The cursor of a message is "6" (string), which cannot be compared to 5; have `cursor` give a number or a BigInt, or ' +
+        'write `compare`',
+    );
   });
 
   it('a server that gives everything again and does not get on', () => {
@@ -355,7 +369,10 @@ describe('what cannot be handed over in order ends the stream', () => {
       again,
     ]);
     expect(error).toMatchObject({ because: 'overlap', code: 13, seen: [1] });
-    expect(error.message).toMatch(/^More than 10000 messages came up to cursor 1, /);
+    expect(error.message).toBe(
+      'More than 10000 messages came up to cursor 1, from which the call was to go on; pass the cursor that the factory is ' +
+        'given to the server, and have the server begin behind it',
+    );
   });
 
   it.each(['cursor', 'compare', 'heartbeat', 'onError'] as const)('an error of %s', (name) => {
@@ -449,6 +466,23 @@ describe('its subscriber', () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
+  it('gets a message during which its call breaks off', () => {
+    const scheduler = clock();
+    const source = new Subject<number>();
+    const seen: number[] = [];
+    const cursor = (message: number): number => {
+      if (message === 2) source.error(lost);
+      return message;
+    };
+    const { stream, asked } = calls(scheduler, [source, of(3)], { cursor });
+    stream.subscribe((message) => seen.push(message));
+    source.next(1);
+    source.next(2);
+    scheduler.flush();
+    expect(seen).toEqual([1, 2, 3]);
+    expect(asked.at(-1)).toEqual([100, 2, 2]);
+  });
+
   it('hears nothing late of a call that was left', () => {
     const scheduler = clock();
     const sinks: { next(message: number): void }[] = [];
@@ -502,7 +536,33 @@ describe('options', () => {
       minHealthyMs: -1,
       backoff: { maxAttempts: 0, initialBackoffMs: '1', maxBackoffMs: NaN, backoffMultiplier: -1, jitter: 'some' },
     };
-    expect(() => resumable(undefined as any, wrong as any)).toThrow(/^13 problems/);
+    const problems = (given: unknown, of: unknown = wrong): readonly string[] => {
+      try {
+        resumable(given as any, of as any);
+        return [];
+      } catch (error) {
+        return (error as GrpcConfigurationError).problems.map(({ path, message }) => `${path}: ${message}`);
+      }
+    };
+    expect(problems(undefined)).toEqual([
+      'resumable.factory: expected a function, got nothing',
+      'resumable.cursor: expected a function, got "id"',
+      'resumable.heartbeat: expected a function, got true',
+      'resumable.onError: expected a function, got {}',
+      expect.stringMatching(/^resumable\.seed: expected a number or a bigint, got "x"; /),
+      `resumable.onComplete: expected 'complete' or 'resume', got "again"`,
+      'resumable.maxAgeMs: expected a number of milliseconds greater than 0, got 0',
+      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got -1',
+      `resumable.backoff.jitter: expected 'grpc' or 'full', got "some"`,
+      'resumable.backoff.maxAttempts: expected an integer of 1 or more, got 0',
+      'resumable.backoff.initialBackoffMs: expected a number of milliseconds greater than 0, got "1"',
+      'resumable.backoff.maxBackoffMs: expected a number of milliseconds greater than 0, got NaN',
+      'resumable.backoff.backoffMultiplier: expected a number greater than 0, got -1',
+    ]);
+    expect(problems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
+      'resumable.cursor: expected a function, got nothing',
+      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got "5"',
+    ]);
   });
 
   it.each([['0'], [undefined], [{ low: 1, high: 0, unsigned: false }], [NaN], [true]])(

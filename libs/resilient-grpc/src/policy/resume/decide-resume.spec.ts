@@ -131,7 +131,8 @@ describe('pace', () => {
     ['ended in order after a short life: the next backoff', { failure: undefined }, 400],
     ['ended in order and short, with progress: the first backoff', { failure: undefined, progressed: true }, 100],
   ])('after two setbacks, for a call that %s', (_, call, delayMs) => {
-    expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ delayMs });
+    const because = call.failure === undefined && 'failure' in call ? 'ended' : 'lost';
+    expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ because, delayMs });
   });
 
   it.each<[string, Partial<StreamFailure>, number]>([
@@ -204,7 +205,8 @@ describe('the word of the user', () => {
     'comes before the rules: after %s',
     (reason) => {
       const call = { ...ended({ failure: failure(reason) }) };
-      expect(decide({ ...call, asked: 'resume' })).toMatchObject({ action: 'resume', delayMs: 100 });
+      const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'asked';
+      expect(decide({ ...call, asked: 'resume' })).toMatchObject({ action: 'resume', because, delayMs: 100 });
       expect(decide({ ...call, asked: 'complete' })).toEqual({ action: 'complete', because: 'asked' });
       expect(decide({ ...call, asked: 'fail' })).toEqual({ action: 'fail', because: 'asked' });
     },
@@ -214,8 +216,12 @@ describe('the word of the user', () => {
     expect(decide(ended({ failure: failure(reason), asked: 'resume' }))).toEqual({ action: 'fail', because: 'shut' });
   });
 
-  it.each(['NOT_FOUND', 'INTERNAL'] as const)('cannot resume %s of the server more often than any', (code) => {
-    const call = ended({ failure: failure('server', code), asked: 'resume' });
+  it.each([
+    ['server', 'NOT_FOUND'],
+    ['server', 'INTERNAL'],
+    ['protocol', 'INTERNAL'],
+  ] as const)('cannot resume a failure by the server (%s, %s) more often than any', (reason, code) => {
+    const call = ended({ failure: failure(reason, code), asked: 'resume' });
     expect(history(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
     const exhausted = history(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
     expect(exhausted).toEqual([100, 'attempts-exhausted']);

@@ -14,6 +14,8 @@ const EARLY = 'policy/reconnect/early-reconnect.ts';
 const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
 const CONNECT = 'policy/reconnect/connect-timeout.ts';
 const PACE = 'policy/release/release-pace.ts';
+const RESUME = 'policy/resume/resume-policy.ts';
+const REGISTRY = 'client/call-registry.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
 const percent = (value) => `${value * 100} %`;
@@ -98,9 +100,21 @@ const NUMBERS = [
   ['Service config'],
   ['the start waits for the first one', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
   ['the record in DNS is read again each', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],
-  ['Streams and shutdown'],
+  ['Streams'],
   ['messages held for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
-  ['whole time of a shutdown', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
+  ['an Observable of requests may be ahead by', mebibytes, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes'],
+  ['a stream that nobody reads is told after', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs'],
+  ['`resumable`: backoff, first', ms, RESUME, 'DEFAULT_RESUME_POLICY.initialBackoffMs'],
+  ['backoff, longest', ms, RESUME, 'DEFAULT_RESUME_POLICY.maxBackoffMs'],
+  ['it grows', times, RESUME, 'DEFAULT_RESUME_POLICY.backoffMultiplier'],
+  ['a call that lived as long and got on is followed at once', ms, RESUME, 'DEFAULT_RESUME_POLICY.minHealthyMs'],
+  ['failures by the server at one cursor that end it', plain, RESUME, 'MAX_SERVER_FAILURES'],
+  ['messages a call may begin with that were had already', plain, 'policy/resume/cursor-track.ts', 'MAX_OVERLAP'],
+  ['messages held of what cannot be slowed', plain, 'operators/plain-source.ts', 'MAX_HELD'],
+  ['Shutdown'],
+  ['its whole time', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
+  ['streams that end at once', plain, REGISTRY, 'STREAMS_AT_ONCE'],
+  ['each', ms, REGISTRY, 'BETWEEN_STREAMS_MS'],
 ];
 
 /** Markdown of the table of numbers. */

@@ -34,7 +34,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private endingStreams: Promise<void> | undefined;
   /** While a drain waits: when it gives up, and how it goes on. */
   private wait: { readonly until: number; readonly timer: Timer; readonly over: () => void } | undefined;
-  /** Streams that a drain ended cleanly. */
+  /** Streams that a drain has told to end cleanly. */
+  private readonly completing = new Set<RegisteredCall>();
+  /** Those that have. */
   private completed = 0;
   /** Calls that a drain failed. */
   private cutOff = 0;
@@ -66,6 +68,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   delete(call: RegisteredCall, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
+    if (this.completing.delete(call) && outcome === 'succeeded') this.completed += 1;
     if (this.calls.size === 0) this.wait?.over();
   }
 
@@ -94,7 +97,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   endStream(stream: RegisteredCall): void {
     if (!this.calls.has(stream)) return;
     if (stream.onDrain === 'complete') {
-      this.completed += 1;
+      // A session completes when what it has sent is acknowledged, which may take a while.
+      this.completing.add(stream);
       stream.complete();
     } else {
       this.cutOff += 1;

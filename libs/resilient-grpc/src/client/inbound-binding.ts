@@ -47,6 +47,7 @@ export function sinkInContext(sink: StreamSink<unknown>, made?: CapturedCall): S
   if (!inboundInUse()) return sink;
   const inbound = currentInbound() ?? made;
   return {
+    demand: sink.demand,
     next: (message) => runInbound(inbound, () => sink.next(message)),
     error: (error) => {
       runInbound(inbound, () => {

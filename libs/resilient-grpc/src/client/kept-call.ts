@@ -14,6 +14,7 @@ import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
 import { tellEnd, tellStart, tellUnread } from './call-telling.js';
 import { describeCall } from './describe-call.js';
 import type { HedgedAttempt } from './hedged-attempt.js';
+import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
@@ -75,6 +76,17 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */
   begin(): void {
+    if (!inboundInUse()) {
+      this.beginHere();
+      return;
+    }
+    // What it begins with, a source of requests or an interceptor, belongs to whoever asked for it.
+    runInbound(currentInbound() ?? this.asked.madeIn, () => {
+      this.beginHere();
+    });
+  }
+
+  private beginHere(): void {
     let failure: CallFailure | undefined;
     try {
       failure = this.prepare(this.scope);

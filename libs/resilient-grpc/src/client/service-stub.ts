@@ -1,14 +1,15 @@
 import type { Metadata } from '@grpc/grpc-js';
+import { GrpcObservable } from '../call/grpc-observable.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { currentStreamScope, type StreamScope } from '../call/stream-scope.js';
+import type { OpenStream } from '../call/stream-source.js';
 import { placeInApplication } from './code-place.js';
 import { callArguments } from './call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
 import { argumentsInContext, sinkInContext } from './inbound-binding.js';
-import { currentInbound, inboundInUse, inContextOf } from './inbound-context.js';
+import { currentInbound, inboundInUse } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
-import { GrpcObservable } from '../call/grpc-observable.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
 /** A method of a stub. */
@@ -46,17 +47,13 @@ function methodStub(
       given: argumentsInContext(callArguments(metadataOrOptions, options)),
       madeIn: inboundInUse() ? currentInbound() : undefined,
     };
-    return new GrpcObservable<unknown>(
-      (subscriber) => {
-        const call = new CallExecution(contextOf(), asked, sinkInContext(subscriber, asked.madeIn), scopeOf(method));
-        // What it begins with, a source of requests or an interceptor, belongs to the same.
-        inContextOf(currentInbound() ?? asked.madeIn, () => {
-          call.begin();
-        });
-        return call;
-      },
-      (sink) => new CallExecution(contextOf(), asked, sink, scopeOf(method)),
-    );
+    const open: OpenStream<unknown> = (sink) =>
+      new CallExecution(contextOf(), asked, sinkInContext(sink, asked.madeIn), scopeOf(method));
+    return new GrpcObservable<unknown>((subscriber) => {
+      const call = open(subscriber);
+      call.begin();
+      return call;
+    }, open);
   };
 }
 

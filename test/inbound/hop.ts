@@ -27,6 +27,7 @@ import {
   type Resilient,
   type ResilientGrpcModuleOptions,
 } from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import {
   catchError,
@@ -43,7 +44,7 @@ import {
   type Observable,
 } from 'rxjs';
 import { expect } from 'vitest';
-import type { Order, OrdersClient, OrderEvent } from '../../src/gen/orders.pb.js';
+import type { Order, OrdersClient, OrderEvent, WatchRequest } from '../../src/gen/orders.pb.js';
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 
@@ -141,8 +142,13 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     }
 
     @GrpcMethod('Orders', 'Watch')
-    watch(request: { after: string }): Observable<OrderEvent> {
-      return this.orders.watch(request as never);
+    watch({ from: seed }: WatchRequest): Observable<OrderEvent> {
+      return resumable((from: string) => this.orders.watch({ from }), {
+        seed,
+        cursor: ({ sequence }) => sequence,
+        compare: (a, b) => Number(BigInt(a) - BigInt(b)),
+        backoff: { initialBackoffMs: 20 },
+      });
     }
 
     @Get(':id')

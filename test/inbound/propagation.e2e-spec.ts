@@ -110,9 +110,40 @@ describe('a gRPC call that is served', () => {
 
   it('ends a stream that it relays when its caller leaves', async () => {
     server.script('Watch', { messages: [{ sequence: '1' }], never: true });
-    const stream = app.orders.watch({ after: '0' } as never)[Symbol.asyncIterator]();
+    const stream = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     await stream.next();
     await stream.return?.();
+    await waitFor(() => server.counts('Watch').open === 0);
+  });
+
+  it('keeps many streams apart that are resumed at a time, whoever opened their connection', async () => {
+    const asked = new Map<string, string[]>();
+    server.script<{ from: object }>('Watch', ({ request: { from }, metadata }) => {
+      const id = String(metadata.get('x-request-id')[0]);
+      asked.set(id, [...(asked.get(id) ?? []), String(from)]);
+      return { messages: [{ sequence: String(Number(from) + 1) }], never: true };
+    });
+    const streams = Array.from({ length: 20 }, (_, index) => {
+      const stream = { received: 0, leave: new AbortController() };
+      const options = { metadata: { 'x-request-id': `r-${String(index)}` }, signal: stream.leave.signal };
+      const from = String(100 * (index + 1));
+      app.orders.watch({ from }, options).subscribe({ next: () => (stream.received += 1), error: () => undefined });
+      return stream;
+    });
+    for (let breaks = 1; breaks <= 2; breaks++) {
+      await waitFor(() => streams.every(({ received }) => received === breaks));
+      await server.restart('kill-connections');
+    }
+    await waitFor(() => streams.every(({ received }) => received === 3));
+    const expected = streams.map((_, index) => {
+      const first = 100 * (index + 1);
+      return [`r-${String(index)}`, [first, first + 1, first + 2].map(String)];
+    });
+    expect(Object.fromEntries(asked)).toEqual(Object.fromEntries(expected));
+    // Each is cancelled with its own caller, too.
+    for (const { leave } of streams.slice(1)) leave.abort();
+    await waitFor(() => server.counts('Watch').open === 1);
+    streams[0]!.leave.abort();
     await waitFor(() => server.counts('Watch').open === 0);
   });
 

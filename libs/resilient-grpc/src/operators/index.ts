@@ -5,6 +5,8 @@ export { deadline } from './deadline.js';
 export { hedge, type HedgeOptions } from './hedge.js';
 export { idleTimeout } from './idle-timeout.js';
 export { limitConcurrency } from './limit-concurrency.js';
+export { replayUnacknowledged, type ReplayOptions, type ReplayRules } from './replay-unacknowledged.js';
+export type { ReplayId } from './replay-id.js';
 export { resumable, type ResumeOptions, type ResumeRules } from './resumable.js';
 export type { ResumePace } from './resume-pace.js';
 export { retryBackoff, type Backoff, type RetryBackoffOptions } from './retry-backoff.js';
@@ -19,6 +21,8 @@ export {
   type ConfigurationProblem,
 } from '../errors/grpc-configuration-error.js';
 export { IdleTimeoutError, isIdleTimeoutError } from '../errors/idle-timeout-error.js';
+export { isReplayError, ReplayError, type ReplayFailureReason } from '../errors/replay-error.js';
 export { isResumeError, ResumeError, type ResumeProblem } from '../errors/resume-error.js';
 export type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+export type { Acknowledgement } from '../policy/replay/replay-ledger.js';

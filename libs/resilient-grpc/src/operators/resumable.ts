@@ -1,8 +1,8 @@
 import type { Observable } from 'rxjs';
-import { GrpcObservable } from '../call/grpc-observable.js';
-import type { OpenStream } from '../call/stream-source.js';
+import type { GrpcObservable } from '../call/grpc-observable.js';
 import { compareNumbers, isNumeric, type CompareCursors } from '../policy/resume/cursor-track.js';
 import type { Problems } from '../policy/service-config/problem.js';
+import { streamOf } from './call-sequence.js';
 import { readLength, readOptions } from './options.js';
 import { ResumableRun, type ResumeSettings } from './resumable-run.js';
 import { readResumePace, type ResumePace } from './resume-pace.js';
@@ -74,13 +74,7 @@ export function resumable<T, C>(
   // True: the two forms of `ResumeOptions` differ in whether `compare` may be left out.
   const given = options as ReadableOptions<T, C>;
   const settings = readOptions((problems) => readSettings(factory, given, problems));
-  const open: OpenStream<T> = (sink) => new ResumableRun(settings, sink);
-  return new GrpcObservable<T>((subscriber) => {
-    const run = open(subscriber);
-    // First, since a synchronous call may have the subscriber leave within `begin`.
-    subscriber.add(run);
-    run.begin();
-  }, open);
+  return streamOf((sink) => new ResumableRun(settings, sink));
 }
 
 const REMEDY =

@@ -125,14 +125,18 @@ describe('pace', () => {
   it.each<[string, Partial<EndedCall>, number]>([
     ['progressed and lived long: at once', { progressed: true, livedMs: 5_000 }, 0],
     ['progressed and lived short: the first backoff', { progressed: true, livedMs: 4_999 }, 100],
-    ['lived long without progress: the next backoff', { livedMs: 60_000 }, 400],
+    ['was lost after a long life without progress: at once', { livedMs: 5_000 }, 0],
+    [
+      'failed by the server after a long life without progress: the next backoff',
+      { failure: INTERNAL, livedMs: 60_000 },
+      400,
+    ],
     ['failed at once: the next backoff', {}, 400],
     ['ended in order after a long life: at once', { failure: undefined, livedMs: 5_000 }, 0],
     ['ended in order after a short life: the next backoff', { failure: undefined }, 400],
     ['ended in order and short, with progress: the first backoff', { failure: undefined, progressed: true }, 100],
   ])('after two setbacks, for a call that %s', (_, call, delayMs) => {
-    const because = call.failure === undefined && 'failure' in call ? 'ended' : 'lost';
-    expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ because, delayMs });
+    expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ delayMs });
   });
 
   it.each<[string, Partial<StreamFailure>, number]>([
@@ -154,6 +158,11 @@ describe('bounds', () => {
   it('end a stream at the fifth failure by the server at one place', () => {
     const waits = [100, 200, 400, 800];
     expect(history(Array<EndedCall>(5).fill(ended({ failure: INTERNAL })))).toEqual([...waits, 'poison']);
+  });
+
+  it('do not end it while the server, or a proxy before it, is unavailable', () => {
+    const unavailable = ended({ failure: failure('server', 'UNAVAILABLE') });
+    expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
   });
 
   it('count the failure that came right after progress as the first at its place', () => {

@@ -1,4 +1,5 @@
 import type { Random } from '../../time/random.js';
+import { StatusCode } from '../../status/status-code.js';
 import { backoffMs } from '../retry/backoff.js';
 import { MAX_SERVER_FAILURES, type ResumePolicy } from './resume-policy.js';
 import { failureKind, type FailureKind, type StreamFailure } from './stream-failure.js';
@@ -88,7 +89,9 @@ function resume(
   random: Random,
 ): ResumeDecision {
   const least = leastWaitMs(call.failure);
-  const isHealthy = call.livedMs >= policy.minHealthyMs && (call.progressed || call.failure === undefined);
+  // A quiet feed that is cut now and then has nothing to wait for; a server that fails after a while has.
+  const isHealthy =
+    call.livedMs >= policy.minHealthyMs && (call.progressed || because === 'ended' || because === 'lost');
   if (isHealthy) return { action: 'resume', delayMs: least, because, state };
   const delayMs = Math.max(backoffMs(policy, state.waits, random, policy.jitter), least);
   return { action: 'resume', delayMs, because, state: { ...state, waits: state.waits + 1 } };
@@ -101,9 +104,10 @@ function leastWaitMs(failure: StreamFailure | undefined): number {
   return Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs);
 }
 
-// What breaks the rules of gRPC came from the server too, and comes again with the same message.
-function isServerMade({ reason }: StreamFailure): boolean {
-  return reason === 'server' || reason === 'protocol';
+// What breaks the rules of gRPC came from the server too, and comes again with the same message. UNAVAILABLE says that the same may
+// succeed later; a proxy says it for as long as what is behind it is away.
+function isServerMade({ reason, code }: StreamFailure): boolean {
+  return reason === 'protocol' || (reason === 'server' && code !== StatusCode.UNAVAILABLE);
 }
 
 function fail(because: Extract<ResumeDecision, { action: 'fail' }>['because']): ResumeDecision {

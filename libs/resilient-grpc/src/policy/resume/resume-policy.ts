@@ -6,7 +6,7 @@ export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'ma
   /** Calls that may fail one after the other without progress; Infinity: any number. */
   readonly maxAttempts: number;
   readonly jitter: BackoffJitter;
-  /** A call that lived shorter is followed by a backoff, whatever it brought. */
+  /** A call that lived shorter is followed by a backoff, whatever it brought; one that was lost after that, by the next at once. */
   readonly minHealthyMs: number;
 }
 
@@ -22,6 +22,6 @@ export const DEFAULT_RESUME_POLICY: ResumePolicy = {
 
 /**
  * Failures made by the server at one place before it is taken for poisoned: a message that the server cannot give would else be
- * asked for without end. Lost connections don't count, they say nothing of the place.
+ * asked for without end. Lost connections and UNAVAILABLE don't count, they say nothing of the place.
  */
 export const MAX_SERVER_FAILURES = 5;

@@ -1,0 +1,60 @@
+import { ReplayError } from '../errors/replay-error.js';
+import { ResumeError } from '../errors/resume-error.js';
+import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
+import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
+import { show } from '../policy/service-config/problem.js';
+import { StatusCode } from '../status/status-code.js';
+
+/** A source pushed more than there is room for. */
+export function tooMuchPushed(held: LedgerLimits, unacknowledged: number): ReplayError {
+  const message =
+    `The source pushed more than can be held: ${count(unacknowledged)} unacknowledged, ${count(held.messages)} waiting behind, ` +
+    'and an Observable cannot be paused; give an AsyncIterable, which can, or raise maxUnacknowledged';
+  return new ReplayError('source-too-fast', message, unacknowledged);
+}
+
+/** An acknowledgement of `id` could mean either of two messages. */
+export function sameId(id: unknown, unacknowledged: number): ReplayError {
+  const message = `A second message with the id ${show(id)} came while the first is unacknowledged; give each an id of its own`;
+  return new ReplayError('duplicate-id', message, unacknowledged);
+}
+
+/** A call that was sent `awaited` messages was silent about them for too long. */
+export function noAcknowledgement(ms: number, awaited: number, unacknowledged: number): ReplayError {
+  const message = `No acknowledgement for ${String(ms)} ms, while ${count(awaited)} waited for one`;
+  return new ReplayError('acknowledgement-timeout', message, unacknowledged);
+}
+
+/** The server ended a call as if it had done everything. */
+export function leftUnacknowledged(awaited: number, unacknowledged: number): ReplayError {
+  const message = `The server ended the call in order and left ${count(awaited)} unacknowledged that it was sent`;
+  return new ReplayError('unacknowledged', message, unacknowledged);
+}
+
+/** A session that is not resumed any more was ended between two calls. */
+export function notReplayed(unacknowledged: number): ReplayError {
+  return new ReplayError(
+    'unacknowledged',
+    `The session ended with ${count(unacknowledged)} unacknowledged`,
+    unacknowledged,
+  );
+}
+
+/** The server failed time after time without acknowledging anything; `error` was the last of it. */
+export function poisonedAt(
+  error: unknown,
+  code: StatusCode | undefined,
+  { oldest, unacknowledged }: { readonly oldest: unknown; readonly unacknowledged: number },
+): ResumeError {
+  const last = error instanceof Error ? error.message : show(error);
+  const place =
+    unacknowledged === 0 ? '' : `, while ${count(unacknowledged)} waited for it, the first with the id ${show(oldest)}`;
+  const message =
+    `The server failed ${String(MAX_SERVER_FAILURES)} times and acknowledged nothing${place}, at last with "${last}"; mend what it ` +
+    'fails at, or leave that message out';
+  return new ResumeError('poison', code ?? StatusCode.UNKNOWN, message, { cause: error });
+}
+
+function count(messages: number): string {
+  return messages === 1 ? '1 message' : `${String(messages)} messages`;
+}

@@ -1,0 +1,442 @@
+import { NEVER, type ObservableInput } from 'rxjs';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ReplayError } from '../errors/replay-error.js';
+import { ResumeError } from '../errors/resume-error.js';
+import {
+  MemorySessions,
+  NumberedSource,
+  watchSession,
+  type Answer,
+  type MemoryCall,
+  type Numbered,
+  type SeenSession,
+} from '../testing/memory-session.js';
+import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
+import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
+
+const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
+  code: 14,
+  details: 'Connection dropped',
+});
+const internal = Object.assign(new Error('13 INTERNAL: oops'), { code: 13, details: 'oops' });
+
+let time: VirtualScheduler;
+beforeEach(() => {
+  time = new VirtualScheduler();
+});
+
+function optionsOf() {
+  return {
+    id: ({ id }: Numbered) => id,
+    acknowledges: ({ ack }: Answer) => ack,
+    maxUnacknowledged: 4,
+    scheduler: time,
+    random: () => 0.5,
+  };
+}
+
+/** A session that is subscribed to, at most 4 messages of which are unacknowledged. */
+function start(
+  server: Pick<MemorySessions, 'factory'>,
+  outgoing: ObservableInput<Numbered>,
+  change: Partial<ReplayOptions<Numbered, Answer, number>> = {},
+): SeenSession {
+  // True: what is changed comes in pairs where it must.
+  const options = { ...optionsOf(), ...change } as ReplayOptions<Numbered, Answer, number>;
+  return watchSession(replayUnacknowledged(server.factory, outgoing, options));
+}
+
+describe('what follows a call', () => {
+  it('by the server, in order, is another while the source goes on or something is unacknowledged', async () => {
+    const server = new MemorySessions();
+    const errors: unknown[] = [];
+    const onError = (error: unknown) => void errors.push(error);
+    const { ends } = start(server, new NumberedSource(6), { onError });
+    await turn();
+    server.call.ack(1, 2, 3, 4);
+    server.call.sink.complete();
+    await time.pass(100);
+    expect(errors).toEqual([]);
+    expect(server.call).toMatchObject({ received: [5, 6], halfClosed: true });
+    server.call.ack(5);
+    server.call.sink.complete();
+    expect(errors).toMatchObject([{ name: 'ReplayError', reason: 'unacknowledged', unacknowledged: 1 }]);
+    await time.pass(100);
+    expect(server.call.received).toEqual([6]);
+    server.call.ack(6);
+    server.call.sink.complete();
+    expect(ends).toEqual(['complete']);
+  });
+
+  it('is nothing, when a source that nobody could ask has ended as well', async () => {
+    const server = new MemorySessions(false);
+    const { ends } = start(server, new NumberedSource(1));
+    await server.call.read();
+    server.call.ack(1);
+    server.call.sink.complete();
+    expect(ends).toEqual([]);
+    await turn();
+    expect(ends).toEqual(['complete']);
+    expect(time.pending).toBe(0);
+  });
+
+  it('is another after a lost connection, even if only its end in order is missing', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource(1));
+    await turn();
+    server.call.ack(1);
+    server.call.sink.error(lost);
+    await time.pass(100);
+    expect(server.call).toMatchObject({ received: [], halfClosed: true });
+    server.call.sink.complete();
+    expect(ends).toEqual(['complete']);
+  });
+
+  it.each<[string, unknown]>([
+    ['a final status', Object.assign(new Error('no'), { code: 5, details: '' })],
+    ['an error of the program', new TypeError('mine')],
+  ])('is the end after %s', async (_, error) => {
+    const server = new MemorySessions();
+    const source = new NumberedSource();
+    const { ends } = start(server, source);
+    await turn();
+    server.call.sink.error(error);
+    expect(ends).toEqual([error]);
+    expect(source.returned).toBe(1);
+    expect(time.pending).toBe(0);
+  });
+
+  it('is what onError says', async () => {
+    const server = new MemorySessions();
+    const seen: unknown[] = [];
+    const says = ['resume', undefined, 'complete'] as const;
+    const onError = (error: unknown) => says[seen.push(error) - 1];
+    const { ends } = start(server, new NumberedSource(), { onError });
+    const mine = new TypeError('mine');
+    server.call.sink.error(mine);
+    await time.pass(100);
+    server.call.sink.error(lost);
+    await time.pass(200);
+    expect(server.calls).toHaveLength(3);
+    server.call.sink.error(lost);
+    expect(seen).toEqual([mine, lost, lost]);
+    expect(ends).toEqual(['complete']);
+  });
+
+  it('is the end with what onError throws', () => {
+    const server = new MemorySessions();
+    const mine = new TypeError('mine');
+    const { ends } = start(server, new NumberedSource(), {
+      onError: () => {
+        throw mine;
+      },
+    });
+    server.call.sink.error(lost);
+    expect(ends).toEqual([mine]);
+  });
+
+  it('waits longer each time, until something is acknowledged', async () => {
+    const server = new MemorySessions();
+    start(server, new NumberedSource());
+    for (const delay of [100, 200, 400, 800]) {
+      await turn();
+      server.call.sink.next({ text: 'hello' });
+      server.call.sink.error(lost);
+      const { length } = server.calls;
+      await time.pass(delay - 1);
+      expect(server.calls).toHaveLength(length);
+      await time.pass(1);
+      expect(server.calls).toHaveLength(length + 1);
+    }
+    await turn();
+    server.call.ack(1);
+    server.call.sink.error(lost);
+    await time.pass(100);
+    expect(server.calls).toHaveLength(6);
+  });
+
+  it('counts any message as progress while nothing is unacknowledged', async () => {
+    const server = new MemorySessions();
+    start(server, NEVER);
+    server.call.sink.error(lost);
+    await time.pass(100);
+    server.call.sink.next({ text: 'news' });
+    server.call.sink.error(lost);
+    await time.pass(100);
+    expect(server.calls).toHaveLength(3);
+  });
+
+  it('comes at once after a long life with progress', async () => {
+    const server = new MemorySessions();
+    start(server, new NumberedSource());
+    await turn();
+    server.call.ack(1);
+    await time.pass(5_000);
+    server.call.sink.error(lost);
+    await time.pass(0);
+    expect(server.calls).toHaveLength(2);
+  });
+
+  it.each<[string, (call: MemoryCall) => void, object]>([
+    ['fails', (call) => call.sink.error(internal), { cause: internal, code: 13 }],
+    ['ends in order', (call) => call.sink.complete(), { cause: expect.any(ReplayError), code: 10 }],
+  ])('is the end when the server %s five times without acknowledging anything', async (_, end, error) => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource());
+    for (let i = 0; i < 5; i++) {
+      await time.pass(10_000);
+      server.call.sink.next({ ack: 99 });
+      end(server.call);
+    }
+    expect(ends).toEqual([expect.any(ResumeError)]);
+    expect(ends[0]).toMatchObject({ because: 'poison', ...error });
+    expect((ends[0] as Error).message).toMatch(
+      /^The server failed 5 times and acknowledged nothing, while 4 messages waited for it, the first with the id 1, at last with ".*"; mend/,
+    );
+  });
+
+  it('comes after any number of lost connections', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource());
+    for (let i = 0; i < 50; i++) {
+      server.call.sink.error(lost);
+      await time.pass(10_000);
+    }
+    expect(ends).toEqual([]);
+    expect(server.calls).toHaveLength(51);
+    expect(server.call.received).toEqual([1, 2, 3, 4]);
+  });
+
+  it('is no further call after maxAttempts', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource(), { backoff: { maxAttempts: 2 } });
+    server.call.sink.error(lost);
+    await time.pass(100);
+    server.call.sink.error(lost);
+    expect(ends).toEqual([lost]);
+  });
+});
+
+describe('an acknowledgement that does not come', () => {
+  it('makes the call a broken one, which is left and followed by the next', async () => {
+    const server = new MemorySessions();
+    const errors: unknown[] = [];
+    start(server, new NumberedSource(), { ackTimeoutMs: 1_000, onError: (error) => void errors.push(error) });
+    await time.pass(600);
+    server.call.ack(1);
+    await time.pass(600);
+    server.call.sink.next({ text: 'no acknowledgement' });
+    await time.pass(399);
+    expect(server.call.left).toBe(false);
+    await time.pass(1);
+    expect(server.call.left).toBe(true);
+    expect(errors).toMatchObject([{ reason: 'acknowledgement-timeout', code: 14, unacknowledged: 4 }]);
+    expect((errors[0] as Error).message).toBe('No acknowledgement for 1000 ms, while 4 messages waited for one');
+    await time.pass(100);
+    expect(server.calls).toHaveLength(2);
+    await time.pass(999);
+    expect(server.call.left).toBe(false);
+    await time.pass(1);
+    expect(server.call.left).toBe(true);
+  });
+
+  it('is none while nothing was sent, and none while nothing is unacknowledged', async () => {
+    const server = new MemorySessions(false);
+    start(server, new NumberedSource(1), { ackTimeoutMs: 1_000 });
+    await time.pass(5_000);
+    void server.call.readAll();
+    await time.pass(999);
+    server.call.ack(1);
+    await time.pass(60_000);
+    expect(server.calls).toHaveLength(1);
+    expect(time.pending).toBe(0);
+  });
+
+  it('is as good as a lost connection where the server says nothing at all, and a failure of the server where it does', async () => {
+    const silent = new MemorySessions();
+    const { ends } = start(silent, new NumberedSource(), { ackTimeoutMs: 1_000 });
+    const talking = new MemorySessions();
+    const other = start(talking, new NumberedSource(), { ackTimeoutMs: 1_000 });
+    for (let calls = 1; calls <= 5; calls++) {
+      while (talking.calls.length < calls) await time.pass(50);
+      await turn();
+      talking.call.sink.next({ text: 'still here' });
+      await time.pass(1_000);
+    }
+    expect(other.ends).toMatchObject([{ because: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
+    await time.pass(60_000);
+    expect(silent.calls.length).toBeGreaterThan(5);
+    expect(ends).toEqual([]);
+  });
+
+  it('is not waited for while the reader has enough', async () => {
+    const server = new MemorySessions();
+    const options = { ...optionsOf(), ackTimeoutMs: 1_000 };
+    const reader = replayUnacknowledged(server.factory, new NumberedSource(), options)[Symbol.asyncIterator]();
+    const first = reader.next();
+    await turn();
+    server.call.sink.next({ text: 'first' });
+    await first;
+    server.call.sink.next({ text: 'second' });
+    await time.pass(900);
+    expect(server.call.sink.next({ text: 'third' })).toBe(false);
+    await time.pass(60_000);
+    expect(server.calls).toHaveLength(1);
+    await reader.next();
+    expect(server.call.readOns).toBeGreaterThan(0);
+    await time.pass(999);
+    expect(server.call.left).toBe(false);
+    await time.pass(1);
+    expect(server.call.left).toBe(true);
+    await reader.return?.();
+  });
+});
+
+describe('age', () => {
+  it('ends a call that has nothing unacknowledged, and the next follows at once', async () => {
+    const server = new MemorySessions();
+    start(server, NEVER, { maxAgeMs: 60_000 });
+    await time.pass(59_999);
+    expect(server.call).toMatchObject({ halfClosed: false, left: false });
+    await time.pass(1);
+    expect(server.calls).toHaveLength(2);
+    expect(server.calls[0]).toMatchObject({ left: true });
+  });
+
+  it('first has the call acknowledge what it was sent', async () => {
+    const server = new MemorySessions();
+    start(server, new NumberedSource(), { maxAgeMs: 60_000 });
+    await time.pass(60_000);
+    expect(server.call).toMatchObject({ halfClosed: true, left: false });
+    server.call.ack(1, 2, 3);
+    await time.pass(500);
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: false });
+    server.call.ack(4);
+    expect(server.call.left).toBe(true);
+    await time.pass(0);
+    expect(server.call.received).toEqual([5, 6, 7, 8]);
+    await time.pass(2_000);
+    expect(server.calls).toHaveLength(2);
+  });
+
+  it('waits a second for that, and then sends it again', async () => {
+    const server = new MemorySessions();
+    start(server, new NumberedSource(), { maxAgeMs: 60_000 });
+    await time.pass(61_000);
+    expect(server.calls[0]).toMatchObject({ left: true });
+    expect(server.calls).toHaveLength(2);
+    expect(server.call.received).toEqual([1, 2, 3, 4]);
+  });
+
+  it('is spread by ±10 %', async () => {
+    for (const [random, ageMs] of [
+      [0, 54_000],
+      [1, 66_000],
+    ] as const) {
+      const server = new MemorySessions();
+      start(server, NEVER, { maxAgeMs: 60_000, random: () => random });
+      await time.pass(ageMs - 1);
+      expect(server.calls).toHaveLength(1);
+      await time.pass(1);
+      expect(server.calls).toHaveLength(2);
+    }
+  });
+});
+
+describe('a client that carries it', () => {
+  it('finds one scope for all calls, told once of its end', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource());
+    const scope = server.call.scope!;
+    const told: string[] = [];
+    scope.host = { ended: (how) => void told.push(how) };
+    await turn();
+    server.call.ack(1, 2);
+    expect(scope).toMatchObject({ handedOver: 2, resumes: 0 });
+    server.call.sink.error(lost);
+    await time.pass(100);
+    expect(server.call.scope).toBe(scope);
+    expect(scope.resumes).toBe(1);
+    expect(told).toEqual([]);
+    scope.fail(lost);
+    scope.fail(lost);
+    scope.complete();
+    expect(told).toEqual(['failed']);
+    expect(ends).toEqual([lost]);
+  });
+
+  it('tells it to complete: it takes nothing more, and does so when what it took is acknowledged', async () => {
+    const server = new MemorySessions();
+    const source = new NumberedSource();
+    const { ends } = start(server, source);
+    await turn();
+    server.call.scope!.complete();
+    await turn();
+    expect(source.returned).toBe(1);
+    expect(server.call).toMatchObject({ halfClosed: true, left: false });
+    server.call.ack(1, 2, 3);
+    expect(ends).toEqual([]);
+    server.call.ack(4);
+    expect(ends).toEqual(['complete']);
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: true });
+  });
+
+  it('tells it to complete: at once, where nothing is unacknowledged', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, NEVER);
+    server.call.scope!.complete();
+    expect(ends).toEqual(['complete']);
+  });
+
+  it.each<[string, (call: MemoryCall) => void, unknown]>([
+    ['lost', (call) => call.sink.error(lost), lost],
+    ['ended in order', (call) => call.sink.complete(), expect.objectContaining({ reason: 'unacknowledged' })],
+  ])('tells it to complete: it fails where the call is %s before all is acknowledged', async (_, end, error) => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource());
+    await turn();
+    server.call.scope!.complete();
+    end(server.call);
+    expect(ends).toEqual([error]);
+    expect(time.pending).toBe(0);
+  });
+
+  it('tells it to complete while it waits: it fails where something is unacknowledged', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource());
+    await turn();
+    server.call.sink.error(lost);
+    server.call.scope!.complete();
+    expect(ends).toEqual([lost]);
+    const idle = new MemorySessions();
+    const other = start(idle, NEVER);
+    idle.call.sink.error(lost);
+    idle.call.scope!.complete();
+    expect(other.ends).toEqual(['complete']);
+  });
+
+  it('refuses the next call by telling it to complete: nobody would acknowledge what is left', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource());
+    await turn();
+    server.call.sink.error(lost);
+    server.onBegin = ({ scope }) => scope?.complete();
+    await time.pass(100);
+    expect(ends).toEqual([lost]);
+    const refused = new MemorySessions();
+    refused.onBegin = ({ scope }) => scope?.complete();
+    expect(start(refused, new NumberedSource()).ends).toEqual(['complete']);
+    expect(time.pending).toBe(0);
+  });
+
+  it('sets a deadline, which no wait outlives: the call that begins then tells that it has passed', async () => {
+    const server = new MemorySessions();
+    start(server, new NumberedSource());
+    server.call.scope!.deadline = 40;
+    server.call.sink.error(lost);
+    await time.pass(39);
+    expect(server.calls).toHaveLength(1);
+    await time.pass(1);
+    expect(server.calls).toHaveLength(2);
+  });
+});

@@ -1,0 +1,516 @@
+import { from, Observable, of, retry, Subject, throwError, type ObservableInput } from 'rxjs';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { ReplayError } from '../errors/replay-error.js';
+import {
+  MemorySessions,
+  NumberedSource,
+  watchSession,
+  type Answer,
+  type Numbered,
+  type SeenSession,
+} from '../testing/memory-session.js';
+import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
+import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
+
+const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
+  code: 14,
+  details: 'Connection dropped',
+});
+
+let time: VirtualScheduler;
+beforeEach(() => {
+  time = new VirtualScheduler();
+});
+
+function optionsOf() {
+  return {
+    id: ({ id }: Numbered) => id,
+    acknowledges: ({ ack }: Answer) => ack,
+    maxUnacknowledged: 4,
+    scheduler: time,
+    random: () => 0.5,
+  };
+}
+
+/** A session that is subscribed to, at most 4 messages of which are unacknowledged. */
+function start(
+  server: Pick<MemorySessions, 'factory'>,
+  outgoing: ObservableInput<Numbered>,
+  change: Partial<ReplayOptions<Numbered, Answer, number>> = {},
+): SeenSession {
+  // True: what is changed comes in pairs where it must.
+  const options = { ...optionsOf(), ...change } as ReplayOptions<Numbered, Answer, number>;
+  return watchSession(replayUnacknowledged(server.factory, outgoing, options));
+}
+
+const upTo = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
+
+describe('a session', () => {
+  it('sends everything, hands over everything, and completes when all is acknowledged and the call has ended', async () => {
+    const server = new MemorySessions();
+    const { seen, ends } = start(server, new NumberedSource(3));
+    await turn();
+    expect(server.call).toMatchObject({ received: [1, 2, 3], halfClosed: true });
+    server.call.ack(1, 2);
+    server.call.sink.next({ text: 'by the way' });
+    server.call.ack(3);
+    expect(ends).toEqual([]);
+    server.call.sink.complete();
+    expect(ends).toEqual(['complete']);
+    expect(seen).toEqual([{ ack: 1 }, { ack: 2 }, { text: 'by the way' }, { ack: 3 }]);
+    expect(time.pending).toBe(0);
+  });
+
+  it.each<[string, ObservableInput<Numbered>, number[]]>([
+    ['an array', upTo(9).map((id) => ({ id })), upTo(9)],
+    ['an Observable', from(upTo(9).map((id) => ({ id }))), upTo(9)],
+    ['a Promise', Promise.resolve({ id: 1 }), [1]],
+    [
+      'an async generator',
+      (async function* () {
+        for (const id of upTo(9)) yield { id };
+      })(),
+      upTo(9),
+    ],
+    [
+      'a web stream',
+      new ReadableStream<Numbered>({
+        start: (to) => {
+          to.enqueue({ id: 1 });
+          to.close();
+        },
+      }),
+      [1],
+    ],
+    ['nothing', [], []],
+  ])('takes %s', async (_, outgoing, ids) => {
+    const server = new MemorySessions();
+    const { ends } = start(server, outgoing);
+    for (let acknowledged = 0; acknowledged < ids.length; acknowledged++) {
+      await turn();
+      server.call.ack(ids[acknowledged]!);
+    }
+    await turn();
+    expect(server.call).toMatchObject({ received: ids, halfClosed: true });
+    server.call.sink.complete();
+    expect(ends).toEqual(['complete']);
+    expect(server.calls).toHaveLength(1);
+  });
+
+  it('goes on with the next call: hello, what is unacknowledged in the old order, then what is new', async () => {
+    const server = new MemorySessions();
+    let hellos = 0;
+    const hello = (): Numbered => ({ id: -++hellos });
+    const { ends } = start(server, new NumberedSource(), { maxUnacknowledged: 5, hello });
+    await turn();
+    expect(server.call.received).toEqual([-1, 1, 2, 3, 4, 5]);
+    server.call.ack(2, 1, 4);
+    await turn();
+    expect(server.call.received).toEqual([-1, ...upTo(8)]);
+    server.call.sink.error(lost);
+    expect(server.calls).toHaveLength(1);
+    await time.pass(100);
+    expect(server.calls).toHaveLength(2);
+    expect(server.call.received).toEqual([-2, 3, 5, 6, 7, 8]);
+    server.call.ack(3);
+    await turn();
+    expect(server.call.received.at(-1)).toBe(9);
+    expect(ends).toEqual([]);
+  });
+
+  it('drops what the call before still says, once it was left', async () => {
+    const server = new MemorySessions();
+    const { seen } = start(server, new NumberedSource());
+    await turn();
+    server.call.sink.error(lost);
+    await time.pass(100);
+    server.calls[0]!.ack(1, 2, 3);
+    server.calls[0]!.sink.error(new Error('late'));
+    await turn();
+    expect(seen).toEqual([]);
+    expect(server.calls).toHaveLength(2);
+    expect(server.call.received).toEqual([1, 2, 3, 4]);
+  });
+
+  it('ignores acknowledgements that are repeated or name nothing', async () => {
+    const server = new MemorySessions();
+    const { seen, ends } = start(server, new NumberedSource());
+    await turn();
+    server.call.ack(1, 1, 99, -1, 0);
+    await turn();
+    expect(server.call.received).toEqual(upTo(5));
+    expect(seen).toHaveLength(5);
+    expect(ends).toEqual([]);
+  });
+
+  it('takes an acknowledgement for all before it, where it is cumulative', async () => {
+    const server = new MemorySessions();
+    start(server, new NumberedSource(), { acknowledgement: 'cumulative' });
+    await turn();
+    server.call.ack(3);
+    await turn();
+    expect(server.call.received).toEqual(upTo(7));
+    server.call.sink.error(lost);
+    await time.pass(100);
+    expect(server.call.received).toEqual(upTo(4, 4));
+  });
+
+  it('does not repeat what the next call acknowledges before its turn', async () => {
+    const server = new MemorySessions(false);
+    start(server, new NumberedSource(), { acknowledgement: 'cumulative' });
+    void server.call.readAll();
+    await turn();
+    server.call.sink.error(lost);
+    await time.pass(100);
+    server.call.ack(3);
+    void server.call.readAll();
+    await turn();
+    expect(server.call.received).toEqual([4, 5, 6, 7]);
+  });
+
+  it('keeps its subscriptions apart', async () => {
+    const server = new MemorySessions();
+    const first = start(
+      server,
+      upTo(2).map((id) => ({ id })),
+    );
+    await turn();
+    first.subscription.unsubscribe();
+    start(server, [{ id: 7 }]);
+    await turn();
+    expect(server.calls.map(({ received }) => received)).toEqual([[1, 2], [7]]);
+  });
+
+  it('gives who iterates the messages of a call again all of them from the start', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(
+      { factory: (outgoing) => server.factory(outgoing).pipe(retry(1)) as any },
+      new NumberedSource(),
+    );
+    await turn();
+    server.call.ack(2);
+    server.call.sink.error(lost);
+    await turn();
+    expect(server.calls.map(({ received }) => received)).toEqual([
+      [1, 2, 3, 4],
+      [1, 3, 4, 5],
+    ]);
+    expect(ends).toEqual([]);
+  });
+});
+
+describe('room', () => {
+  it('is all that is taken from the source, one by one', async () => {
+    const server = new MemorySessions();
+    const source = new NumberedSource();
+    start(server, source);
+    await turn();
+    expect(source).toMatchObject({ asked: 4, mostAtOnce: 1 });
+    server.call.ack(2);
+    await turn();
+    expect(source).toMatchObject({ asked: 5, mostAtOnce: 1 });
+  });
+
+  it('is not used ahead of a server that does not read', async () => {
+    const server = new MemorySessions(false);
+    const source = new NumberedSource();
+    start(server, source);
+    await turn();
+    expect(source.asked).toBe(0);
+    void server.call.read();
+    await turn();
+    expect(source.asked).toBe(1);
+  });
+
+  it('is bounded in bytes, too', async () => {
+    const server = new MemorySessions();
+    const sizes = [40, 60, 1, 500, 10];
+    const weighed = { maxUnacknowledgedBytes: 100, size: ({ id }: Numbered) => sizes[id - 1]! };
+    start(server, new NumberedSource(5), weighed);
+    await turn();
+    expect(server.call.received).toEqual([1, 2]);
+    server.call.ack(1);
+    await turn();
+    // 500 are more than there may be: alone, when nothing else is unacknowledged.
+    expect(server.call.received).toEqual([1, 2, 3]);
+    server.call.ack(2);
+    await turn();
+    expect(server.call.received).toEqual([1, 2, 3]);
+    server.call.ack(3);
+    await turn();
+    expect(server.call.received).toEqual([1, 2, 3, 4]);
+    server.call.ack(4);
+    await turn();
+    expect(server.call.received).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('keeps what a slow source gave while there was no call', async () => {
+    const server = new MemorySessions();
+    const waiting: ((message: Numbered) => void)[] = [];
+    const source: AsyncIterable<Numbered> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise((resolve) => waiting.push((value) => resolve({ done: false, value }))),
+      }),
+    };
+    start(server, source);
+    await turn();
+    server.call.sink.error(lost);
+    waiting[0]!({ id: 1 });
+    await time.pass(100);
+    expect(server.call.received).toEqual([1]);
+    waiting[1]!({ id: 2 });
+    await turn();
+    expect(server.call.received).toEqual([1, 2]);
+    expect(waiting).toHaveLength(3);
+  });
+
+  it('holds a burst of an Observable, and fails when there is no end to it', async () => {
+    const server = new MemorySessions();
+    const pushed = new Subject<Numbered>();
+    const { ends } = start(server, pushed);
+    for (const id of upTo(1_000)) pushed.next({ id });
+    await turn();
+    expect(server.call.received).toEqual([1, 2, 3, 4]);
+    for (const id of upTo(4, 1_001)) pushed.next({ id });
+    expect(ends).toEqual([]);
+    pushed.next({ id: 1_005 });
+    expect(ends).toEqual([expect.any(ReplayError)]);
+    expect(ends[0]).toMatchObject({ reason: 'source-too-fast', code: 8, unacknowledged: 4 });
+    expect((ends[0] as Error).message).toBe(
+      'The source pushed more than can be held: 4 messages unacknowledged, 1000 messages waiting behind, and an Observable cannot be paused; give an AsyncIterable, which can, or raise maxUnacknowledged',
+    );
+    expect(pushed.observed).toBe(false);
+    expect(server.call.left).toBe(true);
+  });
+
+  it('holds as many as may be unacknowledged, and no more bytes than that or a MiB', async () => {
+    const size = ({ bytes = 0 }: Numbered) => bytes;
+    const pushed = new Subject<Numbered>();
+    const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
+    for (const id of upTo(2_000)) pushed.next({ id });
+    expect(many.ends).toEqual([]);
+    const large = start(new MemorySessions(false), new Subject<Numbered>());
+    large.subscription.unsubscribe();
+    const other = new Subject<Numbered>();
+    const { ends } = start(new MemorySessions(false), other, { maxUnacknowledgedBytes: 10, size });
+    other.next({ id: 1, bytes: 5_000_000 });
+    expect(ends).toEqual([]);
+    other.next({ id: 2, bytes: 1 });
+    expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
+  });
+
+  it('is given up for an Observable without end that pushes at once', () => {
+    let pushed = 0;
+    const endless = new Observable<Numbered>((subscriber) => {
+      while (!subscriber.closed) subscriber.next({ id: ++pushed });
+    });
+    const server = new MemorySessions();
+    const { ends } = start(server, endless);
+    expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
+    expect(pushed).toBe(1_001);
+    expect(server.calls).toEqual([]);
+  });
+});
+
+describe('the end', () => {
+  it('comes with an error of the source, whatever is unacknowledged', async () => {
+    const server = new MemorySessions();
+    const pushed = new Subject<Numbered>();
+    const { ends } = start(server, pushed);
+    pushed.next({ id: 1 });
+    await turn();
+    const error = new Error('my source');
+    pushed.error(error);
+    expect(ends).toEqual([error]);
+    expect(server.call).toMatchObject({ left: true, halfClosed: false });
+    expect(time.pending).toBe(0);
+  });
+
+  it.each<[string, () => ObservableInput<Numbered>]>([
+    ['an Observable that fails at once', () => throwError(() => new Error('my source'))],
+    ['a Promise that is rejected', () => Promise.reject(new Error('my source'))],
+    [
+      'a generator that throws',
+      function* (): Generator<Numbered> {
+        throw new Error('my source');
+      },
+    ],
+    [
+      'an async generator that throws',
+      async function* (): AsyncGenerator<Numbered> {
+        throw new Error('my source');
+      },
+    ],
+  ])('comes with the error of %s', async (_, outgoing) => {
+    const { ends } = start(new MemorySessions(), outgoing());
+    await turn();
+    expect(ends).toEqual([new Error('my source')]);
+  });
+
+  it('by its subscriber lets go of the call, the source and all timers', async () => {
+    const server = new MemorySessions();
+    const source = new NumberedSource();
+    const { subscription } = start(server, source, { ackTimeoutMs: 1_000, maxAgeMs: 60_000 });
+    await turn();
+    expect(time.pending).toBe(2);
+    subscription.unsubscribe();
+    expect(server.call).toMatchObject({ left: true, halfClosed: false });
+    expect(source.returned).toBe(1);
+    expect(time.pending).toBe(0);
+  });
+
+  it('by its subscriber while it waits makes no further call', async () => {
+    const server = new MemorySessions();
+    const pushed = new Subject<Numbered>();
+    const { subscription, ends } = start(server, pushed);
+    server.call.sink.error(lost);
+    subscription.unsubscribe();
+    await time.pass(60_000);
+    expect(server.calls).toHaveLength(1);
+    expect(pushed.observed).toBe(false);
+    expect(ends).toEqual([]);
+  });
+
+  it('by a break of its reader does, too', async () => {
+    const server = new MemorySessions();
+    const source = new NumberedSource();
+    const reader = replayUnacknowledged(server.factory, source, optionsOf())[Symbol.asyncIterator]();
+    await turn();
+    expect(server.calls).toEqual([]);
+    const first = reader.next();
+    await turn();
+    server.call.ack(1);
+    expect(await first).toEqual({ done: false, value: { ack: 1 } });
+    await reader.return?.();
+    expect(server.call.left).toBe(true);
+    expect(source.returned).toBe(1);
+  });
+
+  it.each<[string, Partial<ReplayOptions<Numbered, Answer, any>>, Answer[], string | RegExp]>([
+    ['id throws', { id: boom }, [], 'boom'],
+    ['size throws', { size: boom, maxUnacknowledgedBytes: 5 }, [], 'boom'],
+    ['hello throws', { hello: boom }, [], 'boom'],
+    ['acknowledges throws', { acknowledges: boom }, [{}], 'boom'],
+    [
+      'id gives what can be none',
+      { id: () => ({ low: 1, high: 0 }) },
+      [],
+      /^replayUnacknowledged\.id: expected a string, number, bigint or symbol, got {"low":1,"high":0}; write String\(…\) of what is a Long$/,
+    ],
+    [
+      'acknowledges gives what can be none',
+      { acknowledges: () => null },
+      [{}],
+      /^replayUnacknowledged\.acknowledges: .*or undefined for none, got null$/,
+    ],
+    [
+      'acknowledges gives what no id ever equals',
+      { acknowledges: ({ ack }) => String(ack) },
+      [{ ack: 1 }],
+      'replayUnacknowledged.acknowledges: expected a number, as id gives them, got the string "1", which equals none of them',
+    ],
+    [
+      'size gives what is none',
+      { size: () => NaN, maxUnacknowledgedBytes: 5 },
+      [],
+      'replayUnacknowledged.size: expected a number of 0 or more, got NaN',
+    ],
+    [
+      'two messages have one id',
+      { id: () => 7 },
+      [],
+      'A second message with the id 7 came while the first is unacknowledged; give each an id of its own',
+    ],
+  ])('comes when %s', async (_, change, messages, text) => {
+    const server = new MemorySessions();
+    const source = new NumberedSource();
+    const { ends } = start(server, source, change as object);
+    await turn();
+    for (const message of messages) server.call.sink.next(message);
+    expect(ends).toHaveLength(1);
+    if (typeof text === 'string') expect((ends[0] as Error).message).toBe(text);
+    else expect((ends[0] as Error).message).toMatch(text);
+    expect(server.call).toMatchObject({ left: true, halfClosed: false });
+    expect(time.pending).toBe(0);
+    expect(source.returned).toBe(source.asked > 0 ? 1 : 0);
+  });
+
+  it('comes with what the factory throws', () => {
+    const { ends } = start({ factory: boom }, new NumberedSource());
+    expect(ends).toEqual([new Error('boom')]);
+  });
+
+  it('comes when its subscriber leaves on a message', async () => {
+    const server = new MemorySessions();
+    const source = new NumberedSource();
+    const subscription = replayUnacknowledged(server.factory, source, optionsOf()).subscribe(() =>
+      subscription.unsubscribe(),
+    );
+    await turn();
+    server.call.ack(1);
+    await turn();
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: true });
+    expect(source).toMatchObject({ asked: 4, returned: 1 });
+  });
+});
+
+describe('options', () => {
+  it('are refused all at once', () => {
+    const wrong = {
+      id: 'id',
+      acknowledgement: 'some',
+      maxUnacknowledged: 0,
+      size: () => 1,
+      hello: 5,
+      ackTimeoutMs: 0,
+      maxAgeMs: '5',
+      minHealthyMs: -1,
+      backoff: { maxAttempts: 0 },
+    };
+    const paths = pathsOf(() => replayUnacknowledged(undefined as any, 5 as any, wrong as any));
+    expect(paths.sort()).toEqual(
+      [
+        'ackTimeoutMs',
+        'acknowledgement',
+        'acknowledges',
+        'backoff.maxAttempts',
+        'factory',
+        'hello',
+        'id',
+        'maxAgeMs',
+        'maxUnacknowledged',
+        'maxUnacknowledgedBytes',
+        'minHealthyMs',
+        'outgoing',
+      ].map((key) => `replayUnacknowledged.${key}`),
+    );
+  });
+
+  it('that cannot match are refused as they are written', () => {
+    const { factory } = new MemorySessions();
+    const options = { maxUnacknowledged: 1, id: ({ id }: Numbered) => id };
+    // @ts-expect-error: a string equals no number
+    replayUnacknowledged(factory, [], { ...options, acknowledges: ({ text }: Answer) => text });
+    replayUnacknowledged(factory, [], { ...options, acknowledges: ({ ack }) => ack });
+  });
+
+  it('of bytes come together', () => {
+    const options = { ...optionsOf(), maxUnacknowledgedBytes: 5 };
+    expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toEqual(['replayUnacknowledged.size']);
+  });
+});
+
+function pathsOf(work: () => unknown): string[] {
+  try {
+    work();
+  } catch (error) {
+    if (isGrpcConfigurationError(error)) return error.problems.map(({ path }) => path);
+    throw error;
+  }
+  return [];
+}
+
+function boom(): never {
+  throw new Error('boom');
+}

@@ -1,0 +1,402 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ClientGrpcProxy } from '@nestjs/microservices';
+import type { GrpcObservable } from 'nestjs-resilient-grpc';
+import { isReplayError, isResumeError, replayUnacknowledged, type ReplayRules } from 'nestjs-resilient-grpc/operators';
+import {
+  captureLeaks,
+  ChildServer,
+  FaultProxy,
+  type ScriptedCall,
+  type ScriptedGrpcServer,
+  waitFor,
+} from 'nestjs-resilient-grpc/testing';
+import { from, lastValueFrom, toArray, type Observable } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { SessionRequest } from '../../src/gen/orders.pb.js';
+import {
+  rejection,
+  standstill,
+  startClient,
+  startServer,
+  toList,
+  type EchoService,
+  type EchoStub,
+} from '../calls/support.js';
+import { startOrdersApp } from '../support/orders-app.js';
+import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
+
+const payload = Buffer.alloc(64 * 1024);
+/** Breaks are what these tests are about, and each of them wants many. */
+const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
+
+type Rules = ReplayRules<EchoRequest, Echo, number>;
+
+/** A session of numbered messages, each acknowledged by one with its number. */
+function sessionOf(
+  echo: { bidi(messages: AsyncIterable<EchoRequest>): Observable<Echo> },
+  outgoing: AsyncIterable<EchoRequest> | Iterable<EchoRequest> | Observable<EchoRequest>,
+  change: Partial<Rules> = {},
+): GrpcObservable<Echo> {
+  return replayUnacknowledged((messages) => echo.bidi(messages), outgoing, {
+    id: ({ number = 0 }) => number,
+    acknowledges: ({ number }) => (number === 0 ? undefined : number),
+    maxUnacknowledged: 50,
+    ...QUICK,
+    ...change,
+  });
+}
+
+/** Numbered messages, made as they are taken. */
+function numbered(count: number, filling: Buffer = Buffer.alloc(0)) {
+  const source = {
+    taken: 0,
+    returned: false,
+    *[Symbol.iterator](): Generator<EchoRequest> {
+      try {
+        while (source.taken < count) yield { number: ++source.taken, payload: filling };
+      } finally {
+        source.returned = source.taken < count;
+      }
+    },
+  };
+  return source;
+}
+
+/** The numbers that `call` was sent. */
+const arrivedOver = ({ requests }: { readonly requests: readonly unknown[] }): number[] =>
+  (requests as readonly Echo[]).map(({ number }) => number);
+
+/** All that ever arrived, in the order in which it did. */
+const arrivedAt = (server: ScriptedGrpcServer): number[] => server.calls('Bidi').flatMap(arrivedOver);
+
+const numbers = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
+
+const READERS: Readonly<Record<string, (session: GrpcObservable<Echo>) => Promise<Echo[]>>> = {
+  pushed: (session) => lastValueFrom(session.pipe(toArray())),
+  pulled: (session) => toList(session),
+};
+
+/** A server behind a proxy that breaks connections, and a client of it. */
+async function behindProxy(): Promise<{ server: ScriptedGrpcServer; proxy: FaultProxy; echo: EchoStub }> {
+  const server = await startServer();
+  const proxy = await FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  const client = await startClient({ url: proxy.url });
+  return { server, proxy, echo: client.getService<EchoService>('Echo') };
+}
+
+describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
+  it.each([
+    ['single', 'rst', 'to-upstream', 4_096],
+    ['cumulative', 'fin', 'to-client', 256],
+  ] as const)(
+    'has everything arrive in order while its connections are cut (%s, %s %s)',
+    async (kind, cut, way, bytes) => {
+      const { server, proxy, echo } = await behindProxy();
+      const count = 2_000;
+      if (kind === 'cumulative') server.script('Bidi', { messages: (call) => everyTenth(call as ScriptedCall<Echo>) });
+      proxy.closeAfterBytes(bytes, way, cut, 6);
+      const replies = await read(sessionOf(echo, numbered(count), { acknowledgement: kind }));
+      expect([...new Set(arrivedAt(server))]).toEqual(numbers(count));
+      expect(replies.at(-1)).toMatchObject({ number: count });
+      expect(server.counts('Bidi').calls).toBeGreaterThanOrEqual(7);
+      // Only what was on its way is repeated.
+      expect(arrivedAt(server).length).toBeLessThan(count + 10 * 50);
+    },
+  );
+
+  it('greets each server anew, and goes on over restarts, however a server goes away', async () => {
+    const { server, echo } = await behindProxy();
+    const stops = ['force', 'kill-connections', 'force'] as const;
+    // Each call acknowledges ten, reads on, and says nothing more until its server goes away.
+    server.script('Bidi', (call) => ({
+      messages: acknowledge(call as ScriptedCall<Echo>, call.number > stops.length ? Infinity : 10),
+    }));
+    let hellos = 0;
+    const replies = read(
+      sessionOf(echo, numbered(100), { hello: () => ({ number: 0, text: `hello ${String(++hellos)}` }) }),
+    );
+    for (const [index, how] of stops.entries()) {
+      // What it may be sent before it acknowledges more, and the hello.
+      await waitFor(() => server.calls('Bidi')[index]?.requests.length === Math.min(60, 100 - index * 10) + 1);
+      await server.stop(how);
+      await server.restart();
+    }
+    expect((await replies).map(({ number }) => number)).toEqual(numbers(100));
+    expect(server.calls('Bidi').map(arrivedOver)).toEqual([
+      [0, ...numbers(60)],
+      [0, ...numbers(60, 11)],
+      [0, ...numbers(60, 21)],
+      [0, ...numbers(70, 31)],
+    ]);
+    expect(server.calls('Bidi').map(({ requests }) => (requests[0] as Echo).text)).toEqual([
+      'hello 1',
+      'hello 2',
+      'hello 3',
+      'hello 4',
+    ]);
+  });
+
+  it('goes on after a server that ends it in order', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('Bidi', (call) => ({ messages: acknowledge(call as ScriptedCall<Echo>, 25, 'end') }));
+    const replies = await read(sessionOf(echo, numbered(100), { maxUnacknowledged: 1 }));
+    expect(replies.map(({ number }) => number)).toEqual(numbers(100));
+    expect(server.calls('Bidi').map(({ code }) => code)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('ends when the server cannot do one of its messages', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('Bidi', (call) => ({ messages: failAt(call as ScriptedCall<Echo>, 7) }));
+    const poison = await rejection(read(sessionOf(echo, numbered(20))));
+    expect(isResumeError(poison)).toBe(true);
+    expect(poison).toMatchObject({ because: 'poison', code: 13, message: expect.stringContaining('the id 7') });
+    expect(server.calls('Bidi').map((call) => arrivedOver(call)[0])).toEqual([1, 7, 7, 7, 7]);
+  });
+});
+
+/** Acknowledges the tenth, the twentieth and so on, and what is left at the end. */
+async function* everyTenth(call: ScriptedCall<Echo>): AsyncGenerator<EchoRequest> {
+  let last = 0;
+  for await (const { number } of call.requests) {
+    last = number;
+    if (number % 10 === 0) yield { number };
+  }
+  if (last % 10 !== 0) yield { number: last };
+}
+
+/** Acknowledges `count`, and then ends the call, or only reads. */
+async function* acknowledge(call: ScriptedCall<Echo>, count: number, then?: 'end'): AsyncGenerator<EchoRequest> {
+  let left = count;
+  for await (const { number } of call.requests) {
+    if (number > 0 && left-- > 0) yield { number };
+    if (left <= 0 && then === 'end') return;
+  }
+}
+
+/** Acknowledges `count` when they have come and it is told to. */
+async function* later(call: ScriptedCall<Echo>, count: number, told: Promise<void>): AsyncGenerator<EchoRequest> {
+  const read: number[] = [];
+  for await (const { number } of call.requests) {
+    if (read.push(number) < count) continue;
+    await told;
+    for (const one of read.splice(0)) yield { number: one };
+  }
+}
+
+async function* failAt(call: ScriptedCall<Echo>, poison: number): AsyncGenerator<EchoRequest> {
+  for await (const { number } of call.requests) {
+    if (number === poison) throw new Error(`cannot do ${String(poison)}`);
+    yield { number };
+  }
+}
+
+describe('the end of a session', () => {
+  /** A session whose server has read 50 messages, and acknowledges them when it is told to. */
+  async function halfWay(backoff: Rules['backoff'] = QUICK.backoff) {
+    const server = await startServer();
+    const client = await startClient({ url: server.url });
+    let acknowledgeAll = (): void => undefined;
+    const asked = new Promise<void>((resolve) => (acknowledgeAll = resolve));
+    server.script('Bidi', (call) => ({ messages: later(call as ScriptedCall<Echo>, 50, asked) }));
+    const source = numbered(1_000);
+    const session = sessionOf(client.getService<EchoService>('Echo'), source, { backoff });
+    const result = toList(session).catch((error: unknown) => error);
+    await waitFor(() => server.calls('Bidi')[0]?.requests.length === 50);
+    return { server, client, source, result, acknowledgeAll: () => acknowledgeAll() };
+  }
+
+  it('by its reader cancels the call on the wire and lets go of the source', async () => {
+    const { server, echo } = await behindProxy();
+    const source = numbered(1_000);
+    for await (const { number } of sessionOf(echo, source)) if (number === 3) break;
+    expect(source.returned).toBe(true);
+    await waitFor(() => server.counts('Bidi').cancelled === 1);
+    expect(await standstill(() => server.counts('Bidi').calls)).toBe(1);
+  });
+
+  it('comes with the drain of its client, when what it was sent is acknowledged', async () => {
+    const { server, client, result, source, acknowledgeAll } = await halfWay();
+    const drained = client.drain({ timeoutMs: 5_000 });
+    await waitFor(() => source.returned);
+    expect(server.counts('Bidi').open).toBe(1);
+    acknowledgeAll();
+    expect(await drained).toMatchObject({ completed: 1, cancelled: 0 });
+    expect(await result).toHaveLength(50);
+    expect(source.taken).toBe(50);
+  });
+
+  it('comes with the drain of its client while it waits, and is no success', async () => {
+    const { server, client, result, source } = await halfWay({ initialBackoffMs: 60_000, maxBackoffMs: 60_000 });
+    await server.stop('force');
+    await waitFor(() => client.activeCalls()[0]?.waiting === true);
+    await client.drain({ timeoutMs: 5_000 });
+    expect(await result).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
+    expect(source).toMatchObject({ taken: 50, returned: true });
+    expect(server.counts('Bidi').calls).toBe(1);
+  });
+
+  it('comes with that of its client', async () => {
+    const server = await startServer();
+    const client = await startClient({ url: server.url });
+    server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
+    const source = numbered(1_000);
+    const session = sessionOf(client.getService<EchoService>('Echo'), source, { onError: () => 'resume' });
+    const result = rejection(session);
+    await waitFor(() => source.taken > 10);
+    await client.close();
+    expect(await result).toMatchObject({ reason: 'closed' });
+    expect(source.returned).toBe(true);
+    await waitFor(() => server.counts('Bidi').cancelled === 1);
+    expect(server.counts('Bidi').calls).toBe(1);
+  });
+});
+
+describe('a source', () => {
+  it('is paused by a server that does not acknowledge, and goes on when it does', async () => {
+    const { server, echo } = await behindProxy();
+    const source = numbered(10_000, payload);
+    server.script('Bidi', { messages: (call) => call.requests, hold: 'messages' });
+    const seen: number[] = [];
+    const subscription = sessionOf(echo, source, { maxUnacknowledged: 20 }).subscribe(({ number }) =>
+      seen.push(number),
+    );
+    await waitFor(() => source.taken > 0);
+    expect(await standstill(() => source.taken)).toBeLessThanOrEqual(20);
+    server.release();
+    await waitFor(() => seen.length > 500);
+    expect(source.taken).toBeLessThanOrEqual(seen.length + 20);
+    subscription.unsubscribe();
+    expect(source.returned).toBe(true);
+    await waitFor(() => server.counts('Bidi').cancelled === 1);
+  });
+
+  it('is paused while there is no server', async () => {
+    const { server, proxy, echo } = await behindProxy();
+    const source = numbered(1_000);
+    const replies = toList(sessionOf(echo, source, { maxUnacknowledged: 5 }));
+    await waitFor(() => source.taken > 100);
+    proxy.refuse();
+    proxy.resetAll();
+    await waitFor(() => server.counts('Bidi').open === 0);
+    const taken = await standstill(() => source.taken);
+    expect(taken).toBeLessThan(1_000);
+    await proxy.forward();
+    expect((await replies).length).toBeGreaterThanOrEqual(1_000);
+    expect([...new Set(arrivedAt(server))]).toEqual(numbers(1_000));
+  });
+
+  it('is paused by a reader who pauses', async () => {
+    const { echo } = await behindProxy();
+    const source = numbered(10_000, payload);
+    const reader = sessionOf(echo, source, { maxUnacknowledged: 1_000 })[Symbol.asyncIterator]();
+    await reader.next();
+    expect(await standstill(() => source.taken)).toBeLessThan(200);
+    for (let i = 0; i < 300; i++) await reader.next();
+    expect(source.taken).toBeGreaterThan(300);
+    await reader.return?.();
+    expect(source.returned).toBe(true);
+  });
+
+  it('that pushes without end ends the session, which says what to do', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
+    const error = await rejection(sessionOf(echo, from(numbered(5_000))));
+    expect(isReplayError(error)).toBe(true);
+    expect(error).toMatchObject({
+      reason: 'source-too-fast',
+      message: expect.stringContaining('give an AsyncIterable'),
+    });
+  });
+});
+
+describe('a server that stops acknowledging', () => {
+  it('is left after ackTimeoutMs, and sent again what it did not acknowledge', async () => {
+    const { server, echo } = await behindProxy();
+    server.script('Bidi', (call) => ({
+      messages: acknowledge(call as ScriptedCall<Echo>, call.number > 2 ? Infinity : 3),
+      never: call.number <= 2,
+    }));
+    const errors: unknown[] = [];
+    const replies = await toList(
+      sessionOf(echo, numbered(10), { ackTimeoutMs: 500, onError: (error) => void errors.push(error) }),
+    );
+    expect(replies.map(({ number }) => number)).toEqual(numbers(10));
+    expect(server.calls('Bidi').map(arrivedOver)).toEqual([numbers(10), numbers(7, 4), numbers(4, 7)]);
+    expect(errors).toMatchObject([
+      { reason: 'acknowledgement-timeout', unacknowledged: 7 },
+      { reason: 'acknowledgement-timeout', unacknowledged: 4 },
+    ]);
+  });
+});
+
+describe("a session of Nest's own client", () => {
+  it('goes on over lost connections', async () => {
+    const server = await startServer();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const nest = new ClientGrpcProxy({ url: proxy.url, package: 'testing.v1', protoPath: ECHO_PROTO });
+    onTestFinished(() => {
+      nest.close();
+    });
+    const echo = nest.getService<EchoService>('Echo');
+    proxy.closeAfterBytes(8 * 1024, 'to-upstream', 'rst', 3);
+    const session = sessionOf({ bidi: (messages) => echo.bidi(from(messages)) }, numbered(2_000));
+    const replies = await lastValueFrom(session.pipe(toArray()));
+    expect([...new Set(arrivedAt(server))]).toEqual(numbers(2_000));
+    expect(replies.at(-1)).toMatchObject({ number: 2_000 });
+    expect(server.counts('Bidi').calls).toBeGreaterThanOrEqual(4);
+  });
+});
+
+describe('a server in its own process', () => {
+  it('is killed and started again, twice: every message arrives, for the first time in order', async () => {
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+    const folder = mkdtempSync(join(tmpdir(), 'session-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const log = join(folder, 'arrived');
+    const server = await ChildServer.start({
+      script: new URL('./session-server.mjs', import.meta.url),
+      args: (port) => ['--port', String(port), '--log', log],
+    });
+    onTestFinished(() => server.close());
+    const app = await startOrdersApp({ url: server.url });
+    onTestFinished(() => app.close());
+    const arrived = (): string[] => (existsSync(log) ? readFileSync(log, 'utf8').trimEnd().split('\n') : []);
+
+    let last = 0;
+    let isOver = false;
+    async function* orders(): AsyncGenerator<SessionRequest> {
+      while (!isOver) {
+        last += 1;
+        yield { messageId: String(last), order: { requestId: String(last), item: 'tea', quantity: 1 } };
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    const session = replayUnacknowledged(
+      (outgoing: AsyncIterable<SessionRequest>) => app.orders.session(outgoing),
+      orders(),
+      {
+        id: ({ messageId }) => messageId,
+        acknowledges: ({ messageId }) => messageId,
+        acknowledgement: 'cumulative',
+        maxUnacknowledged: 100,
+      },
+    );
+    const done = lastValueFrom(session.pipe(toArray()));
+    for (let kills = 0; kills < 2; kills++) {
+      const { length } = arrived();
+      await waitFor(() => arrived().length > length + 300);
+      await server.restart();
+    }
+    const { length } = arrived();
+    await waitFor(() => arrived().length > length + 300);
+    isOver = true;
+    const replies = await done;
+    expect([...new Set(arrived())]).toEqual(numbers(last).map(String));
+    expect(replies.at(-1)?.messageId).toBe(String(last));
+  });
+});

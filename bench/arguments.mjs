@@ -1,16 +1,19 @@
 import { parseArgs } from 'node:util';
-import { BASELINE, CONTENDERS, FLOOR, ON_DEMAND, POLICIES } from './contenders.mjs';
-import { serverStreams, unaryCalls } from './workloads.mjs';
+import { BASELINE, CONTENDERS, FLOOR, ON_DEMAND, POLICIES, RETRY_BUFFERS } from './contenders.mjs';
+import { clientStreams, serverStreams, unaryCalls } from './workloads.mjs';
 
 /** Shown with each mistake in the arguments. */
-export const USAGE = `Usage: npm run bench -- unary|stream [options]
+export const USAGE = `Usage: npm run bench -- unary|stream|upload|memory|many-streams [options]
   --rounds N          rounds that count, after one that warms up (11)
   --seconds S         for each contender at each workload in each round (0.4)
   --in-flight A,B     unary: calls open at any time (1,32,512)
-  --size A,B          stream: bytes of a message (100,1024,65536)
+  --size A,B          stream, upload, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
+  --messages N        memory: messages of a stream, where they are smaller than 64 KiB (1000000)
+  --streams N         many-streams: open at once (10000)
   --only A,B          these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
   --floor             with ${FLOOR.name}: grpc-js's channel with nothing around it
   --policies          with ${POLICIES.name}: ours with every policy on
+  --retry-buffers     with ours and other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
   --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
   --json              one JSON object on standard output and nothing else`;
@@ -19,8 +22,10 @@ export const USAGE = `Usage: npm run bench -- unary|stream [options]
 export class UsageError extends Error {}
 
 /**
- * @typedef {object} Plan
- * @property {'unary' | 'stream'} bench
+ * Contenders in turns.
+ *
+ * @typedef {object} Comparison
+ * @property {'unary' | 'stream' | 'upload'} bench
  * @property {readonly import('./contenders.mjs').Entry[]} entries
  * @property {readonly import('./workloads.mjs').Workload[]} workloads
  * @property {number} rounds
@@ -28,6 +33,8 @@ export class UsageError extends Error {}
  * @property {boolean} json
  * @property {boolean} profile The only entry alone, instead of rounds.
  */
+
+/** @typedef {Comparison | import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan} Plan */
 
 /**
  * Reads the command line.
@@ -39,21 +46,50 @@ export class UsageError extends Error {}
 export function parsePlan(argv) {
   const { values, positionals } = parse(argv);
   const [bench, ...rest] = positionals;
-  if ((bench !== 'unary' && bench !== 'stream') || rest.length > 0) {
-    throw new UsageError(`expected unary or stream, got ${positionals.join(' ') || 'nothing'}`);
+  const json = values.json ?? false;
+  if (rest.length === 0) {
+    switch (bench) {
+      case 'unary':
+      case 'stream':
+      case 'upload':
+        return comparison(bench, values);
+      case 'memory':
+        return {
+          bench,
+          sizes: integers('--size', values.size ?? '1024,65536'),
+          messages: integer('--messages', values.messages ?? '1000000'),
+          json,
+        };
+      case 'many-streams':
+        return { bench, streams: integer('--streams', values.streams ?? '10000'), json };
+    }
   }
+  throw new UsageError(`expected one of the benchmarks, got ${positionals.join(' ') || 'nothing'}`);
+}
+
+/**
+ * @param {Comparison['bench']} bench
+ * @param {ReturnType<typeof parse>['values']} values
+ * @returns {Comparison}
+ */
+function comparison(bench, values) {
   const profile = values.profile !== undefined;
   const workloads =
     bench === 'unary'
       ? integers('--in-flight', values['in-flight'] ?? (profile ? '32' : '1,32,512')).map(unaryCalls)
-      : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536')).map(serverStreams);
-  const [rounds = 1, ...more] = integers('--rounds', values.rounds ?? '11');
-  if (more.length > 0) throw new UsageError('--rounds: expected one number');
+      : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536')).map(
+          bench === 'stream' ? serverStreams : clientStreams,
+        );
+  const rounds = integer('--rounds', values.rounds ?? '11');
   const seconds = Number(values.seconds ?? (profile ? 10 : 0.4));
   if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
   const entries = profile
     ? [find(values.profile ?? '')]
-    : choose(values.only, [...(values.floor ? [FLOOR] : []), ...(values.policies ? [POLICIES] : [])]);
+    : choose(values.only, [
+        ...(values.floor ? [FLOOR] : []),
+        ...(values.policies ? [POLICIES] : []),
+        ...(values['retry-buffers'] ? RETRY_BUFFERS : []),
+      ]);
   return { bench, entries, workloads, rounds, seconds, json: values.json ?? false, profile };
 }
 
@@ -68,9 +104,12 @@ function parse(argv) {
         seconds: { type: 'string' },
         'in-flight': { type: 'string' },
         size: { type: 'string' },
+        messages: { type: 'string' },
+        streams: { type: 'string' },
         only: { type: 'string' },
         floor: { type: 'boolean' },
         policies: { type: 'boolean' },
+        'retry-buffers': { type: 'boolean' },
         profile: { type: 'string' },
         json: { type: 'boolean' },
       },
@@ -90,6 +129,17 @@ function integers(option, text) {
     if (!/^[1-9]\d*$/.test(part)) throw new UsageError(`${option}: expected integers of 1 or more, got ${text}`);
     return Number(part);
   });
+}
+
+/**
+ * @param {string} option
+ * @param {string} text
+ * @returns {number}
+ */
+function integer(option, text) {
+  const [number = NaN, ...more] = integers(option, text);
+  if (more.length > 0) throw new UsageError(`${option}: expected one number, got ${text}`);
+  return number;
 }
 
 /**

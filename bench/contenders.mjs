@@ -6,6 +6,8 @@
  * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get One unary call.
  * @property {(request: { count: number, size: number }, onMessage: (chunk: { data: Uint8Array }) => void,
  *   done: (error: unknown) => void) => void} watch One server stream, read to its end.
+ * @property {(chunks: Iterable<{ data: Uint8Array }>, done: (error: unknown, received?: { count: number }) => void) =>
+ *   void} upload One client stream. What can pull takes from `chunks` as it can send.
  * @property {() => unknown} close Closes what was opened.
  */
 
@@ -74,5 +76,16 @@ export const POLICIES = {
   load: () => import('./contenders/resilient-grpc-policies.mjs'),
 };
 
+/**
+ * Ours with other sizes of grpc-js's retry buffer, which is what requests may run ahead of the wire. They take part on demand.
+ *
+ * @type {readonly Entry[]}
+ */
+export const RETRY_BUFFERS = [0, 16, 64, 256, 1_024].map((kib) => ({
+  name: `resilient-grpc-${String(kib)}k`,
+  package: 'nestjs-resilient-grpc',
+  load: async () => (await import('./contenders/resilient-grpc-retry-buffer.mjs')).withRetryBuffer(kib * 1_024),
+}));
+
 /** Those who take part on demand. */
-export const ON_DEMAND = [FLOOR, POLICIES];
+export const ON_DEMAND = [FLOOR, POLICIES, ...RETRY_BUFFERS];

@@ -25,9 +25,14 @@ export function loadContract() {
  */
 
 /**
+ * @typedef {{ data: Uint8Array, number?: number }} Chunk
+ * @typedef {{ count: number }} Received
+ *
  * @typedef {object} BenchDefinition
  * @property {MethodDefinition<{ id: string }, { id: string }>} Get
- * @property {MethodDefinition<{ count: number, size: number }, { data: Uint8Array }>} Watch
+ * @property {MethodDefinition<{ count: number, size: number, stay?: boolean }, Chunk>} Watch
+ * @property {MethodDefinition<Chunk, Received>} Upload
+ * @property {MethodDefinition<Chunk, Received>} Talk
  */
 
 /**

@@ -1,12 +1,15 @@
 // What does a call cost? CPU per call and throughput of ours next to grpc-js's own client and three others, in one process,
-// in turns, against a server in another process. It prints and judges nothing.
+// in turns, against a server in another process. And what is held, see memory/. It prints and judges nothing.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
 import { describeMachine } from './machine.mjs';
+import { measureBounds } from './memory/bounds.mjs';
+import { measureOpenStreams } from './memory/many-streams.mjs';
 import { toJson, toTable } from './report.mjs';
 import { lengthOfRun, runRounds, takeSample } from './rounds.mjs';
 import { startServer } from './server.mjs';
 import { rehearse } from './workloads.mjs';
 
+/** @typedef {import('./arguments.mjs').Comparison} Comparison */
 /** @typedef {import('./arguments.mjs').Plan} Plan */
 /** @typedef {import('./contenders.mjs').Contender} Contender */
 /** @typedef {import('./contenders.mjs').Entry} Entry */
@@ -21,6 +24,18 @@ try {
 
 /** @param {Plan} plan */
 async function run(plan) {
+  switch (plan.bench) {
+    case 'memory':
+      return measureBounds(plan);
+    case 'many-streams':
+      return measureOpenStreams(plan);
+    default:
+      return runContenders(plan);
+  }
+}
+
+/** @param {Comparison} plan */
+async function runContenders(plan) {
   const server = await startServer();
   /** @type {Map<string, Contender>} */
   const open = new Map();
@@ -60,7 +75,7 @@ async function openContender(entry, address) {
 }
 
 /**
- * @param {Plan} plan
+ * @param {Comparison} plan
  * @param {readonly Entry[]} present
  * @param {ReadonlyMap<string, Contender>} open
  */
@@ -73,7 +88,7 @@ async function compare({ bench, workloads, rounds, seconds, json }, present, ope
 }
 
 /**
- * @param {Plan} plan
+ * @param {Comparison} plan
  * @param {ReadonlyMap<string, Contender>} open
  */
 async function profile({ workloads, seconds }, open) {

@@ -48,6 +48,34 @@ export function toTable(machine, results, { rounds, seconds }) {
     result.perSecond.toFixed(0),
     result.throughputRatio.toFixed(2),
   ]);
+  return [
+    ...machineLines(machine),
+    `medians of ${String(rounds)} rounds of ${String(seconds)} s; ratios are to grpc-js in the same round`,
+    '',
+    ...tableLines(head, rows),
+  ].join('\n');
+}
+
+/**
+ * Where, when and with what the numbers were taken.
+ *
+ * @param {Machine} machine
+ * @returns {string[]}
+ */
+export function machineLines(machine) {
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  return [
+    `${machine.date}, Node ${machine.node}, ${machine.os}, ${machine.cpu}, ${String(machine.cores)} cores`,
+    versions.join(', '),
+  ];
+}
+
+/**
+ * @param {readonly string[]} head
+ * @param {readonly (readonly string[])[]} rows The first cell of each is its name.
+ * @returns {string[]}
+ */
+export function tableLines(head, rows) {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   /** @param {readonly string[]} row */
   const line = (row) =>
@@ -55,16 +83,7 @@ export function toTable(machine, results, { rounds, seconds }) {
       .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
       .join('  ')
       .trimEnd();
-  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
-  return [
-    `${machine.date}, Node ${machine.node}, ${machine.os}, ${machine.cpu}, ${String(machine.cores)} cores`,
-    versions.join(', '),
-    `medians of ${String(rounds)} rounds of ${String(seconds)} s; ratios are to grpc-js in the same round`,
-    '',
-    line(head),
-    line(widths.map((width) => '-'.repeat(width))),
-    ...rows.map(line),
-  ].join('\n');
+  return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)];
 }
 
 /**

@@ -48,6 +48,8 @@ server.addService(
   {
     Get: { ...service.Get, responseSerialize: asItIs },
     Watch: { ...service.Watch, responseSerialize: asItIs },
+    // Messages are counted, not read: the client is what limits the run.
+    Upload: { ...service.Upload, requestDeserialize: asItIs },
   },
   {
     /** @type {import('@grpc/grpc-js').handleUnaryCall<{ id: string }, Buffer>} */
@@ -69,6 +71,19 @@ server.addService(
         call.end();
       };
       fill();
+    },
+    /**
+     * @param {import('@grpc/grpc-js').ServerReadableStream<Buffer, { count: number }>} call
+     * @param {import('@grpc/grpc-js').sendUnaryData<{ count: number }>} done
+     */
+    Upload(call, done) {
+      let count = 0;
+      call.on('data', () => {
+        count++;
+      });
+      call.on('end', () => {
+        done(null, { count });
+      });
     },
   },
 );

@@ -60,6 +60,29 @@ export function serverStreams(size) {
 }
 
 /**
+ * Client streams of messages of `size` bytes, one after another.
+ *
+ * @param {number} size
+ * @returns {Workload}
+ */
+export function clientStreams(size) {
+  // Longer than what may run ahead of the wire, or nothing but that would be measured.
+  const count = Math.ceil((2 * 1_024 * 1_024) / size);
+  const chunk = { data: Buffer.alloc(size, 'x') };
+  return {
+    key: { size },
+    unit: 'message',
+    run: (contender, milliseconds) =>
+      repeat(milliseconds, 1, (done) => {
+        contender.upload(copies(chunk, count), (error, received) => {
+          const got = received?.count ?? 0;
+          done(error ?? (got === count ? null : new Error(`${String(got)} messages of ${String(count)}`)), got);
+        });
+      }),
+  };
+}
+
+/**
  * One call of each kind, with a look at the answers: who does other work than the rest must not be compared with them.
  * Also opens the connection.
  *
@@ -86,6 +109,12 @@ export async function rehearse(contender) {
         else reject(asError(error ?? new Error(`expected 3 messages of 100 bytes, got [${sizes.join()}]`)));
       },
     );
+  });
+  await new Promise((resolve, reject) => {
+    contender.upload(copies({ data: Buffer.alloc(100) }, 3), (error, received) => {
+      if (!error && received?.count === 3) resolve(undefined);
+      else reject(asError(error ?? new Error(`expected 3 messages to arrive, got ${JSON.stringify(received)}`)));
+    });
   });
 }
 
@@ -120,6 +149,16 @@ function repeat(milliseconds, inFlight, one) {
     };
     for (let started = 0; started < inFlight; started++) one(done);
   });
+}
+
+/**
+ * @template T
+ * @param {T} item
+ * @param {number} count
+ * @returns {Generator<T>}
+ */
+function* copies(item, count) {
+  for (let i = 0; i < count; i++) yield item;
 }
 
 /**

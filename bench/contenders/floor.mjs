@@ -10,7 +10,7 @@ import { OWN_CONNECTION } from './own-connection.mjs';
  */
 export function open(address) {
   const channel = new Channel(address, credentials.createInsecure(), OWN_CONNECTION);
-  const { Get, Watch } = loadService();
+  const { Get, Watch, Upload } = loadService();
   return {
     get(id, done) {
       /** @type {{ id: string } | undefined} */
@@ -44,6 +44,28 @@ export function open(address) {
       call.sendMessageWithContext({}, Watch.requestSerialize(request));
       call.startRead();
       call.halfClose();
+    },
+    upload(chunks, done) {
+      /** @type {{ count: number } | undefined} */
+      let received;
+      const call = channel.createCall(Upload.path, Infinity, null, null, null);
+      call.start(new Metadata(), {
+        onReceiveMetadata: ignore,
+        onReceiveMessage(/** @type {Buffer} */ bytes) {
+          received = Upload.responseDeserialize(bytes);
+        },
+        onReceiveStatus(status) {
+          done(status.code === Code.OK ? null : status, received);
+        },
+      });
+      call.startRead();
+      const source = chunks[Symbol.iterator]();
+      const sendOne = () => {
+        const next = source.next();
+        if (next.done === true) call.halfClose();
+        else call.sendMessageWithContext({ callback: sendOne }, Upload.requestSerialize(next.value));
+      };
+      sendOne();
     },
     close() {
       channel.close();

@@ -9,6 +9,8 @@ import { OWN_CONNECTION } from './own-connection.mjs';
  * @property {(request: { id: string }, done: (error: unknown, order?: { id: string }) => void) => unknown} get
  * @property {(request: { count: number, size: number }) =>
  *   import('@grpc/grpc-js').ClientReadableStream<{ data: Uint8Array }>} watch
+ * @property {(done: (error: unknown, received?: { count: number }) => void) =>
+ *   import('@grpc/grpc-js').ClientWritableStream<{ data: Uint8Array }>} upload
  */
 
 /**
@@ -33,6 +35,23 @@ export function open(address) {
       stream.on('end', () => {
         done(null);
       });
+    },
+    upload(chunks, done) {
+      const stream = client.upload(done);
+      const source = chunks[Symbol.iterator]();
+      const fill = () => {
+        for (let next = source.next(); ; next = source.next()) {
+          if (next.done === true) {
+            stream.end();
+            return;
+          }
+          if (!stream.write(next.value)) {
+            stream.once('drain', fill);
+            return;
+          }
+        }
+      };
+      fill();
     },
     close() {
       client.close();

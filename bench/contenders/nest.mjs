@@ -15,7 +15,8 @@ export function open(address) {
     transport: Transport.GRPC,
     options: { url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, channelOptions: OWN_CONNECTION },
   });
-  return overService(client.getService('Bench'), () => {
+  const close = () => {
     client.close();
-  });
+  };
+  return overService(client.getService('Bench'), close, true);
 }

@@ -13,8 +13,8 @@ import { overPromises } from './promise-client.mjs';
 export function open(address) {
   const channel = createChannel(address, credentials.createInsecure(), OWN_CONNECTION);
   // Its methods bear the keys of the definition, which in proto-loader's are the names in the proto.
-  const { Get, Watch } = loadService();
-  const client = createClient({ get: Get, watch: Watch }, channel);
+  const { Get, Watch, Upload } = loadService();
+  const client = createClient({ get: Get, watch: Watch, upload: Upload }, channel);
   return overPromises(client, () => {
     channel.close();
   });

@@ -4,6 +4,7 @@
  * @typedef {object} PromiseClient
  * @property {(request: { id: string }) => Promise<{ id: string }>} get
  * @property {(request: { count: number, size: number }) => AsyncIterable<{ data: Uint8Array }>} watch
+ * @property {(chunks: AsyncIterable<{ data: Uint8Array }>) => Promise<{ count: number }>} upload
  */
 
 /**
@@ -23,8 +24,22 @@ export function overPromises(client, close) {
         done(null);
       }, done);
     },
+    upload(chunks, done) {
+      client.upload(asynchronous(chunks)).then((received) => {
+        done(null, received);
+      }, done);
+    },
     close,
   };
+}
+
+/**
+ * @template T
+ * @param {Iterable<T>} items
+ * @returns {AsyncGenerator<T>}
+ */
+async function* asynchronous(items) {
+  yield* items;
 }
 
 /**

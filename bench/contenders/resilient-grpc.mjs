@@ -28,6 +28,18 @@ const toStandardError = {
  * @returns {Promise<import('../contenders.mjs').Contender>}
  */
 export async function open(address, settings = {}) {
+  const app = await openApp(address, settings);
+  return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
+}
+
+/**
+ * The application around it; its client is called 'bench'.
+ *
+ * @param {string} address
+ * @param {Partial<import('nestjs-resilient-grpc').GrpcClientSettings>} [settings]
+ * @returns {Promise<import('@nestjs/common').INestApplicationContext>}
+ */
+export async function openApp(address, settings = {}) {
   const BenchModule = class {};
   Module({
     imports: [
@@ -38,5 +50,5 @@ export async function open(address, settings = {}) {
   })(BenchModule);
   const app = await NestFactory.createApplicationContext(BenchModule, { logger: toStandardError });
   app.enableShutdownHooks();
-  return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
+  return app;
 }

@@ -118,7 +118,7 @@ describe('a gRPC call that is served', () => {
 
   it('keeps many streams apart that are resumed at a time, whoever opened their connection', async () => {
     const asked = new Map<string, string[]>();
-    server.script<{ from: object }>('Watch', ({ request: { from }, metadata }) => {
+    server.script<{ from: { toString: () => string } }>('Watch', ({ request: { from }, metadata }) => {
       const id = String(metadata.get('x-request-id')[0]);
       asked.set(id, [...(asked.get(id) ?? []), String(from)]);
       return { messages: [{ sequence: String(Number(from) + 1) }], never: true };

@@ -202,7 +202,7 @@ describe('the end of a session', () => {
     const asked = new Promise<void>((resolve) => (acknowledgeAll = resolve));
     server.script('Bidi', (call) => ({ messages: later(call as ScriptedCall<Echo>, 50, asked) }));
     const source = numbered(1_000);
-    const session = sessionOf(client.getService<EchoService>('Echo'), source, { backoff });
+    const session = sessionOf(client.getService<EchoService>('Echo'), source, { backoff, minHealthyMs: 60_000 });
     const result = toList(session).catch((error: unknown) => error);
     await waitFor(() => server.calls('Bidi')[0]?.requests.length === 50);
     return { server, client, source, result, acknowledgeAll: () => acknowledgeAll() };

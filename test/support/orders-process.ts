@@ -49,6 +49,16 @@ export class OrdersProcess {
     await waitFor(() => boundBy(next), { timeoutMs: downMs + 5_000 });
   }
 
+  /** SIGSTOP: its sockets stay open, the kernel accepts new ones, and nobody answers. */
+  freeze(): void {
+    this.#process.freeze();
+  }
+
+  /** SIGCONT. */
+  thaw(): void {
+    this.#process.thaw();
+  }
+
   /** SIGKILL. */
   async kill(): Promise<void> {
     await this.#process.kill();

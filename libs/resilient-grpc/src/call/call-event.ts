@@ -88,6 +88,18 @@ export type GrpcClientEvent = {
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
   | {
+      readonly type: 'connection-replaced';
+      /** It was dead, though TCP did not say so: it read no byte, and a probe of it got no answer. */
+      readonly reason: 'suspicion';
+      readonly address: string;
+      /** Since the first call that timed out. */
+      readonly silentMs: number;
+      /** Calls on it that timed out meanwhile. */
+      readonly timeouts: number;
+      /** What carries its calls: a new channel, or connections to other addresses that were there and were heard of. */
+      readonly by: 'new-channel' | 'other-connections';
+    }
+  | {
       readonly type: 'drain';
       readonly phase: 'begin' | 'end';
       readonly running: number;

@@ -1,10 +1,13 @@
+import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import { shortLivedBackoffMs } from '../policy/reconnect/short-lived-backoff.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ConnectAttempts, type ConnectLimits } from './connect-attempts.js';
+import type { ConnectionProbe } from './connection-probe.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
+import { EstablishedConnection, type ConnectionOwner } from './established-connection.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
 import { stateName } from './state-name.js';
 import type { WireOwner } from './wire-attempt.js';
@@ -19,6 +22,8 @@ export interface GenerationObserver {
   /** A connection that was READY ended. */
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void;
   onKeepaliveThrottled(keepaliveTimeMs: number): void;
+  /** A call on `connection` was ended on this side because it took too long, `waitedMs` after it began. */
+  onTimedOut(generation: ChannelGeneration, connection: EstablishedConnection, waitedMs: number): void;
 }
 
 /** A connection that was READY and is no longer. */
@@ -45,6 +50,8 @@ export interface GenerationSettings {
 /** What is remembered of the connections to one address. */
 interface ConnectionHistory {
   readyAt: number | undefined;
+  /** Undefined where it is not READY, and where its socket does not pass through our hands. */
+  connection: EstablishedConnection | undefined;
   answered: boolean;
   /** Connections in a row that died at once. */
   shortLived: number;
@@ -61,7 +68,7 @@ const KNOWN_ADDRESSES = 256;
  * One channel of grpc-js with all that is attached to it. A managed channel has one, and for a moment two while one replaces the
  * other; an old one is closed when its last call has ended.
  */
-export class ChannelGeneration implements WireOwner, PolicyObserver {
+export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionOwner {
   readonly channel: Channel;
   state: ConnectivityState = 'IDLE';
   private readonly attempts: ConnectAttempts;
@@ -134,6 +141,21 @@ export class ChannelGeneration implements WireOwner, PolicyObserver {
     if (this.retired && this.active === 0) this.close();
   }
 
+  timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void {
+    const connection = peer === undefined ? undefined : this.histories.get(peer)?.connection;
+    // What began before this connection was there hangs on one that the server is draining.
+    if (connection === undefined || startedAt < connection.readyAt) return;
+    this.observer.onTimedOut(this, connection, waitedMs);
+  }
+
+  get connections(): readonly EstablishedConnection[] {
+    return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
+  }
+
+  probe(address: string): ConnectionProbe | undefined {
+    return this.policy?.control?.probe(address);
+  }
+
   /** The server answered a call: the connections there are work. */
   answered(): void {
     if (!this.unanswered) return;
@@ -173,13 +195,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver {
   }
 
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
-    if (from === 'CONNECTING') {
-      const timedOut = this.attempts.settle(address);
-      if (to === 'TRANSIENT_FAILURE' && !this.closed) {
-        this.observer.onConnectFailed(this, timedOut ?? plain(error ?? 'the connection failed'));
-      }
+    const attempt = from === 'CONNECTING' ? this.attempts.settle(address) : undefined;
+    if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
+      this.observer.onConnectFailed(this, attempt?.timedOut ?? plain(error ?? 'the connection failed'));
     }
-    if (to === 'READY') this.connected(address);
+    if (to === 'READY') this.connected(address, attempt?.socket);
     else if (from === 'READY') this.disconnected(address);
   }
 
@@ -207,10 +227,12 @@ export class ChannelGeneration implements WireOwner, PolicyObserver {
     return { [ADDRESS_ARGUMENT]: addressKey(address) };
   }
 
-  private connected(address: string): void {
+  private connected(address: string, socket: Socket | undefined): void {
     this.unanswered = true;
     const history = this.history(address);
-    history.readyAt = this.clock.now();
+    const now = this.clock.now();
+    history.readyAt = now;
+    history.connection = socket && new EstablishedConnection(address, now, socket, this);
     history.answered = false;
   }
 
@@ -220,6 +242,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver {
     const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered } = history;
     history.readyAt = undefined;
+    history.connection = undefined;
     history.ended += 1;
     const shortLived = livedMs < SHORT_LIVED_MS && !answered;
     if (shortLived) {
@@ -237,7 +260,14 @@ export class ChannelGeneration implements WireOwner, PolicyObserver {
   private history(address: string): ConnectionHistory {
     let history = this.histories.get(address);
     if (history === undefined) {
-      history = { readyAt: undefined, answered: false, shortLived: 0, holdUntil: 0, ended: 0 };
+      history = {
+        readyAt: undefined,
+        connection: undefined,
+        answered: false,
+        shortLived: 0,
+        holdUntil: 0,
+        ended: 0,
+      };
       this.histories.set(address, history);
       this.forgetOldest();
     }

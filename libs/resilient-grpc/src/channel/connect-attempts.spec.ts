@@ -27,7 +27,7 @@ describe('an attempt to connect', () => {
     clock.advance(1);
     expect(signal?.aborted).toBe(true);
     expect(String(signal?.reason)).toContain('timed out after 0.5 s: the TCP connection was not accepted');
-    expect(attempts.settle(KEY)).toBe('timed out after 0.5 s: the TCP connection was not accepted');
+    expect(attempts.settle(KEY)?.timedOut).toBe('timed out after 0.5 s: the TCP connection was not accepted');
   });
 
   it('that takes too long afterwards ends its socket and its handshake', async () => {
@@ -39,7 +39,7 @@ describe('an attempt to connect', () => {
     clock.advance(500);
     expect(socket.destroyed).toBe(true);
     expect(await failure).toContain('timed out after 0.5 s: the peer accepted and stayed silent');
-    expect(attempts.settle(KEY)).toContain('stayed silent');
+    expect(attempts.settle(KEY)?.timedOut).toContain('stayed silent');
   });
 
   it('that was ended while TCP was being made does not use what comes of it', () => {
@@ -61,8 +61,15 @@ describe('an attempt to connect', () => {
   it('that succeeds or fails by itself leaves no timer', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
-    expect(attempts.settle(KEY)).toBeUndefined();
+    expect(attempts.settle(KEY)?.timedOut).toBeUndefined();
     expect(clock.pending).toBe(0);
+  });
+
+  it('that succeeds gives the socket its connection stands on', () => {
+    const { attempts } = make();
+    const socket = new Socket();
+    void attempts.begin(KEY).secure(socket, Promise.resolve());
+    expect(attempts.settle(KEY)?.socket).toBe(socket);
   });
 
   it('has a signal and a limit of its own', () => {

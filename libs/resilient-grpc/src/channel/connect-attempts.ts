@@ -36,12 +36,12 @@ export class ConnectAttempts {
     return attempt;
   }
 
-  /** The attempt to reach `key` has succeeded or failed. Returns why, where it was ended here. */
-  settle(key: string): string | undefined {
+  /** The attempt to reach `key` has succeeded or failed: this is what came of it. */
+  settle(key: string): Pick<ConnectAttempt, 'socket' | 'timedOut'> | undefined {
     const attempt = this.running.get(key);
     this.running.delete(key);
     attempt?.end();
-    return attempt?.timedOut;
+    return attempt;
   }
 
   /** Ends all that are under way, with their sockets. */
@@ -55,9 +55,10 @@ export class ConnectAttempts {
 export class ConnectAttempt {
   private readonly controller = new AbortController();
   private readonly timer: Timer;
-  private socket: Socket | undefined;
   private reject: ((error: Error) => void) | undefined;
   private phase = 'the TCP connection was not accepted';
+  /** Set once TCP stands. Under TLS it is the socket below. */
+  socket: Socket | undefined;
   /** Set once the attempt took too long: what was still missing. */
   timedOut: string | undefined;
 

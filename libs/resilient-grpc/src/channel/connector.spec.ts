@@ -1,7 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer as createHttp2Server, createSecureServer } from 'node:http2';
+import {
+  createServer as createHttp2Server,
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { Metadata, credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -11,6 +18,7 @@ import { systemClock } from '../time/clock.js';
 import { ChannelGeneration, type EndedConnection } from './channel-generation.js';
 import { ConnectAttempts } from './connect-attempts.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
+import type { EstablishedConnection } from './established-connection.js';
 
 // Like the policy's, these are to fail on a grpc-js that makes its connections in another way.
 
@@ -71,12 +79,18 @@ async function deafPeer(): Promise<string> {
 }
 
 /** A channel under our connector, and what it tells. At the end of the test nothing may be left of it. */
-function generation(target: string, creds: ChannelCredentials, timeoutMs = TIMEOUT_MS) {
+function generation(
+  target: string,
+  creds: ChannelCredentials,
+  timeoutMs = TIMEOUT_MS,
+  loadBalancing: 'pick_first' | 'round_robin' = 'pick_first',
+) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const failures: string[] = [];
   const states: string[] = [];
   const ended: EndedConnection[] = [];
+  const timedOut: { connection: EstablishedConnection; waitedMs: number }[] = [];
   const made = new ChannelGeneration(
     {
       target,
@@ -87,7 +101,7 @@ function generation(target: string, creds: ChannelCredentials, timeoutMs = TIMEO
         'grpc.initial_reconnect_backoff_ms': 100,
         'grpc.max_reconnect_backoff_ms': 100,
       },
-      loadBalancing: [{ pick_first: {} }],
+      loadBalancing: [{ [loadBalancing]: {} }],
       connectLimits: { timeoutMs: () => timeoutMs },
     },
     {
@@ -95,12 +109,13 @@ function generation(target: string, creds: ChannelCredentials, timeoutMs = TIMEO
       onConnectFailed: (_, cause) => void failures.push(cause),
       onConnectionEnded: (_, end) => void ended.push(end),
       onKeepaliveThrottled: () => undefined,
+      onTimedOut: (_, connection, waitedMs) => void timedOut.push({ connection, waitedMs }),
     },
     systemClock,
     () => 0.5,
   );
   onTestFinished(() => made.close());
-  return { made, failures, states, ended };
+  return { made, failures, states, ended, timedOut };
 }
 
 describe('an attempt to connect ends at its timeout', () => {
@@ -184,6 +199,106 @@ describe('a good peer', () => {
     await waitFor(() => failures.length > 0);
     expect(failures[0]).not.toContain('timed out');
     expect(failures[0]).toMatch(/certificate|self.signed|issuer/i);
+  });
+});
+
+describe('a connection', () => {
+  /** Answers calls of '/a/Answered', and no others. */
+  async function startServer(makeServer: () => Http2Server | Http2SecureServer) {
+    const server = makeServer();
+    const sessions = new Set<ServerHttp2Session>();
+    const streams: ServerHttp2Stream[] = [];
+    server.on('session', (session) => sessions.add(session.on('error', () => undefined)));
+    server.on('stream', (stream, headers) => {
+      streams.push(stream.on('error', () => undefined));
+      if (headers[':path'] !== '/a/Answered') return;
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '0' }, { endStream: true });
+    });
+    const url = await listening(server);
+    onTestFinished(() => {
+      for (const session of sessions) session.destroy();
+      server.close();
+    });
+    return { url, sessions, streams };
+  }
+  const call = (made: ChannelGeneration, path: string) =>
+    new Promise<{ readonly code: number; readonly details: string }>((resolve) => {
+      const begun = made.channel.createCall(path, Infinity, null, null, null);
+      begun.start(new Metadata(), {
+        onReceiveMetadata: () => undefined,
+        onReceiveMessage: () => undefined,
+        onReceiveStatus: resolve,
+      });
+      begun.startRead();
+      begun.halfClose();
+    });
+  const only = (made: ChannelGeneration): EstablishedConnection => {
+    const [connection, second] = made.connections;
+    if (connection === undefined || second !== undefined) throw new Error('expected one connection');
+    return connection;
+  };
+
+  const KINDS = [
+    [...PLAIN, () => createHttp2Server()],
+    [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
+  ] as const;
+
+  it.each(KINDS)('counts what it reads, and nothing else (%s)', async (_how, creds, makeServer) => {
+    const server = await startServer(makeServer);
+    const { made } = generation(server.url, creds(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    await call(made, '/a/Answered');
+    const connection = only(made);
+    expect(connection.address).toBe(server.url);
+    const before = connection.bytesRead;
+    expect(before).toBeGreaterThan(0);
+    await call(made, '/a/Answered');
+    expect(connection.bytesRead).toBeGreaterThan(before);
+    // What a peer that acknowledges nothing at all would leave behind: bytes sent, none read.
+    const quiet = connection.bytesRead;
+    void call(made, '/a/Silent');
+    await waitFor(() => server.streams.length === 3);
+    expect(connection.bytesRead).toBe(quiet);
+    connection.probe()?.ping();
+    await waitFor(() => connection.bytesRead > quiet);
+  });
+
+  it.each(KINDS)('that is destroyed takes along what still hangs on it (%s)', async (_how, creds, makeServer) => {
+    const server = await startServer(makeServer);
+    const { made, ended } = generation(server.url, creds(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    const hangs = call(made, '/a/Silent');
+    await waitFor(() => server.streams.length === 1);
+    only(made).destroy();
+    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    await waitFor(() => ended.length === 1);
+    expect(made.connections).toEqual([]);
+    await waitFor(() => [...server.sessions].every((session) => session.destroyed));
+  });
+
+  it('knows the others', async () => {
+    const [a, b] = [await startServer(() => createHttp2Server()), await startServer(() => createHttp2Server())];
+    const target = `ipv4:${a.url},${b.url}`;
+    const { made } = generation(target, credentials.createInsecure(), 2_000, 'round_robin');
+    made.connect();
+    await waitFor(() => made.connections.length === 2);
+    const [first, second] = made.connections;
+    expect(first?.others).toEqual([second]);
+  });
+
+  it('is what a call that took too long is held against, unless it came after the call had begun', async () => {
+    const server = await startServer(() => createHttp2Server());
+    const { made, timedOut } = generation(server.url, credentials.createInsecure(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    const connection = only(made);
+    made.timedOut(server.url, connection.readyAt, 1_000);
+    made.timedOut(server.url, connection.readyAt - 1, 1_000);
+    made.timedOut('127.0.0.1:1', connection.readyAt, 1_000);
+    made.timedOut(undefined, connection.readyAt, 1_000);
+    expect(timedOut).toEqual([{ connection, waitedMs: 1_000 }]);
   });
 });
 

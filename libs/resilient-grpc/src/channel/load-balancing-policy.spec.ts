@@ -1,6 +1,19 @@
-import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import {
+  createServer,
+  type ClientHttp2Session,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerOptions,
+} from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
-import { Channel, connectivityState, credentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import {
+  Channel,
+  Metadata,
+  connectivityState,
+  credentials,
+  type ChannelOptions,
+  type experimental,
+} from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../testing/leaks.js';
 import { waitFor } from '../testing/wait-for.js';
@@ -9,6 +22,8 @@ import { observeConnections, type PolicyHandle, type PolicyObserver } from './lo
 // These hold for the grpc-js that is installed: they are to fail on one that has moved what the policy stands on.
 
 type SubchannelAddress = experimental.SubchannelAddress;
+
+const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 
 /** Writes down what the policy tells. */
 class Recorder implements PolicyObserver {
@@ -57,20 +72,32 @@ class Recorder implements PolicyObserver {
 interface Peer {
   readonly address: string;
   readonly sessions: Set<ServerHttp2Session>;
+  /** 'path grpc-timeout' of what was called. */
+  readonly calls: string[];
+  pings: number;
   /** Listens again, on the same port. */
   listen(): Promise<void>;
   stop(): Promise<void>;
 }
 
-async function startPeer(): Promise<Peer> {
+/** Answers a health check as one that has none, and nothing else. */
+async function startPeer(options: ServerOptions = {}): Promise<Peer> {
   const sessions = new Set<ServerHttp2Session>();
+  const calls: string[] = [];
   let server: Http2Server | undefined;
   let port = 0;
   const listen = async (): Promise<void> => {
-    const next = createServer();
+    const next = createServer(options);
+    next.on('stream', (stream, headers) => {
+      stream.on('error', () => undefined);
+      calls.push(`${String(headers[':path'])} ${String(headers['grpc-timeout'])}`);
+      if (headers[':path'] !== HEALTH_CHECK) return;
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' }, { endStream: true });
+    });
     next.on('session', (session) => {
       sessions.add(session);
       session.on('error', () => undefined);
+      session.on('ping', () => (peer.pings += 1));
       session.once('close', () => sessions.delete(session));
     });
     await new Promise<void>((resolve) => {
@@ -86,9 +113,19 @@ async function startPeer(): Promise<Peer> {
     for (const session of sessions) session.destroy();
     if (stopping !== undefined) await new Promise((resolve) => stopping.close(resolve));
   };
+  const peer: Peer = {
+    get address() {
+      return `127.0.0.1:${port}`;
+    },
+    sessions,
+    calls,
+    pings: 0,
+    listen,
+    stop,
+  };
   await listen();
   onTestFinished(stop);
-  return { address: `127.0.0.1:${port}`, sessions, listen, stop };
+  return peer;
 }
 
 interface Watched {
@@ -262,6 +299,98 @@ describe('backoffEndsAt()', () => {
     policy.control?.endBackoff();
     await waitFor(() => seen.states.at(-1) === 'READY');
     expect(policy.control?.backoffEndsAt()).toBeUndefined();
+  });
+});
+
+describe('a probe', () => {
+  const begin = (channel: Channel, path: string) => {
+    const call = channel.createCall(path, Infinity, null, null, null);
+    call.start(new Metadata(), {
+      onReceiveMetadata: () => undefined,
+      onReceiveMessage: () => undefined,
+      onReceiveStatus: () => undefined,
+    });
+    const cancel = (): void => {
+      call.cancelWithStatus(1, '');
+    };
+    onTestFinished(cancel);
+    return { cancel };
+  };
+
+  it('asks exactly the connection it is for, by a health check that says how long it has', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const { channel, seen, policy } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.count('CONNECTING>READY') === 2);
+    for (let i = 0; i < 3; i++) policy.control?.probe(b.address)?.check(5_000);
+    await waitFor(() => b.calls.length === 3);
+    expect(b.calls[0]).toBe(`${HEALTH_CHECK} 5000m`);
+    expect(a.calls).toEqual([]);
+    policy.control?.probe(a.address)?.ping();
+    await waitFor(() => a.pings === 1);
+    expect(b.pings).toBe(0);
+  });
+
+  it('is there for connections that are READY', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control?.probe(peer.address)).toBeDefined();
+    expect(policy.control?.probe('127.0.0.1:1')).toBeUndefined();
+    for (const session of peer.sessions) session.destroy();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(policy.control?.probe(peer.address)).toBeUndefined();
+  });
+
+  it('that is ended is cancelled, and the connection goes on', async () => {
+    const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    // The only stream is taken: what is asked now waits here.
+    const first = begin(channel, '/a/First');
+    await waitFor(() => peer.calls.length === 1);
+    const probe = policy.control?.probe(peer.address);
+    probe?.check(5_000);
+    begin(channel, '/a/Second');
+    await turns();
+    probe?.end();
+    probe?.end();
+    first.cancel();
+    await waitFor(() => peer.calls.length === 2);
+    expect(peer.calls[1]).toMatch(/^\/a\/Second/);
+    expect(seen.states.at(-1)).toBe('READY');
+  });
+
+  it('has a PING arrive where the server allows no more streams, and a call would not', async () => {
+    const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    begin(channel, '/a/First');
+    await waitFor(() => peer.calls.length === 1);
+    const probe = policy.control?.probe(peer.address);
+    probe?.check(5_000);
+    await turns();
+    probe?.ping();
+    await waitFor(() => peer.pings === 1);
+    expect(peer.calls).toHaveLength(1);
+    probe?.end();
+  });
+
+  it('of a connection that is just ending fails in silence', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    const probe = policy.control!.probe(peer.address)!;
+    (probe as unknown as { readonly session: ClientHttp2Session }).session.destroy();
+    // Vitest fails a run in which a promise is rejected that nobody looks at.
+    probe.check(5_000);
+    probe.ping();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    probe.end();
   });
 });
 

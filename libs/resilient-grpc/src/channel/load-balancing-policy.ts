@@ -1,4 +1,5 @@
 import { experimental, type ChannelOptions } from '@grpc/grpc-js';
+import { ConnectionProbe } from './connection-probe.js';
 import { stateName } from './state-name.js';
 import type { ConnectivityState } from '../call/connectivity.js';
 
@@ -35,6 +36,8 @@ export interface PolicyControl {
   endBackoff(): void;
   /** When the earliest backoff ends, in milliseconds since 1970. */
   backoffEndsAt(): number | undefined;
+  /** How to ask the connection to `address`; undefined while it is not READY, or where this grpc-js lets nobody ask. */
+  probe(address: string): ConnectionProbe | undefined;
 }
 
 interface Registration {
@@ -224,10 +227,19 @@ class ObservingPolicy implements LoadBalancer {
     }
     return earliest;
   }
+
+  probe(address: string): ConnectionProbe | undefined {
+    for (const connection of this.connections.values()) {
+      const probe = connection.address === address ? connection.probe() : undefined;
+      if (probe !== undefined) return probe;
+    }
+    return undefined;
+  }
 }
 
 /** Watches one connection of the pool, however many wrappers the child policy has around it. */
 class ObservedConnection {
+  readonly address: string;
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
 
@@ -236,6 +248,7 @@ class ObservedConnection {
     private readonly observer: PolicyObserver,
   ) {
     const address = subchannel.getAddress();
+    this.address = address;
     this.listener = (_, from, to, keepaliveTimeMs, error) => {
       if (this.keepaliveTimeMs !== undefined && keepaliveTimeMs > this.keepaliveTimeMs) {
         observer.onKeepaliveThrottled(address, keepaliveTimeMs);
@@ -249,6 +262,11 @@ class ObservedConnection {
 
   get idle(): boolean {
     return stateName(this.subchannel.getConnectivityState()) === 'IDLE';
+  }
+
+  probe(): ConnectionProbe | undefined {
+    const isReady = stateName(this.subchannel.getConnectivityState()) === 'READY';
+    return isReady ? ConnectionProbe.of(this.subchannel) : undefined;
   }
 
   endBackoff(): void {
@@ -269,7 +287,7 @@ class ObservedConnection {
     this.subchannel.removeConnectivityStateListener(this.listener);
     // How that attempt ends will not be seen any more: nobody may hold a connect timeout against what comes of it.
     if (stateName(this.subchannel.getConnectivityState()) !== 'CONNECTING') return;
-    this.observer.onConnection(this.subchannel.getAddress(), 'CONNECTING', 'IDLE', undefined);
+    this.observer.onConnection(this.address, 'CONNECTING', 'IDLE', undefined);
   }
 
   private get inBackoff(): boolean {

@@ -12,9 +12,12 @@ import { ChannelGeneration, type EndedConnection, type GenerationObserver } from
 import type { ChannelSettings } from './channel-settings.js';
 import { ConnectionAge } from './connection-age.js';
 import { EarlyReconnectTimer } from './early-reconnect-timer.js';
+import type { EstablishedConnection } from './established-connection.js';
 import { createForeignCall } from './foreign-call.js';
 import { OutageWatch, type OutageOwner } from './outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './refusal.js';
+import { Succession, type ReplacementReason, type SuccessionOwner } from './succession.js';
+import { SuspicionWatch } from './suspicion-watch.js';
 import { WaitingCalls } from './waiting-calls.js';
 import { WireAttempt } from './wire-attempt.js';
 
@@ -37,7 +40,7 @@ const REFUSAL_SLICE = 256;
  * it is connected again. Calls begin on a READY channel only, so grpc-js never queues one: waiting, its bounds and its end are
  * decided here.
  */
-export class ManagedChannel implements CallTransport, GenerationObserver, OutageOwner {
+export class ManagedChannel implements CallTransport, GenerationObserver, OutageOwner, SuccessionOwner {
   readonly target: string;
   readonly history: ConnectivityTransition[] = [];
   ready = false;
@@ -52,10 +55,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private readonly outage: OutageWatch;
   private readonly earlyReconnect: EarlyReconnectTimer;
   private readonly age: ConnectionAge;
+  private readonly succession = new Succession(this);
+  private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
   private current: ChannelGeneration;
-  /** Takes over when it is READY. */
-  private successor: { readonly generation: ChannelGeneration; readonly reason: 'credentials' | 'age' } | undefined;
 
   private state: ConnectivityState = 'IDLE';
   private since: number;
@@ -80,12 +83,13 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
     });
     this.age = new ConnectionAge(settings.maxConnectionAgeMs, clock, random, () => {
-      this.replace('age');
+      this.succession.begin('age');
     });
+    this.suspicion = new SuspicionWatch(this.succession, clock, random, events);
     this.since = clock.epoch();
     this.current = this.makeGeneration();
     this.unwatchCredentials = settings.credentials.watch(() => {
-      this.replace('credentials');
+      this.succession.begin('credentials');
     });
     if (settings.connection === 'warm') this.connect();
   }
@@ -127,8 +131,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   start(request: AttemptRequest, listener: AttemptListener): Attempt {
     const { clock } = this.seams;
-    this.load.callStarted(clock.now());
-    const attempt = new WireAttempt(this.current, request, listener, clock);
+    const now = clock.now();
+    this.load.callStarted(now);
+    const attempt = new WireAttempt(this.current, request, listener, clock, now);
     this.current.attemptStarted();
     return attempt;
   }
@@ -222,6 +227,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void {
     if (generation !== this.current) return;
+    this.suspicion.ended(ended.address);
     // One of several: the others carry the calls.
     if (ended.othersReady) return;
     this.lastShortLived = ended.shortLived;
@@ -233,13 +239,12 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     if (this.seams.events.wanted) this.seams.events.emit({ type: 'keepalive-throttled', keepaliveTimeMs });
   }
 
+  onTimedOut(generation: ChannelGeneration, connection: EstablishedConnection, waitedMs: number): void {
+    if (generation === this.current && !this.isClosed) this.suspicion.timedOut(connection, waitedMs);
+  }
+
   onState(generation: ChannelGeneration, state: ConnectivityState, error: string | undefined): void {
-    if (this.isClosed) return;
-    if (generation === this.successor?.generation) {
-      if (state === 'READY') this.promote();
-      return;
-    }
-    if (generation !== this.current) return;
+    if (this.isClosed || this.succession.onState(generation, state) || generation !== this.current) return;
     // What is known of single connections says more than the child policy's summary of them.
     if (error !== undefined && this.failures === 0) this.lastError = error;
     this.enter(state);
@@ -264,7 +269,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private becameReady(): void {
     this.failures = 0;
     this.earlyReconnect.stop();
-    if (this.successor === undefined) this.age.start();
+    if (!this.succession.pending) this.age.start();
     // Before the outage may end: what it held goes out at a pace.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
@@ -272,13 +277,14 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   private becameUnready(state: ConnectivityState): void {
     this.outage.becameUnready();
+    this.suspicion.forget();
     this.age.stop();
     this.release.stop();
     // A grace may have ended, and an outage begun, while the channel was READY: those who wait then were spared until now.
     this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
-    if (this.successor !== undefined && state !== 'CONNECTING') {
+    if (this.succession.pending && state !== 'CONNECTING') {
       // New credentials or a younger channel were wanted anyway, and there is nothing left to wait for.
-      this.promote();
+      this.succession.takeOver();
     } else if (state === 'TRANSIENT_FAILURE') {
       for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed();
       this.considerReconnect();
@@ -334,26 +340,16 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   // ── replacement ──
 
-  /** Makes a new channel beside the present one; it takes over once it is READY. */
-  private replace(reason: 'credentials' | 'age'): void {
-    if (this.isClosed) return;
-    this.successor?.generation.close();
-    const generation = this.makeGeneration();
-    this.successor = { generation, reason };
-    if (this.ready) generation.connect();
-    else this.promote();
-  }
-
-  private promote(): void {
-    const { successor } = this;
-    if (successor === undefined) return;
+  promote(generation: ChannelGeneration, reason: ReplacementReason): void {
     const old = this.current;
-    this.successor = undefined;
-    this.current = successor.generation;
-    if (this.seams.events.wanted) this.seams.events.emit({ type: 'connection-replaced', reason: successor.reason });
+    this.current = generation;
+    // What suspicion ends it tells by itself, connection by connection.
+    if (reason !== 'suspicion' && this.seams.events.wanted)
+      this.seams.events.emit({ type: 'connection-replaced', reason });
     old.retire();
     this.age.stop();
-    this.onState(this.current, this.current.state, undefined);
+    this.onState(generation, generation.state, undefined);
+    this.suspicion.replaced();
   }
 
   /** While calls wait, several short tries serve them better than a few that grow. */
@@ -361,7 +357,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return this.outage.insideGrace && this.settings.connectTimeoutMs < this.settings.outageGraceMs;
   }
 
-  private makeGeneration(): ChannelGeneration {
+  makeGeneration(): ChannelGeneration {
     const { settings, seams } = this;
     return new ChannelGeneration(
       {
@@ -391,7 +387,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.earlyReconnect.stop();
     this.age.stop();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
-    this.successor?.generation.close();
+    this.suspicion.forget();
+    this.succession.drop();
     this.current.close();
   }
 }

@@ -78,6 +78,9 @@ function make(change: Partial<AttemptRequest> = {}) {
     ended: 0,
     attemptEnded: () => void (owner.ended += 1),
     connectionKey: (peer: string | undefined) => `${peer ?? ''}#1`,
+    tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
+    timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
+      void owner.tooLong.push({ peer, startedAt, waitedMs }),
   };
   const told: string[] = [];
   const ends: AttemptEnd[] = [];
@@ -103,6 +106,7 @@ function make(change: Partial<AttemptRequest> = {}) {
       },
     },
     clock,
+    clock.now(),
   );
   return { clock, call, owner, created, told, ends, attempt, request };
 }
@@ -231,6 +235,86 @@ describe('an attempt that is cancelled', () => {
     expect(call.did).toContain('cancel 1 Cancelled on client');
     expect(told).toEqual([]);
     expect(owner.ended).toBe(1);
+  });
+});
+
+describe('an attempt that took too long', () => {
+  type Scene = ReturnType<typeof make>;
+  const STREAM: MethodDescriptor = { ...METHOD, kind: 'server-stream', responseStream: true };
+  const cancelled = (why: AttemptEnd['endedHere'], code: number) => (scene: Scene) => {
+    scene.attempt.cancel(why, code, '');
+    scene.call.end(code);
+  };
+
+  it.each<[string, (scene: Scene) => void]>([
+    ['for its deadline', cancelled('deadline', 4)],
+    ['for its timeout', cancelled('attempt-timeout', 1)],
+    ['for the patience of a stream', cancelled('stream-idle', 1)],
+    [
+      'for its deadline, as grpc-js finds',
+      ({ call }) => {
+        call.end(4, 'Deadline exceeded');
+      },
+    ],
+    [
+      'for an owner who left at the deadline',
+      ({ call, attempt }) => {
+        attempt.abandon('deadline');
+        call.end(1);
+      },
+    ],
+  ])('%s speaks against its connection', (_, end) => {
+    const scene = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
+    scene.clock.advance(1_000);
+    end(scene);
+    expect(scene.owner.tooLong).toEqual([{ peer: '127.0.0.1:50051', startedAt: 0, waitedMs: 1_000 }]);
+  });
+
+  it.each<[string, (scene: Scene) => void]>([
+    [
+      'is answered',
+      ({ call }) => {
+        call.end(0);
+      },
+    ],
+    [
+      'is told by the server that it took too long',
+      ({ call }) => {
+        call.end(4);
+      },
+    ],
+    [
+      'loses its connection',
+      ({ call }) => {
+        call.end(14);
+      },
+    ],
+    ['is cancelled', cancelled('cancel', 1)],
+    ['is closed', cancelled('closed', 14)],
+    [
+      'is left by its owner',
+      ({ call, attempt }) => {
+        attempt.abandon();
+        call.end(1);
+      },
+    ],
+  ])('is none that %s', (_, end) => {
+    const scene = make();
+    scene.clock.advance(1_000);
+    end(scene);
+    expect(scene.owner.tooLong).toEqual([]);
+  });
+
+  it('is told with the time it waited: none is known of a stream that had been heard of', () => {
+    const unheard = make({ method: STREAM });
+    unheard.clock.advance(30_000);
+    cancelled('stream-idle', 1)(unheard);
+    expect(unheard.owner.tooLong).toMatchObject([{ waitedMs: 30_000 }]);
+    const heard = make({ method: STREAM });
+    heard.call.listener?.onReceiveMetadata(grpcHeaders());
+    heard.clock.advance(3_600_000);
+    cancelled('stream-idle', 1)(heard);
+    expect(heard.owner.tooLong).toMatchObject([{ waitedMs: 0 }]);
   });
 });
 

@@ -17,9 +17,12 @@ export interface WireOwner {
   readonly channel: Channel;
   readonly ready: boolean;
   attemptEnded(): void;
+  /** An attempt on the connection to `peer` was ended on this side because it took too long. */
+  timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
   connectionKey(peer: string | undefined): string;
 }
 
+const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
 const NOBODY: AttemptListener = {
   onHeaders() {
@@ -60,6 +63,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
     private readonly request: AttemptRequest,
     private listener: AttemptListener,
     private readonly clock: Clock,
+    /** Monotonic. */
+    private readonly startedAt: number,
   ) {
     const { method, deadline, options, interceptors } = request;
     this.intercepted = interceptors !== undefined;
@@ -111,9 +116,9 @@ export class WireAttempt implements Attempt, AttemptEnd {
     });
   }
 
-  abandon(): void {
+  abandon(because?: 'deadline'): void {
     this.listener = NOBODY;
-    this.cancel('cancel', StatusCode.CANCELLED, 'Cancelled on client');
+    this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
   onReceiveMetadata(headers: Metadata): void {
@@ -157,8 +162,17 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.metadata = status.metadata;
     this.channelReady = this.owner.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
+    if (this.endedHere !== 'no') this.tellTimeout();
     this.owner.attemptEnded();
     this.listener.onEnd(this);
+  }
+
+  /** What took too long speaks against its connection. */
+  private tellTimeout(): void {
+    if (!TOOK_TOO_LONG.has(this.endedHere)) return;
+    // A stream that was heard of waited for its next message only, nobody knows since when.
+    const wasHeard = this.request.method.responseStream && this.headersReceived;
+    this.owner.timedOut(this.peer, this.startedAt, wasHeard ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** grpc-js keeps a call's deadline and its parent's cancellation by itself; neither is a word of the server. */

@@ -86,7 +86,7 @@ class GrpcClient implements DrainableClient {
       throttled: () => {
         this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
       },
-      replayLimits: replayLimits(settings),
+      replayLimits: new ReplayLimits(settings.replayBytes.perCall, settings.replayBytes.perClient),
       events: this.hub,
       clock,
       random,
@@ -277,11 +277,4 @@ class GrpcClient implements DrainableClient {
       );
     });
   }
-}
-
-/** The bounds grpc-js names for its own buffers, with its defaults. */
-function replayLimits(settings: ResolvedClientSettings): ReplayLimits {
-  const { 'grpc.per_rpc_retry_buffer_size': perCall = 1 << 20, 'grpc.retry_buffer_size': perClient = 1 << 24 } =
-    settings.channel.channelOptions;
-  return new ReplayLimits(perCall, perClient);
 }

@@ -4,7 +4,7 @@ import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { ResumeError } from '../errors/resume-error.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import type { EndedCall } from '../policy/resume/decide-resume.js';
-import type { StatusCode } from '../status/status-code.js';
+import { StatusCode } from '../status/status-code.js';
 import { CallSequence, type CallFailed, type SequenceSettings } from './call-sequence.js';
 import { leftUnacknowledged, noAcknowledgement, notReplayed, poisonedAt } from './replay-failures.js';
 import type { ReplayId } from './replay-id.js';
@@ -183,7 +183,10 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     const error = noAcknowledgement(this.settings.ackTimeoutMs, this.outgoing.awaited, this.outgoing.unacknowledged);
     // Who has said something is there, and stuck; who has not may be behind a connection that is dead.
     const reason = this.hasReceived ? 'server' : 'connection-lost';
-    this.replaceCall({ error, says: { reason, code: error.code, pushback: NO_PUSHBACK, retryAfterMs: undefined } });
+    this.replaceCall({
+      error,
+      says: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
+    });
   };
 
   private afterAcknowledgement(): void {

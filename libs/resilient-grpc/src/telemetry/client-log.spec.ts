@@ -180,6 +180,31 @@ describe('calls', () => {
   });
 });
 
+describe('a dead connection', () => {
+  const DEAD = {
+    type: 'connection-replaced',
+    reason: 'suspicion',
+    address: '10.0.0.7:50051',
+    silentMs: 12_340,
+    timeouts: 14,
+  } as const;
+
+  it('is one warning: which, how long silent, how many calls, and what was done', () => {
+    const { take, loud } = make();
+    take({ ...DEAD, by: 'new-channel' });
+    expect(loud()).toEqual([
+      'warn dead connection to 10.0.0.7:50051 ended: no byte for 12.3 s, 14 calls timed out, and a probe got no answer; ' +
+        'calls go over a new one that is READY',
+    ]);
+  });
+
+  it('of several says who carries the calls', () => {
+    const { take, loud } = make();
+    take({ ...DEAD, by: 'other-connections' });
+    expect(loud()[0]).toMatch(/; calls go to the other backends until it can be connected again$/);
+  });
+});
+
 describe('what belongs to the ordinary', () => {
   it('is told to debug', () => {
     const { take, lines, loud } = make();

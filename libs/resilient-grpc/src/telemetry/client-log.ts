@@ -57,7 +57,7 @@ export class ClientLog {
         this.attemptEnded(event);
         return;
       case 'connection-replaced':
-        this.sink.debug(`connection replaced: ${event.reason === 'age' ? 'it was old enough' : 'new credentials'}`);
+        this.replaced(event);
         return;
       case 'keepalive-throttled':
         this.sink.warn(
@@ -197,6 +197,22 @@ export class ClientLog {
       (line) => {
         this.sink.warn(line);
       },
+    );
+  }
+
+  private replaced(event: EventOf<'connection-replaced'>): void {
+    if (event.reason !== 'suspicion') {
+      this.sink.debug(`connection replaced: ${event.reason === 'age' ? 'it was old enough' : 'new credentials'}`);
+      return;
+    }
+    const { address, silentMs, timeouts, by } = event;
+    const carried =
+      by === 'new-channel'
+        ? 'calls go over a new one that is READY'
+        : 'calls go to the other backends until it can be connected again';
+    this.sink.warn(
+      `dead connection to ${address} ended: no byte for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed out, and a ` +
+        `probe got no answer; ${carried}`,
     );
   }
 

@@ -42,11 +42,18 @@ describe('settings of which nothing is said', () => {
         'grpc.service_config_disable_resolution': 1,
         'grpc.initial_reconnect_backoff_ms': 1_000,
         'grpc.max_reconnect_backoff_ms': 5_000,
+        'grpc.per_rpc_retry_buffer_size': 65_536,
         'grpc.client_idle_timeout_ms': 200_000,
       },
     });
     expect(settings.channel.channelOptions).not.toHaveProperty('grpc.keepalive_time_ms');
     expect(settings.channel.credentials.current._isSecure()).toBe(false);
+  });
+
+  it('keep as much of request streams for further attempts as grpc-js would, whatever its own buffer is', () => {
+    expect(resolve({}).settings.replayBytes).toEqual({ perCall: 1 << 20, perClient: 1 << 24 });
+    const channelOptions = { 'grpc.per_rpc_retry_buffer_size': 5, 'grpc.retry_buffer_size': 7 };
+    expect(resolve({ channelOptions }).settings.replayBytes).toEqual({ perCall: 5, perClient: 7 });
   });
 
   it('spread the grace of clients by ±10 %', () => {
@@ -103,6 +110,7 @@ describe('options for grpc-js', () => {
     const given = {
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': undefined,
+      'grpc.per_rpc_retry_buffer_size': 0,
       interceptors: [],
     };
     const { channelOptions } = resolve({ channelOptions: given, maxSendMessageLength: 10, maxReceiveMessageLength: -1 })
@@ -110,6 +118,7 @@ describe('options for grpc-js', () => {
     expect(channelOptions).toMatchObject({
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': 5_000,
+      'grpc.per_rpc_retry_buffer_size': 0,
       'grpc.max_send_message_length': 10,
       'grpc.max_receive_message_length': -1,
     });

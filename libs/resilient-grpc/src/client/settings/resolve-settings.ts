@@ -142,6 +142,7 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
       maxConcurrentCalls: joined.maxConcurrentCalls,
       maxQueuedCalls: joined.maxQueuedCalls,
       channel,
+      replayBytes: replayBytesOf(joined.channelOptions),
       unreadStreamWarningMs: joined.unreadStreamWarningMs ?? DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs,
       traceStreams: joined.traceStreams ?? false,
       ...metadataOf(joined.metadata),
@@ -181,6 +182,13 @@ function deeperProblems(
     if (problem !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), key), message: problem });
   }
   return problems;
+}
+
+/** The bounds that grpc-js names for its own buffers, with its defaults: ours for its own are smaller. */
+function replayBytesOf(options: GrpcClientDefaults['channelOptions'] = {}): ResolvedClientSettings['replayBytes'] {
+  const { 'grpc.per_rpc_retry_buffer_size': perCall = 1 << 20, 'grpc.retry_buffer_size': perClient = 1 << 24 } =
+    options;
+  return { perCall, perClient };
 }
 
 function metadataOf(

@@ -21,6 +21,8 @@ export interface ResolvedClientSettings {
   readonly maxConcurrentCalls?: number | undefined;
   readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
+  /** Bytes of request streams that are kept for further attempts: of one call, and of all together. */
+  readonly replayBytes: { readonly perCall: number; readonly perClient: number };
   readonly unreadStreamWarningMs: number;
   readonly traceStreams: boolean;
   /** Joined to the metadata of every call. */

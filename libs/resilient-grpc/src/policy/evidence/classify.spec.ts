@@ -79,6 +79,15 @@ describe('an attempt for which no connection was picked', () => {
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
+      'was handed back when its connection took no stream any more, and grpc-js could not try again',
+      {
+        ...UNPICKED,
+        code: INTERNAL,
+        details: 'Failed to start HTTP/2 stream with error New streams cannot be created after receiving a GOAWAY',
+      },
+      { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
+    ],
+    [
       'failed here when credentials fail with UNAVAILABLE on a READY channel',
       {
         ...UNPICKED,

@@ -52,6 +52,9 @@ function notPicked(e: AttemptEvidence): Verdict {
     // as nothing is there to wait for; so it counts as an attempt that was handed back.
     if (text.NOT_PICKED.test(e.details)) return verdict('refused', 'no', e.code, e.details);
   }
+  if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) {
+    return verdict('refused', 'no', StatusCode.UNAVAILABLE, e.details);
+  }
   if (isLocalCancel(e)) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'no', StatusCode.DEADLINE_EXCEEDED, e.details);
   return said('local', 'no', e);

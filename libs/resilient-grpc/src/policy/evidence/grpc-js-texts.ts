@@ -19,6 +19,8 @@ export const DEADLINE = /^Deadline exceeded\b/;
 /** A pick that failed: nothing left this process. */
 export const NOT_PICKED =
   /^(?:(?:\w+: )?No connection established\b|Name resolution failed\b|Channel closed before call started$|Parsing service config failed\b)/;
+/** The connection that was picked took no stream any more: grpc-js tries again by itself, unless the request is beyond its retry buffer. */
+export const NOT_STARTED = /^Failed to start HTTP\/2 stream with error\b/;
 /** Call credentials could not be made; the code is the plugin's, restricted by gRFC A54. */
 export const CREDENTIALS_FAILED = /^Getting metadata from plugin failed\b/;
 /** A request above `grpc.max_send_message_length`. */

@@ -1,0 +1,79 @@
+// Does memory stay bounded, however long a stream is? Each goes twice through a client and a server, each in a process of its
+// own: as fast as it can, then to a reader who is ten times slower. Then requests go to a server that stops reading for good.
+import { machineLines, tableLines } from '../report.mjs';
+import { measureSlowReader, measureStoppedReader } from './measure.mjs';
+import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
+
+/** @typedef {import('./pair.mjs').Stream} Stream */
+
+/** Which way messages go, and from what kind of source requests come. */
+const FLOWS = /** @type {const} */ ([
+  { kind: 'watch' },
+  { kind: 'upload', source: 'iterable' },
+  { kind: 'upload', source: 'async-iterable' },
+  { kind: 'talk', source: 'iterable' },
+  { kind: 'talk', source: 'async-iterable' },
+]);
+
+/** Of messages from this size on there are fewer. */
+const LARGE = 65_536;
+const LARGE_MESSAGES = 3_000;
+
+/**
+ * @typedef {object} BoundsPlan
+ * @property {'memory'} bench
+ * @property {readonly number[]} sizes Bytes of a message.
+ * @property {number} messages Of a stream, where they are not large.
+ * @property {boolean} json
+ */
+
+/** @param {BoundsPlan} plan */
+export async function measureBounds({ bench, sizes, messages, json }) {
+  const streams = FLOWS.flatMap((flow) => sizes.map((size) => ({ ...flow, size })));
+  const slow = [];
+  for (const stream of streams) {
+    const count = stream.size < LARGE ? messages : LARGE_MESSAGES;
+    console.error(`${nameOf(stream)}: ${String(count)} messages of ${String(stream.size)} bytes`);
+    slow.push({ ...stream, messages: count, ...(await measureSlowReader(stream, count)) });
+  }
+  const stopped = [];
+  for (const stream of streams) {
+    if (stream.kind === 'watch') continue;
+    console.error(`${nameOf(stream)}: messages of ${String(stream.size)} bytes to a server that stops reading`);
+    stopped.push({ ...stream, ...(await measureStoppedReader(stream)) });
+  }
+  const machine = ourMachine();
+  if (json) {
+    console.log(JSON.stringify({ bench, machine, slow, stopped }, null, 2));
+    return;
+  }
+  const lines = [
+    ...machineLines(machine),
+    '',
+    'A reader who is ten times slower. Memory: the most over what was held before, in MiB.',
+    ...tableLines(
+      ['stream', 'bytes', 'messages', 'messages/s', 'slow/s', ...MEMORY_HEAD],
+      slow.map((row) => [
+        nameOf(row),
+        ...[row.size, row.messages, row.unthrottled, row.slow].map((value) => value.toFixed(0)),
+        ...memoryCells(row.growth),
+      ]),
+    ),
+    '',
+    'A server that reads one message, and then none for good.',
+    ...tableLines(
+      ['stream', 'bytes', 'taken', 'KiB taken', ...MEMORY_HEAD],
+      stopped.map((row) => [
+        nameOf(row),
+        ...[row.size, row.taken, (row.taken * row.size) / 1_024].map((value) => value.toFixed(0)),
+        ...memoryCells(row.growth),
+      ]),
+    ),
+  ];
+  console.log(lines.join('\n'));
+}
+
+/** @param {Stream} stream */
+function nameOf({ kind, source }) {
+  return source === undefined ? kind : `${kind} from an ${source}`;
+}

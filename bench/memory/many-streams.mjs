@@ -1,0 +1,57 @@
+// What do streams cost that are open at once, and is anything left of them? All on one connection, each with a message received,
+// a client and a server each in a process of its own; then all are ended, once in each of the ways there are.
+import { machineLines, tableLines } from '../report.mjs';
+import { measureManyStreams } from './measure.mjs';
+import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
+
+/** @typedef {import('./measure.mjs').Ending} Ending */
+
+const ENDINGS = /** @type {const} */ (['end', 'cancel', 'drain', 'close']);
+
+/**
+ * @typedef {object} ManyStreamsPlan
+ * @property {'many-streams'} bench
+ * @property {number} streams
+ * @property {boolean} json
+ */
+
+/** @param {ManyStreamsPlan} plan */
+export async function measureOpenStreams({ bench, streams, json }) {
+  const results = [];
+  for (const ending of ENDINGS) {
+    console.error(`${String(streams)} streams, then ${ending}`);
+    results.push({ ending, ...(await measureManyStreams(streams, ending)) });
+  }
+  const machine = ourMachine();
+  if (json) {
+    console.log(JSON.stringify({ bench, machine, streams, results }, null, 2));
+    return;
+  }
+  const lines = [
+    ...machineLines(machine),
+    '',
+    `${String(streams)} streams. Memory: for all of them while they are open, over what was held before, in MiB.`,
+    ...tableLines(
+      ['ended by', 'open ms', 'end ms', 'KiB heap/stream', ...MEMORY_HEAD],
+      results.map((row) => [
+        row.ending,
+        row.openMs.toFixed(0),
+        row.endMs.toFixed(0),
+        (row.growth.client.heap / streams / 1_024).toFixed(1),
+        ...memoryCells(row.growth),
+      ]),
+    ),
+    '',
+    'After the end.',
+    ...tableLines(
+      ['ended by', 'active', 'completed', 'failed', 'cancelled', ...MEMORY_HEAD, 'left open'],
+      results.map((row) => [
+        row.ending,
+        ...[row.left.open, row.left.completed, row.left.failed, row.server.cancelled].map(String),
+        ...memoryCells(row.kept),
+        row.open.join(' ') || 'nothing',
+      ]),
+    ),
+  ];
+  console.log(lines.join('\n'));
+}

@@ -1,0 +1,128 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { startChild } from './child.mjs';
+
+/** @typedef {import('./child.mjs').Child} Child */
+/** @typedef {import('./memory.mjs').Memory} Memory */
+
+/**
+ * A stream of messages.
+ *
+ * @typedef {object} Stream
+ * @property {'watch' | 'upload' | 'talk'} kind
+ * @property {'iterable' | 'async-iterable'} [source] Of the requests of an upload and a talk.
+ * @property {number} size Bytes of a message.
+ */
+
+/** @typedef {{ readonly client: Memory, readonly server: Memory }} Memories In bytes, of both processes. */
+
+const CLIENT = fileURLToPath(new URL('./client-process.mjs', import.meta.url));
+const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
+
+/** Resident memory is looked at this often. */
+const LOOK_MS = 100;
+/** And the heap once in so many looks: each costs a garbage collection, and the natural ones are to be seen too. */
+const COLLECT_EVERY = 20;
+
+/**
+ * A client and a server, each in a process of its own, which must end by itself afterwards.
+ *
+ * @template T
+ * @param {object} channelOptions
+ * @param {(pair: Pair) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function withPair(channelOptions, work) {
+  /** @type {Child[]} */
+  const children = [];
+  let result;
+  try {
+    const server = startChild(SERVER);
+    children.push(server);
+    const address = `127.0.0.1:${String(await server.ask('port'))}`;
+    const client = startChild(CLIENT, [address, JSON.stringify(channelOptions)]);
+    children.push(client);
+    result = await work(new Pair(client, server));
+  } catch (error) {
+    await Promise.allSettled(children.map((child) => child.stop()));
+    throw error;
+  }
+  await Promise.all(children.map((child) => child.stop()));
+  return result;
+}
+
+/** A client's and a server's process. */
+export class Pair {
+  /**
+   * @param {Child} client
+   * @param {Child} server
+   */
+  constructor(client, server) {
+    this.client = client;
+    this.server = server;
+  }
+
+  /**
+   * Runs a stream to its end.
+   *
+   * @param {Stream} stream
+   * @param {number} count Messages.
+   * @param {number} [perSecond] How fast they are read; undefined: as fast as can be; 0: one, and then none for good.
+   * @returns {Promise<number>} Messages a second.
+   */
+  async run(stream, count, perSecond) {
+    return (count * 1_000) / (await this.client.ask('run', { ...stream, count, perSecond }));
+  }
+
+  /** @returns {Promise<Memories>} */
+  async memories() {
+    const [client, server] = await Promise.all([this.client.ask('memory'), this.server.ask('memory')]);
+    return { client, server };
+  }
+
+  /**
+   * How much more than `before` both held at most, until `work` was done.
+   *
+   * @param {Memories} before
+   * @param {Promise<unknown>} work
+   * @returns {Promise<Memories>}
+   */
+  async growthDuring(before, work) {
+    const most = { client: { heap: -Infinity, resident: -Infinity }, server: { heap: -Infinity, resident: -Infinity } };
+    let done = false;
+    const watched = work.finally(() => {
+      done = true;
+    });
+    // Whoever asked for the work hears of its failure below.
+    watched.catch(() => undefined);
+    for (let looks = 1; !done; looks++) {
+      await Promise.race([watched, wait(LOOK_MS)]);
+      const command = looks % COLLECT_EVERY === 0 || done ? 'memory' : 'resident';
+      const [client, server] = await Promise.all([this.client.ask(command), this.server.ask(command)]);
+      for (const [side, now] of /** @type {const} */ ([
+        ['client', client],
+        ['server', server],
+      ])) {
+        for (const what of /** @type {const} */ (['heap', 'resident'])) {
+          if (now[what] !== undefined) most[side][what] = Math.max(most[side][what], now[what] - before[side][what]);
+        }
+      }
+    }
+    await watched;
+    return most;
+  }
+}
+
+/**
+ * @param {Memories} after
+ * @param {Memories} before
+ * @returns {Memories}
+ */
+export function difference(after, before) {
+  /** @param {'client' | 'server'} side */
+  const of = (side) => ({
+    heap: after[side].heap - before[side].heap,
+    resident: after[side].resident - before[side].resident,
+  });
+  return { client: of('client'), server: of('server') };
+}

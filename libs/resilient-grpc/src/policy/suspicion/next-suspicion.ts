@@ -1,0 +1,100 @@
+import type { Random } from '../../time/random.js';
+import type { SuspicionPolicy } from './suspicion-policy.js';
+import type { Silence, SuspicionEvent, SuspicionState, TrustReason } from './suspicion-state.js';
+
+type EventOf<T extends SuspicionEvent['type']> = Extract<SuspicionEvent, { readonly type: T }>;
+type Distrust = Exclude<SuspicionState, { readonly kind: 'trusted' }>;
+
+/** What is thought of a connection after `event`; the same object when it changes nothing. */
+export function nextSuspicion(
+  state: SuspicionState,
+  event: SuspicionEvent,
+  policy: SuspicionPolicy,
+  random: Random,
+): SuspicionState {
+  switch (event.type) {
+    case 'timed-out':
+      return timedOut(state, event, policy, random);
+    case 'look':
+      return state.kind === 'trusted' ? state : looked(state, event, policy);
+    case 'spared':
+      return trust(state, 'too-many');
+  }
+}
+
+function timedOut(
+  state: SuspicionState,
+  event: EventOf<'timed-out'>,
+  policy: SuspicionPolicy,
+  random: Random,
+): SuspicionState {
+  const { at, bytesRead, waitedMs } = event;
+  if (state.kind !== 'trusted' && state.silence.bytesRead === bytesRead) {
+    const { silence } = state;
+    const timeouts = silence.timeouts + 1;
+    const longestMs = Math.max(silence.longestMs, waitedMs);
+    return { ...state, silence: { ...silence, timeouts, longestMs, lastTimeoutAt: at } };
+  }
+  // Heard of since the last look, if there was one: the silence begins with this call.
+  const spreadMs = random() * policy.spreadMs;
+  const silence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
+  return { kind: 'suspected', silence, probes: state.probes };
+}
+
+function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy): SuspicionState {
+  const { at, late } = event;
+  if (event.bytesRead !== state.silence.bytesRead) return trust(state, 'heard');
+  switch (state.kind) {
+    case 'suspected': {
+      if (late) return trust(state, 'own-delay');
+      const { silence, probes } = state;
+      const needed = silenceNeeded(silence, policy);
+      if (at - silence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state, 'forgotten');
+      if (silence.timeouts < policy.timeouts || at - silence.since < needed || at < probes.nextAt) return state;
+      return {
+        kind: 'probed',
+        silence,
+        probes: { ...probes, nextAt: at + policy.probeRestMs },
+        pingAt: at + policy.pingAfterMs,
+      };
+    }
+    // What has been asked needs no asking again, only its time.
+    case 'probed':
+      if (late) return { ...state, pingAt: at + policy.pingAfterMs };
+      return at < state.pingAt ? state : pinged(state, at, policy);
+    case 'pinged':
+      if (late) return { ...state, endsAt: at + policy.probeMs - policy.pingAfterMs };
+      return at < state.endsAt ? state : { kind: 'dead', silence: state.silence, probes: state.probes };
+    case 'dead':
+      return event.otherReady ? replaceable(state, at, policy) : state;
+    case 'replaceable':
+      if (!event.otherReady) return { kind: 'dead', silence: state.silence, probes: state.probes };
+      if (late) return replaceable(state, at, policy);
+      return at < state.endsAt ? state : { kind: 'given-up', silence: state.silence, probes: state.probes };
+    case 'given-up':
+      return state;
+  }
+}
+
+/** How long a connection must have been silent before it is asked. */
+function silenceNeeded({ longestMs, spreadMs }: Silence, policy: SuspicionPolicy): number {
+  return Math.max(policy.silenceMs, policy.silencePerCall * longestMs) + spreadMs;
+}
+
+/**
+ * A probe is a call like any other: it queues here while the server allows no more streams, and its request does not leave while
+ * a slow reader keeps the window of the connection shut. A PING passes both, so no connection is dead that was not sent one.
+ */
+function pinged({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+  const pings = probes.pings + 1;
+  const nextAt = pings < policy.freePings ? probes.nextAt : at + policy.pingRestMs;
+  return { kind: 'pinged', silence, probes: { pings, nextAt }, endsAt: at + policy.probeMs - policy.pingAfterMs };
+}
+
+function replaceable({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+  return { kind: 'replaceable', silence, probes, endsAt: at + policy.confirmMs };
+}
+
+function trust({ probes }: SuspicionState, because: TrustReason): SuspicionState {
+  return { kind: 'trusted', because, probes };
+}

@@ -1,0 +1,232 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { decideReplacement, type Replacements } from './decide-replacement.js';
+import { nextSuspicion } from './next-suspicion.js';
+import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
+import { NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './suspicion-state.js';
+
+const CLIENTS = 500;
+const CALLS_PER_SECOND = 2;
+const DEADLINE_MS = 1_000;
+/** What the server spends on each: calls keep it busy for a fifth of its time, TLS with every client takes it five seconds. */
+const COST_MS = { call: 0.2, ping: 0.05, handshake: 10 };
+const STEP_MS = 10;
+const FAULT_AT_MS = 5_000;
+const LOOK_MS = 250;
+
+/** How a client finds dead connections. */
+type Finder = (client: Client) => { timedOut(now: number): void; look(now: number): void };
+
+interface Connection {
+  ready: boolean;
+  open: boolean;
+  bytesRead: number;
+}
+
+interface Call {
+  readonly begunAt: number;
+  readonly connection: Connection;
+  answered: boolean;
+}
+
+/** One server with a queue, which works off what nobody waits for any more too. It does nothing while it is stalled. */
+class Server {
+  handshakes = 0;
+  private readonly queue: { readonly costMs: number; readonly connection: Connection; readonly done: () => void }[] =
+    [];
+  private head = 0;
+  private spareMs = 0;
+
+  ask(what: keyof typeof COST_MS, connection: Connection, done: () => void = () => undefined): void {
+    if (what === 'handshake') this.handshakes += 1;
+    this.queue.push({ costMs: COST_MS[what], connection, done });
+  }
+
+  work(): void {
+    this.spareMs += STEP_MS;
+    for (
+      let next = this.queue[this.head];
+      next !== undefined && next.costMs <= this.spareMs;
+      next = this.queue[this.head]
+    ) {
+      this.spareMs -= next.costMs;
+      this.head += 1;
+      if (next.connection.open) next.connection.bytesRead += 1;
+      next.done();
+    }
+    if (this.head === this.queue.length) this.spareMs = 0;
+  }
+}
+
+class Client {
+  connection: Connection = { ready: true, open: true, bytesRead: 0 };
+  ended = 0;
+  readonly calls: Call[] = [];
+  private readonly finder: ReturnType<Finder>;
+
+  constructor(
+    readonly server: Server,
+    readonly random: () => number,
+    makeFinder: Finder,
+  ) {
+    this.finder = makeFinder(this);
+  }
+
+  connect(): Connection {
+    const connection: Connection = { ready: false, open: true, bytesRead: 0 };
+    this.server.ask('handshake', connection, () => (connection.ready = true));
+    return connection;
+  }
+
+  use(next: Connection): void {
+    this.connection.open = false;
+    this.connection = next;
+    this.ended += 1;
+  }
+
+  step(now: number, tell: (begunAt: number, answered: boolean) => void): void {
+    if (this.random() < (CALLS_PER_SECOND * STEP_MS) / 1_000) this.call(now);
+    for (let call = this.calls[0]; call !== undefined && call.begunAt + DEADLINE_MS < now; call = this.calls[0]) {
+      this.calls.shift();
+      tell(call.begunAt, call.answered);
+      if (!call.answered && call.connection === this.connection && this.connection.ready) this.finder.timedOut(now);
+    }
+    this.finder.look(now);
+  }
+
+  private call(begunAt: number): void {
+    const { connection } = this;
+    const call: Call = { begunAt, connection, answered: false };
+    this.calls.push(call);
+    if (!connection.ready) return;
+    // What comes later than its deadline comes to a call that nobody looks at any more.
+    this.server.ask('call', connection, () => (call.answered = connection.open));
+  }
+}
+
+/** What this library does. */
+const guarded: Finder = (client) => {
+  let state: SuspicionState = NOT_SUSPECTED;
+  let replacements: Replacements = [];
+  let successor: Connection | undefined;
+  let lookAt = client.random() * LOOK_MS;
+  const apply = (event: SuspicionEvent, now: number): void => {
+    const before = state;
+    state = nextSuspicion(before, event, POLICY, client.random);
+    if (state.kind === 'probed' && before.kind !== 'probed') client.server.ask('call', client.connection);
+    if (state.kind === 'pinged' && before.kind === 'probed') client.server.ask('ping', client.connection);
+    if (state.kind === 'dead' && before.kind === 'pinged') {
+      const decision = decideReplacement(replacements, now, POLICY);
+      ({ replacements } = decision);
+      if (decision.replace) successor = client.connect();
+      else apply({ type: 'spared' }, now);
+    }
+    if (state.kind === 'given-up' && successor !== undefined) {
+      client.use(successor);
+      [state, successor] = [NOT_SUSPECTED, undefined];
+    }
+    if (state.kind === 'trusted' || state.kind === 'suspected') successor = undefined;
+  };
+  return {
+    timedOut: (at) => {
+      apply({ type: 'timed-out', at, bytesRead: client.connection.bytesRead, waitedMs: DEADLINE_MS }, at);
+    },
+    look: (at) => {
+      if (at < lookAt) return;
+      lookAt += LOOK_MS;
+      const { bytesRead } = client.connection;
+      apply({ type: 'look', at, bytesRead, late: false, otherReady: successor?.ready === true }, at);
+    },
+  };
+};
+
+/** The obvious: a call timed out, and nothing came for as long as it waited, so the connection is ended and made anew. */
+const unguarded: Finder = (client) => {
+  let seen = { bytesRead: 0, at: 0 };
+  return {
+    timedOut: (now) => {
+      if (now - seen.at >= DEADLINE_MS) client.use(client.connect());
+    },
+    look: (now) => {
+      if (client.connection.bytesRead !== seen.bytesRead) seen = { bytesRead: client.connection.bytesRead, at: now };
+    },
+  };
+};
+
+interface Fault {
+  /** The server does nothing for so long. */
+  readonly stallMs: number;
+  /** The network forgets every connection, and tells nobody. */
+  readonly forgets?: boolean;
+}
+
+function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs = 40_000) {
+  const random = seededRandom(11);
+  const server = new Server();
+  const clients = Array.from({ length: CLIENTS }, () => new Client(server, random, finder));
+  const backAt = FAULT_AT_MS + stallMs;
+  const calls = { before: { begun: 0, answered: 0 }, soon: { begun: 0, answered: 0 }, late: { begun: 0, answered: 0 } };
+  const tell = (begunAt: number, answered: boolean): void => {
+    let when: keyof typeof calls | undefined;
+    if (begunAt < FAULT_AT_MS - DEADLINE_MS) when = 'before';
+    else if (begunAt >= backAt + afterMs - 10_000) when = 'late';
+    else if (begunAt >= backAt + 1_500) when = 'soon';
+    if (when === undefined) return;
+    calls[when].begun += 1;
+    if (answered) calls[when].answered += 1;
+  };
+  let lastEndedAt = 0;
+  for (let now = 0; now < backAt + afterMs; now += STEP_MS) {
+    if (forgets && now === FAULT_AT_MS) for (const { connection } of clients) connection.open = false;
+    for (const client of clients) {
+      const { ended } = client;
+      client.step(now, tell);
+      if (client.ended > ended) lastEndedAt = now;
+    }
+    if (now < FAULT_AT_MS || now >= backAt) server.work();
+  }
+  const share = ({ begun, answered }: (typeof calls)['before']) => answered / begun;
+  return {
+    before: share(calls.before),
+    soon: share(calls.soon),
+    late: share(calls.late),
+    handshakes: server.handshakes,
+    ended: clients.reduce((sum, { ended }) => sum + ended, 0),
+    mostByOne: Math.max(...clients.map(({ ended }) => ended)),
+    lastEndedAfterMs: lastEndedAt - FAULT_AT_MS,
+  };
+}
+
+describe('a server of 500 TLS clients that stalls', () => {
+  it('for 5 s loses no connection, and all is well 1.5 s later', () => {
+    expect(simulate({ stallMs: 5_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, before: 1, soon: 1 });
+  });
+
+  it('for 5 s never comes back, where clients do the obvious', () => {
+    const result = simulate({ stallMs: 5_000 }, unguarded);
+    expect(result.before).toBe(1);
+    expect(result.late).toBeLessThan(0.01);
+    expect(result.mostByOne).toBeGreaterThan(5);
+  });
+
+  it('for 8 s is asked, and no more than that', () => {
+    expect(simulate({ stallMs: 8_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, soon: 1 });
+  });
+
+  it.each([12_000, 20_000, 60_000])(
+    'for %i ms gets one connection more of each client at most, loses none, and comes back',
+    (stallMs) => {
+      const result = simulate({ stallMs }, guarded);
+      expect(result.handshakes).toBeLessThanOrEqual(CLIENTS);
+      expect(result).toMatchObject({ ended: 0, late: 1 });
+    },
+  );
+});
+
+describe('a network that forgets the connections of 500 clients', () => {
+  it('has each of them replaced once, within 20 s', () => {
+    const result = simulate({ stallMs: 0, forgets: true }, guarded);
+    expect(result).toMatchObject({ handshakes: CLIENTS, ended: CLIENTS, mostByOne: 1, late: 1 });
+    expect(result.lastEndedAfterMs).toBeLessThan(20_000);
+  });
+});

@@ -15,6 +15,7 @@ const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
 const CONNECT = 'policy/reconnect/connect-timeout.ts';
 const PACE = 'policy/release/release-pace.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
+const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
 const REGISTRY = 'client/call-registry.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
@@ -63,6 +64,15 @@ const NUMBERS = [
   ['TCP keepalive', ms, 'channel/connector.ts', 'TCP_KEEPALIVE_MS'],
   ['least time between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
   ['TLS files are read again each', ms, 'channel/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
+  ['Dead connections'],
+  ['calls that ran into their time', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.timeouts'],
+  ['no byte came for', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silenceMs'],
+  ['or for the longest of them', times, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silencePerCall'],
+  ['and by chance up to', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.spreadMs'],
+  ['to answer what it is asked it has', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.probeMs'],
+  ['it is asked again at most each', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.probeRestMs'],
+  ['replaced at most', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.replacements'],
+  ['within', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.replacementWindowMs'],
   ['Retries'],
   ['attempts, the original included', plain, RETRY, 'DEFAULT_RETRY_POLICY.maxAttempts'],
   ['backoff, first', ms, RETRY, 'DEFAULT_RETRY_POLICY.initialBackoffMs'],

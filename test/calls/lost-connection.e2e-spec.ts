@@ -1,4 +1,5 @@
 import type { ServerHttp2Stream } from 'node:http2';
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { FaultProxy, type ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
@@ -111,6 +112,9 @@ describe.each(Object.entries(LOSSES))('a connection lost by %s', (_how, lose) =>
   });
 });
 
+/** Hands everything on. */
+const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
+
 describe('a stream that is reset', () => {
   it.each([
     ['NGHTTP2_NO_ERROR', 13],
@@ -150,6 +154,44 @@ describe('a stream that is reset', () => {
     const echo = await echoOf({ url: server.url });
     expect(await toList(callOnce(echo, method))).toHaveLength(1);
     expect(server.streams).toHaveLength(4);
+  });
+
+  // Longer than what grpc-js keeps for its own.
+  const large = { payload: Buffer.alloc(100 * 1024) };
+
+  it.each([
+    ['', {}, {}],
+    [' and `retry: false`', {}, { retry: false as const }],
+    [" under grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }, {}],
+  ])(
+    'with REFUSED_STREAM is sent again however large it is%s: many at once, at no cost',
+    async (_, settings, options) => {
+      const refused = new Set<string>();
+      const server = await startHttp2Server((stream, _number, { 'x-call': call }) => {
+        const id = String(call);
+        if (refused.has(id)) {
+          succeed(stream);
+          return;
+        }
+        refused.add(id);
+        reset(stream, 'NGHTTP2_REFUSED_STREAM');
+      });
+      const echo = await echoOf({ url: server.url, ...settings });
+      const calls = Array.from({ length: 40 }, (_, index) =>
+        toList(echo.unsafeUnary(large, { ...options, metadata: { 'x-call': String(index) } })),
+      );
+      expect((await Promise.all(calls)).flat()).toHaveLength(40);
+      expect(server.streams).toHaveLength(80);
+    },
+  );
+
+  it('with REFUSED_STREAM a second time is an attempt like any other, however large it is', async () => {
+    const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_REFUSED_STREAM'));
+    const echo = await echoOf({ url: server.url });
+    const error = await failureOf(echo.unsafeUnary(large));
+    expect(error).toMatchObject({ reason: 'refused', reachedServer: 'no', notRetriedBecause: 'attempts-exhausted' });
+    expect(error.attempts).toHaveLength(4);
+    expect(server.streams).toHaveLength(5);
   });
 
   it('with REFUSED_STREAM for ever ends after as many attempts as the default policy has', async () => {

@@ -47,6 +47,17 @@ describe('a request stream that is safe to repeat', () => {
     expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
+  it('is sent again whole though it is longer than what grpc-js keeps', async () => {
+    const { server, proxy, echo } = await upload();
+    const source = halting(10, 5, 'x'.repeat(60_000));
+    const answer = firstValueFrom(echo.clientStream(source.requests));
+    await waitFor(() => server.calls().at(-1)?.requests.length === 10);
+    proxy.resetAll();
+    await waitFor(() => server.counts().calls === 2);
+    source.goOn();
+    expect(await answer).toMatchObject({ number: 15 });
+  });
+
   it('is sent but not sent again when it does not fit the buffer of its call', async () => {
     const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
     const source = halting(10, 0, 'x'.repeat(200));
@@ -62,7 +73,7 @@ describe('a request stream that is safe to repeat', () => {
   });
 
   it('shares the buffer of its client with the others', async () => {
-    const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 1_000 } });
+    const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
     const sources = [halting(4, 0, 'x'.repeat(200)), halting(4, 0, 'x'.repeat(200))];
     const failures = sources.map((source) =>
       firstValueFrom(echo.clientStream(source.requests)).then(

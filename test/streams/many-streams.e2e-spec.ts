@@ -1,5 +1,8 @@
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { measureManyStreams } from '../../bench/memory/measure.mjs';
+import { scene } from '../calls/support.js';
 
 const STREAMS = 1_000;
 const KiB = 1_024;
@@ -26,4 +29,32 @@ describe('a thousand streams at once', () => {
       expect(measured.kept.client.heap).toBeLessThan(2_048 * KiB);
     },
   );
+});
+
+describe('more streams than a server lets one connection reset', () => {
+  it('are completed by a drain without harm to a call that is to finish', { timeout: 60_000 }, async () => {
+    const { server, client, echo } = await scene();
+    server.script('ServerStream', { messages: [{}], never: true });
+    server.script('UnsafeUnary', { message: { text: 'done' }, hold: 'everything' });
+    const streams = Array.from({ length: 1_300 }, () => {
+      const stream = { received: 0, end: 'open' };
+      echo.serverStream({}, { onDrain: 'complete' }).subscribe({
+        next: () => (stream.received += 1),
+        error: () => (stream.end = 'failed'),
+        complete: () => (stream.end = 'completed'),
+      });
+      return stream;
+    });
+    await waitFor(() => streams.every(({ received }) => received === 1), { timeoutMs: 20_000 });
+    const held = firstValueFrom(echo.unsafeUnary({}));
+    await waitFor(() => server.heldCount('UnsafeUnary') === 1);
+    const drained = client.drain({ timeoutMs: 10_000 });
+    await waitFor(() => streams.every(({ end }) => end === 'completed'));
+    // Whatever the resets have done to the connection would have reached it by the time they have reached the server.
+    await waitFor(() => server.counts('ServerStream').cancelled >= 900);
+    server.release('UnsafeUnary');
+    expect(await held).toMatchObject({ text: 'done' });
+    expect(await drained).toMatchObject({ finished: 1, completed: 1_300, cancelled: 0 });
+    await waitFor(() => server.counts().open === 0);
+  });
 });

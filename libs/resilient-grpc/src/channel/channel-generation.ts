@@ -63,6 +63,8 @@ interface ConnectionHistory {
 /** A connection that lived less, without an answer of the server, counts as a failed attempt. */
 const SHORT_LIVED_MS = 1_000;
 const KNOWN_ADDRESSES = 256;
+/** Where nothing else is said. */
+const GRPC_JS_KEPT_BYTES = 1 << 20;
 
 /**
  * One channel of grpc-js with all that is attached to it. A managed channel has one, and for a moment two while one replaces the
@@ -74,6 +76,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyHandle | undefined;
   private readonly histories = new Map<string, ConnectionHistory>();
+  readonly keptBytes: number;
   private active = 0;
   private closed = false;
   private retired = false;
@@ -86,6 +89,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     private readonly clock: Clock,
     private readonly random: Random,
   ) {
+    this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
     // Under xds: the control plane names the policies, and connections are seen by the public states only.
     this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);

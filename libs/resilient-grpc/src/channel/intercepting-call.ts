@@ -13,6 +13,8 @@ type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
 export interface InterceptedCallOwner {
   /** The call of the channel that the interceptors' options ended in, once there is one. */
   onCreated(call: CallStream): void;
+  /** A request message leaves the interceptors. */
+  onSend(bytes: Buffer): void;
   /** A response came that cannot be read. */
   onUnreadable(): void;
 }
@@ -67,6 +69,7 @@ class BottomCall implements InterceptingCallInterface {
       this.call.cancelWithStatus(StatusCode.INTERNAL, `Request message serialization failure: ${textOf(error)}`);
       return;
     }
+    this.owner.onSend(bytes);
     this.call.sendMessageWithContext(context, bytes);
   }
 

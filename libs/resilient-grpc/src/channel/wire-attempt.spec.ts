@@ -76,6 +76,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     } as unknown as Channel,
     ready: true,
     ended: 0,
+    keptBytes: 100,
     attemptEnded: () => void (owner.ended += 1),
     connectionKey: (peer: string | undefined) => `${peer ?? ''}#1`,
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],

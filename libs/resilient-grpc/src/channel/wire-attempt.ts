@@ -16,6 +16,8 @@ type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStat
 export interface WireOwner {
   readonly channel: Channel;
   readonly ready: boolean;
+  /** Bytes of a request that grpc-js keeps to send it again when the server's transport refuses it. */
+  readonly keptBytes: number;
   attemptEnded(): void;
   /** An attempt on the connection to `peer` was ended on this side because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
@@ -24,6 +26,8 @@ export interface WireOwner {
 
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
+/** Before each message (gRPC over HTTP/2, "Length-Prefixed-Message"). */
+const FRAME_HEADER = 5;
 const NOBODY: AttemptListener = {
   onHeaders() {
     /* nobody listens any more */
@@ -57,6 +61,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private ended = false;
   /** Under interceptors: a response came that could not be read. */
   private unreadable = false;
+  /** Of the request, as grpc-js counts them. */
+  private sentBytes = 0;
 
   constructor(
     private readonly owner: WireOwner,
@@ -85,6 +91,9 @@ export class WireAttempt implements Attempt, AttemptEnd {
       onCreated: (call) => {
         this.wire = call;
       },
+      onSend: (bytes) => {
+        this.sentBytes += FRAME_HEADER + bytes.length;
+      },
       onUnreadable: () => {
         this.unreadable = true;
       },
@@ -98,6 +107,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
   }
 
   send(message: unknown, written?: () => void): void {
+    // True: without interceptors messages are sent as bytes.
+    if (!this.intercepted) this.sentBytes += FRAME_HEADER + (message as Uint8Array).length;
     this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, message);
   }
 
@@ -191,6 +202,10 @@ export class WireAttempt implements Attempt, AttemptEnd {
   get peer(): string | undefined {
     // Without a connection grpc-js gives the channel's target.
     return this.picked ? this.wire?.getPeer() : undefined;
+  }
+
+  get kept(): boolean {
+    return this.sentBytes <= this.owner.keptBytes;
   }
 
   get contentType(): string | undefined {

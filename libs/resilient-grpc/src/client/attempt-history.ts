@@ -43,6 +43,7 @@ export class AttemptHistory {
   /** As the transport gave it: the cause of what a caller is told. */
   lastStatus: { readonly code: number; readonly details: string } | undefined;
   private retriesSincePushback = 0;
+  private transparentLeft = true;
 
   add(
     number: number,
@@ -81,6 +82,7 @@ export class AttemptHistory {
       policy: retryPolicy(context, facts.options),
       attempts: facts.attempts,
       retriesSincePushback: this.retriesSincePushback,
+      transparentLeft: this.transparentLeft,
       requestReplayable: facts.requestReplayable,
       delivered: facts.delivered,
       inRetryChain: facts.inRetryChain,
@@ -92,6 +94,7 @@ export class AttemptHistory {
       connectionKey: verdict.connectionLost ? end.connectionKey : '',
       random,
     });
+    if (verdict.notKept === true) this.transparentLeft = false;
     if (!decision.retry && decision.because === 'throttled') context.client.throttled();
     if (decision.retry && decision.kind !== 'wait') {
       this.retriesSincePushback = decision.because === 'pushback' ? 0 : this.retriesSincePushback + 1;

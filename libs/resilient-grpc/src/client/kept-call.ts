@@ -200,7 +200,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     const { attempt } = this;
     this.leave();
     this.attempt = undefined;
-    attempt?.abandon(because);
+    if (attempt !== undefined) this.context.client.registry.abandon(attempt, because);
     this.letGo(outcome);
   }
 

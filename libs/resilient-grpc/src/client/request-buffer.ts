@@ -1,3 +1,6 @@
+/** What keeping a message takes beside its bytes: tiny ones would else be many times what is counted. */
+const MESSAGE_OVERHEAD = 128;
+
 /** How many bytes of requests a client keeps for further attempts: of one call, and of all together. */
 export class ReplayLimits {
   /** Bytes kept now. */
@@ -33,17 +36,18 @@ export class RequestBuffer {
   add(payload: unknown): void {
     if (!this.complete) return;
     const { limits } = this;
+    const bytes = payload instanceof Uint8Array ? payload.length + MESSAGE_OVERHEAD : Infinity;
     if (
       !(payload instanceof Uint8Array) ||
-      this.bytes + payload.length > limits.perCall ||
-      limits.used + payload.length > limits.perClient
+      this.bytes + bytes > limits.perCall ||
+      limits.used + bytes > limits.perClient
     ) {
       this.drop();
       return;
     }
     this.messages.push(payload);
-    this.bytes += payload.length;
-    limits.used += payload.length;
+    this.bytes += bytes;
+    limits.used += bytes;
   }
 
   /** Nothing of it will be needed again: the call is committed, or has ended. */

@@ -10,6 +10,10 @@ export interface AttemptEvidence {
   /** This side ended it. */
   readonly endedHere:
     'no' | 'deadline' | 'attempt-timeout' | 'stream-idle' | 'cancel' | 'protocol' | 'serialize' | 'closed';
+  /**
+   * grpc-js still had all of the request: it has sent a refused one again by itself, once. @defaultValue true
+   */
+  readonly kept?: boolean;
   /** Response headers arrived (a trailers-only answer has none). */
   readonly headersReceived: boolean;
   readonly messagesReceived: number;

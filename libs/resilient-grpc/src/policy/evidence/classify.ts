@@ -50,10 +50,10 @@ function notPicked(e: AttemptEvidence): Verdict {
     if (!e.channelReady) return verdict('unsent', 'no', e.code, e.details);
     // The channel became READY between the failed pick and its status, or another one took its place. To wait would loop,
     // as nothing is there to wait for; so it counts as an attempt that was handed back.
-    if (text.NOT_PICKED.test(e.details)) return verdict('refused', 'no', e.code, e.details);
+    if (text.NOT_PICKED.test(e.details)) return refused(e);
   }
   if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) {
-    return verdict('refused', 'no', StatusCode.UNAVAILABLE, e.details);
+    return refused(e);
   }
   if (isLocalCancel(e)) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'no', StatusCode.DEADLINE_EXCEEDED, e.details);
@@ -74,7 +74,7 @@ function withoutAnswer(e: AttemptEvidence): Verdict {
   if (spokeGrpc(e)) return said('server', 'yes', e);
   if (isHttp(e)) return http(e);
   if (e.code === StatusCode.UNAVAILABLE && e.details === text.STREAM_REFUSED) {
-    return verdict('refused', 'no', e.code, e.details);
+    return refused(e);
   }
   // Everything else that is UNAVAILABLE here was made by the transport, whatever its text.
   if (e.code === StatusCode.UNAVAILABLE || isConnectionLost(e)) {
@@ -140,6 +140,11 @@ function answerBegan(e: AttemptEvidence): boolean {
 function farAsKnown(e: AttemptEvidence): Verdict['reachedServer'] {
   if (answerBegan(e)) return 'yes';
   return e.picked ? 'maybe' : 'no';
+}
+
+function refused(e: AttemptEvidence): Verdict {
+  const handedBack = verdict('refused', 'no', StatusCode.UNAVAILABLE, e.details);
+  return e.kept === false ? { ...handedBack, notKept: true } : handedBack;
 }
 
 // Never 'no', even where no connection was picked yet: a call that is cancelled in the tick it began is sent all the same.

@@ -40,4 +40,6 @@ export interface Verdict {
   readonly retryableHttp: boolean;
   /** The connection or its stream broke off, before an answer ('connection-lost') or within one ('committed'). */
   readonly connectionLost: boolean;
+  /** Refused, and grpc-js had not kept it to send it again by itself. */
+  readonly notKept?: boolean;
 }

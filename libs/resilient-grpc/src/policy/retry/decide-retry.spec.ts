@@ -65,6 +65,32 @@ function input(change: Partial<RetryInput> = {}): RetryInput {
 const unsafe = { policy: undefined };
 const stop = (because: 'negative' | 'malformed' | 'repeated'): Pushback => ({ kind: 'stop', because });
 
+describe('a refusal of what the transport had not kept', () => {
+  const refused = verdict('refused', { reachedServer: 'no', notKept: true });
+
+  it('goes again at once and free the first time, for any method and whatever is forbidden', () => {
+    const budget = new CountingBudget(false);
+    const change = { verdict: refused, policy: undefined, disabled: true, attempts: 4, transparentLeft: true, budget };
+    expect(decideRetry(input(change))).toMatchObject({ retry: true, kind: 'wait', delayMs: 0 });
+    expect(budget).toMatchObject({ failures: 0, asked: [] });
+  });
+
+  it.each([
+    ['the second time', { transparentLeft: false }],
+    [
+      'where the transport had kept it',
+      { verdict: verdict('refused', { reachedServer: 'no' }), transparentLeft: true },
+    ],
+  ])('is like any other refusal %s', (_, change) => {
+    expect(decideRetry(input({ verdict: refused, ...change }))).toMatchObject({ retry: true, kind: 'refused' });
+  });
+
+  it('is final where the request cannot be sent again', () => {
+    const change = { verdict: refused, transparentLeft: true, requestReplayable: false };
+    expect(decideRetry(input(change))).toEqual({ retry: false, because: 'request-not-replayable' });
+  });
+});
+
 describe('what is sent again', () => {
   it.each<[string, Partial<RetryInput>, object]>([
     [

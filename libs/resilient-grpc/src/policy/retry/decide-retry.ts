@@ -20,6 +20,8 @@ export interface RetryInput {
   readonly retriesSincePushback: number;
   /** Something of the answer is in the caller's hands already: headers he asked for, or messages of a stream. */
   readonly delivered: boolean;
+  /** The call was not sent again yet for a refusal of its own. */
+  readonly transparentLeft?: boolean | undefined;
   /** The whole request can be sent again. */
   readonly requestReplayable: boolean;
   /** To the deadline of the call; Infinity without one. */
@@ -90,7 +92,9 @@ export function decideRetry(input: RetryInput): RetryDecision {
       if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return STOP.local;
       return again(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
     case 'refused':
-      // The application never saw it, so this holds for any method. grpc-js sent it again once, at once, before.
+      // The application never saw it, so this holds for any method. grpc-js sent it again once, at once, before; what it had not
+      // kept for that is ours to send again, as freely (gRFC A6, "Transparent Retries").
+      if (verdict.notKept === true && input.transparentLeft) return wait(input);
       return again(input, DEFAULT_RETRY_POLICY, 'refused');
     case 'attempt-timeout':
       return verdict.reachedServer === 'yes' ? STOP.committed : byPolicy(input, 'attempt-timeout');

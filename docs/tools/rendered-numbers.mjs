@@ -14,6 +14,9 @@ const EARLY = 'policy/reconnect/early-reconnect.ts';
 const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
 const CONNECT = 'policy/reconnect/connect-timeout.ts';
 const PACE = 'policy/release/release-pace.ts';
+const RESUME = 'policy/resume/resume-policy.ts';
+const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
+const REGISTRY = 'client/call-registry.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
 const percent = (value) => `${value * 100} %`;
@@ -61,6 +64,15 @@ const NUMBERS = [
   ['TCP keepalive', ms, 'channel/connector.ts', 'TCP_KEEPALIVE_MS'],
   ['least time between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
   ['TLS files are read again each', ms, 'channel/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
+  ['Dead connections'],
+  ['calls that ran into their time', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.timeouts'],
+  ['no byte came for', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silenceMs'],
+  ['or for the longest of them', times, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silencePerCall'],
+  ['and by chance up to', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.spreadMs'],
+  ['to answer what it is asked it has', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.probeMs'],
+  ['it is asked again at most each', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.probeRestMs'],
+  ['replaced at most', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.replacements'],
+  ['within', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.replacementWindowMs'],
   ['Retries'],
   ['attempts, the original included', plain, RETRY, 'DEFAULT_RETRY_POLICY.maxAttempts'],
   ['backoff, first', ms, RETRY, 'DEFAULT_RETRY_POLICY.initialBackoffMs'],
@@ -98,9 +110,27 @@ const NUMBERS = [
   ['Service config'],
   ['the start waits for the first one', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
   ['the record in DNS is read again each', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],
-  ['Streams and shutdown'],
+  ['Streams'],
   ['messages held for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
-  ['whole time of a shutdown', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
+  ['an Observable of requests may be ahead by', mebibytes, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes'],
+  ['a stream that nobody reads is told after', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs'],
+  ['`resumable`: backoff, first', ms, RESUME, 'DEFAULT_RESUME_POLICY.initialBackoffMs'],
+  ['backoff, longest', ms, RESUME, 'DEFAULT_RESUME_POLICY.maxBackoffMs'],
+  ['it grows', times, RESUME, 'DEFAULT_RESUME_POLICY.backoffMultiplier'],
+  ['a call that lived for so long is followed at once', ms, RESUME, 'DEFAULT_RESUME_POLICY.minHealthyMs'],
+  ['failures by the server at one cursor that end it', plain, RESUME, 'MAX_SERVER_FAILURES'],
+  ['messages a call may begin with that were had already', plain, 'policy/resume/cursor-track.ts', 'MAX_OVERLAP'],
+  ['messages held of what cannot be slowed, inside it', plain, 'operators/plain-source.ts', 'MAX_HELD'],
+  [
+    '`replayUnacknowledged`: messages held of an Observable, at least',
+    plain,
+    'policy/replay/held-limits.ts',
+    'LEAST_MESSAGES',
+  ],
+  ['Shutdown'],
+  ['its whole time', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
+  ['streams that end at once', plain, REGISTRY, 'STREAMS_AT_ONCE'],
+  ['each', ms, REGISTRY, 'BETWEEN_STREAMS_MS'],
 ];
 
 /** Markdown of the table of numbers. */

@@ -44,6 +44,7 @@ describe('the code in the README and the docs', () => {
           }),
         },
       },
+      events: ['1', '2', '3', '4'],
       placed: 'placed as 9',
       refused: 'failed: FAILED_PRECONDITION out of tea',
       cutOff: 'look for r-3 before you send it again (connection-lost)',

@@ -15,14 +15,14 @@ export const PROGRAMS = PAGES.flatMap((page) => codeBlocks(page))
  * compiles only if it is right.
  */
 const AROUND_A_PART = `
-import { NestFactory } from '@nestjs/core';
-import { ResilientGrpcModule, isGrpcCallError, type Resilient } from 'nestjs-resilient-grpc';
-import { defer, retry, tap, throwError, timeout, timer } from 'rxjs';
+import { ResilientGrpcModule, isGrpcCallError, type Resilient, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { retry, throwError, timer } from 'rxjs';
 import type { OrderEvent, OrdersClient } from './gen/orders.js';
-declare class AppModule {}
 declare class ConfigService {
   getOrThrow(key: string): string;
 }
+declare const client: ResilientGrpcClient;
 declare const orders: Resilient<OrdersClient>;
 declare function handle(event: OrderEvent): Promise<void>;
 `;

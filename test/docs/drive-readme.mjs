@@ -6,11 +6,13 @@ import { pathToFileURL } from 'node:url';
 import { Test } from '@nestjs/testing';
 import { ResilientGrpcModule, getGrpcClientSettingsToken } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, map, take, toArray } from 'rxjs';
 
 const block = (name) => import(pathToFileURL(join(process.argv[2], `${name}.js`)).href);
 const { OrdersModule } = await block('orders.module');
 const { HealthModule } = await block('health.module');
 const { OrderDesk } = await block('order-desk');
+const { OrderFeed } = await block('order-feed');
 
 const protoPath = 'orders.proto';
 const server = await ScriptedGrpcServer.start({ protoPath, scripts: { Get: { message: { id: '7', item: 'tea' } } } });
@@ -18,7 +20,7 @@ const proxy = await FaultProxy.start(server.url);
 
 // The same client as OrdersModule's, defined alike and so shared.
 const client = ResilientGrpcModule.forFeature([{ name: 'orders', url: 'orders:50051', protoPath }]);
-const desk = { module: class DeskModule {}, imports: [client], providers: [OrderDesk] };
+const desk = { module: class DeskModule {}, imports: [client], providers: [OrderDesk, OrderFeed] };
 const testing = await Test.createTestingModule({ imports: [OrdersModule, HealthModule, desk] })
   .overrideProvider(getGrpcClientSettingsToken('orders'))
   .useValue({ url: proxy.url })
@@ -35,6 +37,23 @@ const place = (requestId) => app.get(OrderDesk, { strict: false }).place({ reque
 
 const order = await get('/orders/7');
 const well = { live: await get('/health/live'), dependencies: await get('/health/dependencies') };
+
+// Two events a call, and then silence until its connection is lost.
+server.script('Watch', ({ request }) => ({
+  messages: [1n, 2n].map((n) => ({ sequence: String(BigInt(request.from) + n) })),
+  never: true,
+}));
+const feed = app.get(OrderFeed, { strict: false }).after(2n ** 60n);
+const followed = lastValueFrom(
+  feed.pipe(
+    map(({ sequence }) => String(BigInt(sequence) - 2n ** 60n)),
+    take(4),
+    toArray(),
+  ),
+);
+await waitFor(() => server.counts('Watch').open === 1);
+proxy.resetAll();
+const events = await followed;
 
 server.script('Create', { message: { id: '9' } });
 const placed = await place('r-1');
@@ -60,4 +79,4 @@ await app.close();
 await proxy.close();
 await server.close();
 // Nothing is ended by force: a timer or socket left behind would keep this process alive.
-process.stdout.write(`${JSON.stringify({ order, well, placed, refused, cutOff, outage, notPlaced })}\n`);
+process.stdout.write(`${JSON.stringify({ order, well, events, placed, refused, cutOff, outage, notPlaced })}\n`);

@@ -11,8 +11,7 @@ export function resilientFeed(
   from: string,
   options: GrpcCallOptions,
 ): GrpcObservable<OrderEvent> {
-  // A feed has nothing better to do than to wait for a server that is away, however long that takes.
-  return resumable((cursor: bigint) => orders.watch({ from: String(cursor) }, { ...options, waitForReady: true }), {
+  return resumable((cursor: bigint) => orders.watch({ from: String(cursor) }, options), {
     // A cursor of 64 bits arrives as a string: compared as such, '9' comes after '10'.
     cursor: ({ sequence }) => BigInt(sequence),
     seed: BigInt(from),

@@ -33,7 +33,7 @@ export class ResilientStreams implements StreamContender {
   }
 
   async converse(orders: SessionOrders, signal: AbortSignal): Promise<void> {
-    const options = { metadata: contenderMetadata(this.name), waitForReady: true };
+    const options = { metadata: contenderMetadata(this.name) };
     const replies = replayUnacknowledged(
       (outgoing: AsyncIterable<SessionRequest>) => this.orders.session(outgoing, options),
       orders.pulled(),

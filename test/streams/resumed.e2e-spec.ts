@@ -172,9 +172,28 @@ describe('a stream that is resumed', () => {
       );
       return failed === 'outage';
     });
+    // It waits, as one call, for as long as it takes.
+    const waiting = app.client.activeCalls().filter((call) => call.waiting);
+    expect(waiting).toMatchObject([{ path: '/orders.v1.Orders/Watch', resumes: 1 }]);
     await server.restart();
     await waitFor(() => feed.events.length === 6, { timeoutMs: 15_000 });
     expect(feed.events).toEqual(upTo(6));
+    expect(app.client.snapshot().counters).toMatchObject({ resumed: 1 });
+  });
+
+  it('fails with its outage where its method waits for nothing, and is then resumed after a backoff', async () => {
+    const app = await start({ methods: { Watch: { waitForReady: false } } });
+    const failures: string[] = [];
+    const onError = (error: unknown) => {
+      failures.push((error as GrpcCallError).reason);
+      return undefined;
+    };
+    const feed = follow(app, { onError });
+    await waitFor(() => feed.events.length === 3);
+    await server.stop('kill-connections');
+    await waitFor(() => failures.filter((reason) => reason === 'outage').length >= 2);
+    await server.restart();
+    await waitFor(() => feed.events.length === 6, { timeoutMs: 15_000 });
   });
 
   it('goes on elsewhere when its server falls silent', async () => {

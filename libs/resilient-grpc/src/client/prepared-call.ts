@@ -76,7 +76,7 @@ export abstract class PreparedCall implements AttemptRequest {
     if (scope !== undefined) this.deadline = scope.deadline = Math.min(this.deadline, scope.deadline);
     this.callMetadata = callMetadata(context, given, this.binding?.metadata);
     const byMetadata = this.callMetadata.getOptions().waitForReady;
-    this.waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady;
+    this.waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume(scope);
     if (byMetadata === true) {
       // Waiting is ours: grpc-js would let the call queue in its channel.
       this.callMetadata = this.callMetadata.clone();
@@ -112,4 +112,9 @@ export abstract class PreparedCall implements AttemptRequest {
     const { name } = this.context.client;
     return { client: name, service, method, path, kind, metadata, ...(inbound === undefined ? {} : { inbound }) };
   }
+}
+
+/** A stream has nothing else to do in an outage than to wait for its end; to fail and come again would only be later. */
+function waitsToResume(scope: StreamScope | undefined): true | undefined {
+  return scope !== undefined && scope.resumes > 0 ? true : undefined;
 }

@@ -163,6 +163,7 @@ describe('the first step of a shutdown', () => {
       collect(orders.watch({ from: '0' }, { onDrain: 'complete' })),
       collect(orders.watch({ from: '0' }, { onDrain: 'fail' })),
     ];
+    await waitFor(() => late.every(({ end }) => end !== 'open'));
     expect(late.map(({ end }) => end)).toEqual(['completed', 'failed: draining']);
     expect(server.counts('Watch').calls).toBe(calls);
     hung.answer();
@@ -255,7 +256,7 @@ describe('drain() by hand', () => {
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     await waitFor(() => feed.received === 3 && server.heldCount('Get') === 1);
     const reports = [client.drain({ timeoutMs: 5_000 }), client.drain()];
-    expect(feed.end).toBe('completed');
+    await waitFor(() => feed.end === 'completed');
     server.release('Get');
     await call;
     const [first, second] = await Promise.all(reports);

@@ -1,16 +1,18 @@
 import type { StreamDemand } from './stream-source.js';
 
 /**
- * One stream made of several calls, one after the other, as its maker (`resumable`) and the client that carries the calls know
- * it together: one deadline, one place in the registry, one end.
+ * One stream made of several calls, one after the other, as its maker (`resumable`) and the clients that carry the calls know it
+ * together: one deadline, one place in the registry, one end.
  */
 export interface StreamScope {
+  /** The stream of which this is a call. */
+  readonly outer: StreamScope | undefined;
   /** How often it was resumed; counted by its maker before the next call begins. */
   readonly resumes: number;
-  /** Milliseconds since 1970: when all of it must have ended; Infinity at first. The client sets it with the first call. */
+  /** Milliseconds since 1970: when all of it must have ended; Infinity at first. Clients take it from a call that has one. */
   deadline: number;
-  /** What the client keeps of it, from the first call on. */
-  host: StreamHost | undefined;
+  /** What clients keep of it, each from its first call on. */
+  readonly hosts: Set<StreamHost>;
   /** Messages handed over so far. */
   readonly handedOver: number;
   /** How it is read, where that is on demand. */
@@ -32,7 +34,10 @@ export type StreamOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 let current: StreamScope | undefined;
 
-/** Does `work`; calls of response streams that begin in it, in the same turn, belong to `scope`. */
+/**
+ * Does `work`; calls that begin in it, in the same turn, belong to `scope`. Only for what the maker of a stream cannot hand his
+ * scope to: an Observable with operators around its call.
+ */
 export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T): T {
   const outer = current;
   current = scope;

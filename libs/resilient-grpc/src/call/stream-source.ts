@@ -1,3 +1,5 @@
+import type { StreamScope } from './stream-scope.js';
+
 /** Takes what a stream gives. An RxJS subscriber is one. */
 export interface StreamSink<T> {
   /** false: no more for now, until `StreamSource.readOn()`. */
@@ -28,5 +30,5 @@ export interface StreamSource {
   unsubscribe(): void;
 }
 
-/** Makes one run that gives to `sink` and has not begun. */
-export type OpenStream<T> = (sink: StreamSink<T>) => StreamSource;
+/** Makes one run that gives to `sink` and has not begun. `scope`: the stream of which it is a call, where it is one. */
+export type OpenStream<T> = (sink: StreamSink<T>, scope?: StreamScope) => StreamSource;

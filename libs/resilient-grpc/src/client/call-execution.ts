@@ -41,6 +41,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       return;
     }
     this.number += 1;
+    this.goesOn();
     if (this.number > 1) this.metadata = attemptMetadata(this.callMetadata, this.number);
     this.attemptStartedAt = clock.now();
     this.reading = true;

@@ -101,6 +101,7 @@ describe('a drain', () => {
     calls[1]!.onDrain = 'complete';
     calls[2]!.onDrain = 'fail';
     const report = registry.drain(10_000);
+    await clock.advanceAsync(0);
     expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down']);
     clock.advance(100);
     registry.delete(calls[0]!, 'succeeded');
@@ -137,6 +138,7 @@ describe('the end of streams', () => {
     const { registry, clock, calls, ended } = make(250);
     for (const call of calls) call.onDrain = 'complete';
     const over = registry.endStreams();
+    await clock.advanceAsync(0);
     expect(ended).toHaveLength(100);
     await clock.advanceAsync(10);
     expect(ended).toHaveLength(200);
@@ -149,6 +151,7 @@ describe('the end of streams', () => {
     const { registry, clock, calls, ended } = make(101);
     for (const call of calls) call.onDrain = 'complete';
     void registry.endStreams();
+    await clock.advanceAsync(0);
     registry.delete(calls[100]!, 'cancelled');
     await clock.advanceAsync(10);
     expect(ended).toHaveLength(100);

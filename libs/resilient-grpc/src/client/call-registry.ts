@@ -41,6 +41,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly calls = new Set<RegisteredCall>();
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
+  /** The shortest time that anybody gave a drain, in monotonic milliseconds. */
+  private drainUntil = Infinity;
   /** While a drain waits: when it gives up, and how it goes on. */
   private wait: { readonly until: number; readonly timer: Timer; readonly over: () => void } | undefined;
   /** Attempts whose callers have left during a drain, to be reset when nothing else runs any more. */
@@ -50,8 +52,11 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly completing = new Set<RegisteredCall>();
   /** Those that have. */
   private completed = 0;
+  /** Calls that ended by themselves during a drain. */
+  private finished = 0;
   /** Calls that a drain failed. */
   private cutOff = 0;
+  private isTerminating = false;
   accepting: Accepting = 'yes';
   started = 0;
   succeeded = 0;
@@ -80,7 +85,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   delete(call: RegisteredCall, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
-    if (this.completing.delete(call) && outcome === 'succeeded') this.completed += 1;
+    this.countInDrain(call, outcome);
     if (this.calls.size === 0) this.wait?.over();
   }
 
@@ -98,9 +103,17 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return this.calls.values();
   }
 
+  private countInDrain(call: RegisteredCall, outcome: StreamOutcome): void {
+    if (this.completing.delete(call) && outcome !== 'failed') this.completed += 1;
+    else if (this.accepting !== 'yes' && !this.isTerminating && outcome !== 'cancelled') this.finished += 1;
+  }
+
   /** Ends the streams that say so, cleanly or with an error, a slice at a time. Everything else goes on, and may begin. */
   endStreams(): Promise<void> {
-    this.endingStreams ??= this.endSlices([...this.calls].filter(({ onDrain }) => onDrain !== 'finish'));
+    // In a turn of its own: who hears of the end of his stream may drain in answer.
+    this.endingStreams ??= Promise.resolve().then(() =>
+      this.endSlices([...this.calls].filter(({ onDrain }) => onDrain !== 'finish')),
+    );
     return this.endingStreams;
   }
 
@@ -111,8 +124,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     }
   }
 
-  /** Ends one that says so. */
-  endStream(stream: RegisteredCall): void {
+  private endStream(stream: RegisteredCall): void {
     if (!this.calls.has(stream)) return;
     if (stream.onDrain === 'complete') {
       // A session completes when what it has sent is acknowledged, which may take a while.
@@ -120,7 +132,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
       stream.complete();
     } else {
       this.cutOff += 1;
-      stream.terminate('draining', 'The client is shutting down');
+      this.terminate(stream, 'draining', 'The client is shutting down');
     }
   }
 
@@ -129,39 +141,35 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
    * report; the shorter time holds.
    */
   drain(timeoutMs: number): Promise<DrainReport> {
-    this.draining ??= this.drainOnce(timeoutMs);
-    if (this.wait !== undefined && this.clock.now() + timeoutMs < this.wait.until)
-      this.waitFor(timeoutMs, this.wait.over);
+    this.drainUntil = Math.min(this.drainUntil, this.clock.now() + timeoutMs);
+    if (this.accepting === 'yes') this.accepting = 'draining';
+    this.draining ??= this.drainOnce(this.clock.now());
+    if (this.wait !== undefined && this.drainUntil < this.wait.until) this.waitUntil(this.drainUntil, this.wait.over);
     return this.draining;
   }
 
   /** Ends all now. */
   close(): void {
     this.accepting = 'closed';
-    for (const attempt of this.toReset.splice(0)) attempt.abandon();
     this.terminateAll('closed', 'The client was closed');
+    for (const attempt of this.toReset.splice(0)) attempt.abandon();
   }
 
-  private async drainOnce(timeoutMs: number): Promise<DrainReport> {
-    const beganAt = this.clock.now();
-    const running = this.calls.size;
-    const already = this.completed + this.cutOff;
-    if (this.accepting === 'yes') this.accepting = 'draining';
+  private async drainOnce(beganAt: number): Promise<DrainReport> {
     void this.endStreams();
-    if (this.calls.size > 0) await new Promise<void>((resolve) => this.waitFor(timeoutMs, resolve));
+    if (this.calls.size > 0) await new Promise<void>((over) => this.waitUntil(this.drainUntil, over));
     this.stopWaiting();
-    this.cutOff += this.calls.size;
     const lastedMs = Math.round(this.clock.now() - beganAt);
     this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
-    const { completed, cutOff } = this;
-    const finished = Math.max(0, running - (completed + cutOff - already));
+    const { finished, completed, cutOff } = this;
     return { finished, completed, cancelled: cutOff, durationMs: this.clock.now() - beganAt };
   }
 
-  private waitFor(timeoutMs: number, over: () => void): void {
+  private waitUntil(until: number, over: () => void): void {
     this.stopWaiting();
-    const timer = this.clock.setTimer(over, timeoutMs - Math.floor(CUT_OFF_MS * this.calls.size), true);
-    this.wait = { until: this.clock.now() + timeoutMs, timer, over };
+    const perhapsCutOff = [...this.calls].filter(({ onDrain }) => onDrain === 'finish').length;
+    const leftMs = until - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);
+    this.wait = { until, timer: this.clock.setTimer(over, leftMs, true), over };
   }
 
   private stopWaiting(): void {
@@ -170,6 +178,13 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   private terminateAll(reason: 'draining' | 'closed', details: string): void {
-    for (const call of [...this.calls]) call.terminate(reason, details);
+    this.cutOff += this.calls.size;
+    for (const call of [...this.calls]) this.terminate(call, reason, details);
+  }
+
+  private terminate(call: RegisteredCall, reason: 'draining' | 'closed', details: string): void {
+    this.isTerminating = true;
+    call.terminate(reason, details);
+    this.isTerminating = false;
   }
 }

@@ -203,10 +203,11 @@ class GrpcClient implements DrainableClient {
   async drain(options: { readonly timeoutMs?: number | undefined } = {}): Promise<DrainReport> {
     const running = this.registry.size;
     const first = this.registry.accepting === 'yes';
+    const draining = this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS);
     if (first && this.hub.wanted) {
       this.hub.emit({ type: 'drain', phase: 'begin', finished: 0, completed: 0, cancelled: 0, durationMs: 0, running });
     }
-    const report = await this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS);
+    const report = await draining;
     if (first && this.hub.wanted) this.hub.emit({ type: 'drain', phase: 'end', running: 0, ...report });
     await this.close();
     return report;

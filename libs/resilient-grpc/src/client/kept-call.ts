@@ -1,5 +1,5 @@
 import type { Attempt } from '../call/attempt.js';
-import type { StreamOutcome, StreamScope } from '../call/stream-scope.js';
+import { inStreamScope, type StreamOutcome, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
@@ -14,12 +14,15 @@ import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
 import { tellEnd, tellStart, tellUnread } from './call-telling.js';
 import { describeCall } from './describe-call.js';
 import type { HedgedAttempt } from './hedged-attempt.js';
-import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
+import { currentInbound, inboundInUse, inContextOf } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
-import { ScopedStream } from './scoped-stream.js';
+import { outermost, ScopedStream, type PartOf } from './scoped-stream.js';
 import type { UnreadStream } from './unread-streams.js';
+
+/** How long a stream is there that begins when streams are to end. */
+const ENDED_AFTER_MS = 100;
 
 /** A call in the registry, from its subscription to its one end, whoever ends it. What attempts it makes is not known here. */
 export abstract class KeptCall extends AdmittedCall implements PumpOwner, RegisteredCall, StreamSource, UnreadStream {
@@ -36,6 +39,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
   /** Monotonic milliseconds. */
   lastMessageAt: number | undefined;
   private place: CallPlace<this> | undefined;
+  private stream: ScopedStream | undefined;
   private untie: (() => void) | undefined;
 
   constructor(
@@ -43,12 +47,24 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     asked: AskedCall,
     protected readonly sink: StreamSink<unknown>,
     /** The stream of which it is a part. */
-    private readonly scope?: StreamScope,
+    private readonly part?: PartOf,
   ) {
     super(context, asked);
   }
 
   abstract readOn(): void;
+
+  private get scope(): StreamScope | undefined {
+    return this.part?.scope;
+  }
+
+  get isWhole(): boolean {
+    return this.part?.isWhole ?? false;
+  }
+
+  get madeBy(): MethodContext {
+    return this.context;
+  }
 
   get prefetch(): number {
     return this.options?.prefetch ?? this.context.policy.prefetch;
@@ -76,17 +92,25 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */
   begin(): void {
-    if (!inboundInUse()) {
+    const { scope } = this;
+    if (!inboundInUse() && scope === undefined) {
       this.beginHere();
       return;
     }
-    // What it begins with, a source of requests or an interceptor, belongs to whoever asked for it.
-    runInbound(currentInbound() ?? this.asked.madeIn, () => {
-      this.beginHere();
+    // What it begins with, a source of requests or an interceptor, belongs to whoever asked for it, and is no part of its stream.
+    inContextOf(currentInbound() ?? this.asked.madeIn, () => {
+      inStreamScope(undefined, () => {
+        this.beginHere();
+      });
     });
   }
 
   private beginHere(): void {
+    const { registry } = this.context.client;
+    if (registry.streamsEnd && registry.accepting !== 'closed' && this.onDrain === 'complete') {
+      this.completeSoon();
+      return;
+    }
     let failure: CallFailure | undefined;
     try {
       failure = this.prepare(this.scope);
@@ -95,21 +119,15 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
       this.sink.error(error);
       return;
     }
-    if (failure === undefined && this.context.client.registry.streamsEnd) {
-      if (this.onDrain === 'complete') {
-        this.phase = 'ended';
-        (this.scope ?? this.sink).complete();
-        return;
-      }
-      // None resumes; anything else may still begin.
-      if (this.onDrain === 'fail' || (this.scope?.resumes ?? 0) > 0) failure = draining();
-    }
+    // None resumes; anything else may still begin.
+    const endsToo = registry.streamsEnd && (this.onDrain === 'fail' || (this.scope?.resumes ?? 0) > 0);
+    if (failure === undefined && endsToo) failure = draining();
     if (failure !== undefined) {
       this.phase = 'ended';
       this.sink.error(callError(this.context, failure, undefined, 'no'));
       return;
     }
-    this.place = this.enter();
+    this.enter();
     tellStart(this.context);
     // Whoever was told may have ended it.
     if (!this.isOpen()) return;
@@ -119,15 +137,37 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     else this.askInterceptors(this.outgoing);
   }
 
-  private enter(): CallPlace<this> {
+  /** It begins when streams like it have been told to end. Not at once: behind a `repeat()` it would come again in the same turn. */
+  private completeSoon(): void {
+    const { clock } = this.context.client;
+    const timer = clock.setTimer(() => {
+      if (this.phase === 'ended') return;
+      this.phase = 'ended';
+      outermost(this.scope, this.sink).complete();
+    }, ENDED_AFTER_MS);
+    this.untie = () => {
+      clock.clearTimer(timer);
+    };
+  }
+
+  private enter(): void {
     const { scope, context } = this;
     const { registry, unread } = context.client;
     // What comes back after an outage stands in its queue: a server that restarts gets its streams back at a pace.
     this.paced = (scope?.resumes ?? 0) > 0;
-    const place = scope === undefined ? registry : ScopedStream.of(scope, context, this.asked.openedAt);
-    place.add(this);
-    if (scope === undefined && this.sink.demand !== undefined) unread.watch(this, this.sink.demand);
-    return place;
+    if (scope === undefined) {
+      this.place = registry;
+      if (this.sink.demand !== undefined) unread.watch(this, this.sink.demand);
+    } else {
+      this.stream = ScopedStream.of(scope, context, this.asked.openedAt);
+      this.place = this.stream;
+    }
+    this.place.add(this);
+  }
+
+  /** An attempt begins: a stream that broke off goes on. */
+  protected goesOn(): void {
+    this.stream?.goesOn();
   }
 
   /** Ends `call` with what this one's caller tied it to. Returns how to untie it, if there is anything. */

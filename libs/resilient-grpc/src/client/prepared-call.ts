@@ -72,8 +72,8 @@ export abstract class PreparedCall implements AttemptRequest {
     this.deadline = callDeadline(context, options, client.clock.epoch());
     this.binding = inboundBinding(context.propagation, options, client.clock, madeIn);
     if (this.binding !== undefined) this.deadline = Math.min(this.deadline, this.binding.deadline);
-    // A stream of several calls has one deadline, from the first of them on.
-    if (scope !== undefined) this.deadline = scope.deadline = Math.min(this.deadline, scope.deadline);
+    // A stream of several calls has one deadline.
+    if (scope !== undefined) this.deadline = Math.min(this.deadline, scope.deadline);
     this.callMetadata = callMetadata(context, given, this.binding?.metadata);
     const byMetadata = this.callMetadata.getOptions().waitForReady;
     this.waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume(scope);

@@ -10,6 +10,13 @@ import { StatusCode } from '../status/status-code.js';
 import type { ActiveCall } from './resilient-grpc-client.js';
 import type { UnreadStream } from './unread-streams.js';
 
+/** To which stream a call belongs. */
+export interface PartOf {
+  readonly scope: StreamScope;
+  /** It is what the maker of the stream was given; else operators stand around it, and perhaps other calls beside it. */
+  readonly isWhole: boolean;
+}
+
 /** A call as a part of its stream. */
 interface PartOfStream extends RegisteredCall {
   readonly peer: string | undefined;
@@ -17,6 +24,10 @@ interface PartOfStream extends RegisteredCall {
   /** Monotonic milliseconds. */
   readonly lastMessageAt: number | undefined;
   readonly waiting: boolean;
+  /** Milliseconds since 1970, or Infinity. */
+  readonly deadline: number;
+  readonly isWhole: boolean;
+  readonly madeBy: MethodContext;
   tieTo(call: Endable): (() => void) | undefined;
 }
 
@@ -37,7 +48,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   private constructor(
     private readonly scope: StreamScope,
-    private readonly context: MethodContext,
+    /** Of the call that began last. */
+    private context: MethodContext,
     openedAt: string | undefined,
   ) {
     this.startedAt = context.client.clock.now();
@@ -46,11 +58,15 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   /** The place of `scope` in the client of `context`. A stream that goes on at another client has left the one before. */
   static of(scope: StreamScope, context: MethodContext, openedAt: string | undefined): ScopedStream {
-    const { host } = scope;
-    if (host instanceof ScopedStream && host.context.client === context.client) return host;
-    host?.ended('succeeded');
+    for (const host of scope.hosts) {
+      if (!(host instanceof ScopedStream)) continue;
+      if (host.context.client === context.client) return host;
+      if (host.calls.size > 0) continue;
+      scope.hosts.delete(host);
+      host.ended('succeeded');
+    }
     const stream = new ScopedStream(scope, context, openedAt);
-    scope.host = stream;
+    scope.hosts.add(stream);
     const { registry, unread } = context.client;
     registry.add(stream);
     if (scope.demand !== undefined) unread.watch(stream, scope.demand);
@@ -59,8 +75,13 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   add(call: PartOfStream): void {
     this.calls.add(call);
+    this.context = call.madeBy;
     this.onDrain = call.onDrain;
     this.stopWatching();
+  }
+
+  /** What broke off has a channel again. */
+  goesOn(): void {
     const { brokenAt } = this;
     if (brokenAt === undefined) return;
     this.brokenAt = undefined;
@@ -71,16 +92,18 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     events.emit({ type: 'stream-resumed', path: this.context.method.path, resumes: this.scope.resumes, gapMs });
   }
 
-  delete(call: PartOfStream): void {
+  delete(call: PartOfStream, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
+    const { scope } = this;
     const { clock } = this.context.client;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
+    // Of several calls in a row behind operators, one that has ended well has used up its own time only.
+    if (call.isWhole || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
     if (this.calls.size > 0) return;
-    this.brokenAt = clock.now();
-    const { deadline } = this.scope;
-    if (deadline !== Infinity) {
-      this.deadline = new DeadlineTimer(deadline, clock, () => {
+    this.brokenAt ??= clock.now();
+    if (scope.deadline !== Infinity) {
+      this.deadline = new DeadlineTimer(scope.deadline, clock, () => {
         this.end(deadlineFailure(clock.now() - this.startedAt, ', waiting to resume'));
       });
       this.deadline.arm();
@@ -114,7 +137,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   complete(): void {
     this.stopWatching();
-    this.scope.complete();
+    outermost(this.scope, this.scope).complete();
   }
 
   describe(): ActiveCall {
@@ -141,4 +164,11 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.untie?.();
     this.untie = undefined;
   }
+}
+
+/** What is to be completed where `scope` is: a stream that is a call of another would only be begun again by that. */
+export function outermost<T>(scope: StreamScope | undefined, otherwise: T): StreamScope | T {
+  let end = scope;
+  while (end?.outer !== undefined) end = end.outer;
+  return end ?? otherwise;
 }

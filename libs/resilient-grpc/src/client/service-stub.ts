@@ -1,8 +1,8 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import type { MethodDescriptor } from '../call/method.js';
-import { currentStreamScope, type StreamScope } from '../call/stream-scope.js';
-import type { OpenStream } from '../call/stream-source.js';
+import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
+import type { StreamSink } from '../call/stream-source.js';
 import { placeInApplication } from './code-place.js';
 import { callArguments } from './call-arguments.js';
 import type { MethodContext } from './call-context.js';
@@ -10,6 +10,7 @@ import { CallExecution } from './call-execution.js';
 import { argumentsInContext, sinkInContext } from './inbound-binding.js';
 import { currentInbound, inboundInUse } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
+import { ScopedStream, type PartOf } from './scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
 /** A method of a stub. */
@@ -47,19 +48,51 @@ function methodStub(
       given: argumentsInContext(callArguments(metadataOrOptions, options)),
       madeIn: inboundInUse() ? currentInbound() : undefined,
     };
-    const open: OpenStream<unknown> = (sink) =>
-      new CallExecution(contextOf(), asked, sinkInContext(sink, asked.madeIn), scopeOf(method));
-    return new GrpcObservable<unknown>((subscriber) => {
-      const call = open(subscriber);
-      call.begin();
-      return call;
-    }, open);
+    const make = (sink: StreamSink<unknown>, part?: PartOf) =>
+      new CallExecution(contextOf(), asked, sinkInContext(sink, asked.madeIn), part);
+    return new GrpcObservable<unknown>(
+      (subscriber) => {
+        const call = makeInScope(make, subscriber, contextOf, method, asked.openedAt);
+        call.begin();
+        return call;
+      },
+      (sink, scope) => make(sink, scope === undefined ? undefined : { scope, isWhole: true }),
+    );
   };
 }
 
-/** A call that answers once is no part of a stream, though it be made while one begins: the factory may ask for a token first. */
-function scopeOf({ responseStream }: MethodDescriptor): StreamScope | undefined {
-  return responseStream ? currentStreamScope() : undefined;
+/**
+ * A call that is subscribed to while a stream of several calls begins, with operators around it, belongs to that stream. One that
+ * answers once does not; but it shows at which client the stream is, and the stream may begin in answer to it, as after a token.
+ */
+function makeInScope(
+  make: (sink: StreamSink<unknown>, part?: PartOf) => CallExecution,
+  sink: StreamSink<unknown>,
+  contextOf: () => MethodContext,
+  { responseStream }: MethodDescriptor,
+  openedAt: string | undefined,
+): CallExecution {
+  const scope = currentStreamScope();
+  if (scope === undefined) return make(sink);
+  if (responseStream) return make(sink, { scope, isWhole: false });
+  ScopedStream.of(scope, contextOf(), openedAt);
+  return make(sinkInScope(sink, scope));
+}
+
+function sinkInScope(sink: StreamSink<unknown>, scope: StreamScope): StreamSink<unknown> {
+  return {
+    next: (message) => inStreamScope(scope, () => sink.next(message)),
+    error: (error) => {
+      inStreamScope(scope, () => {
+        sink.error(error);
+      });
+    },
+    complete: () => {
+      inStreamScope(scope, () => {
+        sink.complete();
+      });
+    },
+  };
 }
 
 function lowerFirst(name: string): string {

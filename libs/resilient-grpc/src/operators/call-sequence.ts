@@ -50,7 +50,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   // As StreamScope
   resumes = 0;
   deadline = Infinity;
-  host: StreamHost | undefined;
+  readonly hosts = new Set<StreamHost>();
   handedOver = 0;
   // As StreamSource: that of the latest call.
   prefetch = PLAIN_PREFETCH;
@@ -69,7 +69,6 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   private age: Subscription | undefined;
   private isOver = false;
   private outcome: StreamOutcome = 'cancelled';
-  private hostKnows = false;
   /** The scope in which the stream was begun. */
   private around: StreamScope | undefined;
   /** A call is just being begun: its client may yet refuse it, by ending the whole stream. */
@@ -82,6 +81,8 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   constructor(
     private readonly shared: SequenceSettings,
     private readonly sink: StreamSink<T>,
+    /** The stream of which this one is a call. */
+    readonly outer: StreamScope | undefined,
   ) {
     this.scheduler = shared.scheduler ?? asyncScheduler;
     this.random = shared.random ?? systemRandom;
@@ -159,16 +160,14 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     const wasOpening = this.isOpening;
     this.isOpening = true;
     try {
-      inStreamScope(this, () => {
-        this.start(call);
-      });
+      this.start(call);
     } catch (error) {
       this.fail(error);
     } finally {
       this.isOpening = wasOpening;
     }
     // What ended the stream while the call was begun may have come before the client had its place in it.
-    if (this.over()) this.tellHost();
+    if (this.over()) this.tellHosts();
   };
 
   private start(call: Call): void {
@@ -181,7 +180,13 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     const source = this.sourceOf(stream as Observable<T>, call);
     call.source = source;
     this.prefetch = source.prefetch;
-    source.begin();
+    if (source instanceof PlainSource) {
+      inStreamScope(this, () => {
+        source.begin();
+      });
+    } else {
+      source.begin();
+    }
   }
 
   private sourceOf(stream: Observable<T>, call: Call): StreamSource {
@@ -203,7 +208,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
       },
       demand: this.demand,
     };
-    if (hasFlowControl(stream)) return stream.openStream(sink);
+    if (hasFlowControl(stream)) return stream.openStream(sink, this);
     return new PlainSource(stream, sink, () => {
       this.fail(tooMuchHeld());
     });
@@ -289,7 +294,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     this.outcome = how;
     this.backoff?.unsubscribe();
     this.leaveCall()?.unsubscribe();
-    this.tellHost();
+    this.tellHosts();
     return true;
   }
 
@@ -301,10 +306,11 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     return source;
   }
 
-  private tellHost(): void {
-    if (this.host === undefined || this.hostKnows) return;
-    this.hostKnows = true;
-    this.host.ended(this.outcome);
+  private tellHosts(): void {
+    for (const host of this.hosts) {
+      this.hosts.delete(host);
+      host.ended(this.outcome);
+    }
   }
 
   /** Calls that the reader begins in answer to what comes at once are not of this stream. */
@@ -322,7 +328,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
 /** What runs that `open` makes are to a user. */
 export function streamOf<T>(open: OpenStream<T>): GrpcObservable<T> {
   return new GrpcObservable<T>((subscriber) => {
-    const run = open(subscriber);
+    const run = open(subscriber, currentStreamScope());
     // First, since a synchronous call may have the subscriber leave within `begin`.
     subscriber.add(run);
     run.begin();

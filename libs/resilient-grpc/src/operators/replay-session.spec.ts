@@ -349,7 +349,7 @@ describe('a client that carries it', () => {
     const { ends } = start(server, new NumberedSource());
     const scope = server.call.scope!;
     const told: string[] = [];
-    scope.host = { ended: (how) => void told.push(how) };
+    scope.hosts.add({ ended: (how) => void told.push(how) });
     await turn();
     server.call.ack(1, 2);
     expect(scope).toMatchObject({ handedOver: 2, resumes: 0 });

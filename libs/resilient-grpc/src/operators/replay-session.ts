@@ -1,5 +1,5 @@
 import type { Observable, Subscription } from 'rxjs';
-import type { StreamOutcome } from '../call/stream-scope.js';
+import type { StreamOutcome, StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { ResumeError } from '../errors/resume-error.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
@@ -53,8 +53,9 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   constructor(
     private readonly settings: ReplaySettings<Out, In, Id>,
     sink: StreamSink<In>,
+    outer?: StreamScope,
   ) {
-    super(settings, sink);
+    super(settings, sink, outer);
     this.outgoing = new ReplayOutgoing(settings.outgoing, settings, this);
   }
 

@@ -102,7 +102,7 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
   options: ReplayOptions<Out, In, Id>,
 ): GrpcObservable<In> {
   const settings = readOptions((problems) => readSettings(factory, outgoing, options, problems));
-  return streamOf((sink) => new ReplaySession(settings, sink));
+  return streamOf((sink, outer) => new ReplaySession(settings, sink, outer));
 }
 
 function readSettings<Out, In, Id extends ReplayId>(

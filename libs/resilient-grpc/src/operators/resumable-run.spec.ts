@@ -1,5 +1,6 @@
 import {
   concat,
+  defer,
   from,
   map,
   NEVER,
@@ -27,12 +28,12 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
 /** One call as a client would make it, driven by hand. */
 class HandCall implements StreamSource {
   readonly prefetch = 2;
-  readonly scope = currentStreamScope();
   readonly did: string[] = [];
 
   constructor(
     readonly from: number,
     readonly sink: StreamSink<number>,
+    readonly scope: StreamScope | undefined,
   ) {}
 
   begin(): void {
@@ -54,8 +55,8 @@ function make(options: Partial<ResumeOptions<number, number>> = {}, began: (call
     (from: number) =>
       new GrpcObservable<number>(
         () => expect.fail('it is to be opened, not subscribed to'),
-        (sink) => {
-          const call = new HandCall(from, sink);
+        (sink, scope) => {
+          const call = new HandCall(from, sink, scope);
           calls.push(call);
           began(call);
           return call;
@@ -273,7 +274,7 @@ describe('the scope of a resumable stream', () => {
   const hosting =
     (told: string[]) =>
     ({ scope }: HandCall) => {
-      scope!.host ??= { ended: (how) => told.push(how) };
+      if (scope!.hosts.size === 0) scope!.hosts.add({ ended: (how) => told.push(how) });
     };
 
   it('is one for all of its calls, and counts what was handed over', () => {
@@ -464,11 +465,12 @@ describe('the scope of a resumable stream', () => {
     // Within another stream it is that one's.
     let outer: StreamScope | undefined;
     const seen: (StreamScope | undefined)[] = [];
-    resumable(() => {
+    const around = defer(() => {
       outer = currentStreamScope();
       inner().subscribe({ next: () => seen.push(currentStreamScope()), error: () => undefined });
       return NEVER;
-    }, options).subscribe();
+    });
+    resumable(() => around, options).subscribe();
     expect(outer).toBeDefined();
     expect(seen).toEqual([outer]);
   });

@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs';
+import type { StreamScope } from '../call/stream-scope.js';
 import type { StreamSink } from '../call/stream-source.js';
 import type { ResumeError } from '../errors/resume-error.js';
 import { CursorTrack, type CompareCursors } from '../policy/resume/cursor-track.js';
@@ -27,8 +28,9 @@ export class ResumableRun<T, C> extends CallSequence<T> {
   constructor(
     private readonly settings: ResumeSettings<T, C>,
     sink: StreamSink<T>,
+    outer?: StreamScope,
   ) {
-    super(settings, sink);
+    super(settings, sink, outer);
     this.track = new CursorTrack(settings.seed, settings.compare);
   }
 

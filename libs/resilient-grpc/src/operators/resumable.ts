@@ -74,7 +74,7 @@ export function resumable<T, C>(
   // True: the two forms of `ResumeOptions` differ in whether `compare` may be left out.
   const given = options as ReadableOptions<T, C>;
   const settings = readOptions((problems) => readSettings(factory, given, problems));
-  return streamOf((sink) => new ResumableRun(settings, sink));
+  return streamOf((sink, outer) => new ResumableRun(settings, sink, outer));
 }
 
 const REMEDY =

@@ -1,6 +1,6 @@
 import type { Observable, Subscription } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
-import { currentStreamScope, type StreamScope } from '../call/stream-scope.js';
+import type { StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 
 /** What is sent over a session in memory. */
@@ -26,17 +26,16 @@ export class MemoryCall implements StreamSource {
   left = false;
   /** How often the client asked for more. */
   readOns = 0;
-  scope: StreamScope | undefined;
   #requests: AsyncIterator<Numbered> | undefined;
 
   constructor(
     private readonly outgoing: AsyncIterable<Numbered>,
     readonly sink: StreamSink<Answer>,
     private readonly owner: MemorySessions,
+    readonly scope: StreamScope | undefined,
   ) {}
 
   begin(): void {
-    this.scope = currentStreamScope();
     this.#requests = this.outgoing[Symbol.asyncIterator]();
     this.owner.calls.push(this);
     this.owner.onBegin?.(this);
@@ -88,7 +87,7 @@ export class MemorySessions {
   }
 
   readonly factory = (outgoing: AsyncIterable<Numbered>): GrpcObservable<Answer> => {
-    const open = (sink: StreamSink<Answer>) => new MemoryCall(outgoing, sink, this);
+    const open = (sink: StreamSink<Answer>, scope?: StreamScope) => new MemoryCall(outgoing, sink, this, scope);
     return new GrpcObservable<Answer>((subscriber) => {
       const call = open(subscriber);
       call.begin();

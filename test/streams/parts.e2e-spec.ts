@@ -1,0 +1,239 @@
+import type { GrpcCallError, ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { replayUnacknowledged, resumable } from 'nestjs-resilient-grpc/operators';
+import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { NEVER, concat, defer, map, merge, repeat, switchMap, type Observable } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startClient, startServer, type EchoService, type EchoStub } from '../calls/support.js';
+import type { Echo } from '../testing/echo-client.js';
+
+interface Side {
+  readonly server: ScriptedGrpcServer;
+  readonly client: ResilientGrpcClient;
+  readonly echo: EchoStub;
+}
+
+/** A server whose streams give one message and stay open, and a client of it. */
+async function side(settings: object = {}): Promise<Side> {
+  const server = await startServer();
+  server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+  const client = await startClient({ url: server.url, ...settings });
+  return { server, client, echo: client.getService<EchoService>('Echo') };
+}
+
+function watch(stream: Observable<unknown>) {
+  const seen = { received: 0, end: 'open' };
+  const subscription = stream.subscribe({
+    next: () => (seen.received += 1),
+    error: (error: GrpcCallError) => (seen.end = error.reason ?? String(error)),
+    complete: () => (seen.end = 'completed'),
+  });
+  onTestFinished(() => {
+    subscription.unsubscribe();
+  });
+  return seen;
+}
+
+const BY_NUMBER = { cursor: ({ number }: Echo) => number, seed: 0, compare: () => 1 };
+const counters = ({ client }: Side) => client.snapshot().counters;
+const quick = { backoff: { initialBackoffMs: 10, maxBackoffMs: 10 } };
+
+describe('to a stream of several calls', () => {
+  it('belongs what its factory gives, and not the source of its requests', async () => {
+    const [a, b] = [await side(), await side()];
+    const session = replayUnacknowledged((out) => a.echo.bidi(out), b.echo.serverStream({}, { timeoutMs: 60_000 }), {
+      id: ({ number }) => number,
+      acknowledges: ({ number }) => number,
+      maxUnacknowledged: 10,
+    });
+    await a.client.waitForReady();
+    const seen = watch(session);
+    await waitFor(() => seen.received === 1);
+    expect(a.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/Bidi', resumes: 0 }]);
+    expect(b.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/ServerStream' }]);
+    expect(b.client.activeCalls()[0]).not.toHaveProperty('resumes');
+    expect([counters(a).started, counters(b).started]).toEqual([1, 1]);
+    expect(await a.client.drain({ timeoutMs: 5_000 })).toMatchObject({ completed: 1, cancelled: 0 });
+    expect(seen.end).toBe('completed');
+    await waitFor(() => counters(b).cancelled === 1);
+  });
+
+  it('does not belong what its factory begins beside it', async () => {
+    const one = await side();
+    const beside: { received: number; end: string }[] = [];
+    const seen = watch(
+      resumable(() => {
+        beside.push(watch(one.echo.serverStream({})));
+        return one.echo.serverStream({});
+      }, BY_NUMBER),
+    );
+    await waitFor(() => seen.received === 1 && beside[0]?.received === 1);
+    const calls = one.client.activeCalls();
+    expect(calls).toHaveLength(2);
+    expect(calls.filter(({ resumes }) => resumes !== undefined)).toHaveLength(1);
+    expect(counters(one).started).toBe(2);
+    const report = await one.client.drain({ timeoutMs: 200 });
+    expect(report).toMatchObject({ completed: 1, cancelled: 1 });
+    expect([seen.end, beside[0]!.end]).toEqual(['completed', 'draining']);
+  });
+
+  it('belong both of two that are merged, each at its own client', async () => {
+    const [a, b] = [await side(), await side()];
+    const seen = watch(resumable(() => merge(a.echo.serverStream({}), b.echo.serverStream({})), BY_NUMBER));
+    await waitFor(() => seen.received === 2);
+    expect([a.client.activeCalls().length, b.client.activeCalls().length]).toEqual([1, 1]);
+    expect(await a.client.drain({ timeoutMs: 5_000 })).toMatchObject({ completed: 1, cancelled: 0 });
+    expect(seen.end).toBe('completed');
+    expect(b.client.activeCalls()).toEqual([]);
+    expect(counters(b)).toMatchObject({ started: 1, succeeded: 1 });
+  });
+
+  it('belongs the deadline of a call that ended well only to that call, where another follows in the same run', async () => {
+    const one = await side();
+    one.server.script('Bidi', { messages: [{ number: 1 }] });
+    const seen = watch(
+      resumable(() => concat(one.echo.bidi([], { timeoutMs: 300 }), one.echo.serverStream({})), BY_NUMBER),
+    );
+    await waitFor(() => seen.received === 2);
+    const beganAt = performance.now();
+    await waitFor(() => performance.now() - beganAt > 500);
+    expect(seen.end).toBe('open');
+    expect(one.server.calls('ServerStream')).toHaveLength(1);
+  });
+
+  it.each([
+    ['itself', (call: () => Observable<Echo>) => call()],
+    ['with operators', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
+  ])('belongs a deadline that passes between two calls: of a call %s', async (_, around) => {
+    const one = await side();
+    const stream = () => around(() => one.echo.serverStream({}, { timeoutMs: 400 }));
+    const slow = { initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
+    const seen = watch(resumable(stream, { ...BY_NUMBER, backoff: slow }));
+    await waitFor(() => seen.received === 1);
+    await one.server.restart('kill-connections');
+    await waitFor(() => seen.end !== 'open');
+    expect(seen.end).toBe('deadline');
+  });
+
+  it.each([
+    ['a call of the same client', ({ echo }: Side) => echo.unary({}).pipe(switchMap(() => echo.serverStream({})))],
+    ['a defer', ({ echo }: Side) => defer(() => echo.serverStream({})).pipe(map((message) => message))],
+  ])('belongs a call that begins in answer to %s', async (_, stream) => {
+    const one = await side();
+    const seen = watch(resumable(() => stream(one), { ...BY_NUMBER, ...quick }));
+    await waitFor(() => seen.received === 1);
+    await one.server.restart('kill-connections');
+    await waitFor(() => seen.received === 2);
+    expect(one.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/ServerStream', resumes: 1 }]);
+    expect(await one.client.drain({ timeoutMs: 5_000 })).toMatchObject({ completed: 1, cancelled: 0 });
+    expect(seen.end).toBe('completed');
+  });
+
+  it('belongs another that it is made of: neither begins again in a drain', async () => {
+    const one = await side();
+    let begun = 0;
+    const inner = () =>
+      resumable(() => {
+        begun += 1;
+        return one.echo.serverStream({});
+      }, BY_NUMBER);
+    const seen = watch(resumable(inner, { ...BY_NUMBER, onComplete: 'resume' }));
+    await waitFor(() => seen.received === 1);
+    expect(await one.client.drain({ timeoutMs: 5_000 })).toMatchObject({ completed: 1, cancelled: 0 });
+    expect([seen.end, begun]).toEqual(['completed', 1]);
+  });
+
+  it('belongs a client at which it is no more only until then', async () => {
+    const [a, b] = [await side(), await side()];
+    const sides = [a, b];
+    const seen = watch(
+      resumable((_cursor, attempt) => sides[attempt - 1]!.echo.serverStream({}), { ...BY_NUMBER, ...quick }),
+    );
+    await waitFor(() => seen.received === 1);
+    await a.server.stop('kill-connections');
+    await waitFor(() => seen.received === 2);
+    expect([a.client.activeCalls().length, b.client.activeCalls().length]).toEqual([0, 1]);
+    expect(counters(a)).toMatchObject({ started: 1, succeeded: 1 });
+    await a.client.drain();
+    expect(seen.end).toBe('open');
+  });
+});
+
+describe('a drain in whose middle something happens', () => {
+  it('asked for again by who hears of the end of his stream is the same', async () => {
+    const one = await side();
+    one.server.script('UnsafeUnary', { message: {}, hold: 'everything' });
+    const call = watch(one.echo.unsafeUnary({}));
+    let again: Promise<unknown> | undefined;
+    one.echo.serverStream({}, { onDrain: 'complete' }).subscribe({
+      complete: () => {
+        again = one.client.drain();
+      },
+    });
+    await waitFor(() => one.server.heldCount('UnsafeUnary') === 1 && one.server.counts('ServerStream').open === 1);
+    const events: string[] = [];
+    one.client.events$.subscribe((event) => {
+      if (event.type !== 'drain') return;
+      events.push(event.phase);
+      void one.client.drain();
+    });
+    const report = one.client.drain({ timeoutMs: 5_000 });
+    await waitFor(() => again !== undefined);
+    one.server.release('UnsafeUnary');
+    expect(await again).toEqual(await report);
+    expect(await report).toMatchObject({ finished: 1, completed: 1, cancelled: 0 });
+    expect(call.end).toBe('completed');
+    expect(events).toEqual(['begin', 'end']);
+  });
+
+  it('ends a stream that is begun again whenever it ends', async () => {
+    const one = await side();
+    let begun = 0;
+    const stream = resumable(() => {
+      begun += 1;
+      return one.echo.serverStream({});
+    }, BY_NUMBER);
+    const seen = watch(stream.pipe(repeat()));
+    await waitFor(() => seen.received === 1);
+    one.server.script('UnsafeUnary', { message: {}, hold: 'everything' });
+    const held = watch(one.echo.unsafeUnary({}));
+    await waitFor(() => one.server.heldCount('UnsafeUnary') === 1);
+    const drained = one.client.drain({ timeoutMs: 5_000 });
+    await waitFor(() => one.server.counts('ServerStream').open === 0);
+    await waitFor(() => begun > 3);
+    expect(one.server.calls('ServerStream')).toHaveLength(1);
+    one.server.release('UnsafeUnary');
+    expect(await drained).toMatchObject({ finished: 1, completed: 1 });
+    expect(held.end).toBe('completed');
+    await waitFor(() => seen.end === 'closed');
+    // Ten a second, not thousands.
+    expect(begun).toBeLessThan(30);
+  });
+
+  it('completes streams that are between two calls and begin the next one just then', async () => {
+    const one = await side();
+    const healthy = Array.from({ length: 250 }, () => watch(resumable(() => one.echo.serverStream({}), BY_NUMBER)));
+    const flapping = Array.from({ length: 50 }, () =>
+      watch(
+        resumable(() => one.echo.bidi(NEVER), {
+          ...BY_NUMBER,
+          backoff: { initialBackoffMs: 5, maxBackoffMs: 5 },
+          onComplete: 'resume',
+        }),
+      ),
+    );
+    one.server.script('Bidi', { messages: [] });
+    await waitFor(() => healthy.every(({ received }) => received === 1));
+    const report = await one.client.drain({ timeoutMs: 5_000 });
+    expect(new Set([...healthy, ...flapping].map(({ end }) => end))).toEqual(new Set(['completed']));
+    expect(report).toMatchObject({ finished: 0, cancelled: 0 });
+  });
+
+  it('that is closed tells that it cut off what ran', async () => {
+    const one = await side();
+    const calls = Array.from({ length: 5 }, () => watch(one.echo.serverStream({})));
+    await waitFor(() => calls.every(({ received }) => received === 1));
+    const report = one.client.drain({ timeoutMs: 5_000 });
+    await one.client.close();
+    expect(await report).toMatchObject({ finished: 0, completed: 0, cancelled: 5 });
+  });
+});

@@ -170,6 +170,18 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
         })(),
     ],
     [
+      'an async iterable by hand, which throws',
+      () => ({
+        [Symbol.asyncIterator](): AsyncIterator<EchoRequest> {
+          return {
+            next: () => {
+              throw broken;
+            },
+          };
+        },
+      }),
+    ],
+    [
       'an iterable that cannot be iterated',
       () => ({
         [Symbol.iterator](): Iterator<EchoRequest> {

@@ -100,11 +100,53 @@ describe('what can be iterated asynchronously', () => {
     expect(told).toEqual([1, ['error', broken]]);
   });
 
+  const by = (next: () => unknown) => ({ [Symbol.asyncIterator]: () => ({ next }) });
+
+  it('tells an error that its next() throws', async () => {
+    const { told, self } = taker();
+    const source = requestSource(
+      by(() => {
+        throw broken;
+      }),
+      self,
+    );
+    expect(() => source.pull()).not.toThrow();
+    await turn();
+    expect(told).toEqual([['error', broken]]);
+  });
+
+  it('may give results without a promise, as for await allows', async () => {
+    const { told, self } = taker();
+    const results = [{ value: 1 }, { done: true }];
+    const source = requestSource(
+      by(() => results.shift()),
+      self,
+    );
+    for (let i = 0; i < 2; i++) {
+      source.pull();
+      await turn();
+    }
+    expect(told).toEqual([1, 'end']);
+  });
+
   it('and observed is iterated: it then comes at the pace of the wire', () => {
     const both = Object.assign(of(1), { [Symbol.asyncIterator]: generate });
     const { told, self } = taker();
     requestSource(both, self);
     expect(told).toEqual([]);
+  });
+});
+
+describe('an iterator that gives no result', () => {
+  it.each([
+    ['of the one kind', { [Symbol.iterator]: () => ({ next: () => undefined }) }],
+    ['of the other', { [Symbol.asyncIterator]: () => ({ next: () => undefined }) }],
+    ['of the other, in a promise', { [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve() }) }],
+  ])('(%s) is told by name', async (_what, input) => {
+    const { told, self } = taker();
+    requestSource(input, self).pull();
+    await turn();
+    expect(told).toEqual([['error', new TypeError('expected a result from an iterator of requests, got undefined')]]);
   });
 });
 

@@ -75,8 +75,7 @@ class IteratorSource implements RequestSource {
       this.taker.onRequestsError(error);
       return;
     }
-    if (result.done === true) this.taker.onRequestsEnd();
-    else this.taker.onRequest(result.value);
+    giveResult(result, this.taker);
   }
 
   close(): void {
@@ -91,10 +90,17 @@ class AsyncIteratorSource implements RequestSource {
   ) {}
 
   pull(): void {
-    this.iterator.next().then(
+    let next: Promise<IteratorResult<unknown>>;
+    try {
+      // One written by hand may give no promise, which `for await` takes too.
+      next = Promise.resolve(this.iterator.next());
+    } catch (error) {
+      this.taker.onRequestsError(error);
+      return;
+    }
+    next.then(
       (result) => {
-        if (result.done === true) this.taker.onRequestsEnd();
-        else this.taker.onRequest(result.value);
+        giveResult(result, this.taker);
       },
       (error: unknown) => {
         this.taker.onRequestsError(error);
@@ -105,6 +111,16 @@ class AsyncIteratorSource implements RequestSource {
   close(): void {
     cleanUp(() => this.iterator.return?.().catch(() => undefined));
   }
+}
+
+/** `result` is what an iterator gave, which need not keep to its type. */
+function giveResult(result: IteratorResult<unknown>, taker: RequestTaker): void {
+  if (!isObject(result)) {
+    taker.onRequestsError(new TypeError(`expected a result from an iterator of requests, got ${typeof result}`));
+    return;
+  }
+  if (result.done === true) taker.onRequestsEnd();
+  else taker.onRequest(result.value);
 }
 
 type Item =

@@ -170,6 +170,18 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
         })(),
     ],
     [
+      'an async iterable by hand, which throws',
+      () => ({
+        [Symbol.asyncIterator](): AsyncIterator<EchoRequest> {
+          return {
+            next: () => {
+              throw broken;
+            },
+          };
+        },
+      }),
+    ],
+    [
       'an iterable that cannot be iterated',
       () => ({
         [Symbol.iterator](): Iterator<EchoRequest> {
@@ -267,6 +279,21 @@ describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
     await client.close();
     for (const error of await Promise.all(failures)) expect(error).toMatchObject({ reason: 'closed' });
     expect(closed.ended).toEqual(ALL_ENDED);
+  });
+
+  it('when it ends its call itself while it is subscribed to', async () => {
+    const { echo, client } = await scene();
+    const abort = new AbortController();
+    const letGoOf = { teardown: false };
+    const source = new Observable<EchoRequest>(() => {
+      abort.abort();
+      return () => {
+        letGoOf.teardown = true;
+      };
+    });
+    expect(await failureOf(echo[method](source, { signal: abort.signal }))).toMatchObject({ reason: 'cancelled' });
+    expect(letGoOf.teardown).toBe(true);
+    expect(client.activeCalls()).toEqual([]);
   });
 
   it('also when it fails in its own clean-up, which harms nobody', async () => {

@@ -1,9 +1,13 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
-import { Observable, from, interval, map } from 'rxjs';
+import { Observable, Subject, from, interval, map, mergeAll } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { failureOf, protoName, scene } from '../calls/support.js';
+import type { EchoRequest } from '../testing/echo-client.js';
+import { failureOf, protoName, scene, toList, turns } from '../calls/support.js';
 
 const METHODS = ['clientStream', 'bidi'] as const;
+/** One that changes nothing: messages are then serialized after it. */
+const unchanged: Interceptor = (options, next) => new InterceptingCall(next(options));
 const payload = Buffer.alloc(16 * 1024);
 
 /** Pushes 16 KiB in every turn of the event loop, whether or not anybody takes it. */
@@ -23,25 +27,31 @@ function flood() {
 }
 
 describe.each(METHODS)('an Observable of requests of %s', (method) => {
-  it('that pushes faster than the wire is stopped at its bound, and its call fails with what to do', async () => {
-    const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
-    server.script(protoName(method), { requests: 'leave', never: true });
-    const { state, source } = flood();
-    const error = await failureOf(echo[method](source));
-    expect(error).toMatchObject({
-      codeName: 'RESOURCE_EXHAUSTED',
-      reason: 'requests-overflow',
-      reachedServer: 'maybe',
-    });
-    expect(error.details).toMatch(
-      /^The Observable of requests is \d+ bytes ahead of the wire; give an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
-    );
-    expect(state.stopped).toBe(true);
-    // What the bound allows, and what grpc-js and the socket took before they were full.
-    expect(state.pushed * payload.length).toBeLessThan(6 << 20);
-    expect(client.activeCalls()).toEqual([]);
-    await waitFor(() => server.counts().open === 0);
-  });
+  it.each([
+    ['', {}],
+    [' under interceptors', { interceptors: [unchanged] }],
+  ])(
+    'that pushes faster than the wire%s is stopped at its bound, and its call fails with what to do',
+    async (_, options) => {
+      const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
+      server.script(protoName(method), { requests: 'leave', never: true });
+      const { state, source } = flood();
+      const error = await failureOf(echo[method](source, options));
+      expect(error).toMatchObject({
+        codeName: 'RESOURCE_EXHAUSTED',
+        reason: 'requests-overflow',
+        reachedServer: 'maybe',
+      });
+      expect(error.details).toMatch(
+        /^The Observable of requests is \d+ bytes ahead of the wire; give an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
+      );
+      expect(state.stopped).toBe(true);
+      // What the bound allows, and what grpc-js and the socket took before they were full.
+      expect(state.pushed * payload.length).toBeLessThan(6 << 20);
+      expect(client.activeCalls()).toEqual([]);
+      await waitFor(() => server.counts().open === 0);
+    },
+  );
 
   it('that keeps pace with it has no bound', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 256 * 1024 } } });
@@ -54,13 +64,36 @@ describe.each(METHODS)('an Observable of requests of %s', (method) => {
     expect(state.stopped).toBe(true);
   });
 
-  it('that pushes all of it when it is subscribed to is sent, though it is more than the bound', async () => {
-    const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
-    const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
-    await new Promise<void>((resolve, reject) => {
-      echo[method](from(all)).subscribe({ error: reject, complete: resolve });
-    });
-    expect(server.calls()[0]!.requests).toHaveLength(100);
+  it.each([
+    ['when it is subscribed to', (all: EchoRequest[]) => from(all), {}],
+    ['when a promise brings it', (all: EchoRequest[]) => from(Promise.resolve(all)).pipe(mergeAll()), {}],
+    [
+      'under interceptors',
+      (all: EchoRequest[]) => from(turns().then(() => all)).pipe(mergeAll()),
+      { interceptors: [unchanged] },
+    ],
+  ])(
+    'that pushes all of it in one turn, %s, is sent, though it is more than the bound',
+    async (_when, make, options) => {
+      const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
+      const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
+      await toList(echo[method](make(all), options));
+      expect(server.calls()[0]!.requests).toHaveLength(100);
+    },
+  );
+
+  it('of tiny messages counts, under interceptors too, what they take', async () => {
+    const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1_000 * 150 } } });
+    const requests = new Subject<EchoRequest>();
+    const answers = toList(echo[method](requests, { interceptors: [unchanged] }));
+    // Before there is a connection, which takes many turns.
+    requests.next({ number: 1 });
+    requests.next({ number: 1 });
+    await turns();
+    for (let i = 0; i < 1_000; i++) requests.next({ number: 1 });
+    requests.complete();
+    await answers;
+    expect(server.calls()[0]!.requests).toHaveLength(1_002);
   });
 });
 

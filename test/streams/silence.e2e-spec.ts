@@ -5,13 +5,18 @@ import { failureOf, scene, startClient, toList, turns, type EchoService } from '
 const IDLE_MS = 200;
 const idle = { methods: { '*': { streamIdleTimeoutMs: IDLE_MS } } };
 
+/** A server in a process of its own, which goes on while this one stands still. */
+async function distant() {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const server = await ChildServer.start({ script: new URL('../testing/fixtures/echo-server.mjs', import.meta.url) });
+  onTestFinished(() => server.close());
+  return { server, client: await startClient({ url: server.url, ...idle }) };
+}
+
 describe('a stream that is silent for longer than it may be', () => {
   it('fails when its server is frozen, though the connection looks alive', async () => {
-    const leaks = captureLeaks();
-    onTestFinished(() => leaks.settled());
-    const server = await ChildServer.start({ script: new URL('../testing/fixtures/echo-server.mjs', import.meta.url) });
-    onTestFinished(() => server.close());
-    const client = await startClient({ url: server.url, ...idle });
+    const { server, client } = await distant();
     const received: unknown[] = [];
     const frozenAt = { ms: 0 };
     const failed = failureOf(
@@ -40,6 +45,22 @@ describe('a stream that is silent for longer than it may be', () => {
     });
     // Counted from the message, which came a little before.
     expect(performance.now() - frozenAt.ms).toBeLessThan(IDLE_MS + 1_000);
+  });
+
+  it('is not one whose messages came while our own event loop stood still', async () => {
+    const { client } = await distant();
+    const seen = { messages: 0, error: undefined as unknown };
+    const echo = client.getService<EchoService>('Echo');
+    const subscription = echo.serverStream({ number: 20 }).subscribe({
+      next: () => (seen.messages += 1),
+      error: (error: unknown) => (seen.error = error),
+    });
+    await waitFor(() => seen.messages >= 3);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3 * IDLE_MS);
+    const before = seen.messages;
+    await waitFor(() => seen.error !== undefined || seen.messages >= before + 5);
+    expect(seen.error).toBeUndefined();
+    subscription.unsubscribe();
   });
 
   it('ends on the wire too', async () => {

@@ -125,6 +125,8 @@ describe('what comes back', () => {
     const taker = {
       maxQueuedBytes: Infinity,
       encode: (message: unknown) => message,
+      bytesOf: () => 0,
+      defer: setImmediate,
       onRequest: () => undefined,
       onEncodedRequest: () => undefined,
       onOverflow: () => undefined,

@@ -191,8 +191,10 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     } catch (error) {
       this.sourceFailed(error);
     }
-    // A synchronous source may have failed, and so ended the call, while it was opened.
-    return this.isOpen();
+    if (this.isOpen()) return true;
+    // A source may have ended the call while it was subscribed to, when there was nothing yet to let go of.
+    this.requests?.close();
+    return false;
   }
 
   sourceFailed(error: unknown): void {

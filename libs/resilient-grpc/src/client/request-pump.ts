@@ -3,7 +3,11 @@ import type { MethodContext } from './call-context.js';
 import { encodeRequest, type CallFailure } from './call-failure.js';
 import { StatusCode } from '../status/status-code.js';
 import { RequestBuffer } from './request-buffer.js';
-import { requestSource, UNSENDABLE, type RequestSource, type RequestTaker } from './request-source.js';
+import { requestSource } from './request-source.js';
+import { UNSENDABLE, type RequestSource, type RequestTaker } from './request-taker.js';
+
+/** What a message counts that only an interceptor makes sendable. */
+const UNKNOWN_MESSAGE_BYTES = 1_024;
 
 /** The call whose requests are pumped. */
 export interface PumpOwner {
@@ -85,6 +89,20 @@ export class RequestPump implements RequestTaker {
     if (payload instanceof Uint8Array) return payload;
     this.owner.end(payload);
     return UNSENDABLE;
+  }
+
+  bytesOf(payload: unknown): number {
+    if (payload instanceof Uint8Array) return payload.length;
+    // Under interceptors it is serialized after them; here only to be counted.
+    try {
+      return this.context.method.requestSerialize(payload).length;
+    } catch {
+      return UNKNOWN_MESSAGE_BYTES;
+    }
+  }
+
+  defer(task: () => void): void {
+    this.context.client.clock.defer(task);
   }
 
   onRequest(message: unknown): void {

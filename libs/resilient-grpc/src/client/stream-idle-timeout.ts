@@ -56,15 +56,29 @@ class IdleTimedAttempt extends StagedAttempt {
 
   private readonly look = (): void => {
     this.timer = undefined;
-    if (this.silentSince === undefined) return;
-    const leftMs = this.silentSince + this.timeoutMs - this.clock.now();
-    if (leftMs > 0) {
-      this.arm(leftMs);
+    // Timers come before sockets in a turn of the event loop: after one that was held up, what is missed here may have come
+    // long ago, and is read in this very turn.
+    if (this.leftMs() <= 0) this.clock.defer(this.lookAgain);
+    else this.armAgain();
+  };
+
+  private readonly lookAgain = (): void => {
+    if (this.leftMs() > 0) {
+      this.armAgain();
       return;
     }
     const details = `No message for ${String(this.timeoutMs)} ms (streamIdleTimeoutMs)`;
     this.inner.cancel('stream-idle', StatusCode.UNAVAILABLE, details);
   };
+
+  /** Of the silence that is allowed; Infinity while no message is awaited. */
+  private leftMs(): number {
+    return this.silentSince === undefined ? Infinity : this.silentSince + this.timeoutMs - this.clock.now();
+  }
+
+  private armAgain(): void {
+    if (this.silentSince !== undefined) this.arm(this.leftMs());
+  }
 
   private stop(): void {
     if (this.timer !== undefined) this.clock.clearTimer(this.timer);

@@ -29,7 +29,7 @@ export type FailureReason =
   | 'closed'
   /** It could not be sent: size, serialization, metadata, credentials. */
   | 'not-sent'
-  /** An Observable of request messages pushed more ahead of the wire than `maxQueuedRequestBytes`. */
+  /** An Observable of request messages pushed more than `maxQueuedRequestBytes` while earlier ones still waited for the wire. */
   | 'requests-overflow'
   /** What came back is no valid gRPC answer. */
   | 'protocol';

@@ -156,8 +156,9 @@ export interface MethodOptions {
    */
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
   /**
-   * Bytes of request messages, more than 0, that an Observable may push ahead of the wire; one more and the call fails
-   * RESOURCE_EXHAUSTED. What can be iterated is pulled, and never runs ahead.
+   * Bytes of request messages, more than 0, each with 128 of its own, that an Observable may push while some of an earlier turn of
+   * the event loop still wait for the wire; one more and the call fails RESOURCE_EXHAUSTED. What it pushes in one turn otherwise
+   * does not count. What can be iterated is pulled, and never runs ahead.
    * @defaultValue 16777216
    */
   readonly maxQueuedRequestBytes?: number | undefined;

@@ -1,0 +1,140 @@
+import type { Unsubscribable } from 'rxjs';
+import { UNSENDABLE, type RequestSource, type RequestTaker } from './request-taker.js';
+
+/** An Observable, of any library. */
+export interface Subscribable {
+  subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): Unsubscribable;
+}
+
+/** What is held, and what comes after it: to shift it off a long array would take the square of its length. */
+interface Item {
+  readonly kind: 'message' | 'encoded' | 'end';
+  readonly value: unknown;
+  /** What it counts; 0: nothing. */
+  readonly bytes: number;
+  next: Item | undefined;
+}
+
+/** What keeping a message takes beside its bytes: tiny ones would else be many times what is counted. */
+const MESSAGE_OVERHEAD = 128;
+/** More messages at once than one for each so many bytes of the bound are told of: what they take is not known. */
+const BYTES_PER_UNTOLD_MESSAGE = 1_024;
+
+/**
+ * An Observable, which cannot be told to wait. What it pushes in one turn of the event loop is held as it is, whatever its size
+ * (`from(array)`, rows that a promise brings): it is made in one go, which nothing could have slowed, and Nest's own client takes
+ * it too. While some of an earlier turn is still held, its source runs ahead of the wire: what it pushes then is held up to a bound.
+ */
+export class PushedSource implements RequestSource {
+  private first: Item | undefined;
+  private last: Item | undefined;
+  private held = 0;
+  /** Of `held`, the first ones, which were pushed before this turn. */
+  private heldBefore = 0;
+  private queuedBytes = 0;
+  /** Something was held in this turn. */
+  private turnBegan = false;
+  /** Messages of this turn that are not counted. */
+  private atOnce = 0;
+  private wanted = false;
+  private readonly subscription: Unsubscribable;
+  private closed = false;
+
+  constructor(
+    input: Subscribable,
+    private readonly taker: RequestTaker,
+  ) {
+    this.subscription = input.subscribe({
+      next: (message: unknown) => {
+        this.pushMessage(message);
+      },
+      // A source that fails ends its call now, not behind messages that nobody will want.
+      error: (error: unknown) => {
+        if (!this.closed) this.taker.onRequestsError(error);
+      },
+      complete: () => {
+        this.push('end', undefined, 0);
+      },
+    });
+  }
+
+  pull(): void {
+    const item = this.first;
+    if (item === undefined) {
+      this.wanted = true;
+      return;
+    }
+    this.first = item.next;
+    if (this.first === undefined) this.last = undefined;
+    // Else one that is old garbage would keep all after it from being collected with the young.
+    item.next = undefined;
+    this.held -= 1;
+    if (this.heldBefore > 0) this.heldBefore -= 1;
+    this.queuedBytes -= item.bytes;
+    this.give(item.kind, item.value);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.first = this.last = undefined;
+    try {
+      this.subscription.unsubscribe();
+    } catch {
+      // Nobody wants it any more, nor is there anybody to tell.
+    }
+  }
+
+  private pushMessage(message: unknown): void {
+    if (this.closed) return;
+    if (this.heldBefore === 0) {
+      this.push('message', message, 0);
+      return;
+    }
+    const payload = this.taker.encode(message);
+    if (payload === UNSENDABLE) return;
+    const bytes = this.taker.bytesOf(payload) + MESSAGE_OVERHEAD;
+    if (this.queuedBytes + bytes > this.taker.maxQueuedBytes) this.taker.onOverflow(this.queuedBytes);
+    else this.push('encoded', payload, bytes);
+  }
+
+  private push(kind: Item['kind'], value: unknown, bytes: number): void {
+    if (this.closed) return;
+    if (this.wanted) {
+      this.wanted = false;
+      this.give(kind, value);
+      return;
+    }
+    const item: Item = { kind, value, bytes, next: undefined };
+    if (this.last === undefined) this.first = item;
+    else this.last.next = item;
+    this.last = item;
+    this.held += 1;
+    this.queuedBytes += bytes;
+    if (kind === 'message') this.atOnce += 1;
+    if (this.turnBegan || kind === 'end') return;
+    this.turnBegan = true;
+    this.taker.defer(this.endTurn);
+  }
+
+  private readonly endTurn = (): void => {
+    const { atOnce, taker } = this;
+    this.turnBegan = false;
+    this.heldBefore = this.held;
+    this.atOnce = 0;
+    if (!this.closed && atOnce * BYTES_PER_UNTOLD_MESSAGE > taker.maxQueuedBytes) taker.onPushedAtOnce(atOnce);
+  };
+
+  private give(kind: Item['kind'], value: unknown): void {
+    switch (kind) {
+      case 'message':
+        this.taker.onRequest(value);
+        return;
+      case 'encoded':
+        this.taker.onEncodedRequest(value);
+        return;
+      case 'end':
+        this.taker.onRequestsEnd();
+        return;
+    }
+  }
+}

@@ -40,7 +40,7 @@ export interface ResumeRules<T, C> extends ResumePace, Seams {
 
 /**
  * Options of `resumable`. Numbers and bigints compare by themselves. Anything else needs `compare`: ids of 64 bits arrive as
- * strings or as Longs, and `"9" > "10"`.
+ * strings or as Longs, and `"9" > "10"`. Numbers beyond 2^53, as `longs: Number` gives them, end the stream: they are rounded.
  */
 export type ResumeOptions<T, C> = ResumeRules<T, C> &
   ([C] extends [number | bigint]
@@ -96,7 +96,7 @@ function readSettings<T, C>(
     problems.add(`resumable.${key}`, 'a function', value);
   }
   if (compare === undefined && !isNumeric(seed)) {
-    problems.add('resumable.seed', 'a number or a bigint', seed, REMEDY);
+    problems.add('resumable.seed', 'a number up to 2^53 or a bigint', seed, REMEDY);
   }
   const onComplete: string = options.onComplete ?? 'complete';
   if (onComplete !== 'complete' && onComplete !== 'resume') {

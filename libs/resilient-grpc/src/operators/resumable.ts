@@ -26,7 +26,8 @@ export interface ResumeRules<T, C> extends ResumePace, Seams {
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**
    * What a call failed with, before the rules decide; `cursor` is where the next call would begin. 'resume' still waits its
-   * backoff, and five failures by the server at one cursor are the end. Not asked when this process or its client shuts down.
+   * backoff, and five failures by the server at one cursor are the end; it does not hold for what was decided here (`reason`
+   * deadline, cancelled, inbound-cancelled). Not asked when this process or its client shuts down.
    * @defaultValue lost connections and passing statuses of the server are resumed; what was decided here (deadline, cancel), final
    * statuses, and errors without a status of gRPC end the stream
    */

@@ -3,10 +3,10 @@ import { StreamIterator } from './stream-iterator.js';
 import type { StreamSink } from './stream-source.js';
 
 /** An iterator over a call that does nothing by itself. */
-function make() {
+function make<T = number>() {
   const did: string[] = [];
-  let sink: StreamSink<number> | undefined;
-  const iterator = new StreamIterator<number>((given) => {
+  let sink: StreamSink<T> | undefined;
+  const iterator = new StreamIterator<T>((given) => {
     sink = given;
     return {
       prefetch: 16,
@@ -105,6 +105,32 @@ describe('an iterator of a call', () => {
     const waiting = other.iterator.next();
     await other.iterator.return();
     expect(await waiting).toEqual({ done: true, value: undefined });
+  });
+
+  it('that is returned does not tell a failure any more that nobody has asked for', async () => {
+    const { iterator, sink } = make();
+    const first = iterator.next();
+    sink().next(1);
+    sink().next(2);
+    sink().error(new Error('torn'));
+    await first;
+    expect(await iterator.return()).toEqual({ done: true, value: undefined });
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('hands over messages that are undefined as any other', async () => {
+    const { did, iterator, sink } = make<number | undefined>();
+    const first = iterator.next();
+    for (const message of [undefined, undefined, 1]) sink().next(message);
+    sink().complete();
+    const results = [await first, await iterator.next(), await iterator.next(), await iterator.next()];
+    expect(results).toEqual([
+      { done: false, value: undefined },
+      { done: false, value: undefined },
+      { done: false, value: 1 },
+      { done: true, value: undefined },
+    ]);
+    expect(did).toEqual(['begin', 'read on', 'read on']);
   });
 
   it('does not take a failure of a call that was left for its own', async () => {

@@ -30,10 +30,11 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
 
   next(): Promise<IteratorResult<T>> {
     this.asked += 1;
-    const message = this.held.shift();
-    if (message !== undefined) {
+    if (this.held.length > 0) {
+      // There is one, as was just seen; what a source other than a call gives may be undefined.
+      const value = this.held.shift() as T;
       this.source?.readOn();
-      return Promise.resolve({ done: false, value: message });
+      return Promise.resolve({ done: false, value });
     }
     if (this.ended !== undefined) return this.lastResult(this.ended);
     return new Promise((resolve, reject) => {
@@ -45,6 +46,8 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
 
   return(): Promise<IteratorResult<T>> {
     this.finish({});
+    // Who has left is not told of a failure that came before.
+    this.ended = {};
     this.held.length = 0;
     this.source?.unsubscribe();
     return Promise.resolve({ done: true, value: undefined });

@@ -357,6 +357,15 @@ describe('what cannot be handed over in order ends the stream', () => {
     );
   });
 
+  it('a cursor that was rounded, as it may hide messages: the remedy is a BigInt', () => {
+    const error = failureOf([concat(of(5, 2 ** 53), NEVER)]);
+    expect(error).toMatchObject({ because: 'cursor', code: 13, seen: [5] });
+    expect(error.message).toBe(
+      'The cursor of a message is 9007199254740992, a number beyond 2^53, which may stand for its neighbours too: what comes ' +
+        'next would be taken for had; load 64-bit fields with `longs: String`, and have `cursor` give a BigInt of it',
+    );
+  });
+
   it('a server that gives everything again and does not get on', () => {
     const again = new Observable<number>((subscriber) => {
       for (let i = 0; i <= MAX_OVERLAP; i++) subscriber.next(1);
@@ -549,7 +558,7 @@ describe('options', () => {
       'resumable.cursor: expected a function, got "id"',
       'resumable.heartbeat: expected a function, got true',
       'resumable.onError: expected a function, got {}',
-      expect.stringMatching(/^resumable\.seed: expected a number or a bigint, got "x"; /),
+      expect.stringMatching(/^resumable\.seed: expected a number up to 2\^53 or a bigint, got "x"; /),
       `resumable.onComplete: expected 'complete' or 'resume', got "again"`,
       'resumable.maxAgeMs: expected a number of milliseconds greater than 0, got 0',
       'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got -1',
@@ -565,11 +574,11 @@ describe('options', () => {
     ]);
   });
 
-  it.each([['0'], [undefined], [{ low: 1, high: 0, unsigned: false }], [NaN], [true]])(
+  it.each([['0'], [undefined], [{ low: 1, high: 0, unsigned: false }], [NaN], [2 ** 53], [true]])(
     'need compare for a seed like %o',
     (seed) => {
       expect(() => resumable(factory, { cursor, seed } as any)).toThrow(
-        /^resumable\.seed: expected a number or a bigint, got .*; write compare, .*compare: \(a, b\) => Number\(BigInt\(a\) - BigInt\(b\)\)/,
+        /^resumable\.seed: expected a number up to 2\^53 or a bigint, got .*; write compare, .*compare: \(a, b\) => Number\(BigInt\(a\) - BigInt\(b\)\)/,
       );
       expect(() => resumable(factory, { cursor, seed, compare: () => 0 } as any)).not.toThrow();
     },

@@ -26,7 +26,8 @@ export interface ResumeRules<T, C> extends ResumePace, Seams {
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**
    * What a call failed with, before the rules decide; `cursor` is where the next call would begin. 'resume' still waits its
-   * backoff, and five failures by the server at one cursor are the end. Not asked when this process or its client shuts down.
+   * backoff, and five failures by the server at one cursor are the end; it does not hold for what was decided here (`reason`
+   * deadline, cancelled, inbound-cancelled). Not asked when this process or its client shuts down.
    * @defaultValue lost connections and passing statuses of the server are resumed; what was decided here (deadline, cancel), final
    * statuses, and errors without a status of gRPC end the stream
    */
@@ -40,7 +41,7 @@ export interface ResumeRules<T, C> extends ResumePace, Seams {
 
 /**
  * Options of `resumable`. Numbers and bigints compare by themselves. Anything else needs `compare`: ids of 64 bits arrive as
- * strings or as Longs, and `"9" > "10"`.
+ * strings or as Longs, and `"9" > "10"`. Numbers beyond 2^53, as `longs: Number` gives them, end the stream: they are rounded.
  */
 export type ResumeOptions<T, C> = ResumeRules<T, C> &
   ([C] extends [number | bigint]
@@ -96,7 +97,7 @@ function readSettings<T, C>(
     problems.add(`resumable.${key}`, 'a function', value);
   }
   if (compare === undefined && !isNumeric(seed)) {
-    problems.add('resumable.seed', 'a number or a bigint', seed, REMEDY);
+    problems.add('resumable.seed', 'a number up to 2^53 or a bigint', seed, REMEDY);
   }
   const onComplete: string = options.onComplete ?? 'complete';
   if (onComplete !== 'complete' && onComplete !== 'resume') {

@@ -1,6 +1,6 @@
 import { CursorWentBackError } from '../errors/cursor-went-back-error.js';
 import { ResumeError } from '../errors/resume-error.js';
-import { MAX_OVERLAP, type CursorPlace } from '../policy/resume/cursor-track.js';
+import { isRounded, MAX_OVERLAP, type CursorPlace } from '../policy/resume/cursor-track.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
 import { show } from '../policy/service-config/problem.js';
 import { StatusCode } from '../status/status-code.js';
@@ -40,8 +40,11 @@ export function cannotPlace(
       return new ResumeError(
         'cursor',
         StatusCode.INTERNAL,
-        `The cursor of a message is ${show(cursor)} (${typeof cursor}), which cannot be compared to ${show(previous)}; have ` +
-          '`cursor` give a number or a BigInt, or write `compare`',
+        isRounded(cursor)
+          ? `The cursor of a message is ${show(cursor)}, a number beyond 2^53, which may stand for its neighbours too: what comes ` +
+              'next would be taken for had; load 64-bit fields with `longs: String`, and have `cursor` give a BigInt of it'
+          : `The cursor of a message is ${show(cursor)} (${typeof cursor}), which cannot be compared to ${show(previous)}; have ` +
+              '`cursor` give a number or a BigInt, or write `compare`',
       );
   }
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareNumbers, CursorTrack, MAX_OVERLAP } from './cursor-track.js';
 
@@ -14,6 +15,8 @@ function places(seed: unknown, steps: readonly unknown[], compare = compareNumbe
 }
 
 const byId = (a: unknown, b: unknown): number => Number(BigInt(a as string) - BigInt(b as string));
+
+const NEITHER = ['not-comparable', 'not-comparable'];
 
 describe('the place of a message', () => {
   it.each<[string, unknown, readonly unknown[], readonly unknown[]]>([
@@ -47,6 +50,15 @@ describe('the place of a message', () => {
       [2n ** 60n + 1n, 2n ** 60n + 2n],
       ['newer', 'newer', 2n ** 60n + 2n],
     ],
+    [
+      'is told up to the last number that has no neighbour of the same value',
+      0,
+      [2 ** 53 - 2, 2 ** 53 - 1],
+      ['newer', 'newer', 2 ** 53 - 1],
+    ],
+    ['that is a number beyond that cannot be compared', 0, [1, 2 ** 53, 2 ** 60], ['newer', ...NEITHER, 1]],
+    ['that is a number beyond that, below 0, cannot either', 0, [-(2 ** 53), -1e300], [...NEITHER, 0]],
+    ['may be Infinity, which is no rounded one', 0, [1, Infinity], ['newer', 'newer', Infinity]],
     ['that is NaN cannot be compared', 0, [1, NaN], ['newer', 'not-comparable', 1]],
     ['that is a text where numbers were promised cannot be compared', 0, ['1'], ['not-comparable', 0]],
     ['that is nothing cannot be compared', 0, [undefined, null], ['not-comparable', 'not-comparable', 0]],
@@ -57,6 +69,26 @@ describe('the place of a message', () => {
   it('is by the compare function where there is one: ids of 64 bits in a text', () => {
     const steps = ['call', '9', '10', 'call', '9', '10', '18446744073709551615'];
     expect(places('0', steps, byId)).toEqual(['newer', 'newer', 'overlap', 'overlap', 'newer', '18446744073709551615']);
+  });
+
+  it('is by the compare function where there is one: numbers of any size', () => {
+    expect(places(0, ['call', 2 ** 60], (a, b) => Number(a) - Number(b))).toEqual(['newer', 2 ** 60]);
+  });
+
+  it('is never dropped in silence, where ids of 64 bits are read as numbers', () => {
+    const id = fc.bigInt({ min: 2n ** 53n - 9n, max: 2n ** 53n + 9n });
+    const ids = fc.uniqueArray(id, { minLength: 2, maxLength: 5 });
+    fc.assert(
+      fc.property(ids, fc.nat(4), (unordered, resumedAfter) => {
+        const sorted = unordered.toSorted((a, b) => (a < b ? -1 : 1)).map(Number);
+        const seen = places(0, ['call', ...sorted.slice(0, resumedAfter), 'call', ...sorted.slice(resumedAfter)]);
+        const firstLoud = seen.indexOf('not-comparable');
+        // From there on nothing is looked at: it ends the stream.
+        const before = firstLoud === -1 ? seen.slice(0, -1) : seen.slice(0, firstLoud);
+        expect(before.every((place) => place === 'newer')).toBe(true);
+      }),
+      { examples: [[[2n ** 53n, 2n ** 53n + 1n], 1]] },
+    );
   });
 
   it('needs nothing of the seed before a message has come', () => {

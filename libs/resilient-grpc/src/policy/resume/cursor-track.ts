@@ -17,7 +17,7 @@ export type CursorPlace =
 /** Messages that a call may begin with and that were had already; a server that gives more does not heed the cursor. */
 export const MAX_OVERLAP = 10_000;
 
-/** Numbers and bigints, also mixed; NaN for all else. */
+/** Numbers and bigints, also mixed; NaN for all else, and for numbers that may stand for others as well. */
 export function compareNumbers(a: unknown, b: unknown): number {
   if (!isNumeric(a) || !isNumeric(b)) return NaN;
   if (a < b) return -1;
@@ -26,7 +26,15 @@ export function compareNumbers(a: unknown, b: unknown): number {
 
 /** Whether `compareNumbers` can order it. */
 export function isNumeric(value: unknown): value is number | bigint {
-  return typeof value === 'bigint' || (typeof value === 'number' && !Number.isNaN(value));
+  return typeof value === 'bigint' || (typeof value === 'number' && !Number.isNaN(value) && !isRounded(value));
+}
+
+/**
+ * A number so large that its neighbours are the same number: ids of 64 bits that were read as numbers. The next message would
+ * look as if it had been had, and be dropped.
+ */
+export function isRounded(value: unknown): value is number {
+  return Number.isInteger(value) && !Number.isSafeInteger(value);
 }
 
 /** How far a stream of several calls has come, by the cursors of its messages. */

@@ -49,9 +49,9 @@ describe('what is resumed', () => {
     ['too-many-waiting', 'lost'],
     ['concurrency-limit', 'lost'],
     ['server', 'server'],
-    ['deadline', 'made-here'],
-    ['cancelled', 'made-here'],
-    ['inbound-cancelled', 'made-here'],
+    ['deadline', 'over'],
+    ['cancelled', 'over'],
+    ['inbound-cancelled', 'over'],
     ['not-sent', 'made-here'],
     ['protocol', 'made-here'],
     ['draining', 'shut'],
@@ -210,7 +210,7 @@ describe('bounds', () => {
 });
 
 describe('the word of the user', () => {
-  it.each(['connection-lost', 'server', 'deadline', 'not-sent', undefined])(
+  it.each(['connection-lost', 'server', 'protocol', 'not-sent', undefined])(
     'comes before the rules: after %s',
     (reason) => {
       const call = { ...ended({ failure: failure(reason) }) };
@@ -224,6 +224,16 @@ describe('the word of the user', () => {
   it.each(['draining', 'closed'])('resumes nothing that is %s', (reason) => {
     expect(decide(ended({ failure: failure(reason), asked: 'resume' }))).toEqual({ action: 'fail', because: 'shut' });
   });
+
+  it.each(['deadline', 'cancelled', 'inbound-cancelled'])(
+    'ends a stream that is over by %s, but does not resume it',
+    (reason) => {
+      const call = ended({ failure: failure(reason) });
+      expect(decide({ ...call, asked: 'resume' })).toEqual({ action: 'fail', because: 'over' });
+      expect(decide({ ...call, asked: 'fail' })).toEqual({ action: 'fail', because: 'asked' });
+      expect(decide({ ...call, asked: 'complete' })).toEqual({ action: 'complete', because: 'asked' });
+    },
+  );
 
   it.each([
     ['server', 'NOT_FOUND'],

@@ -67,6 +67,8 @@ export function decideResume(
   if (kind === 'shut') return fail('shut');
   if (call.asked === 'complete') return { action: 'complete', because: 'asked' };
   if (call.asked === 'fail') return fail('asked');
+  // Nobody's word brings back who has left: a stream that was cancelled would come again for ever.
+  if (kind === 'over') return fail('over');
   if (call.asked !== 'resume') {
     if (kind !== 'lost' && kind !== 'server') return fail(kind);
     if (failure.pushback.kind === 'stop') return fail('pushback');

@@ -22,14 +22,16 @@ export type FailureKind =
   | 'server'
   /** By the server, which would say the same again. */
   | 'final-status'
-  /** Ended on this side, by whoever has a say in it. */
+  /** Ended on this side for what the call is. */
   | 'made-here'
+  /** Whoever asked for the stream has left, or its time is over: the next call would only end the same. */
+  | 'over'
   /** This process, or its client, is going. */
   | 'shut'
   /** No status of gRPC: an error of the program itself. */
   | 'no-status';
 
-type KindByReason = 'lost' | 'made-here' | 'shut' | 'by-code';
+type KindByReason = 'lost' | 'made-here' | 'over' | 'shut' | 'by-code';
 
 const KINDS: Readonly<Record<string, KindByReason>> = {
   'connection-lost': 'lost',
@@ -41,9 +43,9 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   'too-many-waiting': 'lost',
   'concurrency-limit': 'lost',
   server: 'by-code',
-  deadline: 'made-here',
-  cancelled: 'made-here',
-  'inbound-cancelled': 'made-here',
+  deadline: 'over',
+  cancelled: 'over',
+  'inbound-cancelled': 'over',
   'not-sent': 'made-here',
   'requests-overflow': 'made-here',
   protocol: 'made-here',

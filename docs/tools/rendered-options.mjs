@@ -12,6 +12,8 @@ const SHORT = [
   ['GrpcClientDefaults', 'loadBalancing'],
   ['GrpcClientDefaults', 'tls'],
   ['GrpcClientDefaults', 'keepalive'],
+  ['GrpcClientDefaults', 'streamIdleTimeoutMs'],
+  ['MethodOptions', 'onDrain', 'methods[…].onDrain'],
   ['DrainOptions', 'timeoutMs', 'drain.timeoutMs'],
 ];
 

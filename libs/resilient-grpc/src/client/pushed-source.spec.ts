@@ -79,6 +79,17 @@ describe('an Observable that is ahead of the wire since an earlier turn', () => 
     expect(told.slice(1)).toEqual(numbers(9));
   });
 
+  it('is so no longer when all was taken before the turn was over', () => {
+    const { told, subject, source, nextTurn } = ahead();
+    source.pull();
+    for (const i of numbers(9)) subject.next(i);
+    for (let i = 0; i < 9; i++) source.pull();
+    nextTurn();
+    for (const i of numbers(9)) subject.next(i);
+    for (let i = 0; i < 9; i++) source.pull();
+    expect(told).toEqual(['first', ...numbers(9), ...numbers(9)]);
+  });
+
   it('takes no room for a message that cannot be sent', () => {
     const { told, subject, source } = ahead();
     subject.next('unsendable');
@@ -124,6 +135,7 @@ describe('what an Observable pushes in one turn', () => {
     const few = new Subject<number>();
     new PushedSource(few, self);
     for (const i of numbers(10)) few.next(i);
+    few.complete();
     nextTurn();
     expect(told).toEqual([]);
 

@@ -14,7 +14,7 @@ export interface CallTransport {
   /** The server itself answered: a status, headers or a message. `latencyMs` of calls that succeeded. */
   answered(latencyMs: number | undefined): void;
   /** A call that had waited was answered after `latencyMs`, or failed. */
-  releasedEnded(latencyMs: number | undefined): void;
+  releasedEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'answerDue'>): void;
   /** Why it is not ready, in words, for the text of a call that ended while it waited. */
   whyNotReady(): string;
 }
@@ -29,6 +29,8 @@ export interface Waiter {
   readonly bytes: number;
   /** It stands in the queue even while the channel is ready: what was lost with a connection comes back at a pace. */
   readonly paced: boolean;
+  /** Once it is released an answer is a matter of time; a stream of responses may be silent for as long as it likes. */
+  readonly answerDue: boolean;
   release(): void;
   refuse(refusal: WaitRefusal): void;
 }

@@ -19,6 +19,7 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
       deadline: Infinity,
       bytes: 0,
       paced: false,
+      answerDue: true,
       release: () => released.push({ number, at: clock.now() }),
       refuse: () => undefined,
       ...change(number),
@@ -27,6 +28,9 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   for (let number = 1; number <= count; number++) push(number);
   return { clock, waiting, load, channel, release, released, push };
 }
+
+const UNARY = { answerDue: true };
+const STREAM = { answerDue: false };
 
 describe('waiting calls, when the channel is usable', () => {
   it('are let out in a turn of their own, newest first', () => {
@@ -62,7 +66,7 @@ describe('waiting calls, when the channel is usable', () => {
     release.begin(true);
     let answered = 0;
     const answer = () => {
-      for (; answered < released.length; answered++) release.answered(5);
+      for (; answered < released.length; answered++) release.answered(UNARY, 5);
     };
     const inSecond: number[] = [];
     for (let second = 0; second < 4; second++) {
@@ -89,12 +93,32 @@ describe('waiting calls, when the channel is usable', () => {
       for (let i = 0; i < 200; i++) {
         clock.advance(10);
         for (; told < released.length; told++) {
-          if (release === good.release) release.answered(5);
-          else release.failed();
+          if (release === good.release) release.answered(UNARY, 5);
+          else release.failed(UNARY);
         }
       }
     }
     expect(bad.released.length).toBeLessThan(good.released.length / 4);
+  });
+
+  it('go out faster and faster where they are streams that stay open, though nothing comes of them', () => {
+    const { clock, release, released } = make(300, () => STREAM);
+    release.begin(true);
+    clock.advance(300);
+    expect(released.length).toBeLessThan(10);
+    clock.advance(2_700);
+    expect(released).toHaveLength(300);
+  });
+
+  it('go out more slowly where they are streams that the server refuses', () => {
+    const { clock, release, released } = make(300, () => STREAM);
+    release.begin(true);
+    let told = 0;
+    for (let i = 0; i < 300; i++) {
+      clock.advance(10);
+      for (; told < released.length; told++) release.failed(STREAM);
+    }
+    expect(released.length).toBeLessThan(20);
   });
 
   it('go out at a pace too where they were lost with a connection, though no outage was on', () => {

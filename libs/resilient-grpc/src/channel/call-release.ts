@@ -1,6 +1,6 @@
 import type { WaitingCalls } from './waiting-calls.js';
 import type { Waiter } from '../call/call-transport.js';
-import { ReleasePace } from '../policy/release/release-pace.js';
+import { ReleasePace, type ReleasedKind } from '../policy/release/release-pace.js';
 import type { UsualLoad } from '../policy/release/usual-load.js';
 import type { Clock, Timer } from '../time/clock.js';
 
@@ -8,6 +8,8 @@ import type { Clock, Timer } from '../time/clock.js';
 const SLICE = 256;
 /** As much as a slow answer is allowed beyond the usual. */
 const OWN_DELAY_MS = 20;
+
+type Released = Pick<Waiter, 'answerDue'>;
 
 /**
  * Lets waiting calls out once the channel is usable: newest first, after an outage at a pace that the server is seen to bear
@@ -50,13 +52,13 @@ export class CallRelease {
   }
 
   /** A call that had waited was answered. */
-  answered(latencyMs: number): void {
-    this.pace?.answered(latencyMs, this.clock.now());
+  answered(waiter: Released, latencyMs: number): void {
+    this.pace?.answered(latencyMs, this.clock.now(), kindOf(waiter));
   }
 
   /** A call that had waited failed. */
-  failed(): void {
-    this.pace?.failed(this.clock.now());
+  failed(waiter: Released): void {
+    this.pace?.failed(this.clock.now(), kindOf(waiter));
   }
 
   private readonly tick = (): void => {
@@ -92,6 +94,7 @@ export class CallRelease {
       // Who has less time than a call takes would only load the server; its own deadline ends it.
       if (!this.worthwhile(waiter)) continue;
       left -= 1;
+      if (!waiter.answerDue) this.pace?.opened();
       waiter.release();
     }
   }
@@ -99,4 +102,8 @@ export class CallRelease {
   private worthwhile(waiter: Waiter): boolean {
     return waiter.deadline === Infinity || waiter.deadline - this.clock.epoch() > this.load.medianMs;
   }
+}
+
+function kindOf({ answerDue }: Released): ReleasedKind {
+  return answerDue ? 'unary' : 'stream';
 }

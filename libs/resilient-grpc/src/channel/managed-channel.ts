@@ -151,9 +151,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.outage.answered();
   }
 
-  releasedEnded(latencyMs: number | undefined): void {
-    if (latencyMs === undefined) this.release.failed();
-    else this.release.answered(latencyMs);
+  releasedEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'answerDue'>): void {
+    if (latencyMs === undefined) this.release.failed(waiter);
+    else this.release.answered(waiter, latencyMs);
   }
 
   wait(waiter: Waiter): void {

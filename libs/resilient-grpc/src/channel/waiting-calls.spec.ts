@@ -9,6 +9,7 @@ function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
     deadline: Infinity,
     bytes,
     paced: false,
+    answerDue: true,
     release: () => undefined,
     refuse: () => undefined,
     ...change,

@@ -32,6 +32,10 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   private permits: CallPermits | undefined;
   private deadlineTimer: DeadlineTimer | undefined;
 
+  get answerDue(): boolean {
+    return !this.method.responseStream;
+  }
+
   /** Everything is there for an attempt. */
   protected abstract attemptNow(): void;
   /** Fails the call, once. */
@@ -138,7 +142,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   protected tellReleased(latencyMs: number | undefined): void {
     if (!this.released) return;
     this.released = false;
-    this.context.client.transport.releasedEnded(latencyMs);
+    this.context.client.transport.releasedEnded(latencyMs, this);
   }
 
   protected armDeadline(): void {

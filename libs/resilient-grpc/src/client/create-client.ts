@@ -153,6 +153,8 @@ class GrpcClient implements DrainableClient {
         deadline: Infinity,
         bytes: 0,
         paced: false,
+        // It sends nothing.
+        answerDue: false,
         release: () => {
           leave();
           resolve();

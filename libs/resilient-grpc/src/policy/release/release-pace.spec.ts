@@ -14,6 +14,104 @@ function run(pace: ReleasePace, from: number, until: number, latencyMs: number |
   return released;
 }
 
+/** Takes streams every 10 ms until `until`, of which the given share fails `failsAfterMs` later; gives how many were taken. */
+function runStreams(
+  pace: ReleasePace,
+  until: number,
+  failing: { readonly oneOf: number; readonly afterMs: number },
+): number {
+  let released = 0;
+  const failAt: number[] = [];
+  for (let now = 0; now < until; now += 10) {
+    while (failAt[0] !== undefined && failAt[0] <= now) {
+      failAt.shift();
+      pace.failed(now, 'stream');
+    }
+    for (let taken = pace.take(now); taken > 0; taken--) {
+      released += 1;
+      pace.opened();
+      if (released % failing.oneOf === 0) failAt.push(now + failing.afterMs);
+    }
+  }
+  return released;
+}
+
+describe('streams that are released', () => {
+  const FEEDS_ONLY = { now: 0, usualCallsPerSecond: 0, usualLatencyMs: 0 };
+
+  it('let the pace grow while they are quiet and do not fail', () => {
+    const pace = new ReleasePace(FEEDS_ONLY);
+    expect(runStreams(pace, 300, { oneOf: Infinity, afterMs: 0 })).toBeLessThan(10);
+    expect(pace.callsPerSecond).toBeCloseTo(10 * 1.25 ** 2);
+    expect(runStreams(new ReleasePace(FEEDS_ONLY), 2_500, { oneOf: Infinity, afterMs: 0 })).toBeGreaterThan(300);
+  });
+
+  it.each([0, 90, 150, 300])('halve it while the server refuses them, %i ms later', (afterMs) => {
+    const pace = new ReleasePace(USUAL);
+    const all = runStreams(pace, 5_000, { oneOf: 1, afterMs });
+    expect(pace.callsPerSecond).toBeLessThanOrEqual(25);
+    expect(all).toBeLessThan(150);
+  });
+
+  it.each([0, 150])('do not halve it for one in ten that fails, %i ms later', (afterMs) => {
+    const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
+    expect(runStreams(pace, 1_500, { oneOf: 10, afterMs })).toBeGreaterThan(600);
+  });
+
+  it('are no longer good for a step in which, or after which, they failed', () => {
+    const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
+    const open = (now: number): void => {
+      for (let taken = pace.take(now); taken > 0; taken--) pace.opened();
+    };
+    const fail = (count: number, now: number): void => {
+      for (let i = 0; i < count; i++) pace.failed(now, 'stream');
+    };
+    open(99);
+    // 3 of 10, and 7 are left for the next step.
+    fail(3, 99);
+    pace.take(100, 0);
+    expect(pace.callsPerSecond).toBe(50);
+    // 2 of those 7: more than a quarter.
+    fail(2, 150);
+    pace.take(200, 0);
+    expect(pace.callsPerSecond).toBe(50);
+    expect(pace.take(200)).toBe(5);
+  });
+
+  it('are answers like others where they are answered: slow ones halve it', () => {
+    const pace = new ReleasePace(USUAL);
+    for (let now = 0; now < 400; now += 10) {
+      for (let taken = pace.take(now); taken > 0; taken--) {
+        pace.opened();
+        pace.answered(41, now, 'stream');
+      }
+    }
+    expect(pace.callsPerSecond).toBe(50);
+  });
+
+  it('do not hide that calls beside them are slow', () => {
+    const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
+    for (let now = 0; now <= 300; now += 10) {
+      for (let taken = pace.take(now); taken > 0; taken--) {
+        if (taken % 4 === 0) pace.answered(41, now);
+        else pace.opened();
+      }
+    }
+    expect(pace.callsPerSecond).toBe(200);
+  });
+
+  it('are not awaited: calls beside them that are do not have the pace grow before an answer', () => {
+    const pace = new ReleasePace(USUAL);
+    for (let now = 0; now < 1_000; now += 10) {
+      for (let taken = pace.take(now); taken > 0; taken--) if (now > 0) pace.opened();
+    }
+    expect(pace.callsPerSecond).toBe(50);
+    pace.answered(5, 1_000);
+    pace.take(1_100);
+    expect(pace.callsPerSecond).toBeCloseTo(62.5);
+  });
+});
+
 describe('ReleasePace', () => {
   it('lets the first call out at once, and the next one at its pace', () => {
     const pace = new ReleasePace(USUAL);

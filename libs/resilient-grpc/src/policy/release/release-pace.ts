@@ -21,9 +21,16 @@ const HALVE_AT_MOST_EACH_MS = 300;
 /** More than this share of slow or failed answers in a step makes it a bad one: a tail is normal, a quarter is not. */
 const BAD_SHARE = 0.25;
 
+/** What a released call is, as far as its answer goes. */
+export type ReleasedKind =
+  /** An answer is due. */
+  | 'unary'
+  /** None is: a quiet feed sends nothing for hours, and servers on grpc-js no headers before the first message. */
+  | 'stream';
+
 /**
  * The pace at which waiting calls are released to a server that came back: slow at first, faster while it answers as usual,
- * half as fast when it does not. One object a release.
+ * half as fast when it does not. A stream that did not fail is as good as an answer. One object a release.
  */
 export class ReleasePace {
   readonly #start: number;
@@ -39,6 +46,10 @@ export class ReleasePace {
   #failed = 0;
   #excusedUntil = -Infinity;
   #outstanding = 0;
+  /** Streams let out in this step that have neither been answered nor failed. */
+  #opened = 0;
+  /** Those of the step before. By now a server that refuses them has done so. */
+  #quiet = 0;
 
   constructor(input: ReleasePaceInput) {
     this.#perSecond = Math.max(input.usualCallsPerSecond * START_SHARE, START_AT_LEAST);
@@ -62,19 +73,25 @@ export class ReleasePace {
     return released;
   }
 
+  /** One of those that were released just now is a stream: no answer of it is outstanding. */
+  opened(): void {
+    this.#outstanding--;
+    this.#opened++;
+  }
+
   /** A released call got an answer. */
-  answered(latencyMs: number, now: number): void {
+  answered(latencyMs: number, now: number, kind: ReleasedKind = 'unary'): void {
     this.#advance(now);
     this.#slowAboveMs ??= slowAbove(latencyMs);
-    this.#outstanding--;
+    this.#heardOf(kind);
     if (latencyMs <= this.#slowAboveMs) this.#good++;
     else if (now >= this.#excusedUntil) this.#slow++;
   }
 
   /** A released call failed. */
-  failed(now: number): void {
+  failed(now: number, kind: ReleasedKind = 'unary'): void {
     this.#advance(now);
-    this.#outstanding--;
+    this.#heardOf(kind);
     this.#failed++;
   }
 
@@ -88,6 +105,12 @@ export class ReleasePace {
   msUntilNext(now: number): number {
     this.#advance(now);
     return this.#credit >= 1 ? 0 : Math.ceil(((1 - this.#credit) / this.#perSecond) * 1_000);
+  }
+
+  #heardOf(kind: ReleasedKind): void {
+    if (kind === 'unary') this.#outstanding--;
+    else if (this.#opened > 0) this.#opened--;
+    else if (this.#quiet > 0) this.#quiet--;
   }
 
   #advance(now: number): void {
@@ -110,7 +133,9 @@ export class ReleasePace {
 
   #step(at: number): void {
     const bad = this.#slow + this.#failed;
-    const tooMany = bad > (this.#good + bad) * BAD_SHARE;
+    // Streams that are quiet tell of no failure. How fast the server is they cannot tell.
+    const tooMany =
+      bad > (this.#good + this.#quiet + bad) * BAD_SHARE || this.#slow > (this.#good + this.#slow) * BAD_SHARE;
     if (tooMany) {
       if (at - this.#halvedAt >= HALVE_AT_MOST_EACH_MS) {
         this.#halvedAt = at;
@@ -123,6 +148,8 @@ export class ReleasePace {
     this.#good = 0;
     this.#slow = 0;
     this.#failed = 0;
+    this.#quiet = this.#opened;
+    this.#opened = 0;
   }
 }
 

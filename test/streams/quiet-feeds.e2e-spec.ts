@@ -1,0 +1,58 @@
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { WatchRequest } from '../../src/gen/orders.pb.js';
+import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
+
+const FEEDS = 300;
+
+let server: ScriptedGrpcServer;
+
+beforeEach(async ({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: onceAndNeverMore } });
+  onTestFinished(() => server.close());
+});
+
+/** As a server on grpc-js: no headers before a message, and of those there is only the first. */
+function onceAndNeverMore(call: ScriptedCall) {
+  const { from } = call.request as WatchRequest;
+  return { messages: Number(from) > 0 ? [] : [{ sequence: '1' }], never: true };
+}
+
+describe('feeds on which nothing happens', () => {
+  it('are all open again soon after their server is back, but not at once', { timeout: 30_000 }, async () => {
+    const { orders, client, close } = await startOrdersApp({ url: server.url });
+    onTestFinished(close);
+    const failures: unknown[] = [];
+    let begun = 0;
+    for (let i = 0; i < FEEDS; i++) {
+      const feed = resumable((from: number) => orders.watch({ from: String(from) }), {
+        cursor: ({ sequence }) => Number(sequence),
+        seed: 0,
+        minHealthyMs: 0,
+        backoff: { initialBackoffMs: 20, maxBackoffMs: 200 },
+      });
+      const open = feed.subscribe({ next: () => (begun += 1), error: (error: unknown) => failures.push(error) });
+      onTestFinished(() => {
+        open.unsubscribe();
+      });
+    }
+    await waitFor(() => begun === FEEDS, { timeoutMs: 10_000 });
+    const before = server.calls('Watch').length;
+    await server.restart('kill-connections');
+    await waitFor(() => server.counts('Watch').open === FEEDS, { timeoutMs: 15_000 });
+    expect(failures).toEqual([]);
+    expect(client.snapshot().counters).toMatchObject({ started: FEEDS, resumed: FEEDS });
+    const [first = 0, ...others] = server
+      .calls('Watch')
+      .slice(before)
+      .map(({ at }) => at);
+    const after = others.map((at) => at - first);
+    // 10 a second or a quarter of the usual rate at first, and a quarter more each 100 ms.
+    expect(after.filter((ms) => ms < 300).length).toBeLessThan(100);
+    // At the pace of the beginning it would be 4 s at least.
+    expect(after.at(-1)).toBeLessThan(2_500);
+  });
+});

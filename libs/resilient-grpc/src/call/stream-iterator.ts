@@ -1,4 +1,5 @@
-import type { OpenStream, StreamDemand, StreamSource } from './stream-source.js';
+import type { StreamDemand } from './stream-demand.js';
+import type { OpenStream, StreamSource } from './stream-source.js';
 
 interface Reader<T> {
   readonly resolve: (result: IteratorResult<T>) => void;

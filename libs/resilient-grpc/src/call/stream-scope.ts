@@ -1,4 +1,4 @@
-import type { StreamDemand } from './stream-source.js';
+import type { StreamDemand } from './stream-demand.js';
 
 /**
  * One stream made of several calls, one after the other, as its maker (`resumable`) and the clients that carry the calls know it

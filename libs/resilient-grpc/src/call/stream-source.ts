@@ -1,3 +1,4 @@
+import type { StreamDemand } from './stream-demand.js';
 import type { StreamScope } from './stream-scope.js';
 
 /** Takes what a stream gives. An RxJS subscriber is one. */
@@ -8,14 +9,6 @@ export interface StreamSink<T> {
   complete(): void;
   /** Present where messages are asked for one by one. */
   readonly demand?: StreamDemand | undefined;
-}
-
-/** How a stream is read that is read on demand: shows whether anybody still does. */
-export interface StreamDemand {
-  /** Messages asked for so far. */
-  readonly asked: number;
-  /** Somebody waits for one now. */
-  readonly waiting: boolean;
 }
 
 /** One run of a stream. */

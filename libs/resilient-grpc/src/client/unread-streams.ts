@@ -1,4 +1,4 @@
-import type { StreamDemand } from '../call/stream-source.js';
+import type { StreamDemand } from '../call/stream-demand.js';
 import type { Clock, Timer } from '../time/clock.js';
 
 /** A stream that is watched. */

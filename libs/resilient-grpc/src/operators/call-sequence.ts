@@ -7,7 +7,8 @@ import {
   type StreamOutcome,
   type StreamScope,
 } from '../call/stream-scope.js';
-import type { OpenStream, StreamDemand, StreamSink, StreamSource } from '../call/stream-source.js';
+import type { StreamDemand } from '../call/stream-demand.js';
+import type { OpenStream, StreamSink, StreamSource } from '../call/stream-source.js';
 import { decideResume, NO_SETBACK, type EndedCall } from '../policy/resume/decide-resume.js';
 import type { ResumePolicy } from '../policy/resume/resume-policy.js';
 import { failureKind, type StreamFailure } from '../policy/resume/stream-failure.js';

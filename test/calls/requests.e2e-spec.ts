@@ -1,3 +1,4 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import type { RequestStream } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import {
@@ -21,6 +22,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EchoRequest } from '../testing/echo-client.js';
 import { failureOf, protoName, rejection, scene, toList, turns, upTo } from './support.js';
 
+/** Changes nothing. */
+const unchanged: Interceptor = (options, next) => new InterceptingCall(next(options));
 const STREAMS = ['clientStream', 'bidi'] as const;
 
 async function* generate(count: number): AsyncGenerator<EchoRequest> {
@@ -106,6 +109,15 @@ describe('requests', () => {
     }
     expect(client.activeCalls()).toEqual([]);
   });
+});
+
+it.each([
+  ['', {}],
+  [' under interceptors', { interceptors: [unchanged] }],
+])('a stream of requests%s that is answered before it is at its end has succeeded', async (_, options) => {
+  const { echo, server } = await scene();
+  server.script('ClientStream', { requests: 'read', message: { number: 7 } });
+  expect(await toList(echo.clientStream(upTo(200), options))).toMatchObject([{ number: 7 }]);
 });
 
 describe.each(STREAMS)('a source of requests of %s that fails', (method) => {

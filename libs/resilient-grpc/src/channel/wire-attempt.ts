@@ -101,8 +101,10 @@ export class WireAttempt implements Attempt, AttemptEnd {
   }
 
   startRead(): void {
-    // Under interceptors a call that answers once reads by itself; a second read would break their count.
-    if (this.intercepted && !this.request.method.responseStream) return;
+    // Under interceptors a call that answers once reads by itself, and a second read would break their count. A stream of requests
+    // is read once more behind its answer, as grpc-js's own client does: else its end is not seen while requests are written.
+    const { requestStream, responseStream } = this.request.method;
+    if (this.intercepted && !responseStream && !(requestStream && this.messagesReceived > 0)) return;
     this.call.startRead();
   }
 

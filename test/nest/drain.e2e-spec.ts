@@ -248,6 +248,55 @@ describe('an application that does not close', () => {
   });
 });
 
+describe("a hook of the application's own that never ends", () => {
+  it.each([
+    ['onModuleDestroy, of a provider behind ours', 'onModuleDestroy'],
+    ['beforeApplicationShutdown, of any provider', 'beforeApplicationShutdown'],
+  ] as const)('does not keep our part from its end: %s', async (_what, hook) => {
+    let called = false;
+    let end: () => void = () => undefined;
+    const hung = new Promise<void>((resolve) => (end = resolve));
+    const hangs = {
+      [hook]: () => {
+        called = true;
+        return hung;
+      },
+    };
+    @Module({ providers: [{ provide: 'hangs', useValue: hangs }] })
+    class Hanging {}
+    @Module({
+      imports: [
+        ...(hook === 'onModuleDestroy' ? [Hanging] : []),
+        ResilientGrpcModule.forRoot({ drain: { timeoutMs: 300 } }),
+        ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }]),
+      ],
+      providers: hook === 'onModuleDestroy' ? [] : [{ provide: 'hangs', useValue: hangs }],
+    })
+    class AppModule {}
+    const logger = { log: () => undefined, error: () => undefined, warn: (text: string) => lines.push(text) };
+    const app = await NestFactory.createApplicationContext(AppModule, { logger });
+    onTestFinished(() => {
+      end();
+      return app.close();
+    });
+    const client = app.get(GrpcClients).get('orders');
+    const feed = collect(client.getService<OrdersClient>('Orders').watch({ from: '0' }));
+    await waitFor(() => feed.received === 3);
+    const beganAt = performance.now();
+    const closing = app.close();
+    await waitFor(() => called);
+    expect(client.accepting).toBe(true);
+    await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
+    expect(performance.now() - beganAt).toBeGreaterThan(290);
+    expect(feed.end).toBe('failed: draining');
+    expect(lines[0]).toBe(
+      'the application has not closed within 300 ms (1 call of /orders.v1.Orders/Watch); gRPC clients close now',
+    );
+    end();
+    await closing;
+  });
+});
+
 describe('drain() by hand', () => {
   it('ends streams, lets calls finish, and closes; a shutdown afterwards has nothing left to do', async () => {
     const { app, client, orders } = await gateway();

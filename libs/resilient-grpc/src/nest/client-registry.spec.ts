@@ -292,6 +292,53 @@ describe('a shutdown', () => {
     expect(lines[0]).toContain('within 10 s (1 call of /shop.v1.Shop/Buy); gRPC');
   });
 
+  it('counts its time from the first hook that Nest calls, and serves until the second', async () => {
+    await obtain(shop);
+    const { of, clock } = lifecycle();
+    of.onModuleDestroy();
+    clock.advance(1_000);
+    of.onModuleDestroy();
+    clock.advance(1_000);
+    expect([registry.accepting, made[0]?.asked]).toEqual([true, []]);
+    await of.beforeApplicationShutdown();
+    expect(registry.accepting).toBe(false);
+    clock.advance(500);
+    await of.onApplicationShutdown();
+    expect(made[0]?.asked).toEqual(['end streams', 'drain 7500']);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('ends in its time where Nest does not get from the first hook to the second', async () => {
+    registry.configure({ drain: { readinessDelayMs: 500 } }, 'a.ts:1');
+    await obtain(shop);
+    lines = [];
+    const { of, clock } = lifecycle();
+    of.onModuleDestroy();
+    await clock.advanceAsync(9_999);
+    expect(made[0]?.asked).toEqual([]);
+    await clock.advanceAsync(1);
+    expect(made[0]?.asked).toEqual(['drain 0']);
+    expect(lines[0]).toContain('the application has not closed within 10 s');
+    // The hook that hung ends after all.
+    await of.beforeApplicationShutdown();
+    await of.onApplicationShutdown();
+    expect(made[0]?.asked).toEqual(['drain 0']);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('ends in the same time for clients that were made after its first hook', async () => {
+    const { of, clock } = lifecycle();
+    of.onModuleDestroy();
+    expect(clock.pending).toBe(0);
+    clock.advance(4_000);
+    registry.create(shop);
+    await of.beforeApplicationShutdown();
+    await clock.advanceAsync(5_999);
+    expect(made[0]?.asked).toEqual(['end streams']);
+    await clock.advanceAsync(1);
+    expect(made[0]?.asked).toEqual(['end streams', 'drain 0']);
+  });
+
   it('whose delay is longer than its time ends in its time', async () => {
     registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);

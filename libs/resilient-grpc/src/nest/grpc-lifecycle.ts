@@ -3,6 +3,7 @@ import {
   type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
+  type OnModuleDestroy,
   type OnModuleInit,
 } from '@nestjs/common';
 import type { DrainReport } from '../client/resilient-grpc-client.js';
@@ -29,10 +30,11 @@ export interface LifecycleSeams {
 /**
  * Ties the clients to the application's shutdown, which is in two steps. Before Nest closes its servers: readiness down, then
  * streams that are resumed end, since a request that relays one would hold the server open; calls of requests that are still served
- * go on. After: calls finish, then channels close. Both within one length of time, whatever Nest's own closing does.
+ * go on. After: calls finish, then channels close. Both within one length of time from the first hook on that Nest calls, whatever
+ * Nest's own closing does.
  */
 export class GrpcLifecycle
-  implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
+  implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
 {
   private readonly logger = new Logger('ResilientGrpc');
   private hooksCheck: Timer | undefined;
@@ -64,6 +66,11 @@ export class GrpcLifecycle
     }, HOOKS_CHECK_MS);
   }
 
+  /** The time begins, and nothing else: until the next step the application serves. The hooks in between may hang. */
+  onModuleDestroy(): void {
+    this.begin();
+  }
+
   beforeApplicationShutdown(): Promise<void> {
     this.ending ??= this.endStreams();
     return this.ending;
@@ -79,16 +86,24 @@ export class GrpcLifecycle
     const { clock } = this.seams;
     this.startedAt = clock.now();
     if (this.hooksCheck !== undefined) clock.clearTimer(this.hooksCheck);
+    this.watch(this.registry.drainOptions.timeoutMs);
     return this.startedAt;
   }
 
-  private async endStreams(): Promise<void> {
-    this.begin();
-    this.registry.refuseNew();
+  private watch(ms: number): void {
     if (this.registry.size === 0) return;
+    this.watchdog ??= this.seams.clock.setTimer(() => void this.giveUpOnNest(), ms, true);
+  }
+
+  private async endStreams(): Promise<void> {
+    const beganAt = this.begin();
+    this.registry.refuseNew();
+    // Where Nest gets here after our time is over, there is nothing left to end.
+    if (this.registry.size === 0 || this.draining !== undefined) return;
     const { clock } = this.seams;
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
-    this.watchdog = clock.setTimer(() => void this.giveUpOnNest(), timeoutMs, true);
+    // Clients may have been made since the time began.
+    this.watch(Math.max(timeoutMs - (clock.now() - beganAt), 0));
     if (readinessDelayMs > 0) {
       await new Promise<void>((over) => {
         this.delay = { timer: clock.setTimer(over, readinessDelayMs, true), over };

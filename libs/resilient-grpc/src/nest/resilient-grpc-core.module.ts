@@ -47,7 +47,7 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
         }),
     },
   ],
-  exports: [ClientRegistry, GrpcClients],
+  exports: [ClientRegistry, GrpcClients, GrpcLifecycle],
 })
 export class ResilientGrpcCoreModule implements NestModule {
   constructor(@Inject(ClientRegistry) private readonly registry: ClientRegistry) {}

@@ -1,4 +1,4 @@
-import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
+import { Module, type DynamicModule, type ModuleMetadata, type OnModuleDestroy, type Provider } from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
@@ -6,6 +6,7 @@ import { placeOfCaller } from '../client/code-place.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { clientProviders } from './client-providers.js';
 import { ClientRegistry } from './client-registry.js';
+import { GrpcLifecycle } from './grpc-lifecycle.js';
 import { getGrpcClientSettingsToken } from './grpc-tokens.js';
 import { InboundInterceptor } from './inbound/inbound.interceptor.js';
 import type {
@@ -78,6 +79,24 @@ export class ResilientGrpcModule {
   }
 }
 
+/**
+ * Nest calls onModuleDestroy of global modules last, after hooks that may hang: the module of a client tells the lifecycle when it
+ * is its own turn.
+ */
+class ShutdownNotice implements OnModuleDestroy {
+  constructor(private readonly lifecycle: GrpcLifecycle) {}
+
+  onModuleDestroy(): void {
+    this.lifecycle.onModuleDestroy();
+  }
+}
+
+const SHUTDOWN_NOTICE: Provider = {
+  provide: ShutdownNotice,
+  inject: [GrpcLifecycle],
+  useFactory: (lifecycle: GrpcLifecycle) => new ShutdownNotice(lifecycle),
+};
+
 /** Whatever was given: what is wrong with it is told later, with the rest. */
 function propagates(options: unknown): boolean {
   return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;
@@ -117,7 +136,7 @@ function featureModule(
     module: ResilientGrpcModule,
     global: isGlobal,
     imports: [ResilientGrpcCoreModule, ...imports],
-    providers: [...settings, ...providers],
+    providers: [...settings, ...providers, SHUTDOWN_NOTICE],
     exports: [
       ...providers.map((provider) => provider.provide),
       ...definitions.map((one) => getGrpcClientSettingsToken(one.name)),

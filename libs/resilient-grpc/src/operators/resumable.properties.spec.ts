@@ -48,6 +48,8 @@ class ServedCall implements StreamSource {
   readonly prefetch = PREFETCH;
   isOver = false;
   next: number;
+  /** The last place it told of. */
+  given = 0;
   private isReading = true;
 
   constructor(
@@ -98,6 +100,7 @@ class ServedCall implements StreamSource {
 
   private give(message: Message): void {
     this.isReading = false;
+    this.given = message.place;
     if (this.sink.next(message) !== false) this.isReading = true;
   }
 }
@@ -190,8 +193,9 @@ class World {
       if (this.plan.onComplete === 'resume') call.end(undefined);
       return;
     }
-    const { failuresHere: here, seen } = this;
-    if (here.at !== seen.length) this.failuresHere = { at: seen.length, count: 0 };
+    // What is held for the reader has come too.
+    const at = Math.max(this.asked.at(-1) ?? 0, call.given);
+    if (this.failuresHere.at !== at) this.failuresHere = { at, count: 0 };
     const isServers = how === 'internal' && this.failuresHere.count < MAX_SERVER_FAILURES - 1;
     if (isServers) this.failuresHere.count += 1;
     call.end(isServers ? INTERNAL : LOST);

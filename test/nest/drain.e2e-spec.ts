@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Controller, Get, Inject, Module, Sse, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { GrpcMethod, Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import {
   GrpcClients,
   ResilientGrpcModule,
@@ -63,6 +67,11 @@ async function gateway(drain: DrainOptions = {}, settings: Partial<GrpcClientSet
         compare: (a, b) => Number(a) - Number(b),
       });
       return feed.pipe(map(({ sequence }) => ({ data: sequence })));
+    }
+
+    /** The same over gRPC, where the application is a hybrid. */
+    @GrpcMethod('Orders', 'Watch') relayed() {
+      return this.orders.watch({ from: '0' }, { onDrain: 'complete' });
     }
 
     /** Calls upstream, and is busy before and after it. */
@@ -193,6 +202,40 @@ describe('a feed that a request relays', () => {
     expect(performance.now() - beganAt).toBeLessThan(1_500);
     expect(await relayed).toBe(200);
     expect(aboutDrain()).toEqual([expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/)]);
+  });
+});
+
+describe('a hybrid application', () => {
+  it('ends what it relays over gRPC before its own server is closed, and closes in its time', async () => {
+    const { app, client } = await gateway();
+    const folder = mkdtempSync(join(tmpdir(), 'hybrid-'));
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const url = `unix:${join(folder, 'hybrid.sock')}`;
+    app.connectMicroservice<MicroserviceOptions>({
+      transport: Transport.GRPC,
+      options: { url, package: 'orders.v1', protoPath: ORDERS_PROTO, gracefulShutdown: true },
+    });
+    await app.startAllMicroservices();
+    const caller = await NestFactory.createApplicationContext(
+      {
+        module: class Caller {},
+        imports: [ResilientGrpcModule.forFeature([{ name: 'hybrid', protoPath: ORDERS_PROTO, url }])],
+      },
+      { logger: false },
+    );
+    onTestFinished(() => caller.close());
+    const upstream = caller.get<Resilient<OrdersClient>>(getGrpcServiceToken('hybrid', 'Orders'));
+    const relayed = collect(upstream.watch({ from: '0' }));
+    await waitFor(() => relayed.received === 3);
+    const beganAt = performance.now();
+    await app.close();
+    // With an open stream, gracefulShutdown waits for ever.
+    expect(performance.now() - beganAt).toBeLessThan(2_000);
+    expect(relayed.end).toBe('completed');
+    expect(client.connectivity.state).toBe('SHUTDOWN');
+    expect(client.snapshot().counters).toMatchObject({ started: 1, succeeded: 1 });
   });
 });
 

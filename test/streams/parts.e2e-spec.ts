@@ -57,6 +57,22 @@ describe('to a stream of several calls', () => {
     await waitFor(() => counters(b).cancelled === 1);
   });
 
+  it('does not belong the source of requests of a call that it begins in answer to', async () => {
+    const one = await side();
+    one.server.script('ClientStream', { requests: 'leave', message: {} });
+    await one.client.waitForReady();
+    const seen = watch(
+      resumable(
+        () => one.echo.clientStream(one.echo.serverStream({})).pipe(switchMap(() => one.echo.bidi(NEVER))),
+        BY_NUMBER,
+      ),
+    );
+    one.server.script('Bidi', { messages: [{ number: 1 }], never: true });
+    await waitFor(() => seen.received === 1);
+    expect(counters(one).started).toBe(3);
+    expect(one.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/Bidi', sent: 0 }]);
+  });
+
   it('does not belong what its factory begins beside it', async () => {
     const one = await side();
     const beside: { received: number; end: string }[] = [];

@@ -1,6 +1,8 @@
-import { ChildServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { ChildServer, FaultProxy, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { failureOf, scene, startClient, toList, turns, type EchoService } from '../calls/support.js';
+import { failureOf, scene, startClient, startServer, toList, turns, type EchoService } from '../calls/support.js';
+import type { Echo } from '../testing/echo-client.js';
 
 const IDLE_MS = 200;
 const idle = { methods: { '*': { streamIdleTimeoutMs: IDLE_MS } } };
@@ -122,5 +124,38 @@ describe('a stream that is silent for longer than it may be', () => {
     await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
       'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a length in milliseconds above 0',
     );
+  });
+});
+
+describe('a stream into a black hole', () => {
+  it('is ended by keepalive, and goes on over a new connection', { timeout: 40_000 }, async () => {
+    const server = await startServer();
+    server.script('ServerStream', (call) => ({
+      messages: [{ number: (call as ScriptedCall<Echo>).request.number + 1 }],
+      never: true,
+    }));
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const keepalive = { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 200 };
+    const client = await startClient({ url: proxy.url, keepalive });
+    const echo = client.getService<EchoService>('Echo');
+    const plain = failureOf(echo.serverStream({ number: 0 }));
+    const seen: number[] = [];
+    const feed = resumable((number: number) => echo.serverStream({ number }), {
+      cursor: (message) => message.number,
+      seed: 100,
+    });
+    const subscription = feed.subscribe(({ number }) => seen.push(number));
+    onTestFinished(() => {
+      subscription.unsubscribe();
+    });
+    await waitFor(() => seen.length === 1 && client.activeCalls().every(({ received }) => received === 1));
+    // Connections that are open lead nowhere from now on; new ones work.
+    const heldAt = performance.now();
+    proxy.holdBytes();
+    expect(await plain).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
+    expect(performance.now() - heldAt).toBeLessThan(10_200 + 1_000);
+    await waitFor(() => seen.length === 2);
+    expect(seen).toEqual([101, 102]);
   });
 });

@@ -1,5 +1,5 @@
 import type { Attempt } from '../call/attempt.js';
-import { inStreamScope, type StreamOutcome, type StreamScope } from '../call/stream-scope.js';
+import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
@@ -92,8 +92,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */
   begin(): void {
-    const { scope } = this;
-    if (!inboundInUse() && scope === undefined) {
+    if (!inboundInUse() && currentStreamScope() === undefined) {
       this.beginHere();
       return;
     }

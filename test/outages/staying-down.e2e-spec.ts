@@ -159,11 +159,11 @@ describe.concurrent('a server that does not come back', () => {
   it('leaves nobody waiting beyond the grace, though that ended while it was READY for a moment', async ({
     onTestFinished,
   }) => {
-    // Each connection lives too short to end the outage; the second one is READY from 0.8–1.2 s after the first for 0.9 s, and
+    // Each connection lives too short to end the outage; the second one is READY from 0.8–1.2 s after the first for 0.8 s, and
     // the grace ends in that time.
-    const peer = await shortLivedPeer(900);
+    const peer = await shortLivedPeer(800);
     onTestFinished(() => peer.close());
-    const { client, orders } = await startApp(onTestFinished, { url: peer.url, outageGraceMs: 1_500 });
+    const { client, orders } = await startApp(onTestFinished, { url: peer.url, outageGraceMs: 1_400 });
     const rushed = failureOf(() => orders.create({ requestId: '0', item: 'tea', quantity: 1 }));
     await waitFor(() => client.connectivity.outage && client.connectivity.state !== 'READY');
     expect((await rushed).error).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });

@@ -80,7 +80,10 @@ describe('a budget that may change', () => {
 
   it('stays between nothing and full, whatever changes', () => {
     const throttling = fc.option(
-      fc.record({ maxTokens: fc.integer({ min: 1, max: 1_000 }), tokenRatio: fc.double({ min: 0.001, max: 5 }) }),
+      fc.record({
+        maxTokens: fc.integer({ min: 1, max: 1_000 }),
+        tokenRatio: fc.double({ min: 0.001, max: 5, noNaN: true }),
+      }),
       { nil: undefined },
     );
     const step = fc.oneof(

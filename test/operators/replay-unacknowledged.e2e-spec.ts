@@ -15,17 +15,10 @@ import {
 import { from, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { SessionRequest } from '../../src/gen/orders.pb.js';
-import {
-  rejection,
-  standstill,
-  startClient,
-  startServer,
-  toList,
-  type EchoService,
-  type EchoStub,
-} from '../calls/support.js';
+import { rejection, standstill, startClient, startServer, toList, type EchoService } from '../calls/support.js';
 import { startOrdersApp } from '../support/orders-app.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
+import { behindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Breaks are what these tests are about, and each of them wants many. */
@@ -72,20 +65,6 @@ const arrivedOver = ({ requests }: { readonly requests: readonly unknown[] }): n
 const arrivedAt = (server: ScriptedGrpcServer): number[] => server.calls('Bidi').flatMap(arrivedOver);
 
 const numbers = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
-
-const READERS: Readonly<Record<string, (session: GrpcObservable<Echo>) => Promise<Echo[]>>> = {
-  pushed: (session) => lastValueFrom(session.pipe(toArray())),
-  pulled: (session) => toList(session),
-};
-
-/** A server behind a proxy that breaks connections, and a client of it. */
-async function behindProxy(): Promise<{ server: ScriptedGrpcServer; proxy: FaultProxy; echo: EchoStub }> {
-  const server = await startServer();
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  const client = await startClient({ url: proxy.url });
-  return { server, proxy, echo: client.getService<EchoService>('Echo') };
-}
 
 describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
   it.each([

@@ -1,20 +1,12 @@
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import type { GrpcObservable } from 'nestjs-resilient-grpc';
 import { isCursorWentBackError, isResumeError, resumable } from 'nestjs-resilient-grpc/operators';
-import { FaultProxy, type ScriptedCall, type ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import { lastValueFrom, map, toArray, type Observable } from 'rxjs';
+import { FaultProxy, type ScriptedCall, waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, map, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import {
-  failureOf,
-  rejection,
-  standstill,
-  startClient,
-  startServer,
-  toList,
-  type EchoService,
-  type EchoStub,
-} from '../calls/support.js';
+import { failureOf, rejection, standstill, startClient, startServer, type EchoService } from '../calls/support.js';
 import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
+import { behindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Breaks are what these tests are about, and each of them wants many. */
@@ -38,20 +30,6 @@ function feed(echo: Pick<EchoService, 'serverStream'>, options = {}): GrpcObserv
     ...QUICK,
     ...options,
   });
-}
-
-const READERS: Readonly<Record<string, (stream: GrpcObservable<Echo>) => Promise<Echo[]>>> = {
-  pushed: (stream) => lastValueFrom(stream.pipe(toArray())),
-  pulled: (stream) => toList(stream),
-};
-
-/** A server behind a proxy that breaks connections, and a client of it. */
-async function behindProxy(): Promise<{ server: ScriptedGrpcServer; proxy: FaultProxy; echo: EchoStub }> {
-  const server = await startServer();
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  const client = await startClient({ url: proxy.url });
-  return { server, proxy, echo: client.getService<EchoService>('Echo') };
 }
 
 describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) => {

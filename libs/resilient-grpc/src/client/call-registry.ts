@@ -85,7 +85,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   delete(call: RegisteredCall, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
-    this.countInDrain(call, outcome);
+    if (this.streamsEnd) this.countInDrain(call, outcome);
     if (this.calls.size === 0) this.wait?.over();
   }
 

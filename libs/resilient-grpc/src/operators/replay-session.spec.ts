@@ -1,23 +1,18 @@
-import { NEVER, type ObservableInput } from 'rxjs';
+import { NEVER } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ReplayError } from '../errors/replay-error.js';
 import { ResumeError } from '../errors/resume-error.js';
 import {
+  lost,
   MemorySessions,
   NumberedSource,
-  watchSession,
-  type Answer,
+  sessionOptions,
+  sessionStarter,
   type MemoryCall,
-  type Numbered,
-  type SeenSession,
 } from '../testing/memory-session.js';
 import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
-import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
+import { replayUnacknowledged } from './replay-unacknowledged.js';
 
-const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
-  code: 14,
-  details: 'Connection dropped',
-});
 const internal = Object.assign(new Error('13 INTERNAL: oops'), { code: 13, details: 'oops' });
 
 let time: VirtualScheduler;
@@ -25,26 +20,9 @@ beforeEach(() => {
   time = new VirtualScheduler();
 });
 
-function optionsOf() {
-  return {
-    id: ({ id }: Numbered) => id,
-    acknowledges: ({ ack }: Answer) => ack,
-    maxUnacknowledged: 4,
-    scheduler: time,
-    random: () => 0.5,
-  };
-}
-
-/** A session that is subscribed to, at most 4 messages of which are unacknowledged. */
-function start(
-  server: Pick<MemorySessions, 'factory'>,
-  outgoing: ObservableInput<Numbered>,
-  change: Partial<ReplayOptions<Numbered, Answer, number>> = {},
-): SeenSession {
-  // True: what is changed comes in pairs where it must.
-  const options = { ...optionsOf(), ...change } as ReplayOptions<Numbered, Answer, number>;
-  return watchSession(replayUnacknowledged(server.factory, outgoing, options));
-}
+const optionsOf = () => sessionOptions(time);
+/** A session that is subscribed to. */
+const start = sessionStarter(() => time);
 
 describe('what follows a call', () => {
   it('by the server, in order, is another while the source goes on or something is unacknowledged', async () => {

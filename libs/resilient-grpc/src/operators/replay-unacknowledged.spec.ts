@@ -3,46 +3,25 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ReplayError } from '../errors/replay-error.js';
 import {
+  lost,
   MemorySessions,
   NumberedSource,
-  watchSession,
+  sessionOptions,
+  sessionStarter,
   type Answer,
   type Numbered,
-  type SeenSession,
 } from '../testing/memory-session.js';
 import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
-
-const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
-  code: 14,
-  details: 'Connection dropped',
-});
 
 let time: VirtualScheduler;
 beforeEach(() => {
   time = new VirtualScheduler();
 });
 
-function optionsOf() {
-  return {
-    id: ({ id }: Numbered) => id,
-    acknowledges: ({ ack }: Answer) => ack,
-    maxUnacknowledged: 4,
-    scheduler: time,
-    random: () => 0.5,
-  };
-}
-
-/** A session that is subscribed to, at most 4 messages of which are unacknowledged. */
-function start(
-  server: Pick<MemorySessions, 'factory'>,
-  outgoing: ObservableInput<Numbered>,
-  change: Partial<ReplayOptions<Numbered, Answer, number>> = {},
-): SeenSession {
-  // True: what is changed comes in pairs where it must.
-  const options = { ...optionsOf(), ...change } as ReplayOptions<Numbered, Answer, number>;
-  return watchSession(replayUnacknowledged(server.factory, outgoing, options));
-}
+const optionsOf = () => sessionOptions(time);
+/** A session that is subscribed to. */
+const start = sessionStarter(() => time);
 
 const upTo = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
 

@@ -1,7 +1,9 @@
-import type { Observable, Subscription } from 'rxjs';
+import type { Observable, ObservableInput, Subscription } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import type { StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
+import { replayUnacknowledged, type ReplayOptions } from '../operators/replay-unacknowledged.js';
+import type { VirtualScheduler } from './virtual-scheduler.js';
 
 /** What is sent over a session in memory. */
 export interface Numbered {
@@ -145,4 +147,34 @@ export function watchSession(session: Observable<Answer>): SeenSession {
     complete: () => ends.push('complete'),
   });
   return { seen, ends, subscription };
+}
+
+/** As grpc-js's own client says it. */
+export const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
+  code: 14,
+  details: 'Connection dropped',
+});
+
+/** Options of a session in the time of `scheduler`, at most 4 messages of which are unacknowledged. */
+export function sessionOptions(scheduler: VirtualScheduler) {
+  return {
+    id: ({ id }: Numbered) => id,
+    acknowledges: ({ ack }: Answer) => ack,
+    maxUnacknowledged: 4,
+    scheduler,
+    random: () => 0.5,
+  };
+}
+
+/** Starts such sessions, each in the time that is then. */
+export function sessionStarter(time: () => VirtualScheduler) {
+  return (
+    server: Pick<MemorySessions, 'factory'>,
+    outgoing: ObservableInput<Numbered>,
+    change: Partial<ReplayOptions<Numbered, Answer, number>> = {},
+  ): SeenSession => {
+    // True: what is changed comes in pairs where it must.
+    const options = { ...sessionOptions(time()), ...change } as ReplayOptions<Numbered, Answer, number>;
+    return watchSession(replayUnacknowledged(server.factory, outgoing, options));
+  };
 }

@@ -1,33 +1,36 @@
 import type { GrpcClientEvent } from './call-event.js';
 
-/** Takes events of one client. */
-export type EventListener = (event: GrpcClientEvent) => void;
+/** What every event has. */
+interface AnyEvent {
+  readonly type: string;
+  readonly at: number;
+}
 
-/** An event without what every event has, kind by kind. */
-export type EventBody = GrpcClientEvent extends infer E
-  ? E extends GrpcClientEvent
-    ? Omit<E, 'client' | 'at'>
-    : never
-  : never;
+/** Takes events of one source. */
+export type EventListener<E extends AnyEvent = GrpcClientEvent> = (event: E) => void;
+
+/** An event without what every event of its source has, kind by kind. */
+export type EventBody<E extends AnyEvent = GrpcClientEvent> = E extends unknown ? Omit<E, 'client' | 'at'> : never;
 
 /**
- * The one source of events of a client. Whoever emits asks first whether anybody wants it, so that nothing is built for nobody;
+ * The one source of events of a client, or of a server. Whoever emits asks first whether anybody wants it, so that nothing is built for nobody;
  * events of every call are a matter of their own, since a log wants failures only.
  */
-export class EventHub {
-  private readonly listeners = new Map<EventListener, boolean>();
+export class EventHub<E extends AnyEvent = GrpcClientEvent> {
+  private readonly listeners = new Map<EventListener<E>, boolean>();
   /** Somebody listens to what is not an event of every call. */
   wanted = false;
   /** Somebody wants an event for every call. */
   everyCallWanted = false;
 
   constructor(
-    private readonly client: string,
+    /** What stands in each event. */
+    private readonly origin: Omit<E, keyof EventBody<E> | 'at'>,
     private readonly epoch: () => number,
   ) {}
 
   /** Returns how to stop listening. A listener that throws is the caller's bug and does not reach the call. */
-  listen(listener: EventListener, everyCall: boolean): () => void {
+  listen(listener: EventListener<E>, everyCall: boolean): () => void {
     this.listeners.set(listener, everyCall);
     this.count();
     return () => {
@@ -36,10 +39,10 @@ export class EventHub {
     };
   }
 
-  emit(body: EventBody): void {
+  emit(body: EventBody<E>): void {
     const everyCall = body.type === 'call-start' || body.type === 'call-end';
     // True: the two parts together are an event of that kind.
-    const event = { client: this.client, at: this.epoch(), ...body } as GrpcClientEvent;
+    const event = { ...this.origin, at: this.epoch(), ...body } as unknown as E;
     for (const [listener, wantsEvery] of this.listeners) {
       if (everyCall && !wantsEvery) continue;
       try {

@@ -78,7 +78,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
   const { loadBalancing = 'pick_first', connection = 'warm', idleTimeoutMs = 200_000 } = options;
   const clock = new VirtualClock();
   const events: GrpcClientEvent[] = [];
-  const hub = new EventHub('echo', () => clock.epoch());
+  const hub = new EventHub({ client: 'echo' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
   const [first] = proxies;
   let rotate = (): void => undefined;

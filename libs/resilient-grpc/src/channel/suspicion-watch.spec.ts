@@ -75,7 +75,7 @@ class FakeOwner implements SuspicionOwner {
 function make() {
   const clock = new BusyClock();
   const events: GrpcClientEvent[] = [];
-  const hub = new EventHub('orders', () => clock.epoch());
+  const hub = new EventHub({ client: 'orders' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
   const owner = new FakeOwner();
   const watch = new SuspicionWatch(owner, clock, () => 0.5, hub);
@@ -292,7 +292,7 @@ describe('a dead connection', () => {
   it('ends though nobody listens to events', () => {
     const clock = new BusyClock();
     const owner = new FakeOwner();
-    const watch = new SuspicionWatch(owner, clock, () => 0.5, new EventHub('orders', () => clock.epoch()));
+    const watch = new SuspicionWatch(owner, clock, () => 0.5, new EventHub({ client: 'orders' }, () => clock.epoch()));
     owner.taken = () => {
       watch.replaced();
     };

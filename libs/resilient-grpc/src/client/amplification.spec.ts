@@ -53,7 +53,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     registry,
     unread: new UnreadStreams(Infinity, clock),
     replayLimits: new ReplayLimits(1, 1),
-    events: new EventHub('memory', () => clock.epoch()),
+    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
     clock,
     random: seededRandom(1),
     throttled: () => undefined,

@@ -137,7 +137,7 @@ class World {
       registry,
       unread: new UnreadStreams(Infinity, clock),
       replayLimits: new ReplayLimits(3, 1_000),
-      events: new EventHub('memory', () => clock.epoch()),
+      events: new EventHub({ client: 'memory' }, () => clock.epoch()),
       clock,
       random: seededRandom(1),
       throttled: () => undefined,

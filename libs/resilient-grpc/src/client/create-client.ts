@@ -62,7 +62,7 @@ class GrpcClient implements DrainableClient {
     this.name = settings.name;
     this.registry = new CallRegistry(clock);
     this.target = settings.target;
-    this.hub = new EventHub(settings.name, () => clock.epoch());
+    this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
     if (seams.onEvent !== undefined) this.hub.listen(seams.onEvent, false);
     const changed = (): void => {
       // Told from inside the channel's constructor when it is warm.

@@ -3,7 +3,7 @@ import type { CapturedCall } from '../call/inbound-call.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';
 import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
-import { requestSource } from './request-source.js';
+import { messageSource } from './message-source.js';
 
 const clock = new VirtualClock();
 
@@ -127,14 +127,14 @@ describe('what comes back', () => {
       encode: (message: unknown) => message,
       bytesOf: () => 0,
       defer: setImmediate,
-      onRequest: () => undefined,
-      onEncodedRequest: () => undefined,
+      onMessage: () => undefined,
+      onEncodedMessage: () => undefined,
       onOverflow: () => undefined,
       onPushedAtOnce: () => undefined,
-      onRequestsEnd: () => undefined,
-      onRequestsError: () => undefined,
+      onMessagesEnd: () => undefined,
+      onMessagesError: () => undefined,
     };
-    const source = runInbound(mine, () => requestSource(requests(), taker));
+    const source = runInbound(mine, () => messageSource(requests(), taker));
     for (let n = 0; n < 2; n++) {
       runInbound(strangers, () => {
         source.pull();

@@ -4,25 +4,25 @@ import { Subject, from, mergeAll } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { PushedSource } from './pushed-source.js';
-import { UNSENDABLE, type RequestTaker } from './request-taker.js';
+import { UNSENDABLE, type MessageTaker } from './message-taker.js';
 
 /** Writes down what a source gives; what was encoded to be counted says so. Each of `nextTurn` is one of the event loop. */
-function taker(maxQueuedBytes: number, encode: RequestTaker['encode'] = (message) => Buffer.from(String(message))) {
+function taker(maxQueuedBytes: number, encode: MessageTaker['encode'] = (message) => Buffer.from(String(message))) {
   const told: unknown[] = [];
   const clock = new VirtualClock();
-  const self: RequestTaker = {
+  const self: MessageTaker = {
     maxQueuedBytes,
     encode: (message) => (message === 'unsendable' ? UNSENDABLE : encode(message)),
     bytesOf: (payload) => String(payload).length,
     defer: (task) => {
       clock.defer(task);
     },
-    onEncodedRequest: (payload) => void told.push(`encoded ${String(payload)}`),
+    onEncodedMessage: (payload) => void told.push(`encoded ${String(payload)}`),
     onOverflow: (bytes) => void told.push(['overflow', bytes]),
     onPushedAtOnce: (messages) => void told.push(['at once', messages]),
-    onRequest: (message) => void told.push(message),
-    onRequestsEnd: () => void told.push('end'),
-    onRequestsError: (error) => void told.push(['error', error]),
+    onMessage: (message) => void told.push(message),
+    onMessagesEnd: () => void told.push('end'),
+    onMessagesError: (error) => void told.push(['error', error]),
   };
   return { told, self, clock, nextTurn: () => clock.advance(0) };
 }
@@ -185,8 +185,8 @@ describe('a message that was given', () => {
     const source = new PushedSource(subject, {
       ...self,
       bytesOf: () => 1,
-      onRequest: () => undefined,
-      onEncodedRequest: () => undefined,
+      onMessage: () => undefined,
+      onEncodedMessage: () => undefined,
     });
     const push = () => {
       const message = {};

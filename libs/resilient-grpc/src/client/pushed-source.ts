@@ -1,5 +1,5 @@
 import type { Unsubscribable } from 'rxjs';
-import { UNSENDABLE, type RequestSource, type RequestTaker } from './request-taker.js';
+import { UNSENDABLE, type MessageSource, type MessageTaker } from './message-taker.js';
 
 /** An Observable, of any library. */
 export interface Subscribable {
@@ -8,7 +8,7 @@ export interface Subscribable {
 
 /** What is held, and what comes after it: to shift it off a long array would take the square of its length. */
 interface Item {
-  readonly kind: 'message' | 'encoded' | 'end';
+  readonly kind: 'message' | 'encoded' | 'error' | 'end';
   readonly value: unknown;
   /** What it counts; 0: nothing. */
   readonly bytes: number;
@@ -25,7 +25,7 @@ const BYTES_PER_UNTOLD_MESSAGE = 1_024;
  * (`from(array)`, rows that a promise brings): it is made in one go, which nothing could have slowed, and Nest's own client takes
  * it too. While some of an earlier turn is still held, its source runs ahead of the wire: what it pushes then is held up to a bound.
  */
-export class PushedSource implements RequestSource {
+export class PushedSource implements MessageSource {
   private first: Item | undefined;
   private last: Item | undefined;
   private held = 0;
@@ -42,15 +42,16 @@ export class PushedSource implements RequestSource {
 
   constructor(
     input: Subscribable,
-    private readonly taker: RequestTaker,
+    private readonly taker: MessageTaker,
   ) {
     this.subscription = input.subscribe({
       next: (message: unknown) => {
         this.pushMessage(message);
       },
-      // A source that fails ends its call now, not behind messages that nobody will want.
       error: (error: unknown) => {
-        if (!this.closed) this.taker.onRequestsError(error);
+        if (this.taker.failsInOrder === true) this.push('error', error, 0);
+        // Requests that fail end their call now, not behind messages that nobody will want.
+        else if (!this.closed) this.taker.onMessagesError(error);
       },
       complete: () => {
         this.push('end', undefined, 0);
@@ -111,7 +112,7 @@ export class PushedSource implements RequestSource {
     this.held += 1;
     this.queuedBytes += bytes;
     if (kind === 'message') this.atOnce += 1;
-    if (this.turnBegan || kind === 'end') return;
+    if (this.turnBegan || kind === 'end' || kind === 'error') return;
     this.turnBegan = true;
     this.taker.defer(this.endTurn);
   }
@@ -127,13 +128,16 @@ export class PushedSource implements RequestSource {
   private give(kind: Item['kind'], value: unknown): void {
     switch (kind) {
       case 'message':
-        this.taker.onRequest(value);
+        this.taker.onMessage(value);
         return;
       case 'encoded':
-        this.taker.onEncodedRequest(value);
+        this.taker.onEncodedMessage(value);
+        return;
+      case 'error':
+        this.taker.onMessagesError(value);
         return;
       case 'end':
-        this.taker.onRequestsEnd();
+        this.taker.onMessagesEnd();
         return;
     }
   }

@@ -3,8 +3,8 @@ import type { MethodContext } from './call-context.js';
 import { encodeRequest, type CallFailure } from './call-failure.js';
 import { StatusCode } from '../status/status-code.js';
 import { RequestBuffer } from './request-buffer.js';
-import { requestSource } from './request-source.js';
-import { UNSENDABLE, type RequestSource, type RequestTaker } from './request-taker.js';
+import { messageSource } from './message-source.js';
+import { UNSENDABLE, type MessageSource, type MessageTaker } from './message-taker.js';
 
 /** What a message counts that only an interceptor makes sendable. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
@@ -21,10 +21,10 @@ export interface PumpOwner {
  * Takes request messages from their source to the attempt that runs, one at a time behind its callback: grpc-js loses the second
  * of two in flight. A further attempt gets first what the one before was sent.
  */
-export class RequestPump implements RequestTaker {
+export class RequestPump implements MessageTaker {
   /** Messages taken from the source and sent. */
   sent = 0;
-  private readonly source: RequestSource;
+  private readonly source: MessageSource;
   private readonly buffer: RequestBuffer;
   private attempt: Attempt | undefined;
   /** Of the buffer, what the running attempt was sent. */
@@ -45,7 +45,7 @@ export class RequestPump implements RequestTaker {
     private readonly asBytes: boolean,
   ) {
     this.buffer = new RequestBuffer(context.client.replayLimits);
-    this.source = requestSource(input, this);
+    this.source = messageSource(input, this);
   }
 
   /** Another attempt would get everything that was sent. */
@@ -105,7 +105,7 @@ export class RequestPump implements RequestTaker {
     this.context.client.clock.defer(task);
   }
 
-  onRequest(message: unknown): void {
+  onMessage(message: unknown): void {
     this.pulling = false;
     if (this.closed) return;
     if (!this.wireIsFree()) {
@@ -116,7 +116,7 @@ export class RequestPump implements RequestTaker {
     if (payload !== UNSENDABLE) this.sendNew(payload);
   }
 
-  onEncodedRequest(payload: unknown): void {
+  onEncodedMessage(payload: unknown): void {
     this.pulling = false;
     if (this.closed) return;
     if (this.wireIsFree()) this.sendNew(payload);
@@ -134,13 +134,13 @@ export class RequestPump implements RequestTaker {
     if (client.events.wanted) client.events.emit({ type: 'requests-at-once', path: method.path, messages });
   }
 
-  onRequestsEnd(): void {
+  onMessagesEnd(): void {
     this.pulling = false;
     this.ended = true;
     if (this.replayed >= this.buffer.length) this.attempt?.halfClose();
   }
 
-  onRequestsError(error: unknown): void {
+  onMessagesError(error: unknown): void {
     this.pulling = false;
     if (!this.closed) this.owner.sourceFailed(error);
   }
@@ -157,8 +157,8 @@ export class RequestPump implements RequestTaker {
     if (this.committed) this.buffer.drop();
     if (pending !== undefined) {
       this.pending = undefined;
-      if (pending.encoded) this.onEncodedRequest(pending.message);
-      else this.onRequest(pending.message);
+      if (pending.encoded) this.onEncodedMessage(pending.message);
+      else this.onMessage(pending.message);
     } else if (this.ended) {
       attempt.halfClose();
     } else if (!this.pulling) {

@@ -1,23 +1,23 @@
 import { Observable, Subject, concat, of, throwError } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { requestSource } from './request-source.js';
-import type { RequestTaker } from './request-taker.js';
+import { messageSource } from './message-source.js';
+import type { MessageTaker } from './message-taker.js';
 
 /** Writes down what a source gives. */
 function taker() {
   const told: unknown[] = [];
   const unexpected = (what: unknown) => void told.push(['unexpected', what]);
-  const self: RequestTaker = {
+  const self: MessageTaker = {
     maxQueuedBytes: 1 << 20,
     encode: (message) => message,
     bytesOf: () => 0,
     defer: setImmediate,
-    onEncodedRequest: unexpected,
+    onEncodedMessage: unexpected,
     onOverflow: unexpected,
     onPushedAtOnce: unexpected,
-    onRequest: (message) => void told.push(message),
-    onRequestsEnd: () => void told.push('end'),
-    onRequestsError: (error) => void told.push(['error', error]),
+    onMessage: (message) => void told.push(message),
+    onMessagesEnd: () => void told.push('end'),
+    onMessagesError: (error) => void told.push(['error', error]),
   };
   return { told, self };
 }
@@ -32,7 +32,7 @@ describe('what can be iterated', () => {
     ['a generator', () => [1, 2].values()],
   ])('(%s) gives one thing for each pull', (_what, make) => {
     const { told, self } = taker();
-    const source = requestSource(make(), self);
+    const source = messageSource(make(), self);
     expect(told).toEqual([]);
     source.pull();
     expect(told).toEqual([1]);
@@ -43,7 +43,7 @@ describe('what can be iterated', () => {
 
   it('tells an error of its own', () => {
     const { told, self } = taker();
-    const source = requestSource(
+    const source = messageSource(
       (function* () {
         yield 1;
         throw broken;
@@ -57,7 +57,7 @@ describe('what can be iterated', () => {
 
   it('is returned when nobody wants more', () => {
     let ended = false;
-    const source = requestSource(
+    const source = messageSource(
       (function* () {
         try {
           yield 1;
@@ -84,7 +84,7 @@ describe('what can be iterated asynchronously', () => {
 
   it('gives one thing for each pull', async () => {
     const { told, self } = taker();
-    const source = requestSource(generate(), self);
+    const source = messageSource(generate(), self);
     for (const expected of [[1], [1, 2], [1, 2, 'end']]) {
       source.pull();
       await turn();
@@ -95,7 +95,7 @@ describe('what can be iterated asynchronously', () => {
 
   it('tells an error of its own', async () => {
     const { told, self } = taker();
-    const source = requestSource(generate(true), self);
+    const source = messageSource(generate(true), self);
     source.pull();
     await turn();
     source.pull();
@@ -108,7 +108,7 @@ describe('what can be iterated asynchronously', () => {
 
   it('tells an error that its next() throws', async () => {
     const { told, self } = taker();
-    const source = requestSource(
+    const source = messageSource(
       by(() => {
         throw broken;
       }),
@@ -122,7 +122,7 @@ describe('what can be iterated asynchronously', () => {
   it('may give results without a promise, as for await allows', async () => {
     const { told, self } = taker();
     const results = [{ value: 1 }, { done: true }];
-    const source = requestSource(
+    const source = messageSource(
       by(() => results.shift()),
       self,
     );
@@ -136,7 +136,7 @@ describe('what can be iterated asynchronously', () => {
   it('and observed is iterated: it then comes at the pace of the wire', () => {
     const both = Object.assign(of(1), { [Symbol.asyncIterator]: generate });
     const { told, self } = taker();
-    requestSource(both, self);
+    messageSource(both, self);
     expect(told).toEqual([]);
   });
 });
@@ -148,7 +148,7 @@ describe('an iterator that gives no result', () => {
     ['of the other, in a promise', { [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve() }) }],
   ])('(%s) is told by name', async (_what, input) => {
     const { told, self } = taker();
-    requestSource(input, self).pull();
+    messageSource(input, self).pull();
     await turn();
     expect(told).toEqual([['error', new TypeError('expected a result from an iterator of requests, got undefined')]]);
   });
@@ -158,7 +158,7 @@ describe('an Observable', () => {
   it('is subscribed to at once, and kept until it is asked for', () => {
     const { told, self } = taker();
     const subject = new Subject<number>();
-    const source = requestSource(subject, self);
+    const source = messageSource(subject, self);
     expect(subject.observed).toBe(true);
     subject.next(1);
     subject.next(2);
@@ -171,7 +171,7 @@ describe('an Observable', () => {
   it('gives at once what was asked for before', () => {
     const { told, self } = taker();
     const subject = new Subject<number>();
-    const source = requestSource(subject, self);
+    const source = messageSource(subject, self);
     source.pull();
     subject.next(1);
     subject.next(2);
@@ -186,7 +186,7 @@ describe('an Observable', () => {
   it('that fails does so at once, before messages that nobody will want', () => {
     const { told, self } = taker();
     const subject = new Subject<number>();
-    requestSource(subject, self);
+    messageSource(subject, self);
     subject.next(1);
     subject.error(broken);
     expect(told).toEqual([['error', broken]]);
@@ -194,7 +194,7 @@ describe('an Observable', () => {
 
   it('that fails when it is subscribed to tells its error', () => {
     const { told, self } = taker();
-    requestSource(
+    messageSource(
       concat(
         of(1),
         throwError(() => broken),
@@ -207,7 +207,7 @@ describe('an Observable', () => {
   it('is left when nobody wants more, and heard no longer', () => {
     const { told, self } = taker();
     const subject = new Subject<number>();
-    const source = requestSource(subject, self);
+    const source = messageSource(subject, self);
     subject.next(1);
     source.close();
     expect(subject.observed).toBe(false);
@@ -225,7 +225,7 @@ describe('an Observable', () => {
         return { unsubscribe: () => undefined };
       },
     };
-    const source = requestSource(foreign, self);
+    const source = messageSource(foreign, self);
     source.pull();
     source.pull();
     expect(told).toEqual([1, 'end']);
@@ -254,7 +254,7 @@ describe('a source that fails in its clean-up', () => {
     ],
     ['an Observable', new Observable(() => failing)],
   ])('(%s) keeps nobody from going on', async (_what, input) => {
-    const source = requestSource(input, taker().self);
+    const source = messageSource(input, taker().self);
     source.pull();
     expect(() => source.close()).not.toThrow();
     await turn();
@@ -263,7 +263,7 @@ describe('a source that fails in its clean-up', () => {
 
 describe('what is no source', () => {
   it.each([[undefined], [null], [5], ['text'], [{}], [Promise.resolve([1])]])('(%j) is refused by name', (input) => {
-    expect(() => requestSource(input, taker().self)).toThrow(
+    expect(() => messageSource(input, taker().self)).toThrow(
       'expected request messages as an Observable, an AsyncIterable or an Iterable, got ',
     );
   });

@@ -1,12 +1,12 @@
 import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
 import { PushedSource, type Subscribable } from './pushed-source.js';
-import type { RequestSource, RequestTaker } from './request-taker.js';
+import type { MessageSource, MessageTaker } from './message-taker.js';
 
 /**
  * `input` as a source. What can be iterated is pulled, as fast as the wire takes it; an Observable pushes at its own speed and
  * is subscribed to at once, since a hot one would not wait.
  */
-export function requestSource(input: unknown, taker: RequestTaker): RequestSource {
+export function messageSource(input: unknown, taker: MessageTaker): MessageSource {
   const source = openSource(input, taker);
   if (!inboundInUse()) return source;
   // It is pulled when the wire has room, in the context of whoever opened the connection.
@@ -25,7 +25,7 @@ export function requestSource(input: unknown, taker: RequestTaker): RequestSourc
   };
 }
 
-function openSource(input: unknown, taker: RequestTaker): RequestSource {
+function openSource(input: unknown, taker: MessageTaker): MessageSource {
   if (isAsyncIterable(input)) return new AsyncIteratorSource(input[Symbol.asyncIterator](), taker);
   if (isSubscribable(input)) return new PushedSource(input, taker);
   if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), taker);
@@ -34,10 +34,10 @@ function openSource(input: unknown, taker: RequestTaker): RequestSource {
   );
 }
 
-class IteratorSource implements RequestSource {
+class IteratorSource implements MessageSource {
   constructor(
     private readonly iterator: Iterator<unknown>,
-    private readonly taker: RequestTaker,
+    private readonly taker: MessageTaker,
   ) {}
 
   pull(): void {
@@ -45,7 +45,7 @@ class IteratorSource implements RequestSource {
     try {
       result = this.iterator.next();
     } catch (error) {
-      this.taker.onRequestsError(error);
+      this.taker.onMessagesError(error);
       return;
     }
     giveResult(result, this.taker);
@@ -56,10 +56,10 @@ class IteratorSource implements RequestSource {
   }
 }
 
-class AsyncIteratorSource implements RequestSource {
+class AsyncIteratorSource implements MessageSource {
   constructor(
     private readonly iterator: AsyncIterator<unknown>,
-    private readonly taker: RequestTaker,
+    private readonly taker: MessageTaker,
   ) {}
 
   pull(): void {
@@ -68,7 +68,7 @@ class AsyncIteratorSource implements RequestSource {
       // One written by hand may give no promise, which `for await` takes too.
       next = Promise.resolve(this.iterator.next());
     } catch (error) {
-      this.taker.onRequestsError(error);
+      this.taker.onMessagesError(error);
       return;
     }
     next.then(
@@ -76,7 +76,7 @@ class AsyncIteratorSource implements RequestSource {
         giveResult(result, this.taker);
       },
       (error: unknown) => {
-        this.taker.onRequestsError(error);
+        this.taker.onMessagesError(error);
       },
     );
   }
@@ -87,13 +87,13 @@ class AsyncIteratorSource implements RequestSource {
 }
 
 /** `result` is what an iterator gave, which need not keep to its type. */
-function giveResult(result: IteratorResult<unknown>, taker: RequestTaker): void {
+function giveResult(result: IteratorResult<unknown>, taker: MessageTaker): void {
   if (!isObject(result)) {
-    taker.onRequestsError(new TypeError(`expected a result from an iterator of requests, got ${typeof result}`));
+    taker.onMessagesError(new TypeError(`expected a result from an iterator of requests, got ${typeof result}`));
     return;
   }
-  if (result.done === true) taker.onRequestsEnd();
-  else taker.onRequest(result.value);
+  if (result.done === true) taker.onMessagesEnd();
+  else taker.onMessage(result.value);
 }
 
 /** A source that fails while it is let go of has nobody left to tell, and must not keep a call from its end. */

@@ -7,7 +7,7 @@ import { shortName } from './find-service.js';
 
 /** What `methods` says of one method. */
 export interface OptionsByPattern<T extends object> {
-  readonly options: Partial<T>;
+  readonly options: { readonly [K in keyof T]?: Exclude<T[K], undefined> };
   /** The pattern that each of them comes from. */
   readonly from: { readonly [K in keyof T]?: string };
 }

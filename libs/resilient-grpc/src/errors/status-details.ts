@@ -5,7 +5,7 @@ import { readFields } from './protobuf-reader.js';
 
 /** One detail of an error, as a server attached it. */
 export interface StatusDetail {
-  /** 'type.googleapis.com/google.rpc.ErrorInfo' */
+  /** 'type.googleapis.com/google.rpc.ErrorInfo'; who attaches one may write 'google.rpc.ErrorInfo'. */
   readonly typeUrl: string;
   /** An object with the names of the JSON form where the type is one of google.rpc (lengths in milliseconds), else its bytes. */
   readonly value: unknown;

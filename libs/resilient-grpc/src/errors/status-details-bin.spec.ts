@@ -24,7 +24,8 @@ function read(bin: Buffer): readonly StatusDetail[] {
 const roundTrip = (details: readonly StatusDetail[]) => read(statusDetailsBin(8, 'no more', details));
 
 const text = fc.string({ unit: 'grapheme' });
-const texts = (...names: string[]) => Object.fromEntries(names.map((name) => [name, text]));
+const texts = <N extends string>(...names: N[]) =>
+  Object.fromEntries(names.map((name) => [name, text])) as Record<N, typeof text>;
 // Keys as own data, '__proto__' too.
 const map = fc.dictionary(fc.oneof(text, fc.constant('__proto__')), text, { noNullPrototype: true });
 // Exact in milliseconds, whole in nanoseconds.

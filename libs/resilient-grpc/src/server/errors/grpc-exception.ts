@@ -8,6 +8,8 @@ import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-detai
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './status-text.js';
 
+const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
+
 /** What may come with a `GrpcException`. */
 export interface GrpcExceptionOptions {
   /**
@@ -86,7 +88,9 @@ function retryInfo(retryAfterMs: number): StatusDetail {
 function trailersOf(input: MetadataInput = {}): Metadata {
   if (!(input instanceof Metadata)) {
     for (const [key, value] of Object.entries(input)) {
-      const problem = value === undefined ? undefined : metadataEntryProblem(key, value);
+      // The one trailer of gRPC's own that is a handler's to set.
+      if (value === undefined || key === PUSHBACK_KEY) continue;
+      const problem = metadataEntryProblem(key, value);
       if (problem !== undefined) throw new TypeError(`metadata["${key}"]: ${problem}`);
     }
   }

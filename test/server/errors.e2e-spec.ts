@@ -92,8 +92,8 @@ class OrdersController {
   }
 
   @GrpcMethod('Orders', 'Create')
-  createOrder(order: CreateOrderDto): object {
-    return { ...order, sequence: '1' };
+  createOrder({ requestId, item, quantity }: CreateOrderDto): object {
+    return { requestId, item, quantity, sequence: '1' };
   }
 
   @GrpcMethod('Orders', 'Watch')

@@ -56,9 +56,10 @@ describe('a status that somebody gave', () => {
     ['an error with a code', Object.assign(new Error('no order 7'), { code: 5 })],
     ['nothing at all', {}],
   ])('is what grpc-js makes of it: %s', (_, error) => {
-    const { code, details, metadata } = serverErrorToStatus(error as never);
+    const { code, details, metadata }: { code: number; details: unknown; metadata: unknown } =
+      serverErrorToStatus(error);
     const status = serverStatusOf(error);
-    expect(status).toEqual({ code, details: String(details), ...(metadata && { metadata }) });
+    expect(status).toEqual({ code, details: String(details), ...(metadata !== null && { metadata }) });
     // As an exception of Nest just the same, of any version.
     expect(serverStatusOf(new RpcException(error))).toEqual(status);
   });

@@ -84,7 +84,7 @@ describe('reflection', () => {
   });
 
   it.each([
-    [`${ORDERS}`, 'Upload'],
+    [ORDERS, 'Upload'],
     ['shop.v1.Order', 'sequence'],
     ['grpc.health.v1.Health', 'HealthCheckRequest'],
   ])('finds the file of %s', async (fileContainingSymbol, holds) => {

@@ -20,7 +20,7 @@ function make() {
     },
   };
   const log = new ServerLog(sink, clock);
-  const take = (body: EventBody<GrpcServerEvent>) => log.take({ at: clock.epoch(), ...body } as GrpcServerEvent);
+  const take = (body: EventBody<GrpcServerEvent>) => log.take({ at: clock.epoch(), ...body });
   return { clock, lines, stacks, log, take };
 }
 

@@ -25,7 +25,6 @@ export class PassThroughCall extends ServedCall {
 
   serve(): void {
     const { wire, callback } = this;
-    wire.on('cancelled', this.onCancelled);
     let result: unknown;
     try {
       result = callback === undefined ? this.run(wire) : this.run(wire, this.answer);

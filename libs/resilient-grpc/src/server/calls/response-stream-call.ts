@@ -31,7 +31,6 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   /** @param request the message, or the stream of messages */
   serve(request: unknown): void {
     const { wire } = this;
-    wire.on('cancelled', this.onCancelled);
     wire.on('drain', this.onDrain);
     let result: unknown;
     try {

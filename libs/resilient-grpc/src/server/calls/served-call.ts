@@ -48,6 +48,10 @@ export abstract class ServedCall {
   ) {
     this.startedAt = this.lastActivityAt = host.clock.now();
     Reflect.set(wire, SERVED, this);
+    // It comes at the end of every call.
+    wire.on('cancelled', () => {
+      if (!this.over) this.onWireEnd();
+    });
     if (host.events.everyCallWanted) {
       host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
     }
@@ -80,6 +84,12 @@ export abstract class ServedCall {
     this.send(status);
   }
 
+  /** Ends it in place of its handler, which does not run. */
+  refuse(status: StatusLike): void {
+    this.release();
+    this.send(status);
+  }
+
   /** Ends it where the client may not even read the status. */
   cut(status: StatusLike): void {
     if (this.over) return;
@@ -101,11 +111,6 @@ export abstract class ServedCall {
 
   /** Sends a status that ends the call. */
   protected abstract send(status: StatusLike): void;
-
-  /** To be told by grpc-js's 'cancelled', which comes at the end of every call. */
-  protected readonly onCancelled = (): void => {
-    if (!this.over) this.onWireEnd();
-  };
 
   /** Nothing more goes over the wire: its caller has gone, or its deadline has passed. */
   protected onWireEnd(): void {

@@ -20,6 +20,7 @@ export interface ActiveServerStream {
 }
 
 const DRAINING: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
+const DRAINING_CONNECTION: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The connection has reached its age' };
 const COMPLETED: StatusLike = { code: StatusCode.OK, details: 'OK' };
 
 /** At a drain so many streams are ended at once, and the next ones a moment later: their clients come back elsewhere. */
@@ -120,6 +121,11 @@ export class ServerCalls implements CallHost {
       call.cut(DRAINING);
     }
     return ended;
+  }
+
+  /** Ends the calls that came over one connection. */
+  endOf(peer: string): void {
+    for (const call of [...this.open]) if (call.peer === peer) call.cut(DRAINING_CONNECTION);
   }
 
   /** When no call is left. */

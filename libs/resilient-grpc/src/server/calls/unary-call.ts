@@ -29,7 +29,6 @@ export class UnaryCall extends ServedCall {
   /** @param request the message, or the stream of messages */
   serve(request: unknown): void {
     const { wire } = this;
-    wire.on('cancelled', this.onCancelled);
     let result: unknown;
     try {
       result = this.run(request, wire.metadata, wire);

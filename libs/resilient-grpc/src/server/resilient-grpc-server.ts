@@ -11,6 +11,7 @@ import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-method.js';
 import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
+import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { addReflection } from './reflection.js';
@@ -42,6 +43,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly drain: ServerDrain;
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
+  private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
   private startHook = false;
   private endHook = false;
@@ -70,7 +72,9 @@ export class ResilientGrpcServer extends ServerGrpc {
     }, false);
     this.health = new GrpcServerHealth();
     this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
-    this.connections = new ServerConnections(resolved, {
+    const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
+    this.grpcOptions = serverOptions;
+    this.connections = new ServerConnections({ ...resolved, ...keepalive }, {
       clock,
       random,
       events,
@@ -95,12 +99,13 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Adds its services, then listens: a client that finds the port open finds them too. */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     try {
-      const server = new Server(this.serverOptions());
+      const server = new Server(this.grpcOptions);
       this.connections.attach(server);
       this.grpcClient = server;
       await this.bindEvents();
       this.addOwnServices(server);
       await this.bind(server);
+      this.drain.serve(server);
     } catch (error) {
       callback(error);
       return;
@@ -114,7 +119,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     // True: `listen` put it there.
     const server = this.grpcClient as Server | null | undefined;
     if (server === undefined || server === null) return;
-    await this.drain.run(server);
+    await this.drain.run();
     this.grpcClient = null;
     this.calls.close();
   }
@@ -149,10 +154,6 @@ export class ResilientGrpcServer extends ServerGrpc {
     // True: as above.
     this.onProcessingEndHook(this.transportId, wire.request as never);
   };
-
-  private serverOptions(): ServerOptions {
-    return grpcServerOptions(this.resolved);
-  }
 
   private addOwnServices(server: Server): void {
     const { health, reflection, patterns } = this.resolved;

@@ -4,6 +4,11 @@ import type { Http2SecureServer, Http2Server } from 'node:http2';
 /** A server of node:http2, as grpc-js makes one for each address it binds. */
 export type NodeHttp2Server = Http2Server | Http2SecureServer;
 
+/** Whether a server of grpc-js, or its prototype, lets its http2 servers be heard of. */
+export function canHearHttp2Servers(server: object): boolean {
+  return typeof Reflect.get(server, 'createHttp2Server') === 'function';
+}
+
 /**
  * Hears of each http2 server that `server` makes from now on, before it listens. grpc-js offers no way to its connections, so its own
  * private method is watched. False: there is none, as in a version built otherwise, and nothing will be heard.

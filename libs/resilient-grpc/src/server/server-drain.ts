@@ -103,7 +103,7 @@ export class ServerDrain {
   private async runOnce(): Promise<ServerDrainReport> {
     const { server, beganAt } = this;
     if (server === undefined || beganAt === undefined) return NO_DRAIN;
-    const { clock, calls, connections, health } = this.seams;
+    const { clock, calls, connections } = this.seams;
     const endedBefore = calls.ended;
     await this.readiness();
     const over = this.drain(server);
@@ -116,7 +116,6 @@ export class ServerDrain {
     // First, since grpc-js tells those that are left CANCELLED, as if they had wanted it.
     connections.destroyAll();
     server.forceShutdown();
-    health.endWatches();
     if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
     const report: ServerDrainReport = {
       finished,

@@ -53,7 +53,10 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     void drain.run();
   }
 
-  private tell({ finished, completed, ended, cutOff, durationMs }: ServerDrainReport, paths: ReadonlyMap<string, number>): void {
+  private tell(
+    { finished, completed, ended, cutOff, durationMs }: ServerDrainReport,
+    paths: ReadonlyMap<string, number>,
+  ): void {
     const parts = [
       `${counted(finished, 'call')} finished`,
       ...(completed > 0 ? [`${counted(completed, 'stream')} completed`] : []),

@@ -67,7 +67,9 @@ export class ServerCalls implements CallHost {
 
   /** What a response stream that begins now is answered with in place of its handler; undefined: it is served. */
   refusalOf(call: ServedCall): StatusLike | undefined {
-    return this.tellsStreams && call.streamsResponses && call.method.options.onDrain !== 'finish' ? DRAINING : undefined;
+    return this.tellsStreams && call.streamsResponses && call.method.options.onDrain !== 'finish'
+      ? DRAINING
+      : undefined;
   }
 
   begin(call: ServedCall): void {
@@ -180,7 +182,8 @@ export class ServerCalls implements CallHost {
 
   private sweepMs(): number {
     let shortest = LONGEST_SWEEP_MS * 10;
-    for (const { method } of this.streams) shortest = Math.min(shortest, method.options.streamIdleTimeoutMs ?? Infinity);
+    for (const { method } of this.streams)
+      shortest = Math.min(shortest, method.options.streamIdleTimeoutMs ?? Infinity);
     return Math.max(shortest / 10, SHORTEST_SWEEP_MS);
   }
 

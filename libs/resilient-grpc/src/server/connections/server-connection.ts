@@ -28,6 +28,9 @@ export interface ConnectionHost {
   tell(peer: string, because: ConnectionEndReason): void;
 }
 
+/** What is used of a session. */
+export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' | 'close' | 'ping' | 'settings'>;
+
 /** gRFC A9. */
 const AGE_JITTER = 0.1;
 /** What the statuses of calls that were ended for their connection's age have to get out. */
@@ -39,9 +42,9 @@ type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
  * One connection, from its session to its socket's end. It is ended by `session.close()`: one GOAWAY with the last stream that was
- * taken. What is on its way is refused by that, which clients send again elsewhere without a word; they read it before the FIN
- * behind it. An earlier GOAWAY of 2^31−1, as other servers send, is no help here: from then on Node takes no stream, and without an
- * open one does not read any more, so that requests on their way would hang until the second GOAWAY.
+ * taken. What is on its way is refused by that, and clients send it again elsewhere without a word; they read it before the FIN
+ * behind it. An earlier GOAWAY of 2^31−1, as other servers send, would be worse: from then on Node takes no stream either, and
+ * without an open one does not even read, so that requests on their way hang until the second GOAWAY refuses them.
  */
 export class ServerConnection {
   /** As calls name it. */
@@ -51,7 +54,7 @@ export class ServerConnection {
   private idleSince: number;
 
   constructor(
-    private readonly session: ServerHttp2Session,
+    private readonly session: ConnectionSession,
     private readonly socket: Duplex,
     private readonly host: ConnectionHost,
   ) {

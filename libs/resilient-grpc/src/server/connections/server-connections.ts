@@ -79,7 +79,8 @@ export class ServerConnections {
       if (http2Server.listening) TcpServer.prototype.close.call(http2Server);
     }
     for (const connection of this.connections.values()) connection.end();
-    if (this.sockets.size > this.connections.size) this.strayTimer = this.seams.clock.setTimer(this.endStrays, QUIET_MS);
+    if (this.sockets.size > this.connections.size)
+      this.strayTimer = this.seams.clock.setTimer(this.endStrays, QUIET_MS);
   }
 
   /** Ends all at once, whatever their peers do. */

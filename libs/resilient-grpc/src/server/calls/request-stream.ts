@@ -57,6 +57,8 @@ class Requests<T> {
       if (call.cancelled) throw new CallerGoneError(error);
       throw error;
     }
+    // A connection that is lost may look like the end of the requests. A client on node:http2 that cancels does end them, and resets
+    // the stream a moment later: nobody can tell those two by now.
     if (call.cancelled || isStreamClosed(call)) throw new CallerGoneError(undefined);
   }
 

@@ -5,7 +5,6 @@ import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices'
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { loadContract } from '../client/settings/contract.js';
-import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -15,13 +14,12 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { addReflection } from './reflection.js';
-import { grpcServerOptions } from './grpc-server-options.js';
+import { grpcServerOptions, patternProblems } from './resolve-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from './server-event.js';
 import { ServerLog } from './server-log.js';
 import type { ResolvedServerOptions } from './server-options.js';
-import { StandingStreams } from './standing-streams.js';
 
 /** What a server needs from outside. */
 export interface ServerSeams {
@@ -42,10 +40,10 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly events$: Observable<GrpcServerEvent>;
   /** The shutdown, for the module that has a place in Nest's. */
   readonly drain: ServerDrain;
-  private readonly standing = new StandingStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
   private packageDefinition: PackageDefinition | undefined;
+  private boundPort: number | undefined;
   private startHook = false;
   private endHook = false;
 
@@ -67,13 +65,11 @@ export class ResilientGrpcServer extends ServerGrpc {
         subscriber.next(event);
       }, true),
     );
-    const logger = new Logger('ResilientGrpcServer');
-    for (const warning of resolved.warnings) logger.warn(warning);
-    const log = new ServerLog(logger, clock);
+    const log = new ServerLog(new Logger('ResilientGrpcServer'), clock);
     events.listen((event) => {
       log.take(event);
     }, false);
-    this.health = new GrpcServerHealth(this.standing);
+    this.health = new GrpcServerHealth();
     this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
     this.connections = new ServerConnections(resolved, {
       clock,
@@ -92,9 +88,19 @@ export class ResilientGrpcServer extends ServerGrpc {
     });
   }
 
+  /** The port it listens on, as the system chose it for ':0'; undefined while it does not, and 1 for a unix socket. */
+  get port(): number | undefined {
+    return this.boundPort;
+  }
+
   /** Streams that are open, the oldest first. */
   activeStreams(): readonly ActiveServerStream[] {
     return this.calls.activeStreams();
+  }
+
+  /** Handlers that still run though their call is over. */
+  get lingeringHandlers(): number {
+    return this.calls.lingeringHandlers;
   }
 
   /** Adds its services, then listens: a client that finds the port open finds them too. */
@@ -105,7 +111,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.grpcClient = server;
       await this.bindEvents();
       this.addOwnServices(server);
-      await this.bind(server);
+      this.boundPort = await this.bind(server);
     } catch (error) {
       callback(error);
       return;
@@ -121,6 +127,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     if (server === undefined || server === null) return;
     await this.drain.run(server);
     this.grpcClient = null;
+    this.boundPort = undefined;
     this.calls.close();
   }
 
@@ -168,11 +175,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const problems = patternProblems(patterns, services, 'ResilientGrpcServerModule.forRoot');
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);
-    if (reflection) {
-      const listed = [...services.keys()];
-      const path = 'ResilientGrpcServerModule.forRoot';
-      addReflection(server, { definition, services: listed, health, standing: this.standing, path });
-    }
+    if (reflection) addReflection(server, definition);
   }
 
   private bind(server: Server): Promise<number> {

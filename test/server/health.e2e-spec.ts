@@ -41,7 +41,7 @@ describe('health in the life of an application', () => {
     };
     const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
       ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url))),
-      { ...options, logger: false },
+      { ...options, logger: false, abortOnError: false },
     );
     onTestFinished(() => app.close());
     await app.listen();

@@ -5,21 +5,24 @@ import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices'
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { loadContract } from '../client/settings/contract.js';
+import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-method.js';
 import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
+import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { addReflection } from './reflection.js';
-import { grpcServerOptions, patternProblems } from './resolve-server-options.js';
+import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from './server-event.js';
 import { ServerLog } from './server-log.js';
 import type { ResolvedServerOptions } from './server-options.js';
+import { StandingStreams } from './standing-streams.js';
 
 /** What a server needs from outside. */
 export interface ServerSeams {
@@ -40,8 +43,10 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly events$: Observable<GrpcServerEvent>;
   /** The shutdown, for the module that has a place in Nest's. */
   readonly drain: ServerDrain;
+  private readonly standing = new StandingStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
+  private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
   private startHook = false;
@@ -65,13 +70,17 @@ export class ResilientGrpcServer extends ServerGrpc {
         subscriber.next(event);
       }, true),
     );
-    const log = new ServerLog(new Logger('ResilientGrpcServer'), clock);
+    const logger = new Logger('ResilientGrpcServer');
+    for (const warning of resolved.warnings) logger.warn(warning);
+    const log = new ServerLog(logger, clock);
     events.listen((event) => {
       log.take(event);
     }, false);
-    this.health = new GrpcServerHealth();
+    this.health = new GrpcServerHealth(this.standing);
     this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
-    this.connections = new ServerConnections(resolved, {
+    const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
+    this.grpcOptions = serverOptions;
+    this.connections = new ServerConnections({ ...resolved, ...keepalive }, {
       clock,
       random,
       events,
@@ -93,25 +102,26 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.boundPort;
   }
 
-  /** Streams that are open, the oldest first. */
-  activeStreams(): readonly ActiveServerStream[] {
-    return this.calls.activeStreams();
-  }
-
   /** Handlers that still run though their call is over. */
   get lingeringHandlers(): number {
     return this.calls.lingeringHandlers;
   }
 
+  /** Streams that are open, the oldest first. */
+  activeStreams(): readonly ActiveServerStream[] {
+    return this.calls.activeStreams();
+  }
+
   /** Adds its services, then listens: a client that finds the port open finds them too. */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     try {
-      const server = new Server(this.serverOptions());
+      const server = new Server(this.grpcOptions);
       this.connections.attach(server);
       this.grpcClient = server;
       await this.bindEvents();
       this.addOwnServices(server);
       this.boundPort = await this.bind(server);
+      this.drain.serve(server);
     } catch (error) {
       callback(error);
       return;
@@ -125,7 +135,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     // True: `listen` put it there.
     const server = this.grpcClient as Server | null | undefined;
     if (server === undefined || server === null) return;
-    await this.drain.run(server);
+    await this.drain.run();
     this.grpcClient = null;
     this.boundPort = undefined;
     this.calls.close();
@@ -162,10 +172,6 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.onProcessingEndHook(this.transportId, wire.request as never);
   };
 
-  private serverOptions(): ServerOptions {
-    return grpcServerOptions(this.resolved);
-  }
-
   private addOwnServices(server: Server): void {
     const { health, reflection, patterns } = this.resolved;
     const definition = this.packageDefinition;
@@ -175,7 +181,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     const problems = patternProblems(patterns, services, 'ResilientGrpcServerModule.forRoot');
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);
-    if (reflection) addReflection(server, definition);
+    if (reflection) {
+      const listed = [...services.keys()];
+      const path = 'ResilientGrpcServerModule.forRoot';
+      addReflection(server, { definition, services: listed, health, standing: this.standing, path });
+    }
   }
 
   private bind(server: Server): Promise<number> {

@@ -111,10 +111,16 @@ export class ParityClient {
         new Promise((resolve) => {
           if ('write' in call) call.write(message, resolve);
         }),
-      finish: () => void ('end' in call && call.end()),
+      finish: () => {
+        if ('end' in call) call.end();
+      },
       cancel: () => call.cancel(),
-      pause: () => void ('pause' in call && call.pause()),
-      resume: () => void ('resume' in call && call.resume()),
+      pause: () => {
+        if ('pause' in call) call.pause();
+      },
+      resume: () => {
+        if ('resume' in call) call.resume();
+      },
     };
   }
 

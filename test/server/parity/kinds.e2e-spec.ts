@@ -35,7 +35,9 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
 
     it('answers what is asked at the same time, each its own', async () => {
       const asked = Array.from({ length: 50 }, (_, number) => client.call('parity.v1.Kinds/Unary', { number }));
-      expect((await Promise.all(asked)).flatMap(numbers)).toEqual(Array.from({ length: 50 }, (_, number) => number + 1));
+      expect((await Promise.all(asked)).flatMap(numbers)).toEqual(
+        Array.from({ length: 50 }, (_, number) => number + 1),
+      );
     });
 
     it('is answered when its Observable emits', async () => {

@@ -17,11 +17,7 @@ export function messageSource(input: unknown, taker: MessageTaker): MessageSourc
         source.pull();
       });
     },
-    close: () => {
-      runInbound(inbound, () => {
-        source.close();
-      });
-    },
+    close: () => runInbound(inbound, () => source.close()),
   };
 }
 
@@ -51,7 +47,7 @@ class IteratorSource implements MessageSource {
     giveResult(result, this.taker);
   }
 
-  close(): void {
+  close(): undefined {
     cleanUp(() => this.iterator.return?.());
   }
 }
@@ -81,8 +77,8 @@ class AsyncIteratorSource implements MessageSource {
     );
   }
 
-  close(): void {
-    cleanUp(() => this.iterator.return?.().catch(() => undefined));
+  close(): Promise<unknown> | undefined {
+    return cleanUp(() => this.iterator.return?.().catch(() => undefined));
   }
 }
 
@@ -97,11 +93,11 @@ function giveResult(result: IteratorResult<unknown>, taker: MessageTaker): void 
 }
 
 /** A source that fails while it is let go of has nobody left to tell, and must not keep a call from its end. */
-function cleanUp(task: () => unknown): void {
+function cleanUp<T>(task: () => T): T | undefined {
   try {
-    task();
+    return task();
   } catch {
-    // Nobody wants it any more.
+    return undefined;
   }
 }
 
@@ -109,12 +105,13 @@ function isSubscribable(value: unknown): value is Subscribable {
   return isObject(value) && 'subscribe' in value && typeof value.subscribe === 'function';
 }
 
-function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+/** Whether `for await` takes it. */
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return isObject(value) && Symbol.asyncIterator in value;
 }
 
-// Text can be iterated too, and is surely a mistake.
-function isIterable(value: unknown): value is Iterable<unknown> {
+/** Whether `for of` takes it. Text can be iterated too, and is surely a mistake. */
+export function isIterable(value: unknown): value is Iterable<unknown> {
   return isObject(value) && Symbol.iterator in value;
 }
 

@@ -28,6 +28,6 @@ export interface MessageTaker {
 export interface MessageSource {
   /** Asks for one; the taker hears of it now or later. */
   pull(): void;
-  /** Nobody wants more: ends iterators and subscriptions. */
-  close(): void;
+  /** Nobody wants more: ends iterators and subscriptions. What it gives ends when the iterator has, where that takes time. */
+  close(): Promise<unknown> | undefined;
 }

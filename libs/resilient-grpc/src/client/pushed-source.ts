@@ -75,7 +75,7 @@ export class PushedSource implements MessageSource {
     this.give(item.kind, item.value);
   }
 
-  close(): void {
+  close(): undefined {
     this.closed = true;
     this.first = this.last = undefined;
     try {

@@ -23,13 +23,16 @@ export class GrpcInboundCall implements CapturedCall {
   readonly deadline?: Date;
   private controller: AbortController | undefined;
   private answered = false;
+  private stoppedBy: Error | undefined;
 
   constructor(
     readonly call: GrpcServerCall,
     clock: Clock,
+    /** What its server knows of it. */
+    known?: { readonly streaming: boolean; readonly startedAt: number },
   ) {
-    this.startedAt = clock.now();
-    this.streaming = 'read' in call || 'write' in call;
+    this.startedAt = known?.startedAt ?? clock.now();
+    this.streaming = known?.streaming ?? ('read' in call || 'write' in call);
     this.retry = isRetry(this.get(PREVIOUS_ATTEMPTS), this.get(CHAIN_MARK));
     const deadline = Number(call.getDeadline());
     if (Number.isFinite(deadline)) this.deadline = moment(deadline);
@@ -47,9 +50,16 @@ export class GrpcInboundCall implements CapturedCall {
       // grpc-js says 'cancelled' at the end of every call, one that was answered too.
       if (!this.answered && call.writableEnded !== true) controller.abort(new Error('The gRPC caller cancelled'));
     };
-    if (call.cancelled) cancelled();
+    if (this.stoppedBy !== undefined) controller.abort(this.stoppedBy);
+    else if (call.cancelled) cancelled();
     else call.once('cancelled', cancelled);
     return controller.signal;
+  }
+
+  /** This side does not want its work any more. */
+  stop(reason: Error): void {
+    this.stoppedBy ??= reason;
+    this.controller?.abort(reason);
   }
 
   /** The handler gave its answer: what comes from now on is no cancellation. */

@@ -1,0 +1,11 @@
+import type { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../server-event.js';
+import { serverStatusOf } from '../errors/server-status.js';
+import type { StatusLike } from './served-method.js';
+
+/** The status of a failed handler. What is no gRPC error is told to the log, since its caller learns nothing of it. */
+export function failureStatus(error: unknown, path: string, events: EventHub<GrpcServerEvent>): StatusLike {
+  const { unexpected, ...status } = serverStatusOf(error);
+  if (unexpected === true && events.wanted) events.emit({ type: 'handler-failed', path, error });
+  return status;
+}

@@ -1,0 +1,81 @@
+import { isObservable, type Subscription } from 'rxjs';
+import { StatusCode } from '../../status/status-code.js';
+import { failureStatus } from './failure-status.js';
+import { ServedCall, type CallHost } from './served-call.js';
+import type { AnswerCallback, ServedMethod, StatusLike } from './served-method.js';
+import { endStream, type WireCall } from './wire-call.js';
+
+/**
+ * A call whose handler works on grpc-js's stream itself (`@GrpcStreamCall`): it reads, writes and ends as it likes. What it is told,
+ * it is told by its `AbortSignal` (`@CallSignal()`).
+ */
+export class PassThroughCall extends ServedCall {
+  private subscription: Subscription | undefined;
+  private code: number = StatusCode.OK;
+
+  constructor(
+    wire: WireCall,
+    private readonly callback: AnswerCallback | undefined,
+    method: ServedMethod,
+    host: CallHost,
+    onDone?: () => void,
+  ) {
+    super(wire, method, host, onDone);
+  }
+
+  serve(): void {
+    const { wire, callback } = this;
+    let result: unknown;
+    try {
+      result = callback === undefined ? this.run(wire) : this.run(wire, this.answer);
+    } catch (error) {
+      this.failed(error);
+      return;
+    }
+    if (result instanceof Promise) result.then(this.settled, this.failed);
+    else this.settled(result);
+  }
+
+  protected override letGo(): void {
+    this.subscription?.unsubscribe();
+  }
+
+  protected override send(status: StatusLike): void {
+    this.code = status.code;
+    if (this.callback === undefined) {
+      endStream(this.wire, status);
+      return;
+    }
+    this.callback(status);
+    this.end(status.code);
+  }
+
+  protected override onWireEnd(): void {
+    // The handler ended it, by `call.end()` or an error; how it ended grpc-js knows.
+    if (this.wire.writableEnded) this.end(this.code);
+    else super.onWireEnd();
+  }
+
+  private readonly answer: AnswerCallback = (error, value, ...trailers) => {
+    if (this.over) return;
+    this.sent = 1;
+    this.callback?.(error, value, ...trailers);
+    this.end(error === null || error === undefined ? StatusCode.OK : error.code);
+  };
+
+  private readonly settled = (result: unknown): void => {
+    if (!isObservable(result) || this.over) {
+      this.release();
+      return;
+    }
+    this.subscription = result.subscribe({ error: this.failed });
+    this.subscription.add(() => {
+      this.release();
+    });
+  };
+
+  private readonly failed = (error: unknown): void => {
+    if (!this.over && !this.wire.writableEnded) this.send(failureStatus(error, this.method.path, this.host.events));
+    this.release();
+  };
+}

@@ -1,0 +1,196 @@
+import { isObservable } from 'rxjs';
+import { isAsyncIterable, isIterable, messageSource } from '../../client/message-source.js';
+import type { MessageSource, MessageTaker } from '../../client/message-taker.js';
+import { StatusCode } from '../../status/status-code.js';
+import { failureStatus } from './failure-status.js';
+import { ServedCall } from './served-call.js';
+import type { StatusLike } from './served-method.js';
+import { endStream } from './wire-call.js';
+
+/** What a message counts that cannot be serialized, which its stream learns of when it is its turn. */
+const UNKNOWN_MESSAGE_BYTES = 1_024;
+
+/**
+ * A call that is answered by a stream. What can be iterated (an `async *handler()`) is pulled as its client reads; an Observable
+ * pushes, and what it pushes ahead of its client is held up to a bound. A value that is a stream itself, as an interceptor makes of
+ * an iterable, is one after the other.
+ */
+export class ResponseStreamCall extends ServedCall implements MessageTaker {
+  readonly failsInOrder = true;
+  /** The one that is read is the last; it stands in one of those before it. */
+  private readonly sources: MessageSource[] = [];
+  /** The source may be asked for a message. */
+  private wanting = false;
+  private pumping = false;
+  /** The handler gave its result. */
+  private answered = false;
+  private ending = false;
+  /** What it ends with: known before its client has it. */
+  private status: StatusLike | undefined;
+
+  /** @param request the message, or the stream of messages */
+  serve(request: unknown): void {
+    const { wire } = this;
+    wire.on('drain', this.onDrain);
+    let result: unknown;
+    try {
+      result = this.run(request, wire.metadata, wire);
+    } catch (error) {
+      this.failed(error);
+      return;
+    }
+    if (result instanceof Promise) result.then(this.begin, this.failed);
+    else this.begin(result);
+  }
+
+  get maxQueuedBytes(): number {
+    return this.method.options.maxQueuedResponseBytes;
+  }
+
+  encode(message: unknown): unknown {
+    return message;
+  }
+
+  bytesOf(message: unknown): number {
+    try {
+      return this.method.serialize(message).length;
+    } catch {
+      return UNKNOWN_MESSAGE_BYTES;
+    }
+  }
+
+  defer(task: () => void): void {
+    this.host.clock.defer(task);
+  }
+
+  onMessage(message: unknown): void {
+    if (this.ending || this.over) return;
+    // No message of protobuf can be iterated by `for await`.
+    if (isAsyncIterable(message)) {
+      this.pull(messageSource(message, this));
+      return;
+    }
+    const room = this.wire.write(message);
+    this.sent += 1;
+    // What waits for the client has not passed yet.
+    if (room) this.lastActivityAt = this.host.clock.now();
+    this.wanting = room;
+    this.pump();
+  }
+
+  onEncodedMessage(message: unknown): void {
+    this.onMessage(message);
+  }
+
+  onMessagesEnd(): void {
+    if (this.ending || this.over) return;
+    this.sources.pop();
+    if (this.sources.length > 0) {
+      this.wanting = true;
+      this.pump();
+    } else {
+      this.ending = true;
+      endStream(this.wire);
+      this.release();
+    }
+  }
+
+  onMessagesError(error: unknown): void {
+    this.failed(error);
+  }
+
+  onOverflow(bytes: number): void {
+    const { path } = this.method;
+    if (this.host.events.wanted) this.host.events.emit({ type: 'responses-overflow', path, bytes });
+    const cure = 'an async generator is pulled instead (maxQueuedResponseBytes)';
+    const details = `The Observable of responses is ${String(bytes)} bytes ahead of its client; ${cure}`;
+    this.cut({ code: StatusCode.RESOURCE_EXHAUSTED, details });
+  }
+
+  onPushedAtOnce(messages: number): void {
+    if (!this.host.events.wanted) return;
+    this.host.events.emit({ type: 'responses-at-once', path: this.method.path, messages });
+  }
+
+  protected override letGo(): void {
+    const closing = this.sources
+      .splice(0)
+      .reverse()
+      .map((source) => source.close());
+    // A handler that has not given its result still runs, and so does a generator until it comes to its next `yield`.
+    if (closing.some((end) => end !== undefined)) void Promise.allSettled(closing).then(this.handlerEnded);
+    else if (this.answered) this.release();
+  }
+
+  protected override send(status: StatusLike): void {
+    this.ending = true;
+    this.status = status;
+    endStream(this.wire, status);
+  }
+
+  protected override onWireEnd(): void {
+    if (this.ending) this.end(this.status?.code ?? StatusCode.OK);
+    else super.onWireEnd();
+  }
+
+  private readonly handlerEnded = (): void => {
+    this.release();
+  };
+
+  private readonly onDrain = (): void => {
+    this.lastActivityAt = this.host.clock.now();
+    if (this.ending || this.sources.length === 0) return;
+    this.wanting = true;
+    this.pump();
+  };
+
+  private readonly begin = (result: unknown): void => {
+    this.answered = true;
+    if (this.over || this.ending) {
+      letGoUnread(result);
+      this.release();
+      return;
+    }
+    // Text can be iterated too, and is surely a mistake, which its serializer tells.
+    const streams = isAsyncIterable(result) || isObservable(result) || isIterable(result);
+    this.pull(messageSource(streams ? result : [result], this));
+  };
+
+  private readonly failed = (error: unknown): void => {
+    this.answered = true;
+    if (!this.over && !this.ending) {
+      this.send(failureStatus(error, this.method.path, this.host.events));
+      this.letGo();
+    }
+    this.release();
+  };
+
+  private pull(source: MessageSource): void {
+    // Its Observable may have ended the call while it was subscribed to.
+    if (this.over || this.ending) {
+      source.close();
+      this.release();
+      return;
+    }
+    this.sources.push(source);
+    this.wanting = true;
+    this.pump();
+  }
+
+  /** A source that answers at once would else call itself, message by message. */
+  private pump(): void {
+    if (this.pumping) return;
+    this.pumping = true;
+    while (this.wanting && !this.ending && !this.over) {
+      this.wanting = false;
+      this.sources.at(-1)?.pull();
+    }
+    this.pumping = false;
+  }
+}
+
+/** Nobody will read it: an iterator that is never begun keeps what its handler opened. */
+function letGoUnread(result: unknown): void {
+  if (!isAsyncIterable(result) || isObservable(result)) return;
+  void Promise.resolve(result[Symbol.asyncIterator]().return?.()).catch(() => undefined);
+}

@@ -1,0 +1,165 @@
+import type { EventHub } from '../../call/event-hub.js';
+import { runInbound } from '../../client/inbound-context.js';
+import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
+import { StatusCode, isStatusCode } from '../../status/status-code.js';
+import type { Clock } from '../../time/clock.js';
+import { resetStream } from '../connections/http2-stream.js';
+import type { GrpcServerEvent } from '../server-event.js';
+import type { ServedMethod, StatusLike } from './served-method.js';
+import type { WireCall } from './wire-call.js';
+
+/** What a call needs of the server. */
+export interface CallHost {
+  readonly clock: Clock;
+  readonly events: EventHub<GrpcServerEvent>;
+  /** Outgoing calls may be bound to this one, so handlers run in its context. */
+  readonly captures: boolean;
+  /** The call is over for its caller; its handler may still run. */
+  callOver(call: ServedCall): void;
+  /** Its handler has ended. */
+  handlerDone(call: ServedCall): void;
+}
+
+/** How grpc-js's call leads to ours. */
+const SERVED = Symbol('served call');
+
+/** One call that is being served, from its begin to the end of its handler. */
+export abstract class ServedCall {
+  readonly startedAt: number;
+  /** Monotonic milliseconds of the latest message that passed. */
+  lastActivityAt: number;
+  sent = 0;
+  received = 0;
+  /** Over for its caller: answered, cancelled, or past its deadline. */
+  over = false;
+  overAt = 0;
+  /** The handler has ended. */
+  done = false;
+  /** A leak is told once. */
+  leakTold = false;
+  private inboundCall: GrpcInboundCall | undefined;
+
+  constructor(
+    readonly wire: WireCall,
+    readonly method: ServedMethod,
+    protected readonly host: CallHost,
+    /** Told when the handler has ended. */
+    private readonly onDone: (() => void) | undefined,
+  ) {
+    this.startedAt = this.lastActivityAt = host.clock.now();
+    Reflect.set(wire, SERVED, this);
+    // It comes at the end of every call.
+    wire.on('cancelled', () => {
+      if (!this.over) this.onWireEnd();
+    });
+    if (host.events.everyCallWanted) {
+      host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
+    }
+  }
+
+  /** As outgoing calls and handlers see it. */
+  get inbound(): GrpcInboundCall {
+    this.inboundCall ??= new GrpcInboundCall(this.wire, this.host.clock, {
+      streaming: this.method.kind !== 'unary',
+      startedAt: this.startedAt,
+    });
+    return this.inboundCall;
+  }
+
+  get peer(): string {
+    return this.wire.getPeer();
+  }
+
+  /** Its caller gets messages as they come. */
+  get streamsResponses(): boolean {
+    const { kind } = this.method;
+    return kind === 'server-stream' || kind === 'bidi';
+  }
+
+  /** Ends it from outside, before its handler would: its work is let go of, and `status` sent behind what was written. */
+  stop(status: StatusLike): void {
+    if (this.over) return;
+    this.inboundCall?.stop(new Error(status.details));
+    this.letGo();
+    this.send(status);
+  }
+
+  /** Ends it in place of its handler, which does not run. */
+  refuse(status: StatusLike): void {
+    this.release();
+    this.send(status);
+  }
+
+  /** Ends it where the client may not even read the status. */
+  cut(status: StatusLike): void {
+    if (this.over) return;
+    // Behind messages that wait, a status would wait too.
+    const stuck = this.streamsResponses && this.wire.writableLength > 0;
+    this.stop(status);
+    // True: `stop` may have ended it.
+    if (stuck && !(this.over as boolean)) resetStream(this.wire);
+  }
+
+  /** Runs the handler, in its context where outgoing calls may be bound to it. */
+  protected run(...args: readonly unknown[]): unknown {
+    const { handler } = this.method;
+    return this.host.captures ? runInbound(this.inbound, () => handler(...args)) : handler(...args);
+  }
+
+  /** Lets go of what the handler gave: unsubscribes, ends iterators. */
+  protected abstract letGo(): void;
+
+  /** Sends a status that ends the call. */
+  protected abstract send(status: StatusLike): void;
+
+  /** Nothing more goes over the wire: its caller has gone, or its deadline has passed. */
+  protected onWireEnd(): void {
+    const deadline = Number(this.wire.getDeadline());
+    this.end(this.host.clock.epoch() >= deadline ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
+    this.letGo();
+  }
+
+  /** It is over for its caller. */
+  protected end(code: number): void {
+    if (this.over) return;
+    const { host } = this;
+    this.over = true;
+    this.overAt = host.clock.now();
+    if (code !== StatusCode.CANCELLED && code !== StatusCode.DEADLINE_EXCEEDED) this.inboundCall?.end();
+    host.callOver(this);
+    if (!host.events.everyCallWanted) return;
+    const { method, sent, received } = this;
+    host.events.emit({
+      type: 'call-end',
+      path: method.path,
+      kind: method.kind,
+      end: {
+        code: isStatusCode(code) ? code : StatusCode.UNKNOWN,
+        peer: this.peer,
+        durationMs: this.overAt - this.startedAt,
+        sent,
+        received,
+      },
+    });
+  }
+
+  /** The handler has ended. */
+  protected release(): void {
+    if (this.done) return;
+    this.done = true;
+    this.host.handlerDone(this);
+    this.onDone?.();
+  }
+
+  /** A request message was read. */
+  noteReceived(): void {
+    this.received += 1;
+    this.lastActivityAt = this.host.clock.now();
+  }
+}
+
+/** The call that `wire` is; undefined where another strategy serves it. */
+export function servedCallOf(wire: object): ServedCall | undefined {
+  const found: unknown = Reflect.get(wire, SERVED);
+  return found instanceof ServedCall ? found : undefined;
+}

@@ -1,0 +1,200 @@
+import type { EventHub } from '../../call/event-hub.js';
+import { StatusCode } from '../../status/status-code.js';
+import { moment, type Clock, type Timer } from '../../time/clock.js';
+import type { GrpcServerEvent } from '../server-event.js';
+import type { CallHost, ServedCall } from './served-call.js';
+import type { StatusLike } from './served-method.js';
+
+/** A stream that is being served. */
+export interface ActiveServerStream {
+  /** '/orders.v1.Orders/Watch' */
+  readonly path: string;
+  readonly kind: 'client-stream' | 'server-stream' | 'bidi';
+  readonly peer: string;
+  readonly startedAt: Date;
+  /** When a message last passed, in either direction; its begin where none has. */
+  readonly lastActivityAt: Date;
+  /** Messages that the client, or its window, has taken. */
+  readonly sent: number;
+  readonly received: number;
+}
+
+const DRAINING: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
+const DRAINING_CONNECTION: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The connection has reached its age' };
+const COMPLETED: StatusLike = { code: StatusCode.OK, details: 'OK' };
+
+/** At a drain so many streams are ended at once, and the next ones a moment later: their clients come back elsewhere. */
+const SLICE = 100;
+const SLICE_MS = 10;
+const LONGEST_SWEEP_MS = 1_000;
+const SHORTEST_SWEEP_MS = 50;
+/** A deadline is grpc-js's to keep; what it leaves open so long after it has a client that does not read. */
+const DEADLINE_GRACE_MS = 500;
+
+/** All calls of a server: those that are open, and those whose handler still runs though they are over. */
+export class ServerCalls implements CallHost {
+  /** Streams that ended UNAVAILABLE because the server drains. */
+  endedByDrain = 0;
+  /** Streams that ended OK because the server drains. */
+  completedByDrain = 0;
+  private readonly open = new Set<ServedCall>();
+  private readonly streams = new Set<ServedCall>();
+  private readonly lingering = new Set<ServedCall>();
+  private readonly waiting: (() => void)[] = [];
+  private sweepTimer: Timer | undefined;
+  private tellsStreams = false;
+
+  constructor(
+    readonly clock: Clock,
+    readonly events: EventHub<GrpcServerEvent>,
+    readonly captures: boolean,
+    private readonly leakWarningMs: number,
+  ) {}
+
+  /** Calls that are not over. */
+  get size(): number {
+    return this.open.size;
+  }
+
+  /** Handlers that still run though their call is over. */
+  get lingeringHandlers(): number {
+    return this.lingering.size;
+  }
+
+  /** What a response stream that begins now is answered with in place of its handler; undefined: it is served. */
+  refusalOf(call: ServedCall): StatusLike | undefined {
+    return this.tellsStreams && call.streamsResponses && call.method.options.onDrain !== 'finish' ? DRAINING : undefined;
+  }
+
+  begin(call: ServedCall): void {
+    this.open.add(call);
+    if (call.method.kind === 'unary') return;
+    this.streams.add(call);
+    const { streamIdleTimeoutMs } = call.method.options;
+    if (streamIdleTimeoutMs !== undefined || Number.isFinite(Number(call.wire.getDeadline()))) this.sweepLater();
+  }
+
+  callOver(call: ServedCall): void {
+    this.open.delete(call);
+    this.streams.delete(call);
+    if (!call.done) {
+      this.lingering.add(call);
+      if (this.leakWarningMs !== Infinity) this.sweepLater();
+    }
+    if (this.open.size === 0) for (const resolve of this.waiting.splice(0)) resolve();
+  }
+
+  handlerDone(call: ServedCall): void {
+    this.lingering.delete(call);
+  }
+
+  /** Open streams, the oldest first. */
+  activeStreams(): readonly ActiveServerStream[] {
+    const offset = this.clock.epoch() - this.clock.now();
+    return [...this.streams].map((call) => ({
+      path: call.method.path,
+      // True: unary calls are not among them.
+      kind: call.method.kind as ActiveServerStream['kind'],
+      peer: call.peer,
+      startedAt: moment(call.startedAt + offset),
+      lastActivityAt: moment(call.lastActivityAt + offset),
+      sent: call.sent,
+      received: call.received,
+    }));
+  }
+
+  /** Ends response streams that need not finish, a slice at a time, and from now on those that begin. */
+  async tellStreams(): Promise<void> {
+    this.tellsStreams = true;
+    const told = [...this.streams].filter((call) => this.refusalOf(call) !== undefined);
+    for (let from = 0; from < told.length; from += SLICE) {
+      if (from > 0) await new Promise<void>((resolve) => void this.clock.setTimer(resolve, SLICE_MS, true));
+      for (const call of told.slice(from, from + SLICE)) this.tell(call);
+    }
+  }
+
+  /** Ends all calls that are left; how many. */
+  endAll(): number {
+    let ended = 0;
+    for (const call of [...this.open]) {
+      ended += 1;
+      call.cut(DRAINING);
+    }
+    return ended;
+  }
+
+  /** Ends the calls that came over one connection. */
+  endOf(peer: string): void {
+    for (const call of [...this.open]) if (call.peer === peer) call.cut(DRAINING_CONNECTION);
+  }
+
+  /** When no call is left. */
+  whenOver(): Promise<void> {
+    if (this.open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  /** Leaves no timer behind. */
+  close(): void {
+    if (this.sweepTimer !== undefined) this.clock.clearTimer(this.sweepTimer);
+    this.sweepTimer = undefined;
+  }
+
+  private tell(call: ServedCall): void {
+    if (call.over) return;
+    const completes = call.method.options.onDrain === 'complete';
+    if (completes) this.completedByDrain += 1;
+    else this.endedByDrain += 1;
+    call.stop(completes ? COMPLETED : DRAINING);
+  }
+
+  private sweepLater(): void {
+    this.sweepTimer ??= this.clock.setTimer(() => {
+      // Timers come before sockets in a turn of the event loop: what seems missed may be read in this very turn.
+      this.clock.defer(() => {
+        this.sweepTimer = undefined;
+        this.sweep();
+      });
+    }, this.sweepMs());
+  }
+
+  private sweepMs(): number {
+    let shortest = LONGEST_SWEEP_MS * 10;
+    for (const { method } of this.streams) shortest = Math.min(shortest, method.options.streamIdleTimeoutMs ?? Infinity);
+    return Math.max(shortest / 10, SHORTEST_SWEEP_MS);
+  }
+
+  private sweep(): void {
+    const now = this.clock.now();
+    const epoch = this.clock.epoch();
+    let again = false;
+    for (const call of [...this.streams]) {
+      const { streamIdleTimeoutMs } = call.method.options;
+      const deadline = Number(call.wire.getDeadline());
+      again ||= streamIdleTimeoutMs !== undefined || Number.isFinite(deadline);
+      if (streamIdleTimeoutMs !== undefined && now - call.lastActivityAt >= streamIdleTimeoutMs) {
+        this.endIdle(call, now - call.lastActivityAt, streamIdleTimeoutMs);
+      } else if (epoch - deadline >= DEADLINE_GRACE_MS) {
+        call.cut({ code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded' });
+      }
+    }
+    for (const call of this.lingering) {
+      if (call.leakTold) continue;
+      again = true;
+      if (now - call.overAt >= this.leakWarningMs) this.tellLeak(call, now - call.overAt);
+    }
+    if (again) this.sweepLater();
+  }
+
+  private endIdle(call: ServedCall, idleMs: number, limitMs: number): void {
+    const { path } = call.method;
+    if (this.events.wanted) this.events.emit({ type: 'stream-idle', path, peer: call.peer, idleMs });
+    const details = `No message passed for ${String(limitMs)} ms (streamIdleTimeoutMs)`;
+    call.cut({ code: StatusCode.UNAVAILABLE, details });
+  }
+
+  private tellLeak(call: ServedCall, overMs: number): void {
+    call.leakTold = true;
+    if (this.events.wanted) this.events.emit({ type: 'handler-leak', path: call.method.path, overMs });
+  }
+}

@@ -1,0 +1,140 @@
+import { isObservable, type Observable, type Subscription } from 'rxjs';
+import { StatusCode } from '../../status/status-code.js';
+import { failureStatus } from './failure-status.js';
+import { ServedCall, type CallHost } from './served-call.js';
+import type { AnswerCallback, ServedMethod, StatusLike } from './served-method.js';
+import type { WireCall } from './wire-call.js';
+
+/**
+ * A call that is answered once, of a method that takes one message or many. A unary method is answered by the first value of its
+ * Observable, at once, as Nest does; one that takes many by the last, when it completes.
+ */
+export class UnaryCall extends ServedCall {
+  private subscription: Subscription | undefined;
+  private subscribing = false;
+  private hasValue = false;
+  private value: unknown;
+  private responded = false;
+
+  constructor(
+    wire: WireCall,
+    private readonly callback: AnswerCallback,
+    method: ServedMethod,
+    host: CallHost,
+    onDone?: () => void,
+  ) {
+    super(wire, method, host, onDone);
+  }
+
+  /** @param request the message, or the stream of messages */
+  serve(request: unknown): void {
+    const { wire } = this;
+    let result: unknown;
+    try {
+      result = this.run(request, wire.metadata, wire);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    if (result instanceof Promise) result.then(this.settled, this.failed);
+    else this.settled(result);
+  }
+
+  protected override letGo(): void {
+    this.subscription?.unsubscribe();
+  }
+
+  protected override send(status: StatusLike): void {
+    this.responded = true;
+    this.callback(status);
+    this.end(status.code);
+  }
+
+  private readonly settled = (result: unknown): void => {
+    if (!isObservable(result)) {
+      this.respond(result);
+      this.release();
+    } else if (this.over) {
+      this.release();
+    } else {
+      this.follow(result);
+    }
+  };
+
+  private readonly failed = (error: unknown): void => {
+    this.fail(error);
+  };
+
+  private follow(source: Observable<unknown>): void {
+    this.subscribing = true;
+    const subscription = source.subscribe({
+      next: (value) => {
+        this.take(value);
+      },
+      error: this.failed,
+      complete: () => {
+        this.complete();
+      },
+    });
+    this.subscribing = false;
+    this.subscription = subscription;
+    // However it ends: by itself, or because its caller has gone.
+    subscription.add(() => {
+      this.release();
+    });
+    if (this.over) subscription.unsubscribe();
+    else if (this.hasValue && this.method.kind === 'unary') this.respond(this.value);
+  }
+
+  private take(value: unknown): void {
+    if (this.method.kind !== 'unary') {
+      this.hasValue = true;
+      this.value = value;
+    } else if (this.responded) {
+      this.tellExtra();
+    } else if (this.hasValue) {
+      this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
+      this.subscription?.unsubscribe();
+    } else {
+      this.hasValue = true;
+      this.value = value;
+      // A second one may follow in the same breath; later ones are too late to be a failure.
+      if (!this.subscribing) this.respond(value);
+    }
+  }
+
+  private complete(): void {
+    if (this.hasValue) this.respond(this.value);
+    else if (!this.over) {
+      const details = `The handler of ${this.method.path} completed without a response`;
+      this.send({ code: StatusCode.INTERNAL, details });
+    }
+  }
+
+  private respond(value: unknown): void {
+    if (this.responded || this.over) return;
+    this.responded = true;
+    if (value instanceof Promise) {
+      value.then(this.answer, this.failed);
+      return;
+    }
+    this.answer(value);
+  }
+
+  private readonly answer = (value: unknown): void => {
+    if (this.over) return;
+    this.sent = 1;
+    this.callback(null, value);
+    this.end(StatusCode.OK);
+  };
+
+  private fail(error: unknown): void {
+    if (!this.over) this.send(failureStatus(error, this.method.path, this.host.events));
+    this.release();
+  }
+
+  private tellExtra(): void {
+    const { events } = this.host;
+    if (events.wanted) events.emit({ type: 'extra-response', path: this.method.path });
+  }
+}

@@ -1,0 +1,14 @@
+export { CallSignal } from './calls/call-signal.decorator.js';
+export { GrpcRequestStream } from './calls/request-stream.js';
+export type { ActiveServerStream } from './calls/server-calls.js';
+export { GrpcServerHealth } from './health/serving-health.js';
+export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
+export { ResilientGrpcServer } from './resilient-grpc-server.js';
+export type { ServerDrainReport } from './server-drain.js';
+export type { GrpcServerEvent, ServerCallEnd } from './server-event.js';
+export {
+  DEFAULT_SERVER_OPTIONS,
+  type OnServerDrain,
+  type ResilientGrpcServerOptions,
+  type ServerMethodOptions,
+} from './server-options.js';

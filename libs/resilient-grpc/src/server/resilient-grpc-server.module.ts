@@ -1,0 +1,61 @@
+import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { asyncSourceProviders } from '../nest/async-source.js';
+import { ClientRegistry } from '../nest/client-registry.js';
+import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
+import type { AsyncSource } from '../nest/module-options.js';
+import { asyncSourceProblems } from '../nest/module-options.validation.js';
+import { systemClock } from '../time/clock.js';
+import { systemRandom } from '../time/random.js';
+import { GrpcServerHealth } from './health/serving-health.js';
+import { ResilientGrpcServer } from './resilient-grpc-server.js';
+import { resolveServerOptions } from './resolve-server-options.js';
+import { ServerLifecycle } from './server-lifecycle.js';
+import type { ResilientGrpcServerOptions } from './server-options.js';
+
+const GIVEN_OPTIONS = Symbol('options of ResilientGrpcServerModule');
+
+/** Provides {@link ResilientGrpcServer}, its health and its place in the shutdown. One module for each server. */
+@Module({})
+export class ResilientGrpcServerModule {
+  /** A server with `options`. Those that cannot be used fail the start, all of them told at once. */
+  static forRoot(options: ResilientGrpcServerOptions): DynamicModule {
+    return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined);
+  }
+
+  /** A server with options from a factory. */
+  static forRootAsync(options: AsyncSource<ResilientGrpcServerOptions>): DynamicModule {
+    const problems = asyncSourceProblems(options, 'ResilientGrpcServerModule.forRootAsync');
+    if (problems.length > 0) throw new GrpcConfigurationError(problems);
+    return serverModule(asyncSourceProviders(GIVEN_OPTIONS, options), options.imports);
+  }
+}
+
+function serverModule(given: Provider[], imports: ModuleMetadata['imports']): DynamicModule {
+  const server: Provider = {
+    provide: ResilientGrpcServer,
+    inject: [GIVEN_OPTIONS, { token: ClientRegistry, optional: true }],
+    useFactory: (options: ResilientGrpcServerOptions, clients: ClientRegistry | undefined) =>
+      new ResilientGrpcServer(resolveServerOptions(options, 'ResilientGrpcServerModule.forRoot'), {
+        clock: systemClock,
+        random: systemRandom,
+        captures: clients?.capturesInbound ?? false,
+      }),
+  };
+  const health: Provider = {
+    provide: GrpcServerHealth,
+    inject: [ResilientGrpcServer],
+    useFactory: ({ health: own }: ResilientGrpcServer) => own,
+  };
+  const lifecycle: Provider = {
+    provide: ServerLifecycle,
+    inject: [ResilientGrpcServer, { token: GrpcLifecycle, optional: true }],
+    useFactory: (one: ResilientGrpcServer, clients: GrpcLifecycle | undefined) => new ServerLifecycle(one, clients),
+  };
+  return {
+    module: ResilientGrpcServerModule,
+    imports: [...(imports ?? [])],
+    providers: [...given, server, health, lifecycle],
+    exports: [ResilientGrpcServer, GrpcServerHealth],
+  };
+}

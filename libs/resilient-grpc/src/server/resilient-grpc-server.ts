@@ -1,0 +1,179 @@
+import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
+import type { PackageDefinition } from '@grpc/proto-loader';
+import { Logger } from '@nestjs/common';
+import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
+import { Observable } from 'rxjs';
+import { EventHub } from '../call/event-hub.js';
+import { loadContract } from '../client/settings/contract.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import type { Clock } from '../time/clock.js';
+import type { Random } from '../time/random.js';
+import type { ServedHandler } from './calls/served-method.js';
+import type { WireCall } from './calls/wire-call.js';
+import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
+import { ServerConnections } from './connections/server-connections.js';
+import { GrpcServerHealth } from './health/serving-health.js';
+import { addReflection } from './reflection.js';
+import { grpcServerOptions, patternProblems } from './resolve-server-options.js';
+import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
+import { ServerDrain } from './server-drain.js';
+import type { GrpcServerEvent } from './server-event.js';
+import { ServerLog } from './server-log.js';
+import type { ResolvedServerOptions } from './server-options.js';
+
+/** What a server needs from outside. */
+export interface ServerSeams {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Outgoing calls may be bound to inbound ones. */
+  readonly captures: boolean;
+}
+
+/**
+ * A strategy in place of `Transport.GRPC`, made by {@link ResilientGrpcServerModule}: it drains, tells, and does not leak.
+ * `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true })`.
+ */
+export class ResilientGrpcServer extends ServerGrpc {
+  /** What `grpc.health.v1.Health` says; turned by hand for a service of its own. */
+  readonly health: GrpcServerHealth;
+  /** What happens in the server. With no subscriber nothing is built. */
+  readonly events$: Observable<GrpcServerEvent>;
+  /** The shutdown, for the module that has a place in Nest's. */
+  readonly drain: ServerDrain;
+  private readonly calls: ServerCalls;
+  private readonly connections: ServerConnections;
+  private packageDefinition: PackageDefinition | undefined;
+  private startHook = false;
+  private endHook = false;
+
+  constructor(
+    private readonly resolved: ResolvedServerOptions,
+    { clock, random, captures }: ServerSeams,
+  ) {
+    const { onLoadPackageDefinition } = resolved.nest;
+    super({
+      ...resolved.nest,
+      onLoadPackageDefinition: (definition: PackageDefinition, server: unknown) => {
+        this.packageDefinition = definition;
+        onLoadPackageDefinition?.(definition, server);
+      },
+    });
+    const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+    this.events$ = new Observable((subscriber) =>
+      events.listen((event) => {
+        subscriber.next(event);
+      }, true),
+    );
+    const log = new ServerLog(new Logger('ResilientGrpcServer'), clock);
+    events.listen((event) => {
+      log.take(event);
+    }, false);
+    this.health = new GrpcServerHealth();
+    this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
+    this.connections = new ServerConnections(resolved, {
+      clock,
+      random,
+      events,
+      endCallsOf: (peer) => {
+        this.calls.endOf(peer);
+      },
+    });
+    this.drain = new ServerDrain(resolved.drain, {
+      clock,
+      events,
+      calls: this.calls,
+      connections: this.connections,
+      health: this.health,
+    });
+  }
+
+  /** Streams that are open, the oldest first. */
+  activeStreams(): readonly ActiveServerStream[] {
+    return this.calls.activeStreams();
+  }
+
+  /** Adds its services, then listens: a client that finds the port open finds them too. */
+  override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
+    try {
+      const server = new Server(this.serverOptions());
+      this.connections.attach(server);
+      this.grpcClient = server;
+      await this.bindEvents();
+      this.addOwnServices(server);
+      await this.bind(server);
+    } catch (error) {
+      callback(error);
+      return;
+    }
+    this.health.listening();
+    callback();
+  }
+
+  /** Resolves when the drain is over; begins it where Nest's hooks have not. */
+  override async close(): Promise<void> {
+    // True: `listen` put it there.
+    const server = this.grpcClient as Server | null | undefined;
+    if (server === undefined || server === null) return;
+    await this.drain.run(server);
+    this.grpcClient = null;
+    this.calls.close();
+  }
+
+  override setOnProcessingStartHook(hook: Parameters<ServerGrpc['setOnProcessingStartHook']>[0]): void {
+    this.startHook = true;
+    super.setOnProcessingStartHook(hook);
+  }
+
+  override setOnProcessingEndHook(hook: Parameters<ServerGrpc['setOnProcessingEndHook']>[0]): void {
+    this.endHook = true;
+    super.setOnProcessingEndHook(hook);
+  }
+
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- Nest's own signature
+  override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
+    // True: Nest calls it with messages, metadata and call.
+    const method = servedMethod(native, handler as ServedHandler, this.resolved);
+    const serve = implementationOf(method, streaming, this.calls, this.endHook ? this.onCall : undefined);
+    if (!this.startHook) return serve;
+    return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
+      // True: Nest hands its hooks a copy of the call in place of a context.
+      const context = { ...wire, operationId: handler.name } as never;
+      this.onProcessingStartHook(this.transportId, context, () => {
+        serve(wire, callback);
+        return Promise.resolve();
+      });
+    };
+  }
+
+  private readonly onCall: CallHook = (wire) => () => {
+    // True: as above.
+    this.onProcessingEndHook(this.transportId, wire.request as never);
+  };
+
+  private serverOptions(): ServerOptions {
+    return grpcServerOptions(this.resolved);
+  }
+
+  private addOwnServices(server: Server): void {
+    const { health, reflection, patterns } = this.resolved;
+    const definition = this.packageDefinition;
+    if (definition === undefined) return;
+    const contract = loadContract({ packageDefinition: definition }, 'server');
+    const services = contract.ok ? contract.services : new Map<string, never>();
+    const problems = patternProblems(patterns, services, 'ResilientGrpcServerModule.forRoot');
+    if (problems.length > 0) throw new GrpcConfigurationError(problems);
+    if (health) this.health.addTo(server, [...services.keys()]);
+    if (reflection) addReflection(server, definition);
+  }
+
+  private bind(server: Server): Promise<number> {
+    // True: Nest's options do not type it.
+    const credentials = this.resolved.nest.credentials as ServerCredentials | undefined;
+    return new Promise((resolve, reject) => {
+      server.bindAsync(this.url, credentials ?? ServerCredentials.createInsecure(), (error, port) => {
+        if (error === null) resolve(port);
+        else reject(error);
+      });
+    });
+  }
+}

@@ -15,7 +15,7 @@ type Policy = (typeof POLICIES)[number];
 
 /** Clients that are not ours, and what their calls came to. */
 interface Strangers {
-  /** Pids of the servers whose answers they had, the latest last. */
+  /** Pids of the servers whose answers they had. */
   readonly from: readonly string[];
   stop(): Promise<{ readonly calls: number; readonly failed: readonly string[] }>;
 }
@@ -94,7 +94,7 @@ function grpcJs(target: string, policy: Policy, perSecond: number): Strangers {
       const options = { deadline: Date.now() + 10_000 };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { id }, options, (error, order: any) => {
         if (error) return subscriber.error(error);
-        if (from.at(-1) !== order.item) from.push(order.item);
+        if (!from.includes(order.item)) from.push(order.item);
         subscriber.complete();
       });
     });

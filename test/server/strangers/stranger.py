@@ -2,7 +2,7 @@
 
     python3 stranger.py TARGET POLICY CALLS_PER_SECOND
 
-Writes a line `from SERVER` when the answers begin to come from another process, and at the end of its standard input a line of
+Writes a line `from SERVER` at the first answer of each process, and at the end of its standard input a line of
 JSON: {"calls": N, "failed": ["CODE: details", ...]}.
 """
 
@@ -18,7 +18,7 @@ REQUESTS = [b"\x0a\x02" + b"00", b"\x0a\x02" + b"20"]  # GetOrderRequest { id }:
 
 lock = threading.Lock()
 failed = []
-last = None
+servers = set()
 calls = 0
 open_calls = threading.Semaphore(0)
 over = threading.Event()
@@ -36,14 +36,13 @@ def item_of(order):
 
 
 def ended(call):
-    global last
     with lock:
         if call.code() != grpc.StatusCode.OK:
             failed.append(f"{call.code().name}: {call.details()}")
         else:
             server = item_of(call.result())
-            if server != last:
-                last = server
+            if server not in servers:
+                servers.add(server)
                 print(f"from {server}", flush=True)
     open_calls.release()
 

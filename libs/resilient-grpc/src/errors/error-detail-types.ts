@@ -1,9 +1,7 @@
-import { readFields } from './protobuf-reader.js';
-
-/** How a field is read. A shape in an array is repeated; `map` is a map of texts. */
-type FieldKind = 'text' | 'number' | 'duration' | 'map' | Shape | readonly ['text' | Shape];
+/** What a field holds. A kind in an array is repeated; `map` is a map of texts; a `duration` is told in milliseconds. */
+export type FieldKind = 'text' | 'number' | 'duration' | 'map' | Shape | readonly ['text' | Shape];
 /** A message: its fields by number, each with its name in JSON. */
-type Shape = Readonly<Record<number, readonly [name: string, kind: FieldKind]>>;
+export type Shape = Readonly<Record<number, readonly [name: string, kind: FieldKind]>>;
 
 const LOCALIZED_MESSAGE: Shape = { 1: ['locale', 'text'], 2: ['message', 'text'] };
 
@@ -59,71 +57,17 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   'google.rpc.LocalizedMessage': LOCALIZED_MESSAGE,
 };
 
+/** Type of the detail that says which fields of a request are not valid. */
+export const BAD_REQUEST = 'google.rpc.BadRequest';
 /** Type of the detail that says when trying again makes sense. */
 export const RETRY_INFO = 'google.rpc.RetryInfo';
 
-/**
- * An encoded detail as an object, with all fields that are not optional in place; undefined where the type is not known here.
- * @throws Error where the bytes are not such a message
- */
-export function decodeDetail(typeName: string, bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
-  const shape = Object.hasOwn(SHAPES, typeName) ? SHAPES[typeName] : undefined;
-  return shape && decodeMessage(shape, bytes);
+/** The name of a type, out of its URL. */
+export function typeNameOf(typeUrl: string): string {
+  return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
 }
 
-function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  const message: Record<string, unknown> = {};
-  for (const [name, kind] of Object.values(shape)) {
-    const empty = emptyOf(kind);
-    if (empty !== undefined) message[name] = empty;
-  }
-  for (const { number, value } of readFields(bytes)) {
-    const field = shape[number];
-    if (field === undefined) continue;
-    const [name, kind] = field;
-    if (typeof value === 'bigint') {
-      if (kind === 'number') message[name] = Number(BigInt.asIntN(64, value));
-    } else if (Array.isArray(kind)) {
-      // True: put there by emptyOf.
-      (message[name] as unknown[]).push(decodeValue(kind[0] as 'text' | Shape, value));
-    } else if (kind === 'map') {
-      Object.assign(message[name] as object, mapEntry(value));
-    } else if (kind !== 'number') {
-      message[name] = decodeValue(kind as 'text' | 'duration' | Shape, value);
-    }
-  }
-  return message;
-}
-
-function emptyOf(kind: FieldKind): unknown {
-  if (kind === 'text') return '';
-  if (kind === 'map') return {};
-  return Array.isArray(kind) ? [] : undefined;
-}
-
-function decodeValue(kind: 'text' | 'duration' | Shape, bytes: Uint8Array): unknown {
-  if (kind === 'text') return readText(bytes);
-  return kind === 'duration' ? durationMs(bytes) : decodeMessage(kind, bytes);
-}
-
-/** Text of a field. */
-export function readText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
-}
-
-function mapEntry(bytes: Uint8Array): Record<string, string> {
-  const entry: Record<number, string> = {};
-  for (const { number, value } of readFields(bytes)) {
-    if (typeof value !== 'bigint') entry[number] = readText(value);
-  }
-  // As own data even for '__proto__'.
-  return Object.fromEntries([[entry[1] ?? '', entry[2] ?? '']]);
-}
-
-function durationMs(bytes: Uint8Array): number {
-  const parts: Record<number, number> = {};
-  for (const { number, value } of readFields(bytes)) {
-    if (typeof value === 'bigint') parts[number] = Number(BigInt.asIntN(64, value));
-  }
-  return (parts[1] ?? 0) * 1_000 + (parts[2] ?? 0) / 1_000_000;
+/** What a type of google.rpc looks like; undefined for any other. */
+export function shapeOf(typeName: string): Shape | undefined {
+  return Object.hasOwn(SHAPES, typeName) ? SHAPES[typeName] : undefined;
 }

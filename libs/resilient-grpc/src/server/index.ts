@@ -1,6 +1,9 @@
 export { CallSignal } from './calls/call-signal.decorator.js';
 export { GrpcRequestStream } from './calls/request-stream.js';
 export type { ActiveServerStream } from './calls/server-calls.js';
+export { GrpcException, type GrpcExceptionOptions } from './errors/grpc-exception.js';
+export { GrpcServerExceptionFilter } from './errors/grpc-server-exception.filter.js';
+export { ValidationException, validationException } from './errors/validation-exception.js';
 export { GrpcServerHealth } from './health/serving-health.js';
 export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
 export { ResilientGrpcServer } from './resilient-grpc-server.js';

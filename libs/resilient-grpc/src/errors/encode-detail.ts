@@ -1,0 +1,116 @@
+import { shapeOf, type FieldKind, type Shape } from './error-detail-types.js';
+import { writeField } from './protobuf-writer.js';
+
+/** Seconds of the longest google.protobuf.Duration: about 10 000 years. */
+const LONGEST_SECONDS = 315_576_000_000;
+const INT64_LIMIT = 2 ** 63;
+
+/**
+ * A detail, encoded: an object of the very shape that decoding gives, with any field left out, or bytes, which are taken as they
+ * are. `path` is where it stands, for the error.
+ * @throws TypeError for what is not of that shape, and for an object of a type that is not known here
+ */
+export function encodeDetail(typeName: string, value: unknown, path: string): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  const shape = shapeOf(typeName);
+  if (shape === undefined) {
+    throw new TypeError(
+      `${path}: '${typeName}' is none of the standard details of google.rpc; give it as a Uint8Array, encoded by your own code for it`,
+    );
+  }
+  return encodeMessage(shape, value, path, typeName);
+}
+
+function encodeMessage(shape: Shape, value: unknown, path: string, what: string): Uint8Array {
+  const entries = entriesOf(value, path, what);
+  const numbers = new Map(Object.entries(shape).map(([number, [name]]) => [name, Number(number)]));
+  const fields: (readonly [number: number, encoded: Uint8Array])[] = [];
+  for (const [name, part] of entries) {
+    const number = numbers.get(name);
+    const kind = number === undefined ? undefined : shape[number]?.[1];
+    if (number === undefined || kind === undefined) {
+      throw new TypeError(`${path}.${name}: no field of ${what}, which has ${[...numbers.keys()].join(', ')}`);
+    }
+    if (part !== undefined) fields.push([number, encodeField(number, kind, part, `${path}.${name}`)]);
+  }
+  fields.sort(([first], [second]) => first - second);
+  return Buffer.concat(fields.map(([, encoded]) => encoded));
+}
+
+function encodeField(number: number, kind: FieldKind, value: unknown, path: string): Uint8Array {
+  if (kind === 'number') return writeField(number, int64(value, path));
+  if (kind === 'map') {
+    const entries = entriesOf(value, path, 'a map of texts').map(([key, text]) =>
+      writeField(
+        number,
+        Buffer.concat([textField(1, key), textField(2, textOf(text, `${path}[${JSON.stringify(key)}]`))]),
+      ),
+    );
+    return Buffer.concat(entries);
+  }
+  if (isRepeated(kind)) {
+    if (!Array.isArray(value)) throw wrong(path, 'an array', value);
+    return Buffer.concat(
+      value.map((one, at) => writeField(number, encodeValue(kind[0], one, `${path}[${String(at)}]`))),
+    );
+  }
+  // Empty text is what a reader sees where there is no field.
+  if (kind === 'text') return textField(number, textOf(value, path));
+  return writeField(number, encodeValue(kind, value, path));
+}
+
+function encodeValue(kind: 'text' | 'duration' | Shape, value: unknown, path: string): Uint8Array {
+  if (kind === 'text') return Buffer.from(textOf(value, path));
+  return kind === 'duration' ? duration(value, path) : encodeMessage(kind, value, path, 'this message');
+}
+
+/** Says what `Array.isArray` does not of a readonly one. */
+function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
+  return Array.isArray(kind);
+}
+
+function textField(number: number, text: string): Uint8Array {
+  return text === '' ? new Uint8Array() : writeField(number, Buffer.from(text));
+}
+
+function duration(value: unknown, path: string): Uint8Array {
+  if (typeof value !== 'number' || !(Math.abs(value) <= LONGEST_SECONDS * 1_000)) {
+    throw wrong(path, 'a length in milliseconds', value);
+  }
+  const whole = Math.trunc(value / 1_000);
+  const rest = Math.round((value - whole * 1_000) * 1_000_000);
+  // Rounding may make a whole second of the rest.
+  const carry = Math.trunc(rest / 1_000_000_000);
+  const seconds = BigInt(whole + carry);
+  const nanos = BigInt(rest - carry * 1_000_000_000);
+  return Buffer.concat([seconds, nanos].map((part, at) => (part === 0n ? new Uint8Array() : writeField(at + 1, part))));
+}
+
+function int64(value: unknown, path: string): bigint {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < -INT64_LIMIT || value >= INT64_LIMIT) {
+    throw wrong(path, 'a whole number of 64 bits', value);
+  }
+  return BigInt(value);
+}
+
+function textOf(value: unknown, path: string): string {
+  if (typeof value !== 'string') throw wrong(path, 'text', value);
+  return value;
+}
+
+function entriesOf(value: unknown, path: string, what: string): readonly [name: string, value: unknown][] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map) {
+    throw wrong(path, `an object with the fields of ${what}`, value);
+  }
+  return Object.entries(value);
+}
+
+function wrong(path: string, expected: string, found: unknown): TypeError {
+  const shown =
+    typeof found === 'object' && found !== null ? (Array.isArray(found) ? 'an array' : 'an object') : inspect(found);
+  return new TypeError(`${path}: expected ${expected}, got ${shown}`);
+}
+
+function inspect(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : typeof value === 'function' ? 'a function' : String(value);
+}

@@ -1,0 +1,214 @@
+import { fileURLToPath } from 'node:url';
+import { Metadata } from '@grpc/grpc-js';
+import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { statusDetailsBin } from './status-details-bin.js';
+import { STATUS_DETAILS_KEY, statusDetailsOf, type StatusDetail } from './status-details.js';
+
+// Google's messages as protobufjs reads and writes them.
+const protoPath = fileURLToPath(new URL('../../../../protos/testing/error-details.proto', import.meta.url));
+const theirs = loadSync(protoPath, { longs: Number, defaults: true })['testing.rpc.Encoders'] as Record<
+  string,
+  MethodDefinition<object, object>
+>;
+const theyRead = (type: string, bytes: Uint8Array): any => theirs[type]!.requestDeserialize(Buffer.from(bytes));
+const theyWrite = (type: string, value: object): Uint8Array => theirs[type]!.requestSerialize(value);
+
+function read(bin: Buffer): readonly StatusDetail[] {
+  const trailers = new Metadata();
+  trailers.set(STATUS_DETAILS_KEY, bin);
+  return statusDetailsOf(trailers);
+}
+
+const roundTrip = (details: readonly StatusDetail[]) => read(statusDetailsBin(8, 'no more', details));
+
+const text = fc.string({ unit: 'grapheme' });
+const texts = <N extends string>(...names: N[]) =>
+  Object.fromEntries(names.map((name) => [name, text])) as Record<N, typeof text>;
+// Keys as own data, '__proto__' too.
+const map = fc.dictionary(fc.oneof(text, fc.constant('__proto__')), text, { noNullPrototype: true });
+// Exact in milliseconds, whole in nanoseconds.
+const delayMs = fc.integer({ min: -4_000_000, max: 4_000_000 }).map((eighths) => eighths / 8);
+const int64 = fc.maxSafeInteger();
+const localizedMessage = fc.record(texts('locale', 'message'));
+
+/** As the decoder gives them. */
+const VALUES: Readonly<Record<string, fc.Arbitrary<object>>> = {
+  ErrorInfo: fc.record({ ...texts('reason', 'domain'), metadata: map }),
+  RetryInfo: fc.record({ retryDelayMs: delayMs }, { requiredKeys: [] }),
+  DebugInfo: fc.record({ stackEntries: fc.array(text), detail: text }),
+  QuotaFailure: fc.record({
+    violations: fc.array(
+      fc.record(
+        {
+          ...texts('subject', 'description', 'apiService', 'quotaMetric', 'quotaId'),
+          quotaDimensions: map,
+          quotaValue: int64,
+          futureQuotaValue: int64,
+        },
+        { requiredKeys: ['subject', 'description', 'apiService', 'quotaMetric', 'quotaId', 'quotaDimensions'] },
+      ),
+    ),
+  }),
+  PreconditionFailure: fc.record({ violations: fc.array(fc.record(texts('type', 'subject', 'description'))) }),
+  BadRequest: fc.record({
+    fieldViolations: fc.array(
+      fc.record(
+        { ...texts('field', 'description', 'reason'), localizedMessage },
+        { requiredKeys: ['field', 'description', 'reason'] },
+      ),
+    ),
+  }),
+  RequestInfo: fc.record(texts('requestId', 'servingData')),
+  ResourceInfo: fc.record(texts('resourceType', 'resourceName', 'owner', 'description')),
+  Help: fc.record({ links: fc.array(fc.record(texts('description', 'url'))) }),
+  LocalizedMessage: localizedMessage,
+};
+const TYPES = Object.keys(VALUES);
+const anyDetail = fc.oneof(
+  ...TYPES.map((type) =>
+    VALUES[type]!.map((value): StatusDetail => ({ typeUrl: `type.googleapis.com/google.rpc.${type}`, value })),
+  ),
+  fc
+    .uint8Array()
+    .map((bytes): StatusDetail => ({ typeUrl: 'type.example.com/shop.v1.Mine', value: Buffer.from(bytes) })),
+);
+
+/** `value` as protobufjs names its parts: a length is a Duration. */
+function asTheyTell(value: any): unknown {
+  const { retryDelayMs, ...rest } = value;
+  if (retryDelayMs === undefined) return rest;
+  // Never -0.
+  const seconds = Math.trunc(retryDelayMs / 1_000) || 0;
+  return { retryDelay: { seconds, nanos: (retryDelayMs - seconds * 1_000) * 1_000_000 } };
+}
+
+describe('encoded details', () => {
+  it('are read as they were given, in their order', () => {
+    fc.assert(
+      fc.property(fc.array(anyDetail, { maxLength: 4 }), (details) => {
+        expect(roundTrip(details)).toEqual(details);
+      }),
+    );
+  });
+
+  it.each(TYPES)('are what protobufjs reads and writes: %s', (type) => {
+    fc.assert(
+      fc.property(VALUES[type]!, (value) => {
+        const [detail] = roundTrip([{ typeUrl: `google.rpc.${type}`, value }]);
+        const status = theyRead('Status', statusDetailsBin(8, 'no more', [{ typeUrl: `google.rpc.${type}`, value }]));
+        expect(status).toMatchObject({ code: 8, message: 'no more' });
+        const [any] = status.details;
+        expect(any.type_url).toBe(`type.googleapis.com/google.rpc.${type}`);
+        expect(theyRead(type, any.value)).toMatchObject(asTheyTell(value) as object);
+        const written = theyWrite('Status', {
+          details: [
+            { type_url: `type.googleapis.com/google.rpc.${type}`, value: theyWrite(type, asTheyTell(value) as object) },
+          ],
+        });
+        expect(read(Buffer.from(written))).toEqual([detail]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('may leave any field out, and name the type alone', () => {
+    expect(
+      roundTrip([
+        { typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } },
+        { typeUrl: 'google.rpc.QuotaFailure', value: { violations: [{ subject: 'user', quotaId: undefined }] } },
+      ]),
+    ).toEqual([
+      {
+        typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
+        value: { reason: 'QUOTA', domain: '', metadata: {} },
+      },
+      {
+        typeUrl: 'type.googleapis.com/google.rpc.QuotaFailure',
+        value: { violations: [expect.objectContaining({ subject: 'user', quotaId: '' })] },
+      },
+    ]);
+  });
+
+  it('hold lengths of a fraction of a millisecond, and of the longest Duration', () => {
+    for (const retryDelayMs of [0, 0.000_001, 999.999_999_9, -0.5, -1_500, 315_576_000_000_000]) {
+      const [detail] = roundTrip([{ typeUrl: 'google.rpc.RetryInfo', value: { retryDelayMs } }]);
+      expect((detail!.value as { retryDelayMs: number }).retryDelayMs).toBeCloseTo(retryDelayMs, 6);
+    }
+  });
+
+  it.each<[what: string, typeUrl: string, value: unknown, message: string]>([
+    [
+      'a field of another name',
+      'google.rpc.BadRequest',
+      { violations: [] },
+      'details[1].value.violations: no field of google.rpc.BadRequest, which has fieldViolations',
+    ],
+    [
+      'a field of another name further in',
+      'google.rpc.Help',
+      { links: [{}, { href: 'x' }] },
+      'details[1].value.links[1].href: no field of this message, which has description, url',
+    ],
+    ['a number for text', 'google.rpc.ErrorInfo', { reason: 7 }, 'details[1].value.reason: expected text, got 7'],
+    [
+      'a number in a map of texts',
+      'google.rpc.ErrorInfo',
+      { metadata: { limit: 5 } },
+      'details[1].value.metadata["limit"]: expected text, got 5',
+    ],
+    [
+      'a Map for an object',
+      'google.rpc.ErrorInfo',
+      { metadata: new Map() },
+      'details[1].value.metadata: expected an object with the fields of a map of texts, got an object',
+    ],
+    [
+      'a single message for many',
+      'google.rpc.BadRequest',
+      { fieldViolations: { field: 'id' } },
+      'details[1].value.fieldViolations: expected an array, got an object',
+    ],
+    [
+      'a length with a unit',
+      'google.rpc.RetryInfo',
+      { retryDelayMs: '5s' },
+      'details[1].value.retryDelayMs: expected a length in milliseconds, got "5s"',
+    ],
+    [
+      'a length that is no number',
+      'google.rpc.RetryInfo',
+      { retryDelayMs: NaN },
+      'details[1].value.retryDelayMs: expected a length in milliseconds, got NaN',
+    ],
+    [
+      'a part of a unit',
+      'google.rpc.QuotaFailure',
+      { violations: [{ quotaValue: 1.5 }] },
+      'details[1].value.violations[0].quotaValue: expected a whole number of 64 bits, got 1.5',
+    ],
+    [
+      'a number beyond 64 bits',
+      'google.rpc.QuotaFailure',
+      { violations: [{ quotaValue: 2 ** 63 }] },
+      'details[1].value.violations[0].quotaValue: expected a whole number of 64 bits, got 9223372036854776000',
+    ],
+    [
+      'nothing',
+      'google.rpc.DebugInfo',
+      null,
+      'details[1].value: expected an object with the fields of google.rpc.DebugInfo, got null',
+    ],
+    [
+      'an object of an unknown type',
+      'shop.v1.Mine',
+      { id: 1 },
+      "details[1].value: 'shop.v1.Mine' is none of the standard details of google.rpc; give it as a Uint8Array, encoded by your own code for it",
+    ],
+    ['no type', '', {}, 'details[1].typeUrl: expected the name of a type, like \'google.rpc.ErrorInfo\', got ""'],
+  ])('are refused where they hold %s', (_, typeUrl, value, message) => {
+    const good: StatusDetail = { typeUrl: 'google.rpc.DebugInfo', value: {} };
+    expect(() => statusDetailsBin(3, '', [good, { typeUrl, value }])).toThrow(new TypeError(message));
+  });
+});

@@ -1,0 +1,102 @@
+import { Metadata } from '@grpc/grpc-js';
+import { serverErrorToStatus } from '@grpc/grpc-js/build/src/server-call.js';
+import { BaseRpcExceptionFilter, RpcException } from '@nestjs/microservices';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { statusDetailsOf } from '../../errors/status-details.js';
+import { GrpcException } from './grpc-exception.js';
+
+/** What Nest fails a handler's Observable with. */
+async function throughNest(exception: unknown): Promise<any> {
+  const failed = new BaseRpcExceptionFilter().catch(exception, undefined as never);
+  return firstValueFrom(failed).then(
+    () => expect.unreachable(),
+    (error: unknown) => error,
+  );
+}
+
+describe('a GrpcException', () => {
+  it('is an RpcException of Nest, with the text as its message', () => {
+    const cause = new Error('row 7');
+    const exception = new GrpcException('NOT_FOUND', 'no order 7', { cause });
+    expect(exception).toBeInstanceOf(RpcException);
+    expect(exception).toMatchObject({ name: 'GrpcException', message: 'no order 7', code: 5, details: 'no order 7' });
+    expect(exception.cause).toBe(cause);
+  });
+
+  it('becomes its status by way of Nest, and by grpc-js alone', async () => {
+    const exception = new GrpcException('RESOURCE_EXHAUSTED', 'no more', { metadata: { 'x-shard': 'a' } });
+    for (const error of [await throughNest(exception), exception]) {
+      const status = serverErrorToStatus(error);
+      expect(status).toMatchObject({ code: 8, details: 'no more' });
+      expect((status.metadata as Metadata).getMap()).toEqual({ 'x-shard': 'a' });
+    }
+  });
+
+  it('takes a number for a code', () => {
+    expect(new GrpcException(9, '').code).toBe(9);
+  });
+
+  it('carries details, and after them when trying again makes sense', () => {
+    const details = [{ typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } }];
+    const exception = new GrpcException('UNAVAILABLE', 'later', { details, retryAfterMs: 1_500 });
+    expect(statusDetailsOf(exception.getError().metadata)).toEqual([
+      { typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo', value: { reason: 'QUOTA', domain: '', metadata: {} } },
+      { typeUrl: 'type.googleapis.com/google.rpc.RetryInfo', value: { retryDelayMs: 1_500 } },
+    ]);
+    expect(new GrpcException('ABORTED', 'again').getError().metadata.getMap()).toEqual({});
+  });
+
+  it('keeps a copy of the metadata, out of sight of logs', () => {
+    const metadata = new Metadata();
+    metadata.set('x-token', 'hush');
+    const exception = new GrpcException('INTERNAL', 'oh', { metadata, retryAfterMs: 1 });
+    metadata.set('x-token', 'later');
+    expect(exception.metadata.get('x-token')).toEqual(['hush']);
+    expect(JSON.stringify(exception)).not.toContain('hush');
+    expect(Object.keys(exception)).not.toContain('metadata');
+  });
+
+  it('may tell callers when to retry in the trailer of gRPC for it', () => {
+    const exception = new GrpcException('UNAVAILABLE', '', { metadata: { 'grpc-retry-pushback-ms': '500' } });
+    expect(exception.metadata.get('grpc-retry-pushback-ms')).toEqual(['500']);
+  });
+
+  it('holds text that can be sent', () => {
+    expect(new GrpcException('INTERNAL', 'half \ud83d').getError()).toMatchObject({
+      details: 'half \ufffd',
+      message: 'half \ufffd',
+    });
+  });
+
+  const expected = "code: expected the name of a status like 'NOT_FOUND', or its number from 1 to 16, got";
+  it.each<[what: string, make: () => GrpcException, message: string]>([
+    ['a name that is none', () => new GrpcException('MISSING' as 'ABORTED', ''), `${expected} 'MISSING'`],
+    ['a name of every object', () => new GrpcException('toString' as 'ABORTED', ''), `${expected} 'toString'`],
+    ['OK', () => new GrpcException('OK' as 'ABORTED', ''), `${expected} 'OK'`],
+    ['0', () => new GrpcException(0, ''), `${expected} 0`],
+    ['an HTTP status', () => new GrpcException(404, ''), `${expected} 404`],
+    [
+      'a length below 0',
+      () => new GrpcException('UNAVAILABLE', '', { retryAfterMs: -1 }),
+      'retryAfterMs: expected a length in milliseconds, 0 or more, got -1',
+    ],
+    [
+      'a detail of another shape',
+      () => new GrpcException('ABORTED', '', { details: [{ typeUrl: 'google.rpc.Help', value: { link: 1 } }] }),
+      'details[0].value.link: no field of google.rpc.Help, which has links',
+    ],
+    [
+      'metadata that is no text',
+      () => new GrpcException('ABORTED', '', { metadata: { 'x-at': 5 as unknown as string } }),
+      'metadata["x-at"]: expected text or an array of texts, got number',
+    ],
+    [
+      "gRPC's own metadata",
+      () => new GrpcException('ABORTED', '', { metadata: { 'grpc-status': '0' } }),
+      `metadata["grpc-status"]: expected a key that does not begin with 'grpc-': those are gRPC's own`,
+    ],
+  ])('is not made of %s', (_, make, message) => {
+    expect(make).toThrow(new TypeError(message));
+  });
+});

@@ -1,0 +1,98 @@
+import { Metadata } from '@grpc/grpc-js';
+import { RpcException } from '@nestjs/microservices';
+import { metadataEntryProblem, toMetadata } from '../../channel/metadata-input.js';
+import type { MetadataInput } from '../../client/resilient-types.js';
+import { RETRY_INFO } from '../../errors/error-detail-types.js';
+import { statusDetailsBin } from '../../errors/status-details-bin.js';
+import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
+import { wellFormed } from './status-text.js';
+
+const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
+
+/** What may come with a `GrpcException`. */
+export interface GrpcExceptionOptions {
+  /**
+   * Details of google.rpc.Status, for programs to read: `statusDetails` of the error in our client. Those of google.rpc as objects,
+   * any other as bytes. @defaultValue none
+   */
+  readonly details?: readonly StatusDetail[];
+  /** Trailers. @defaultValue none */
+  readonly metadata?: MetadataInput;
+  /**
+   * When trying again makes sense, in milliseconds, 0 or more: goes as a `google.rpc.RetryInfo` after the other details.
+   * @defaultValue not told
+   */
+  readonly retryAfterMs?: number;
+  /** What led to it. Never sent. @defaultValue none */
+  readonly cause?: unknown;
+}
+
+/** What grpc-js makes a status of. */
+export interface GrpcExceptionError {
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly message: string;
+  readonly metadata: Metadata;
+}
+
+/**
+ * A status that a handler ends its call with. Passes Nest's own filters as any RpcException does, and can be given to grpc-js
+ * itself in a `@GrpcStreamCall`.
+ */
+export class GrpcException extends RpcException {
+  override readonly name = 'GrpcException';
+  readonly code: StatusCode;
+  /** The text, by the name that grpc-js has for it. */
+  readonly details: string;
+  readonly statusDetails: readonly StatusDetail[];
+  /** Trailers. Not enumerable: errors end in logs, and metadata may hold secrets. */
+  declare readonly metadata: Metadata;
+
+  /** @throws TypeError for what is no code of an error, and for details, metadata or a length that cannot be sent */
+  constructor(code: Exclude<StatusName, 'OK'> | number, message: string, options: GrpcExceptionOptions = {}) {
+    const text = wellFormed(message);
+    super(text);
+    this.code = errorCodeOf(code);
+    this.details = text;
+    const { details = [], retryAfterMs } = options;
+    this.statusDetails = retryAfterMs === undefined ? details : [...details, retryInfo(retryAfterMs)];
+    const metadata = trailersOf(options.metadata);
+    if (this.statusDetails.length > 0) {
+      metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(this.code, text, this.statusDetails));
+    }
+    Object.defineProperty(this, 'metadata', { value: metadata });
+    if (options.cause !== undefined) Object.defineProperty(this, 'cause', { value: options.cause });
+  }
+
+  override getError(): GrpcExceptionError {
+    const { code, details, message, metadata } = this;
+    return { code, details, message, metadata };
+  }
+}
+
+function errorCodeOf(code: string | number): StatusCode {
+  const found: unknown = typeof code === 'number' ? code : Reflect.get(StatusCode, code);
+  if (isStatusCode(found) && found !== StatusCode.OK) return found;
+  const shown = typeof code === 'string' ? `'${code}'` : String(code);
+  throw new TypeError(`code: expected the name of a status like 'NOT_FOUND', or its number from 1 to 16, got ${shown}`);
+}
+
+function retryInfo(retryAfterMs: number): StatusDetail {
+  if (!(retryAfterMs >= 0)) {
+    throw new TypeError(`retryAfterMs: expected a length in milliseconds, 0 or more, got ${String(retryAfterMs)}`);
+  }
+  return { typeUrl: RETRY_INFO, value: { retryDelayMs: retryAfterMs } };
+}
+
+function trailersOf(input: MetadataInput = {}): Metadata {
+  if (!(input instanceof Metadata)) {
+    for (const [key, value] of Object.entries(input)) {
+      // The one trailer of gRPC's own that is a handler's to set.
+      if (value === undefined || key === PUSHBACK_KEY) continue;
+      const problem = metadataEntryProblem(key, value);
+      if (problem !== undefined) throw new TypeError(`metadata["${key}"]: ${problem}`);
+    }
+  }
+  return toMetadata(input);
+}

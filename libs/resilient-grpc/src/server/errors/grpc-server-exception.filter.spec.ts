@@ -1,0 +1,41 @@
+import { Metadata } from '@grpc/grpc-js';
+import { Logger, NotFoundException } from '@nestjs/common';
+import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
+import { firstValueFrom, type Observable } from 'rxjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { GrpcServerExceptionFilter } from './grpc-server-exception.filter.js';
+
+const exception = new NotFoundException('no order 7');
+const call = { metadata: new Metadata(), cancelled: false, getDeadline: () => Infinity, once: () => {} };
+
+function caught(kind: string, args: unknown[]): Promise<unknown> {
+  const host = new ExecutionContextHost(args);
+  host.setType(kind);
+  const failed = new GrpcServerExceptionFilter().catch(exception, host) as Observable<never>;
+  return firstValueFrom(failed).then(
+    () => expect.unreachable(),
+    (error: unknown) => error,
+  );
+}
+
+describe('the filter', () => {
+  beforeAll(() => Logger.overrideLogger(false));
+
+  it.each([
+    ['with a request', [{ id: '7' }, call.metadata, call]],
+    ['that reads its call itself', [call, () => {}]],
+  ])('fails a gRPC method %s with the status', async (_, args) => {
+    expect(await caught('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
+  });
+
+  it("leaves a message of another transport to Nest's own", async () => {
+    expect(await caught('rpc', [{ id: '7' }, { getPattern: () => 'orders' }])).toEqual({
+      status: 'error',
+      message: 'Internal server error',
+    });
+  });
+
+  it.each(['http', 'graphql', 'ws'])('throws the exception on where it has no part: %s', (kind) => {
+    expect(() => caught(kind, [{}, {}, {}])).toThrow(exception);
+  });
+});

@@ -1,0 +1,89 @@
+import { Metadata } from '@grpc/grpc-js';
+import { HttpException } from '@nestjs/common';
+import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
+import { isResumeError } from '../../errors/resume-error.js';
+import { isStatusCode, StatusCode } from '../../status/status-code.js';
+import { statusOfHttpException } from './http-exception-status.js';
+import { wellFormed } from './status-text.js';
+
+/** What a call ends with. */
+export interface ServerStatus {
+  readonly code: StatusCode;
+  readonly details: string;
+  /** Trailers. */
+  readonly metadata?: Metadata;
+  /** Nobody meant this status: the error it was made from belongs in the log, as the caller is not told of it. */
+  readonly unexpected?: true;
+}
+
+const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
+
+/**
+ * The status for whatever a handler threw, or its Observable failed with, also where Nest's filters never saw it. A status that
+ * somebody gave as an exception or as an object is what grpc-js makes of it; an error of any other kind is not told. Never throws.
+ */
+export function serverStatusOf(error: unknown): ServerStatus {
+  try {
+    return statusOf(error);
+  } catch {
+    // A getter of it threw.
+    return UNEXPECTED;
+  }
+}
+
+function statusOf(error: unknown): ServerStatus {
+  if (typeof error !== 'object' || error === null) return UNEXPECTED;
+  if (hasGetError(error)) {
+    // What Nest's own filter would have failed the Observable with.
+    const given: unknown = error.getError();
+    if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: textOf(given) };
+    return given === error || hasGetError(given) ? told(given) : statusOf(given);
+  }
+  if (isGrpcCallError(error)) return relayed(error);
+  // Its message has that of the call in it.
+  if (isResumeError(error) && isGrpcCallError(error.cause)) return relayed(error.cause);
+  if (error instanceof HttpException) return statusOfHttpException(error);
+  if (error instanceof Error && !('code' in error && Number.isInteger(error.code))) return UNEXPECTED;
+  return told(error);
+}
+
+/**
+ * A call to another server failed. Its own words are handed on, but not those of a fault within it, nor what our client found
+ * out about its address.
+ */
+function relayed({ code, codeName, details, reason }: GrpcCallError): ServerStatus {
+  const fault = code === StatusCode.INTERNAL || code === StatusCode.UNKNOWN;
+  if (!fault && reason === 'server') return { code, details: wellFormed(details) };
+  return { code, details: `A call to another server failed: ${codeName}`, ...(fault && { unexpected: true }) };
+}
+
+/** As `serverErrorToStatus` of grpc-js, but for codes that are none: those it sends, and callers make of them what they can. */
+function told(error: object): ServerStatus {
+  const message = 'message' in error ? textOf(error.message) : 'Unknown Error';
+  const given = 'metadata' in error ? error.metadata : undefined;
+  const trailers = given instanceof Metadata ? { metadata: given } : {};
+  const code = 'code' in error ? error.code : undefined;
+  if (typeof code !== 'number' || !Number.isInteger(code)) {
+    return { code: StatusCode.UNKNOWN, details: message, ...trailers };
+  }
+  const details = 'details' in error && typeof error.details === 'string' ? wellFormed(error.details) : message;
+  if (isStatusCode(code) && code !== StatusCode.OK) return { code, details, ...trailers };
+  // The message of an error may be a database's, with a code of its own.
+  const text = error instanceof Error ? UNEXPECTED.details : details;
+  return { ...UNEXPECTED, details: `${text} (${String(code)} is no code of a gRPC error)` };
+}
+
+interface WithGetError {
+  getError(): unknown;
+}
+
+/** RpcException, and GrpcException of Nest 12, also of another copy of Nest. */
+function hasGetError(error: object): error is WithGetError {
+  return error instanceof Error && 'getError' in error && typeof error.getError === 'function';
+}
+
+/** As a header of grpc-js would have it, where it is anything that can be read. */
+function textOf(message: unknown): string {
+  if (typeof message === 'string') return wellFormed(message);
+  return typeof message === 'number' || typeof message === 'boolean' ? String(message) : 'Unknown Error';
+}

@@ -1,0 +1,56 @@
+import { BadRequestException, ValidationPipe, type ValidationError } from '@nestjs/common';
+import { describe, expect, it } from 'vitest';
+import { ValidationException, validationException } from './validation-exception.js';
+
+const ERRORS: ValidationError[] = [
+  { property: 'id', constraints: { isString: 'id must be a string', isNotEmpty: 'Name it' } },
+  {
+    property: 'items',
+    constraints: { arrayMinSize: 'items must hold 2' },
+    children: [
+      {
+        property: '10',
+        children: [{ property: 'quantity', constraints: { min: 'quantity must not be less than 1' }, children: [] }],
+      },
+    ],
+  },
+  { property: 'ship', children: [{ property: 'to', children: [{ property: 'zip', constraints: { is: 'no zip' } }] }] },
+];
+
+describe('the exception of a validation', () => {
+  it('has the path of each field', () => {
+    expect(validationException(ERRORS).fieldViolations).toEqual([
+      { field: 'id', description: 'id must be a string' },
+      { field: 'id', description: 'Name it' },
+      { field: 'items', description: 'items must hold 2' },
+      { field: 'items[10].quantity', description: 'quantity must not be less than 1' },
+      { field: 'ship.to.zip', description: 'no zip' },
+    ]);
+  });
+
+  it("is to HTTP what Nest's own pipe throws", () => {
+    // Nest 11 leaves out what is wrong with a list where something within it is wrong as well.
+    const errors = ERRORS.map(({ constraints, ...error }) =>
+      error.children || !constraints ? error : { ...error, constraints },
+    );
+    const exception = validationException(errors);
+    expect(exception).toBeInstanceOf(BadRequestException);
+    const nests = new ValidationPipe().createExceptionFactory()(errors) as BadRequestException;
+    expect(exception.getResponse()).toEqual(nests.getResponse());
+    expect(exception.getStatus()).toBe(nests.getStatus());
+  });
+
+  it('ends where a request is wrong without end', () => {
+    const children = Array.from({ length: 1_000 }, (_, at) => ({
+      property: String(at),
+      constraints: { is: 'x'.repeat(2_000) },
+    }));
+    const exception = validationException([{ property: 'items', children }]);
+    expect(exception).toBeInstanceOf(ValidationException);
+    expect(exception.fieldViolations.length).toBeLessThan(500);
+    expect(exception.fieldViolations.at(-1)).toEqual({
+      field: '',
+      description: 'Further validation errors were omitted',
+    });
+  });
+});

@@ -1,0 +1,267 @@
+import 'reflect-metadata';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import {
+  Body,
+  Controller,
+  Get,
+  Module,
+  NotFoundException,
+  Param,
+  Post,
+  ValidationPipe,
+  type INestApplication,
+  type Provider,
+} from '@nestjs/common';
+import { APP_FILTER, APP_PIPE, NestFactory } from '@nestjs/core';
+import {
+  GrpcExceptionFilter,
+  GrpcMethod,
+  GrpcStreamCall,
+  GrpcStreamMethod,
+  Transport,
+  type GrpcOptions,
+} from '@nestjs/microservices';
+import { IsNotEmpty, Max, Min } from 'class-validator';
+import { isGrpcCallError, type GrpcCallError } from 'nestjs-resilient-grpc';
+import { GrpcException, GrpcServerExceptionFilter, validationException } from 'nestjs-resilient-grpc/server';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { NEVER, concat, firstValueFrom, ignoreElements, of, throwError, toArray, type Observable } from 'rxjs';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { startOrdersApp, type OrdersApp, ORDERS_PROTO } from '../support/orders-app.js';
+
+/** The server whose errors are tried. */
+function serverOptions(url: string): GrpcOptions {
+  return {
+    transport: Transport.GRPC,
+    options: { package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String }, url },
+  };
+}
+
+const leaks = captureLeaks();
+const sockets = mkdtempSync(join(tmpdir(), 'server-errors-'));
+let started = 0;
+const closing: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+afterAll(async () => {
+  rmSync(sockets, { recursive: true });
+  await leaks.settled();
+});
+
+const DETAIL = {
+  typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
+  value: { reason: 'NO_ORDER', domain: 'shop', metadata: { id: '7' } },
+};
+const noOrder = () =>
+  new GrpcException('NOT_FOUND', 'no order №7', {
+    details: [DETAIL],
+    metadata: { 'x-shard': 'a' },
+    retryAfterMs: 1_500,
+  });
+
+class CreateOrderDto {
+  @IsNotEmpty()
+  requestId!: string;
+
+  item!: string;
+
+  @Min(1)
+  @Max(100, { message: 'We have no more than 100' })
+  quantity!: number;
+}
+
+@Controller('orders')
+class OrdersController {
+  @GrpcMethod('Orders', 'Get')
+  getOrder({ id }: { id: string }): Observable<object> | Promise<object> {
+    switch (id) {
+      case 'rejected':
+        return Promise.reject(noOrder());
+      case 'failed':
+        return throwError(noOrder);
+      case 'http':
+        return this.find(id);
+      default:
+        throw noOrder();
+    }
+  }
+
+  @GrpcMethod('Orders', 'Create')
+  createOrder({ requestId, item, quantity }: CreateOrderDto): object {
+    return { requestId, item, quantity, sequence: '1' };
+  }
+
+  @GrpcMethod('Orders', 'Watch')
+  watch(): Observable<object> {
+    return concat(of({ sequence: '1' }), throwError(noOrder));
+  }
+
+  @GrpcStreamMethod('Orders', 'Upload')
+  upload(orders: Observable<object>): Observable<object> {
+    return concat(orders.pipe(ignoreElements()), throwError(noOrder));
+  }
+
+  @GrpcStreamCall('Orders', 'Session')
+  session(call: ServerDuplexStream<object, object>): void {
+    call.emit('error', noOrder());
+  }
+
+  @Get(':id')
+  async find(@Param('id') id: string): Promise<object> {
+    throw new NotFoundException(`no order ${id}`);
+  }
+
+  @Post()
+  create(@Body() order: CreateOrderDto): object {
+    return order;
+  }
+}
+
+interface Served {
+  readonly orders: OrdersApp['orders'];
+  /** Status and body of what HTTP answers. */
+  ask(path: string, init?: RequestInit): Promise<readonly [status: number, body: unknown]>;
+}
+
+/** A hybrid application, and a client of ours for it. */
+async function serve(providers: Provider[] = [], prepare: (app: INestApplication) => void = () => {}): Promise<Served> {
+  @Module({ controllers: [OrdersController], providers })
+  class AppModule {}
+
+  const url = `unix:${join(sockets, `${(started += 1)}.sock`)}`;
+  const app = await NestFactory.create(AppModule, { logger: false });
+  closing.push(() => app.close());
+  prepare(app);
+  app.connectMicroservice(serverOptions(url), { inheritAppConfig: true });
+  await app.startAllMicroservices();
+  await app.listen(0, '127.0.0.1');
+  const client = await startOrdersApp({ url });
+  closing.push(() => client.close());
+  const http = await app.getUrl();
+  return {
+    orders: client.orders,
+    async ask(path, init) {
+      const answer = await fetch(`${http}${path}`, init);
+      return [answer.status, await answer.json()];
+    },
+  };
+}
+
+async function failureOf(call: Observable<unknown>): Promise<GrpcCallError> {
+  const failure = await firstValueFrom(call.pipe(toArray())).catch((error: unknown) => error);
+  if (!isGrpcCallError(failure)) throw new Error(`expected the call to fail, got ${String(failure)}`);
+  return failure;
+}
+
+const filter = { provide: APP_FILTER, useClass: GrpcServerExceptionFilter };
+const pipe = (options?: ConstructorParameters<typeof ValidationPipe>[0]): Provider => ({
+  provide: APP_PIPE,
+  useFactory: () => new ValidationPipe(options),
+});
+const wrong = { requestId: '', item: 'tea', quantity: 0 };
+const post = (order: object): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(order),
+});
+
+describe.each<[filter: string, providers: Provider[]]>([
+  ["Nest's filter for every transport", []],
+  ["Nest's filter for gRPC", [{ provide: APP_FILTER, useClass: GrpcExceptionFilter }]],
+  ['our filter', [filter]],
+])('a GrpcException by way of %s', (_, providers) => {
+  it('arrives with code, text, trailers and details, whatever the kind of its method', async () => {
+    const { orders } = await serve(providers);
+    for (const [what, call] of Object.entries({
+      thrown: orders.get({ id: 'thrown' }),
+      rejected: orders.get({ id: 'rejected' }),
+      failed: orders.get({ id: 'failed' }),
+      stream: orders.watch({ from: '0' }),
+      upload: orders.upload(of({ requestId: '1', item: 'tea', quantity: 1 })),
+      'on the call itself': orders.session(NEVER),
+    })) {
+      const failure = await failureOf(call);
+      expect(failure, what).toMatchObject({ codeName: 'NOT_FOUND', details: 'no order №7', retryAfterMs: 1_500 });
+      expect(failure.message).toBe('5 NOT_FOUND: no order №7');
+      expect(failure.metadata.get('x-shard'), what).toEqual(['a']);
+      expect(failure.statusDetails, what).toEqual([
+        DETAIL,
+        { typeUrl: 'type.googleapis.com/google.rpc.RetryInfo', value: { retryDelayMs: 1_500 } },
+      ]);
+    }
+  });
+});
+
+describe('our filter', () => {
+  it('makes a status of an HttpException', async () => {
+    const { orders } = await serve([filter]);
+    expect(await failureOf(orders.get({ id: 'http' }))).toMatchObject({
+      codeName: 'NOT_FOUND',
+      details: 'no order http',
+      statusDetails: [],
+    });
+  });
+
+  it("lists what Nest's ValidationPipe finds", async () => {
+    const { orders } = await serve([filter, pipe()]);
+    const failure = await failureOf(orders.create(wrong));
+    expect(failure).toMatchObject({
+      codeName: 'INVALID_ARGUMENT',
+      details: 'requestId should not be empty; quantity must not be less than 1',
+    });
+    expect(violationsOf(failure)).toEqual([
+      ['', 'requestId should not be empty'],
+      ['', 'quantity must not be less than 1'],
+    ]);
+  });
+
+  it('names each field by `validationException`', async () => {
+    const { orders } = await serve([filter, pipe({ exceptionFactory: validationException })]);
+    expect(violationsOf(await failureOf(orders.create(wrong)))).toEqual([
+      ['requestId', 'requestId should not be empty'],
+      ['quantity', 'quantity must not be less than 1'],
+    ]);
+    expect(violationsOf(await failureOf(orders.create({ ...wrong, quantity: 101 })))).toContainEqual([
+      'quantity',
+      'We have no more than 100',
+    ]);
+    expect(await firstValueFrom(orders.create({ requestId: '1', item: 'tea', quantity: 1 }))).toMatchObject({
+      sequence: '1',
+    });
+  });
+});
+
+describe('HTTP of a hybrid application', () => {
+  const requests: readonly (readonly [path: string, init?: RequestInit])[] = [
+    ['/orders/7'],
+    ['/nothing'],
+    ['/orders', post(wrong)],
+    ['/orders', post({ requestId: '1', quantity: 1 })],
+  ];
+  const answers = async ({ ask }: Served) => Promise.all(requests.map(([path, init]) => ask(path, init)));
+
+  it.each<[how: string, providers: Provider[], prepare: (app: INestApplication) => void]>([
+    ['from the container', [filter], () => {}],
+    ['made by hand', [], (app) => app.useGlobalFilters(new GrpcServerExceptionFilter())],
+  ])("answers with our filter, %s, as Nest's own does", async (_, providers, prepare) => {
+    const plain = await answers(await serve([pipe()]));
+    expect(plain.map(([status]) => status)).toEqual([404, 404, 400, 201]);
+    expect(plain[0]![1]).toEqual({ statusCode: 404, error: 'Not Found', message: 'no order 7' });
+    const ours = await serve([...providers, pipe({ exceptionFactory: validationException })], prepare);
+    expect(await answers(ours)).toEqual(plain);
+  });
+});
+
+/** Of the only detail, a BadRequest. */
+function violationsOf({ statusDetails }: GrpcCallError): (readonly [field: string, description: string])[] {
+  expect(statusDetails.map(({ typeUrl }) => typeUrl)).toEqual(['type.googleapis.com/google.rpc.BadRequest']);
+  const { fieldViolations } = statusDetails[0]!.value as {
+    fieldViolations: { field: string; description: string }[];
+  };
+  return fieldViolations.map(({ field, description }) => [field, description]);
+}

@@ -1,8 +1,8 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { isObservable } from 'rxjs';
+import { isObservable, type Observable } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ParityClient, notes, numbers } from './client.js';
+import { ParityClient, notes, numbers, received, type Note } from './client.js';
 import { KindsController } from './handlers.js';
 import { SERVERS, startServer, type RunningServer } from './servers.js';
 
@@ -16,6 +16,8 @@ describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which
   let client: ParityClient;
   let busy: (typeof ENHANCERS)[number];
   let letGo: (() => void) | undefined;
+  /** An interceptor looks at the requests too. */
+  let watching = false;
 
   /** Keeps streams of requests waiting. */
   const keep = async (enhancer: typeof busy, requests: unknown) => {
@@ -39,7 +41,9 @@ describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which
         });
         app.useGlobalInterceptors({
           intercept: async (context, next) => {
-            await keep('interceptor', context.switchToRpc().getData());
+            const requests = context.switchToRpc().getData<Observable<Note>>();
+            if (watching) requests.subscribe();
+            await keep('interceptor', requests);
             return next.handle();
           },
         });
@@ -55,6 +59,7 @@ describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which
   });
   afterEach(() => {
     letGo = undefined;
+    watching = false;
   });
   afterAll(async () => {
     client.close();
@@ -84,6 +89,16 @@ describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which
       expect(handled(server.app)).toEqual([1, 2, 3, 4, 5, 6, 'completed']);
       expect(numbers(answer)).toEqual(method.endsWith('Chat') ? [1, 2, 3, 4, 5, 6] : [6]);
     }
+  });
+
+  it('are all given to the handler though an interceptor reads them too, and a pipe is busy after it', async () => {
+    busy = 'pipe';
+    watching = true;
+    const call = await arrived('parity.v1.Kinds/Chat');
+    letGo?.();
+    await received(call, 5);
+    call.finish();
+    expect(numbers(await call.ended)).toEqual([1, 2, 3, 4, 5]);
   });
 });
 

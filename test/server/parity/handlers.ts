@@ -51,6 +51,8 @@ export class KindsController {
         return Promise.resolve(of(answer));
       case 'released':
         return this.released.pipe(finalize(() => this.over++));
+      case 'nothing':
+        return undefined;
       case 'large':
         return { payload: Buffer.alloc(note.number) };
       case 'metadata':
@@ -59,6 +61,11 @@ export class KindsController {
       default:
         return answer;
     }
+  }
+
+  @GrpcMethod('Kinds', 'Forget')
+  forget(): void {
+    this.over++;
   }
 
   @GrpcMethod('Kinds', 'Watch')
@@ -71,6 +78,8 @@ export class KindsController {
         return Promise.resolve(counted);
       case 'broken':
         return concat(counted, throwError(broken));
+      case 'nothing':
+        return concat(counted, of(undefined));
       case 'endless':
         return concat(counted, NEVER).pipe(finalize(() => this.over++));
       case 'metadata':

@@ -40,6 +40,19 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       );
     });
 
+    it('answers with an empty message when there is nothing to give', async () => {
+      const { messages, status } = await client.call('parity.v1.Kinds/Forget');
+      expect(messages).toEqual([{}]);
+      expect(status.code).toBe(Code.OK);
+      expect(handlers.over).toBe(1);
+    });
+
+    it('ends INTERNAL when its answer is no message', async () => {
+      const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text: 'nothing' });
+      expect(messages).toEqual([]);
+      expect(status.code).toBe(Code.INTERNAL);
+    });
+
     it('is answered when its Observable emits', async () => {
       const call = client.open('parity.v1.Kinds/Unary', { text: 'released' });
       await waitFor(() => handlers.released.observed);
@@ -85,6 +98,12 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       const answer = await call.ended;
       expect(numbers(answer)).toEqual(numbers({ messages: notes(60) }));
       expect(answer.status.code).toBe(text === 'broken' ? Code.DATA_LOSS : Code.OK);
+    });
+
+    it('ends INTERNAL when what comes is no message', async () => {
+      const answer = await client.call('parity.v1.Kinds/Watch', { text: 'nothing', number: 2 });
+      expect(numbers(answer)).toEqual([1, 2]);
+      expect(answer.status.code).toBe(Code.INTERNAL);
     });
 
     it('unsubscribes from the Observable when the caller cancels', async () => {

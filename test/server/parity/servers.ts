@@ -4,11 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { INestApplication, INestMicroservice, Provider, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Transport, type GrpcOptions, type MicroserviceOptions } from '@nestjs/microservices';
+import {
+  Transport,
+  type AsyncMicroserviceOptions,
+  type GrpcOptions,
+  type MicroserviceOptions,
+} from '@nestjs/microservices';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { KINDS_PROTO } from './places.js';
 
 /** Nest's own server, and ours in its place. */
-export const SERVERS = ['Transport.GRPC'] as const;
+export const SERVERS = ['Transport.GRPC', 'ResilientGrpcServer'] as const;
 export type Which = (typeof SERVERS)[number];
 
 type NestsOptions = GrpcOptions['options'];
@@ -78,11 +84,13 @@ interface Started {
 const QUIET = { logger: false, abortOnError: false } as const;
 
 async function startHybrid(settings: ServerSettings, options: NestsOptions): Promise<Started> {
-  const app = await NestFactory.create(moduleOf(settings), QUIET);
+  const app = await NestFactory.create(moduleOf(settings, options), QUIET);
   try {
     settings.configure?.(app);
     const microservice = app.connectMicroservice<MicroserviceOptions>(
-      { transport: Transport.GRPC, options },
+      settings.which === 'Transport.GRPC'
+        ? { transport: Transport.GRPC, options }
+        : { strategy: app.get(ResilientGrpcServer) },
       { inheritAppConfig: settings.inheritAppConfig ?? false },
     );
     await app.startAllMicroservices();
@@ -95,11 +103,16 @@ async function startHybrid(settings: ServerSettings, options: NestsOptions): Pro
 }
 
 async function startAlone(settings: ServerSettings, options: NestsOptions): Promise<Started> {
-  const app = await NestFactory.createMicroservice<MicroserviceOptions>(moduleOf(settings), {
-    ...QUIET,
-    transport: Transport.GRPC,
-    options,
-  });
+  const app = await NestFactory.createMicroservice<MicroserviceOptions | AsyncMicroserviceOptions>(
+    moduleOf(settings, options),
+    settings.which === 'Transport.GRPC'
+      ? { ...QUIET, transport: Transport.GRPC, options }
+      : {
+          ...QUIET,
+          inject: [ResilientGrpcServer],
+          useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
+        },
+  );
   try {
     settings.configure?.(app);
     await app.listen();
@@ -110,9 +123,15 @@ async function startAlone(settings: ServerSettings, options: NestsOptions): Prom
   }
 }
 
-function moduleOf({ controllers, providers = [] }: ServerSettings) {
+/** Nest's server belongs to no module; ours has its own. */
+function moduleOf({ which, controllers, providers = [] }: ServerSettings, options: NestsOptions) {
   class AppModule {}
-  return { module: AppModule, controllers: [...controllers], providers: [...providers] };
+  return {
+    module: AppModule,
+    imports: which === 'Transport.GRPC' ? [] : [ResilientGrpcServerModule.forRoot(options)],
+    controllers: [...controllers],
+    providers: [...providers],
+  };
 }
 
 /** An address of 127.0.0.1 on which nobody listens. */

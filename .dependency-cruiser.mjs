@@ -30,7 +30,19 @@ export const FOLDERS = {
     node: true,
   },
   health: { level: 7, packages: [...NEST, '@nestjs/terminus', 'rxjs'], types: ['@grpc/grpc-js'] },
-  server: { level: 7, packages: [...NEST, '@grpc/grpc-js', '@grpc/proto-loader', 'rxjs'], node: true },
+  server: {
+    level: 7,
+    packages: [
+      ...NEST,
+      '@grpc/grpc-js',
+      '@grpc/proto-loader',
+      '@grpc/reflection',
+      'grpc-health-check',
+      'rxjs',
+      'valibot',
+    ],
+    node: true,
+  },
   dashboard: { level: 7, packages: [...NEST, 'rxjs'], types: ['@grpc/grpc-js'], node: true },
   testing: {
     level: 7,

@@ -16,6 +16,7 @@ const CONNECT = 'policy/reconnect/connect-timeout.ts';
 const PACE = 'policy/release/release-pace.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
+const SERVER = 'server/server-options.ts';
 const REGISTRY = 'client/call-registry.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
@@ -131,6 +132,13 @@ const NUMBERS = [
   ['its whole time', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
   ['streams that end at once', plain, REGISTRY, 'STREAMS_AT_ONCE'],
   ['each', ms, REGISTRY, 'BETWEEN_STREAMS_MS'],
+  ['Server'],
+  ['pings towards clients', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeMs'],
+  ['to answer one they have', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs'],
+  ['an Observable of responses may be ahead by', mebibytes, SERVER, 'DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes'],
+  ['a handler that outlives its call is told after', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.leakWarningMs'],
+  ['streams that end at once in its shutdown', plain, 'server/calls/server-calls.ts', 'SLICE'],
+  ['each', ms, 'server/calls/server-calls.ts', 'SLICE_MS'],
 ];
 
 /** Markdown of the table of numbers. */

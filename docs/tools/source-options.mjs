@@ -5,6 +5,7 @@ import { sourceFile } from './source-file.mjs';
 const CLIENT_OPTIONS = 'client/settings/client-options.ts';
 const MODULE_OPTIONS = 'nest/module-options.ts';
 const HEALTH = 'health/grpc-channel.health-indicator.ts';
+const SERVER_OPTIONS = 'server/server-options.ts';
 
 /** Where each group of options is declared, and the constant that holds its defaults. */
 const GROUPS = {
@@ -23,6 +24,8 @@ const GROUPS = {
   GrpcCallOptions: { file: 'client/resilient-types.ts' },
   ChannelCheckOptions: { file: HEALTH },
   ChannelCheckAllOptions: { file: HEALTH },
+  ResilientGrpcServerOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
+  ServerMethodOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
 };
 
 /** Groups of options that the docs must show. */

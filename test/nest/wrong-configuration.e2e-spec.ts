@@ -252,7 +252,7 @@ describe('a wrong configuration fails the start, with path and remedy', () => {
         'clients.audit.timeoutMs',
       ]);
       expect((error as Error).message).toMatch(
-        /^2 problems in the configuration of gRPC clients:\n {2}- clients\.orders\.protoPath: /,
+        /^2 problems in the configuration of gRPC:\n {2}- clients\.orders\.protoPath: /,
       );
     }
   });

@@ -1,7 +1,11 @@
 import { ChannelCredentials, Metadata, credentials, experimental } from '@grpc/grpc-js';
 
-/** What would make grpc-js throw when a channel is made, or never connect; undefined where `url` is a usable target. */
-export function targetProblem(url: string): string | undefined {
+/**
+ * What would make grpc-js throw when a channel is made, or never connect; undefined where `url` is a usable target.
+ *
+ * @param leastPort 0 where the system may choose one
+ */
+export function targetProblem(url: string, leastPort = 1): string | undefined {
   if (url.trim() === '') return "expected a target, got an empty text; write 'host:port'";
   if (/\s/.test(url)) return `expected a target without blanks, got ${JSON.stringify(url)}`;
   const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
@@ -13,8 +17,8 @@ export function targetProblem(url: string): string | undefined {
   // grpc-js takes a bad port, and then every call fails.
   const port = portOf(url);
   if (port === undefined) return undefined;
-  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) === 0) {
-    return `expected a port from 1 to 65535, got '${port}' in '${url}'; write 'host:port'`;
+  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < leastPort) {
+    return `expected a port from ${String(leastPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
   }
   return undefined;
 }

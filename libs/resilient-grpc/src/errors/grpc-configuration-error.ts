@@ -29,5 +29,5 @@ function summary(problems: readonly ConfigurationProblem[]): string {
   const [only] = problems;
   if (only !== undefined && problems.length === 1) return `${only.path}: ${only.message}`;
   const list = problems.map(({ path, message }) => `\n  - ${path}: ${message}`).join('');
-  return `${String(problems.length)} problems in the configuration of gRPC clients:${list}`;
+  return `${String(problems.length)} problems in the configuration of gRPC:${list}`;
 }

@@ -3,22 +3,21 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 import { describeValue } from '../client/settings/describe-value.js';
 import { propagationProblems } from '../client/settings/propagation-settings.js';
 import { defaultsProblems } from '../client/settings/resolve-settings.js';
+import { milliseconds, orUndefined } from '../client/settings/schema-values.js';
 import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
 
-const length = v.optional(
-  v.pipe(
-    v.number('a number of milliseconds of 0 or more'),
-    v.finite('a number of milliseconds'),
-    v.minValue(0, 'a number of milliseconds of 0 or more'),
-  ),
+/** `drain`, of clients and of servers. */
+export const drainSchema = v.object(
+  { timeoutMs: orUndefined(milliseconds(0)), readinessDelayMs: orUndefined(milliseconds(0)) },
+  'an object, as { timeoutMs: 10000 }',
 );
 
 const rootSchema = v.object(
   {
     // Both are checked by rules of their own.
-    defaults: v.optional(v.unknown()),
-    propagate: v.optional(v.unknown()),
-    drain: v.optional(v.object({ timeoutMs: length, readinessDelayMs: length }, 'an object, as { timeoutMs: 10000 }')),
+    defaults: orUndefined(v.unknown()),
+    propagate: orUndefined(v.unknown()),
+    drain: orUndefined(drainSchema),
   },
   'an object, as { defaults: { timeoutMs: 2000 } }',
 );

@@ -5,6 +5,7 @@ import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices'
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { loadContract } from '../client/settings/contract.js';
+import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -14,12 +15,13 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { addReflection } from './reflection.js';
-import { grpcServerOptions, patternProblems } from './resolve-server-options.js';
+import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from './server-event.js';
 import { ServerLog } from './server-log.js';
 import type { ResolvedServerOptions } from './server-options.js';
+import { StandingStreams } from './standing-streams.js';
 
 /** What a server needs from outside. */
 export interface ServerSeams {
@@ -40,6 +42,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly events$: Observable<GrpcServerEvent>;
   /** The shutdown, for the module that has a place in Nest's. */
   readonly drain: ServerDrain;
+  private readonly standing = new StandingStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
   private packageDefinition: PackageDefinition | undefined;
@@ -64,11 +67,13 @@ export class ResilientGrpcServer extends ServerGrpc {
         subscriber.next(event);
       }, true),
     );
-    const log = new ServerLog(new Logger('ResilientGrpcServer'), clock);
+    const logger = new Logger('ResilientGrpcServer');
+    for (const warning of resolved.warnings) logger.warn(warning);
+    const log = new ServerLog(logger, clock);
     events.listen((event) => {
       log.take(event);
     }, false);
-    this.health = new GrpcServerHealth();
+    this.health = new GrpcServerHealth(this.standing);
     this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
     this.connections = new ServerConnections(resolved, {
       clock,
@@ -163,7 +168,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     const problems = patternProblems(patterns, services, 'ResilientGrpcServerModule.forRoot');
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);
-    if (reflection) addReflection(server, definition);
+    if (reflection) {
+      const listed = [...services.keys()];
+      const path = 'ResilientGrpcServerModule.forRoot';
+      addReflection(server, { definition, services: listed, health, standing: this.standing, path });
+    }
   }
 
   private bind(server: Server): Promise<number> {

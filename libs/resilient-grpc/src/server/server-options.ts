@@ -1,16 +1,18 @@
 import type { GrpcOptions } from '@nestjs/microservices';
 import type { DrainOptions } from '../nest/module-options.js';
 
-/**
- * What becomes of an open response stream when the server drains. 'fail': its handler is told at once (Observable unsubscribed,
- * iterator returned, `AbortSignal` aborted), and it ends UNAVAILABLE, from which a resumable client goes on elsewhere. 'complete':
- * the same, but it ends OK. 'finish': it may finish until the time is nearly over, then as 'fail'.
- */
+/** What becomes of an open response stream when the server drains. */
 export type OnServerDrain = 'fail' | 'complete' | 'finish';
 
 /** What may stand once for all methods, or for some in `methods`. */
 export interface ServerMethodOptions {
-  /** @defaultValue 'fail'; 'finish' where Nest's `gracefulShutdown` is true */
+  /**
+   * What becomes of an open response stream at shutdown. 'fail': its handler is told at once (Observable unsubscribed, iterator
+   * returned, `AbortSignal` aborted), and it ends UNAVAILABLE, from which a resumable client goes on elsewhere. 'complete': the same,
+   * but it ends OK. 'finish', which Nest's `gracefulShutdown: true` makes the default: it may finish until the time is nearly over,
+   * then as 'fail'. Calls that answer once always may finish.
+   * @defaultValue 'fail'
+   */
   readonly onDrain?: OnServerDrain | undefined;
   /**
    * Longest time in milliseconds, more than 0, in which no message passes on a stream, in either direction; one that waits for a
@@ -101,4 +103,6 @@ export interface ResolvedServerOptions {
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Patterns of `methods`. */
   readonly patterns: readonly string[];
+  /** What can be used, and will surprise: a line each for the log, at the start. */
+  readonly warnings: readonly string[];
 }

@@ -3,44 +3,15 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { parseCircuitBreaker } from '../../policy/circuit-breaker/parse-circuit-breaker.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { lookupMethodConfig } from '../../policy/service-config/method-config-lookup.js';
-import { matchMethodPattern } from '../../policy/service-config/method-pattern.js';
 import { Problems } from '../../policy/service-config/problem.js';
 import type { ParsedMethodConfig, ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
-import { closest } from './closest.js';
 import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
-import { shortName } from './find-service.js';
+import { optionsByPattern } from './method-patterns.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
 type Methods = Readonly<Record<string, MethodOptions>>;
-
-/** Patterns of `methods` that match no method. */
-export function patternProblems(
-  methods: Methods | undefined,
-  services: Services,
-  path: string,
-): ConfigurationProblem[] {
-  const at = pathOf(path, 'methods');
-  return Object.keys(methods ?? {})
-    .filter((pattern) => !descriptors(services).some((method) => specificity(pattern, method) !== undefined))
-    .map((pattern) => {
-      const names = descriptors(services).flatMap((one) => [
-        one.method,
-        `${shortName(one.service)}/${one.method}`,
-        `${one.service}/${one.method}`,
-      ]);
-      const meant = closest(pattern, names);
-      const remedy =
-        meant === undefined
-          ? `there are ${cut(descriptors(services).map((one) => `${shortName(one.service)}/${one.method}`))}`
-          : `did you mean '${meant}'?`;
-      return {
-        path: pathOf(at, pattern),
-        message: `expected a pattern that matches a method, got one that matches none; ${remedy}`,
-      };
-    });
-}
 
 /** Problems of the circuit breakers in `methods`. */
 export function circuitBreakerProblems(methods: unknown, path: string): ConfigurationProblem[] {
@@ -69,11 +40,11 @@ export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<str
 }
 
 function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
-  const { options, idempotentFrom } = optionsOf(method, input.methods);
+  const { options, from } = optionsByPattern(input.methods, method.service, method.method);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
   // A total for a response stream only where one is named for it.
   const ownTimeout = options.timeoutMs ?? (method.responseStream ? undefined : input.timeoutMs);
-  const safeBecause = reasonToRepeat(method, options.idempotent, idempotentFrom, policyNamed(method, config));
+  const safeBecause = reasonToRepeat(method, options.idempotent, from.idempotent, policyNamed(method, config));
   const safe = safeBecause !== '';
   const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
   const hedging = canHedge(method) ? config?.hedging : undefined;
@@ -118,38 +89,13 @@ function limited<T extends { readonly maxAttempts: number }>(policy: T, { maxAtt
 function reasonToRepeat(
   method: MethodDescriptor,
   option: boolean | undefined,
-  pattern: string,
+  pattern: string | undefined,
   policy: string | undefined,
 ): string {
   if (option === false) return '';
   if (option === true) return `methods[${JSON.stringify(pattern)}].idempotent`;
   if (policy !== undefined) return `serviceConfig ${policy}`;
   return method.declaredIdempotent ? 'proto idempotency_level' : '';
-}
-
-/** Options of all patterns that match, the most exact last so that it wins key by key. */
-function optionsOf(
-  method: MethodDescriptor,
-  methods: Methods | undefined,
-): { readonly options: MethodOptions; readonly idempotentFrom: string } {
-  const matching = Object.entries(methods ?? {})
-    .map(([pattern, options]) => ({ pattern, options, rank: specificity(pattern, method) }))
-    .filter((match): match is typeof match & { rank: number } => match.rank !== undefined)
-    .sort((a, b) => a.rank - b.rank);
-  let options: MethodOptions = {};
-  let idempotentFrom = '';
-  for (const match of matching) {
-    if (match.options.idempotent !== undefined) idempotentFrom = match.pattern;
-    options = {
-      ...options,
-      ...Object.fromEntries(Object.entries(match.options).filter(([, value]) => value !== undefined)),
-    };
-  }
-  return { options, idempotentFrom };
-}
-
-function specificity(pattern: string, method: MethodDescriptor): number | undefined {
-  return matchMethodPattern(pattern, method.service, method.method);
 }
 
 function descriptors(services: Services): readonly MethodDescriptor[] {
@@ -159,12 +105,4 @@ function descriptors(services: Services): readonly MethodDescriptor[] {
 function lesser(a: number | undefined, b: number | undefined): number | undefined {
   if (a === undefined) return b;
   return b === undefined ? a : Math.min(a, b);
-}
-
-function cut(names: readonly string[]): string {
-  const shown = names
-    .slice(0, 10)
-    .map((name) => `'${name}'`)
-    .join(', ');
-  return names.length > 10 ? `${shown} and ${String(names.length - 10)} more` : shown;
 }

@@ -25,7 +25,8 @@ import {
   resolveChannelSettings,
   type ChannelSeams,
 } from './resolve-channel-settings.js';
-import { circuitBreakerProblems, patternProblems, resolveMethodPolicies } from './resolve-method-policies.js';
+import { patternProblems } from './method-patterns.js';
+import { circuitBreakerProblems, resolveMethodPolicies } from './resolve-method-policies.js';
 import type { ResolvedClientSettings } from './resolved-settings.js';
 import { clientDefaultsSchema, clientSettingsSchema } from './settings-schema.js';
 import { SETTINGS_KEY_REMEDIES } from './settings-key-remedies.js';
@@ -87,7 +88,7 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
     else problems.push(...parsed.problems);
   }
   if (serviceConfig !== undefined) problems.push(...balancingProblems(own, serviceConfig, path));
-  if (isObject(own.methods)) problems.push(...patternProblems(own.methods, services, path));
+  if (isObject(own.methods)) problems.push(...patternProblems(Object.keys(own.methods), services, path));
   const joined = joinSettings(input.defaults, own);
   // What a client takes from the defaults was opened for none before: files are read per client.
   const opened = problems.some((one) => one.path.startsWith(pathOf(path, 'tls')))

@@ -1,31 +1,15 @@
 import * as v from 'valibot';
 import { isChannelCredentials, isMetadata } from '../../channel/channel-checks.js';
-
-// Each message says what is expected; validate-options.ts puts "expected" before it and what was found behind it.
-
-const orUndefined = <S extends v.GenericSchema>(schema: S) => v.optional(schema);
-
-/** A length in milliseconds of `least` or more, below what a timer can hold for ever. */
-function milliseconds(least: number): v.GenericSchema {
-  const text =
-    least === Number.MIN_VALUE
-      ? 'a number of milliseconds above 0'
-      : `a number of milliseconds of ${String(least)} or more`;
-  return v.pipe(v.number(text), v.finite(`${text}, or nothing for no limit`), v.minValue(least, text));
-}
-
-function integer(least: number): v.GenericSchema {
-  const text = `an integer of ${String(least)} or more`;
-  return v.pipe(v.number(text), v.integer(text), v.minValue(least, text));
-}
-
-const POSITIVE = Number.MIN_VALUE;
-const flag = v.boolean('true or false');
-const bytes = v.pipe(
-  v.number('a number of bytes, or -1 for no limit'),
-  v.integer('a whole number of bytes, or -1 for no limit'),
-  v.minValue(-1, 'a number of bytes, or -1 for no limit'),
-);
+import {
+  POSITIVE,
+  bytes,
+  flag,
+  integer,
+  milliseconds,
+  millisecondsOrNever,
+  onDrain,
+  orUndefined,
+} from './schema-values.js';
 
 /** One entry of `methods`. */
 const methodOptionsSchema = v.object(
@@ -34,7 +18,7 @@ const methodOptionsSchema = v.object(
     attemptTimeoutMs: orUndefined(milliseconds(POSITIVE)),
     streamIdleTimeoutMs: orUndefined(milliseconds(POSITIVE)),
     prefetch: orUndefined(integer(1)),
-    onDrain: orUndefined(v.picklist(['finish', 'complete', 'fail'], "'finish', 'complete' or 'fail'")),
+    onDrain: orUndefined(onDrain),
     maxQueuedRequestBytes: orUndefined(integer(1)),
     idempotent: orUndefined(flag),
     waitForReady: orUndefined(flag),
@@ -71,12 +55,7 @@ const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig 
 const defaultsEntries = {
   timeoutMs: orUndefined(milliseconds(POSITIVE)),
   streamIdleTimeoutMs: orUndefined(milliseconds(POSITIVE)),
-  unreadStreamWarningMs: orUndefined(
-    v.pipe(
-      v.number('a number of milliseconds above 0, or Infinity for no warning'),
-      v.minValue(POSITIVE, 'a number of milliseconds above 0, or Infinity for no warning'),
-    ),
-  ),
+  unreadStreamWarningMs: orUndefined(millisecondsOrNever(POSITIVE, 'for no warning')),
   traceStreams: orUndefined(flag),
   outageGraceMs: orUndefined(milliseconds(0)),
   maxWaitingCalls: orUndefined(integer(0)),

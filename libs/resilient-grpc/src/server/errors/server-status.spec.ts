@@ -56,7 +56,7 @@ describe('a status that somebody gave', () => {
     ['an error with a code', Object.assign(new Error('no order 7'), { code: 5 })],
     ['nothing at all', {}],
   ])('is what grpc-js makes of it: %s', (_, error) => {
-    const { code, details, metadata }: { code: number; details: unknown; metadata: unknown } =
+    const { code, details, metadata }: { code: number; details: unknown; metadata?: unknown } =
       serverErrorToStatus(error);
     const status = serverStatusOf(error);
     expect(status).toEqual({ code, details: String(details), ...(metadata !== null && { metadata }) });

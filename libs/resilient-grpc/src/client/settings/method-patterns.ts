@@ -1,0 +1,67 @@
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { matchMethodPattern } from '../../policy/service-config/method-pattern.js';
+import { closest } from './closest.js';
+import type { Services } from './contract.js';
+import { pathOf } from './describe-value.js';
+import { shortName } from './find-service.js';
+
+/** What `methods` says of one method. */
+export interface OptionsByPattern<T extends object> {
+  readonly options: { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+  /** The pattern that each of them comes from. */
+  readonly from: { readonly [K in keyof T]?: string };
+}
+
+/** Options of all patterns that match, the most exact one winning key by key. */
+export function optionsByPattern<T extends object>(
+  methods: Readonly<Record<string, T>> | undefined,
+  service: string,
+  method: string,
+): OptionsByPattern<T> {
+  const matching = Object.entries(methods ?? {})
+    .map(([pattern, options]) => ({ pattern, options, rank: matchMethodPattern(pattern, service, method) }))
+    .filter((match): match is typeof match & { rank: number } => match.rank !== undefined)
+    .sort((a, b) => a.rank - b.rank);
+  const options: Record<string, unknown> = {};
+  const from: Record<string, string> = {};
+  for (const match of matching) {
+    for (const [key, value] of Object.entries(match.options)) {
+      if (value === undefined) continue;
+      options[key] = value;
+      from[key] = match.pattern;
+    }
+  }
+  // True: each key was taken from options of that kind.
+  return { options, from } as OptionsByPattern<T>;
+}
+
+/** Patterns of `methods` that match no method. @param path of the object that has `methods` */
+export function patternProblems(patterns: readonly string[], services: Services, path: string): ConfigurationProblem[] {
+  const methods = [...services.values()].flatMap((one) => [...one.values()]);
+  return patterns
+    .filter((pattern) => !methods.some((one) => matchMethodPattern(pattern, one.service, one.method) !== undefined))
+    .map((pattern) => {
+      const names = methods.flatMap(({ service, method }) => [
+        method,
+        `${shortName(service)}/${method}`,
+        `${service}/${method}`,
+      ]);
+      const meant = closest(pattern, names);
+      const remedy =
+        meant === undefined
+          ? `there are ${cut(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
+          : `did you mean '${meant}'?`;
+      return {
+        path: pathOf(pathOf(path, 'methods'), pattern),
+        message: `expected a pattern that matches a method, got one that matches none; ${remedy}`,
+      };
+    });
+}
+
+function cut(names: readonly string[]): string {
+  const shown = names
+    .slice(0, 10)
+    .map((name) => `'${name}'`)
+    .join(', ');
+  return names.length > 10 ? `${shown} and ${String(names.length - 10)} more` : shown;
+}

@@ -1,0 +1,228 @@
+import {
+  Server,
+  ServerCredentials,
+  credentials,
+  loadPackageDefinition,
+  type ClientReadableStream,
+  type ServiceClientConstructor,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { HealthImplementation, protoPath } from 'grpc-health-check';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { captureLeaks } from '../../testing/leaks.js';
+import { waitFor } from '../../testing/wait-for.js';
+import { StandingStreams } from '../standing-streams.js';
+import { GrpcServerHealth } from './serving-health.js';
+import { WatchStream } from './watch-stream.js';
+
+// A real server of grpc-js, and its own client.
+
+const ORDERS = 'orders.v1.Orders';
+const { grpc } = loadPackageDefinition(loadSync(protoPath, { enums: String, defaults: true })) as any;
+const HealthClient = grpc.health.v1.Health as ServiceClientConstructor;
+
+async function make({ services = [ORDERS], before }: { services?: string[]; before?: (server: Server) => void } = {}) {
+  const leaks = captureLeaks();
+  const standing = new StandingStreams();
+  const lines: string[] = [];
+  const logger = {
+    debug: (line: string) => lines.push(`debug ${line}`),
+    warn: (line: string) => lines.push(`warn ${line}`),
+  };
+  const health = new GrpcServerHealth(standing, logger as never);
+  const server = new Server();
+  before?.(server);
+  health.addTo(server, services);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  const client = new HealthClient(`127.0.0.1:${String(port)}`, credentials.createInsecure());
+  onTestFinished(async () => {
+    client.close();
+    server.forceShutdown();
+    await leaks.settled();
+  });
+  const check = (service = '') =>
+    new Promise<string>((resolve) => {
+      client['check']!({ service }, { deadline: Date.now() + 5_000 }, (error: ServiceError | null, reply: any) => {
+        resolve(error === null ? reply.status : `${String(error.code)} ${error.details}`);
+      });
+    });
+  const watch = (service = '') => {
+    const seen: string[] = [];
+    const call = client['watch']!({ service }) as ClientReadableStream<{ status: string }>;
+    call.on('data', ({ status }) => seen.push(status));
+    call.on('error', (error: ServiceError) => seen.push(`${String(error.code)} ${error.details}`));
+    return { seen, call };
+  };
+  const serve = () => {
+    health.listening();
+    health.bootstrapped();
+  };
+  return { health, standing, server, lines, check, watch, serve };
+}
+
+describe('health of a server', () => {
+  it.each([
+    ['the port is open before the application has started', ['listening', 'bootstrapped']],
+    ['the application has started before the port is open', ['bootstrapped', 'listening']],
+  ] as const)('is SERVING after both, where %s', async (_what, [first, second]) => {
+    const { health, check } = await make();
+    expect(await check()).toBe('NOT_SERVING');
+    health[first]();
+    expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
+    health[second]();
+    expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'SERVING']);
+  });
+
+  it('is NOT_SERVING as soon as the server shuts down, whatever is set then', async () => {
+    const { health, check, serve } = await make();
+    serve();
+    health.turnNotServing();
+    health.setServing();
+    health.setServing(ORDERS);
+    expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
+  });
+
+  it('is turned by hand, each name by itself', async () => {
+    const { health, check, serve } = await make();
+    serve();
+    health.setNotServing(ORDERS);
+    expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
+    health.setNotServing();
+    health.setServing(ORDERS);
+    expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'SERVING']);
+  });
+
+  it('keeps what was set before the application had started', async () => {
+    const { health, check, serve } = await make();
+    health.setNotServing(ORDERS);
+    health.setServing();
+    expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
+    serve();
+    expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
+  });
+
+  it('knows names of its users, and tells where one looks like a slip of the pen', async () => {
+    const { health, lines, check, serve } = await make();
+    serve();
+    expect(await check('database')).toMatch(/^5 /);
+    health.setServing('database');
+    expect(await check('database')).toBe('SERVING');
+    health.setNotServing('orders.v1.Order');
+    health.setNotServing('orders.v1.Order');
+    health.setNotServing(ORDERS);
+    expect(lines).toEqual([
+      "debug health was set of 'database', which is no service of the contract",
+      "debug health was set of 'orders.v1.Order', which is no service of the contract; did you mean 'orders.v1.Orders'?",
+    ]);
+    health.turnNotServing();
+    expect(await check('database')).toBe('NOT_SERVING');
+  });
+
+  it('stands back where the application serves it by itself, and says so', async () => {
+    const own = new HealthImplementation({ '': 'SERVING' });
+    const { lines, check } = await make({
+      before: (server) => {
+        own.addToServer(server);
+      },
+    });
+    expect(await check()).toBe('SERVING');
+    expect(lines).toEqual([expect.stringMatching(/^warn .*served by the application itself.*health: false/)]);
+  });
+});
+
+describe('a Watch', () => {
+  it('sees each change once', async () => {
+    const { health, watch, serve } = await make();
+    const { seen } = watch(ORDERS);
+    await waitFor(() => seen.length === 1);
+    serve();
+    health.listening();
+    health.setServing(ORDERS);
+    health.setNotServing(ORDERS);
+    health.setNotServing(ORDERS);
+    await waitFor(() => seen.length === 3);
+    health.setServing(ORDERS);
+    await waitFor(() => seen.length === 4);
+    expect(seen).toEqual(['NOT_SERVING', 'SERVING', 'NOT_SERVING', 'SERVING']);
+  });
+
+  it('of a name that is not known yet stays, and learns of it', async () => {
+    const { health, watch, serve } = await make();
+    serve();
+    const { seen } = watch('database');
+    await waitFor(() => seen.length === 1);
+    health.setServing('database');
+    await waitFor(() => seen.length === 2);
+    expect(seen).toEqual(['SERVICE_UNKNOWN', 'SERVING']);
+  });
+
+  it('sees NOT_SERVING and then ends UNAVAILABLE, so that nobody takes the backend for healthy', async () => {
+    const { health, standing, watch, serve } = await make();
+    serve();
+    const { seen } = watch();
+    await waitFor(() => seen.length === 1);
+    health.turnNotServing();
+    health.endWatches();
+    await waitFor(() => seen.length === 3);
+    expect(seen).toEqual(['SERVING', 'NOT_SERVING', '14 The server is shutting down']);
+    await waitFor(() => standing.size === 0);
+  });
+
+  it('that comes when all were ended is refused without an answer, while Check goes on', async () => {
+    const { health, standing, check, watch, serve } = await make();
+    serve();
+    health.turnNotServing();
+    health.endWatches();
+    const { seen } = watch();
+    await waitFor(() => seen.length === 1);
+    expect(seen).toEqual(['14 The server is shutting down']);
+    expect(await check()).toBe('NOT_SERVING');
+    expect(standing.size).toBe(0);
+  });
+
+  it('does not hold a graceful shutdown once it was ended', async () => {
+    const { health, server, watch, serve } = await make();
+    serve();
+    const streams = Array.from({ length: 20 }, () => watch());
+    await waitFor(() => streams.every(({ seen }) => seen.length === 1));
+    let over = false;
+    server.tryShutdown(() => (over = true));
+    health.turnNotServing();
+    health.endWatches();
+    await waitFor(() => over);
+  });
+
+  it('is let go of when its client goes', async () => {
+    const { standing, watch } = await make();
+    const { seen, call } = watch();
+    await waitFor(() => seen.length === 1);
+    expect(standing.size).toBe(1);
+    call.cancel();
+    await waitFor(() => standing.size === 0);
+  });
+
+  it('whose client does not read gets the latest when it does, and holds no more than a few', () => {
+    const written: string[] = [];
+    const listeners = new Map<string, () => void>();
+    const call = {
+      writableEnded: false,
+      on: (event: string, listener: () => void) => listeners.set(event, listener),
+      // Full from the third on, as a stream that nobody reads.
+      write: ({ status }: { status: string }) => written.push(status) < 3,
+    };
+    const stream = new WatchStream(call as never);
+    for (let i = 0; i < 1_001; i++) stream.write({ status: i % 2 === 0 ? 'SERVING' : 'NOT_SERVING' });
+    stream.write({ status: 'NOT_SERVING' });
+    expect(written).toHaveLength(3);
+    listeners.get('drain')!();
+    expect(written).toEqual(['SERVING', 'NOT_SERVING', 'SERVING', 'NOT_SERVING']);
+    listeners.get('drain')!();
+    expect(written).toHaveLength(4);
+  });
+});

@@ -1,0 +1,105 @@
+import { targetProblem } from '../channel/channel-checks.js';
+import { pathOf } from '../client/settings/describe-value.js';
+import { optionsByPattern } from '../client/settings/method-patterns.js';
+import { optionProblems } from '../client/settings/validate-options.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { DEFAULT_DRAIN } from '../nest/module-options.js';
+import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
+import {
+  DEFAULT_SERVER_OPTIONS,
+  type ResilientGrpcServerOptions,
+  type ResolvedServerMethod,
+  type ResolvedServerOptions,
+} from './server-options.js';
+import { SERVER_KEY_REMEDIES, serverOptionsSchema } from './server-options-schema.js';
+
+/**
+ * Checks and completes options. What they name (files, packages, methods) is looked at when the server starts.
+ *
+ * @param options as the user gave them: not trusted, and not changed
+ * @throws GrpcConfigurationError with everything that is wrong with them
+ */
+export function resolveServerOptions(
+  options: unknown,
+  path = 'ResilientGrpcServerModule.forRoot',
+): ResolvedServerOptions {
+  const problems = optionProblems(serverOptionsSchema, options, path, SERVER_KEY_REMEDIES);
+  // True only as far as the problems found say so; each rule below looks at the kind of what it takes.
+  const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
+  const sound = (key: keyof ResilientGrpcServerOptions) =>
+    !problems.some((problem) => problem.path.startsWith(pathOf(path, key)));
+  const deeper = [
+    ...(sound('url') ? urlProblems(given, path) : []),
+    ...(typeof options === 'object' && options !== null ? contractProblems(given, path) : []),
+    ...(sound('channelOptions') && sound('keepalive') ? channelOptionProblems(given, path) : []),
+  ];
+  if (problems.length + deeper.length > 0) throw new GrpcConfigurationError([...problems, ...deeper]);
+  // True: nothing was found that says otherwise.
+  return complete(given as ResilientGrpcServerOptions);
+}
+
+function complete(options: ResilientGrpcServerOptions): ResolvedServerOptions {
+  const { drain = {}, methods } = options;
+  const limits = connectionLimits(options);
+  const forAll: ResolvedServerMethod = {
+    onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
+    streamIdleTimeoutMs: options.streamIdleTimeoutMs,
+    maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
+  };
+  const resolved = {
+    nest: options,
+    drain: Object.freeze({
+      timeoutMs: drain.timeoutMs ?? DEFAULT_DRAIN.timeoutMs,
+      readinessDelayMs: drain.readinessDelayMs ?? DEFAULT_DRAIN.readinessDelayMs,
+    }),
+    leakWarningMs: options.leakWarningMs ?? DEFAULT_SERVER_OPTIONS.leakWarningMs,
+    ...limits,
+    backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
+    health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
+    reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
+    patterns: Object.freeze(Object.keys(methods ?? {})),
+    methodOptions: (service: string, method: string) =>
+      Object.freeze({ ...forAll, ...optionsByPattern(methods, service, method).options }),
+  };
+  return Object.freeze({ ...resolved, warnings: Object.freeze(warningsOf(options, resolved)) });
+}
+
+function urlProblems({ url }: Partial<ResilientGrpcServerOptions>, path: string): ConfigurationProblem[] {
+  // The system chooses the port of ':0'.
+  const problem = url === undefined ? undefined : targetProblem(url, 0);
+  return problem === undefined ? [] : [{ path: pathOf(path, 'url'), message: problem }];
+}
+
+function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: string): ConfigurationProblem[] {
+  const both = options.protoPath !== undefined && options.packageDefinition !== undefined;
+  const none = options.protoPath === undefined && options.packageDefinition === undefined;
+  if (both) {
+    const message = 'expected protoPath or packageDefinition, got both; keep one';
+    return [{ path: pathOf(path, 'packageDefinition'), message }];
+  }
+  if (!none) return [];
+  const message = "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition";
+  return [{ path: pathOf(path, 'protoPath'), message }];
+}
+
+/** What can be used, and will surprise. */
+function warningsOf(
+  options: ResilientGrpcServerOptions,
+  { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs }: Omit<ResolvedServerOptions, 'warnings'>,
+): string[] {
+  const ignored = ignoredByGrpcJs(options);
+  const warnings: string[] = [];
+  if (ignored.length > 0)
+    warnings.push(`without effect, as grpc-js's server has no such setting: ${ignored.join(', ')}`);
+  if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
+    warnings.push('maxConnectionAgeGraceMs does nothing without maxConnectionAgeMs');
+  }
+  if (drain.readinessDelayMs > 0 && drain.readinessDelayMs >= drain.timeoutMs) {
+    const { readinessDelayMs, timeoutMs } = drain;
+    warnings.push(
+      `drain.readinessDelayMs (${String(readinessDelayMs)}) leaves no time for calls to finish in drain.timeoutMs ` +
+        `(${String(timeoutMs)}), which is the whole shutdown`,
+    );
+  }
+  return warnings;
+}

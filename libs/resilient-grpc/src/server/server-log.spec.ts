@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import type { EventBody } from '../call/event-hub.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import type { GrpcServerEvent } from './server-event.js';
+import { ServerLog } from './server-log.js';
+
+const path = '/orders.v1.Orders/Watch';
+
+function make() {
+  const clock = new VirtualClock();
+  const lines: string[] = [];
+  const stacks: (string | undefined)[] = [];
+  const sink = {
+    debug: (line: string) => lines.push(`debug ${line}`),
+    log: (line: string) => lines.push(`log ${line}`),
+    warn: (line: string) => lines.push(`warn ${line}`),
+    error: (line: string, stack?: string) => {
+      lines.push(`error ${line}`);
+      stacks.push(stack);
+    },
+  };
+  const log = new ServerLog(sink, clock);
+  const take = (body: EventBody<GrpcServerEvent>) => log.take({ at: clock.epoch(), ...body });
+  return { clock, lines, stacks, log, take };
+}
+
+describe('the log of a server', () => {
+  it.each<[what: string, event: EventBody<GrpcServerEvent>, line: RegExp]>([
+    ['a handler that runs on', { type: 'handler-leak', path, overMs: 61_000 }, /^warn \/orders.*still runs 61 s after/],
+    [
+      'an Observable ahead of its client',
+      { type: 'responses-overflow', path, bytes: 9_000_000 },
+      /^warn .*9000000 bytes ahead of its client.*async generator/,
+    ],
+    [
+      'an Observable that pushes all at once',
+      { type: 'responses-at-once', path, messages: 12_000 },
+      /^warn .*12000 responses at once.*async generator/,
+    ],
+    ['a second answer', { type: 'extra-response', path }, /^warn .*emitted again after its answer, which was dropped/],
+    [
+      'a stream on which nothing passed',
+      { type: 'stream-idle', path, peer: '10.0.0.7:4711', idleMs: 30_000 },
+      /^log .*stream of 10\.0\.0\.7:4711 ended, as no message passed for 30 s \(streamIdleTimeoutMs\)/,
+    ],
+    [
+      'a dead peer',
+      { type: 'connection-end', peer: '10.0.0.7:4711', because: 'keepalive' },
+      /^debug connection of 10\.0\.0\.7:4711 ended: it did not answer a ping/,
+    ],
+    ['an old connection', { type: 'connection-end', peer: 'a', because: 'age' }, /^debug .*maxConnectionAgeMs/],
+    [
+      'an unknown error',
+      { type: 'handler-failed', path, error: new TypeError('x is no function') },
+      /^error .*its handler failed: TypeError: x is no function/,
+    ],
+  ])('tells of %s', (_what, event, line) => {
+    const { lines, take } = make();
+    take(event);
+    expect(lines).toEqual([expect.stringMatching(line)]);
+  });
+
+  it('says nothing of calls, and leaves the drain to who runs it', () => {
+    const { lines, take, log } = make();
+    take({ type: 'call-start', path, kind: 'unary' });
+    take({ type: 'call-end', path, kind: 'unary', end: { code: 13, peer: 'a', durationMs: 1, sent: 0, received: 1 } });
+    take({ type: 'drain', phase: 'begin', running: 3 });
+    log.close();
+    expect(lines).toEqual([]);
+  });
+
+  it.each<[EventBody<GrpcServerEvent>, string]>([
+    [{ type: 'handler-failed', path, error: new Error('no table') }, 'error'],
+    [{ type: 'handler-leak', path, overMs: 60_000 }, 'warn'],
+    [{ type: 'stream-idle', path, peer: 'a', idleMs: 5 }, 'log'],
+  ])('tells %j once a minute, and then how many more there were', (event, level) => {
+    const { clock, lines, take } = make();
+    for (let i = 0; i < 1_000; i++) take(event);
+    expect(lines).toHaveLength(1);
+    clock.advance(60_000);
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toMatch(new RegExp(`^${level} .*\\(999 more in the last minute\\)$`));
+    take(event);
+    expect(lines).toHaveLength(3);
+  });
+
+  it('tells two methods, and two faults of one, each by itself', () => {
+    const { lines, take } = make();
+    take({ type: 'extra-response', path });
+    take({ type: 'handler-leak', path, overMs: 60_000 });
+    take({ type: 'extra-response', path: '/orders.v1.Orders/Get' });
+    expect(lines).toHaveLength(3);
+  });
+
+  it('shows where a handler failed, once', () => {
+    const { stacks, take } = make();
+    const error = new Error('no table');
+    take({ type: 'handler-failed', path, error });
+    take({ type: 'handler-failed', path, error });
+    expect(stacks).toEqual([error.stack]);
+  });
+
+  it.each([
+    ['nothing', undefined, 'nothing'],
+    ['null', null, 'null'],
+    ['a text with a line of its own', 'a\nFAKE', 'a\\u000aFAKE'],
+    ['an object, by its keys alone', { token: 'hush' }, 'an object with token'],
+  ])('shows what was thrown in place of an error: %s', (_what, error, shown) => {
+    const { lines, take } = make();
+    take({ type: 'handler-failed', path, error });
+    expect(lines).toEqual([`error ${path}: its handler failed: ${shown}`]);
+  });
+
+  it('cuts a long message', () => {
+    const { lines, take } = make();
+    take({ type: 'handler-failed', path, error: new Error('x'.repeat(100_000)) });
+    expect(lines[0]!.length).toBeLessThan(500);
+  });
+
+  it('leaves no timer behind, and nothing unsaid', () => {
+    const { clock, lines, log, take } = make();
+    for (let i = 0; i < 3; i++) take({ type: 'extra-response', path });
+    log.close();
+    expect(lines).toHaveLength(2);
+    clock.advance(120_000);
+    expect(lines).toHaveLength(2);
+  });
+});

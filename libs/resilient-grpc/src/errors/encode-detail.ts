@@ -22,19 +22,16 @@ export function encodeDetail(typeName: string, value: unknown, path: string): Ui
 }
 
 function encodeMessage(shape: Shape, value: unknown, path: string, what: string): Uint8Array {
-  const entries = entriesOf(value, path, what);
   const numbers = new Map(Object.entries(shape).map(([number, [name]]) => [name, Number(number)]));
-  const fields: (readonly [number: number, encoded: Uint8Array])[] = [];
-  for (const [name, part] of entries) {
+  const fields = entriesOf(value, path, what).map(([name, part]) => {
     const number = numbers.get(name);
     const kind = number === undefined ? undefined : shape[number]?.[1];
     if (number === undefined || kind === undefined) {
       throw new TypeError(`${path}.${name}: no field of ${what}, which has ${[...numbers.keys()].join(', ')}`);
     }
-    if (part !== undefined) fields.push([number, encodeField(number, kind, part, `${path}.${name}`)]);
-  }
-  fields.sort(([first], [second]) => first - second);
-  return Buffer.concat(fields.map(([, encoded]) => encoded));
+    return part === undefined ? new Uint8Array() : encodeField(number, kind, part, `${path}.${name}`);
+  });
+  return Buffer.concat(fields);
 }
 
 function encodeField(number: number, kind: FieldKind, value: unknown, path: string): Uint8Array {

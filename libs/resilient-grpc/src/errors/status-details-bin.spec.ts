@@ -133,7 +133,11 @@ describe('encoded details', () => {
 
   it('hold lengths of a fraction of a millisecond, and of the longest Duration', () => {
     for (const retryDelayMs of [0, 0.000_001, 999.999_999_9, -0.5, -1_500, 315_576_000_000_000]) {
-      const [detail] = roundTrip([{ typeUrl: 'google.rpc.RetryInfo', value: { retryDelayMs } }]);
+      const details = [{ typeUrl: 'google.rpc.RetryInfo', value: { retryDelayMs } }];
+      const [any] = theyRead('Status', statusDetailsBin(8, '', details)).details;
+      // A whole second is none of its nanoseconds.
+      expect(Math.abs(theyRead('RetryInfo', any.value).retryDelay.nanos)).toBeLessThan(1_000_000_000);
+      const [detail] = roundTrip(details);
       expect((detail!.value as { retryDelayMs: number }).retryDelayMs).toBeCloseTo(retryDelayMs, 6);
     }
   });

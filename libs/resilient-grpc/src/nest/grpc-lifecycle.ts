@@ -44,11 +44,17 @@ export class GrpcLifecycle
   private delay: { readonly timer: Timer; readonly over: () => void } | undefined;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
+  private readonly holds: (() => Promise<void>)[] = [];
 
   constructor(
     private readonly registry: ClientRegistry,
     private readonly seams: LifecycleSeams,
   ) {}
+
+  /** Streams end at a shutdown no sooner than this resolves, as while a server of this process still serves everything. */
+  holdStreams(until: () => Promise<void>): void {
+    this.holds.push(until);
+  }
 
   /** By now the container has made what it has. */
   onModuleInit(): Promise<void> {
@@ -104,11 +110,13 @@ export class GrpcLifecycle
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
     // Clients may have been made since the time began.
     this.watch(Math.max(timeoutMs - (clock.now() - beganAt), 0));
+    const held = this.holds.map((until) => until());
     if (readinessDelayMs > 0) {
       await new Promise<void>((over) => {
         this.delay = { timer: clock.setTimer(over, readinessDelayMs, true), over };
       });
     }
+    await Promise.all(held);
     await this.registry.endStreams();
   }
 

@@ -12,6 +12,7 @@ import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-method.js';
 import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
+import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { addReflection } from './reflection.js';
@@ -45,7 +46,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly standing = new StandingStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
+  private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
+  private boundPort: number | undefined;
   private startHook = false;
   private endHook = false;
 
@@ -75,7 +78,9 @@ export class ResilientGrpcServer extends ServerGrpc {
     }, false);
     this.health = new GrpcServerHealth(this.standing);
     this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
-    this.connections = new ServerConnections(resolved, {
+    const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
+    this.grpcOptions = serverOptions;
+    this.connections = new ServerConnections({ ...resolved, ...keepalive }, {
       clock,
       random,
       events,
@@ -92,6 +97,16 @@ export class ResilientGrpcServer extends ServerGrpc {
     });
   }
 
+  /** The port it listens on, as the system chose it for ':0'; undefined while it does not, and 1 for a unix socket. */
+  get port(): number | undefined {
+    return this.boundPort;
+  }
+
+  /** Handlers that still run though their call is over. */
+  get lingeringHandlers(): number {
+    return this.calls.lingeringHandlers;
+  }
+
   /** Streams that are open, the oldest first. */
   activeStreams(): readonly ActiveServerStream[] {
     return this.calls.activeStreams();
@@ -100,12 +115,13 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Adds its services, then listens: a client that finds the port open finds them too. */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     try {
-      const server = new Server(this.serverOptions());
+      const server = new Server(this.grpcOptions);
       this.connections.attach(server);
       this.grpcClient = server;
       await this.bindEvents();
       this.addOwnServices(server);
-      await this.bind(server);
+      this.boundPort = await this.bind(server);
+      this.drain.serve(server);
     } catch (error) {
       callback(error);
       return;
@@ -119,8 +135,9 @@ export class ResilientGrpcServer extends ServerGrpc {
     // True: `listen` put it there.
     const server = this.grpcClient as Server | null | undefined;
     if (server === undefined || server === null) return;
-    await this.drain.run(server);
+    await this.drain.run();
     this.grpcClient = null;
+    this.boundPort = undefined;
     this.calls.close();
   }
 
@@ -154,10 +171,6 @@ export class ResilientGrpcServer extends ServerGrpc {
     // True: as above.
     this.onProcessingEndHook(this.transportId, wire.request as never);
   };
-
-  private serverOptions(): ServerOptions {
-    return grpcServerOptions(this.resolved);
-  }
 
   private addOwnServices(server: Server): void {
     const { health, reflection, patterns } = this.resolved;

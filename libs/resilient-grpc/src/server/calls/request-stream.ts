@@ -1,5 +1,6 @@
 import { Observable, Subject } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
+import { isStreamClosed } from '../connections/http2-stream.js';
 import type { ReadableCall } from './wire-call.js';
 
 /**
@@ -56,8 +57,7 @@ class Requests<T> {
       if (call.cancelled) throw new CallerGoneError(error);
       throw error;
     }
-    // A caller that goes away may look like one that has sent everything.
-    if (call.cancelled) throw new CallerGoneError(undefined);
+    if (call.cancelled || isStreamClosed(call)) throw new CallerGoneError(undefined);
   }
 
   private readonly push = (): void => {

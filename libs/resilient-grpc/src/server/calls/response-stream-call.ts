@@ -65,8 +65,8 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
 
   onMessage(message: unknown): void {
     if (this.ending || this.over) return;
-    // No message of protobuf can be iterated by `for await`.
-    if (isAsyncIterable(message)) {
+    // No message of protobuf can be iterated.
+    if (isAsyncIterable(message) || isIterable(message)) {
       this.pull(messageSource(message, this));
       return;
     }

@@ -33,6 +33,8 @@ const DEADLINE_GRACE_MS = 500;
 
 /** All calls of a server: those that are open, and those whose handler still runs though they are over. */
 export class ServerCalls implements CallHost {
+  /** Calls that are over. */
+  ended = 0;
   /** Streams that ended UNAVAILABLE because the server drains. */
   endedByDrain = 0;
   /** Streams that ended OK because the server drains. */
@@ -40,6 +42,8 @@ export class ServerCalls implements CallHost {
   private readonly open = new Set<ServedCall>();
   private readonly streams = new Set<ServedCall>();
   private readonly lingering = new Set<ServedCall>();
+  /** Streams that a drain has told to end, and as what they count when they have. */
+  private readonly told = new Map<ServedCall, 'endedByDrain' | 'completedByDrain'>();
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
   private tellsStreams = false;
@@ -63,13 +67,16 @@ export class ServerCalls implements CallHost {
 
   /** What a response stream that begins now is answered with in place of its handler; undefined: it is served. */
   refusalOf(call: ServedCall): StatusLike | undefined {
-    return this.tellsStreams && call.streamsResponses && call.method.options.onDrain !== 'finish' ? DRAINING : undefined;
+    return this.tellsStreams && call.streamsResponses && call.method.options.onDrain !== 'finish'
+      ? DRAINING
+      : undefined;
   }
 
   begin(call: ServedCall): void {
     this.open.add(call);
     if (call.method.kind === 'unary') return;
     this.streams.add(call);
+    if (this.refusalOf(call) !== undefined) this.told.set(call, 'endedByDrain');
     const { streamIdleTimeoutMs } = call.method.options;
     if (streamIdleTimeoutMs !== undefined || Number.isFinite(Number(call.wire.getDeadline()))) this.sweepLater();
   }
@@ -77,6 +84,8 @@ export class ServerCalls implements CallHost {
   callOver(call: ServedCall): void {
     this.open.delete(call);
     this.streams.delete(call);
+    this.ended += 1;
+    if (this.told.size > 0) this.countTold(call);
     if (!call.done) {
       this.lingering.add(call);
       if (this.leakWarningMs !== Infinity) this.sweepLater();
@@ -113,6 +122,13 @@ export class ServerCalls implements CallHost {
     }
   }
 
+  /** How many calls are open of each path. */
+  openPaths(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const { method } of this.open) counts.set(method.path, (counts.get(method.path) ?? 0) + 1);
+    return counts;
+  }
+
   /** Ends all calls that are left; how many. */
   endAll(): number {
     let ended = 0;
@@ -140,11 +156,17 @@ export class ServerCalls implements CallHost {
     this.sweepTimer = undefined;
   }
 
+  private countTold(call: ServedCall): void {
+    const count = this.told.get(call);
+    if (count === undefined) return;
+    this.told.delete(call);
+    this[count] += 1;
+  }
+
   private tell(call: ServedCall): void {
     if (call.over) return;
     const completes = call.method.options.onDrain === 'complete';
-    if (completes) this.completedByDrain += 1;
-    else this.endedByDrain += 1;
+    this.told.set(call, completes ? 'completedByDrain' : 'endedByDrain');
     call.stop(completes ? COMPLETED : DRAINING);
   }
 
@@ -160,7 +182,8 @@ export class ServerCalls implements CallHost {
 
   private sweepMs(): number {
     let shortest = LONGEST_SWEEP_MS * 10;
-    for (const { method } of this.streams) shortest = Math.min(shortest, method.options.streamIdleTimeoutMs ?? Infinity);
+    for (const { method } of this.streams)
+      shortest = Math.min(shortest, method.options.streamIdleTimeoutMs ?? Infinity);
     return Math.max(shortest / 10, SHORTEST_SWEEP_MS);
   }
 

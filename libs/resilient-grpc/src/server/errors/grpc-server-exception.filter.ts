@@ -15,6 +15,7 @@ import { serverStatusOf } from './server-status.js';
 export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException> {
   private readonly rpc = new BaseRpcExceptionFilter<HttpException>();
 
+  /** `adapters` by hand in a hybrid application alone: `app.useGlobalFilters(new GrpcServerExceptionFilter(app.get(HttpAdapterHost)))`. */
   constructor(@Optional() private readonly adapters?: HttpAdapterHost) {}
 
   catch(exception: HttpException, host: ArgumentsHost): unknown {

@@ -4,36 +4,26 @@ import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY } from '../../errors/status-details.js';
 import { StatusCode } from '../../status/status-code.js';
 import { badRequestDetail, type FieldViolation } from './field-violation.js';
+import type { ServerStatus } from './fitting-status.js';
 import { codeOfHttpStatus } from './http-status.js';
-import { joined } from './status-text.js';
+import { joined, wellFormed } from './status-text.js';
 import { ValidationException } from './validation-exception.js';
 
-/** What an HttpException is in gRPC. */
-export interface HttpExceptionStatus {
-  readonly code: StatusCode;
-  readonly details: string;
-  readonly metadata?: Metadata;
-}
-
 /** The status that an HttpException stands for; with a `google.rpc.BadRequest` where it lists what is wrong with the request. */
-export function statusOfHttpException(exception: HttpException): HttpExceptionStatus {
+export function statusOfHttpException(exception: HttpException): ServerStatus {
   const code = codeOfHttpStatus(exception.getStatus());
   const response: unknown = exception.getResponse();
   const found: unknown = isObject(response) ? response['message'] : response;
-  const texts = textsOf(found);
-  const details = texts === undefined ? joined([exception.message]) : joined(texts);
-  if (code !== StatusCode.INVALID_ARGUMENT) return { code, details };
-  const violations = exception instanceof ValidationException ? exception.fieldViolations : violationsOf(found);
-  if (violations.length === 0) return { code, details };
+  const listed = violationsOf(found);
+  const details =
+    listed.length > 0
+      ? joined(listed.map(({ description }) => description))
+      : wellFormed(typeof found === 'string' ? found : exception.message);
+  if (code !== StatusCode.INVALID_ARGUMENT || listed.length === 0) return { code, details };
+  const violations = exception instanceof ValidationException ? exception.fieldViolations : listed;
   const metadata = new Metadata();
   metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(code, details, [badRequestDetail(violations)]));
   return { code, details, metadata };
-}
-
-function textsOf(message: unknown): readonly string[] | undefined {
-  if (typeof message === 'string') return [message];
-  if (isTexts(message)) return message;
-  return isObject(message) ? Object.values(message).filter(isTexts).flat() : undefined;
 }
 
 /**

@@ -132,6 +132,39 @@ describe('any other failure', () => {
   });
 });
 
+describe('a status that is too long for trailers', () => {
+  // Beyond 64 KiB Node sends nothing, for ever, and nothing of later calls on the connection.
+  it('goes without its details, and belongs in the log', () => {
+    const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
+    expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }))).toEqual({
+      code: 5,
+      details: 'no order 7',
+      unexpected: true,
+    });
+    const many = new Metadata();
+    for (let at = 0; at < 1_000; at++) many.add('x-order', `no order ${at}, nor any other like it`);
+    expect(serverStatusOf({ code: 5, details: 'x', metadata: many })).toEqual({
+      code: 5,
+      details: 'x',
+      unexpected: true,
+    });
+  });
+
+  it('has its text cut short', () => {
+    expect(serverStatusOf({ code: 5, details: 'é'.repeat(20_000) })).toEqual({
+      code: 5,
+      details: `${'é'.repeat(512)}...`,
+      unexpected: true,
+    });
+  });
+
+  it('stays as it is where it just fits', () => {
+    const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(44_000) } }];
+    const exception = new GrpcException('NOT_FOUND', 'no order 7', { details });
+    expect(serverStatusOf(exception)).toEqual({ code: 5, details: 'no order 7', metadata: exception.metadata });
+  });
+});
+
 describe('a failed call to another server', () => {
   it('keeps its code and words, but nothing of its trailers', () => {
     expect(serverStatusOf(upstream('NOT_FOUND'))).toEqual({ code: 5, details: 'the words of the upstream' });
@@ -202,6 +235,8 @@ describe('an HttpException', () => {
     [new InternalServerErrorException('no order 7', { cause: new Error('hush') }), 'no order 7'],
     [new BadGatewayException({ message: 'no order 7', statusCode: 502 }), 'no order 7'],
     [new RequestTimeoutException({ message: 7 }), 'Request Timeout Exception'],
+    [new BadRequestException([]), 'Bad Request Exception'],
+    [new NotFoundException('x'.repeat(2_000)), 'x'.repeat(2_000)],
   ])('has the text that HTTP would have: %o', (exception, details) => {
     expect(serverStatusOf(exception).details).toBe(details);
   });

@@ -3,18 +3,11 @@ import { HttpException } from '@nestjs/common';
 import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { isResumeError } from '../../errors/resume-error.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
+import { fittingStatus, type ServerStatus } from './fitting-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
 import { wellFormed } from './status-text.js';
 
-/** What a call ends with. */
-export interface ServerStatus {
-  readonly code: StatusCode;
-  readonly details: string;
-  /** Trailers. */
-  readonly metadata?: Metadata;
-  /** Nobody meant this status: the error it was made from belongs in the log, as the caller is not told of it. */
-  readonly unexpected?: true;
-}
+export type { ServerStatus };
 
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
@@ -24,9 +17,9 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
  */
 export function serverStatusOf(error: unknown): ServerStatus {
   try {
-    return statusOf(error);
+    return fittingStatus(statusOf(error));
   } catch {
-    // A getter of it threw.
+    // A getter of it threw, or its metadata.
     return UNEXPECTED;
   }
 }

@@ -1,0 +1,101 @@
+import {
+  Client,
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  credentials,
+  status,
+  type ServerInterceptor,
+  type StatusObject,
+} from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import { resetStream } from './http2-stream.js';
+
+const PATH = '/test.Service/Call';
+const asIs = (bytes: Buffer): Buffer => bytes;
+const passOn: ServerInterceptor = (_method, call) => new ServerInterceptingCall(call);
+
+const KINDS = [
+  ['unary', false, false],
+  ['client-stream', true, false],
+  ['server-stream', false, true],
+  ['bidi', true, true],
+] as const;
+
+/** A server with one method, whose calls are handed to `handle` and never answered. */
+async function serverOf(
+  requestStream: boolean,
+  responseStream: boolean,
+  interceptors: ServerInterceptor[],
+  handle: (call: { write(bytes: Buffer): boolean }) => void,
+) {
+  const server = new Server({ interceptors });
+  const method = {
+    path: PATH,
+    requestStream,
+    responseStream,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  };
+  server.addService({ call: method }, { call: handle as never });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  const client = new Client(`127.0.0.1:${String(port)}`, credentials.createInsecure());
+  const close = () => {
+    client.close();
+    server.forceShutdown();
+  };
+  return { client, close };
+}
+
+describe('a reset of the stream of a server call', () => {
+  describe.each([
+    ['', []],
+    [' behind one interceptor', [passOn]],
+    [' behind two interceptors', [passOn, passOn]],
+  ] as const)('of grpc-js%s', (_how, interceptors) => {
+    it.each(KINDS)('ends a call that is %s', async (_kind, requestStream, responseStream) => {
+      const found: boolean[] = [];
+      const { client, close } = await serverOf(requestStream, responseStream, [...interceptors], (call) => {
+        found.push(resetStream(call));
+      });
+      // A client that streams sees the end of every kind.
+      const call = client.makeBidiStreamRequest(PATH, asIs, asIs);
+      call.on('error', () => undefined);
+      const ended = new Promise<StatusObject>((resolve) => call.on('status', resolve));
+      call.resume();
+      if (requestStream) call.write(Buffer.from('request'));
+      else call.end(Buffer.from('request'));
+      expect((await ended).code).toBe(status.CANCELLED);
+      expect(found).toEqual([true]);
+      close();
+    });
+  });
+
+  it('reaches a client that does not read', async () => {
+    const { client, close } = await serverOf(false, true, [], (call) => {
+      while (call.write(Buffer.alloc(64 * 1024)));
+      setImmediate(() => resetStream(call));
+    });
+    const call = client.makeServerStreamRequest(PATH, asIs, asIs, Buffer.from('request'));
+    const ended = new Promise<StatusObject>((resolve) => call.on('status', resolve));
+    call.on('error', () => undefined);
+    call.on('metadata', () => {
+      call.pause();
+    });
+    call.resume();
+    expect((await ended).code).toBe(status.CANCELLED);
+    close();
+  });
+
+  it('finds none where a call is built otherwise', () => {
+    expect(resetStream({})).toBe(false);
+    expect(resetStream({ call: { nextCall: { stream: {} } } })).toBe(false);
+  });
+});

@@ -1,0 +1,31 @@
+import { Server, type ServerOptions } from '@grpc/grpc-js';
+import { canHearHttp2Servers } from './http2-servers.js';
+import type { ConnectionLimits } from './server-connection.js';
+
+/** From here on grpc-js takes a length for never. */
+const NEVER_MS = 2 ** 31 - 1;
+const GRPC_JS_TIMEOUT_MS = 20_000;
+
+const TIME = 'grpc.keepalive_time_ms';
+const TIMEOUT = 'grpc.keepalive_timeout_ms';
+
+/** Options of grpc-js's server without its keepalive, and that for {@link ServerConnection}. */
+export interface TakenKeepalive {
+  readonly serverOptions: ServerOptions;
+  readonly keepalive: Pick<ConnectionLimits, 'keepaliveTimeMs' | 'keepaliveTimeoutMs'>;
+}
+
+/**
+ * Takes keepalive towards clients out of grpc-js's hands: it cuts off the calls of a connection that was told to go at their next
+ * ping, as Node sends none there. Where connections cannot be seen it stays there.
+ */
+export function takeKeepalive(given: ServerOptions, canHear = canHearHttp2Servers(Server.prototype)): TakenKeepalive {
+  const timeMs = given[TIME] ?? NEVER_MS;
+  const keepaliveTimeoutMs = given[TIMEOUT] ?? GRPC_JS_TIMEOUT_MS;
+  if (!canHear) return { serverOptions: given, keepalive: { keepaliveTimeMs: Infinity, keepaliveTimeoutMs } };
+  const serverOptions = { ...given };
+  delete serverOptions[TIME];
+  delete serverOptions[TIMEOUT];
+  const keepaliveTimeMs = timeMs > 0 && timeMs < NEVER_MS ? timeMs : Infinity;
+  return { serverOptions, keepalive: { keepaliveTimeMs, keepaliveTimeoutMs } };
+}

@@ -1,0 +1,223 @@
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { QUIET_MS, ServerConnection, type ConnectionLimits, type ConnectionSession } from './server-connection.js';
+
+/** A session of a client that may answer or not. */
+class Session {
+  closed = false;
+  destroyed = false;
+  answers = true;
+  readonly probes: string[] = [];
+
+  close(): void {
+    this.closed = true;
+  }
+
+  ping(answered: () => void): void {
+    // As Node does.
+    if (this.closed || this.answers) queueMicrotask(answered);
+    this.probes.push(this.closed ? 'ping of a closed session' : 'ping');
+  }
+
+  settings(changed: object, answered: () => void): void {
+    if (this.answers) queueMicrotask(answered);
+    this.probes.push(`settings ${JSON.stringify(changed)}`);
+  }
+}
+
+function connection(limits: Partial<ConnectionLimits> = {}, chance = 0.5) {
+  const clock = new VirtualClock();
+  const session = new Session();
+  const socket = Object.assign(new PassThrough(), { remoteAddress: '10.0.0.7', remotePort: 4711, bytesRead: 0 });
+  const log: string[] = [];
+  const made = new ServerConnection(session as unknown as ConnectionSession, socket, {
+    clock,
+    random: () => chance,
+    limits: {
+      maxConnectionAgeMs: undefined,
+      maxConnectionAgeGraceMs: undefined,
+      connectionIdleTimeoutMs: undefined,
+      keepaliveTimeMs: Infinity,
+      keepaliveTimeoutMs: 20_000,
+      ...limits,
+    },
+    endCallsOf: (peer) => log.push(`calls of ${peer} ended`),
+    tell: (peer, because) => log.push(`${peer} ${because}`),
+  });
+  return { connection: made, clock, session, socket, log };
+}
+
+function openStream(made: ServerConnection): () => void {
+  const listeners: (() => void)[] = [];
+  made.noteStream({ once: (_event, listener) => listeners.push(listener) });
+  return () => {
+    for (const listener of listeners) listener();
+  };
+}
+
+describe('the age of a connection', () => {
+  it.each([
+    [0, 9_000],
+    [0.5, 10_000],
+    [0.999_999, 11_000],
+  ])('is what was asked for, ±10 %% (chance %d)', async (chance, endsAt) => {
+    const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000 }, chance);
+    await clock.advanceAsync(endsAt - 1);
+    expect(session.closed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(session.closed).toBe(true);
+    expect(log).toEqual(['10.0.0.7:4711 age']);
+  });
+
+  it('without a grace lets calls go on for ever', async () => {
+    const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000 });
+    await clock.advanceAsync(10 ** 9);
+    expect(log).toEqual(['10.0.0.7:4711 age']);
+    expect(socket.destroyed).toBe(false);
+  });
+
+  it('ends calls by their status when the grace is over, and the connection a moment later', async () => {
+    const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
+    await clock.advanceAsync(10_499);
+    expect(log).toEqual(['10.0.0.7:4711 age']);
+    await clock.advanceAsync(1);
+    expect(log.slice(1)).toEqual(['10.0.0.7:4711 age-grace', 'calls of 10.0.0.7:4711 ended']);
+    expect(socket.destroyed).toBe(false);
+    await clock.advanceAsync(100);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it('does not speak of a grace where no call is open', async () => {
+    const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
+    await clock.advanceAsync(10_000);
+    session.destroyed = true;
+    await clock.advanceAsync(500);
+    expect(log).toEqual(['10.0.0.7:4711 age']);
+  });
+
+  it('is no matter any more when the connection was told to go before', async () => {
+    const { connection: made, clock, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 0 });
+    made.end();
+    await clock.advanceAsync(20_000);
+    expect(log).toEqual([]);
+  });
+});
+
+describe('the idle time of a connection', () => {
+  it('ends it when no stream was open for so long', async () => {
+    const { clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
+    await clock.advanceAsync(4_999);
+    expect(session.closed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(session.closed).toBe(true);
+    expect(log).toEqual(['10.0.0.7:4711 idle']);
+  });
+
+  it('begins again when the last stream has ended', async () => {
+    const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
+    const endFirst = openStream(made);
+    const endSecond = openStream(made);
+    await clock.advanceAsync(60_000);
+    endFirst();
+    await clock.advanceAsync(60_000);
+    expect(session.closed).toBe(false);
+    endSecond();
+    await clock.advanceAsync(4_999);
+    expect(session.closed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(session.closed).toBe(true);
+  });
+
+  it('is that since the last of many calls, with one timer for all of them', async () => {
+    const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
+    for (let call = 0; call < 10; call += 1) {
+      await clock.advanceAsync(1_000);
+      openStream(made)();
+      expect(clock.pending).toBe(1);
+    }
+    await clock.advanceAsync(4_999);
+    expect(session.closed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(session.closed).toBe(true);
+  });
+});
+
+describe('keepalive of a connection', () => {
+  const KEEPALIVE = { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 20_000 };
+
+  it('pings in time, as long as there are answers', async () => {
+    const { clock, session, socket } = connection(KEEPALIVE);
+    await clock.advanceAsync(60_000 * 3);
+    expect(session.probes).toEqual(['ping', 'ping', 'ping']);
+    expect(socket.destroyed).toBe(false);
+  });
+
+  it('ends a connection without an answer in time, and says so', async () => {
+    const { clock, session, socket, log } = connection(KEEPALIVE);
+    session.answers = false;
+    await clock.advanceAsync(79_999);
+    expect(socket.destroyed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(socket.destroyed).toBe(true);
+    expect(log).toEqual(['10.0.0.7:4711 keepalive']);
+  });
+
+  it('goes on by settings, which change nothing, when the connection was told to go: Node sends no pings then', async () => {
+    const { connection: made, clock, session, socket, log } = connection(KEEPALIVE);
+    made.end();
+    await clock.advanceAsync(60_000 * 2);
+    expect(session.probes).toEqual(['settings {}', 'settings {}']);
+    expect(socket.destroyed).toBe(false);
+    session.answers = false;
+    await clock.advanceAsync(80_000);
+    expect(socket.destroyed).toBe(true);
+    expect(log).toEqual(['10.0.0.7:4711 keepalive']);
+  });
+
+  it('ends what cannot be probed any more, and does not end by itself', async () => {
+    const { connection: made, clock, session, socket } = connection(KEEPALIVE);
+    made.end();
+    session.destroyed = true;
+    await clock.advanceAsync(80_000);
+    expect(session.probes).toEqual([]);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it('is off where the time has no end', () => {
+    expect(connection({ keepaliveTimeMs: Infinity }).clock.pending).toBe(0);
+  });
+});
+
+describe('the end of a connection', () => {
+  it('does not wait for a peer that says nothing after ours', async () => {
+    const { clock, socket } = connection();
+    socket.end();
+    await clock.advanceAsync(QUIET_MS - 1);
+    expect(socket.destroyed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it('waits for a peer that still reads, and says so by what it sends', async () => {
+    const { clock, socket } = connection();
+    socket.end();
+    for (let part = 0; part < 5; part += 1) {
+      await clock.advanceAsync(QUIET_MS / 2);
+      socket.bytesRead += 13;
+      await clock.advanceAsync(QUIET_MS / 2);
+      expect(socket.destroyed).toBe(false);
+    }
+    await clock.advanceAsync(QUIET_MS * 2);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it('leaves no timer', async () => {
+    const limits = { maxConnectionAgeMs: 1_000, connectionIdleTimeoutMs: 1_000, keepaliveTimeMs: 1_000 };
+    const { connection: made, clock } = connection(limits);
+    expect(clock.pending).toBe(3);
+    made.destroy();
+    await clock.advanceAsync(0);
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,243 @@
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { readFileSync } from 'node:fs';
+import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { waitFor } from '../../testing/wait-for.js';
+import type { GrpcServerEvent } from '../server-event.js';
+import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
+import { QUIET_MS, type ConnectionLimits } from './server-connection.js';
+import { ServerConnections } from './server-connections.js';
+
+const pem = (name: string) => readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url));
+const PATH = '/test.Service/Call';
+const asIs = (bytes: Buffer): Buffer => bytes;
+
+const closing: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+});
+
+/** A server of grpc-js on a free port, with one method that never answers. */
+async function bound({
+  tls = false,
+  backlog = 511,
+  ...limits
+}: Partial<ConnectionLimits> & { tls?: boolean; backlog?: number } = {}) {
+  const clock = new VirtualClock();
+  const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+  const told: GrpcServerEvent[] = [];
+  events.listen((event) => told.push(event), false);
+  const endedCalls: string[] = [];
+  const connections = new ServerConnections(
+    {
+      backlog,
+      maxConnectionAgeMs: undefined,
+      maxConnectionAgeGraceMs: undefined,
+      connectionIdleTimeoutMs: undefined,
+      keepaliveTimeMs: Infinity,
+      keepaliveTimeoutMs: 20_000,
+      ...limits,
+    },
+    { clock, random: () => 0.5, events, endCallsOf: (peer) => endedCalls.push(peer) },
+  );
+  const server = new Server();
+  const calls: { getPeer(): string; end(): void }[] = [];
+  const method = { path: PATH, requestStream: false, responseStream: true };
+  const coding = {
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  };
+  server.addService(
+    { call: { ...method, ...coding } },
+    { call: ((call: (typeof calls)[number]) => calls.push(call)) as never },
+  );
+  const http2Servers: NodeHttp2Server[] = [];
+  const listened: unknown[] = [];
+  hearHttp2Servers(server, (http2Server) => {
+    http2Servers.push(http2Server);
+    const listen = http2Server.listen.bind(http2Server);
+    http2Server.listen = ((options: object, ready: () => void) => {
+      listened.push(options);
+      return listen(options, ready);
+    }) as typeof listen;
+  });
+  expect(connections.attach(server)).toBe(true);
+  const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
+  const security = tls ? ServerCredentials.createSsl(null, [pair]) : ServerCredentials.createInsecure();
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', security, (error, found) => {
+      if (error === null) resolve(found);
+      else reject(error);
+    });
+  });
+  closing.push(() => {
+    connections.destroyAll();
+    server.forceShutdown();
+  });
+  return { clock, connections, port, told, endedCalls, calls, http2Servers, listened };
+}
+
+function rawSocket(port: number): Socket {
+  const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+  closing.push(() => socket.destroy());
+  return socket;
+}
+
+function session(port: number, tls = false): ClientHttp2Session {
+  const options = { ca: pem('ca'), servername: 'localhost' };
+  const made = connectHttp2(`${tls ? 'https' : 'http'}://127.0.0.1:${String(port)}`, options);
+  made.on('error', () => undefined);
+  closing.push(() => made.destroy());
+  return made;
+}
+
+function stream(from: ClientHttp2Session): ClientHttp2Stream {
+  const made = from.request({ ':method': 'POST', ':path': PATH, 'content-type': 'application/grpc' });
+  made.on('error', () => undefined);
+  made.end(Buffer.alloc(5));
+  made.resume();
+  return made;
+}
+
+describe('the connections of a server', () => {
+  it('wait in a backlog of the length that was asked for', async () => {
+    const { listened, port } = await bound({ backlog: 17 });
+    expect(listened).toEqual([{ host: '127.0.0.1', port: 0, backlog: 17 }]);
+    expect(port).toBeGreaterThan(0);
+  });
+
+  it('are counted from the socket on, whatever comes over it', async () => {
+    const { connections, port } = await bound();
+    const silent = rawSocket(port);
+    const speaking = session(port);
+    await waitFor(() => connections.size === 2);
+    silent.destroy();
+    speaking.close();
+    await connections.closed();
+    expect(connections.size).toBe(0);
+  });
+
+  it.each([false, true])('are told to go, end with their calls, and none is taken any more (TLS: %s)', async (tls) => {
+    const { connections, port, calls, http2Servers } = await bound({ tls });
+    const idle = session(port, tls);
+    const busy = session(port, tls);
+    const goaways = new Set<string>();
+    idle.on('goaway', () => goaways.add('idle'));
+    busy.on('goaway', () => goaways.add('busy'));
+    const open = stream(busy);
+    let ended = false;
+    open.on('end', () => (ended = true));
+    await waitFor(() => calls.length === 1 && connections.size === 2);
+    connections.announceEnd();
+    expect(http2Servers.map(({ listening }) => listening)).toEqual([false]);
+    await waitFor(() => connections.size === 1 && goaways.size === 2);
+    expect(busy.destroyed).toBe(false);
+    calls[0]?.end();
+    await connections.closed();
+    expect(ended).toBe(true);
+  });
+
+  it('leave sessions to be ended by it when it stops listening, as a http2 server of Node 24 would not', async () => {
+    const { connections, port, http2Servers } = await bound();
+    session(port);
+    await waitFor(() => connections.size === 1);
+    let closed = 0;
+    for (const http2Server of http2Servers) http2Server.close = () => ((closed += 1), http2Server);
+    connections.announceEnd();
+    await connections.closed();
+    expect(closed).toBe(0);
+  });
+
+  it('that come when it ends are told to go too', async () => {
+    const { connections, port } = await bound({ tls: true });
+    const late = session(port, true);
+    // Accepted, and not yet shaken hands with.
+    await waitFor(() => connections.size === 1);
+    let told = false;
+    late.on('goaway', () => (told = true));
+    connections.announceEnd();
+    await connections.closed();
+    expect(told).toBe(true);
+  });
+
+  it('are ended where they do not come to speak HTTP/2, a moment later', async () => {
+    const { connections, port, clock, calls } = await bound({ tls: true });
+    rawSocket(port);
+    const busy = session(port, true);
+    stream(busy);
+    await waitFor(() => connections.size === 2 && calls.length === 1);
+    connections.announceEnd();
+    await clock.advanceAsync(QUIET_MS - 1);
+    expect(connections.size).toBe(2);
+    await clock.advanceAsync(1);
+    await waitFor(() => connections.size === 1);
+    expect(busy.destroyed).toBe(false);
+  });
+
+  it('are all ended at once where that is asked for, handshakes too', async () => {
+    const { connections, port, clock, calls } = await bound({ tls: true, keepaliveTimeMs: 60_000 });
+    rawSocket(port);
+    stream(session(port, true));
+    await waitFor(() => connections.size === 2 && calls.length === 1);
+    connections.destroyAll();
+    await connections.closed();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('end one by one for their age, the calls of each by its own name', async () => {
+    const { connections, port, clock, told, endedCalls, calls } = await bound({
+      maxConnectionAgeMs: 10_000,
+      maxConnectionAgeGraceMs: 1_000,
+    });
+    const first = session(port);
+    stream(first);
+    await waitFor(() => calls.length === 1);
+    await clock.advanceAsync(5_000);
+    const second = session(port);
+    stream(second);
+    await waitFor(() => calls.length === 2);
+    const [firstPeer] = calls.map((call) => call.getPeer());
+    await clock.advanceAsync(6_100);
+    expect(endedCalls).toEqual([firstPeer]);
+    expect(told.map((event) => event.type === 'connection-end' && event.because)).toEqual(['age', 'age-grace']);
+    await waitFor(() => connections.size === 1);
+    expect(second.closed).toBe(false);
+  });
+
+  it('end when they are idle, and not while a stream is open', async () => {
+    const { connections, port, clock, calls } = await bound({ connectionIdleTimeoutMs: 5_000 });
+    const busy = session(port);
+    const open = stream(busy);
+    session(port);
+    await waitFor(() => calls.length === 1 && connections.size === 2);
+    await clock.advanceAsync(5_000);
+    await waitFor(() => connections.size === 1);
+    await clock.advanceAsync(60_000);
+    calls[0]?.end();
+    await new Promise((resolve) => open.once('close', resolve));
+    expect(busy.closed).toBe(false);
+    await waitFor(() => clock.pending === 1);
+    await clock.advanceAsync(5_000);
+    await connections.closed();
+  });
+
+  it('that were told to go are still asked whether they live, and live', async () => {
+    const { connections, port, clock, calls, told } = await bound({ keepaliveTimeMs: 60_000 });
+    const busy = session(port);
+    stream(busy);
+    await waitFor(() => calls.length === 1);
+    connections.announceEnd();
+    for (let probe = 0; probe < 3; probe += 1) {
+      await clock.advanceAsync(60_000);
+      // Asked: the time for the answer runs. Answered: that until the next question.
+      await waitFor(() => clock.nextTimerInMs === 60_000);
+    }
+    expect(told).toEqual([]);
+    expect(connections.size).toBe(1);
+  });
+});

@@ -1,0 +1,152 @@
+import type { Server } from '@grpc/grpc-js';
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import { Server as TcpServer } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { EventHub } from '../../call/event-hub.js';
+import type { Clock, Timer } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
+import type { GrpcServerEvent } from '../server-event.js';
+import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
+import { UNKNOWN_PEER, peerOf } from './peer.js';
+import { QUIET_MS, ServerConnection, type ConnectionHost, type ConnectionLimits } from './server-connection.js';
+
+/** Options of the connections of a server. */
+export interface ServerConnectionOptions extends ConnectionLimits {
+  /** Connections that the system holds until they are accepted. */
+  readonly backlog: number;
+}
+
+/** What they need from outside. */
+export interface ServerConnectionSeams {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: EventHub<GrpcServerEvent>;
+  /** Ends the calls of a peer, UNAVAILABLE. */
+  readonly endCallsOf: (peer: string) => void;
+}
+
+/** All connections of a server: how long they live, and how they end. */
+export class ServerConnections {
+  private readonly http2Servers: NodeHttp2Server[] = [];
+  /** Every socket that was accepted, those that still shake hands too. */
+  private readonly sockets = new Set<Duplex>();
+  private readonly connections = new Map<ServerHttp2Session, ServerConnection>();
+  private readonly host: ConnectionHost;
+  private readonly waiting: (() => void)[] = [];
+  private ending = false;
+  private strayTimer: Timer | undefined;
+
+  constructor(
+    private readonly options: ServerConnectionOptions,
+    private readonly seams: ServerConnectionSeams,
+  ) {
+    const { clock, random, events, endCallsOf } = seams;
+    this.host = {
+      limits: options,
+      clock,
+      random,
+      endCallsOf: (peer) => {
+        // The calls of all who come by a Unix socket would bear that name.
+        if (peer !== UNKNOWN_PEER) endCallsOf(peer);
+      },
+      tell: (peer, because) => {
+        if (events.wanted) events.emit({ type: 'connection-end', peer, because });
+      },
+    };
+  }
+
+  /**
+   * Follows the connections of `server`; to be called before it is bound. False: it does not let see them. Then it has none as far as
+   * can be told here, and its own shutdown has to do.
+   */
+  attach(server: Server): boolean {
+    return hearHttp2Servers(server, (http2Server) => {
+      this.follow(http2Server);
+    });
+  }
+
+  /** Sockets that are open. */
+  get size(): number {
+    return this.sockets.size;
+  }
+
+  /** Listens no more, and tells all connections to end when their calls have ended, also those that come yet. */
+  announceEnd(): void {
+    if (this.ending) return;
+    this.ending = true;
+    for (const http2Server of this.http2Servers) {
+      // Its own `close` would, from Node 24 on, close sessions that are not our business yet.
+      if (http2Server.listening) TcpServer.prototype.close.call(http2Server);
+    }
+    for (const connection of this.connections.values()) connection.end();
+    if (this.sockets.size > this.connections.size)
+      this.strayTimer = this.seams.clock.setTimer(this.endStrays, QUIET_MS);
+  }
+
+  /** Ends all at once, whatever their peers do. */
+  destroyAll(): void {
+    for (const socket of [...this.sockets]) socket.destroy();
+  }
+
+  /** When no socket is open. */
+  closed(): Promise<void> {
+    if (this.sockets.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  private follow(http2Server: NodeHttp2Server): void {
+    this.http2Servers.push(http2Server);
+    withBacklog(http2Server, this.options.backlog);
+    // A session is made, and told of, while its socket is: so the latest one is its own.
+    let latest: Duplex | undefined;
+    http2Server.prependListener('connection', (socket: Duplex) => {
+      latest = socket;
+      this.add(socket);
+    });
+    http2Server.prependListener('secureConnection', (socket: Duplex) => {
+      latest = socket;
+    });
+    http2Server.on('session', (session: ServerHttp2Session) => {
+      if (latest !== undefined) this.begin(session, latest);
+    });
+    if (this.options.connectionIdleTimeoutMs === undefined) return;
+    http2Server.on('stream', (stream: ServerHttp2Stream) => {
+      if (stream.session !== undefined) this.connections.get(stream.session as ServerHttp2Session)?.noteStream(stream);
+    });
+  }
+
+  private add(socket: Duplex): void {
+    this.sockets.add(socket);
+    socket.once('close', () => {
+      this.sockets.delete(socket);
+      if (this.sockets.size > 0) return;
+      if (this.strayTimer !== undefined) this.seams.clock.clearTimer(this.strayTimer);
+      for (const resolve of this.waiting.splice(0)) resolve();
+    });
+  }
+
+  private begin(session: ServerHttp2Session, socket: Duplex): void {
+    const connection = new ServerConnection(session, socket, this.host);
+    this.connections.set(session, connection);
+    socket.once('close', () => {
+      this.connections.delete(session);
+    });
+    if (this.ending) connection.end();
+  }
+
+  /** What has not come to speak HTTP/2 by now does not want to. */
+  private readonly endStrays = (): void => {
+    const peers = new Set([...this.connections.values()].map(({ peer }) => peer));
+    for (const socket of [...this.sockets]) if (!peers.has(peerOf(socket))) socket.destroy();
+  };
+}
+
+/** grpc-js listens with an address and nothing else. */
+function withBacklog(http2Server: NodeHttp2Server, backlog: number): void {
+  const listen: unknown = Reflect.get(http2Server, 'listen');
+  if (typeof listen !== 'function') return;
+  Reflect.set(http2Server, 'listen', (address: unknown, ...rest: unknown[]): unknown => {
+    const withIt = typeof address === 'object' && address !== null ? { ...address, backlog } : address;
+    return Reflect.apply(listen, http2Server, [withIt, ...rest]);
+  });
+}

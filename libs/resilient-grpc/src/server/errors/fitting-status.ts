@@ -1,0 +1,38 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { StatusCode } from '../../status/status-code.js';
+import { joined } from './status-text.js';
+
+/** What a call ends with. */
+export interface ServerStatus {
+  readonly code: StatusCode;
+  readonly details: string;
+  /** Trailers. */
+  readonly metadata?: Metadata;
+  /** Nobody meant this status: the error it was made from belongs in the log, as the caller is not told of it. */
+  readonly unexpected?: true;
+}
+
+/**
+ * Most of a status as trailers, in bytes, with room for what grpc-js adds. Node writes 64 KiB of headers at most: of more, nothing
+ * is sent, and not only does the call wait until its deadline, but every later one on its connection.
+ */
+const MAX_BYTES = 61_440;
+/** What HTTP/2 counts for each field beside its name and value. */
+const FIELD_OVERHEAD = 32;
+
+/** `status` as it can be sent: without its trailers, and its text cut short, where they are too long. Its code stays. */
+export function fittingStatus(status: ServerStatus): ServerStatus {
+  const { code, details, metadata } = status;
+  const textBytes = encodeURI(details).length;
+  if (textBytes + (metadata === undefined ? 0 : sizeOf(metadata.toHttp2Headers())) <= MAX_BYTES) return status;
+  return { code, details: textBytes > MAX_BYTES ? joined([details]) : details, unexpected: true };
+}
+
+function sizeOf(headers: Readonly<Record<string, unknown>>): number {
+  let bytes = 0;
+  for (const [key, values] of Object.entries(headers)) {
+    // Text, buffers too by now.
+    for (const value of [values].flat()) bytes += key.length + String(value).length + FIELD_OVERHEAD;
+  }
+  return bytes;
+}

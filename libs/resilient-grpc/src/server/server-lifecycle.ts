@@ -1,0 +1,76 @@
+import {
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+  type OnModuleDestroy,
+} from '@nestjs/common';
+import { counted } from '../telemetry/log-text.js';
+import type { ServerDrain, ServerDrainReport } from './server-drain.js';
+
+/** Paths that are named of calls that were cut off. */
+const NAMED = 5;
+
+/** What is tied to the application's life. */
+export interface DrainingServer {
+  readonly drain: Pick<ServerDrain, 'begin' | 'readiness' | 'run' | 'onEnd'>;
+  readonly health: { bootstrapped(): void };
+}
+
+/** The part of the clients' lifecycle that the server's has a say in. */
+export interface HeldClients {
+  holdStreams(until: () => Promise<void>): void;
+}
+
+/**
+ * Ties the server to the application's life. Its drain begins before Nest closes anything, since Nest closes the HTTP server first,
+ * which may hang, and is waited for by the strategy's `close()`; the clients of this process come after it.
+ */
+export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
+  constructor(
+    private readonly server: DrainingServer,
+    clients: HeldClients | undefined,
+    private readonly logger: Pick<Logger, 'log' | 'warn'> = new Logger('ResilientGrpcServer'),
+  ) {
+    const { drain } = server;
+    // While the server still serves everything, its handlers' own streams go on.
+    clients?.holdStreams(() => drain.readiness());
+    drain.onEnd((report, cutOff) => {
+      this.tell(report, cutOff);
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.server.health.bootstrapped();
+  }
+
+  onModuleDestroy(): void {
+    this.server.drain.begin();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    const { drain } = this.server;
+    await drain.readiness();
+    void drain.run();
+  }
+
+  private tell(
+    { finished, completed, ended, cutOff, durationMs }: ServerDrainReport,
+    paths: ReadonlyMap<string, number>,
+  ): void {
+    const parts = [
+      `${counted(finished, 'call')} finished`,
+      ...(completed > 0 ? [`${counted(completed, 'stream')} completed`] : []),
+      `${counted(ended, 'stream')} ended`,
+      `${String(cutOff)} cut off`,
+    ];
+    const line = `drained in ${String(Math.round(durationMs))} ms: ${parts.join(', ')}`;
+    if (cutOff === 0) this.logger.log(line);
+    else this.logger.warn(`${line} (${named(paths)})`);
+  }
+}
+
+function named(paths: ReadonlyMap<string, number>): string {
+  const first = [...paths].slice(0, NAMED).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+  const more = paths.size > NAMED ? [`calls of ${String(paths.size - NAMED)} more methods`] : [];
+  return [...first, ...more].join(', ');
+}

@@ -1,0 +1,189 @@
+import { status, type ServiceError } from '@grpc/grpc-js';
+import { Controller } from '@nestjs/common';
+import { GrpcMethod, Payload, RpcException } from '@nestjs/microservices';
+import { CallSignal } from 'nestjs-resilient-grpc/server';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { EMPTY, Observable, Subject, concat, of, throwError, type Subscriber } from 'rxjs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { serveOrders, type OrdersService } from './orders-service.js';
+
+const leaks = captureLeaks();
+
+type Handler = (request: { id: string }, signal: AbortSignal) => unknown;
+let handler: Handler;
+
+@Controller()
+class OrdersController {
+  @GrpcMethod('Orders', 'Get')
+  get(@Payload() request: { id: string }, @CallSignal() signal: AbortSignal): unknown {
+    return handler(request, signal);
+  }
+}
+
+let orders: OrdersService;
+beforeAll(async () => {
+  orders = await serveOrders(OrdersController);
+});
+beforeEach(() => {
+  orders.log.lines.length = 0;
+});
+afterAll(async () => {
+  await orders.close();
+  await leaks.settled();
+});
+
+function get(deadlineMs?: number): Promise<{ id: string }> {
+  return new Promise((resolve, reject) => {
+    const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
+    orders.client.get({ id: '7' }, options, (error, value) => {
+      if (error !== null || value === undefined) reject(error as ServiceError);
+      else resolve(value);
+    });
+  });
+}
+
+/** An Observable that never answers, and tells when it is let go of. */
+function watched() {
+  const seen = { subscribed: 0, unsubscribed: 0 };
+  const source = new Observable<never>(() => {
+    seen.subscribed += 1;
+    return () => (seen.unsubscribed += 1);
+  });
+  return { seen, source };
+}
+
+describe('a unary handler', () => {
+  it.each<[string, Handler]>([
+    ['a value', ({ id }) => ({ id })],
+    ['a promise', ({ id }) => Promise.resolve({ id })],
+    ['an Observable', ({ id }) => of({ id })],
+    ['a promise of an Observable', ({ id }) => Promise.resolve(of({ id }))],
+    ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
+  ])('answers by %s', async (_what, answer) => {
+    handler = answer;
+    expect(await get()).toMatchObject({ id: '7' });
+  });
+
+  it('answers at once by an Observable that completes later, and is left to do what it does after its answer', async () => {
+    const after = new Subject<never>();
+    handler = ({ id }) => concat(of({ id }), after);
+    expect(await get()).toMatchObject({ id: '7' });
+    expect(after.observed).toBe(true);
+    expect(orders.server.lingeringHandlers).toBe(1);
+    after.complete();
+    expect(orders.server.lingeringHandlers).toBe(0);
+  });
+
+  it('is unsubscribed when its caller cancels', async () => {
+    const { seen, source } = watched();
+    handler = () => source;
+    const call = orders.client.get({ id: '7' }, {}, () => undefined);
+    await waitFor(() => seen.subscribed === 1);
+    call.cancel();
+    await waitFor(() => seen.unsubscribed === 1);
+  });
+
+  it('is unsubscribed when its deadline passes', async () => {
+    const { seen, source } = watched();
+    handler = () => source;
+    await expect(get(100)).rejects.toMatchObject({ code: status.DEADLINE_EXCEEDED });
+    await waitFor(() => seen.unsubscribed === 1);
+  });
+
+  it('is not even subscribed to when its caller left while it was made', async () => {
+    const { seen, source } = watched();
+    let make: (source: Observable<never>) => void = () => undefined;
+    handler = () => new Promise((resolve) => (make = resolve));
+    const ended = new Promise((resolve) => orders.client.get({ id: '7' }, { deadline: Date.now() + 100 }, resolve));
+    await ended;
+    await waitFor(() => orders.server.lingeringHandlers === 1);
+    make(source);
+    await waitFor(() => orders.server.lingeringHandlers === 0);
+    expect(seen.subscribed).toBe(0);
+  });
+
+  it('hears of its caller by its signal', async () => {
+    let signal: AbortSignal | undefined;
+    handler = (_request, given) => {
+      signal = given;
+      return new Promise((resolve) => {
+        given.addEventListener('abort', () => {
+          resolve({});
+        });
+      });
+    };
+    const call = orders.client.get({ id: '7' }, {}, () => undefined);
+    await waitFor(() => signal !== undefined);
+    expect(signal?.aborted).toBe(false);
+    call.cancel();
+    await waitFor(() => signal?.aborted === true);
+    await waitFor(() => orders.server.lingeringHandlers === 0);
+  });
+
+  it('has no signal that is aborted after its answer', async () => {
+    let signal: AbortSignal | undefined;
+    handler = (_request, given) => {
+      signal = given;
+      return { id: '7' };
+    };
+    await get();
+    await get();
+    expect(signal?.aborted).toBe(false);
+  });
+
+  it.each<[string, Handler, string]>([
+    ['completes without a response', () => EMPTY, 'The handler of /orders.v1.Orders/Get completed without a response'],
+    [
+      'emits twice',
+      () => of({ id: '1' }, { id: '2' }),
+      'The handler of /orders.v1.Orders/Get emitted a second response',
+    ],
+  ])('that %s is INTERNAL, and says why', async (_what, answer, details) => {
+    handler = answer;
+    await expect(get()).rejects.toMatchObject({ code: status.INTERNAL, details });
+  });
+
+  it('is answered by its first value when another comes later, which is told in the log', async () => {
+    const values = new Subject<{ id: string }>();
+    handler = () => values;
+    const answer = get();
+    await waitFor(() => values.observed);
+    values.next({ id: '1' });
+    expect(await answer).toMatchObject({ id: '1' });
+    values.next({ id: '2' });
+    values.complete();
+    expect(orders.log.lines).toContainEqual(
+      expect.objectContaining({ level: 'warn', text: expect.stringContaining('/orders.v1.Orders/Get') }),
+    );
+  });
+
+  it.each<[string, () => unknown]>([
+    ['null', () => throwError(() => null)],
+    ['undefined', () => throwError(() => undefined)],
+    ['a number', () => throwError(() => 3)],
+    ['an error', () => throwError(() => new Error('secret'))],
+    ['a thrown error', () => Promise.reject(new Error('secret'))],
+  ])('that fails with %s is UNKNOWN, and gives nothing away', async (_what, answer) => {
+    handler = answer;
+    await expect(get()).rejects.toMatchObject({ code: status.UNKNOWN, details: expect.not.stringContaining('secret') });
+  });
+
+  it('keeps the code, details and metadata of what it fails with', async () => {
+    handler = () => throwError(() => new RpcException({ code: status.NOT_FOUND, message: 'no order 7' }));
+    await expect(get()).rejects.toMatchObject({ code: status.NOT_FOUND, details: 'no order 7' });
+  });
+
+  it('leaves nothing behind, however it ended', async () => {
+    let open = 0;
+    handler = () =>
+      new Observable((subscriber: Subscriber<unknown>) => {
+        open += 1;
+        subscriber.next({ id: '1' });
+        subscriber.complete();
+        return () => (open -= 1);
+      });
+    await Promise.all(Array.from({ length: 50 }, () => get()));
+    expect(open).toBe(0);
+    expect(orders.server.lingeringHandlers).toBe(0);
+  });
+});

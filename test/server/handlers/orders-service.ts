@@ -1,0 +1,84 @@
+import { Client, credentials, loadPackageDefinition, type GrpcObject } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import type { INestMicroservice, NestInterceptor, Type } from '@nestjs/common';
+import type { MicroserviceOptions } from '@nestjs/microservices';
+import { Test } from '@nestjs/testing';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
+import type { ClientDuplexStream, ClientReadableStream, ClientUnaryCall, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
+import { CapturedLog } from '../../support/captured-log.js';
+import { ORDERS_PROTO } from '../../support/orders-app.js';
+
+type Callback<T> = (error: ServiceError | null, value?: T) => void;
+
+/** grpc-js's own client of `orders.v1.Orders`. */
+export interface PlainOrders extends Client {
+  get(request: { id: string }, options: { deadline?: number }, callback: Callback<{ id: string }>): ClientUnaryCall;
+  watch(request: { from: string }, options?: { deadline?: number }): ClientReadableStream<{ sequence: string }>;
+  session(): ClientDuplexStream<{ messageId: string }, { messageId: string }>;
+  upload(callback: Callback<{ count: number }>): ClientWritableStream<{ requestId: string }>;
+}
+
+/** A server of `orders.v1.Orders` by our strategy, and a client of it that is not ours. */
+export interface OrdersService {
+  readonly server: ResilientGrpcServer;
+  readonly client: PlainOrders;
+  readonly log: CapturedLog;
+  newClient(): PlainOrders;
+  close(): Promise<void>;
+}
+
+// Nest has one logger a process.
+const log = new CapturedLog();
+
+/** Starts a microservice with `controller`, whose methods are handlers of `Orders`. */
+export async function serveOrders(
+  controller: Type,
+  options: Partial<ResilientGrpcServerOptions> = {},
+  interceptor?: NestInterceptor,
+): Promise<OrdersService> {
+  const module = await Test.createTestingModule({
+    imports: [
+      ResilientGrpcServerModule.forRoot({
+        package: 'orders.v1',
+        protoPath: ORDERS_PROTO,
+        loader: { longs: String },
+        url: '127.0.0.1:0',
+        ...options,
+      }),
+    ],
+    controllers: [controller],
+  })
+    .setLogger(log)
+    .compile();
+  const server = module.get(ResilientGrpcServer);
+  const app: INestMicroservice = module.createNestMicroservice<MicroserviceOptions>({ strategy: server });
+  if (interceptor !== undefined) app.useGlobalInterceptors(interceptor);
+  await app.listen();
+  const clients: Client[] = [];
+  const newClient = (): PlainOrders => {
+    const client = new OrdersClient(`127.0.0.1:${server.port}`, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    clients.push(client);
+    return client;
+  };
+  return {
+    server,
+    client: newClient(),
+    log,
+    newClient,
+    close: async () => {
+      for (const client of clients) client.close();
+      await app.close();
+    },
+  };
+}
+
+const contract = loadPackageDefinition(loadSync(ORDERS_PROTO, { longs: String })) as GrpcObject & {
+  orders: { v1: { Orders: new (...args: ConstructorParameters<typeof Client>) => PlainOrders } };
+};
+const OrdersClient = contract.orders.v1.Orders;

@@ -1,0 +1,354 @@
+import { status, type ClientReadableStream } from '@grpc/grpc-js';
+import { Controller, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
+import { GrpcMethod, GrpcStreamMethod, Payload, RpcException } from '@nestjs/microservices';
+import { CallSignal, type GrpcRequestStream } from 'nestjs-resilient-grpc/server';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { Observable, Subject, concat, lastValueFrom, map, of, throwError, toArray } from 'rxjs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { serveOrders, type OrdersService } from './orders-service.js';
+
+const leaks = captureLeaks();
+
+interface Message {
+  readonly messageId: string;
+}
+const handlers: {
+  watch: (request: { from: string }, signal: AbortSignal) => unknown;
+  session: (requests: GrpcRequestStream<Message>, signal: AbortSignal) => unknown;
+  upload: (requests: GrpcRequestStream<{ requestId: string }>) => unknown;
+} = { watch: () => of(), session: () => of(), upload: () => of() };
+
+@Controller()
+class OrdersController {
+  @GrpcMethod('Orders', 'Watch')
+  watch(@Payload() request: { from: string }, @CallSignal() signal: AbortSignal): unknown {
+    return handlers.watch(request, signal);
+  }
+  @GrpcStreamMethod('Orders', 'Session')
+  session(@Payload() requests: GrpcRequestStream<Message>, @CallSignal() signal: AbortSignal): unknown {
+    return handlers.session(requests, signal);
+  }
+  @GrpcStreamMethod('Orders', 'Upload')
+  upload(requests: GrpcRequestStream<{ requestId: string }>): unknown {
+    return handlers.upload(requests);
+  }
+}
+
+/** Takes a moment, as one that asks a database does, and hands everything on. */
+const slowInterceptor: NestInterceptor = {
+  async intercept(_context: ExecutionContext, next: CallHandler) {
+    await new Promise((resolve) => setImmediate(resolve));
+    return next.handle();
+  },
+};
+
+let orders: OrdersService;
+let intercepted: OrdersService;
+beforeAll(async () => {
+  orders = await serveOrders(OrdersController, { maxQueuedResponseBytes: 64 * 1024, streamIdleTimeoutMs: 20_000 });
+  intercepted = await serveOrders(OrdersController, {}, slowInterceptor);
+});
+beforeEach(() => {
+  orders.log.lines.length = 0;
+});
+afterAll(async () => {
+  await orders.close();
+  await intercepted.close();
+  await leaks.settled();
+});
+
+const event = (sequence: number) => ({ sequence: String(sequence), order: { id: 'x'.repeat(1_000) } });
+const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index + 1));
+
+/** Everything a stream gave, then how it ended. */
+async function read(stream: AsyncIterable<{ sequence?: string; messageId?: string }>) {
+  const got: (string | undefined)[] = [];
+  try {
+    for await (const { sequence, messageId } of stream) got.push(sequence ?? messageId);
+    return { got, code: status.OK };
+  } catch (error) {
+    const { code, details } = error as { code: status; details: string };
+    return { got, code, details };
+  }
+}
+
+/** Reads one message, then no more. One that was never read is read by grpc-js without end. */
+function readOne(stream: ClientReadableStream<unknown>): void {
+  stream.on('error', () => undefined);
+  stream.once('data', () => stream.pause());
+}
+
+describe.each([
+  ['as it is', () => orders],
+  ['behind an interceptor that takes its time', () => intercepted],
+])('a response stream, %s', (_how, service) => {
+  it.each<[string, () => unknown]>([
+    ['an Observable', () => of(event(1), event(2), event(3))],
+    ['a promise of an Observable', () => Promise.resolve(of(event(1), event(2), event(3)))],
+    ['an array', () => [event(1), event(2), event(3)]],
+    [
+      'a generator',
+      function* () {
+        for (const sequence of [1, 2, 3]) yield event(sequence);
+      },
+    ],
+    [
+      'an async generator',
+      async function* () {
+        for (const sequence of [1, 2, 3]) yield await Promise.resolve(event(sequence));
+      },
+    ],
+  ])('can be %s', async (_what, handler) => {
+    handlers.watch = handler;
+    expect(await read(service().client.watch({ from: '0' }))).toEqual({ got: ['1', '2', '3'], code: status.OK });
+  });
+
+  it('gives what came before a failure, then the failure', async () => {
+    handlers.watch = () =>
+      concat(
+        of(event(1), event(2)),
+        throwError(() => new RpcException({ code: status.DATA_LOSS, message: 'torn page' })),
+      );
+    expect(await read(service().client.watch({ from: '0' }))).toEqual({
+      got: ['1', '2'],
+      code: status.DATA_LOSS,
+      details: 'torn page',
+    });
+  });
+
+  it('gives what an async generator yielded before it threw', async () => {
+    handlers.watch = async function* () {
+      yield await Promise.resolve(event(1));
+      throw Object.assign(new Error('torn page'), { code: status.DATA_LOSS, details: 'torn page' });
+    };
+    expect(await read(service().client.watch({ from: '0' }))).toMatchObject({ got: ['1'], code: status.DATA_LOSS });
+  });
+});
+
+describe('a response stream', () => {
+  it('is pulled from an async generator as its client reads, and ends it when the client leaves', async () => {
+    let made = 0;
+    let ended = false;
+    handlers.watch = async function* () {
+      try {
+        for (;;) yield await Promise.resolve(event(++made));
+      } finally {
+        ended = true;
+      }
+    };
+    const stream = orders.client.watch({ from: '0' });
+    readOne(stream);
+    // Nothing is made any more when what is between the two is full.
+    let before = -1;
+    await waitFor(
+      () => {
+        const still = made > 0 && made === before;
+        before = made;
+        return still;
+      },
+      { intervalMs: 100 },
+    );
+    expect(made).toBeLessThan(500);
+    const seen = made;
+    stream.resume();
+    await waitFor(() => made > seen + 1_000);
+    stream.cancel();
+    await waitFor(() => ended);
+    await waitFor(() => orders.server.lingeringHandlers === 0 && orders.server.activeStreams().length === 0);
+  });
+
+  it('ends as RESOURCE_EXHAUSTED when its Observable runs ahead of the client by more than it may', async () => {
+    const source = new Subject<unknown>();
+    handlers.watch = () => source;
+    const client = orders.newClient();
+    const stream = client.watch({ from: '0' });
+    readOne(stream);
+    let pushed = 0;
+    await waitFor(() => source.observed);
+    await waitFor(
+      () => {
+        source.next(event(++pushed));
+        return !source.observed;
+      },
+      { intervalMs: 0 },
+    );
+    expect(pushed).toBeLessThan(500);
+    expect(orders.log.lines.map(({ text }) => text)).toContainEqual(
+      expect.stringContaining('/orders.v1.Orders/Watch'),
+    );
+    await waitFor(() => orders.server.activeStreams().length === 0);
+  });
+
+  it('may push what it likes in one turn, which is told in the log where it is much', async () => {
+    handlers.watch = () => new Observable((subscriber) => {
+      for (let sequence = 1; sequence <= 2_000; sequence++) subscriber.next(event(sequence));
+      subscriber.complete();
+    });
+    const { got, code } = await read(orders.client.watch({ from: '0' }));
+    expect(code).toBe(status.OK);
+    expect(got).toEqual(numbers(2_000));
+    expect(orders.log.lines).toContainEqual(
+      expect.objectContaining({ level: 'warn', text: expect.stringContaining('/orders.v1.Orders/Watch') }),
+    );
+  });
+
+  it('tells its handler that the client left, by its signal', async () => {
+    let signal: AbortSignal | undefined;
+    handlers.watch = (_request, given) => {
+      signal = given;
+      return new Observable(() => undefined);
+    };
+    const stream = orders.client.watch({ from: '0' });
+    stream.on('error', () => undefined);
+    await waitFor(() => signal !== undefined);
+    stream.cancel();
+    await waitFor(() => signal?.aborted === true);
+  });
+
+  it('is counted with its age and what passed', async () => {
+    const source = new Subject<unknown>();
+    handlers.watch = () => source;
+    const stream = orders.client.watch({ from: '0' });
+    stream.on('error', () => undefined);
+    stream.resume();
+    await waitFor(() => source.observed);
+    source.next(event(1));
+    source.next(event(2));
+    expect(orders.server.activeStreams()).toEqual([
+      {
+        path: '/orders.v1.Orders/Watch',
+        kind: 'server-stream',
+        peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+        startedAt: expect.any(Date),
+        lastActivityAt: expect.any(Date),
+        sent: 2,
+        received: 0,
+      },
+    ]);
+    source.complete();
+    await waitFor(() => orders.server.activeStreams().length === 0);
+  });
+});
+
+describe('a stream of requests', () => {
+  it('is iterated, and answered as it goes', async () => {
+    handlers.session = async function* (requests) {
+      for await (const { messageId } of requests) yield { messageId };
+    };
+    const call = orders.client.session();
+    for (const messageId of numbers(200)) call.write({ messageId });
+    call.end();
+    expect(await read(call)).toEqual({ got: numbers(200), code: status.OK });
+  });
+
+  it('is read no faster than its handler iterates', async () => {
+    let goOn: () => void = () => undefined;
+    let first: string | undefined;
+    let count = 0;
+    handlers.upload = async (requests) => {
+      for await (const { requestId } of requests) {
+        first ??= requestId.slice(0, 1);
+        count += 1;
+        if (count === 1) await new Promise<void>((resolve) => (goOn = resolve));
+      }
+      return { count };
+    };
+    let answer: unknown;
+    const call = orders.client.upload((_error, value) => (answer = value));
+    let sent = 0;
+    let free = true;
+    const message = { requestId: 'x'.repeat(16 * 1024) };
+    const write = (): void => {
+      while (free && sent < 2_000) {
+        sent += 1;
+        free = call.write(message);
+      }
+      if (sent === 2_000) call.end();
+    };
+    call.on('drain', () => {
+      free = true;
+      write();
+    });
+    write();
+    await waitFor(() => first !== undefined);
+    let before = -1;
+    await waitFor(
+      () => {
+        const still = sent === before;
+        before = sent;
+        return still;
+      },
+      { intervalMs: 200 },
+    );
+    expect(sent).toBeLessThan(500);
+    goOn();
+    await waitFor(() => answer !== undefined, { timeoutMs: 10_000 });
+    expect(answer).toMatchObject({ count: 2_000 });
+  });
+
+  it('fails where it is iterated and its caller leaves', async () => {
+    let failure: unknown;
+    let began = false;
+    handlers.upload = async (requests) => {
+      try {
+        for await (const _ of requests) began = true;
+        failure = 'none';
+      } catch (error) {
+        failure = error;
+      }
+      return { count: 0 };
+    };
+    const call = orders.client.upload(() => undefined);
+    call.write({ requestId: '1' });
+    await waitFor(() => began);
+    call.cancel();
+    await waitFor(() => failure !== undefined);
+    expect(failure).toMatchObject({ name: 'CallerGoneError', code: status.CANCELLED });
+  });
+
+  it('is an Observable for all who subscribe, from its first message on', async () => {
+    handlers.upload = async (requests) => {
+      const both = await Promise.all([
+        lastValueFrom(requests.pipe(toArray())),
+        lastValueFrom(requests.pipe(map(({ requestId }) => requestId), toArray())),
+      ]);
+      return { count: both[0].length * 1_000 + both[1].length };
+    };
+    const answer = new Promise((resolve) => {
+      const call = intercepted.client.upload((_error, value) => {
+        resolve(value);
+      });
+      for (const requestId of numbers(20)) call.write({ requestId });
+      call.end();
+    });
+    expect(await answer).toMatchObject({ count: 20_020 });
+  });
+
+  it('loses nothing while its handler is not ready to subscribe', async () => {
+    handlers.session = async (requests) => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return requests.pipe(map(({ messageId }) => ({ messageId })));
+    };
+    const call = orders.client.session();
+    for (const messageId of numbers(100)) call.write({ messageId });
+    call.end();
+    expect(await read(call)).toEqual({ got: numbers(100), code: status.OK });
+  });
+
+  it('cannot be read twice, and says so', async () => {
+    handlers.upload = async (requests) => {
+      for await (const _ of requests) break;
+      for await (const _ of requests) break;
+      return { count: 1 };
+    };
+    const error = await new Promise((resolve) => {
+      const call = orders.client.upload(resolve);
+      call.write({ requestId: '1' });
+      call.end();
+    });
+    expect(error).toMatchObject({ code: status.UNKNOWN });
+    expect(orders.log.lines).toContainEqual(
+      expect.objectContaining({ text: expect.stringContaining('can be read once') }),
+    );
+  });
+});

@@ -19,7 +19,7 @@ import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
-import type { GrpcServerEvent } from './server-event.js';
+import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { StandingStreams } from './standing-streams.js';

@@ -7,6 +7,7 @@ import { EventHub } from '../call/event-hub.js';
 import { loadContract } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-method.js';
@@ -15,6 +16,7 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
+import { isTracedByOthers, observedServer } from './observation/observed-server.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
@@ -30,6 +32,8 @@ export interface ServerSeams {
   readonly random: Random;
   /** Outgoing calls may be bound to inbound ones. */
   readonly captures: boolean;
+  /** Where its module is imported. */
+  readonly telemetry?: GrpcTelemetry | undefined;
 }
 
 /**
@@ -43,6 +47,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly events$: Observable<GrpcServerEvent>;
   /** The shutdown, for the module that has a place in Nest's. */
   readonly drain: ServerDrain;
+  private readonly events: EventHub<GrpcServerEvent>;
   private readonly standing = new StandingStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
@@ -54,8 +59,9 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   constructor(
     private readonly resolved: ResolvedServerOptions,
-    { clock, random, captures }: ServerSeams,
+    private readonly seams: ServerSeams,
   ) {
+    const { clock, random, captures } = seams;
     const { onLoadPackageDefinition } = resolved.nest;
     super({
       ...resolved.nest,
@@ -65,6 +71,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       },
     });
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+    this.events = events;
     this.events$ = new Observable((subscriber) =>
       events.listen((event) => {
         subscriber.next(event);
@@ -118,7 +125,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Adds its services, then listens: a client that finds the port open finds them too. */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     try {
-      const server = new Server(this.grpcOptions);
+      const server = this.newServer();
       this.connections.attach(server);
       this.grpcClient = server;
       await this.bindEvents();
@@ -174,6 +181,16 @@ export class ResilientGrpcServer extends ServerGrpc {
     // True: as above.
     this.onProcessingEndHook(this.transportId, wire.request as never);
   };
+
+  private newServer(): Server {
+    const { telemetry, clock } = this.seams;
+    if (telemetry === undefined) return new Server(this.grpcOptions);
+    const told = telemetry.forServer(isTracedByOthers());
+    this.events.listen((event) => {
+      told.take(event);
+    }, false);
+    return observedServer(this.grpcOptions, told, clock);
+  }
 
   private addOwnServices(server: Server): void {
     const { health, reflection, patterns } = this.resolved;

@@ -107,7 +107,7 @@ export abstract class ServedCall {
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
     // True: `stop` may have ended it.
-    if (stuck && !(this.over as boolean)) resetStream(this.wire);
+    if (stuck && !(this.over as boolean)) resetStream(this.wire, status);
   }
 
   /** Runs the handler, in its context where outgoing calls may be bound to it. */

@@ -5,7 +5,7 @@ import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import type { GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { NEVER, Observable, concat, defer, lastValueFrom, map, of, startWith, tap, throwError, toArray } from 'rxjs';
+import { NEVER, Observable, concat, defer, map, of, startWith, tap, throwError, toArray } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { bytesOf, collectTelemetry, compressingOrders, serveTold } from './collected-telemetry.js';
 

@@ -75,9 +75,7 @@ export class ObservedCall extends ServerInterceptingCall {
 
   override sendMessage(message: unknown, callback: () => void): void {
     const bytes = this.observer.sizes.during(() => {
-      this.wire.sendMessage(message, () => {
-        this.within(callback);
-      });
+      this.wire.sendMessage(message, callback);
     });
     if (bytes !== undefined) this.telemetry?.sent(bytes);
   }

@@ -24,11 +24,9 @@ export function observedServer(options: ServerOptions, telemetry: ServerTelemetr
   hearHttp2Servers(server, (http2Server) => {
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       if (server.paths.has(headers[':path'] ?? '')) return;
-      // grpc-js refuses it in this very turn, after us.
-      queueMicrotask(() => {
-        const status = statusSentBy(stream);
-        if (status !== undefined) telemetry.refused(status.code);
-      });
+      // grpc-js heard of it before us, and has refused it. What is no call of gRPC has no status.
+      const status = statusSentBy(stream);
+      if (status !== undefined) telemetry.refused(status.code);
     });
   });
   return server;

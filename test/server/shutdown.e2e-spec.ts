@@ -141,6 +141,8 @@ describe('a server that gets SIGTERM ends within its time', () => {
     expect(await server.terminate()).toBeLessThan(TIME_MS + TO_END_MS);
     watch.call.resume();
     await waitFor(() => watch.status !== undefined);
+    // Not CANCELLED, after which a client would not go on elsewhere.
+    expect(watch.status?.code).toBe(status.UNAVAILABLE);
   });
 
   it('and drains although the HTTP server of a hybrid application hangs, which Nest closes first', async () => {

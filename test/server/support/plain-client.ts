@@ -84,13 +84,14 @@ export class PlainClient {
     return this.stream(this.orders, 'Watch', { from });
   }
 
-  /** `orders.v1.Orders/Session`, with one request that is answered. */
-  session(): SeenStream {
+  /** `orders.v1.Orders/Session`, with one request and more as they are sent, each of which is answered. */
+  session(): SeenStream & { send(): void } {
     // True: grpc-js makes a method of each.
     const open = Reflect.get(this.orders, 'Session') as () => ClientDuplexStream<unknown, unknown>;
     const call = open.call(this.orders);
-    call.write({ messageId: 1 });
-    return seenOf(call);
+    const send = () => void call.write({ messageId: 1 });
+    send();
+    return Object.assign(seenOf(call), { send });
   }
 
   /** `grpc.health.v1.Health/Check` of the whole server */

@@ -1,12 +1,13 @@
 import { parseArgs } from 'node:util';
 import { BASELINE, CONTENDERS, FLOOR, ON_DEMAND, POLICIES, RETRY_BUFFERS } from './contenders.mjs';
+import { SERVERS } from './servers/measure.mjs';
 import { clientStreams, serverStreams, unaryCalls } from './workloads.mjs';
 
 /** Shown with each mistake in the arguments. */
-export const USAGE = `Usage: npm run bench -- unary|stream|upload|memory|many-streams [options]
+export const USAGE = `Usage: npm run bench -- unary|stream|upload|memory|many-streams|server [options]
   --rounds N          rounds that count, after one that warms up (11)
   --seconds S         for each contender at each workload in each round (0.4)
-  --in-flight A,B     unary: calls open at any time (1,32,512)
+  --in-flight A,B     unary, server: calls open at any time (1,32,512; server: 32)
   --size A,B          stream, upload, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
   --messages N        memory: messages of a stream, where they are smaller than 64 KiB (1000000)
   --streams N         many-streams: open at once (10000)
@@ -16,6 +17,7 @@ export const USAGE = `Usage: npm run bench -- unary|stream|upload|memory|many-st
   --retry-buffers     with ours and other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
   --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
+                      server: one of ${SERVERS.map(({ name }) => name).join(', ')}, whose process gets the flags
   --json              one JSON object on standard output and nothing else`;
 
 /** The arguments make no sense; the message says what was expected. */
@@ -34,7 +36,9 @@ export class UsageError extends Error {}
  * @property {boolean} profile The only entry alone, instead of rounds.
  */
 
-/** @typedef {Comparison | import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan} Plan */
+/**
+ * @typedef {Comparison | import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan |
+ *   import('./servers/measure.mjs').ServerPlan} Plan */
 
 /**
  * Reads the command line.
@@ -62,6 +66,8 @@ export function parsePlan(argv) {
         };
       case 'many-streams':
         return { bench, streams: integer('--streams', values.streams ?? '10000'), json };
+      case 'server':
+        return servers(values);
     }
   }
   throw new UsageError(`expected one of the benchmarks, got ${positionals.join(' ') || 'nothing'}`);
@@ -80,9 +86,6 @@ function comparison(bench, values) {
       : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536')).map(
           bench === 'stream' ? serverStreams : clientStreams,
         );
-  const rounds = integer('--rounds', values.rounds ?? '11');
-  const seconds = Number(values.seconds ?? (profile ? 10 : 0.4));
-  if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
   const entries = profile
     ? [find(values.profile ?? '')]
     : choose(values.only, [
@@ -90,7 +93,29 @@ function comparison(bench, values) {
         ...(values.policies ? [POLICIES] : []),
         ...(values['retry-buffers'] ? RETRY_BUFFERS : []),
       ]);
-  return { bench, entries, workloads, rounds, seconds, json: values.json ?? false, profile };
+  return { bench, entries, workloads, ...size(values) };
+}
+
+/**
+ * @param {ReturnType<typeof parse>['values']} values
+ * @returns {import('./servers/measure.mjs').ServerPlan}
+ */
+function servers(values) {
+  const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(unaryCalls);
+  const entries = SERVERS.filter(({ name }) => values.profile === undefined || values.profile === name);
+  if (entries.length === 0) {
+    throw new UsageError(`expected one of ${SERVERS.map(({ name }) => name).join(', ')}, got ${values.profile ?? ''}`);
+  }
+  return { bench: 'server', entries, workloads, ...size(values) };
+}
+
+/** @param {ReturnType<typeof parse>['values']} values */
+function size(values) {
+  const profile = values.profile !== undefined;
+  const rounds = integer('--rounds', values.rounds ?? '11');
+  const seconds = Number(values.seconds ?? (profile ? 10 : 0.4));
+  if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
+  return { rounds, seconds, json: values.json ?? false, profile };
 }
 
 /** @param {readonly string[]} argv */

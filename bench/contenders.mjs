@@ -9,6 +9,7 @@
  * @property {(chunks: Iterable<{ data: Uint8Array }>, done: (error: unknown, received?: { count: number }) => void) =>
  *   void} upload One client stream. What can pull takes from `chunks` as it can send.
  * @property {() => unknown} close Closes what was opened.
+ * @property {() => Promise<NodeJS.CpuUsage>} [cpuUsage] Of the process that is measured, where it is not this one.
  */
 
 /**

@@ -1,12 +1,15 @@
 // What does a call cost? CPU per call and throughput of ours next to grpc-js's own client and three others, in one process,
-// in turns, against a server in another process. And what is held, see memory/. It prints and judges nothing.
+// in turns, against a server in another process. And what is held, see memory/; what it costs a server, see servers/. It prints
+// and judges nothing.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
+import { BASELINE } from './contenders.mjs';
 import { describeMachine } from './machine.mjs';
 import { measureBounds } from './memory/bounds.mjs';
 import { measureOpenStreams } from './memory/many-streams.mjs';
 import { toJson, toTable } from './report.mjs';
-import { lengthOfRun, runRounds, takeSample } from './rounds.mjs';
+import { lengthOfRun, profile, runRounds } from './rounds.mjs';
 import { startServer } from './server.mjs';
+import { measureServers } from './servers/measure.mjs';
 import { rehearse } from './workloads.mjs';
 
 /** @typedef {import('./arguments.mjs').Comparison} Comparison */
@@ -29,6 +32,8 @@ async function run(plan) {
       return measureBounds(plan);
     case 'many-streams':
       return measureOpenStreams(plan);
+    case 'server':
+      return measureServers(plan);
     default:
       return runContenders(plan);
   }
@@ -50,7 +55,7 @@ async function runContenders(plan) {
         throw new Error(`${entry.name} does not do what it should`, { cause: error });
       });
     }
-    if (plan.profile) await profile(plan, open);
+    if (plan.profile) await profile(open, plan.workloads, plan.seconds);
     else await compare(plan, present, open);
   } finally {
     for (const contender of open.values()) await contender.close();
@@ -82,21 +87,8 @@ async function openContender(entry, address) {
 async function compare({ bench, workloads, rounds, seconds, json }, present, open) {
   const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
   console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
-  const results = await runRounds(open, workloads, { rounds, seconds });
+  const size = { rounds, seconds, baseline: BASELINE };
+  const results = await runRounds(open, workloads, size);
   const machine = describeMachine(present);
-  console.log(json ? toJson(bench, machine, results) : toTable(machine, results, { rounds, seconds }));
-}
-
-/**
- * @param {Comparison} plan
- * @param {ReadonlyMap<string, Contender>} open
- */
-async function profile({ workloads, seconds }, open) {
-  for (const [name, contender] of open) {
-    for (const workload of workloads) {
-      const { cpuUs, perSecond } = await takeSample(contender, workload, seconds);
-      const rate = `${perSecond.toFixed(0)} ${workload.unit}s/s`;
-      console.error(`${name} ${JSON.stringify(workload.key)}: ${cpuUs.toFixed(1)} µs/${workload.unit}, ${rate}`);
-    }
-  }
+  console.log(json ? toJson(bench, machine, results) : toTable(machine, results, size));
 }

@@ -32,10 +32,10 @@ export function toJson(bench, machine, results) {
  *
  * @param {Machine} machine
  * @param {readonly Result[]} results
- * @param {{ readonly rounds: number, readonly seconds: number }} size
+ * @param {{ readonly rounds: number, readonly seconds: number, readonly baseline: string }} size
  * @returns {string}
  */
-export function toTable(machine, results, { rounds, seconds }) {
+export function toTable(machine, results, { rounds, seconds, baseline }) {
   const unit = results[0]?.workload.unit ?? 'call';
   const key = Object.keys(results[0]?.workload.key ?? {})[0] === 'size' ? 'bytes' : 'in flight';
   const head = ['contender', key, `CPU µs/${unit}`, 'CPU ratio', 'quartiles', `${unit}s/s`, 'throughput ratio'];
@@ -50,7 +50,7 @@ export function toTable(machine, results, { rounds, seconds }) {
   ]);
   return [
     ...machineLines(machine),
-    `medians of ${String(rounds)} rounds of ${String(seconds)} s; ratios are to grpc-js in the same round`,
+    `medians of ${String(rounds)} rounds of ${String(seconds)} s; ratios are to ${baseline} in the same round`,
     '',
     ...tableLines(head, rows),
   ].join('\n');

@@ -1,4 +1,3 @@
-import { BASELINE } from './contenders.mjs';
 import { median, quantile } from './statistics.mjs';
 
 /** @typedef {import('./contenders.mjs').Contender} Contender */
@@ -6,7 +5,8 @@ import { median, quantile } from './statistics.mjs';
 
 /**
  * @typedef {object} Sample
- * @property {number} cpuUs CPU time of this process per call or message, in microseconds, all its threads together.
+ * @property {number} cpuUs CPU time of the process that is measured per call or message, in microseconds, all its threads
+ *   together.
  * @property {number} perSecond Calls or messages.
  */
 
@@ -50,16 +50,35 @@ export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
  * @param {number} seconds
  * @returns {Promise<Sample>}
  */
-export async function takeSample(contender, workload, seconds) {
+async function takeSample(contender, workload, seconds) {
   // No garbage collection is forced here: a full one with nothing in flight frees the hidden classes of calls, and V8 drops
   // all optimized code that relied on them. It made every contender dearer, by up to three times and not by the same factor.
   await workload.run(contender, seconds * LEAD_IN * 1_000);
+  const cpuUsage = contender.cpuUsage ?? process.cpuUsage;
+  const before = await cpuUsage();
   const begunAt = performance.now();
-  const cpuBefore = process.cpuUsage();
   const amount = await workload.run(contender, seconds * 1_000);
-  const { user, system } = process.cpuUsage(cpuBefore);
   const tookMs = performance.now() - begunAt;
-  return { cpuUs: (user + system) / amount, perSecond: (amount * 1_000) / tookMs };
+  const after = await cpuUsage();
+  const cpuUs = (after.user + after.system - before.user - before.system) / amount;
+  return { cpuUs, perSecond: (amount * 1_000) / tookMs };
+}
+
+/**
+ * Runs each contender once at each workload, for a profiler to look at, and says how it went.
+ *
+ * @param {ReadonlyMap<string, Contender>} contenders
+ * @param {readonly Workload[]} workloads
+ * @param {number} seconds
+ */
+export async function profile(contenders, workloads, seconds) {
+  for (const [name, contender] of contenders) {
+    for (const workload of workloads) {
+      const { cpuUs, perSecond } = await takeSample(contender, workload, seconds);
+      const rate = `${perSecond.toFixed(0)} ${workload.unit}s/s`;
+      console.error(`${name} ${JSON.stringify(workload.key)}: ${cpuUs.toFixed(1)} µs/${workload.unit}, ${rate}`);
+    }
+  }
 }
 
 /**
@@ -68,10 +87,10 @@ export async function takeSample(contender, workload, seconds) {
  *
  * @param {ReadonlyMap<string, Contender>} contenders With the baseline among them.
  * @param {readonly Workload[]} workloads
- * @param {{ readonly rounds: number, readonly seconds: number }} size
+ * @param {{ readonly rounds: number, readonly seconds: number, readonly baseline: string }} size
  * @returns {Promise<readonly Result[]>} By workload, then in the order of the contenders.
  */
-export async function runRounds(contenders, workloads, { rounds, seconds }) {
+export async function runRounds(contenders, workloads, { rounds, seconds, baseline }) {
   const names = [...contenders.keys()];
   /** @type {Map<Workload, Map<string, Sample>[]>} */
   const samples = new Map(workloads.map((workload) => [workload, []]));
@@ -88,7 +107,7 @@ export async function runRounds(contenders, workloads, { rounds, seconds }) {
       if (round >= 0) taken.push(ofRound);
     }
   }
-  return [...samples].flatMap(([workload, taken]) => names.map((name) => summarize(name, workload, taken)));
+  return [...samples].flatMap(([workload, taken]) => names.map((name) => summarize(name, baseline, workload, taken)));
 }
 
 /**
@@ -107,17 +126,18 @@ function orderOfRound(names, round) {
 
 /**
  * @param {string} contender
+ * @param {string} baseline
  * @param {Workload} workload
  * @param {readonly ReadonlyMap<string, Sample>[]} taken
  * @returns {Result}
  */
-function summarize(contender, workload, taken) {
+function summarize(contender, baseline, workload, taken) {
   /** @param {string} name @param {'cpuUs' | 'perSecond'} what */
   const series = (name, what) => taken.map((ofRound) => ofRound.get(name)?.[what] ?? NaN);
   /** @param {'cpuUs' | 'perSecond'} what */
   const ratios = (what) => {
-    const baseline = series(BASELINE, what);
-    return series(contender, what).map((value, round) => value / (baseline[round] ?? NaN));
+    const those = series(baseline, what);
+    return series(contender, what).map((value, round) => value / (those[round] ?? NaN));
   };
   const cpuRatios = ratios('cpuUs');
   return {

@@ -1,0 +1,61 @@
+// What does a call cost the server? CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's
+// with nothing around it, each in a process of its own, in turns, asked by the leanest client there is.
+import { describeMachine } from '../machine.mjs';
+import { toJson, toTable } from '../report.mjs';
+import { lengthOfRun, profile, runRounds } from '../rounds.mjs';
+import { openServer } from './open-server.mjs';
+
+/** @typedef {import('../contenders.mjs').Contender} Contender */
+
+/**
+ * @typedef {object} ServerPlan
+ * @property {'server'} bench
+ * @property {readonly ServerEntry[]} entries
+ * @property {readonly import('../workloads.mjs').Workload[]} workloads
+ * @property {number} rounds
+ * @property {number} seconds
+ * @property {boolean} json
+ * @property {boolean} profile The only entry alone, instead of rounds.
+ */
+
+/**
+ * @typedef {object} ServerEntry
+ * @property {'resilient-grpc' | 'nest' | 'grpc-js'} name As in the report.
+ * @property {string} package Whose version the report names.
+ */
+
+/** All ratios are to this server. */
+const BASELINE = 'nest';
+
+/**
+ * In the order of the report.
+ *
+ * @type {readonly ServerEntry[]}
+ */
+export const SERVERS = [
+  { name: 'resilient-grpc', package: 'nestjs-resilient-grpc' },
+  { name: BASELINE, package: '@nestjs/microservices' },
+  { name: 'grpc-js', package: '@grpc/grpc-js' },
+];
+
+/** @param {ServerPlan} plan */
+export async function measureServers({ bench, entries, workloads, rounds, seconds, json, profile: alone }) {
+  /** @type {Map<string, Contender>} */
+  const open = new Map();
+  try {
+    // Flags such as --cpu-prof are meant for the server.
+    for (const { name } of entries) open.set(name, await openServer(name, alone ? process.execArgv : []));
+    if (alone) {
+      await profile(open, workloads, seconds);
+      return;
+    }
+    const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
+    console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
+    const size = { rounds, seconds, baseline: BASELINE };
+    const results = await runRounds(open, workloads, size);
+    const machine = describeMachine(entries);
+    console.log(json ? toJson(bench, machine, results) : toTable(machine, results, size));
+  } finally {
+    for (const contender of open.values()) await contender.close();
+  }
+}

@@ -1,0 +1,92 @@
+// A server under test in a process of its own: node server-process.mjs resilient-grpc|nest|grpc-js
+// All give the same answer from as short a handler as can be written for them, with no option but the contract and the address.
+import 'reflect-metadata';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Controller } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod, Transport } from '@nestjs/microservices';
+import { ORDER_ID, PROTO_PACKAGE, PROTO_PATH, loadService } from '../contract.mjs';
+
+const ORDER = {
+  id: ORDER_ID,
+  customer: 'customer-7f3a9c52-11',
+  totalCents: 129_900,
+  note: 'Leave it with the neighbour on the second floor, please.',
+};
+
+class BenchController {
+  get() {
+    return ORDER;
+  }
+}
+Controller()(BenchController);
+const { prototype } = BenchController;
+GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
+
+// Nest does not tell on which port it listens.
+const folder = mkdtempSync(join(tmpdir(), 'bench-'));
+const url = `unix:${join(folder, 'grpc.sock')}`;
+const options = { url, package: PROTO_PACKAGE, protoPath: PROTO_PATH };
+
+/** @type {Record<string, () => Promise<unknown>>} */
+const START = {
+  async 'resilient-grpc'() {
+    const { ResilientGrpcServer, ResilientGrpcServerModule } = await import('nestjs-resilient-grpc/server');
+    const app = await NestFactory.createMicroservice(moduleOf(ResilientGrpcServerModule.forRoot(options)), {
+      inject: [ResilientGrpcServer],
+      /** @param {InstanceType<typeof ResilientGrpcServer>} strategy */
+      useFactory: (strategy) => ({ strategy }),
+      logger: ['error'],
+    });
+    await app.listen();
+  },
+  async nest() {
+    const app = await NestFactory.createMicroservice(moduleOf(), {
+      transport: Transport.GRPC,
+      options,
+      logger: ['error'],
+    });
+    await app.listen();
+  },
+  'grpc-js': () =>
+    new Promise((resolve, reject) => {
+      const server = new Server();
+      const { Get } = loadService();
+      server.addService(
+        { Get },
+        {
+          /** @type {import('@grpc/grpc-js').handleUnaryCall<{ id: string }, typeof ORDER>} */
+          Get(_call, callback) {
+            callback(null, ORDER);
+          },
+        },
+      );
+      server.bindAsync(url, ServerCredentials.createInsecure(), (error) => {
+        if (error) reject(error);
+        else resolve(undefined);
+      });
+    }),
+};
+
+/**
+ * @param {...import('@nestjs/common').DynamicModule} imports
+ * @returns {import('@nestjs/common').DynamicModule}
+ */
+function moduleOf(...imports) {
+  return { module: class BenchModule {}, controllers: [BenchController], imports };
+}
+
+await START[process.argv[2] ?? '']?.();
+process.on('message', () => process.send?.(process.cpuUsage()));
+process.send?.({ address: url });
+
+// However the benchmark ends, its servers end with it.
+process.once('disconnect', () => {
+  rmSync(folder, { recursive: true });
+  process.exit();
+});
+// A Ctrl-C in a terminal reaches the whole group; the client decides.
+process.on('SIGINT', () => undefined);

@@ -1,0 +1,178 @@
+import {
+  Client,
+  Metadata,
+  credentials,
+  type ChannelCredentials,
+  type ClientDuplexStream,
+  type ClientOptions,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type ClientWritableStream,
+  type MethodDefinition,
+  type StatusObject,
+} from '@grpc/grpc-js';
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { KINDS_PROTO } from './places.js';
+
+/** A message of kinds.proto. */
+export interface Note {
+  readonly text: string;
+  readonly number: number;
+  readonly payload: Buffer;
+}
+
+/** What a call came to. */
+export interface Answer {
+  readonly messages: readonly any[];
+  readonly headers: Metadata | undefined;
+  readonly status: StatusObject;
+}
+
+export interface CallSettings {
+  readonly metadata?: Record<string, string | Buffer>;
+  readonly deadlineMs?: number;
+}
+
+/** A call that is open. */
+export interface OpenCall {
+  readonly messages: readonly any[];
+  readonly headers: Metadata | undefined;
+  readonly ended: Promise<Answer>;
+  /** For kinds with a stream of requests. Resolves when it is on its way to the server. */
+  send(request: object): Promise<void>;
+  /** No more requests. */
+  finish(): void;
+  cancel(): void;
+  /** Reads no more, and again, for kinds with a stream of answers. */
+  pause(): void;
+  resume(): void;
+}
+
+export interface ClientSettings {
+  readonly credentials?: ChannelCredentials;
+  readonly options?: ClientOptions;
+  readonly definition?: PackageDefinition;
+}
+
+type Call = ClientUnaryCall | ClientReadableStream<any> | ClientWritableStream<any> | ClientDuplexStream<any, any>;
+
+const CONTRACT = loadSync(KINDS_PROTO, { defaults: true });
+
+/** grpc-js's own client, whose answers say all that came. */
+export class ParityClient {
+  readonly #client: Client;
+  readonly #definition: PackageDefinition;
+
+  constructor(
+    url: string,
+    { credentials: own = credentials.createInsecure(), options = {}, definition = CONTRACT }: ClientSettings = {},
+  ) {
+    this.#client = new Client(url, own, { 'grpc.use_local_subchannel_pool': 1, ...options });
+    this.#definition = definition;
+  }
+
+  /** A call of `method` ('parity.v1.Kinds/Unary') with all its requests, to its end. */
+  async call(method: string, requests: object | readonly object[] = {}, settings: CallSettings = {}): Promise<Answer> {
+    const all = [requests].flat();
+    const call = this.open(method, all[0], settings);
+    if (this.#find(method).requestStream) {
+      for (const request of all) void call.send(request);
+      call.finish();
+    }
+    return call.ended;
+  }
+
+  /** Begins a call of `method`. `request` is that of kinds with one alone. */
+  open(method: string, request: object = {}, { metadata = {}, deadlineMs }: CallSettings = {}): OpenCall {
+    const sent = new Metadata();
+    for (const [key, value] of Object.entries(metadata)) sent.add(key, value);
+    const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
+    const messages: any[] = [];
+    let headers: Metadata | undefined;
+    const call = this.#begin(method, request, sent, options, (message) => messages.push(message));
+    call.on('metadata', (received: Metadata) => {
+      headers = received;
+    });
+    const ended = new Promise<Answer>((resolve) => {
+      call.on('status', (status: StatusObject) => {
+        // What was pushed before the status is read by now, or at the end of the stream.
+        if ('readable' in call && status.code === 0) call.on('end', () => resolve({ messages, headers, status }));
+        else setImmediate(() => resolve({ messages, headers, status }));
+      });
+    });
+    return {
+      messages,
+      get headers() {
+        return headers;
+      },
+      ended,
+      send: (message) =>
+        new Promise((resolve) => {
+          if ('write' in call) call.write(message, resolve);
+        }),
+      finish: () => {
+        if ('end' in call) call.end();
+      },
+      cancel: () => call.cancel(),
+      pause: () => {
+        if ('pause' in call) call.pause();
+      },
+      resume: () => {
+        if ('resume' in call) call.resume();
+      },
+    };
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  #begin(
+    method: string,
+    request: object,
+    metadata: Metadata,
+    options: { deadline?: number },
+    received: (message: unknown) => void,
+  ): Call {
+    const found = this.#find(method);
+    const { path, requestSerialize: serialize, responseDeserialize: deserialize } = found;
+    const answered = (_error: unknown, message?: unknown) => {
+      if (message !== undefined) received(message);
+    };
+    if (!found.responseStream) {
+      return found.requestStream
+        ? this.#client.makeClientStreamRequest(path, serialize, deserialize, metadata, options, answered)
+        : this.#client.makeUnaryRequest(path, serialize, deserialize, request, metadata, options, answered);
+    }
+    const stream = found.requestStream
+      ? this.#client.makeBidiStreamRequest(path, serialize, deserialize, metadata, options)
+      : this.#client.makeServerStreamRequest(path, serialize, deserialize, request, metadata, options);
+    return stream.on('data', received).on('error', () => undefined);
+  }
+
+  #find(method: string): MethodDefinition<any, any> {
+    const [service = '', name = ''] = method.split('/');
+    // True: a service has methods, and nobody asks for messages.
+    const found = (this.#definition[service] as Record<string, MethodDefinition<any, any>> | undefined)?.[name];
+    if (found === undefined) throw new Error(`no ${method} in ${Object.keys(this.#definition).join(', ')}`);
+    return found;
+  }
+}
+
+/** Waits until `call` has so many messages. */
+export async function received(call: OpenCall, count: number): Promise<void> {
+  await waitFor(() => call.messages.length >= count, {
+    describe: () => `${count} messages, got ${call.messages.length}`,
+  });
+}
+
+/** The numbers of the messages. */
+export function numbers({ messages }: { readonly messages: readonly any[] }): number[] {
+  return messages.map(({ number }: Note) => number);
+}
+
+/** Notes numbered from 1 to `count`. */
+export function notes(count: number, text = ''): Partial<Note>[] {
+  return Array.from({ length: count }, (_, index) => ({ text, number: index + 1 }));
+}

@@ -1,0 +1,183 @@
+import { Controller, type Type } from '@nestjs/common';
+import { GrpcMethod } from '@nestjs/microservices';
+import {
+  Server,
+  status as Code,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ParityClient } from './client.js';
+import { KindsController } from './handlers.js';
+import { ARCHIVE_PROTO, INCLUDES, KINDS_PROTO, SHOP_PROTO } from './places.js';
+import { SERVERS, startServer, type RunningServer, type ServerSettings } from './servers.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+const ALL = loadSync([KINDS_PROTO, SHOP_PROTO, ARCHIVE_PROTO], { includeDirs: INCLUDES });
+
+/** A controller whose handlers say who they are. Each is a name and the arguments of `@GrpcMethod()`. */
+function controller(name: string, handlers: Record<string, Parameters<typeof GrpcMethod> | []>): Type {
+  const { [name]: made } = { [name]: class {} };
+  for (const [method, args] of Object.entries(handlers)) {
+    const descriptor = { value: () => ({ foundBy: `${name}.${method}` }), configurable: true, writable: true };
+    Object.defineProperty(made!.prototype, method, descriptor);
+    // True: a decorator may be called by hand, and gives back nothing or the descriptor.
+    (GrpcMethod as (...args: unknown[]) => MethodDecorator)(...args)(made!.prototype, method, descriptor);
+  }
+  Controller()(made!);
+  return made!;
+}
+
+describe.each(SERVERS)('%s: contracts', (which) => {
+  /** Starts a server for one test, which gets a client of it. */
+  async function serving(
+    settings: Omit<ServerSettings, 'which'>,
+    test: (client: ParityClient, server: RunningServer) => Promise<void>,
+  ): Promise<void> {
+    const server = await startServer({ which, ...settings });
+    const client = new ParityClient(server.url, { definition: ALL });
+    try {
+      await test(client, server);
+    } finally {
+      client.close();
+      await server.close();
+    }
+  }
+  const finders = async (client: ParityClient, ...methods: string[]) => {
+    const found: Record<string, unknown> = {};
+    for (const method of methods) {
+      const { messages, status } = await client.call(method);
+      found[method] = messages[0]?.foundBy ?? status.code;
+    }
+    return found;
+  };
+  const several = {
+    package: ['parity.shop', 'parity.archive'],
+    protoPath: [SHOP_PROTO, ARCHIVE_PROTO],
+    loader: { includeDirs: INCLUDES },
+  };
+
+  it('may have several packages, and packages inside them, whose services go by their names from there', async () => {
+    const controllers = [
+      controller('Shop', { findAll: ['Prices'], shelf: ['stock.Shelves', 'Find'] }),
+      controller('Prices', { find: [] }),
+    ];
+    await serving({ controllers, options: several }, async (client) => {
+      expect(
+        await finders(
+          client,
+          'parity.shop.Prices/Find',
+          'parity.shop.Prices/FindAll',
+          'parity.shop.stock.Shelves/Find',
+          'parity.archive.Prices/Find',
+        ),
+      ).toEqual({
+        'parity.shop.Prices/Find': 'Prices.find',
+        'parity.shop.Prices/FindAll': 'Shop.findAll',
+        'parity.shop.stock.Shelves/Find': 'Shop.shelf',
+        // The same short name.
+        'parity.archive.Prices/Find': 'Prices.find',
+      });
+    });
+  });
+
+  it('tells services of one short name apart by their full names', async () => {
+    const controllers = [
+      controller('Shop', { find: ['parity.shop.Prices'] }),
+      controller('Archive', { ask: ['parity.archive.Prices', 'Find'] }),
+    ];
+    await serving({ controllers, options: several }, async (client) => {
+      expect(await finders(client, 'parity.shop.Prices/Find', 'parity.archive.Prices/Find')).toEqual({
+        'parity.shop.Prices/Find': 'Shop.find',
+        'parity.archive.Prices/Find': 'Archive.ask',
+      });
+    });
+  });
+
+  it('imports other files, and takes the options of the loader', async () => {
+    @Controller()
+    class Prices {
+      @GrpcMethod()
+      find({ item_name }: { item_name: string }) {
+        return { found_by: item_name, total_price: { cents: 5 } };
+      }
+    }
+    const options = {
+      package: 'parity.shop',
+      protoPath: SHOP_PROTO,
+      loader: { includeDirs: INCLUDES, keepCase: true },
+    };
+    await serving({ controllers: [Prices], options }, async (client) => {
+      const { messages } = await client.call('parity.shop.Prices/Find', { itemName: 'tea' });
+      expect(messages).toEqual([{ foundBy: 'tea', totalPrice: { cents: 5 } }]);
+    });
+  });
+
+  it('may come as a package definition', async () => {
+    const options = { package: 'parity.archive', packageDefinition: loadSync(ARCHIVE_PROTO) };
+    await serving({ controllers: [controller('Prices', { find: [] })], options }, async (client) => {
+      expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
+        'parity.archive.Prices/Find': 'Prices.find',
+      });
+    });
+  });
+
+  it("gives onLoadPackageDefinition the definition and grpc-js's server, which takes more services", async () => {
+    const archive = loadSync(ARCHIVE_PROTO);
+    let definition: object = {};
+    const options = {
+      onLoadPackageDefinition(loaded: object, server: unknown) {
+        definition = loaded;
+        expect(server).toBeInstanceOf(Server);
+        const implementation: UntypedServiceImplementation = {
+          Find: (_call: ServerUnaryCall<unknown, object>, callback: sendUnaryData<object>) =>
+            callback(null, { foundBy: 'the one added' }),
+        };
+        (server as Server).addService(archive['parity.archive.Prices'] as ServiceDefinition, implementation);
+      },
+    };
+    await serving({ controllers: [KindsController], options }, async (client) => {
+      expect(Object.keys(definition)).toEqual(expect.arrayContaining(['parity.v1.Kinds', 'parity.v1.Note']));
+      expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
+        'parity.archive.Prices/Find': 'the one added',
+      });
+      expect((await client.call('parity.v1.Kinds/Unary', { number: 1 })).messages).toMatchObject([{ number: 2 }]);
+    });
+  });
+
+  it.each([
+    ['a package that is not in the files', { package: 'nobody' }],
+    ['a file that is not there', { protoPath: 'nobody.proto' }],
+  ])('fails the start for %s', async (_what, options) => {
+    await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
+  });
+
+  describe('calls that nobody handles', () => {
+    let server: RunningServer;
+    let client: ParityClient;
+    beforeAll(async () => {
+      server = await startServer({ which, controllers: [KindsController] });
+      client = new ParityClient(server.url, { definition: ALL });
+    });
+    afterAll(async () => {
+      client.close();
+      await server.close();
+    });
+
+    it.each([
+      ['a method', 'parity.v1.Kinds/Missing'],
+      ['a service without a controller', 'parity.v1.Calls/Chat'],
+      ['a service of another package', 'parity.shop.Prices/Find'],
+    ])('end UNIMPLEMENTED: %s', async (_what, method) => {
+      const { messages, status } = await client.call(method);
+      expect(messages).toEqual([]);
+      expect(status.code).toBe(Code.UNIMPLEMENTED);
+    });
+  });
+});

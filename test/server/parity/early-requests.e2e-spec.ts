@@ -1,0 +1,107 @@
+import type { INestApplicationContext } from '@nestjs/common';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { isObservable, type Observable } from 'rxjs';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ParityClient, notes, numbers, received, type Note } from './client.js';
+import { KindsController } from './handlers.js';
+import { SERVERS, startServer, type RunningServer } from './servers.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+const ENHANCERS = ['guard', 'interceptor', 'pipe'] as const;
+
+describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which) => {
+  let server: RunningServer;
+  let client: ParityClient;
+  let busy: (typeof ENHANCERS)[number];
+  let letGo: (() => void) | undefined;
+  /** An interceptor looks at the requests too. */
+  let watching = false;
+
+  /** Keeps streams of requests waiting. */
+  const keep = async (enhancer: typeof busy, requests: unknown) => {
+    if (busy !== enhancer || !isObservable(requests)) return;
+    await new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+  };
+
+  beforeAll(async () => {
+    server = await startServer({
+      which,
+      controllers: [KindsController],
+      inheritAppConfig: true,
+      configure: (app) => {
+        app.useGlobalGuards({
+          canActivate: async (context) => {
+            await keep('guard', context.switchToRpc().getData());
+            return true;
+          },
+        });
+        app.useGlobalInterceptors({
+          intercept: async (context, next) => {
+            const requests = context.switchToRpc().getData<Observable<Note>>();
+            if (watching) requests.subscribe();
+            await keep('interceptor', requests);
+            return next.handle();
+          },
+        });
+        app.useGlobalPipes({
+          transform: async (value: unknown) => {
+            await keep('pipe', value);
+            return value;
+          },
+        });
+      },
+    });
+    client = new ParityClient(server.url);
+  });
+  afterEach(() => {
+    letGo = undefined;
+    watching = false;
+  });
+  afterAll(async () => {
+    client.close();
+    await server.close();
+  });
+
+  /** Sends five requests, which have arrived when this resolves. */
+  async function arrived(method: string) {
+    const call = client.open(method);
+    await Promise.all(notes(5).map((note) => call.send(note)));
+    await waitFor(() => letGo !== undefined);
+    // Behind them on the same connection; grpc-js parses one message of a stream a turn.
+    for (let i = 0; i < 10; i++) await client.call('parity.v1.Kinds/Unary');
+    return call;
+  }
+
+  it.each(ENHANCERS)('are all given to the handler, in order, when the %s is done', async (enhancer) => {
+    busy = enhancer;
+    for (const method of ['parity.v1.Kinds/Chat', 'parity.v1.Kinds/Collect']) {
+      const call = await arrived(method);
+      letGo?.();
+      const { requests } = server.app.get(KindsController);
+      await waitFor(() => handled(server.app).length === 5 && handled(server.app) !== requests);
+      await call.send({ number: 6 });
+      call.finish();
+      const answer = await call.ended;
+      expect(handled(server.app)).toEqual([1, 2, 3, 4, 5, 6, 'completed']);
+      expect(numbers(answer)).toEqual(method.endsWith('Chat') ? [1, 2, 3, 4, 5, 6] : [6]);
+    }
+  });
+
+  it('are all given to the handler though an interceptor reads them too, and a pipe is busy after it', async () => {
+    busy = 'pipe';
+    watching = true;
+    const call = await arrived('parity.v1.Kinds/Chat');
+    letGo?.();
+    await received(call, 5);
+    call.finish();
+    expect(numbers(await call.ended)).toEqual([1, 2, 3, 4, 5]);
+  });
+});
+
+function handled(app: INestApplicationContext) {
+  return app.get(KindsController).requests;
+}

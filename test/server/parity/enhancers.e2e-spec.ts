@@ -1,0 +1,327 @@
+import {
+  BadRequestException,
+  Catch,
+  Controller,
+  Inject,
+  Injectable,
+  ParseIntPipe,
+  Scope,
+  UseFilters,
+  UseGuards,
+  UseInterceptors,
+  UsePipes,
+  ValidationPipe,
+  type ArgumentsHost,
+  type CallHandler,
+  type CanActivate,
+  type ExceptionFilter,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, REQUEST } from '@nestjs/core';
+import { Ctx, GrpcMethod, GrpcStreamMethod, Payload, RpcException } from '@nestjs/microservices';
+import { Metadata, status as Code, type ServerUnaryCall } from '@grpc/grpc-js';
+import { IsInt, Min } from 'class-validator';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { map, of, range, tap, throwError, type Observable } from 'rxjs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ParityClient, notes, numbers, type Note } from './client.js';
+import { KindsController } from './handlers.js';
+import { SERVERS, startServer, type RunningServer, type ServerSettings } from './servers.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+/** What enhancers and handlers did, in order. */
+let did: string[] = [];
+beforeEach(() => {
+  did = [];
+});
+
+class NumberedNote {
+  text!: string;
+
+  @IsInt()
+  @Min(1)
+  number!: number;
+}
+
+class NotNumbered extends Error {}
+
+@Injectable()
+class NamedGuard implements CanActivate {
+  canActivate(context: ExecutionContext) {
+    did.push(`guard of ${context.getType()} ${context.getClass().name}.${context.getHandler().name}`);
+    const metadata = context.switchToRpc().getContext<Metadata>();
+    const call = context.getArgByIndex<ServerUnaryCall<Note, Note>>(2);
+    if (call.metadata !== metadata) throw new Error('another call');
+    return metadata.get('name').length > 0;
+  }
+}
+
+@Catch(NotNumbered)
+class NotNumberedFilter implements ExceptionFilter {
+  catch(exception: NotNumbered, host: ArgumentsHost): Observable<never> {
+    const { text } = host.switchToRpc().getData<Note>();
+    return throwError(() => ({ code: Code.FAILED_PRECONDITION, details: `${text}: ${exception.message}` }));
+  }
+}
+
+@Injectable()
+class DoublingInterceptor implements NestInterceptor<Partial<Note>, Partial<Note>> {
+  intercept(_context: ExecutionContext, next: CallHandler<Partial<Note>>) {
+    did.push('before');
+    return next.handle().pipe(
+      map(({ number = 0 }) => ({ number: number * 2 })),
+      tap({ complete: () => did.push('after') }),
+    );
+  }
+}
+
+const invalid = (errors: { property: string }[]) =>
+  new RpcException({ code: Code.INVALID_ARGUMENT, message: errors.map(({ property }) => property).join() });
+
+/** What the text of a request throws. */
+const THROWN: Record<string, () => unknown> = {
+  'an error': () => new Error('a secret'),
+  'an HTTP exception': () => new BadRequestException('a secret'),
+  'a text': () => new RpcException('said'),
+  'a code and a message': () => new RpcException({ code: Code.NOT_FOUND, message: 'no such note' }),
+  'a code, details and metadata': () => {
+    const metadata = new Metadata();
+    metadata.set('reason', 'none');
+    metadata.set('reason-bin', Buffer.from([1]));
+    return new RpcException({ code: Code.ABORTED, message: 'unread', details: 'try again', metadata });
+  },
+  'what a filter knows': () => new NotNumbered('no number'),
+};
+
+@Controller()
+class EnhancedController {
+  @GrpcMethod('Kinds', 'Unary')
+  @UseInterceptors(DoublingInterceptor)
+  @UsePipes(new ValidationPipe({ transform: true, exceptionFactory: invalid }))
+  @UseGuards(NamedGuard)
+  @UseFilters(NotNumberedFilter)
+  unary(@Payload() note: NumberedNote, @Ctx() metadata: Metadata): Partial<Note> {
+    did.push(`handler of a ${note.constructor.name} for ${metadata.get('name').join()}`);
+    const thrown = THROWN[note.text];
+    if (thrown !== undefined) throw thrown();
+    return { number: note.number };
+  }
+
+  @GrpcMethod('Kinds', 'Watch')
+  @UseFilters(NotNumberedFilter)
+  watch(@Payload('number', ParseIntPipe) number: number, @Payload('text') text: string): Observable<Partial<Note>> {
+    return range(1, number).pipe(
+      map((at) => {
+        const thrown = THROWN[text];
+        if (at === 2 && thrown !== undefined) throw thrown();
+        return { number: at };
+      }),
+    );
+  }
+
+  @GrpcStreamMethod('Kinds', 'Collect')
+  collect(requests: Observable<Note>): Observable<Partial<Note>> {
+    return requests.pipe(
+      map(({ text }) => {
+        const thrown = THROWN[text];
+        if (thrown !== undefined) throw thrown();
+        return {};
+      }),
+    );
+  }
+
+  @GrpcStreamMethod('Kinds', 'Chat')
+  @UseInterceptors(DoublingInterceptor)
+  chat(requests: Observable<Note>): Observable<Partial<Note>> {
+    return requests.pipe(
+      map(({ text, number }) => {
+        const thrown = THROWN[text];
+        if (thrown !== undefined) throw thrown();
+        return { number };
+      }),
+    );
+  }
+}
+
+const UNARY = 'parity.v1.Kinds/Unary';
+const ASKED = { metadata: { name: 'Ada' } };
+
+describe.each(SERVERS)('%s: enhancers', (which) => {
+  describe('of a controller', () => {
+    let server: RunningServer;
+    let client: ParityClient;
+    beforeAll(async () => {
+      server = await startServer({ which, controllers: [EnhancedController] });
+      client = new ParityClient(server.url);
+    });
+    afterAll(async () => {
+      client.close();
+      await server.close();
+    });
+
+    it('run in their order around the handler', async () => {
+      expect(numbers(await client.call(UNARY, { number: 3 }, ASKED))).toEqual([6]);
+      expect(did).toEqual([
+        'guard of rpc EnhancedController.unary',
+        'before',
+        'handler of a NumberedNote for Ada',
+        'after',
+      ]);
+    });
+
+    it('refuse a call by a guard', async () => {
+      const { status } = await client.call(UNARY, { number: 3 });
+      expect(status).toMatchObject({ code: Code.UNKNOWN, details: 'Forbidden resource' });
+      expect(did).toEqual(['guard of rpc EnhancedController.unary']);
+    });
+
+    it('refuse a message by a pipe, with the status that it makes', async () => {
+      const { status } = await client.call(UNARY, { number: 0 }, ASKED);
+      expect(status).toMatchObject({ code: Code.INVALID_ARGUMENT, details: 'number' });
+    });
+
+    it('change each message of a stream by an interceptor', async () => {
+      expect(numbers(await client.call('parity.v1.Kinds/Chat', notes(3)))).toEqual([2, 4, 6]);
+      expect(did).toEqual(['before', 'after']);
+    });
+
+    it('give single properties of a message by pipes of a parameter', async () => {
+      expect(numbers(await client.call('parity.v1.Kinds/Watch', { number: 2 }))).toEqual([1, 2]);
+    });
+
+    const kinds = ['Unary', 'Watch', 'Collect', 'Chat'] as const;
+    describe.each(kinds)('what a handler of %s throws', (kind) => {
+      it.each([
+        ['an error', { code: Code.UNKNOWN, details: 'Internal server error' }],
+        ['an HTTP exception', { code: Code.UNKNOWN, details: 'Internal server error' }],
+        ['a text', { code: Code.UNKNOWN, details: 'said' }],
+        ['a code and a message', { code: Code.NOT_FOUND, details: 'no such note' }],
+        ['a code, details and metadata', { code: Code.ABORTED, details: 'try again' }],
+      ])('%s', async (text, expected) => {
+        const { messages, status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 5 }, ASKED);
+        expect(numbers({ messages })).toEqual(kind === 'Watch' ? [1] : []);
+        expect(status).toMatchObject(expected);
+        const { metadata } = status;
+        expect(metadata.get('reason')).toEqual(text.endsWith('metadata') ? ['none'] : []);
+        expect(metadata.get('reason-bin')).toEqual(text.endsWith('metadata') ? [Buffer.from([1])] : []);
+      });
+    });
+
+    it.each(['Unary', 'Watch'])('catch by a filter what %s throws', async (kind) => {
+      const text = 'what a filter knows';
+      const { status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 3 }, ASKED);
+      expect(status).toMatchObject({ code: Code.FAILED_PRECONDITION, details: `${text}: no number` });
+    });
+  });
+
+  async function serving(
+    settings: Omit<ServerSettings, 'which'>,
+    test: (client: ParityClient) => Promise<void>,
+  ): Promise<void> {
+    const server = await startServer({ which, ...settings });
+    const client = new ParityClient(server.url);
+    try {
+      await test(client);
+    } finally {
+      client.close();
+      await server.close();
+    }
+  }
+
+  it('are provided for the whole application, and injected', async () => {
+    @Injectable()
+    class CountingInterceptor extends DoublingInterceptor {
+      constructor(@Inject('first') private readonly first: number) {
+        super();
+      }
+      override intercept(context: ExecutionContext, next: CallHandler<Partial<Note>>) {
+        return super.intercept(context, next).pipe(map(({ number }) => ({ number: number + this.first })));
+      }
+    }
+    @Catch()
+    class EverythingFilter implements ExceptionFilter {
+      catch(exception: Error) {
+        return throwError(() => ({ code: Code.INTERNAL, details: `caught: ${exception.message}` }));
+      }
+    }
+    @Controller()
+    class PlainController {
+      @GrpcMethod('Kinds', 'Unary')
+      unary({ text, number }: Note) {
+        if (text === 'broken') throw new Error('broken on request');
+        return of({ number });
+      }
+    }
+    const providers = [
+      { provide: 'first', useValue: 100 },
+      { provide: APP_INTERCEPTOR, useClass: CountingInterceptor },
+      { provide: APP_GUARD, useClass: NamedGuard },
+      { provide: APP_FILTER, useClass: EverythingFilter },
+    ];
+    // Nest gives a hybrid application's providers of this kind to what inherits them.
+    for (const how of [{ alone: true }, { inheritAppConfig: true }]) {
+      await serving({ controllers: [PlainController], providers, ...how }, async (client) => {
+        expect(numbers(await client.call(UNARY, { number: 1 }, ASKED))).toEqual([102]);
+        const broken = await client.call(UNARY, { text: 'broken' }, ASKED);
+        expect(broken.status).toMatchObject({ code: Code.INTERNAL, details: 'caught: broken on request' });
+        const refused = await client.call(UNARY, { number: 1 });
+        expect(refused.status).toMatchObject({ code: Code.INTERNAL, details: 'caught: Forbidden resource' });
+      });
+    }
+  });
+
+  it.each([
+    ['inherits', true, [6]],
+    ['does not inherit', false, [4]],
+  ])('of an application reach a server that %s them', async (_how, inheritAppConfig, expected) => {
+    const global: Pick<ServerSettings, 'configure'> = {
+      configure: (app) => {
+        app.useGlobalPipes({ transform: (value: unknown) => isNote(value) && { ...value, number: value.number + 1 } });
+        app.useGlobalInterceptors(new DoublingInterceptor());
+        app.useGlobalFilters(new NotNumberedFilter());
+        app.useGlobalGuards(new NamedGuard());
+      },
+    };
+    await serving({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
+      // The handler adds 1; the pipe adds 1 and the interceptor doubles where they are inherited.
+      const { messages } = await client.call(UNARY, { number: inheritAppConfig ? 1 : 3 }, ASKED);
+      expect(numbers({ messages })).toEqual(expected);
+      expect((await client.call(UNARY)).status.code).toBe(inheritAppConfig ? Code.UNKNOWN : Code.OK);
+    });
+  });
+
+  it('and controllers may live for one call each', async () => {
+    let made = 0;
+    @Injectable({ scope: Scope.REQUEST })
+    class OfOneCall {
+      readonly number = ++made;
+      constructor(@Inject(REQUEST) readonly request: { readonly data: Note; readonly context: Metadata }) {}
+    }
+    @Controller()
+    class ScopedController {
+      constructor(@Inject(OfOneCall) private readonly one: OfOneCall) {}
+      @GrpcMethod('Kinds', 'Unary')
+      unary({ text }: Note, metadata: Metadata) {
+        const { data, context } = this.one.request;
+        return { number: this.one.number, text: `${data.text === text} ${context === metadata}` };
+      }
+      @GrpcStreamMethod('Kinds', 'Chat')
+      chat(requests: Observable<Note>) {
+        return requests.pipe(map(() => ({ number: this.one.number })));
+      }
+    }
+    await serving({ controllers: [ScopedController], providers: [OfOneCall] }, async (client) => {
+      for (const number of [1, 2]) {
+        expect((await client.call(UNARY, { text: 'a' })).messages).toMatchObject([{ number, text: 'true true' }]);
+      }
+      expect(numbers(await client.call('parity.v1.Kinds/Chat', notes(3)))).toEqual([3, 3, 3]);
+    });
+  });
+});
+
+function isNote(value: unknown): value is Note {
+  return typeof value === 'object' && value !== null && 'number' in value;
+}

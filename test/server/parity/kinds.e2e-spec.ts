@@ -1,0 +1,218 @@
+import { Metadata, status as Code } from '@grpc/grpc-js';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ParityClient, notes, numbers, received } from './client.js';
+import { CallsController, KindsController } from './handlers.js';
+import { SERVERS, startServer, type RunningServer } from './servers.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+describe.each(SERVERS)('%s: the kinds of methods', (which) => {
+  let server: RunningServer;
+  let client: ParityClient;
+  let handlers: KindsController;
+
+  beforeAll(async () => {
+    server = await startServer({ which, controllers: [KindsController, CallsController] });
+    client = new ParityClient(server.url);
+    handlers = server.app.get(KindsController);
+  });
+  beforeEach(() => {
+    handlers.over = 0;
+  });
+  afterAll(async () => {
+    client.close();
+    await server.close();
+  });
+
+  describe('a unary method', () => {
+    it.each(['plain', 'promise', 'observable', 'promise of an observable'])('answers with a %s', async (text) => {
+      const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text, number: 1 });
+      expect(messages).toEqual([{ text, number: 2, payload: Buffer.alloc(0) }]);
+      expect(status).toMatchObject({ code: Code.OK });
+    });
+
+    it('answers what is asked at the same time, each its own', async () => {
+      const asked = Array.from({ length: 50 }, (_, number) => client.call('parity.v1.Kinds/Unary', { number }));
+      expect((await Promise.all(asked)).flatMap(numbers)).toEqual(
+        Array.from({ length: 50 }, (_, number) => number + 1),
+      );
+    });
+
+    it('answers with an empty message when there is nothing to give', async () => {
+      const { messages, status } = await client.call('parity.v1.Kinds/Forget');
+      expect(messages).toEqual([{}]);
+      expect(status.code).toBe(Code.OK);
+      expect(handlers.over).toBe(1);
+    });
+
+    it('ends INTERNAL when its answer is no message', async () => {
+      const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text: 'nothing' });
+      expect(messages).toEqual([]);
+      expect(status.code).toBe(Code.INTERNAL);
+    });
+
+    it('is answered when its Observable emits', async () => {
+      const call = client.open('parity.v1.Kinds/Unary', { text: 'released' });
+      await waitFor(() => handlers.released.observed);
+      handlers.released.next({ number: 7 });
+      expect(numbers(await call.ended)).toEqual([7]);
+      // Nobody completes it.
+      handlers.released.complete();
+    });
+  });
+
+  describe('a stream of answers', () => {
+    it.each(['observable', 'promise'])('is what the %s gives, in order', async (text) => {
+      const answer = await client.call('parity.v1.Kinds/Watch', { text, number: 20 });
+      expect(numbers(answer)).toEqual(numbers({ messages: notes(20) }));
+      expect(answer.status.code).toBe(Code.OK);
+    });
+
+    it('is one message of a handler that gives one', async () => {
+      expect(numbers(await client.call('parity.v1.Kinds/Watch', { text: 'plain' }))).toEqual([1]);
+    });
+
+    it('ends OK without a message of an Observable that is empty', async () => {
+      expect(await client.call('parity.v1.Kinds/Watch', { number: 0 })).toMatchObject({
+        messages: [],
+        status: { code: Code.OK },
+      });
+    });
+
+    it('gives what came before an error, then the error', async () => {
+      const answer = await client.call('parity.v1.Kinds/Watch', { text: 'broken', number: 3 });
+      expect(numbers(answer)).toEqual([1, 2, 3]);
+      expect(answer.status).toMatchObject({ code: Code.DATA_LOSS, details: 'broken on request' });
+    });
+
+    it.each(['all', 'broken'])('is whole and in order at a reader that stops for a while (%s)', async (text) => {
+      const call = client.open('parity.v1.Kinds/Watch', { text, number: 60, payload: Buffer.alloc(65_536) });
+      await received(call, 1);
+      call.pause();
+      // An answer on the same connection: the server has stopped for the stream alone.
+      await client.call('parity.v1.Kinds/Unary');
+      expect(call.messages.length).toBeLessThan(60);
+      call.resume();
+      const answer = await call.ended;
+      expect(numbers(answer)).toEqual(numbers({ messages: notes(60) }));
+      expect(answer.status.code).toBe(text === 'broken' ? Code.DATA_LOSS : Code.OK);
+    });
+
+    it('ends INTERNAL when what comes is no message', async () => {
+      const answer = await client.call('parity.v1.Kinds/Watch', { text: 'nothing', number: 2 });
+      expect(numbers(answer)).toEqual([1, 2]);
+      expect(answer.status.code).toBe(Code.INTERNAL);
+    });
+
+    it('unsubscribes from the Observable when the caller cancels', async () => {
+      const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 2 });
+      await received(call, 2);
+      expect(handlers.over).toBe(0);
+      call.cancel();
+      await waitFor(() => handlers.over === 1);
+      expect((await call.ended).status.code).toBe(Code.CANCELLED);
+    });
+
+    it('unsubscribes from the Observable when the deadline passes', async () => {
+      const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 2 }, { deadlineMs: 150 });
+      expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
+      expect(numbers(call)).toEqual([1, 2]);
+      await waitFor(() => handlers.over === 1);
+    });
+  });
+
+  describe('a stream of requests', () => {
+    it.each(['observable', 'promise'])('is answered with the %s of the handler', async (as) => {
+      const answer = await client.call('parity.v1.Kinds/Collect', notes(20), { metadata: { as } });
+      expect(numbers(answer)).toEqual([20]);
+      expect(handlers.requests).toEqual([...numbers({ messages: notes(20) }), 'completed']);
+    });
+
+    it('may be empty', async () => {
+      expect(numbers(await client.call('parity.v1.Kinds/Collect', []))).toEqual([0]);
+    });
+  });
+
+  describe('streams both ways', () => {
+    it('answer while requests come, and end with them', async () => {
+      const call = client.open('parity.v1.Kinds/Chat');
+      for (const number of [1, 2, 3]) {
+        await call.send({ number });
+        await received(call, number);
+      }
+      await call.send({ text: 'twice', number: 4 });
+      call.finish();
+      const answer = await call.ended;
+      expect(numbers(answer)).toEqual([1, 2, 3, 4, 4]);
+      expect(answer.status.code).toBe(Code.OK);
+    });
+
+    it('end with the error of the handler while requests may still come', async () => {
+      const call = client.open('parity.v1.Kinds/Chat');
+      await call.send({ number: 1 });
+      await call.send({ text: 'broken' });
+      expect((await call.ended).status).toMatchObject({ code: Code.DATA_LOSS, details: 'broken on request' });
+      expect(numbers(call)).toEqual([1]);
+    });
+
+    it('end the Observable of the handler when the caller cancels', async () => {
+      const call = client.open('parity.v1.Kinds/Chat');
+      await call.send({ number: 1 });
+      await received(call, 1);
+      call.cancel();
+      await waitFor(() => handlers.over === 1);
+    });
+  });
+
+  describe("a handler of grpc-js's own call", () => {
+    it('answers a stream of requests by the callback, with trailers', async () => {
+      const { messages, status } = await client.call('parity.v1.Calls/Collect', notes(4));
+      expect(numbers({ messages })).toEqual([10]);
+      expect(status.metadata.get('sum')).toEqual(['10']);
+    });
+
+    it('fails a stream of requests by the callback, with trailers', async () => {
+      const { messages, status } = await client.call('parity.v1.Calls/Collect', [{ number: -1 }]);
+      expect(messages).toEqual([]);
+      expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'below zero' });
+      expect(status.metadata.get('sum')).toEqual(['-1']);
+    });
+
+    it('reads, writes and ends by itself, with headers and trailers', async () => {
+      const call = client.open('parity.v1.Calls/Chat', undefined, { metadata: { sent: 'a' } });
+      for (const number of [1, 2, 3]) {
+        await call.send({ number });
+        await received(call, number);
+      }
+      call.finish();
+      const { messages, headers, status } = await call.ended;
+      expect(numbers({ messages })).toEqual([2, 4, 6]);
+      expect(headers?.get('seen')).toEqual(['a']);
+      expect(status.code).toBe(Code.OK);
+      expect(status.metadata.get('said')).toEqual(['all']);
+    });
+  });
+
+  describe('metadata', () => {
+    it.each([
+      ['Kinds/Unary', { text: 'metadata' }],
+      ['Kinds/Watch', { text: 'metadata', number: 1 }],
+      ['Kinds/Collect', [{}]],
+      ['Kinds/Chat', [{}]],
+    ])('reaches the handler of %s and comes from it, text and binary', async (method, requests) => {
+      const metadata = { sent: 'a', 'sent-bin': Buffer.from([0, 255]) };
+      const { headers, status } = await client.call(`parity.v1.${method}`, requests, { metadata });
+      expect(status.code).toBe(Code.OK);
+      expect(headers).toBeInstanceOf(Metadata);
+      expect(headers?.get('seen')).toEqual(['a']);
+      expect(headers?.get('seen-bin')).toEqual([Buffer.from([0, 255])]);
+    });
+
+    it("comes with grpc-js's call, which knows path, deadline and peer", async () => {
+      const { messages } = await client.call('parity.v1.Kinds/Unary', { text: 'metadata' });
+      expect(messages).toMatchObject([{ text: '/parity.v1.Kinds/Unary true string' }]);
+    });
+  });
+});

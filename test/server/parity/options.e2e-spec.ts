@@ -1,0 +1,217 @@
+import { connect } from 'node:http2';
+import type { INestApplication } from '@nestjs/common';
+import {
+  ResponderBuilder,
+  ServerCredentials,
+  ServerInterceptingCall,
+  ServerListenerBuilder,
+  credentials,
+  status as Code,
+  type ChannelOptions,
+  type ClientOptions,
+  type ServerInterceptor,
+} from '@grpc/grpc-js';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it } from 'vitest';
+import { ParityClient, numbers, received, type ClientSettings } from './client.js';
+import { CallsController, KindsController } from './handlers.js';
+import { pem } from './places.js';
+import { SERVERS, freeAddress, startServer, type RunningServer, type ServerSettings } from './servers.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+const UNARY = 'parity.v1.Kinds/Unary';
+
+describe.each(SERVERS)('%s', (which) => {
+  async function serving(
+    settings: Omit<ServerSettings, 'which' | 'controllers'> & { readonly client?: ClientSettings },
+    test: (client: ParityClient, server: RunningServer) => Promise<void>,
+  ): Promise<void> {
+    const server = await startServer({ which, controllers: [KindsController, CallsController], ...settings });
+    const client = new ParityClient(server.url, settings.client);
+    try {
+      await test(client, server);
+    } finally {
+      client.close();
+      await server.close();
+    }
+  }
+
+  describe('options', () => {
+    it('bound messages both ways', async () => {
+      const options = { maxReceiveMessageLength: 1_000, maxSendMessageLength: 2_000 };
+      await serving({ options }, async (client) => {
+        const ask = async (request: object) => (await client.call(UNARY, request)).status.code;
+        expect(await ask({ payload: Buffer.alloc(900) })).toBe(Code.OK);
+        expect(await ask({ payload: Buffer.alloc(1_100) })).toBe(Code.RESOURCE_EXHAUSTED);
+        expect(await ask({ text: 'large', number: 1_900 })).toBe(Code.OK);
+        expect(await ask({ text: 'large', number: 2_100 })).toBe(Code.RESOURCE_EXHAUSTED);
+      });
+    });
+
+    it('take the credentials of TLS, and ask for those of the client', async () => {
+      const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
+      const secured = { url: await freeAddress(), credentials: ServerCredentials.createSsl(pem('ca'), [pair], true) };
+      const trusting = credentials.createSsl(pem('ca'), pem('client-key'), pem('client'));
+      const named: ClientOptions = { 'grpc.ssl_target_name_override': 'localhost' };
+      const client = { credentials: trusting, options: named };
+      await serving({ options: secured, client }, async (trusted, server) => {
+        expect(numbers(await trusted.call(UNARY, { number: 1 }))).toEqual([2]);
+        const untrusted = { credentials: credentials.createSsl(pem('ca')), options: named };
+        const stranger = new ParityClient(server.url, untrusted);
+        expect((await stranger.call(UNARY)).status.code).toBe(Code.UNAVAILABLE);
+        stranger.close();
+      });
+    });
+
+    it("hand grpc-js's own over: interceptors", async () => {
+      const seen: string[] = [];
+      const interceptor: ServerInterceptor = ({ path }, call) => {
+        const listener = new ServerListenerBuilder().withOnReceiveMessage((message, next) => {
+          seen.push(path);
+          next(message);
+        });
+        const responder = new ResponderBuilder()
+          .withStart((next) => next(listener.build()))
+          .withSendMetadata((metadata, next) => {
+            metadata.set('intercepted', 'yes');
+            next(metadata);
+          });
+        return new ServerInterceptingCall(call, responder.build());
+      };
+      // grpc-js takes it there, though its type for channels knows nothing of it.
+      const channelOptions = { interceptors: [interceptor] } as unknown as ChannelOptions;
+      await serving({ options: { channelOptions } }, async (client) => {
+        const { messages, headers } = await client.call(UNARY, { number: 1 });
+        expect(numbers({ messages })).toEqual([2]);
+        expect(headers?.get('intercepted')).toEqual(['yes']);
+        expect(numbers(await client.call('parity.v1.Kinds/Chat', [{ number: 1 }, { number: 2 }]))).toEqual([1, 2]);
+        expect(seen).toEqual(['/parity.v1.Kinds/Unary', '/parity.v1.Kinds/Chat', '/parity.v1.Kinds/Chat']);
+      });
+    });
+
+    it("hand grpc-js's own over: the age of connections", async () => {
+      const channelOptions = { 'grpc.max_connection_age_ms': 50, 'grpc.max_connection_age_grace_ms': 50 };
+      await serving({ options: { channelOptions } }, async (client) => {
+        const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
+        const { messages, status } = await call.ended;
+        expect(numbers({ messages })).toEqual([1]);
+        expect(status.code).not.toBe(Code.OK);
+        expect((await client.call(UNARY)).status.code).toBe(Code.OK);
+      });
+    });
+
+    it('make pings by keepalive', async () => {
+      const options = { url: await freeAddress(), keepalive: { keepaliveTimeMs: 30, keepaliveTimeoutMs: 1_000 } };
+      await serving({ options }, async (_client, { url }) => {
+        const session = connect(`http://${url}`);
+        let pings = 0;
+        session.on('ping', () => pings++);
+        await waitFor(() => pings >= 3);
+        session.destroy();
+      });
+    });
+  });
+
+  describe('the place', () => {
+    it('may be a port of an address, and is free for the next one when it closes', async () => {
+      const options = { url: await freeAddress() };
+      for (const number of [1, 2]) {
+        await serving({ options }, async (client) => {
+          expect(numbers(await client.call(UNARY, { number }))).toEqual([number + 1]);
+        });
+      }
+    });
+
+    it('fails the start when somebody else is there', async () => {
+      const options = { url: await freeAddress() };
+      await serving({ options }, async () => {
+        await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
+      });
+    });
+
+    it.each([
+      ['a microservice alone', { alone: true }],
+      ['a hybrid application', { alone: false }],
+    ])('may be %s', async (_what, how) => {
+      await serving(how, async (client, { app, microservice }) => {
+        expect(numbers(await client.call(UNARY, { number: 1 }))).toEqual([2]);
+        expect(numbers(await client.call('parity.v1.Calls/Collect', [{ number: 1 }, { number: 2 }]))).toEqual([3]);
+        if (!how.alone) expect((app as INestApplication).getMicroservices()).toEqual([microservice]);
+      });
+    });
+  });
+
+  describe('the microservice', () => {
+    it('tells hooks of the start and the end of each call once', async () => {
+      const told: string[] = [];
+      await serving({}, async (client, { microservice }) => {
+        const strategy = strategyOf(microservice);
+        strategy.setOnProcessingStartHook((_transport, { operationId }, done) => {
+          told.push(`${operationId} begins`);
+          return done();
+        });
+        strategy.setOnProcessingEndHook(() => told.push('end'));
+        for (const method of ['Unary', 'Watch', 'Collect', 'Chat']) {
+          const { status } = await client.call(`parity.v1.Kinds/${method}`, [{ number: 1 }]);
+          expect(status.code).toBe(Code.OK);
+          await waitFor(() => told.length === 2);
+          expect(told.splice(0)).toEqual([`${method} begins`, 'end']);
+        }
+      });
+    });
+
+    it('has no status, no events and nothing to unwrap', async () => {
+      await serving({}, async (_client, { microservice }) => {
+        expect(() => microservice.status).toThrow();
+        expect(() => microservice.on('error', () => undefined)).toThrow();
+        expect(() => microservice.unwrap()).toThrow();
+      });
+    });
+
+    it('lets calls finish when it closes with gracefulShutdown', async () => {
+      const server = await startServer({
+        which,
+        controllers: [KindsController],
+        options: { gracefulShutdown: true },
+      });
+      const client = new ParityClient(server.url);
+      const { released } = server.app.get(KindsController);
+      const call = client.open(UNARY, { text: 'released' });
+      await waitFor(() => released.observed);
+      const closing = server.close();
+      // It takes no more.
+      await waitFor(async () => (await client.call(UNARY)).status.code === Code.UNAVAILABLE);
+      released.next({ number: 5 });
+      expect(numbers(await call.ended)).toEqual([5]);
+      released.complete();
+      client.close();
+      await closing;
+    });
+
+    it('closes though a stream is open, which then ends with an error', async () => {
+      const server = await startServer({ which, controllers: [KindsController] });
+      const client = new ParityClient(server.url);
+      const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
+      await received(call, 1);
+      const handlers = server.app.get(KindsController);
+      await server.close();
+      expect((await call.ended).status.code).not.toBe(Code.OK);
+      await waitFor(() => handlers.over === 1);
+      client.close();
+    });
+  });
+});
+
+interface Hooked {
+  setOnProcessingStartHook(
+    hook: (transport: unknown, context: { readonly operationId: string }, done: () => Promise<unknown>) => unknown,
+  ): void;
+  setOnProcessingEndHook(hook: () => void): void;
+}
+
+/** The transport inside a microservice, as those who trace have it: Nest 11 has no other way to it. */
+function strategyOf(microservice: unknown): Hooked {
+  return (microservice as { readonly serverInstance: Hooked }).serverInstance;
+}

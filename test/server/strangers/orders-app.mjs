@@ -1,0 +1,67 @@
+// A Nest application that serves orders.v1.Orders in a process of its own, and ends by SIGTERM as Nest has it:
+//   node orders-app.mjs --port PORT --server nest|resilient
+// An order says in `item` by which process it was answered, after as many milliseconds as its id says.
+import 'reflect-metadata';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Controller } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod, Transport } from '@nestjs/microservices';
+import { delay, of } from 'rxjs';
+
+const { values } = parseArgs({
+  options: { port: { type: 'string', default: '0' }, server: { type: 'string', default: 'resilient' } },
+});
+
+class OrdersController {
+  get({ id }) {
+    return of({ id, item: String(process.pid) }).pipe(delay(Number(id)));
+  }
+}
+Controller()(OrdersController);
+const { prototype } = OrdersController;
+GrpcMethod('Orders', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
+
+const port = values.port === '0' ? await freePort() : Number(values.port);
+const grpc = {
+  url: `127.0.0.1:${port}`,
+  package: 'orders.v1',
+  protoPath: fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)),
+  loader: { longs: String },
+};
+const app = await (values.server === 'nest' ? startNests() : startOurs());
+app.enableShutdownHooks();
+process.send?.({ listening: port });
+
+async function startNests() {
+  class AppModule {}
+  const options = { ...grpc, gracefulShutdown: true };
+  const one = await NestFactory.createMicroservice(
+    { module: AppModule, controllers: [OrdersController] },
+    { transport: Transport.GRPC, options, logger: false },
+  );
+  await one.listen();
+  return one;
+}
+
+async function startOurs() {
+  const { ResilientGrpcServer, ResilientGrpcServerModule } = await import('nestjs-resilient-grpc/server');
+  class AppModule {}
+  const imports = [ResilientGrpcServerModule.forRoot(grpc)];
+  const one = await NestFactory.createMicroservice(
+    { module: AppModule, controllers: [OrdersController], imports },
+    { inject: [ResilientGrpcServer], useFactory: (strategy) => ({ strategy }), logger: false },
+  );
+  await one.listen();
+  return one;
+}
+
+// Nest does not tell on which port it listens.
+async function freePort() {
+  const probe = createServer();
+  await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const free = probe.address().port;
+  await new Promise((resolve) => probe.close(resolve));
+  return free;
+}

@@ -1,0 +1,69 @@
+"""Unary calls at a steady rate by grpcio, which knows nothing of the server's program.
+
+    python3 stranger.py TARGET POLICY CALLS_PER_SECOND
+
+Writes a line `from SERVER` at the first answer of each process, and at the end of its standard input a line of
+JSON: {"calls": N, "failed": ["CODE: details", ...]}.
+"""
+
+import json
+import sys
+import threading
+import time
+
+import grpc
+
+target, policy, rate = sys.argv[1], sys.argv[2], float(sys.argv[3])
+REQUESTS = [b"\x0a\x02" + b"00", b"\x0a\x02" + b"20"]  # GetOrderRequest { id }: answered at once, and after 20 ms
+
+lock = threading.Lock()
+failed = []
+servers = set()
+calls = 0
+open_calls = threading.Semaphore(0)
+over = threading.Event()
+
+
+def item_of(order):
+    """Field 3 of an Order whose other fields are short texts."""
+    at = 0
+    while at < len(order):
+        tag, length = order[at], order[at + 1]
+        if tag == 0x1A:
+            return order[at + 2 : at + 2 + length].decode()
+        at += 2 + length
+    return ""
+
+
+def ended(call):
+    with lock:
+        if call.code() != grpc.StatusCode.OK:
+            failed.append(f"{call.code().name}: {call.details()}")
+        else:
+            server = item_of(call.result())
+            if server not in servers:
+                servers.add(server)
+                print(f"from {server}", flush=True)
+    open_calls.release()
+
+
+threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+options = [
+    ("grpc.lb_policy_name", policy),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
+with grpc.insecure_channel(target, options=options) as channel:
+    get = channel.unary_unary("/orders.v1.Orders/Get", request_serializer=bytes, response_deserializer=bytes)
+    began = time.monotonic()
+    while not over.is_set():
+        while calls < (time.monotonic() - began) * rate:
+            calls += 1
+            get.future(REQUESTS[calls % 2], timeout=10).add_done_callback(ended)
+        time.sleep(0.003)
+    for _ in range(calls):
+        open_calls.acquire()
+
+print(json.dumps({"calls": calls, "failed": failed}), flush=True)

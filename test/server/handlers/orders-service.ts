@@ -8,7 +8,13 @@ import {
   ResilientGrpcServerModule,
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
-import type { ClientDuplexStream, ClientReadableStream, ClientUnaryCall, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
+import type {
+  ClientDuplexStream,
+  ClientReadableStream,
+  ClientUnaryCall,
+  ClientWritableStream,
+  ServiceError,
+} from '@grpc/grpc-js';
 import { CapturedLog } from '../../support/captured-log.js';
 import { ORDERS_PROTO } from '../../support/orders-app.js';
 
@@ -19,7 +25,10 @@ export interface PlainOrders extends Client {
   get(request: { id: string }, options: { deadline?: number }, callback: Callback<{ id: string }>): ClientUnaryCall;
   watch(request: { from: string }, options?: { deadline?: number }): ClientReadableStream<{ sequence: string }>;
   session(): ClientDuplexStream<{ messageId: string }, { messageId: string }>;
-  upload(callback: Callback<{ count: number }>): ClientWritableStream<{ requestId: string }>;
+  upload(
+    options: { deadline?: number },
+    callback: Callback<{ count: number }>,
+  ): ClientWritableStream<{ requestId: string }>;
 }
 
 /** A server of `orders.v1.Orders` by our strategy, and a client of it that is not ours. */
@@ -27,7 +36,8 @@ export interface OrdersService {
   readonly server: ResilientGrpcServer;
   readonly client: PlainOrders;
   readonly log: CapturedLog;
-  newClient(): PlainOrders;
+  /** One with a connection of its own, to `url` or the server. */
+  newClient(url?: string): PlainOrders;
   close(): Promise<void>;
 }
 
@@ -59,8 +69,8 @@ export async function serveOrders(
   if (interceptor !== undefined) app.useGlobalInterceptors(interceptor);
   await app.listen();
   const clients: Client[] = [];
-  const newClient = (): PlainOrders => {
-    const client = new OrdersClient(`127.0.0.1:${server.port}`, credentials.createInsecure(), {
+  const newClient = (url = `127.0.0.1:${server.port}`): PlainOrders => {
+    const client = new OrdersClient(url, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
     });
     clients.push(client);

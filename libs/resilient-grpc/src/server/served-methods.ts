@@ -89,9 +89,7 @@ function kindOf({ requestStream, responseStream }: NativeMethod): MethodKind {
 
 function requestsOf(call: ServedCall): GrpcRequestStream<unknown> {
   // True: of a method that takes many messages, grpc-js's call can be read.
-  return new GrpcRequestStream(call.wire as ReadableCall, () => {
-    call.noteReceived();
-  });
+  return new GrpcRequestStream(call.wire as ReadableCall, call);
 }
 
 /** A stream that begins while the server drains is for another server; its handler sees nothing of it. */

@@ -54,6 +54,7 @@ export class ServerDrain {
   private watchdog: Timer | undefined;
   private ready: Promise<void> | undefined;
   private running: Promise<ServerDrainReport> | undefined;
+  private telling: Promise<void> | undefined;
   private readonly listeners: DrainListener[] = [];
 
   constructor(
@@ -86,6 +87,13 @@ export class ServerDrain {
   /** When the readiness delay is over: at once where there is none, or nothing has begun. */
   readiness(): Promise<void> {
     return this.ready ?? Promise.resolve();
+  }
+
+  /** When the streams that a drain ends have been told so, or there is nothing to drain; begins the drain. */
+  async streamsTold(): Promise<void> {
+    void this.run();
+    await this.readiness();
+    await this.telling;
   }
 
   /** Drains; when it resolves nothing is left. */
@@ -138,7 +146,8 @@ export class ServerDrain {
       });
     });
     health.endWatches();
-    await Promise.all([calls.tellStreams(), shut]);
+    this.telling = calls.tellStreams();
+    await Promise.all([this.telling, shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 

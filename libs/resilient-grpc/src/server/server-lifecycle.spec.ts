@@ -9,6 +9,7 @@ function lifecycle() {
   let tell: DrainListener = () => undefined;
   let ready: () => void = () => undefined;
   const readiness = new Promise<void>((resolve) => (ready = resolve));
+  const told = Promise.resolve();
   const server = {
     health: { bootstrapped: () => log.push('bootstrapped') },
     drain: {
@@ -19,6 +20,7 @@ function lifecycle() {
         // Nest closes the HTTP server meanwhile, which may hang.
         return new Promise<ServerDrainReport>(() => undefined);
       },
+      streamsTold: () => told,
       onEnd: (listener: DrainListener) => (tell = listener),
     },
   };
@@ -33,7 +35,7 @@ function lifecycle() {
     made,
     log,
     ready,
-    readiness,
+    told,
     held: () => held?.(),
     tell: (...told: Parameters<DrainListener>) => {
       tell(...told);
@@ -59,9 +61,9 @@ describe('the life of a server in an application', () => {
     expect(log).toEqual(['begin', 'run']);
   });
 
-  it('keeps the streams of clients until its own readiness delay is over', () => {
-    const { held, readiness } = lifecycle();
-    expect(held()).toBe(readiness);
+  it('keeps the streams of clients until its own have been told to end', () => {
+    const { held, told } = lifecycle();
+    expect(held()).toBe(told);
   });
 
   it('tells of its drain in one line', () => {

@@ -12,7 +12,7 @@ const NAMED = 5;
 
 /** What is tied to the application's life. */
 export interface DrainingServer {
-  readonly drain: Pick<ServerDrain, 'begin' | 'readiness' | 'run' | 'onEnd'>;
+  readonly drain: Pick<ServerDrain, 'begin' | 'readiness' | 'run' | 'streamsTold' | 'onEnd'>;
   readonly health: { bootstrapped(): void };
 }
 
@@ -32,8 +32,8 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     private readonly logger: Pick<Logger, 'log' | 'warn'> = new Logger('ResilientGrpcServer'),
   ) {
     const { drain } = server;
-    // While the server still serves everything, its handlers' own streams go on.
-    clients?.holdStreams(() => drain.readiness());
+    // What a handler relays ends as the server says, not as if its source had come to its end.
+    clients?.holdStreams(() => drain.streamsTold());
     drain.onEnd((report, cutOff) => {
       this.tell(report, cutOff);
     });

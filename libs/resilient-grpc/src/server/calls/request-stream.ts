@@ -1,6 +1,5 @@
 import { Observable, Subject } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { isStreamClosed } from '../connections/http2-stream.js';
 import type { ReadableCall } from './wire-call.js';
 
 /**
@@ -12,8 +11,8 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
   // Hidden: class-transformer copies what it can see of an argument, and would go through all of grpc-js.
   readonly #requests: Requests<T>;
 
-  constructor(call: ReadableCall, noteReceived: () => void) {
-    const requests = new Requests<T>(call, noteReceived);
+  constructor(call: ReadableCall, served: RequestReader) {
+    const requests = new Requests<T>(call, served);
     super((subscriber) => requests.pushed().subscribe(subscriber));
     this.#requests = requests;
   }
@@ -23,13 +22,19 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
   }
 }
 
+/** The call that is read. */
+interface RequestReader {
+  readonly callerGone: boolean;
+  noteReceived(): void;
+}
+
 class Requests<T> {
   private readonly subject = new Subject<T>();
   private read: 'pushed' | 'pulled' | undefined;
 
   constructor(
     private readonly call: ReadableCall,
-    private readonly noteReceived: () => void,
+    private readonly served: RequestReader,
   ) {}
 
   pushed(): Observable<T> {
@@ -49,15 +54,17 @@ class Requests<T> {
     try {
       // The stream is that of the response too, and lives on when its reader has had enough.
       for await (const message of call.iterator({ destroyOnReturn: false })) {
-        this.noteReceived();
+        this.served.noteReceived();
         // True: the deserializer of the method made it.
         yield message as T;
       }
     } catch (error) {
-      if (call.cancelled) throw new CallerGoneError(error);
+      if (this.served.callerGone) throw new CallerGoneError(error);
       throw error;
     }
-    if (call.cancelled || isStreamClosed(call)) throw new CallerGoneError(undefined);
+    // A connection that is lost may look like the end of the requests. A client on node:http2 that cancels does end them, and resets
+    // the stream a moment later: nobody can tell those two by now.
+    if (this.served.callerGone) throw new CallerGoneError(undefined);
   }
 
   private readonly push = (): void => {
@@ -67,7 +74,7 @@ class Requests<T> {
       return;
     }
     call.on('data', (message: T) => {
-      this.noteReceived();
+      this.served.noteReceived();
       subject.next(message);
     });
     const complete = (): void => {

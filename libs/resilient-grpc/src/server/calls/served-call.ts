@@ -3,7 +3,7 @@ import { runInbound } from '../../client/inbound-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import { StatusCode, isStatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { resetStream } from '../connections/http2-stream.js';
+import { isStreamClosed, resetStream } from '../connections/http2-stream.js';
 import type { GrpcServerEvent } from '../server-event.js';
 import type { ServedMethod, StatusLike } from './served-method.js';
 import type { WireCall } from './wire-call.js';
@@ -70,6 +70,16 @@ export abstract class ServedCall {
     return this.wire.getPeer();
   }
 
+  /** Its caller does not wait any more: gone, or past its deadline, even where grpc-js has not said so yet. */
+  get callerGone(): boolean {
+    const { wire } = this;
+    return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
+  }
+
+  private get deadlinePassed(): boolean {
+    return this.host.clock.epoch() >= Number(this.wire.getDeadline());
+  }
+
   /** Its caller gets messages as they come. */
   get streamsResponses(): boolean {
     const { kind } = this.method;
@@ -114,8 +124,7 @@ export abstract class ServedCall {
 
   /** Nothing more goes over the wire: its caller has gone, or its deadline has passed. */
   protected onWireEnd(): void {
-    const deadline = Number(this.wire.getDeadline());
-    this.end(this.host.clock.epoch() >= deadline ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
+    this.end(this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
     this.letGo();
   }
 

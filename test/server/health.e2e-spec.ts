@@ -1,0 +1,107 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import type { AsyncMicroserviceOptions } from '@nestjs/microservices';
+import { HealthImplementation } from 'grpc-health-check';
+import { GrpcServerHealth, ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { healthOf, ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, started } from './served-orders.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+const ORDERS = 'orders.v1.Orders';
+const SERVING = { status: 'SERVING' };
+const NOT_SERVING = { status: 'NOT_SERVING' };
+
+describe('health in the life of an application', () => {
+  it('is NOT_SERVING while the port is open and the application has not started, as after startAllMicroservices()', async () => {
+    const { app, url } = await serveOrders();
+    const { ask } = healthOf(url);
+    await app.startAllMicroservices();
+    expect(await ask('check', { service: '' })).toEqual(NOT_SERVING);
+    expect(await ask('check', { service: ORDERS })).toEqual(NOT_SERVING);
+    await app.listen(0, '127.0.0.1');
+    expect(await ask('check', { service: '' })).toEqual(SERVING);
+    expect(await ask('check', { service: ORDERS })).toEqual(SERVING);
+  });
+
+  it('is SERVING from its first answer on where the application has started before', async () => {
+    const { app, url } = await serveOrders();
+    await app.listen(0, '127.0.0.1');
+    await app.startAllMicroservices();
+    expect(await healthOf(url).ask('check', { service: ORDERS })).toEqual(SERVING);
+  });
+
+  it('is that of a microservice without HTTP, too', async () => {
+    const url = ownUrl();
+    const options: AsyncMicroserviceOptions = {
+      inject: [ResilientGrpcServer],
+      useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
+    };
+    const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
+      ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url))),
+      { ...options, logger: false, abortOnError: false },
+    );
+    onTestFinished(() => app.close());
+    await app.listen();
+    expect(await healthOf(url).ask('check', { service: '' })).toEqual(SERVING);
+    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+  });
+
+  it('is turned by hand, by whoever has it injected', async () => {
+    const { app, url, server } = await started(await serveOrders());
+    const health = app.get(GrpcServerHealth);
+    expect(health).toBe(server.health);
+    const { ask } = healthOf(url);
+    health.setNotServing(ORDERS);
+    expect(await ask('check', { service: ORDERS })).toEqual(NOT_SERVING);
+    expect(await ask('check', { service: '' })).toEqual(SERVING);
+    // Nothing is refused for it.
+    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+  });
+
+  it('is NOT_SERVING in the readiness delay, in which calls go on, and a Watch ends after it', async () => {
+    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 5_000, readinessDelayMs: 400 } }));
+    const { ask, open } = healthOf(url);
+    const orders = ordersOf(url);
+    await orders.ask('get', { id: '7' });
+    const { seen } = open('watch', { service: ORDERS });
+    await waitFor(() => seen.length === 1);
+    const closing = app.close();
+    await waitFor(() => seen.length === 2);
+    expect(seen).toEqual([SERVING, NOT_SERVING]);
+    expect(await orders.ask('get', { id: '8' })).toMatchObject({ id: '8' });
+    expect(await ask('check', { service: '' })).toEqual(NOT_SERVING);
+    await closing;
+    await waitFor(() => seen.length === 3);
+    expect(seen[2]).toMatch(/^14 /);
+  });
+
+  it('holds no shutdown by those who watch it', async () => {
+    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 20_000 } }));
+    const watches = Array.from({ length: 10 }, () => healthOf(url).open('watch', { service: '' }));
+    await waitFor(() => watches.every(({ seen }) => seen.length === 1));
+    let closed = false;
+    void app.close().then(() => (closed = true));
+    await waitFor(() => closed);
+    await waitFor(() => watches.every(({ seen }) => seen.length === 3));
+    for (const { seen } of watches) expect(seen).toEqual([SERVING, NOT_SERVING, '14 The server is shutting down']);
+  });
+
+  it('can be left to the application, which then has its own', async () => {
+    const own = new HealthImplementation({ '': 'NOT_SERVING' });
+    const onLoadPackageDefinition = (_definition: unknown, server: never) => {
+      own.addToServer(server);
+    };
+    const { url, log } = await started(await serveOrders({ onLoadPackageDefinition }));
+    expect(await healthOf(url).ask('check', { service: '' })).toEqual(NOT_SERVING);
+    const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    expect(warnings).toEqual([expect.stringMatching(/served by the application itself.*health: false/)]);
+  });
+
+  it('is not served where it was switched off', async () => {
+    const { url } = await started(await serveOrders({ health: false }));
+    expect(await healthOf(url).ask('check', { service: '' })).toMatch(/^12 /);
+  });
+});

@@ -1,0 +1,42 @@
+import 'reflect-metadata';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it } from 'vitest';
+import { ordersOf, reflectionOf, serveOrders, started } from './served-orders.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+describe('a server with reflection', () => {
+  it('tells which services it has, and what they are made of', async () => {
+    const { url } = await started(await serveOrders({ reflection: true }));
+    const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
+    call.write({ listServices: '*' });
+    call.write({ fileContainingSymbol: 'orders.v1.Orders.Watch' });
+    await waitFor(() => seen.length === 2);
+    call.end();
+    const names = seen[0].listServicesResponse.service.map(({ name }: { name: string }) => name);
+    expect(names.sort()).toEqual(['grpc.health.v1.Health', 'orders.v1.Orders']);
+    const files: Buffer[] = seen[1].fileDescriptorResponse.fileDescriptorProto;
+    expect(files.some((file) => file.includes('WatchRequest'))).toBe(true);
+    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+  });
+
+  it('does not wait in its shutdown for a stream that its client keeps', async () => {
+    const { app, url } = await started(await serveOrders({ reflection: true, drain: { timeoutMs: 20_000 } }));
+    const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
+    call.write({ listServices: '*' });
+    await waitFor(() => seen.length === 1);
+    let closed = false;
+    void app.close().then(() => (closed = true));
+    await waitFor(() => closed && seen.length === 2);
+    expect(seen[1]).toBe('14 The server is shutting down');
+  });
+
+  it('has none where it was not asked for', async () => {
+    const { url } = await started(await serveOrders());
+    const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
+    call.write({ listServices: '*' });
+    await waitFor(() => seen.length === 1);
+    expect(seen[0]).toMatch(/^12 /);
+  });
+});

@@ -1,0 +1,126 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { credentials, loadPackageDefinition, type ServiceClientConstructor, type ServiceError } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { Controller, Module, type DynamicModule, type INestApplication } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod } from '@nestjs/microservices';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
+import { NEVER, startWith, type Observable } from 'rxjs';
+import { onTestFinished } from 'vitest';
+import { ORDERS_PROTO } from '../nest/places.js';
+import { CapturedLog } from '../support/captured-log.js';
+
+export { ORDERS_PROTO };
+
+@Controller()
+class OrdersController {
+  @GrpcMethod('Orders', 'Get')
+  get({ id }: { id: string }): object {
+    return { id };
+  }
+
+  @GrpcMethod('Orders', 'Watch')
+  watch(): Observable<object> {
+    return NEVER.pipe(startWith({ sequence: '1' }));
+  }
+}
+
+/** An application that serves orders from a socket in the file system, not started yet. */
+export interface ServedOrders {
+  /** With HTTP beside it. */
+  readonly app: INestApplication;
+  /** For a client. */
+  readonly url: string;
+  readonly log: CapturedLog;
+  readonly server: ResilientGrpcServer;
+}
+
+/** Options of a server of orders at `url`. */
+export function ordersOptions(url: string, more: Partial<ResilientGrpcServerOptions> = {}): ResilientGrpcServerOptions {
+  return { package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String }, url, ...more };
+}
+
+/** A module with the controller and `server`. */
+export function ordersModule(server: DynamicModule): DynamicModule {
+  @Module({})
+  class OrdersModule {}
+  return { module: OrdersModule, imports: [server], controllers: [OrdersController] };
+}
+
+/** A url of its own; what is there is removed after the test. */
+export function ownUrl(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'orders-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  return `unix:${join(folder, 'grpc.sock')}`;
+}
+
+/** Makes it; closed after the test. */
+export async function serveOrders(options: Partial<ResilientGrpcServerOptions> = {}): Promise<ServedOrders> {
+  const url = ownUrl();
+  const log = new CapturedLog();
+  const app = await NestFactory.create(ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, options))), {
+    logger: log,
+    abortOnError: false,
+  });
+  onTestFinished(() => app.close());
+  const server = app.get(ResilientGrpcServer);
+  app.connectMicroservice({ strategy: server }, { inheritAppConfig: true });
+  return { app, url, log, server };
+}
+
+/** Starts what `serveOrders` made: gRPC, then HTTP. */
+export async function started(served: ServedOrders): Promise<ServedOrders> {
+  await served.app.startAllMicroservices();
+  await served.app.listen(0, '127.0.0.1');
+  return served;
+}
+
+/** A client of grpc-js, made from a .proto file; closed after the test. */
+export function clientOf(url: string, file: string, service: string) {
+  let found: any = loadPackageDefinition(loadSync(file, { enums: String, oneofs: true, defaults: false }));
+  for (const name of service.split('.')) found = found[name];
+  const client = new (found as ServiceClientConstructor)(url, credentials.createInsecure());
+  onTestFinished(() => {
+    client.close();
+  });
+  /** The answer, or '14 what was said'. */
+  const ask = (method: string, request: object): Promise<any> =>
+    new Promise((resolve) => {
+      client[method]!(request, { deadline: Date.now() + 5_000 }, (error: ServiceError | null, reply: unknown) => {
+        resolve(error === null ? reply : `${String(error.code)} ${error.details}`);
+      });
+    });
+  /** A stream, with what has come of it. */
+  const open = (method: string, request?: object) => {
+    const seen: any[] = [];
+    const call = request === undefined ? client[method]!() : client[method]!(request);
+    call.on('data', (message: unknown) => seen.push(message));
+    call.on('error', (error: ServiceError) => seen.push(`${String(error.code)} ${error.details}`));
+    return { call, seen };
+  };
+  return { client, ask, open };
+}
+
+const from = createRequire(import.meta.url);
+const folderOf = (name: string) => dirname(from.resolve(`${name}`));
+
+export const healthOf = (url: string) =>
+  clientOf(url, join(folderOf('grpc-health-check'), '../../proto/health/v1/health.proto'), 'grpc.health.v1.Health');
+
+export const reflectionOf = (url: string) =>
+  clientOf(
+    url,
+    join(folderOf('@grpc/reflection'), '../proto/grpc/reflection/v1/reflection.proto'),
+    'grpc.reflection.v1.ServerReflection',
+  );
+
+export const ordersOf = (url: string) => clientOf(url, ORDERS_PROTO, 'orders.v1.Orders');

@@ -1,0 +1,86 @@
+import 'reflect-metadata';
+import { connect } from 'node:http2';
+import { connect as connectSocket } from 'node:net';
+import { NestFactory } from '@nestjs/core';
+import { connectivityState } from '@grpc/grpc-js';
+import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
+import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
+import { ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it } from 'vitest';
+import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, started } from './served-orders.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+async function failureOf(start: Promise<unknown>): Promise<GrpcConfigurationError> {
+  const failure: unknown = await start.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (!isGrpcConfigurationError(failure)) throw new Error(`Not what was expected: ${String(failure)}`);
+  return failure;
+}
+
+const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, colour: 'red' } as never;
+
+describe('a start with options that cannot be used', () => {
+  it.each([
+    ['forRoot', () => ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), WRONG))],
+    [
+      'forRootAsync',
+      () => ResilientGrpcServerModule.forRootAsync({ useFactory: async () => ordersOptions(ownUrl(), WRONG) }),
+    ],
+  ])('fails, and tells all of them (%s)', async (_what, server) => {
+    const app = NestFactory.create(ordersModule(server()), { logger: false, abortOnError: false });
+    const { message, problems } = await failureOf(app);
+    expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['colour', 'onDrain', 'maxConnectionAgeMs']);
+    expect(message).toMatch(/^3 problems in the configuration of gRPC:\n {2}- ResilientGrpcServerModule\.forRoot/);
+  });
+
+  it('fails for a pattern that matches no method, and says which one was meant', async () => {
+    const { app } = await serveOrders({ methods: { 'Orders/Wach': { onDrain: 'complete' }, Get: {} } });
+    const { message } = await failureOf(app.startAllMicroservices());
+    expect(message).toMatch(
+      /methods\["Orders\/Wach"\]: expected a pattern that matches a method.*did you mean 'Orders\/Watch'\?/,
+    );
+  });
+});
+
+describe("options under grpc-js's own names", () => {
+  it('go on doing what they did: a connection that is old enough is told to go, and its calls go on', async () => {
+    const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_connection_age_ms': 150 } }));
+    const orders = ordersOf(url);
+    const { call, seen } = orders.open('watch', { from: '0' });
+    await waitFor(() => seen.length === 1);
+    await waitFor(() => orders.client.getChannel().getConnectivityState(false) === connectivityState.IDLE);
+    expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(seen).toHaveLength(1);
+    call.cancel();
+  });
+
+  it('go on doing what they did: clients learn how many streams they may open', async () => {
+    const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_concurrent_streams': 7 } }));
+    const socket = connectSocket(url.slice('unix:'.length));
+    const session = connect('http://orders', { createConnection: () => socket });
+    const settings = await new Promise<{ maxConcurrentStreams?: number }>((resolve) => {
+      session.once('remoteSettings', resolve);
+    });
+    session.destroy();
+    expect(settings.maxConcurrentStreams).toBe(7);
+  });
+
+  it('are not changed: the same object serves another server', async () => {
+    const channelOptions = Object.freeze({ 'grpc.keepalive_time_ms': 5_000 });
+    const shared = Object.freeze({ channelOptions, maxReceiveMessageLength: 1_024 });
+    await started(await serveOrders(shared));
+    await started(await serveOrders(shared));
+    expect(channelOptions).toEqual({ 'grpc.keepalive_time_ms': 5_000 });
+  });
+
+  it('that do nothing are told in the log', async () => {
+    const { log } = await serveOrders({ keepalive: { http2MaxPingStrikes: 0 } });
+    const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    expect(warnings).toEqual([expect.stringMatching(/^without effect.*keepalive\.http2MaxPingStrikes/)]);
+  });
+});

@@ -28,8 +28,8 @@ import { StandingStreams } from './standing-streams.js';
 export interface ServerSeams {
   readonly clock: Clock;
   readonly random: Random;
-  /** Outgoing calls may be bound to inbound ones. */
-  readonly captures: boolean;
+  /** Whether outgoing calls may be bound to inbound ones; asked when the application has been made. */
+  readonly captures: () => boolean;
 }
 
 /**
@@ -56,9 +56,10 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   constructor(
     private readonly resolved: ResolvedServerOptions,
-    { clock, random, captures }: ServerSeams,
+    private readonly seams: ServerSeams,
   ) {
     const { onLoadPackageDefinition } = resolved.nest;
+    const { clock, random } = seams;
     super({
       ...resolved.nest,
       onLoadPackageDefinition: (definition: PackageDefinition, server: unknown) => {
@@ -79,7 +80,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.standing);
-    this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
+    this.calls = new ServerCalls(clock, events, resolved.leakWarningMs);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = serverOptions;
     this.connections = new ServerConnections(
@@ -123,6 +124,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       const server = new Server(this.grpcOptions);
       this.connections.attach(server);
       this.grpcClient = server;
+      this.calls.captures = this.seams.captures();
       await this.bindEvents();
       this.addOwnServices(server);
       this.boundPort = await this.bind(server);

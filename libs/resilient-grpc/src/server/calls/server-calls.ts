@@ -33,6 +33,8 @@ const DEADLINE_GRACE_MS = 500;
 
 /** All calls of a server: those that are open, and those whose handler still runs though they are over. */
 export class ServerCalls implements CallHost {
+  /** Handlers run in the context of their call. */
+  captures = false;
   /** Calls that are over. */
   ended = 0;
   /** Streams that ended UNAVAILABLE because the server drains. */
@@ -51,7 +53,6 @@ export class ServerCalls implements CallHost {
   constructor(
     readonly clock: Clock,
     readonly events: EventHub<GrpcServerEvent>,
-    readonly captures: boolean,
     private readonly leakWarningMs: number,
   ) {}
 

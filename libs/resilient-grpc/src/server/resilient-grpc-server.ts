@@ -52,6 +52,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   private boundPort: number | undefined;
   private startHook = false;
   private endHook = false;
+  /** What the hook at the start of a call waits for: the end of its handler. */
+  private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
   constructor(
     private readonly resolved: ResolvedServerOptions,
@@ -159,21 +161,34 @@ export class ResilientGrpcServer extends ServerGrpc {
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // True: Nest calls it with messages, metadata and call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
-    const serve = implementationOf(method, streaming, this.calls, this.endHook ? this.onCall : undefined);
-    if (!this.startHook) return serve;
+    const serve = implementationOf(method, streaming, this.calls, this.onCall);
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
+      // Whoever traces may come when the server listens already.
+      if (!this.startHook) {
+        serve(wire, callback);
+        return;
+      }
       // True: Nest hands its hooks a copy of the call in place of a context.
       const context = { ...wire, operationId: handler.name } as never;
-      this.onProcessingStartHook(this.transportId, context, () => {
-        serve(wire, callback);
-        return Promise.resolve();
-      });
+      this.onProcessingStartHook(
+        this.transportId,
+        context,
+        () =>
+          new Promise<void>((resolve) => {
+            this.startedByHook.set(wire, resolve);
+            serve(wire, callback);
+          }),
+      );
     };
   }
 
-  private readonly onCall: CallHook = (wire) => () => {
-    // True: as above.
-    this.onProcessingEndHook(this.transportId, wire.request as never);
+  private readonly onCall: CallHook = (wire) => {
+    if (!this.startHook && !this.endHook) return undefined;
+    return () => {
+      // True: as above.
+      if (this.endHook) this.onProcessingEndHook(this.transportId, wire.request as never);
+      this.startedByHook.get(wire)?.();
+    };
   };
 
   private addOwnServices(server: Server): void {

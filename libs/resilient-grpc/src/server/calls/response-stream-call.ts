@@ -70,6 +70,11 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
       this.pull(messageSource(message, this));
       return;
     }
+    if (message === null) {
+      // A stream of Node takes it for its end, and throws.
+      this.failed({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
+      return;
+    }
     const room = this.wire.write(message);
     this.sent += 1;
     // What waits for the client has not passed yet.

@@ -72,7 +72,7 @@ describe('health in the life of an application', () => {
   });
 
   it('is NOT_SERVING in the readiness delay, in which calls go on, and a Watch ends after it', async () => {
-    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 5_000, readinessDelayMs: 400 } }));
+    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 5_000, readinessDelayMs: 1_000 } }));
     const { ask, open } = healthOf(url);
     const orders = ordersOf(url);
     await orders.ask('get', { id: '7' });

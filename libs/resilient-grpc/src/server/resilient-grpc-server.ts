@@ -18,6 +18,7 @@ import { GrpcServerHealth } from './health/serving-health.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
+import { servedServices } from './served-services.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from './server-event.js';
 import { ServerLog } from './server-log.js';
@@ -197,7 +198,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const definition = this.packageDefinition;
     if (definition === undefined) return;
     const contract = loadContract({ packageDefinition: definition }, 'server');
-    const services = contract.ok ? contract.services : new Map<string, never>();
+    const services = servedServices(contract.ok ? contract.services : new Map(), this.resolved.nest.package);
     const problems = patternProblems(patterns, services, 'ResilientGrpcServerModule.forRoot');
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);

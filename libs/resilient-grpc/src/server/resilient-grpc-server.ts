@@ -79,14 +79,17 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = serverOptions;
-    this.connections = new ServerConnections({ ...resolved, ...keepalive }, {
-      clock,
-      random,
-      events,
-      endCallsOf: (peer) => {
-        this.calls.endOf(peer);
+    this.connections = new ServerConnections(
+      { ...resolved, ...keepalive },
+      {
+        clock,
+        random,
+        events,
+        endCallsOf: (peer) => {
+          this.calls.endOf(peer);
+        },
       },
-    });
+    );
     this.drain = new ServerDrain(resolved.drain, {
       clock,
       events,

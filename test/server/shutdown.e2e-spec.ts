@@ -3,6 +3,7 @@ import { ChildServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testin
 import { get } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
@@ -126,7 +127,7 @@ describe('a server that gets SIGTERM ends within its time', () => {
     const server = await started();
     const frozen = await ChildServer.start({
       script: new URL('./support/stuck-client.mjs', import.meta.url),
-      args: () => ['--url', server.url],
+      args: () => ['--url', server.url, '--health', HEALTH_PROTO],
     });
     onTestFinished(() => frozen.close());
     frozen.freeze();

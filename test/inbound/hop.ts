@@ -218,7 +218,9 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     adapter === undefined
       ? await NestFactory.create(HopModule, settings)
       : await NestFactory.create(HopModule, adapter as never, settings);
-  app.connectMicroservice<MicroserviceOptions>(ours ? { strategy: app.get(ResilientGrpcServer) } : grpc, { inheritAppConfig: options.inheritAppConfig ?? true });
+  app.connectMicroservice<MicroserviceOptions>(ours ? { strategy: app.get(ResilientGrpcServer) } : grpc, {
+    inheritAppConfig: options.inheritAppConfig ?? true,
+  });
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');
   return {

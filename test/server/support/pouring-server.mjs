@@ -24,7 +24,7 @@ const { values } = parseArgs({
 
 let made = 0;
 // Each of its own bytes: held twice, they would count twice.
-const message = () => ({ sequence: ++made, order: { item: Buffer.alloc(SIZE, made % 26 + 97).toString('latin1') } });
+const message = () => ({ sequence: ++made, order: { item: Buffer.alloc(SIZE, (made % 26) + 97).toString('latin1') } });
 
 class Orders {
   watch() {

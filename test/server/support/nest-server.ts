@@ -14,6 +14,9 @@ export type PlainServerOptions = Pick<
   | 'maxConcurrentStreams'
 >;
 
+/** How it runs: with TLS, beside an HTTP server, or behind it another server. */
+export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}`;
+
 interface Counts {
   readonly streams: number;
   readonly sockets: number;
@@ -23,11 +26,8 @@ interface Counts {
 export class NestServer {
   private constructor(private readonly child: ChildServer) {}
 
-  static async start(
-    options: PlainServerOptions = {},
-    flags: readonly ('--tls' | '--hybrid')[] = [],
-  ): Promise<NestServer> {
-    const script = new URL('./nest-server.mjs', import.meta.url);
+  static async start(options: PlainServerOptions = {}, flags: readonly ServerFlag[] = []): Promise<NestServer> {
+    const script = new URL('./orders-app.mjs', import.meta.url);
     const args = (port: number) => ['--port', String(port), '--options', JSON.stringify(options), ...flags];
     // Nest's own lines tell of ports too.
     return new NestServer(await ChildServer.start({ script, args, ready: /^listening on .*:(\d+)$/ }));
@@ -76,11 +76,16 @@ export class NestServer {
 
   /** Resolves when it has ended, by a signal of before; how many milliseconds that took it, as it says itself. */
   async ended(): Promise<number> {
+    await this.gone();
+    return this.endedAfterMs;
+  }
+
+  /** Resolves when it has ended, by itself or by a signal. */
+  async gone(): Promise<void> {
     await waitFor(() => !this.child.running, {
       timeoutMs: 10_000,
       describe: () => `its end; its output:\n${this.output}`,
     });
-    return this.endedAfterMs;
   }
 
   private get endedAfterMs(): number {

@@ -10,14 +10,16 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { service as healthService } from 'grpc-health-check';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Observable } from 'rxjs';
 import { onTestFinished } from 'vitest';
+import { HEALTH_PROTO } from '../served-orders.js';
 
 const file = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
-const orders = loadSync(file('protos/orders.proto'), { longs: String });
+// True: loaded from a proto, they are services.
+const ordersService = loadSync(file('protos/orders.proto'), { longs: String })['orders.v1.Orders'] as ServiceDefinition;
+const healthService = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
 
 type Unary = (
   request: object,
@@ -44,8 +46,7 @@ export class PlainClient {
       ? credentials.createSsl(readFileSync(file('test/fixtures/tls/ca.pem')))
       : credentials.createInsecure();
     const channelOptions = { 'grpc.use_local_subchannel_pool': 1, ...options };
-    // True: loaded from a proto, it is a service.
-    const Orders = makeGenericClientConstructor(orders['orders.v1.Orders'] as ServiceDefinition, 'Orders');
+    const Orders = makeGenericClientConstructor(ordersService, 'Orders');
     const Health = makeGenericClientConstructor(healthService, 'Health');
     this.orders = new Orders(url, security, channelOptions);
     this.health = new Health(url, security, channelOptions);

@@ -1,15 +1,14 @@
-// A client in a process of its own, to be frozen: node stuck-client.mjs --url HOST:PORT
+// A client in a process of its own, to be frozen: node stuck-client.mjs --url HOST:PORT --health PROTO
 // It has an idle stream, one of which it reads as much as comes, a Watch of health, and says when all three have begun.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { service } from 'grpc-health-check';
 
-const { values } = parseArgs({ options: { url: { type: 'string' } } });
+const { values } = parseArgs({ options: { url: { type: 'string' }, health: { type: 'string' } } });
 const orders = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)));
 const Orders = makeGenericClientConstructor(orders['orders.v1.Orders']);
-const Health = makeGenericClientConstructor(service);
+const Health = makeGenericClientConstructor(loadSync(values.health)['grpc.health.v1.Health']);
 const client = new Orders(values.url, credentials.createInsecure());
 const health = new Health(values.url, credentials.createInsecure());
 const begun = (call) =>

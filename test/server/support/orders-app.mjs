@@ -1,17 +1,18 @@
 // A Nest application that serves orders.v1.Orders by the strategy, in a process of its own:
-//   node nest-server.mjs --port 0 [--options JSON] [--tls] [--hybrid]
-// SIGTERM closes the application, and then it must end by itself: it says what keeps it alive, and how long it took. Over IPC it
-// tells how many streams and sockets it has, when asked, and what happens to its connections.
+//   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--upstream URL]
+// SIGTERM closes the application, and then it must end by itself, and says how long it took; a hybrid one leaves signals to Nest.
+// Over IPC it tells how many streams and sockets it has, when asked, and why connections end.
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ServerCredentials } from '@grpc/grpc-js';
-import { Controller, Get, Module } from '@nestjs/common';
+import { Controller, Get, Inject, Module, Optional } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, GrpcStreamMethod } from '@nestjs/microservices';
+import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
-import { Observable } from 'rxjs';
+import { Observable, firstValueFrom } from 'rxjs';
 
 const { values } = parseArgs({
   options: {
@@ -19,16 +20,23 @@ const { values } = parseArgs({
     options: { type: 'string', default: '{}' },
     tls: { type: 'boolean', default: false },
     hybrid: { type: 'boolean', default: false },
+    upstream: { type: 'string' },
   },
 });
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const pem = (name) => readFileSync(file(`fixtures/tls/${name}.pem`));
 
 class Orders {
-  // 'slow:300' is answered after 300 ms.
+  constructor(upstream) {
+    this.upstream = upstream;
+  }
+
+  // 'slow:300' is answered after 300 ms; where there is an upstream, by that.
   get({ id }) {
     const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
-    return new Promise((resolve) => setTimeout(resolve, ms, { id }));
+    const answered = new Promise((resolve) => setTimeout(resolve, ms, { id }));
+    if (this.upstream === undefined) return answered;
+    return answered.then(() => firstValueFrom(this.upstream.getService('Orders').get({ id: `${id} of upstream` })));
   }
 
   // From 0: one event, and then nothing, for ever. From 1: as many as the client reads.
@@ -48,6 +56,8 @@ async function* flood() {
   for (let sequence = 1; ; sequence += 1) yield { sequence, order: { item } };
 }
 
+Optional()(Orders, undefined, 0);
+Inject(getGrpcClientToken('upstream'))(Orders, undefined, 0);
 // By hand, as this is no TypeScript.
 const decorate = (decorator, target, name) =>
   decorator(target.prototype, name, Object.getOwnPropertyDescriptor(target.prototype, name));
@@ -64,17 +74,17 @@ class Pages {
 Controller()(Pages);
 decorate(Get('never'), Pages, 'never');
 
-let grpcServer;
+const protoPath = file('../protos/orders.proto');
+const upstream = { name: 'upstream', protoPath, url: values.upstream };
+
 class AppModule {}
 Module({
   imports: [
+    ...(values.upstream ? [ResilientGrpcModule.forRoot({}), ResilientGrpcModule.forFeature([upstream])] : []),
     ResilientGrpcServerModule.forRoot({
       package: 'orders.v1',
-      protoPath: file('../protos/orders.proto'),
+      protoPath,
       url: `127.0.0.1:${values.port}`,
-      onLoadPackageDefinition: (_definition, server) => {
-        grpcServer = server;
-      },
       ...(values.tls
         ? {
             credentials: ServerCredentials.createSsl(null, [
@@ -96,6 +106,7 @@ async function start() {
     return { app };
   }
   const app = await NestFactory.create(AppModule);
+  app.enableShutdownHooks();
   app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true });
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');
@@ -117,12 +128,10 @@ let signalledAt;
 process.on('SIGTERM', () => {
   signalledAt ??= performance.now();
   console.log('SIGTERM');
-  void app.close();
+  if (!values.hybrid) void app.close();
 });
 process.on('exit', () => {
   console.log(`ended by itself after ${Math.round(performance.now() - signalledAt)} ms`);
 });
 if (http !== undefined) tell({ http });
-// grpc-js knows on which port it listens, and nobody else does.
-const [bound] = grpcServer.http2Servers.keys();
-console.log(`listening on 127.0.0.1:${bound.address().port}`);
+console.log(`listening on 127.0.0.1:${server.port}`);

@@ -39,7 +39,12 @@ export default defineConfig({
             'test/nest-11/*.spec.ts',
           ],
           // The Nest 11 of test/nest-11 has Express alone, and processes of their own have no alias.
-          exclude: ['**/node_modules/**', 'test/inbound/fastify.e2e-spec.ts', 'test/server/strangers/**'],
+          exclude: [
+            '**/node_modules/**',
+            'test/inbound/fastify.e2e-spec.ts',
+            'test/server/strangers/**',
+            'test/server/{connections,memory,shutdown,vanished}.e2e-spec.ts',
+          ],
         },
       },
     ],

@@ -123,7 +123,12 @@ export class ResilientGrpcServer extends ServerGrpc {
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     try {
       const server = new Server(this.grpcOptions);
-      this.connections.attach(server);
+      if (!this.connections.attach(server)) {
+        this.logger.warn(
+          'this version of @grpc/grpc-js hides its connections: their age, idle time and backlog are as it has them, and a ' +
+            'frozen client may hold the process at shutdown; use ^1.14.7',
+        );
+      }
       this.grpcClient = server;
       this.calls.captures = this.seams.captures();
       await this.bindEvents();

@@ -38,6 +38,7 @@ export abstract class ServedCall {
   /** A leak is told once. */
   leakTold = false;
   private inboundCall: GrpcInboundCall | undefined;
+  private readonly peerAtBegin: string | undefined;
 
   constructor(
     readonly wire: WireCall,
@@ -52,6 +53,7 @@ export abstract class ServedCall {
     wire.on('cancelled', () => {
       if (!this.over) this.onWireEnd();
     });
+    if (method.kind !== 'unary' || host.events.everyCallWanted) this.peerAtBegin = wire.getPeer();
     if (host.events.everyCallWanted) {
       host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
     }
@@ -66,8 +68,9 @@ export abstract class ServedCall {
     return this.inboundCall;
   }
 
+  /** Known for as long as the call is, also where its connection has gone. */
   get peer(): string {
-    return this.wire.getPeer();
+    return this.peerAtBegin ?? this.wire.getPeer();
   }
 
   /** Its caller does not wait any more: gone, or past its deadline, even where grpc-js has not said so yet. */

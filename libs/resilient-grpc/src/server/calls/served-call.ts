@@ -4,7 +4,7 @@ import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import { StatusCode, isStatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { isStreamClosed, resetStream } from '../connections/http2-stream.js';
-import type { GrpcServerEvent } from '../server-event.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { ServedMethod, StatusLike } from './served-method.js';
 import type { WireCall } from './wire-call.js';
 
@@ -110,7 +110,7 @@ export abstract class ServedCall {
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
     // True: `stop` may have ended it.
-    if (stuck && !(this.over as boolean)) resetStream(this.wire);
+    if (stuck && !(this.over as boolean)) resetStream(this.wire, status);
   }
 
   /** Runs the handler, in its context where outgoing calls may be bound to it. */

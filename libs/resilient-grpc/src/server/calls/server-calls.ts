@@ -84,7 +84,7 @@ export class ServerCalls implements CallHost {
 
   callOver(call: ServedCall): void {
     this.open.delete(call);
-    this.streams.delete(call);
+    if (call.method.kind !== 'unary') this.streams.delete(call);
     this.ended += 1;
     if (this.told.size > 0) this.countTold(call);
     if (!call.done) {

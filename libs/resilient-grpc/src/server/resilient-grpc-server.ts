@@ -57,6 +57,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   private boundPort: number | undefined;
   private startHook = false;
   private endHook = false;
+  /** Ends what was told of a start before, which failed. */
+  private stopTelling: (() => void) | undefined;
   /** What the hook at the start of a call waits for: the end of its handler. */
   private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
@@ -207,8 +209,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   private newServer(): Server {
     const { telemetry, clock } = this.seams;
     if (telemetry === undefined) return new Server(this.grpcOptions);
+    this.stopTelling?.();
     const told = telemetry.forServer(isTracedByOthers());
-    this.events.listen((event) => {
+    this.stopTelling = this.events.listen((event) => {
       told.take(event);
     }, false);
     return observedServer(this.grpcOptions, told, clock);

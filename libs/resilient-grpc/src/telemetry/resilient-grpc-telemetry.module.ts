@@ -14,8 +14,8 @@ export interface ResilientGrpcTelemetryOptions {
   readonly traces?: boolean | undefined;
 }
 
-/** What is left out. */
-export const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
+/** Both, where nothing is said. */
+const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
 
 const PLACE = 'ResilientGrpcTelemetryModule.forRoot';
 

@@ -9,7 +9,7 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { resetStream } from './http2-stream.js';
+import { hearData, resetStream, sentStatusOf, statusSentBy } from './http2-stream.js';
 
 const PATH = '/test.Service/Call';
 const asIs = (bytes: Buffer): Buffer => bytes;
@@ -97,5 +97,27 @@ describe('a reset of the stream of a server call', () => {
   it('finds none where a call is built otherwise', () => {
     expect(resetStream({})).toBe(false);
     expect(resetStream({ call: { nextCall: { stream: {} } } })).toBe(false);
+  });
+});
+
+describe('the status that ended a call', () => {
+  it.each([
+    ['trailers', { sentHeaders: { ':status': 200 }, sentTrailers: { 'grpc-status': 5, 'grpc-message': 'no%20order' } }],
+    ['headers alone', { sentHeaders: { ':status': 200, 'grpc-status': '5', 'grpc-message': 'no%20order' } }],
+  ])('is that of the %s', (_where, stream) => {
+    expect(statusSentBy(stream)).toEqual({ code: status.NOT_FOUND, details: 'no order' });
+  });
+
+  it.each([
+    ['no code of gRPC', { 'grpc-status': 99 }, { code: status.UNKNOWN, details: '' }],
+    ['details that are not encoded', { 'grpc-status': 2, 'grpc-message': '5 %' }, { code: 2, details: '5 %' }],
+  ])('may have %s', (_what, sentTrailers, expected) => {
+    expect(statusSentBy({ sentTrailers })).toEqual(expected);
+  });
+
+  it('is none where none was sent, or a call is built otherwise', () => {
+    expect(statusSentBy({ sentHeaders: { ':status': 415 } })).toBeUndefined();
+    expect(sentStatusOf({})).toBeUndefined();
+    expect(hearData({}, () => undefined)).toBe(false);
   });
 });

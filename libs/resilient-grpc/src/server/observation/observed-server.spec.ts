@@ -104,7 +104,7 @@ it('runs interceptors that were given in the context of the call', async () => {
       },
     });
   const server = observedServer({ interceptors: [given] }, telemetry, systemClock);
-  server.register('/a.B/C', ((call: { end(): void }) => call.end()), plain, plain, 'bidi');
+  server.register('/a.B/C', (call: { end(): void }) => call.end(), plain, plain, 'bidi');
   await answered(await listening(server), '/a.B/C');
   expect(seen).toEqual([true]);
 });

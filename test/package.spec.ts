@@ -64,11 +64,11 @@ describe('the published package', () => {
     expect(manifest.peerDependencies['rxjs']).toMatch(/^\^7\./);
   });
 
-  it('needs Terminus only of those who use it, and brings no second copy of a peer', () => {
+  it('needs Terminus and reflection only of those who use them, and brings no second copy of a peer', () => {
     const optional = Object.entries(manifest.peerDependenciesMeta).flatMap(([name, meta]) =>
       meta.optional ? [name] : [],
     );
-    expect(optional).toContain('@nestjs/terminus');
+    expect(optional).toEqual(expect.arrayContaining(['@grpc/reflection', '@nestjs/terminus']));
     expect(optional).not.toContain('@grpc/grpc-js');
     expect(Object.keys(manifest.dependencies ?? {}).filter((name) => name in manifest.peerDependencies)).toEqual([]);
   });
@@ -78,12 +78,15 @@ describe.each([12, 11] as const)('an application that installed it beside Nest %
   const copied = ['protos', 'src/gen', 'test/consumers/ts-proto'];
   let consumer: Consumer;
   beforeAll(() => {
-    consumer = consumerOf(packed, { copied, without: ['@nestjs/terminus'], nest });
+    consumer = consumerOf(packed, { copied, without: ['@grpc/reflection', '@nestjs/terminus'], nest });
     return consumer.remove;
   });
 
-  it('loads the main entry without the optional peers', () => {
-    const code = `console.log(typeof (await import('nestjs-resilient-grpc')).ResilientGrpcModule)`;
+  it.each([
+    ['nestjs-resilient-grpc', 'ResilientGrpcModule'],
+    ['nestjs-resilient-grpc/server', 'ResilientGrpcServerModule'],
+  ])('loads %s without the optional peers', (entry, name) => {
+    const code = `console.log(typeof (await import('${entry}')).${name})`;
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('function');
   });
 

@@ -27,6 +27,7 @@ import {
   type Resilient,
   type ResilientGrpcModuleOptions,
 } from 'nestjs-resilient-grpc';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import {
@@ -64,6 +65,8 @@ export interface HopOptions {
   readonly client?: Partial<GrpcClientSettings>;
   /** @defaultValue true */
   readonly inheritAppConfig?: boolean;
+  /** Whose gRPC server it is. Ours sees inbound calls by itself, whatever `inheritAppConfig` says. @defaultValue 'nest' */
+  readonly server?: 'nest' | 'resilient';
   /** A microservice alone, without HTTP. @defaultValue false */
   readonly alone?: boolean;
   readonly adapter?: () => Parameters<typeof NestFactory.create>[1];
@@ -127,11 +130,24 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     }
   }
 
+  /** Asks for those alone that are called 'guarded:…'. */
+  @Injectable()
+  class AskingRpcGuard implements CanActivate {
+    constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
+
+    async canActivate(context: ExecutionContext): Promise<boolean> {
+      const { id } = context.switchToRpc().getData<{ id: string }>();
+      if (id.startsWith('guarded:')) await firstValueFrom(this.orders.get({ id: `guard of ${id}` }));
+      return true;
+    }
+  }
+
   @Controller('orders')
   class OrdersController {
     constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
 
     @GrpcMethod('Orders', 'Get')
+    @UseGuards(AskingRpcGuard)
     get({ id }: { id: string }): Observable<Order> {
       // Nest makes UNKNOWN of what it does not know.
       return from(askOn(this.orders, id)).pipe(
@@ -168,29 +184,30 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     }
   }
 
+  const folder = mkdtempSync(join(tmpdir(), 'hop-'));
+  const url = `unix:${join(folder, 'hop.sock')}`;
+  const served = { url, package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } };
+  const ours = options.server === 'resilient';
+
   @Module({
     imports: [
+      ...(ours ? [ResilientGrpcServerModule.forRoot(served)] : []),
       ...(root === undefined ? [] : [ResilientGrpcModule.forRoot(root)]),
       ResilientGrpcModule.forFeature([
         { name: 'orders', protoPath: ORDERS_PROTO, loader: { longs: String }, url: downstream, ...client },
       ]),
     ],
-    providers: [AskingGuard],
+    providers: [AskingGuard, AskingRpcGuard],
     controllers: [OrdersController],
   })
   class HopModule {}
 
-  const folder = mkdtempSync(join(tmpdir(), 'hop-'));
-  const url = `unix:${join(folder, 'hop.sock')}`;
   const settings = { logger: options.logger ?? false, abortOnError: false } as const;
   const close = async (app: INestApplicationContext): Promise<void> => {
     await app.close();
     rmSync(folder, { recursive: true });
   };
-  const grpc: MicroserviceOptions = {
-    transport: Transport.GRPC,
-    options: { url, package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } },
-  };
+  const grpc: MicroserviceOptions = { transport: Transport.GRPC, options: served };
   if (options.alone === true) {
     const service = await NestFactory.createMicroservice<MicroserviceOptions>(HopModule, { ...grpc, ...settings });
     await service.listen();
@@ -201,7 +218,9 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     adapter === undefined
       ? await NestFactory.create(HopModule, settings)
       : await NestFactory.create(HopModule, adapter as never, settings);
-  app.connectMicroservice(grpc, { inheritAppConfig: options.inheritAppConfig ?? true });
+  app.connectMicroservice<MicroserviceOptions>(ours ? { strategy: app.get(ResilientGrpcServer) } : grpc, {
+    inheritAppConfig: options.inheritAppConfig ?? true,
+  });
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');
   return {

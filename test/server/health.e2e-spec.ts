@@ -1,11 +1,21 @@
 import 'reflect-metadata';
+import type { Server, ServiceDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
 import { NestFactory } from '@nestjs/core';
 import type { AsyncMicroserviceOptions } from '@nestjs/microservices';
-import { HealthImplementation } from 'grpc-health-check';
 import { GrpcServerHealth, ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
-import { healthOf, ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, started } from './served-orders.js';
+import {
+  HEALTH_PROTO,
+  healthOf,
+  ordersModule,
+  ordersOf,
+  ordersOptions,
+  ownUrl,
+  serveOrders,
+  started,
+} from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -62,7 +72,7 @@ describe('health in the life of an application', () => {
   });
 
   it('is NOT_SERVING in the readiness delay, in which calls go on, and a Watch ends after it', async () => {
-    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 5_000, readinessDelayMs: 400 } }));
+    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 5_000, readinessDelayMs: 1_000 } }));
     const { ask, open } = healthOf(url);
     const orders = ordersOf(url);
     await orders.ask('get', { id: '7' });
@@ -90,9 +100,9 @@ describe('health in the life of an application', () => {
   });
 
   it('can be left to the application, which then has its own', async () => {
-    const own = new HealthImplementation({ '': 'NOT_SERVING' });
-    const onLoadPackageDefinition = (_definition: unknown, server: never) => {
-      own.addToServer(server);
+    const own = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
+    const onLoadPackageDefinition = (_definition: unknown, server: Server) => {
+      server.addService(own, { check: (_call: unknown, answer: any) => answer(null, NOT_SERVING) });
     };
     const { url, log } = await started(await serveOrders({ onLoadPackageDefinition }));
     expect(await healthOf(url).ask('check', { service: '' })).toEqual(NOT_SERVING);

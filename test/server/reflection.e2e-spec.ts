@@ -1,7 +1,8 @@
 import 'reflect-metadata';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ordersOf, reflectionOf, serveOrders, started } from './served-orders.js';
+import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
+import { healthOf, ordersOf, reflectionOf, serveOrders, started } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -30,6 +31,21 @@ describe('a server with reflection', () => {
     void app.close().then(() => (closed = true));
     await waitFor(() => closed && seen.length === 2);
     expect(seen[1]).toBe('14 The server is shutting down');
+  });
+
+  it('tells nothing of a package that it has read and does not serve', async () => {
+    const { url } = await started(await serveOrders({ reflection: true, protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }));
+    const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
+    call.write({ listServices: '*' });
+    await waitFor(() => seen.length === 1);
+    call.end();
+    expect(seen[0].listServicesResponse.service.map(({ name }: { name: string }) => name).sort()).toEqual([
+      'grpc.health.v1.Health',
+      'orders.v1.Orders',
+    ]);
+    const { ask } = healthOf(url);
+    expect(await ask('check', { service: 'orders.v1.Orders' })).toEqual({ status: 'SERVING' });
+    expect(await ask('check', { service: 'archive.v1.Orders' })).toMatch(/^5 /);
   });
 
   it('has none where it was not asked for', async () => {

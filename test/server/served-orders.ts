@@ -17,8 +17,6 @@ import { onTestFinished } from 'vitest';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
 
-export { ORDERS_PROTO };
-
 @Controller()
 class OrdersController {
   @GrpcMethod('Orders', 'Get')
@@ -85,7 +83,7 @@ export async function started(served: ServedOrders): Promise<ServedOrders> {
 }
 
 /** A client of grpc-js, made from a .proto file; closed after the test. */
-export function clientOf(url: string, file: string, service: string) {
+function clientOf(url: string, file: string, service: string) {
   let found: any = loadPackageDefinition(loadSync(file, { enums: String, oneofs: true, defaults: false }));
   for (const name of service.split('.')) found = found[name];
   const client = new (found as ServiceClientConstructor)(url, credentials.createInsecure());
@@ -111,16 +109,12 @@ export function clientOf(url: string, file: string, service: string) {
 }
 
 const from = createRequire(import.meta.url);
-const folderOf = (name: string) => dirname(from.resolve(`${name}`));
+const protoOf = (name: string, file: string) => join(dirname(from.resolve(name)), file);
 
-export const healthOf = (url: string) =>
-  clientOf(url, join(folderOf('grpc-health-check'), '../../proto/health/v1/health.proto'), 'grpc.health.v1.Health');
+/** Of the standard health service. */
+export const HEALTH_PROTO = protoOf('grpc-health-check', '../../proto/health/v1/health.proto');
+const REFLECTION_PROTO = protoOf('@grpc/reflection', '../proto/grpc/reflection/v1/reflection.proto');
 
-export const reflectionOf = (url: string) =>
-  clientOf(
-    url,
-    join(folderOf('@grpc/reflection'), '../proto/grpc/reflection/v1/reflection.proto'),
-    'grpc.reflection.v1.ServerReflection',
-  );
-
+export const healthOf = (url: string) => clientOf(url, HEALTH_PROTO, 'grpc.health.v1.Health');
+export const reflectionOf = (url: string) => clientOf(url, REFLECTION_PROTO, 'grpc.reflection.v1.ServerReflection');
 export const ordersOf = (url: string) => clientOf(url, ORDERS_PROTO, 'orders.v1.Orders');

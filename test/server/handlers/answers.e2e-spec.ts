@@ -1,4 +1,4 @@
-import { status, type ServiceError } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod, Payload, RpcException } from '@nestjs/microservices';
 import { CallSignal } from 'nestjs-resilient-grpc/server';
@@ -36,7 +36,7 @@ function get(deadlineMs?: number): Promise<{ id: string }> {
   return new Promise((resolve, reject) => {
     const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
     orders.client.get({ id: '7' }, options, (error, value) => {
-      if (error !== null || value === undefined) reject(error as ServiceError);
+      if (value === undefined) reject(error ?? new Error('neither an error nor a value'));
       else resolve(value);
     });
   });

@@ -1,4 +1,4 @@
-import { Client, credentials, loadPackageDefinition, type GrpcObject } from '@grpc/grpc-js';
+import { type Client, credentials, loadPackageDefinition, type GrpcObject } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import type { INestMicroservice, NestInterceptor, Type } from '@nestjs/common';
 import type { MicroserviceOptions } from '@nestjs/microservices';

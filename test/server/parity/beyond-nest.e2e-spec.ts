@@ -1,8 +1,21 @@
+import { connect } from 'node:http2';
+import { connect as connectSocket } from 'node:net';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod, GrpcStreamCall, GrpcStreamMethod, RpcException } from '@nestjs/microservices';
 import { status as Code } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { EMPTY, NEVER, finalize, firstValueFrom, ignoreElements, map, of, tap, toArray, type Observable } from 'rxjs';
+import {
+  EMPTY,
+  NEVER,
+  Subject,
+  finalize,
+  firstValueFrom,
+  ignoreElements,
+  map,
+  of,
+  toArray,
+  type Observable,
+} from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ParityClient, notes, numbers, received, type Note } from './client.js';
 import { startServer, type RunningServer } from './servers.js';
@@ -56,10 +69,19 @@ class BeyondController {
   chat(requests: Observable<Note>) {
     const seen: typeof this.requests = [];
     this.requests = seen;
-    return requests.pipe(
-      tap({ next: ({ number }) => seen.push(number), complete: () => seen.push('completed') }),
-      finalize(() => this.over++),
-    );
+    // As Nest's documentation has it: a subscription that nobody ends but the requests themselves.
+    const answers = new Subject<Partial<Note>>();
+    requests.subscribe({
+      next: ({ number }) => {
+        seen.push(number);
+        answers.next({ number });
+      },
+      complete: () => {
+        seen.push('completed');
+        answers.complete();
+      },
+    });
+    return answers;
   }
 
   @GrpcStreamCall('Calls', 'Chat')
@@ -205,8 +227,29 @@ describe('ResilientGrpcServer, where it is meant to differ', () => {
       await call.send({ number: 1 });
       await received(call, 1);
       call.cancel();
-      await waitFor(() => handlers.over === 1);
-      expect(handlers.requests).toEqual([1, 'completed']);
+      await waitFor(() => handlers.requests.includes('completed'));
+    });
+
+    it('complete when the connection is lost', async () => {
+      handlers.requests = [];
+      const session = connect('http://localhost', {
+        createConnection: () => connectSocket(server.url.slice('unix:'.length)),
+      });
+      const headers = { 'content-type': 'application/grpc', te: 'trailers' };
+      const stream = session.request({ ':method': 'POST', ':path': `/${CHAT}`, ...headers });
+      stream.on('error', () => undefined);
+      // A Note whose number is 1.
+      stream.write(Buffer.from([0, 0, 0, 0, 2, 0x10, 1]));
+      await waitFor(() => handlers.requests.length === 1);
+      session.destroy();
+      await waitFor(() => handlers.requests.includes('completed'));
+    });
+
+    it('complete when the deadline passes', async () => {
+      const call = client.open(CHAT, undefined, { deadlineMs: 150 });
+      await call.send({ number: 1 });
+      expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
+      await waitFor(() => handlers.requests.includes('completed'));
     });
   });
 });

@@ -16,9 +16,11 @@ import {
   count,
   delay,
   finalize,
+  interval,
   of,
   range,
   map,
+  take,
   tap,
   throwError,
   type Observable,
@@ -76,6 +78,11 @@ export class KindsController {
         return { number: 1 };
       case 'promise':
         return Promise.resolve(counted);
+      case 'a turn each':
+        return interval(0).pipe(
+          take(note.number),
+          map((index): Sent => ({ number: index + 1, payload: note.payload })),
+        );
       case 'broken':
         return concat(counted, throwError(broken));
       case 'nothing':

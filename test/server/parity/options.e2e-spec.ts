@@ -162,6 +162,21 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
+    it('lets the hook of the start wait for a handler that streams', async () => {
+      const told: string[] = [];
+      await serving({}, async (client, { app, microservice }) => {
+        strategyOf(microservice).setOnProcessingStartHook(async (_transport, { operationId }, done) => {
+          await done();
+          told.push(`${operationId} is over: ${app.get(KindsController).over}`);
+        });
+        const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
+        await received(call, 1);
+        call.cancel();
+        await waitFor(() => told.length === 1);
+        expect(told).toEqual(['Watch is over: 1']);
+      });
+    });
+
     it('has no status, no events and nothing to unwrap', async () => {
       await serving({}, async (_client, { microservice }) => {
         expect(() => microservice.status).toThrow();

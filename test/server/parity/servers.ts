@@ -4,20 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { INestApplication, INestMicroservice, Provider, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { Transport, type AsyncMicroserviceOptions, type MicroserviceOptions } from '@nestjs/microservices';
 import {
-  Transport,
-  type AsyncMicroserviceOptions,
-  type GrpcOptions,
-  type MicroserviceOptions,
-} from '@nestjs/microservices';
-import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
 import { KINDS_PROTO } from './places.js';
 
 /** Nest's own server, and ours in its place. */
 export const SERVERS = ['Transport.GRPC', 'ResilientGrpcServer'] as const;
 export type Which = (typeof SERVERS)[number];
 
-type NestsOptions = GrpcOptions['options'];
 type Application = INestApplication | INestMicroservice;
 
 /** What a test says about its server. */
@@ -25,8 +23,8 @@ export interface ServerSettings {
   readonly which: Which;
   readonly controllers: readonly Type[];
   readonly providers?: readonly Provider[];
-  /** Of the server. @defaultValue the contract of kinds.proto, on a socket in the file system */
-  readonly options?: Partial<NestsOptions>;
+  /** Of the server; Nest's does nothing with those of ours. @defaultValue kinds.proto, on a socket in the file system */
+  readonly options?: Partial<ResilientGrpcServerOptions>;
   /** Says what the application has for all its handlers, before anything listens. */
   readonly configure?: (app: Application) => void;
   /** @defaultValue false, as Nest's */
@@ -50,7 +48,7 @@ export interface RunningServer {
  */
 export async function startServer(settings: ServerSettings): Promise<RunningServer> {
   const folder = mkdtempSync(join(tmpdir(), 'parity-'));
-  const options: NestsOptions = {
+  const options: ResilientGrpcServerOptions = {
     url: `unix:${join(folder, 'grpc.sock')}`,
     package: 'parity.v1',
     ...(settings.options?.packageDefinition === undefined ? { protoPath: KINDS_PROTO } : {}),
@@ -83,7 +81,7 @@ interface Started {
 
 const QUIET = { logger: false, abortOnError: false } as const;
 
-async function startHybrid(settings: ServerSettings, options: NestsOptions): Promise<Started> {
+async function startHybrid(settings: ServerSettings, options: ResilientGrpcServerOptions): Promise<Started> {
   const app = await NestFactory.create(moduleOf(settings, options), QUIET);
   try {
     settings.configure?.(app);
@@ -102,7 +100,7 @@ async function startHybrid(settings: ServerSettings, options: NestsOptions): Pro
   }
 }
 
-async function startAlone(settings: ServerSettings, options: NestsOptions): Promise<Started> {
+async function startAlone(settings: ServerSettings, options: ResilientGrpcServerOptions): Promise<Started> {
   const app = await NestFactory.createMicroservice<MicroserviceOptions | AsyncMicroserviceOptions>(
     moduleOf(settings, options),
     settings.which === 'Transport.GRPC'
@@ -124,7 +122,7 @@ async function startAlone(settings: ServerSettings, options: NestsOptions): Prom
 }
 
 /** Nest's server belongs to no module; ours has its own. */
-function moduleOf({ which, controllers, providers = [] }: ServerSettings, options: NestsOptions) {
+function moduleOf({ which, controllers, providers = [] }: ServerSettings, options: ResilientGrpcServerOptions) {
   class AppModule {}
   return {
     module: AppModule,

@@ -142,7 +142,7 @@ describe('what comes back', () => {
       await new Promise(setImmediate);
     }
     expect(heard).toEqual([mine, mine]);
-    source.close();
+    void source.close();
   });
 
   it('keeps what the sink says of more', () => {

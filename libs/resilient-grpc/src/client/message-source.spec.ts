@@ -69,7 +69,7 @@ describe('what can be iterated', () => {
       taker().self,
     );
     source.pull();
-    source.close();
+    void source.close();
     expect(ended).toBe(true);
   });
 });
@@ -209,7 +209,7 @@ describe('an Observable', () => {
     const subject = new Subject<number>();
     const source = messageSource(subject, self);
     subject.next(1);
-    source.close();
+    void source.close();
     expect(subject.observed).toBe(false);
     source.pull();
     subject.next(2);

@@ -76,7 +76,7 @@ export class RequestPump implements MessageTaker {
     this.attempt = undefined;
     this.pending = undefined;
     this.buffer.drop();
-    this.source.close();
+    void this.source.close();
   }
 
   get maxQueuedBytes(): number {

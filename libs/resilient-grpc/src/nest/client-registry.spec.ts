@@ -260,6 +260,20 @@ describe('a shutdown', () => {
     expect(made[0]?.asked).toEqual(['end streams', 'drain 400']);
   });
 
+  it('keeps streams while a server of the same process still serves everything', async () => {
+    await obtain(shop);
+    const { of } = lifecycle();
+    let served: () => void = () => undefined;
+    of.holdStreams(() => new Promise((resolve) => (served = resolve)));
+    const first = of.beforeApplicationShutdown();
+    await Promise.resolve();
+    expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
+    served();
+    await first;
+    expect(made[0]?.asked).toEqual(['end streams']);
+    await of.onApplicationShutdown();
+  });
+
   it('ends in its time when the application does not, and names what holds it', async () => {
     await obtain(shop);
     lines = [];

@@ -51,7 +51,7 @@ export function connectionLimits(options: Given): ConnectionLimits {
 
 /**
  * Options of grpc-js's server: what was given, and where nothing was, pings that find peers that are gone. Age and idle time of
- * connections are not among them: grpc-js ends a connection at once, whatever is on its way, and ours in two steps.
+ * connections are not among them: ours are told of, and what outlasts a grace is ended by a status and not by a lost connection.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
   const { nest } = resolved;

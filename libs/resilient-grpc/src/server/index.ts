@@ -7,7 +7,7 @@ export { ValidationException, validationException } from './errors/validation-ex
 export { GrpcServerHealth } from './health/serving-health.js';
 export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
 export { ResilientGrpcServer } from './resilient-grpc-server.js';
-export type { ServerDrainReport } from './server-drain.js';
+export type { ServerDrainReport } from './server-drain-report.js';
 export type { GrpcServerEvent, ServerCallEnd } from './server-event.js';
 export {
   DEFAULT_SERVER_OPTIONS,

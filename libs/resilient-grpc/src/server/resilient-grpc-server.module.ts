@@ -39,7 +39,7 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports']): Dy
       new ResilientGrpcServer(resolveServerOptions(options, 'ResilientGrpcServerModule.forRoot'), {
         clock: systemClock,
         random: systemRandom,
-        captures: clients?.capturesInbound ?? false,
+        captures: () => clients?.capturesInbound ?? false,
       }),
   };
   const health: Provider = {

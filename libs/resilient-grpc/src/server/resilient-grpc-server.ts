@@ -18,6 +18,7 @@ import { GrpcServerHealth } from './health/serving-health.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
+import { servedServices } from './served-services.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from './server-event.js';
 import { ServerLog } from './server-log.js';
@@ -28,8 +29,8 @@ import { StandingStreams } from './standing-streams.js';
 export interface ServerSeams {
   readonly clock: Clock;
   readonly random: Random;
-  /** Outgoing calls may be bound to inbound ones. */
-  readonly captures: boolean;
+  /** Whether outgoing calls may be bound to inbound ones; asked when the application has been made. */
+  readonly captures: () => boolean;
 }
 
 /**
@@ -51,12 +52,15 @@ export class ResilientGrpcServer extends ServerGrpc {
   private boundPort: number | undefined;
   private startHook = false;
   private endHook = false;
+  /** What the hook at the start of a call waits for: the end of its handler. */
+  private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
   constructor(
     private readonly resolved: ResolvedServerOptions,
-    { clock, random, captures }: ServerSeams,
+    private readonly seams: ServerSeams,
   ) {
     const { onLoadPackageDefinition } = resolved.nest;
+    const { clock, random } = seams;
     super({
       ...resolved.nest,
       onLoadPackageDefinition: (definition: PackageDefinition, server: unknown) => {
@@ -77,7 +81,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.standing);
-    this.calls = new ServerCalls(clock, events, captures, resolved.leakWarningMs);
+    this.calls = new ServerCalls(clock, events, resolved.leakWarningMs);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = serverOptions;
     this.connections = new ServerConnections(
@@ -121,6 +125,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       const server = new Server(this.grpcOptions);
       this.connections.attach(server);
       this.grpcClient = server;
+      this.calls.captures = this.seams.captures();
       await this.bindEvents();
       this.addOwnServices(server);
       this.boundPort = await this.bind(server);
@@ -158,21 +163,34 @@ export class ResilientGrpcServer extends ServerGrpc {
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // True: Nest calls it with messages, metadata and call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
-    const serve = implementationOf(method, streaming, this.calls, this.endHook ? this.onCall : undefined);
-    if (!this.startHook) return serve;
+    const serve = implementationOf(method, streaming, this.calls, this.onCall);
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
+      // Whoever traces may come when the server listens already.
+      if (!this.startHook) {
+        serve(wire, callback);
+        return;
+      }
       // True: Nest hands its hooks a copy of the call in place of a context.
       const context = { ...wire, operationId: handler.name } as never;
-      this.onProcessingStartHook(this.transportId, context, () => {
-        serve(wire, callback);
-        return Promise.resolve();
-      });
+      this.onProcessingStartHook(
+        this.transportId,
+        context,
+        () =>
+          new Promise<void>((resolve) => {
+            this.startedByHook.set(wire, resolve);
+            serve(wire, callback);
+          }),
+      );
     };
   }
 
-  private readonly onCall: CallHook = (wire) => () => {
-    // True: as above.
-    this.onProcessingEndHook(this.transportId, wire.request as never);
+  private readonly onCall: CallHook = (wire) => {
+    if (!this.startHook && !this.endHook) return undefined;
+    return () => {
+      // True: as above.
+      if (this.endHook) this.onProcessingEndHook(this.transportId, wire.request as never);
+      this.startedByHook.get(wire)?.();
+    };
   };
 
   private addOwnServices(server: Server): void {
@@ -180,7 +198,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const definition = this.packageDefinition;
     if (definition === undefined) return;
     const contract = loadContract({ packageDefinition: definition }, 'server');
-    const services = contract.ok ? contract.services : new Map<string, never>();
+    const services = servedServices(contract.ok ? contract.services : new Map(), this.resolved.nest.package);
     const problems = patternProblems(patterns, services, 'ResilientGrpcServerModule.forRoot');
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);

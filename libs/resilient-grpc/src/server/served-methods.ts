@@ -37,7 +37,7 @@ export function servedMethod(
     kind: kindOf(native),
     options: options.methodOptions(service, method),
     handler,
-    serialize: native.responseSerialize,
+    serialize: (message) => native.responseSerialize(message),
   };
 }
 

@@ -3,20 +3,8 @@ import type { EventHub } from '../call/event-hub.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ServerCalls } from './calls/server-calls.js';
 import type { ServerConnections } from './connections/server-connections.js';
+import type { ServerDrainReport } from './server-drain-report.js';
 import type { GrpcServerEvent } from './server-event.js';
-
-/** How a drain of the server went. */
-export interface ServerDrainReport {
-  /** Calls that ended by themselves in it. */
-  readonly finished: number;
-  /** Streams that were completed by it (`onDrain: 'complete'`). */
-  readonly completed: number;
-  /** Streams that it ended UNAVAILABLE, to go on elsewhere. */
-  readonly ended: number;
-  /** Calls that were left at the end of the time. */
-  readonly cutOff: number;
-  readonly durationMs: number;
-}
 
 /** What a drain needs of the server. */
 export interface ServerDrainSeams {

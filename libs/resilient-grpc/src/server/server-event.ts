@@ -1,6 +1,6 @@
 import type { MethodKind } from '../call/method.js';
 import type { StatusCode } from '../status/status-code.js';
-import type { ServerDrainReport } from './server-drain.js';
+import type { ServerDrainReport } from './server-drain-report.js';
 
 /** What happens in a server. The only source of its logs, metrics and traces; with no subscriber none is built. */
 export type GrpcServerEvent = {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { DrainListener, ServerDrainReport } from './server-drain.js';
+import type { ServerDrainReport } from './server-drain-report.js';
+import type { DrainListener } from './server-drain.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 
 const QUIET: ServerDrainReport = { finished: 12, completed: 0, ended: 50, cutOff: 0, durationMs: 311.7 };

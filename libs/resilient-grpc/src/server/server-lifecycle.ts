@@ -5,7 +5,8 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { counted } from '../telemetry/log-text.js';
-import type { ServerDrain, ServerDrainReport } from './server-drain.js';
+import type { ServerDrainReport } from './server-drain-report.js';
+import type { ServerDrain } from './server-drain.js';
 
 /** Paths that are named of calls that were cut off. */
 const NAMED = 5;

@@ -70,6 +70,11 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
       this.pull(messageSource(message, this));
       return;
     }
+    if (message === null) {
+      // A stream of Node takes it for its end, and throws.
+      this.failed({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
+      return;
+    }
     const room = this.wire.write(message);
     this.sent += 1;
     // What waits for the client has not passed yet.
@@ -116,9 +121,10 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     const closing = this.sources
       .splice(0)
       .reverse()
-      .map((source) => source.close());
+      .map((source) => source.close())
+      .filter((end) => end !== undefined);
     // A handler that has not given its result still runs, and so does a generator until it comes to its next `yield`.
-    if (closing.some((end) => end !== undefined)) void Promise.allSettled(closing).then(this.handlerEnded);
+    if (closing.length > 0) void Promise.allSettled(closing).then(this.handlerEnded);
     else if (this.answered) this.release();
   }
 
@@ -168,7 +174,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   private pull(source: MessageSource): void {
     // Its Observable may have ended the call while it was subscribed to.
     if (this.over || this.ending) {
-      source.close();
+      void source.close();
       this.release();
       return;
     }

@@ -18,7 +18,7 @@ export interface ServedMethod {
 export type ServedHandler = (...args: unknown[]) => unknown;
 
 /** What answers a call that answers once. */
-export type AnswerCallback = (error: StatusLike | null, value?: unknown, ...trailers: unknown[]) => void;
+export type AnswerCallback = (error: StatusLike | null | undefined, value?: unknown, ...trailers: unknown[]) => void;
 
 /** A status as grpc-js takes it in place of an error. */
 export interface StatusLike {

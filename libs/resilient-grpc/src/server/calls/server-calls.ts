@@ -33,6 +33,8 @@ const DEADLINE_GRACE_MS = 500;
 
 /** All calls of a server: those that are open, and those whose handler still runs though they are over. */
 export class ServerCalls implements CallHost {
+  /** Handlers run in the context of their call. */
+  captures = false;
   /** Calls that are over. */
   ended = 0;
   /** Streams that ended UNAVAILABLE because the server drains. */
@@ -51,7 +53,6 @@ export class ServerCalls implements CallHost {
   constructor(
     readonly clock: Clock,
     readonly events: EventHub<GrpcServerEvent>,
-    readonly captures: boolean,
     private readonly leakWarningMs: number,
   ) {}
 
@@ -129,19 +130,19 @@ export class ServerCalls implements CallHost {
     return counts;
   }
 
-  /** Ends all calls that are left; how many. */
+  /**
+   * Ends all calls that are left; how many. Whoever does not read his status loses his connection next, which is UNAVAILABLE too; a
+   * reset would be CANCELLED.
+   */
   endAll(): number {
-    let ended = 0;
-    for (const call of [...this.open]) {
-      ended += 1;
-      call.cut(DRAINING);
-    }
-    return ended;
+    const left = [...this.open];
+    for (const call of left) call.stop(DRAINING);
+    return left.length;
   }
 
-  /** Ends the calls that came over one connection. */
+  /** Ends the calls that came over one connection, which ends next, as above. */
   endOf(peer: string): void {
-    for (const call of [...this.open]) if (call.peer === peer) call.cut(DRAINING_CONNECTION);
+    for (const call of [...this.open]) if (call.peer === peer) call.stop(DRAINING_CONNECTION);
   }
 
   /** When no call is left. */

@@ -6,9 +6,6 @@ import type { ConnectionLimits } from './server-connection.js';
 const NEVER_MS = 2 ** 31 - 1;
 const GRPC_JS_TIMEOUT_MS = 20_000;
 
-const TIME = 'grpc.keepalive_time_ms';
-const TIMEOUT = 'grpc.keepalive_timeout_ms';
-
 /** Options of grpc-js's server without its keepalive, and that for {@link ServerConnection}. */
 export interface TakenKeepalive {
   readonly serverOptions: ServerOptions;
@@ -20,12 +17,12 @@ export interface TakenKeepalive {
  * ping, as Node sends none there. Where connections cannot be seen it stays there.
  */
 export function takeKeepalive(given: ServerOptions, canHear = canHearHttp2Servers(Server.prototype)): TakenKeepalive {
-  const timeMs = given[TIME] ?? NEVER_MS;
-  const keepaliveTimeoutMs = given[TIMEOUT] ?? GRPC_JS_TIMEOUT_MS;
+  const timeMs = given['grpc.keepalive_time_ms'] ?? NEVER_MS;
+  const keepaliveTimeoutMs = given['grpc.keepalive_timeout_ms'] ?? GRPC_JS_TIMEOUT_MS;
   if (!canHear) return { serverOptions: given, keepalive: { keepaliveTimeMs: Infinity, keepaliveTimeoutMs } };
   const serverOptions = { ...given };
-  delete serverOptions[TIME];
-  delete serverOptions[TIMEOUT];
+  delete serverOptions['grpc.keepalive_time_ms'];
+  delete serverOptions['grpc.keepalive_timeout_ms'];
   const keepaliveTimeMs = timeMs > 0 && timeMs < NEVER_MS ? timeMs : Infinity;
   return { serverOptions, keepalive: { keepaliveTimeMs, keepaliveTimeoutMs } };
 }

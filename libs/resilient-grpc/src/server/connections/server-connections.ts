@@ -96,7 +96,7 @@ export class ServerConnections {
 
   private follow(http2Server: NodeHttp2Server): void {
     this.http2Servers.push(http2Server);
-    withBacklog(http2Server, this.options.backlog);
+    listenWith(http2Server, this.options.backlog);
     // A session is made, and told of, while its socket is: so the latest one is its own.
     let latest: Duplex | undefined;
     http2Server.prependListener('connection', (socket: Duplex) => {
@@ -142,11 +142,12 @@ export class ServerConnections {
 }
 
 /** grpc-js listens with an address and nothing else. */
-function withBacklog(http2Server: NodeHttp2Server, backlog: number): void {
+function listenWith(http2Server: NodeHttp2Server, backlog: number): void {
   const listen: unknown = Reflect.get(http2Server, 'listen');
   if (typeof listen !== 'function') return;
   Reflect.set(http2Server, 'listen', (address: unknown, ...rest: unknown[]): unknown => {
-    const withIt = typeof address === 'object' && address !== null ? { ...address, backlog } : address;
-    return Reflect.apply(listen, http2Server, [withIt, ...rest]);
+    const withBacklog = typeof address === 'object' && address !== null ? { ...address, backlog } : address;
+    const listening: unknown = Reflect.apply(listen, http2Server, [withBacklog, ...rest]);
+    return listening;
   });
 }

@@ -30,7 +30,7 @@ async function make({ services = [ORDERS], before }: { services?: string[]; befo
     debug: (line: string) => lines.push(`debug ${line}`),
     warn: (line: string) => lines.push(`warn ${line}`),
   };
-  const health = new GrpcServerHealth(standing, logger as never);
+  const health = new GrpcServerHealth(standing, logger);
   const server = new Server();
   before?.(server);
   health.addTo(server, services);

@@ -1,0 +1,123 @@
+import {
+  credentials,
+  loadPackageDefinition,
+  Metadata,
+  status,
+  type GrpcObject,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ORDERS_PROTO, startHop, type Hop } from '../inbound/hop.js';
+import type { PlainOrders } from './handlers/orders-service.js';
+
+const leaks = captureLeaks();
+
+let downstream: ScriptedGrpcServer;
+let hop: Hop;
+let closeHop: () => Promise<void>;
+let caller: PlainOrders;
+let seen: ScriptedCall<{ id: string }>[];
+
+beforeAll(async () => {
+  downstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+});
+beforeEach(async () => {
+  seen = [];
+  downstream.reset();
+  downstream.script<{ id: string }>('Get', (call) => {
+    seen.push(call);
+    return { message: { id: call.request.id } };
+  });
+  hop = await startHop({
+    downstream: downstream.url,
+    root: { propagate: { deadline: true, cancellation: true, metadata: ['x-request-id'] } },
+    client: { methods: { Get: { idempotent: true } } },
+    server: 'resilient',
+    // What sees inbound calls is the strategy, not an interceptor.
+    inheritAppConfig: false,
+  });
+  let closed: Promise<void> | undefined;
+  closeHop = () => (closed ??= hop.close());
+  const contract = loadPackageDefinition(loadSync(ORDERS_PROTO, { longs: String })) as GrpcObject & {
+    orders: { v1: { Orders: new (...args: unknown[]) => PlainOrders } };
+  };
+  caller = new contract.orders.v1.Orders(hop.url, credentials.createInsecure());
+});
+afterEach(async () => {
+  caller.close();
+  await closeHop();
+});
+afterAll(async () => {
+  await downstream.close();
+  await leaks.settled();
+});
+
+function get(id: string, metadata = new Metadata(), deadlineMs = 5_000): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    caller.makeUnaryRequest(
+      '/orders.v1.Orders/Get',
+      (value: Buffer) => value,
+      (value: Buffer) => value,
+      // Field 1, a text.
+      Buffer.concat([Buffer.from([10, id.length]), Buffer.from(id)]),
+      metadata,
+      { deadline: Date.now() + deadlineMs },
+      (error, value) => {
+        if (error === null) resolve(value);
+        else reject(error);
+      },
+    );
+  });
+}
+
+describe('a call that our server serves', () => {
+  it('hands its deadline and metadata on, in guards too', async () => {
+    const metadata = new Metadata();
+    metadata.set('x-request-id', 'r-1');
+    await get('guarded:1', metadata, 700);
+    expect(seen.map(({ request }) => request.id)).toEqual(['guard of guarded:1', 'guarded:1']);
+    for (const call of seen) {
+      expect(call.deadline - Date.now()).toBeLessThan(700);
+      expect(call.metadata.get('x-request-id')).toEqual(['r-1']);
+    }
+  });
+
+  it('ends what it called when its caller cancels', async () => {
+    downstream.script('Get', { never: true });
+    const call = caller.get({ id: 'plain:1' }, {}, () => undefined);
+    await waitFor(() => downstream.counts('Get').open === 1);
+    call.cancel();
+    await waitFor(() => downstream.counts('Get').open === 0);
+  });
+
+  it('does not retry in turn where it is a retry itself', async () => {
+    downstream.script('Get', { status: 'UNAVAILABLE' });
+    const metadata = new Metadata();
+    metadata.set('grpc-previous-rpc-attempts', '1');
+    await expect(get('plain:1', metadata)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    expect(downstream.counts('Get').calls).toBe(1);
+    await expect(get('plain:2')).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    expect(downstream.counts('Get').calls).toBeGreaterThan(2);
+  });
+});
+
+describe('a stream that is relayed', () => {
+  it('ends UNAVAILABLE when the server shuts down, not as if its source had come to its end', async () => {
+    downstream.script('Watch', { messages: [{ sequence: '1' }], never: true });
+    const stream = caller.watch({ from: '0' });
+    const got: string[] = [];
+    const ended = new Promise<ServiceError | undefined>((resolve) => {
+      stream.on('data', ({ sequence }: { sequence: string }) => got.push(sequence));
+      stream.on('error', resolve);
+      stream.on('end', () => {
+        resolve(undefined);
+      });
+    });
+    await waitFor(() => got.length === 1);
+    const closing = closeHop();
+    expect(await ended).toMatchObject({ code: status.UNAVAILABLE, details: 'The server is shutting down' });
+    await closing;
+  });
+});

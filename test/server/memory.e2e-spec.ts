@@ -1,0 +1,105 @@
+import { Client, credentials, status, type ServiceError } from '@grpc/grpc-js';
+import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { describe, expect, it } from 'vitest';
+
+const MiB = 1024 * 1024;
+const MESSAGES = 3_000;
+const IDLE_MS = 1_500;
+
+interface Held {
+  readonly heap: number;
+  readonly resident: number;
+  readonly made: number;
+  readonly streams: number;
+  readonly lingering: number;
+}
+
+async function pouring(source: 'generator' | 'observable', options: object) {
+  const child = await ChildServer.start({
+    script: new URL('./support/pouring-server.mjs', import.meta.url),
+    execArgv: ['--expose-gc'],
+    args: (port) => ['--port', String(port), '--source', source, '--options', JSON.stringify(options)],
+    ready: /^listening on .*:(\d+)$/,
+  });
+  const held = async (): Promise<Held> => {
+    const before = child.messages.length;
+    child.send('held');
+    // True: it sends nothing else.
+    return (await waitFor(() => child.messages[before])) as Held;
+  };
+  const client = new Client(child.url, credentials.createInsecure(), { 'grpc.max_receive_message_length': -1 });
+  const bytes = (value: Buffer) => value;
+  const stream = client.makeServerStreamRequest('/orders.v1.Orders/Watch', bytes, bytes, Buffer.alloc(0));
+  const ended = new Promise<ServiceError>((resolve) => stream.on('error', resolve));
+  let got = 0;
+  const stopAfter = (count: number): void => {
+    stream.on('data', () => {
+      got += 1;
+      if (got === count) stream.pause();
+    });
+  };
+  return {
+    held,
+    ended,
+    stopAfter,
+    got: () => got,
+    readOn: () => stream.resume(),
+    whole: new Promise<void>((resolve) => stream.on('end', resolve)),
+    close: async () => {
+      client.close();
+      await child.close();
+    },
+  };
+}
+
+describe('a client that stops reading', () => {
+  it.each(['generator', 'observable'] as const)(
+    'does not fill the memory of the server, whose handler gives an %s, and its stream is ended',
+    async (source) => {
+      const server = await pouring(source, { streamIdleTimeoutMs: IDLE_MS });
+      const before = await server.held();
+      server.stopAfter(1);
+      let last = before;
+      let most = { heap: 0, resident: 0 };
+      await waitFor(
+        async () => {
+          last = await server.held();
+          most = {
+            heap: Math.max(most.heap, last.heap - before.heap),
+            resident: Math.max(most.resident, last.resident - before.resident),
+          };
+          return last.made > 0 && last.streams === 0;
+        },
+        { intervalMs: 50, timeoutMs: IDLE_MS + 5_000 },
+      );
+      expect(most.heap).toBeLessThan(16 * MiB);
+      expect(most.resident).toBeLessThan(64 * MiB);
+      // The window, the buffers on both sides, and what an Observable may push ahead: not all there is.
+      expect(last.made).toBeLessThan(MESSAGES / 10);
+      expect(last.lingering).toBe(0);
+      // What it had not read came before it, and no status gets past that: the stream is reset.
+      server.readOn();
+      expect((await server.ended).code).toBe(status.CANCELLED);
+      await server.close();
+    },
+  );
+
+  it('loses nothing when it reads on in time', async () => {
+    const server = await pouring('generator', { streamIdleTimeoutMs: 20_000 });
+    server.stopAfter(1);
+    await waitFor(() => server.got() === 1);
+    let made = -1;
+    await waitFor(
+      async () => {
+        const before = made;
+        ({ made } = await server.held());
+        return made === before;
+      },
+      { intervalMs: 100 },
+    );
+    server.readOn();
+    await server.whole;
+    expect(server.got()).toBe(MESSAGES);
+    await server.close();
+  });
+});

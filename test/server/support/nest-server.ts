@@ -1,0 +1,107 @@
+import type { ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
+import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+
+/** Options that can be handed to another process. */
+export type PlainServerOptions = Pick<
+  ResilientGrpcServerOptions,
+  | 'drain'
+  | 'onDrain'
+  | 'methods'
+  | 'keepalive'
+  | 'maxConnectionAgeMs'
+  | 'maxConnectionAgeGraceMs'
+  | 'connectionIdleTimeoutMs'
+  | 'maxConcurrentStreams'
+>;
+
+/** How it runs: with TLS, beside an HTTP server, or behind it another server. */
+export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}`;
+
+interface Counts {
+  readonly streams: number;
+  readonly sockets: number;
+}
+
+/** A Nest application that serves `orders.v1.Orders` by the strategy, in a process of its own. */
+export class NestServer {
+  private constructor(private readonly child: ChildServer) {}
+
+  static async start(options: PlainServerOptions = {}, flags: readonly ServerFlag[] = []): Promise<NestServer> {
+    const script = new URL('./orders-app.mjs', import.meta.url);
+    const args = (port: number) => ['--port', String(port), '--options', JSON.stringify(options), ...flags];
+    // Nest's own lines tell of ports too.
+    return new NestServer(await ChildServer.start({ script, args, ready: /^listening on .*:(\d+)$/ }));
+  }
+
+  get url(): string {
+    return this.child.url;
+  }
+
+  get port(): number {
+    return this.child.port;
+  }
+
+  get output(): string {
+    return this.child.output.join('\n');
+  }
+
+  /** The port of the HTTP server of a hybrid application. */
+  get httpPort(): number {
+    return this.messages<{ http: number }>('http').at(-1)?.http ?? 0;
+  }
+
+  /** Why connections were ended. */
+  get connectionEnds(): readonly string[] {
+    return this.messages<{ because: string }>('because').map(({ because }) => because);
+  }
+
+  /** Streams of handlers, and sockets of the whole process. */
+  async counts(): Promise<Counts> {
+    const before = this.messages('streams').length;
+    this.child.send('counts');
+    return waitFor(() => this.messages<Counts>('streams')[before]);
+  }
+
+  /** SIGTERM, and no more. */
+  signal(): void {
+    const { pid } = this.child;
+    if (pid !== undefined) process.kill(pid, 'SIGTERM');
+  }
+
+  /** SIGTERM, until it has ended; how many milliseconds that took it, as it says itself. */
+  async terminate(): Promise<number> {
+    await this.child.terminate();
+    return this.endedAfterMs;
+  }
+
+  /** Resolves when it has ended, by a signal of before; how many milliseconds that took it, as it says itself. */
+  async ended(): Promise<number> {
+    await this.gone();
+    return this.endedAfterMs;
+  }
+
+  /** Resolves when it has ended, by itself or by a signal. */
+  async gone(): Promise<void> {
+    await waitFor(() => !this.child.running, {
+      timeoutMs: 10_000,
+      describe: () => `its end; its output:\n${this.output}`,
+    });
+  }
+
+  private get endedAfterMs(): number {
+    const found = /ended by itself after (\d+) ms/.exec(this.output)?.[1];
+    if (found === undefined) throw new Error(`It did not end by itself; its output:\n${this.output}`);
+    return Number(found);
+  }
+
+  /** SIGKILL where it still runs. */
+  async close(): Promise<void> {
+    await this.child.close();
+  }
+
+  private messages<T>(key: string): T[] {
+    return this.child.messages.filter(
+      (message): message is T => typeof message === 'object' && message !== null && key in message,
+    );
+  }
+}

@@ -1,0 +1,137 @@
+// A Nest application that serves orders.v1.Orders by the strategy, in a process of its own:
+//   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--upstream URL]
+// SIGTERM closes the application, and then it must end by itself, and says how long it took; a hybrid one leaves signals to Nest.
+// Over IPC it tells how many streams and sockets it has, when asked, and why connections end.
+import 'reflect-metadata';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { ServerCredentials } from '@grpc/grpc-js';
+import { Controller, Get, Inject, Module, Optional } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod, GrpcStreamMethod } from '@nestjs/microservices';
+import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { Observable, firstValueFrom } from 'rxjs';
+
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    options: { type: 'string', default: '{}' },
+    tls: { type: 'boolean', default: false },
+    hybrid: { type: 'boolean', default: false },
+    upstream: { type: 'string' },
+  },
+});
+const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const pem = (name) => readFileSync(file(`fixtures/tls/${name}.pem`));
+
+class Orders {
+  constructor(upstream) {
+    this.upstream = upstream;
+  }
+
+  // 'slow:300' is answered after 300 ms; where there is an upstream, by that.
+  get({ id }) {
+    const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
+    const answered = new Promise((resolve) => setTimeout(resolve, ms, { id }));
+    if (this.upstream === undefined) return answered;
+    return answered.then(() => firstValueFrom(this.upstream.getService('Orders').get({ id: `${id} of upstream` })));
+  }
+
+  // From 0: one event, and then nothing, for ever. From 1: as many as the client reads.
+  watch({ from }) {
+    if (String(from) === '1') return flood();
+    return new Observable((subscriber) => subscriber.next({ sequence: 1 }));
+  }
+
+  // Each request is answered, until they end.
+  session(requests) {
+    return requests;
+  }
+}
+
+async function* flood() {
+  const item = 'x'.repeat(64 * 1024);
+  for (let sequence = 1; ; sequence += 1) yield { sequence, order: { item } };
+}
+
+Optional()(Orders, undefined, 0);
+Inject(getGrpcClientToken('upstream'))(Orders, undefined, 0);
+// By hand, as this is no TypeScript.
+const decorate = (decorator, target, name) =>
+  decorator(target.prototype, name, Object.getOwnPropertyDescriptor(target.prototype, name));
+Controller()(Orders);
+decorate(GrpcMethod('Orders', 'Get'), Orders, 'get');
+decorate(GrpcMethod('Orders', 'Watch'), Orders, 'watch');
+decorate(GrpcStreamMethod('Orders', 'Session'), Orders, 'session');
+
+class Pages {
+  never() {
+    return new Promise(() => undefined);
+  }
+}
+Controller()(Pages);
+decorate(Get('never'), Pages, 'never');
+
+const protoPath = file('../protos/orders.proto');
+const upstream = { name: 'upstream', protoPath, url: values.upstream };
+
+class AppModule {}
+Module({
+  imports: [
+    ...(values.upstream ? [ResilientGrpcModule.forRoot({}), ResilientGrpcModule.forFeature([upstream])] : []),
+    ResilientGrpcServerModule.forRoot({
+      package: 'orders.v1',
+      protoPath,
+      url: `127.0.0.1:${values.port}`,
+      ...(values.tls
+        ? {
+            credentials: ServerCredentials.createSsl(null, [
+              { private_key: pem('server-key'), cert_chain: pem('server') },
+            ]),
+          }
+        : {}),
+      ...JSON.parse(values.options),
+    }),
+  ],
+  controllers: [Orders, Pages],
+})(AppModule);
+
+async function start() {
+  if (!values.hybrid) {
+    const strategy = { useFactory: (strategy) => ({ strategy }), inject: [ResilientGrpcServer] };
+    const app = await NestFactory.createMicroservice(AppModule, strategy);
+    await app.listen();
+    return { app };
+  }
+  const app = await NestFactory.create(AppModule);
+  app.enableShutdownHooks();
+  app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true });
+  await app.startAllMicroservices();
+  await app.listen(0, '127.0.0.1');
+  return { app, http: app.getHttpServer().address().port };
+}
+
+const { app, http } = await start();
+const server = app.get(ResilientGrpcServer);
+const tell = (message) => process.connected && process.send(message);
+server.events$.subscribe((event) => event.type === 'connection-end' && tell(event));
+process.on('message', () => {
+  const sockets = process.getActiveResourcesInfo().filter((type) => type === 'TCPSocketWrap').length;
+  tell({ streams: server.activeStreams().length, sockets });
+});
+// The channel to whoever started it is not what it lives for.
+process.channel?.unref();
+
+let signalledAt;
+process.on('SIGTERM', () => {
+  signalledAt ??= performance.now();
+  console.log('SIGTERM');
+  if (!values.hybrid) void app.close();
+});
+process.on('exit', () => {
+  console.log(`ended by itself after ${Math.round(performance.now() - signalledAt)} ms`);
+});
+if (http !== undefined) tell({ http });
+console.log(`listening on 127.0.0.1:${server.port}`);

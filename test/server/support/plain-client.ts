@@ -1,0 +1,131 @@
+import {
+  credentials,
+  makeGenericClientConstructor,
+  type Client,
+  type ClientDuplexStream,
+  type ClientOptions,
+  type ClientReadableStream,
+  type ServiceDefinition,
+  type ServiceError,
+  type StatusObject,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Observable } from 'rxjs';
+import { onTestFinished } from 'vitest';
+import { HEALTH_PROTO } from '../served-orders.js';
+
+const file = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+// True: loaded from a proto, they are services.
+const ordersService = loadSync(file('protos/orders.proto'), { longs: String })['orders.v1.Orders'] as ServiceDefinition;
+const healthService = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
+
+type Unary = (
+  request: object,
+  options: object,
+  callback: (error: ServiceError | null, answer: unknown) => void,
+) => unknown;
+type ServerStream = (request: object) => ClientReadableStream<unknown>;
+
+/** A stream as its client sees it. */
+export interface SeenStream {
+  readonly call: ClientReadableStream<unknown>;
+  readonly messages: readonly unknown[];
+  /** undefined while it is open. */
+  readonly status: StatusObject | undefined;
+}
+
+/** A client of grpc-js and nothing else, with connections of its own; closed at the end of the test. */
+export class PlainClient {
+  private readonly orders: Client;
+  private readonly health: Client;
+
+  constructor(url: string, { tls = false, ...options }: ClientOptions & { tls?: boolean } = {}) {
+    const security = tls
+      ? credentials.createSsl(readFileSync(file('test/fixtures/tls/ca.pem')))
+      : credentials.createInsecure();
+    const channelOptions = { 'grpc.use_local_subchannel_pool': 1, ...options };
+    const Orders = makeGenericClientConstructor(ordersService, 'Orders');
+    const Health = makeGenericClientConstructor(healthService, 'Health');
+    this.orders = new Orders(url, security, channelOptions);
+    this.health = new Health(url, security, channelOptions);
+    onTestFinished(() => {
+      this.close();
+    });
+  }
+
+  close(): void {
+    this.orders.close();
+    this.health.close();
+  }
+
+  /** `orders.v1.Orders/Get` */
+  get(id = '1'): Promise<unknown> {
+    return this.unary(this.orders, 'Get', { id });
+  }
+
+  /** As `get`, for a load of calls. */
+  get$(id = '1'): Observable<unknown> {
+    return new Observable((subscriber) => {
+      this.get(id).then(
+        (answer) => {
+          subscriber.next(answer);
+          subscriber.complete();
+        },
+        (error: unknown) => {
+          subscriber.error(error);
+        },
+      );
+    });
+  }
+
+  /** `orders.v1.Orders/Watch`: one event, or from 1 as many as are read. */
+  watch(from = 0): SeenStream {
+    return this.stream(this.orders, 'Watch', { from });
+  }
+
+  /** `orders.v1.Orders/Session`, with one request and more as they are sent, each of which is answered. */
+  session(): SeenStream & { send(): void } {
+    // True: grpc-js makes a method of each.
+    const open = Reflect.get(this.orders, 'Session') as () => ClientDuplexStream<unknown, unknown>;
+    const call = open.call(this.orders);
+    const send = () => void call.write({ messageId: 1 });
+    send();
+    return Object.assign(seenOf(call), { send });
+  }
+
+  /** `grpc.health.v1.Health/Check` of the whole server */
+  check(): Promise<unknown> {
+    return this.unary(this.health, 'check', { service: '' });
+  }
+
+  /** `grpc.health.v1.Health/Watch` of the whole server */
+  watchHealth(): SeenStream {
+    return this.stream(this.health, 'watch', { service: '' });
+  }
+
+  private unary(client: Client, method: string, request: object): Promise<unknown> {
+    // True: grpc-js makes a method of each.
+    const call = Reflect.get(client, method) as Unary;
+    return new Promise((resolve, reject) => {
+      call.call(client, request, { deadline: Date.now() + 5_000 }, (error, answer) => {
+        if (error === null) resolve(answer);
+        else reject(error);
+      });
+    });
+  }
+
+  private stream(client: Client, method: string, request: object): SeenStream {
+    // True: as above.
+    return seenOf((Reflect.get(client, method) as ServerStream).call(client, request));
+  }
+}
+
+function seenOf(call: ClientReadableStream<unknown>): SeenStream {
+  const seen = { call, messages: [] as unknown[], status: undefined as StatusObject | undefined };
+  call.on('data', (message) => seen.messages.push(message));
+  call.on('error', () => undefined);
+  call.on('status', (status) => (seen.status = status));
+  return seen;
+}

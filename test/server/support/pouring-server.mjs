@@ -1,0 +1,80 @@
+// A Nest application whose Watch pours messages of 64 KiB, in a process of its own: 3 000 of them, then none.
+//   node --expose-gc pouring-server.mjs --port 0 --source generator|observable --options JSON
+// Asked over IPC, it tells what it holds, how many messages were made, and what is open.
+import 'reflect-metadata';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Controller, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod } from '@nestjs/microservices';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { Observable } from 'rxjs';
+import { readMemory } from '../../../bench/memory/memory.mjs';
+
+const COUNT = 3_000;
+const SIZE = 64 * 1024;
+
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    source: { type: 'string', default: 'generator' },
+    options: { type: 'string', default: '{}' },
+  },
+});
+
+let made = 0;
+// Each of its own bytes: held twice, they would count twice.
+const message = () => ({ sequence: ++made, order: { item: Buffer.alloc(SIZE, (made % 26) + 97).toString('latin1') } });
+
+class Orders {
+  watch() {
+    return values.source === 'generator' ? generated() : pushed();
+  }
+}
+
+async function* generated() {
+  while (made < COUNT) yield message();
+}
+
+/** One in each turn of the event loop, as fast as that turns. */
+function pushed() {
+  return new Observable((subscriber) => {
+    const push = () => {
+      if (subscriber.closed) return;
+      if (made === COUNT) return subscriber.complete();
+      subscriber.next(message());
+      setImmediate(push);
+    };
+    push();
+  });
+}
+
+Controller()(Orders);
+GrpcMethod('Orders', 'Watch')(Orders.prototype, 'watch', Object.getOwnPropertyDescriptor(Orders.prototype, 'watch'));
+
+class AppModule {}
+Module({
+  imports: [
+    ResilientGrpcServerModule.forRoot({
+      package: 'orders.v1',
+      protoPath: fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)),
+      url: `127.0.0.1:${values.port}`,
+      ...JSON.parse(values.options),
+    }),
+  ],
+  controllers: [Orders],
+})(AppModule);
+
+const app = await NestFactory.createMicroservice(AppModule, {
+  useFactory: (strategy) => ({ strategy }),
+  inject: [ResilientGrpcServer],
+});
+await app.listen();
+const server = app.get(ResilientGrpcServer);
+process.on('message', () => {
+  void readMemory().then((memory) => {
+    process.send?.({ ...memory, made, streams: server.activeStreams().length, lingering: server.lingeringHandlers });
+  });
+});
+process.once('disconnect', () => process.exit(0));
+console.log(`listening on 127.0.0.1:${server.port}`);

@@ -1,0 +1,24 @@
+// A client in a process of its own, to be frozen: node stuck-client.mjs --url HOST:PORT --health PROTO
+// It has an idle stream, one of which it reads as much as comes, a Watch of health, and says when all three have begun.
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+
+const { values } = parseArgs({ options: { url: { type: 'string' }, health: { type: 'string' } } });
+const orders = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)));
+const Orders = makeGenericClientConstructor(orders['orders.v1.Orders']);
+const Health = makeGenericClientConstructor(loadSync(values.health)['grpc.health.v1.Health']);
+const client = new Orders(values.url, credentials.createInsecure());
+const health = new Health(values.url, credentials.createInsecure());
+const begun = (call) =>
+  new Promise((resolve) => {
+    call.on('data', resolve);
+    call.on('error', (error) => console.log(`stream ended: ${error.message}`));
+  });
+await Promise.all([
+  begun(client.watch({ from: 0 })),
+  begun(client.watch({ from: 1 })),
+  begun(health.watch({ service: '' })),
+]);
+console.log('listening on streams:1');

@@ -61,7 +61,12 @@ describe('the demo page', () => {
       const events = [...text.matchAll(/^data: (.*)\n/gm)];
       if (events.length > 0) state = JSON.parse(events.at(-1)![1]!);
     }
-    expect(state).toMatchObject({ upstream: 'listening', phase: 'opening', log: expect.any(Array) });
+    expect(state).toMatchObject({
+      upstream: 'listening',
+      server: 'resilient',
+      phase: 'opening',
+      log: expect.any(Array),
+    });
     expect(state.phaseEndsInMs).toBeLessThan(5_000);
     expect(state.standings.map((standing: any) => standing.name)).toEqual(['plain', 'tuned', 'resilient']);
 

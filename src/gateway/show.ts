@@ -5,7 +5,7 @@ import {
   type OnApplicationBootstrap,
   type BeforeApplicationShutdown,
 } from '@nestjs/common';
-import { defer, finalize, map, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
+import { defer, finalize, map, merge, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS } from '../contenders/contenders.module.js';
@@ -60,10 +60,12 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       share(),
       takeUntil(this.#closing),
     );
-    logger.lines$.pipe(takeUntil(this.#closing)).subscribe(({ level, context, message, atMs }) => {
-      this.#log.push({ level, context, message, atMs });
-      if (this.#log.length > SHOWN_LOG_LINES) this.#log.shift();
-    });
+    merge(logger.lines$, upstream.lines$)
+      .pipe(takeUntil(this.#closing))
+      .subscribe(({ level, context, message, atMs }) => {
+        this.#log.push({ level, context, message, atMs });
+        if (this.#log.length > SHOWN_LOG_LINES) this.#log.shift();
+      });
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -150,6 +152,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     return {
       atMs: nowMs,
       upstream: this.upstream.state,
+      server: this.upstream.server,
       phase: this.#phase.name,
       phaseEndsInMs: 'endsAtMs' in this.#phase ? Math.max(0, this.#phase.endsAtMs - nowMs) : undefined,
       standings: this.#contest.standings(),

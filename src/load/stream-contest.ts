@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ContenderName } from '../contenders/contender.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
@@ -53,6 +54,8 @@ export class StreamContest {
     upstream: Pick<Contested, 'logPath'>,
     private readonly terms: StreamContestTerms,
   ) {
+    // As many as there are streams.
+    setMaxListeners(0, this.#ending.signal);
     this.#log = LogFollower.fromStart(upstream.logPath);
     // What is there already was before the contest.
     this.#readLog();

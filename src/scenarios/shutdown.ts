@@ -25,7 +25,7 @@ export const shutdown: Scenario = {
   leastSeconds: 4,
   defaultSeconds: 8,
   async play(run) {
-    const upstream = await UpstreamProcess.start();
+    const upstream = await UpstreamProcess.start({ server: run.server });
     const gateways: GatewayProcess[] = [];
     const start = async (busy: boolean): Promise<readonly ShutdownTrial[]> =>
       Promise.all(

@@ -5,6 +5,10 @@ const TITLES = {
   tuned: ['Nest ClientGrpc, tuned', 'retryPolicy for reads, keepalive, short backoff'],
   resilient: ['nestjs-resilient-grpc', 'with its defaults'],
 };
+const SERVED_BY = {
+  resilient: 'served by nestjs-resilient-grpc/server',
+  nest: 'served by Nest’s Transport.GRPC',
+};
 const SERVER = {
   listening: ['Answering', ''],
   slow: ['Slow', 'every request takes twenty times as long'],
@@ -196,7 +200,7 @@ function calls({ standings }) {
   return standings.reduce((sum, standing) => sum + standing.calls, 0);
 }
 
-function showServer({ upstream, phase, phaseEndsInMs }) {
+function showServer({ upstream, server, phase, phaseEndsInMs }) {
   byId('server').dataset.state = upstream;
   const [word, text] = SERVER[upstream];
   setText(byId('server-word'), word);
@@ -204,6 +208,7 @@ function showServer({ upstream, phase, phaseEndsInMs }) {
     byId('server-text'),
     phase === 'free' && upstream === 'listening' ? 'now it is yours: try the buttons' : text,
   );
+  setText(byId('served-by'), SERVED_BY[server]);
   byId('countdown').hidden = phaseEndsInMs === undefined;
   setText(byId('countdown-text'), phase === 'opening' ? 'it will be killed in' : 'killed; back in');
   setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));

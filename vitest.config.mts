@@ -3,6 +3,13 @@ import { defineConfig } from 'vitest/config';
 const inRoot = (path: string) => new URL(path, import.meta.url).pathname;
 const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 
+/** What mostly waits for time to pass, in peers that are silent and processes that end. */
+const PATIENT = [
+  'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
+  'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
+  'test/streams/silence.e2e-spec.ts',
+];
+
 export default defineConfig({
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
@@ -24,7 +31,18 @@ export default defineConfig({
         test: {
           name: 'nest-12',
           include: ['libs/*/src/**/*.spec.ts', 'src/**/*.spec.ts', 'test/**/*.spec.ts', 'test/**/*.e2e-spec.ts'],
-          exclude: ['**/node_modules/**', 'test/nest-11/**'],
+          exclude: ['**/node_modules/**', 'test/nest-11/**', ...PATIENT],
+        },
+      },
+      {
+        // Two files at a time, after all others.
+        extends: true,
+        test: {
+          name: 'patient',
+          include: PATIENT,
+          fileParallelism: true,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -39,7 +57,12 @@ export default defineConfig({
             'test/nest-11/*.spec.ts',
           ],
           // The Nest 11 of test/nest-11 has Express alone, and processes of their own have no alias.
-          exclude: ['**/node_modules/**', 'test/inbound/fastify.e2e-spec.ts', 'test/server/strangers/**'],
+          exclude: [
+            '**/node_modules/**',
+            'test/inbound/fastify.e2e-spec.ts',
+            'test/server/strangers/**',
+            'test/server/{connections,memory,shutdown,vanished}.e2e-spec.ts',
+          ],
         },
       },
     ],

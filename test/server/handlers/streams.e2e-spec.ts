@@ -4,7 +4,7 @@ import { Controller, type CallHandler, type ExecutionContext, type NestIntercept
 import { GrpcMethod, GrpcStreamMethod, Payload, RpcException } from '@nestjs/microservices';
 import { CallSignal, type GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { Observable, Subject, concat, lastValueFrom, map, of, throwError, toArray } from 'rxjs';
+import { Observable, Subject, concat, firstValueFrom, lastValueFrom, map, of, skip, throwError, toArray } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { serveOrders, type OrdersService } from './orders-service.js';
 
@@ -214,6 +214,7 @@ describe('a response stream', () => {
     await waitFor(() => source.observed);
     source.next(event(1));
     source.next(event(2));
+    await waitFor(() => orders.server.activeStreams()[0]?.sent === 2);
     expect(orders.server.activeStreams()).toEqual([
       {
         path: '/orders.v1.Orders/Watch',
@@ -364,6 +365,28 @@ describe('a stream of requests', () => {
     for (const messageId of numbers(100)) call.write({ messageId });
     call.end();
     expect(await read(call)).toEqual({ got: numbers(100), code: status.OK });
+  });
+
+  it('reaches its handler whole where an interceptor has read it before', async () => {
+    const counting: NestInterceptor = {
+      async intercept(context: ExecutionContext, next: CallHandler) {
+        const requests = context.switchToRpc().getData<Observable<unknown>>();
+        await firstValueFrom(requests.pipe(skip(2)));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return next.handle();
+      },
+    };
+    const service = await serveOrders(OrdersController, {}, counting);
+    handlers.upload = async (requests) => ({ count: (await lastValueFrom(requests.pipe(toArray()))).length });
+    const answer = await new Promise((resolve) => {
+      const call = service.client.upload({}, (_error, value) => {
+        resolve(value);
+      });
+      for (const requestId of numbers(5)) call.write({ requestId });
+      call.end();
+    });
+    expect(answer).toMatchObject({ count: 5 });
+    await service.close();
   });
 
   it('cannot be read twice, and says so', async () => {

@@ -1,6 +1,17 @@
 /** In place of a message that cannot be sent. */
 export const UNSENDABLE = Symbol('unsendable');
 
+/** How far a source that pushes is ahead of the wire. */
+export interface MessagesAhead {
+  /** Of messages that are held and counted, the one included that was pushed now. */
+  readonly bytes: number;
+  /** Of those, and how many, what was pushed since the wire last took one. */
+  readonly bytesSinceTaken: number;
+  readonly messagesSinceTaken: number;
+  /** When the one that is held longest was pushed, as `now` told; undefined where nobody tells. */
+  readonly oldestAt: number | undefined;
+}
+
 /** Takes what a source of messages gives, one thing for each pull. */
 export interface MessageTaker {
   /** Bytes of messages that may be pushed ahead of the wire. */
@@ -11,6 +22,10 @@ export interface MessageTaker {
   encode(message: unknown): unknown;
   /** Bytes on the wire of what `encode` gave. */
   bytesOf(payload: unknown): number;
+  /** Whether a source that pushes is too far ahead. @defaultValue when more than `maxQueuedBytes` are held */
+  isTooFar?(ahead: MessagesAhead): boolean;
+  /** Monotonic milliseconds, for who asks how long a message is held. */
+  now?(): number;
   /** Runs `task` in the next turn of the event loop. */
   defer(task: () => void): void;
   /** `message` is as `encode` gave it. */

@@ -4,7 +4,7 @@ import { Subject, from, mergeAll } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { PushedSource } from './pushed-source.js';
-import { UNSENDABLE, type MessageTaker } from './message-taker.js';
+import { UNSENDABLE, type MessagesAhead, type MessageTaker } from './message-taker.js';
 
 /** Writes down what a source gives; what was encoded to be counted says so. Each of `nextTurn` is one of the event loop. */
 function taker(maxQueuedBytes: number, encode: MessageTaker['encode'] = (message) => Buffer.from(String(message))) {
@@ -208,5 +208,56 @@ describe('a message that was given', () => {
     expect(await alive()).toEqual([100, 101, 102]);
     source.close();
     expect(await alive()).toEqual([]);
+  });
+});
+
+describe('an Observable whose taker judges by itself how far ahead is too far', () => {
+  it('is asked beyond the bound alone, by what was pushed since the wire took one, and since when it is behind', () => {
+    const subject = new Subject<unknown>();
+    const { told, self, clock, nextTurn } = taker(ROOM_FOR_THREE);
+    const asked: MessagesAhead[] = [];
+    const judging: MessageTaker = {
+      ...self,
+      onPushedAtOnce: () => undefined,
+      now: () => clock.now(),
+      isTooFar: (ahead) => {
+        asked.push(ahead);
+        return ahead.messagesSinceTaken > 3;
+      },
+    };
+    const source = new PushedSource(subject, judging);
+    const heldSince = clock.now();
+    subject.next('first');
+    nextTurn();
+    for (let i = 0; i < 3; i++) subject.next(i);
+    expect(asked).toEqual([]);
+    source.pull();
+    clock.advance(50);
+    for (let i = 3; i < 6; i++) subject.next(i);
+    expect(asked.map(({ messagesSinceTaken, bytesSinceTaken }) => [messagesSinceTaken, bytesSinceTaken])).toEqual([
+      [1, 129],
+      [2, 258],
+      [3, 387],
+    ]);
+    expect(asked.map(({ bytes, oldestAt }) => [bytes / 129, oldestAt])).toEqual([
+      [4, heldSince],
+      [5, heldSince],
+      [6, heldSince],
+    ]);
+    expect(told).toEqual(['first']);
+    subject.next(6);
+    expect(told).toEqual(['first', ['overflow', 6 * 129]]);
+  });
+
+  it('fails behind what it pushed, where its taker says so', () => {
+    const subject = new Subject<unknown>();
+    const { told, self } = taker(ROOM_FOR_THREE);
+    const source = new PushedSource(subject, { ...self, failsInOrder: true });
+    subject.next('first');
+    subject.error('torn');
+    expect(told).toEqual([]);
+    source.pull();
+    source.pull();
+    expect(told).toEqual(['first', ['error', 'torn']]);
   });
 });

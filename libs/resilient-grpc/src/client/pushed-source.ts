@@ -12,6 +12,8 @@ interface Item {
   readonly value: unknown;
   /** What it counts; 0: nothing. */
   readonly bytes: number;
+  /** When it was pushed, where its taker tells the time. */
+  readonly at: number | undefined;
   next: Item | undefined;
 }
 
@@ -32,6 +34,8 @@ export class PushedSource implements MessageSource {
   /** Of `held`, the first ones, which were pushed before this turn. */
   private heldBefore = 0;
   private queuedBytes = 0;
+  private bytesSinceTaken = 0;
+  private messagesSinceTaken = 0;
   /** Something was held in this turn. */
   private turnBegan = false;
   /** Messages of this turn that are not counted. */
@@ -65,6 +69,7 @@ export class PushedSource implements MessageSource {
       this.wanted = true;
       return;
     }
+    this.bytesSinceTaken = this.messagesSinceTaken = 0;
     this.first = item.next;
     if (this.first === undefined) this.last = undefined;
     // Else one that is old garbage would keep all after it from being collected with the young.
@@ -94,8 +99,16 @@ export class PushedSource implements MessageSource {
     const payload = this.taker.encode(message);
     if (payload === UNSENDABLE) return;
     const bytes = this.taker.bytesOf(payload) + MESSAGE_OVERHEAD;
-    if (this.queuedBytes + bytes > this.taker.maxQueuedBytes) this.taker.onOverflow(this.queuedBytes);
+    this.bytesSinceTaken += bytes;
+    this.messagesSinceTaken += 1;
+    if (this.isTooFar(this.queuedBytes + bytes)) this.taker.onOverflow(this.queuedBytes);
     else this.push('encoded', payload, bytes);
+  }
+
+  private isTooFar(bytes: number): boolean {
+    const { taker, bytesSinceTaken, messagesSinceTaken } = this;
+    if (bytes <= taker.maxQueuedBytes) return false;
+    return taker.isTooFar?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
   }
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {
@@ -105,7 +118,7 @@ export class PushedSource implements MessageSource {
       this.give(kind, value);
       return;
     }
-    const item: Item = { kind, value, bytes, next: undefined };
+    const item: Item = { kind, value, bytes, at: this.taker.now?.(), next: undefined };
     if (this.last === undefined) this.first = item;
     else this.last.next = item;
     this.last = item;

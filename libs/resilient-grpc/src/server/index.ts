@@ -1,3 +1,4 @@
+export type { GrpcServerEvent, ServerCallEnd, ServerDrainReport } from '../call/server-event.js';
 export { CallSignal } from './calls/call-signal.decorator.js';
 export { GrpcRequestStream } from './calls/request-stream.js';
 export type { ActiveServerStream } from './calls/server-calls.js';
@@ -7,8 +8,6 @@ export { ValidationException, validationException } from './errors/validation-ex
 export { GrpcServerHealth } from './health/serving-health.js';
 export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
 export { ResilientGrpcServer } from './resilient-grpc-server.js';
-export type { ServerDrainReport } from './server-drain-report.js';
-export type { GrpcServerEvent, ServerCallEnd } from './server-event.js';
 export {
   DEFAULT_SERVER_OPTIONS,
   type OnServerDrain,

@@ -5,6 +5,7 @@ import { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
 import type { AsyncSource } from '../nest/module-options.js';
 import { asyncSourceProblems } from '../nest/module-options.validation.js';
+import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { GrpcServerHealth } from './health/serving-health.js';
@@ -34,12 +35,17 @@ export class ResilientGrpcServerModule {
 function serverModule(given: Provider[], imports: ModuleMetadata['imports']): DynamicModule {
   const server: Provider = {
     provide: ResilientGrpcServer,
-    inject: [GIVEN_OPTIONS, { token: ClientRegistry, optional: true }],
-    useFactory: (options: ResilientGrpcServerOptions, clients: ClientRegistry | undefined) =>
+    inject: [GIVEN_OPTIONS, { token: ClientRegistry, optional: true }, { token: GRPC_TELEMETRY, optional: true }],
+    useFactory: (
+      options: ResilientGrpcServerOptions,
+      clients: ClientRegistry | undefined,
+      telemetry: GrpcTelemetry | undefined,
+    ) =>
       new ResilientGrpcServer(resolveServerOptions(options, 'ResilientGrpcServerModule.forRoot'), {
         clock: systemClock,
         random: systemRandom,
         captures: () => clients?.capturesInbound ?? false,
+        telemetry,
       }),
   };
   const health: Provider = {

@@ -7,6 +7,7 @@ import { EventHub } from '../call/event-hub.js';
 import { loadContract } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-method.js';
@@ -15,12 +16,13 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
+import { isTracedByOthers, observedServer } from './observation/observed-server.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
 import { servedServices } from './served-services.js';
 import { ServerDrain } from './server-drain.js';
-import type { GrpcServerEvent } from './server-event.js';
+import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { StandingStreams } from './standing-streams.js';
@@ -31,6 +33,8 @@ export interface ServerSeams {
   readonly random: Random;
   /** Whether outgoing calls may be bound to inbound ones; asked when the application has been made. */
   readonly captures: () => boolean;
+  /** Where its module is imported. */
+  readonly telemetry?: GrpcTelemetry | undefined;
 }
 
 /**
@@ -44,6 +48,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly events$: Observable<GrpcServerEvent>;
   /** The shutdown, for the module that has a place in Nest's. */
   readonly drain: ServerDrain;
+  private readonly events: EventHub<GrpcServerEvent>;
   private readonly standing = new StandingStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
@@ -59,8 +64,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     private readonly resolved: ResolvedServerOptions,
     private readonly seams: ServerSeams,
   ) {
-    const { onLoadPackageDefinition } = resolved.nest;
     const { clock, random } = seams;
+    const { onLoadPackageDefinition } = resolved.nest;
     super({
       ...resolved.nest,
       onLoadPackageDefinition: (definition: PackageDefinition, server: unknown) => {
@@ -69,6 +74,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       },
     });
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+    this.events = events;
     this.events$ = new Observable((subscriber) =>
       events.listen((event) => {
         subscriber.next(event);
@@ -122,8 +128,13 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Adds its services, then listens: a client that finds the port open finds them too. */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     try {
-      const server = new Server(this.grpcOptions);
-      this.connections.attach(server);
+      const server = this.newServer();
+      if (!this.connections.attach(server)) {
+        this.logger.warn(
+          'this version of @grpc/grpc-js hides its connections: their age, idle time and backlog are as it has them, and a ' +
+            'frozen client may hold the process at shutdown; use ^1.14.7',
+        );
+      }
       this.grpcClient = server;
       this.calls.captures = this.seams.captures();
       await this.bindEvents();
@@ -192,6 +203,16 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.startedByHook.get(wire)?.();
     };
   };
+
+  private newServer(): Server {
+    const { telemetry, clock } = this.seams;
+    if (telemetry === undefined) return new Server(this.grpcOptions);
+    const told = telemetry.forServer(isTracedByOthers());
+    this.events.listen((event) => {
+      told.take(event);
+    }, false);
+    return observedServer(this.grpcOptions, told, clock);
+  }
 
   private addOwnServices(server: Server): void {
     const { health, reflection, patterns } = this.resolved;

@@ -82,7 +82,11 @@ export function implementationOf(
   }
 }
 
-function kindOf({ requestStream, responseStream }: NativeMethod): MethodKind {
+/** How many messages go each way. */
+export function kindOf({
+  requestStream,
+  responseStream,
+}: Pick<NativeMethod, 'requestStream' | 'responseStream'>): MethodKind {
   if (requestStream) return responseStream ? 'bidi' : 'client-stream';
   return responseStream ? 'server-stream' : 'unary';
 }

@@ -2,8 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EventHub } from '../call/event-hub.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { ServerDrain } from './server-drain.js';
-import type { ServerDrainReport } from './server-drain-report.js';
-import type { GrpcServerEvent } from './server-event.js';
+import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
 /** A server with calls that end when they are told to, or not. */
 class FakeServer {

@@ -3,8 +3,7 @@ import type { EventHub } from '../call/event-hub.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ServerCalls } from './calls/server-calls.js';
 import type { ServerConnections } from './connections/server-connections.js';
-import type { ServerDrainReport } from './server-drain-report.js';
-import type { GrpcServerEvent } from './server-event.js';
+import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
 /** What a drain needs of the server. */
 export interface ServerDrainSeams {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ServerDrainReport } from './server-drain-report.js';
+import type { ServerDrainReport } from '../call/server-event.js';
 import type { DrainListener } from './server-drain.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 

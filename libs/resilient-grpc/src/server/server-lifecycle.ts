@@ -5,7 +5,7 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { counted } from '../telemetry/log-text.js';
-import type { ServerDrainReport } from './server-drain-report.js';
+import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
 
 /** Paths that are named of calls that were cut off. */

@@ -3,7 +3,7 @@ import type { LogSink } from '../telemetry/client-log.js';
 import { counted, duration, oneLine } from '../telemetry/log-text.js';
 import { RepeatLimit } from '../telemetry/repeat-limit.js';
 import type { Clock } from '../time/clock.js';
-import type { GrpcServerEvent } from './server-event.js';
+import type { GrpcServerEvent } from '../call/server-event.js';
 
 /** Where lines of a server go; Nest's logger is one. */
 export interface ServerLogSink extends LogSink {

@@ -21,9 +21,10 @@ export interface ServerMethodOptions {
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Bytes of response messages, more than 0, each with 128 of its own, that an Observable may push while some of an earlier turn of
-   * the event loop still wait for the client; one more and the stream ends RESOURCE_EXHAUSTED. What it pushes in one turn otherwise
-   * does not count. What can be iterated is pulled, and never runs ahead.
+   * Bytes of response messages, more than 0, each with 128 of its own, and at least 128 messages, that an Observable may push while
+   * its client takes none, and some of an earlier turn of the event loop still wait; one more and the stream ends
+   * RESOURCE_EXHAUSTED. So it does where a client that reads is 30 s behind with more than so many bytes. What is pushed in one turn
+   * otherwise does not count. What can be iterated is pulled, and never runs ahead.
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;

@@ -1,5 +1,5 @@
 import type { EventHub } from '../../call/event-hub.js';
-import type { GrpcServerEvent } from '../server-event.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import { serverStatusOf } from '../errors/server-status.js';
 import type { StatusLike } from './served-method.js';
 

@@ -1,4 +1,4 @@
-import { Observable, Subject } from 'rxjs';
+import { Observable, Subject, concat, from } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import type { ReadableCall } from './wire-call.js';
 
@@ -20,6 +20,11 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
     return this.#requests.pulled();
   }
+
+  /** Called by Nest's `@GrpcStreamMethod` when the handler has returned; until then who subscribes gets all there was. @internal */
+  drainBuffer(): void {
+    this.#requests.handlerReturned();
+  }
 }
 
 /** The call that is read. */
@@ -31,6 +36,8 @@ interface RequestReader {
 class Requests<T> {
   private readonly subject = new Subject<T>();
   private read: 'pushed' | 'pulled' | undefined;
+  /** What was pushed before the handler was called, as to an interceptor; undefined from then on. */
+  private early: T[] | undefined = [];
 
   constructor(
     private readonly call: ReadableCall,
@@ -44,7 +51,14 @@ class Requests<T> {
       // Whoever subscribes in the same breath gets the first one too.
       setImmediate(this.push);
     }
-    return this.subject;
+    return this.early === undefined || this.early.length === 0 ? this.subject : concat(from(this.early), this.subject);
+  }
+
+  handlerReturned(): void {
+    // Whoever it is that subscribes to what the handler gave does so in this turn.
+    setImmediate(() => {
+      this.early = undefined;
+    });
   }
 
   async *pulled(): AsyncGenerator<T, void, undefined> {
@@ -75,6 +89,7 @@ class Requests<T> {
     }
     call.on('data', (message: T) => {
       this.served.noteReceived();
+      this.early?.push(message);
       subject.next(message);
     });
     const complete = (): void => {

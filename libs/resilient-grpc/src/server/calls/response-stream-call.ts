@@ -1,6 +1,6 @@
 import { isObservable } from 'rxjs';
 import { isAsyncIterable, isIterable, messageSource } from '../../client/message-source.js';
-import type { MessageSource, MessageTaker } from '../../client/message-taker.js';
+import type { MessageSource, MessagesAhead, MessageTaker } from '../../client/message-taker.js';
 import { StatusCode } from '../../status/status-code.js';
 import { failureStatus } from './failure-status.js';
 import { ServedCall } from './served-call.js';
@@ -9,6 +9,10 @@ import { endStream } from './wire-call.js';
 
 /** What a message counts that cannot be serialized, which its stream learns of when it is its turn. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
+/** A client that has taken none of so many messages has stopped reading; one of fewer large ones may only be busy. */
+const STOPPED_AFTER_MESSAGES = 128;
+/** A client that reads, but is so far behind, will not catch up. */
+const BEHIND_MS = 30_000;
 
 /**
  * A call that is answered by a stream. What can be iterated (an `async *handler()`) is pulled as its client reads; an Observable
@@ -19,8 +23,8 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   readonly failsInOrder = true;
   /** The one that is read is the last; it stands in one of those before it. */
   private readonly sources: MessageSource[] = [];
-  /** The source may be asked for a message. */
-  private wanting = false;
+  /** The source was asked for a message. */
+  private asked = false;
   private pumping = false;
   /** The handler gave its result. */
   private answered = false;
@@ -31,7 +35,6 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   /** @param request the message, or the stream of messages */
   serve(request: unknown): void {
     const { wire } = this;
-    wire.on('drain', this.onDrain);
     let result: unknown;
     try {
       result = this.run(request, wire.metadata, wire);
@@ -59,11 +62,22 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     }
   }
 
+  /** It was held up to a bound; beyond that only while its client goes on reading, as a client does that is as fast as the wire. */
+  isTooFar({ bytesSinceTaken, messagesSinceTaken, oldestAt }: MessagesAhead): boolean {
+    const stopped = bytesSinceTaken > this.maxQueuedBytes && messagesSinceTaken > STOPPED_AFTER_MESSAGES;
+    return stopped || (oldestAt !== undefined && this.now() - oldestAt > BEHIND_MS);
+  }
+
+  now(): number {
+    return this.host.clock.now();
+  }
+
   defer(task: () => void): void {
     this.host.clock.defer(task);
   }
 
   onMessage(message: unknown): void {
+    this.asked = false;
     if (this.ending || this.over) return;
     // No message of protobuf can be iterated.
     if (isAsyncIterable(message) || isIterable(message)) {
@@ -75,11 +89,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
       this.failed({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
       return;
     }
-    const room = this.wire.write(message);
-    this.sent += 1;
-    // What waits for the client has not passed yet.
-    if (room) this.lastActivityAt = this.host.clock.now();
-    this.wanting = room;
+    this.wire.write(message, this.onTaken);
     this.pump();
   }
 
@@ -88,10 +98,10 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   }
 
   onMessagesEnd(): void {
+    this.asked = false;
     if (this.ending || this.over) return;
     this.sources.pop();
     if (this.sources.length > 0) {
-      this.wanting = true;
       this.pump();
     } else {
       this.ending = true;
@@ -143,10 +153,11 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     this.release();
   };
 
-  private readonly onDrain = (): void => {
+  /** The client, or its window, has a message. */
+  private readonly onTaken = (error?: Error | null): void => {
+    if (error !== undefined && error !== null) return;
+    this.sent += 1;
     this.lastActivityAt = this.host.clock.now();
-    if (this.ending || this.sources.length === 0) return;
-    this.wanting = true;
     this.pump();
   };
 
@@ -179,7 +190,6 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
       return;
     }
     this.sources.push(source);
-    this.wanting = true;
     this.pump();
   }
 
@@ -187,9 +197,12 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   private pump(): void {
     if (this.pumping) return;
     this.pumping = true;
-    while (this.wanting && !this.ending && !this.over) {
-      this.wanting = false;
-      this.sources.at(-1)?.pull();
+    const { wire } = this;
+    while (!this.asked && !this.ending && !this.over && wire.writableLength < wire.writableHighWaterMark) {
+      const source = this.sources.at(-1);
+      if (source === undefined) break;
+      this.asked = true;
+      source.pull();
     }
     this.pumping = false;
   }

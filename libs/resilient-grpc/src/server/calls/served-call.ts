@@ -4,7 +4,7 @@ import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import { StatusCode, isStatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { isStreamClosed, resetStream } from '../connections/http2-stream.js';
-import type { GrpcServerEvent } from '../server-event.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { ServedMethod, StatusLike } from './served-method.js';
 import type { WireCall } from './wire-call.js';
 
@@ -22,11 +22,13 @@ export interface CallHost {
 
 /** How grpc-js's call leads to ours. */
 const SERVED = Symbol('served call');
+type Served = WireCall & { [SERVED]?: ServedCall };
 
 /** One call that is being served, from its begin to the end of its handler. */
 export abstract class ServedCall {
+  /** Monotonic milliseconds; 0 of a unary call that nobody asks for it. */
   readonly startedAt: number;
-  /** Monotonic milliseconds of the latest message that passed. */
+  /** Of the latest message that passed. */
   lastActivityAt: number;
   sent = 0;
   received = 0;
@@ -38,6 +40,7 @@ export abstract class ServedCall {
   /** A leak is told once. */
   leakTold = false;
   private inboundCall: GrpcInboundCall | undefined;
+  private readonly peerAtBegin: string | undefined;
 
   constructor(
     readonly wire: WireCall,
@@ -46,28 +49,32 @@ export abstract class ServedCall {
     /** Told when the handler has ended. */
     private readonly onDone: (() => void) | undefined,
   ) {
-    this.startedAt = this.lastActivityAt = host.clock.now();
-    Reflect.set(wire, SERVED, this);
+    const { everyCallWanted } = host.events;
+    // Most unary calls are over before anybody looks at them.
+    const looked = everyCallWanted || host.captures || method.kind !== 'unary';
+    this.startedAt = this.lastActivityAt = looked ? host.clock.now() : 0;
+    this.peerAtBegin = looked ? wire.getPeer() : undefined;
+    // True: what is put there is looked for by the same key alone.
+    (wire as Served)[SERVED] = this;
     // It comes at the end of every call.
     wire.on('cancelled', () => {
       if (!this.over) this.onWireEnd();
     });
-    if (host.events.everyCallWanted) {
-      host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
-    }
+    if (everyCallWanted) host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
   }
 
   /** As outgoing calls and handlers see it. */
   get inbound(): GrpcInboundCall {
     this.inboundCall ??= new GrpcInboundCall(this.wire, this.host.clock, {
       streaming: this.method.kind !== 'unary',
-      startedAt: this.startedAt,
+      startedAt: this.startedAt === 0 ? this.host.clock.now() : this.startedAt,
     });
     return this.inboundCall;
   }
 
+  /** Known for as long as the call is, also where its connection has gone. */
   get peer(): string {
-    return this.wire.getPeer();
+    return this.peerAtBegin ?? this.wire.getPeer();
   }
 
   /** Its caller does not wait any more: gone, or past its deadline, even where grpc-js has not said so yet. */
@@ -107,13 +114,15 @@ export abstract class ServedCall {
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
     // True: `stop` may have ended it.
-    if (stuck && !(this.over as boolean)) resetStream(this.wire);
+    if (stuck && !(this.over as boolean)) resetStream(this.wire, status);
   }
 
   /** Runs the handler, in its context where outgoing calls may be bound to it. */
-  protected run(...args: readonly unknown[]): unknown {
+  protected run(first: unknown, second?: unknown, third?: unknown): unknown {
     const { handler } = this.method;
-    return this.host.captures ? runInbound(this.inbound, () => handler(...args)) : handler(...args);
+    return this.host.captures
+      ? runInbound(this.inbound, () => handler(first, second, third))
+      : handler(first, second, third);
   }
 
   /** Lets go of what the handler gave: unsubscribes, ends iterators. */
@@ -133,7 +142,7 @@ export abstract class ServedCall {
     if (this.over) return;
     const { host } = this;
     this.over = true;
-    this.overAt = host.clock.now();
+    if (!this.done || host.events.everyCallWanted) this.overAt = host.clock.now();
     if (code !== StatusCode.CANCELLED && code !== StatusCode.DEADLINE_EXCEEDED) this.inboundCall?.end();
     host.callOver(this);
     if (!host.events.everyCallWanted) return;
@@ -156,7 +165,11 @@ export abstract class ServedCall {
   protected release(): void {
     if (this.done) return;
     this.done = true;
-    this.host.handlerDone(this);
+    this.tellDone();
+  }
+
+  protected tellDone(): void {
+    if (this.over) this.host.handlerDone(this);
     this.onDone?.();
   }
 

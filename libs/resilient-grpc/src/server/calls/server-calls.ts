@@ -1,7 +1,7 @@
 import type { EventHub } from '../../call/event-hub.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
-import type { GrpcServerEvent } from '../server-event.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './served-method.js';
 
@@ -84,7 +84,7 @@ export class ServerCalls implements CallHost {
 
   callOver(call: ServedCall): void {
     this.open.delete(call);
-    this.streams.delete(call);
+    if (call.method.kind !== 'unary') this.streams.delete(call);
     this.ended += 1;
     if (this.told.size > 0) this.countTold(call);
     if (!call.done) {

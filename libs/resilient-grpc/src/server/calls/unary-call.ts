@@ -36,8 +36,18 @@ export class UnaryCall extends ServedCall {
       this.fail(error);
       return;
     }
-    if (result instanceof Promise) result.then(this.settled, this.failed);
-    else this.settled(result);
+    if (!(result instanceof Promise)) {
+      this.settle(result);
+      return;
+    }
+    result.then(
+      (value: unknown) => {
+        this.settle(value);
+      },
+      (error: unknown) => {
+        this.fail(error);
+      },
+    );
   }
 
   protected override letGo(): void {
@@ -50,20 +60,18 @@ export class UnaryCall extends ServedCall {
     this.end(status.code);
   }
 
-  private readonly settled = (result: unknown): void => {
+  private settle(result: unknown): void {
     if (!isObservable(result)) {
+      // First, or it would pass for a handler that outlives its call.
+      this.done = true;
       this.respond(result);
-      this.release();
+      this.tellDone();
     } else if (this.over) {
       this.release();
     } else {
       this.follow(result);
     }
-  };
-
-  private readonly failed = (error: unknown): void => {
-    this.fail(error);
-  };
+  }
 
   private follow(source: Observable<unknown>): void {
     this.subscribing = true;
@@ -71,7 +79,9 @@ export class UnaryCall extends ServedCall {
       next: (value) => {
         this.take(value);
       },
-      error: this.failed,
+      error: (error) => {
+        this.fail(error);
+      },
       complete: () => {
         this.complete();
       },
@@ -115,18 +125,25 @@ export class UnaryCall extends ServedCall {
     if (this.responded || this.over) return;
     this.responded = true;
     if (value instanceof Promise) {
-      value.then(this.answer, this.failed);
+      value.then(
+        (settled: unknown) => {
+          this.answer(settled);
+        },
+        (error: unknown) => {
+          this.fail(error);
+        },
+      );
       return;
     }
     this.answer(value);
   }
 
-  private readonly answer = (value: unknown): void => {
+  private answer(value: unknown): void {
     if (this.over) return;
     this.sent = 1;
     this.callback(null, value);
     this.end(StatusCode.OK);
-  };
+  }
 
   private fail(error: unknown): void {
     if (!this.over) this.send(failureStatus(error, this.method.path, this.host.events));

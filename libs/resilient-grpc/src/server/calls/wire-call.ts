@@ -11,12 +11,14 @@ export interface WireCall {
   readonly writableEnded: boolean;
   /** Messages that wait for the client. */
   readonly writableLength: number;
+  /** So many may. */
+  readonly writableHighWaterMark: number;
   getDeadline(): Date | number;
   getPeer(): string;
   on(event: string, listener: (...args: never[]) => void): unknown;
   once(event: string, listener: (...args: never[]) => void): unknown;
   emit(event: 'error', status: StatusLike): unknown;
-  write(message: unknown): boolean;
+  write(message: unknown, taken?: (error?: Error | null) => void): boolean;
   end(): unknown;
 }
 

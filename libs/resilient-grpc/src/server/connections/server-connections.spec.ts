@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
-import type { GrpcServerEvent } from '../server-event.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
 import { QUIET_MS, type ConnectionLimits } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';

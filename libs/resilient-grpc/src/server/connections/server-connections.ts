@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { EventHub } from '../../call/event-hub.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
-import type { GrpcServerEvent } from '../server-event.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
 import { UNKNOWN_PEER, peerOf } from './peer.js';
 import { QUIET_MS, ServerConnection, type ConnectionHost, type ConnectionLimits } from './server-connection.js';

@@ -1,6 +1,5 @@
-import type { MethodKind } from '../call/method.js';
+import type { MethodKind } from './method.js';
 import type { StatusCode } from '../status/status-code.js';
-import type { ServerDrainReport } from './server-drain-report.js';
 
 /** What happens in a server. The only source of its logs, metrics and traces; with no subscriber none is built. */
 export type GrpcServerEvent = {
@@ -39,4 +38,17 @@ export interface ServerCallEnd {
   /** Messages. */
   readonly sent: number;
   readonly received: number;
+}
+
+/** How a drain of the server went. */
+export interface ServerDrainReport {
+  /** Calls that ended by themselves in it. */
+  readonly finished: number;
+  /** Streams that were completed by it (`onDrain: 'complete'`). */
+  readonly completed: number;
+  /** Streams that it ended UNAVAILABLE, to go on elsewhere. */
+  readonly ended: number;
+  /** Calls that were left at the end of the time. */
+  readonly cutOff: number;
+  readonly durationMs: number;
 }

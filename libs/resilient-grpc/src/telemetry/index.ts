@@ -1,0 +1,1 @@
+export { ResilientGrpcTelemetryModule, type ResilientGrpcTelemetryOptions } from './resilient-grpc-telemetry.module.js';

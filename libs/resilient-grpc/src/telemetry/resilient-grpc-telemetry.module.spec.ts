@@ -1,0 +1,22 @@
+import { describe, expect, it } from 'vitest';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { ResilientGrpcTelemetryModule } from './resilient-grpc-telemetry.module.js';
+
+describe('ResilientGrpcTelemetryModule.forRoot', () => {
+  it.each([[undefined], [{}], [{ metrics: false }], [{ metrics: undefined, traces: true }]])('takes %o', (options) => {
+    expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ global: true });
+  });
+
+  it('tells all that is wrong with its options', () => {
+    const options = { metrics: 'yes', tracing: true } as object;
+    expect(() => ResilientGrpcTelemetryModule.forRoot(options)).toThrow(
+      new GrpcConfigurationError([
+        { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got string' },
+        {
+          path: 'ResilientGrpcTelemetryModule.forRoot.tracing',
+          message: 'expected no such option; there are metrics and traces',
+        },
+      ]),
+    );
+  });
+});

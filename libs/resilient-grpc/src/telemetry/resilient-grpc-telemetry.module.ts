@@ -1,0 +1,56 @@
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { systemClock } from '../time/clock.js';
+import { GRPC_TELEMETRY } from './grpc-telemetry.js';
+import { OpenTelemetry } from './open-telemetry.js';
+
+/** What {@link ResilientGrpcTelemetryModule} makes. */
+export interface ResilientGrpcTelemetryOptions {
+  /** Metrics of gRFC A66, and ours. @defaultValue true */
+  readonly metrics?: boolean | undefined;
+  /**
+   * Spans of gRFC A72. None are made where `@opentelemetry/instrumentation-grpc` makes its own. @defaultValue true
+   */
+  readonly traces?: boolean | undefined;
+}
+
+/** What is left out. */
+export const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
+
+const PLACE = 'ResilientGrpcTelemetryModule.forRoot';
+
+/**
+ * Metrics and traces of the servers of the application by OpenTelemetry's API. They go where the SDK that the application has
+ * registered before its servers listen sends them, and nowhere without one.
+ */
+@Module({})
+export class ResilientGrpcTelemetryModule {
+  /** @throws GrpcConfigurationError when an option is unknown, or neither true nor false. */
+  static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
+    const problems = optionProblems(options);
+    if (problems.length > 0) throw new GrpcConfigurationError(problems);
+    const { metrics = DEFAULT_TELEMETRY_OPTIONS.metrics, traces = DEFAULT_TELEMETRY_OPTIONS.traces } = options;
+    const telemetry: Provider = {
+      provide: GRPC_TELEMETRY,
+      useFactory: () => new OpenTelemetry({ metrics, traces }, systemClock),
+    };
+    return {
+      module: ResilientGrpcTelemetryModule,
+      global: true,
+      providers: [telemetry],
+      exports: [GRPC_TELEMETRY],
+    };
+  }
+}
+
+function optionProblems(options: object): ConfigurationProblem[] {
+  return Object.entries(options).flatMap(([key, value]: [string, unknown]) => {
+    const path = `${PLACE}.${key}`;
+    if (!(key in DEFAULT_TELEMETRY_OPTIONS)) {
+      const known = Object.keys(DEFAULT_TELEMETRY_OPTIONS).join(' and ');
+      return [{ path, message: `expected no such option; there are ${known}` }];
+    }
+    if (value === undefined || typeof value === 'boolean') return [];
+    return [{ path, message: `expected true or false, got ${typeof value}` }];
+  });
+}

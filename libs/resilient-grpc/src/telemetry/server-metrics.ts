@@ -1,0 +1,139 @@
+import type { Attributes, Meter } from '@opentelemetry/api';
+import type { MethodKind } from '../call/method.js';
+import type { GrpcServerEvent } from '../call/server-event.js';
+import { statusName, type StatusCode } from '../status/status-code.js';
+import type { Clock } from '../time/clock.js';
+import type { ServedCallEnd } from './grpc-telemetry.js';
+import { LATENCY_BUCKETS, methodName, SIZE_BUCKETS } from './instruments.js';
+
+/** A66: names that anybody may send would make series without end. */
+const OTHER: Attributes = { 'grpc.method': 'other' };
+
+/**
+ * Metrics of a server: those of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#server-instruments), and ours
+ * under a name of their own, as future ones of gRPC are not ours to take.
+ */
+export class ServerMetrics {
+  private readonly started;
+  private readonly sentBytes;
+  private readonly receivedBytes;
+  private readonly duration;
+  private readonly streams;
+  private readonly idleStreams;
+  private readonly leaks;
+  private readonly drainDuration;
+  private readonly cutOff;
+  private readonly attributes = new Map<string, Attributes>();
+
+  constructor(
+    meter: Meter,
+    private readonly clock: Clock,
+  ) {
+    const latency = { unit: 's', advice: { explicitBucketBoundaries: [...LATENCY_BUCKETS] } };
+    const size = { unit: 'By', advice: { explicitBucketBoundaries: [...SIZE_BUCKETS] } };
+    this.started = meter.createCounter('grpc.server.call.started', {
+      description: 'The total number of RPCs started, including those that have not completed.',
+      unit: '{call}',
+    });
+    this.sentBytes = meter.createHistogram('grpc.server.call.sent_total_compressed_message_size', {
+      description: 'Total bytes sent across all response messages per RPC.',
+      ...size,
+    });
+    this.receivedBytes = meter.createHistogram('grpc.server.call.rcvd_total_compressed_message_size', {
+      description: 'Total bytes received across all request messages per RPC.',
+      ...size,
+    });
+    this.duration = meter.createHistogram('grpc.server.call.duration', {
+      description: "The time an RPC takes from the server transport's perspective.",
+      ...latency,
+    });
+    this.streams = meter.createUpDownCounter('resilient_grpc.server.streams', {
+      description: 'Streams that are open.',
+      unit: '{stream}',
+    });
+    this.idleStreams = meter.createCounter('resilient_grpc.server.idle_streams', {
+      description: 'Streams that were ended because no message passed (streamIdleTimeoutMs).',
+      unit: '{stream}',
+    });
+    this.leaks = meter.createCounter('resilient_grpc.server.handler_leaks', {
+      description: 'Handlers that still ran long after their call had ended (leakWarningMs).',
+      unit: '{handler}',
+    });
+    this.drainDuration = meter.createHistogram('resilient_grpc.server.drain.duration', {
+      description: 'The time the shutdown of the server took.',
+      ...latency,
+    });
+    this.cutOff = meter.createCounter('resilient_grpc.server.drain.cut_off_calls', {
+      description: 'Calls that were left at the end of the time of a shutdown, and were ended.',
+      unit: '{call}',
+    });
+  }
+
+  begin(path: string, kind: MethodKind): MeasuredCall {
+    const attributes = this.attributesOf(path);
+    this.started.add(1, attributes);
+    const streams = kind !== 'unary';
+    if (streams) this.streams.add(1, attributes);
+    return { attributes, streams, startedAt: this.clock.now(), sent: 0, received: 0 };
+  }
+
+  end(call: MeasuredCall, { code, receivedBytes }: ServedCallEnd): void {
+    if (call.streams) this.streams.add(-1, call.attributes);
+    const seconds = (this.clock.now() - call.startedAt) / 1_000;
+    this.record(call.attributes, code, { seconds, sent: call.sent, received: receivedBytes ?? call.received });
+  }
+
+  refused(code: StatusCode): void {
+    this.started.add(1, OTHER);
+    this.record(OTHER, code, { seconds: 0, sent: 0, received: 0 });
+  }
+
+  take(event: GrpcServerEvent): void {
+    switch (event.type) {
+      case 'stream-idle':
+        this.idleStreams.add(1, this.attributesOf(event.path));
+        return;
+      case 'handler-leak':
+        this.leaks.add(1, this.attributesOf(event.path));
+        return;
+      case 'drain':
+        if (event.phase === 'begin') return;
+        this.drainDuration.record(event.durationMs / 1_000);
+        this.cutOff.add(event.cutOff);
+        return;
+      default:
+    }
+  }
+
+  private record(
+    method: Attributes,
+    code: StatusCode,
+    { seconds, sent, received }: { readonly seconds: number; readonly sent: number; readonly received: number },
+  ): void {
+    const attributes = { ...method, 'grpc.status': statusName(code) };
+    this.duration.record(seconds, attributes);
+    this.sentBytes.record(sent, attributes);
+    this.receivedBytes.record(received, attributes);
+  }
+
+  /** Of methods that the server has: they are few. */
+  private attributesOf(path: string): Attributes {
+    let found = this.attributes.get(path);
+    if (found === undefined) {
+      found = { 'grpc.method': methodName(path) };
+      this.attributes.set(path, found);
+    }
+    return found;
+  }
+}
+
+/** A call that is measured. */
+export interface MeasuredCall {
+  readonly attributes: Attributes;
+  readonly streams: boolean;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  /** Bytes of messages. */
+  sent: number;
+  received: number;
+}

@@ -1,0 +1,68 @@
+import {
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Context,
+  type Span,
+  type Tracer,
+} from '@opentelemetry/api';
+import { StatusCode, statusName } from '../status/status-code.js';
+import type { ArrivedCall, ServedCallEnd } from './grpc-telemetry.js';
+import { methodName } from './instruments.js';
+import { METADATA_GETTER } from './metadata-carrier.js';
+
+/** Spans of served calls (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
+export class ServerTraces {
+  constructor(private readonly tracer: Tracer) {}
+
+  begin({ path, metadata }: ArrivedCall): TracedCall {
+    // From the root: the server may have been started within a span, which is no parent of what it serves.
+    const parent = propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
+    const name = `Recv.${methodName(path).replace('/', '.')}`;
+    const span = this.tracer.startSpan(name, { kind: SpanKind.SERVER }, parent);
+    return new TracedCall(span, trace.setSpan(parent, span));
+  }
+}
+
+/** The span of a call. */
+export class TracedCall {
+  private readonly recording: boolean;
+  private sentMessages = 0;
+  private receivedMessages = 0;
+
+  constructor(
+    private readonly span: Span,
+    private readonly within: Context,
+  ) {
+    this.recording = span.isRecording();
+  }
+
+  run(work: () => void): void {
+    context.with(this.within, work);
+  }
+
+  received(bytes: number): void {
+    if (this.recording) this.tell('Inbound message', this.receivedMessages++, bytes);
+  }
+
+  sent(bytes: number): void {
+    if (this.recording) this.tell('Outbound message', this.sentMessages++, bytes);
+  }
+
+  end({ code, details }: ServedCallEnd): void {
+    if (code === StatusCode.OK) {
+      this.span.setStatus({ code: SpanStatusCode.OK });
+    } else {
+      const message = details === '' ? statusName(code) : `${statusName(code)}, ${details}`;
+      this.span.setStatus({ code: SpanStatusCode.ERROR, message });
+    }
+    this.span.end();
+  }
+
+  private tell(name: string, sequenceNumber: number, bytes: number): void {
+    this.span.addEvent(name, { 'sequence-number': sequenceNumber, 'message-size': bytes });
+  }
+}

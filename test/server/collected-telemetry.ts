@@ -1,0 +1,149 @@
+import { compressionAlgorithms, credentials, type Client } from '@grpc/grpc-js';
+import type { Type } from '@nestjs/common';
+import type { MicroserviceOptions } from '@nestjs/microservices';
+import { Test } from '@nestjs/testing';
+import { context, metrics, propagation, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import {
+  MeterProvider,
+  MetricReader,
+  type DataPoint,
+  type Histogram,
+  type MetricData,
+} from '@opentelemetry/sdk-metrics';
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+  type ReadableSpan,
+} from '@opentelemetry/sdk-trace-base';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
+import { ResilientGrpcTelemetryModule, type ResilientGrpcTelemetryOptions } from 'nestjs-resilient-grpc/telemetry';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { onTestFinished } from 'vitest';
+import { CapturedLog } from '../support/captured-log.js';
+import { ordersOf, ordersOptions, ownUrl } from './served-orders.js';
+
+/** Reads when it is asked to. */
+class OnDemandReader extends MetricReader {
+  protected override onForceFlush(): Promise<void> {
+    return Promise.resolve();
+  }
+  protected override onShutdown(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+export type Attributes = Readonly<Record<string, unknown>>;
+
+/** The official SDK, registered for one test; what it has collected. */
+export function collectTelemetry() {
+  const reader = new OnDemandReader();
+  const meters = new MeterProvider({ readers: [reader] });
+  const exporter = new InMemorySpanExporter();
+  const tracers = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
+  metrics.setGlobalMeterProvider(meters);
+  trace.setGlobalTracerProvider(tracers);
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+  onTestFinished(async () => {
+    for (const api of [metrics, trace, context, propagation]) api.disable();
+    await meters.shutdown();
+    await tracers.shutdown();
+  });
+  const instruments = async (): Promise<readonly MetricData[]> => {
+    const { resourceMetrics, errors } = await reader.collect();
+    if (errors.length > 0) throw errors[0] as Error;
+    return resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics);
+  };
+  const points = async (name: string, attributes: Attributes): Promise<readonly DataPoint<unknown>[]> => {
+    const found = (await instruments()).find(({ descriptor }) => descriptor.name === name);
+    const all = (found?.dataPoints ?? []) as readonly DataPoint<unknown>[];
+    return all.filter((point) => Object.entries(attributes).every(([key, value]) => point.attributes[key] === value));
+  };
+  const tracer = trace.getTracer('the application');
+  return {
+    instruments,
+    /** Where the meter came from. */
+    scopes: async () => (await reader.collect()).resourceMetrics.scopeMetrics.map(({ scope }) => scope),
+    /** Of a counter; 0 where nothing was counted. */
+    count: async (name: string, attributes: Attributes = {}): Promise<number> =>
+      (await points(name, attributes)).reduce((sum, { value }) => sum + (value as number), 0),
+    /** Of a histogram; undefined where nothing was recorded. */
+    recorded: async (name: string, attributes: Attributes = {}) => {
+      const [point] = await points(name, attributes);
+      return point?.value as Histogram | undefined;
+    },
+    /** Of spans that have ended, in that order. */
+    spans: (): readonly ReadableSpan[] => exporter.getFinishedSpans(),
+    /** The one of that name, when it has ended. */
+    span: async (name: string): Promise<ReadableSpan> => {
+      const found = () => exporter.getFinishedSpans().find((span) => span.name === name);
+      await waitFor(() => found() !== undefined);
+      return found()!;
+    },
+    /** A span of the application, as instrumentations make one of a query. */
+    nested: (name: string) => {
+      tracer.startSpan(name).end();
+    },
+    /** Does `work` within such a span. */
+    within: <T>(name: string, work: () => Promise<T>): Promise<T> =>
+      tracer.startActiveSpan(name, async (span) => {
+        try {
+          return await work();
+        } finally {
+          span.end();
+        }
+      }),
+  };
+}
+
+/** Serves `Orders` by `controller`, as a microservice that tells what it does; closed after the test. */
+export async function serveTold(
+  controller: Type,
+  options: Partial<ResilientGrpcServerOptions> = {},
+  telemetry?: ResilientGrpcTelemetryOptions,
+) {
+  const url = ownUrl();
+  const module = await Test.createTestingModule({
+    imports: [
+      ResilientGrpcTelemetryModule.forRoot(telemetry),
+      ResilientGrpcServerModule.forRoot(ordersOptions(url, options)),
+    ],
+    controllers: [controller],
+  })
+    .setLogger(new CapturedLog())
+    .compile();
+  const server = module.get(ResilientGrpcServer);
+  const app = module.createNestMicroservice<MicroserviceOptions>({ strategy: server });
+  await app.listen();
+  let closing: Promise<void> | undefined;
+  const close = () => (closing ??= app.close());
+  onTestFinished(close);
+  return { url, server, close, client: ordersOf(url).client };
+}
+
+/** A client that compresses what it sends; closed after the test. */
+export function compressingOrders(url: string): any {
+  const Orders = ordersOf(url).client.constructor as new (...args: ConstructorParameters<typeof Client>) => Client;
+  const client = new Orders(url, credentials.createInsecure(), {
+    'grpc.default_compression_algorithm': compressionAlgorithms.gzip,
+  });
+  onTestFinished(() => {
+    client.close();
+  });
+  return client;
+}
+
+/** Bytes of a message, by the client's own serializer. */
+export function bytesOf(client: Client, method: string, side: 'request' | 'response', message: object): number {
+  const { service } = client.constructor as unknown as {
+    service: Record<string, Record<string, (message: object) => Buffer>>;
+  };
+  return service[method]![side === 'request' ? 'requestSerialize' : 'responseSerialize']!(message).length;
+}

@@ -1,0 +1,61 @@
+import { Server, status, type ServiceError } from '@grpc/grpc-js';
+import { Controller } from '@nestjs/common';
+import { GrpcMethod } from '@nestjs/microservices';
+import { context, trace } from '@opentelemetry/api';
+import { ResilientGrpcServer } from 'nestjs-resilient-grpc/server';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { of } from 'rxjs';
+import { afterAll, describe, expect, it } from 'vitest';
+import { serveTold } from './collected-telemetry.js';
+import { serveOrders, started } from './served-orders.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+let active: unknown;
+
+@Controller()
+class OrdersController {
+  @GrpcMethod('Orders', 'Get')
+  get({ id }: { id: string }): object {
+    active = trace.getSpan(context.active());
+    return { id };
+  }
+  @GrpcMethod('Orders', 'Watch')
+  watch(): unknown {
+    return of({ sequence: '1' });
+  }
+}
+
+const grpcServerOf = (server: ResilientGrpcServer): Server => Reflect.get(server, 'grpcClient') as Server;
+const everyCallWanted = (server: ResilientGrpcServer): boolean =>
+  (Reflect.get(server, 'events') as { everyCallWanted: boolean }).everyCallWanted;
+
+describe('telemetry where no SDK is registered', () => {
+  it('breaks nothing, makes no span, and hears no event of every call', async () => {
+    const { client, server } = await serveTold(OrdersController);
+    const order = await new Promise((resolve, reject) =>
+      (client as any).get({ id: '7' }, (error: ServiceError | null, value: unknown) => {
+        if (error === null) resolve(value);
+        else reject(error);
+      }),
+    );
+    expect(order).toMatchObject({ id: '7' });
+    expect(active).toBeUndefined();
+    const seen: unknown[] = [];
+    for await (const message of (client as any).watch({ from: '0' })) seen.push(message);
+    expect(seen).toHaveLength(1);
+    expect(everyCallWanted(server)).toBe(false);
+    const failed = await new Promise<ServiceError>((resolve) => (client as any).create({}, resolve));
+    expect(failed.code).toBe(status.UNIMPLEMENTED);
+  });
+});
+
+describe('a server without the module of telemetry', () => {
+  it("is grpc-js's own, with nothing of it on the way of a call", async () => {
+    const { server } = await started(await serveOrders());
+    expect(grpcServerOf(server).constructor).toBe(Server);
+    expect(Reflect.get(grpcServerOf(server), 'interceptors')).toEqual([]);
+    expect(everyCallWanted(server)).toBe(false);
+  });
+});

@@ -1,7 +1,8 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
@@ -54,6 +55,8 @@ export interface Consumer {
   compile(tsConfig: string): void;
   /** Runs `node` with these arguments in the application's folder; gives what it printed. */
   node(...args: string[]): string;
+  /** The same, beside others. */
+  nodeBeside(...args: string[]): Promise<string>;
   remove(): void;
 }
 
@@ -85,6 +88,10 @@ export function consumerOf(packed: PackedLibrary, { copied, without = [], nest =
     compile: (tsConfig) =>
       void run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', tsConfig], folder),
     node: (...args) => run(process.execPath, args, folder),
+    nodeBeside: async (...args) => {
+      const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder, timeout: 60_000 });
+      return stdout;
+    },
     remove: () => rmSync(folder, { recursive: true }),
   };
 }

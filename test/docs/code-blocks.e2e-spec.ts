@@ -27,8 +27,11 @@ describe('the code in the README and the docs', () => {
     expect(blocks.length).toBeGreaterThan(10);
   });
 
-  it.each(PROGRAMS)('runs, and holds what it asserts: %s', (path) => {
-    application.node(compiled(path));
+  // Processes of their own, which mostly start.
+  describe.concurrent('each program', () => {
+    it.each(PROGRAMS)('runs, and holds what it asserts: %s', async (path) => {
+      await application.nodeBeside(compiled(path));
+    });
   });
 
   it('does what the README says, as an application against a real server', () => {

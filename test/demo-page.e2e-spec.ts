@@ -87,4 +87,15 @@ describe('the demo page', () => {
     expect(await waiting).toMatchObject({ id: 'order-1' });
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
+
+  it("lets a visitor have it served by Nest's own server", async () => {
+    expect((await fetch(`${url}/server/nest`, { method: 'POST' })).status).toBe(204);
+    const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    while (!text.includes('\n\n')) text += (await reader.read()).value ?? '';
+    await reader.cancel();
+    expect(text).toMatch(/"upstream":"listening","server":"nest"/);
+    expect(await json('/orders/order-1')).toMatchObject({ id: 'order-1' });
+    expect((await fetch(`${url}/server/apache`, { method: 'POST' })).status).toBe(404);
+  });
 });

@@ -57,6 +57,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   #serving: ChildProcess | undefined;
   // The next process, started while the present one still is away or draining, so that it listens when told to.
   #standby: Promise<ChildProcess> | undefined;
+  #server: ServerKind;
   #produced = 0;
   #stopped = false;
 
@@ -64,7 +65,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
     private readonly folder: string,
     private readonly port: number,
     private readonly options: UpstreamOptions,
-  ) {}
+  ) {
+    this.#server = options.server ?? 'resilient';
+  }
 
   /** Starts the upstream on a port of the system's choice, over an empty log, and resolves when it listens. */
   static async start(options: UpstreamOptions = {}): Promise<UpstreamProcess> {
@@ -86,7 +89,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** What serves. */
   get server(): ServerKind {
-    return this.options.server ?? 'resilient';
+    return this.#server;
   }
 
   get url(): string {
@@ -177,6 +180,13 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await delay(gapMs);
     await this.#replace();
     return exitMs;
+  }
+
+  /** Has the next process served by something else, and restarts for it. */
+  async serveBy(server: ServerKind): Promise<void> {
+    if (server === this.#server || (this.state !== 'listening' && this.state !== 'slow')) return;
+    this.#server = server;
+    await this.restartGracefully();
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -14,6 +14,7 @@ import { Contest } from '../load/contest.js';
 import type { CallRate } from '../load/due-calls.js';
 import { warmUp } from '../load/warm-up.js';
 import { CapturedLogger } from '../report/captured-logger.js';
+import type { ServerKind } from '../upstream/server-kind.js';
 import type { Fault } from './fault.js';
 import type { LiveState, ShownLogLine } from './live-state.js';
 
@@ -94,6 +95,11 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
         await this.upstream.listen();
         break;
     }
+  }
+
+  /** Has the upstream served by something else. */
+  async serveBy(server: ServerKind): Promise<void> {
+    await this.upstream.serveBy(server);
   }
 
   /** All figures from zero, and the opening again. */

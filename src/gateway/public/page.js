@@ -5,10 +5,6 @@ const TITLES = {
   tuned: ['Nest ClientGrpc, tuned', 'retryPolicy for reads, keepalive, short backoff'],
   resilient: ['nestjs-resilient-grpc', 'with its defaults'],
 };
-const SERVED_BY = {
-  resilient: 'served by nestjs-resilient-grpc/server',
-  nest: 'served by Nest’s Transport.GRPC',
-};
 const SERVER = {
   listening: ['Answering', ''],
   slow: ['Slow', 'every request takes twenty times as long'],
@@ -208,7 +204,9 @@ function showServer({ upstream, server, phase, phaseEndsInMs }) {
     byId('server-text'),
     phase === 'free' && upstream === 'listening' ? 'now it is yours: try the buttons' : text,
   );
-  setText(byId('served-by'), SERVED_BY[server]);
+  byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
+  // While somebody looks at the choice it is theirs.
+  if (document.activeElement !== byId('served-by') || byId('served-by').disabled) byId('served-by').value = server;
   byId('countdown').hidden = phaseEndsInMs === undefined;
   setText(byId('countdown-text'), phase === 'opening' ? 'it will be killed in' : 'killed; back in');
   setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));
@@ -256,7 +254,7 @@ live.addEventListener('error', () => {
       ? 'The gateway has ended. Start it again with npm start, then reload this page.'
       : 'The gateway does not answer; trying again…',
   );
-  for (const button of document.querySelectorAll('button')) button.disabled = true;
+  for (const control of document.querySelectorAll('button, select')) control.disabled = true;
   byId('server').dataset.state = 'unknown';
   setText(byId('server-word'), 'Unknown');
   setText(byId('server-text'), 'the gateway would know');
@@ -274,6 +272,10 @@ async function post(path) {
 }
 document.querySelector('.buttons').addEventListener('click', ({ target }) => {
   if (target.dataset.fault) void post(`/faults/${target.dataset.fault}`);
+});
+byId('served-by').addEventListener('change', ({ target }) => {
+  target.blur();
+  void post(`/server/${target.value}`);
 });
 byId('start-over').addEventListener('click', () => void post('/start-over'));
 

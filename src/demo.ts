@@ -1,20 +1,23 @@
-// The demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--json]
+// The demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--server resilient|nest] [--json]
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import type { CallRate } from './load/due-calls.js';
 import { CapturedLogger, formatLogLine } from './report/captured-logger.js';
+import type { Scenario } from './scenarios/scenario.js';
 import { isScenarioName, SCENARIOS } from './scenarios/scenarios.js';
+import { isServerKind, SERVER_KINDS } from './upstream/server-kind.js';
 
 /** 200 calls a second through each contender. */
 const RATE: CallRate = { reads: 160, writes: 40 };
 
-const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--json]`;
+const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--server ${SERVER_KINDS.join('|')}] [--json]`;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', default: 'restart' },
       seconds: { type: 'string' },
+      server: { type: 'string', default: 'resilient' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -25,7 +28,9 @@ async function main(): Promise<void> {
   }
   const name = values.scenario;
   if (!isScenarioName(name)) throw new UsageError(`There is no scenario '${name}'.`);
-  const scenario = SCENARIOS[name];
+  const { server } = values;
+  if (!isServerKind(server)) throw new UsageError(`There is no server '${server}'.`);
+  const scenario: Scenario = SCENARIOS[name];
   const seconds = Number(values.seconds ?? scenario.defaultSeconds);
   if (!(seconds >= scenario.leastSeconds)) {
     throw new UsageError(
@@ -38,16 +43,17 @@ async function main(): Promise<void> {
   logger.lines$.subscribe((line) => lines.push(formatLogLine(line)));
 
   const startedAtMs = performance.now();
-  const { reports, table } = await scenario.play({
+  const { reports, facts, table } = await scenario.play({
     seconds,
     rate: RATE,
+    server,
     logger,
     say: (text) => {
       const elapsed = ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(5);
       if (!values.json) console.error(`${elapsed} s  ${text}`);
     },
   });
-  if (values.json) console.log(JSON.stringify({ scenario: name, seconds, ...reports }));
+  if (values.json) console.log(JSON.stringify({ scenario: name, seconds, ...facts, ...reports }));
   else console.log(['', table, '', ...lines].join('\n'));
 }
 

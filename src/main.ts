@@ -1,7 +1,9 @@
-// The demo as a page: node dist/main.js, then http://localhost:3000 (PORT and HOST choose others).
+// The demo as a page: node dist/main.js, then http://localhost:3000 (PORT and HOST choose others;
+// --server nest: the upstream is served by Nest's own server).
 import 'reflect-metadata';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
@@ -9,13 +11,16 @@ import { UpstreamProcess } from './chaos/upstream-process.js';
 import { GatewayModule } from './gateway/gateway.module.js';
 import { ROOT } from './paths.js';
 import { CapturedLogger } from './report/captured-logger.js';
+import { isServerKind } from './upstream/server-kind.js';
 
 const PORT = Number(process.env['PORT'] ?? 3_000);
 // The page has a button that kills a process: nobody else's browser should find it.
 const HOST = process.env['HOST'] ?? '127.0.0.1';
 
 const logger = new CapturedLogger(new ConsoleLogger({ logLevels: ['log', 'warn', 'error', 'fatal'] }));
-const upstream = await UpstreamProcess.start();
+const { server } = parseArgs({ options: { server: { type: 'string', default: 'resilient' } } }).values;
+if (!isServerKind(server)) throw new Error(`--server: resilient or nest, got '${server}'`);
+const upstream = await UpstreamProcess.start({ server });
 
 const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logger }), {
   logger,

@@ -61,7 +61,12 @@ describe('the demo page', () => {
       const events = [...text.matchAll(/^data: (.*)\n/gm)];
       if (events.length > 0) state = JSON.parse(events.at(-1)![1]!);
     }
-    expect(state).toMatchObject({ upstream: 'listening', phase: 'opening', log: expect.any(Array) });
+    expect(state).toMatchObject({
+      upstream: 'listening',
+      server: 'resilient',
+      phase: 'opening',
+      log: expect.any(Array),
+    });
     expect(state.phaseEndsInMs).toBeLessThan(5_000);
     expect(state.standings.map((standing: any) => standing.name)).toEqual(['plain', 'tuned', 'resilient']);
 
@@ -81,5 +86,16 @@ describe('the demo page', () => {
     expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
     expect(await waiting).toMatchObject({ id: 'order-1' });
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
+  });
+
+  it("lets a visitor have it served by Nest's own server", async () => {
+    expect((await fetch(`${url}/server/nest`, { method: 'POST' })).status).toBe(204);
+    const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    while (!text.includes('\n\n')) text += (await reader.read()).value ?? '';
+    await reader.cancel();
+    expect(text).toMatch(/"upstream":"listening","server":"nest"/);
+    expect(await json('/orders/order-1')).toMatchObject({ id: 'order-1' });
+    expect((await fetch(`${url}/server/apache`, { method: 'POST' })).status).toBe(404);
   });
 });

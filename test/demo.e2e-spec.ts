@@ -31,6 +31,15 @@ interface SessionFigures {
   readonly sessionLost: number;
   readonly sessionRepeated: number;
 }
+/** Figures of two servers that are restarted in turn. */
+interface RollingFigures extends FeedFigures {
+  readonly failedCalls: number;
+  readonly failedWrites: number;
+  readonly duplicatedWrites: number;
+  readonly lostWrites: number;
+  readonly streamsLost: number;
+  readonly restarts: number;
+}
 /** Figures of a gateway that is shut down. */
 interface ShutdownFigures {
   readonly exitMs: number;
@@ -58,11 +67,16 @@ const FEED_FIGURES = {
   longestGapMs: expect.any(Number),
 };
 
-/** The figures of a scenario, whatever it counts. */
-async function figuresOf<F>(scenario: string, seconds: number): Promise<Report<F>> {
-  const { stdout, stderr } = await demo('--scenario', scenario, '--seconds', String(seconds), '--json');
+/** What a scenario tells once, and its figures, whatever it counts. */
+async function told<T>(scenario: string, seconds: number, ...more: readonly string[]): Promise<T> {
+  const { stdout, stderr } = await demo('--scenario', scenario, '--seconds', String(seconds), ...more, '--json');
   expect(stderr).toBe('');
-  const report = JSON.parse(stdout) as Report<F>;
+  return JSON.parse(stdout) as T;
+}
+
+/** The figures of a scenario that tells nothing else. */
+async function figuresOf<F>(scenario: string, seconds: number, ...more: readonly string[]): Promise<Report<F>> {
+  const report = await told<Report<F>>(scenario, seconds, ...more);
   expect(Object.keys(report)).toEqual(['scenario', 'seconds', ...CONTENDERS]);
   expect(report).toMatchObject({ scenario, seconds });
   return report;
@@ -222,6 +236,36 @@ describe('the demo in a terminal', () => {
     },
   );
 
+  it('fails no call and loses no stream while two servers are restarted in turn', { timeout: 60_000 }, async () => {
+    type Told = Report<RollingFigures & Figures> & { readonly server: string; readonly exitMs: readonly number[] };
+    const report = await told<Told>('rolling', 8);
+    expect(Object.keys(report)).toEqual(['scenario', 'seconds', 'server', 'exitMs', ...CONTENDERS]);
+    expect(report.server).toBe('resilient');
+    expect(report.exitMs).toHaveLength(4);
+    // Of the drain's 3 s, after which it would be killed, it needs what its calls need.
+    for (const exitMs of report.exitMs) expect(exitMs).toBeLessThan(3_000);
+    const { plain, resilient } = report;
+    expect(resilient).toMatchObject({
+      failedCalls: 0,
+      failedWrites: 0,
+      duplicatedWrites: 0,
+      lostWrites: 0,
+      restarts: 4,
+    });
+    expect(resilient).toMatchObject({ streamsLost: 0, lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
+    expect(resilient.calls).toBeGreaterThan(8 * 190);
+    // 50 feeds with each write of all three.
+    expect(resilient.events).toBeGreaterThan(8 * 9 * 50 * 3);
+    // The streams were ended: who begins again from the beginning is handed the same again.
+    expect(plain.repeatedEvents).toBeGreaterThan(0);
+  });
+
+  it("plays with Nest's own server too", { timeout: 60_000 }, async () => {
+    const { plain, resilient } = await figuresOf<Figures>('drain', 3, '--server', 'nest');
+    expect(plain.succeeded).toBeGreaterThan(0);
+    expect(resilient).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
+  });
+
   it('puts the figures side by side for people, with what our client logged', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '6');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc');
@@ -241,11 +285,17 @@ describe('the demo in a terminal', () => {
   it('says what it takes when it is asked for something else', async () => {
     await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown'),
+      stderr: expect.stringContaining(
+        'restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown|rolling',
+      ),
     });
     await expect(demo('--seconds', 'soon')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining("'soon'"),
+    });
+    await expect(demo('--server', 'apache')).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('resilient|nest'),
     });
   });
 });

@@ -7,13 +7,18 @@ import type { OnApplicationShutdown } from '@nestjs/common';
 import { BehaviorSubject, type Observable, Subject } from 'rxjs';
 import { epochMs } from '../epoch.js';
 import { ROOT } from '../paths.js';
+import type { LogLine } from '../report/captured-logger.js';
 import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
+import type { ServerKind } from '../upstream/server-kind.js';
 import { NORMAL_WORK, type Work } from '../upstream/work.js';
 import { exited, noticed } from './child-process.js';
+import { freePort } from './free-port.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** A graceful restart is away for this long, besides the time its calls need to finish. */
 const GRACEFUL_GAP_MS = 300;
+/** A process that was asked to end is killed after so long, as an orchestrator does. */
+const GRACE_MS = 3_500;
 const SLOW_FACTOR = 20;
 const SLOW_WORK: Work = {
   ...NORMAL_WORK,
@@ -28,6 +33,10 @@ export type UpstreamState = 'away' | 'listening' | 'slow' | 'frozen' | 'draining
 export interface UpstreamOptions {
   /** Connections older than this, give or take a tenth, are told to go, and ended soon after. @defaultValue they live on */
   readonly connectionAgeMs?: number | undefined;
+  /** What serves. @defaultValue 'resilient' */
+  readonly server?: ServerKind | undefined;
+  /** A log that it shares with others, who remove it. @defaultValue one of its own */
+  readonly logPath?: string | undefined;
 }
 
 /** Something that happened to the upstream, and when, by {@link epochMs}. */
@@ -44,32 +53,47 @@ export interface UpstreamEvent {
 export class UpstreamProcess implements OnApplicationShutdown {
   readonly #state = new BehaviorSubject<UpstreamState>('away');
   readonly #events = new Subject<UpstreamEvent>();
+  readonly #lines = new Subject<LogLine>();
   #serving: ChildProcess | undefined;
   // The next process, started while the present one still is away or draining, so that it listens when told to.
   #standby: Promise<ChildProcess> | undefined;
-  #port = 0;
+  #server: ServerKind;
   #produced = 0;
   #stopped = false;
 
   private constructor(
     private readonly folder: string,
+    private readonly port: number,
     private readonly options: UpstreamOptions,
-  ) {}
+  ) {
+    this.#server = options.server ?? 'resilient';
+  }
 
   /** Starts the upstream on a port of the system's choice, over an empty log, and resolves when it listens. */
   static async start(options: UpstreamOptions = {}): Promise<UpstreamProcess> {
-    const upstream = new UpstreamProcess(await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-')), options);
+    const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-'));
+    const upstream = new UpstreamProcess(folder, await freePort(), options);
     await upstream.listen();
     return upstream;
   }
 
   /** The log of orders, which every process of this upstream goes on with. */
   get logPath(): string {
-    return join(this.folder, 'orders.log');
+    return this.options.logPath ?? join(this.folder, 'orders.log');
+  }
+
+  /** Where its requests and connections are counted, each with an ending of its own. */
+  get countsPaths(): readonly string[] {
+    return [join(this.folder, 'orders')];
+  }
+
+  /** What serves. */
+  get server(): ServerKind {
+    return this.#server;
   }
 
   get url(): string {
-    return `127.0.0.1:${this.#port}`;
+    return `127.0.0.1:${this.port}`;
   }
 
   get state(): UpstreamState {
@@ -83,6 +107,11 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   get events$(): Observable<UpstreamEvent> {
     return this.#events;
+  }
+
+  /** What our server logs. */
+  get lines$(): Observable<LogLine> {
+    return this.#lines;
   }
 
   /** Listens again after it was killed; thaws it and ends slowness. */
@@ -135,18 +164,29 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.#events.next({ type: 'listening', atMs: epochMs() });
   }
 
-  /** What a rolling deploy does: the old process finishes its calls (`tryShutdown`), then the new one takes its place. */
-  async restartGracefully(): Promise<void> {
+  /**
+   * What a rolling deploy does: SIGTERM, so that the old process finishes its calls; when it has ended, or was killed at the end of its
+   * grace, the new one takes its place after `gapMs`. Gives how long the old one took to end, in milliseconds; undefined in a state
+   * in which that makes no sense.
+   */
+  async restartGracefully(gapMs = GRACEFUL_GAP_MS): Promise<number | undefined> {
     const child = this.#serving;
-    if (!child || (this.state !== 'listening' && this.state !== 'slow')) return;
+    if (!child || (this.state !== 'listening' && this.state !== 'slow')) return undefined;
     this.#state.next('draining');
     this.#standby ??= this.#spawn();
     await this.#standby;
     this.#serving = undefined;
-    child.kill('SIGTERM');
-    await exited(child);
-    await delay(GRACEFUL_GAP_MS);
+    const exitMs = await this.#terminate(child);
+    await delay(gapMs);
     await this.#replace();
+    return exitMs;
+  }
+
+  /** Has the next process served by something else, and restarts for it. */
+  async serveBy(server: ServerKind): Promise<void> {
+    if (server === this.#server || (this.state !== 'listening' && this.state !== 'slow')) return;
+    this.#server = server;
+    await this.restartGracefully();
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -166,6 +206,19 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await rm(this.folder, { recursive: true, force: true });
     this.#state.complete();
     this.#events.complete();
+    this.#lines.complete();
+  }
+
+  async #terminate(child: ChildProcess): Promise<number> {
+    const askedAtMs = epochMs();
+    child.kill('SIGTERM');
+    const overdue = setTimeout(() => {
+      this.#connectionsLost();
+      child.kill('SIGKILL');
+    }, GRACE_MS);
+    await exited(child);
+    clearTimeout(overdue);
+    return epochMs() - askedAtMs;
   }
 
   async #replace(): Promise<void> {
@@ -174,9 +227,8 @@ export class UpstreamProcess implements OnApplicationShutdown {
     if (this.#stopped) return;
     this.#serving = child;
     const listening = noticed<UpstreamNotice, 'listening'>(child, 'listening');
-    this.#send({ type: 'listen', port: this.#port });
-    const { port, atMs } = await listening;
-    this.#port = port;
+    this.#send({ type: 'listen' });
+    const { atMs } = await listening;
     this.produce(this.#produced);
     // It may have been killed while it was starting.
     if (this.#serving !== child) return;
@@ -187,8 +239,13 @@ export class UpstreamProcess implements OnApplicationShutdown {
   async #spawn(): Promise<ChildProcess> {
     const { connectionAgeMs } = this.options;
     const age = connectionAgeMs === undefined ? [] : ['--connection-age', String(connectionAgeMs)];
-    const child = fork(PROGRAM, ['--log', this.logPath, ...age, '--standby'], {
+    const counts = this.countsPaths.flatMap((path) => ['--counts', path]);
+    const place = ['--port', String(this.port), '--log', this.logPath, ...counts];
+    const child = fork(PROGRAM, [...place, '--server', this.server, ...age, '--standby'], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    child.on('message', (notice: UpstreamNotice) => {
+      if (notice.type === 'line') this.#lines.next(notice.line);
     });
     child.once('exit', () => {
       // Nobody asked for it: a crash, or somebody else's kill.

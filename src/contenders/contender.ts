@@ -1,7 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { CreateOrderRequest, Order } from '../gen/orders.pb.js';
-import { CONTENDER_KEY } from '../upstream/orders-server.js';
+import { CONTENDER_KEY } from '../upstream/arrivals.interceptor.js';
 
 /** Who takes part, in the order in which they are shown. */
 export const CONTENDER_NAMES = ['plain', 'tuned', 'resilient'] as const;

@@ -1,7 +1,8 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { type ClientGrpc, ClientsModule, Transport } from '@nestjs/microservices';
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
-import { UpstreamProcess } from '../chaos/upstream-process.js';
+import type { UpstreamPair } from '../chaos/upstream-pair.js';
+import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
 import { type ContenderSetup, OUTAGE_SETUP } from './contender-setup.js';
 import type { Contender } from './contender.js';
@@ -15,11 +16,16 @@ import { TunedStreams } from './tuned-streams.js';
 const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
 
+const IPV4 = 'ipv4:';
+
 /** Token of the contenders, in the order of {@link CONTENDER_NAMES}. */
 export const CONTENDERS = Symbol('contenders');
 
 /** Token of those who keep streams open, in the same order. */
 export const STREAM_CONTENDERS = Symbol('stream contenders');
+
+/** What the contenders call. */
+export type CalledUpstream = UpstreamProcess | UpstreamPair;
 
 /** How the contenders are set up, if not with {@link OUTAGE_SETUP} and straight to the upstream. */
 export interface ContendersOptions {
@@ -31,20 +37,20 @@ export interface ContendersOptions {
 @Module({})
 export class ContendersModule {
   static forUpstream(
-    upstream: UpstreamProcess,
+    upstream: CalledUpstream,
     { url = upstream.url, setup = OUTAGE_SETUP }: ContendersOptions = {},
   ): DynamicModule {
     return {
       module: ContendersModule,
       imports: [
         ClientsModule.register([
-          { name: PLAIN_CLIENT, transport: Transport.GRPC, options: { ...ORDERS_CONTRACT, url } },
+          { name: PLAIN_CLIENT, transport: Transport.GRPC, options: { ...ORDERS_CONTRACT, url, ...setup.plain } },
           {
             name: TUNED_CLIENT,
             transport: Transport.GRPC,
             // grpc-js keeps one retry throttle for each way a target is written, and a client that configures none takes away
             // the one that another had: written like this, nobody takes it away from this one.
-            options: { ...ORDERS_CONTRACT, url: `ipv4:${url}`, ...setup.tuned },
+            options: { ...ORDERS_CONTRACT, url: url.startsWith(IPV4) ? url : IPV4 + url, ...setup.tuned },
           },
         ]),
         ResilientGrpcModule.forFeature([
@@ -55,7 +61,7 @@ export class ContendersModule {
         ResilientContender,
         ResilientStreams,
         // As a provider it ends with the application.
-        { provide: UpstreamProcess, useValue: upstream },
+        { provide: upstream.constructor, useValue: upstream },
         {
           provide: CONTENDERS,
           inject: [PLAIN_CLIENT, TUNED_CLIENT, ResilientContender],
@@ -75,7 +81,7 @@ export class ContendersModule {
           ],
         },
       ],
-      exports: [CONTENDERS, STREAM_CONTENDERS, UpstreamProcess, ResilientGrpcModule],
+      exports: [CONTENDERS, STREAM_CONTENDERS, upstream.constructor, ResilientGrpcModule],
     };
   }
 }

@@ -1,5 +1,6 @@
 import { Controller, HttpCode, type MessageEvent, NotFoundException, Param, Post, Sse } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
+import { isServerKind } from '../upstream/server-kind.js';
 import { isFault } from './fault.js';
 import { Show } from './show.js';
 
@@ -18,6 +19,13 @@ export class PageController {
   async cause(@Param('fault') fault: string): Promise<void> {
     if (!isFault(fault)) throw new NotFoundException();
     await this.show.cause(fault);
+  }
+
+  @Post('server/:kind')
+  @HttpCode(204)
+  async serveBy(@Param('kind') kind: string): Promise<void> {
+    if (!isServerKind(kind)) throw new NotFoundException();
+    await this.show.serveBy(kind);
   }
 
   @Post('start-over')

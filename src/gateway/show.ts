@@ -5,7 +5,7 @@ import {
   type OnApplicationBootstrap,
   type BeforeApplicationShutdown,
 } from '@nestjs/common';
-import { defer, finalize, map, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
+import { defer, finalize, map, merge, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS } from '../contenders/contenders.module.js';
@@ -14,6 +14,7 @@ import { Contest } from '../load/contest.js';
 import type { CallRate } from '../load/due-calls.js';
 import { warmUp } from '../load/warm-up.js';
 import { CapturedLogger } from '../report/captured-logger.js';
+import type { ServerKind } from '../upstream/server-kind.js';
 import type { Fault } from './fault.js';
 import type { LiveState, ShownLogLine } from './live-state.js';
 
@@ -60,10 +61,12 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       share(),
       takeUntil(this.#closing),
     );
-    logger.lines$.pipe(takeUntil(this.#closing)).subscribe(({ level, context, message, atMs }) => {
-      this.#log.push({ level, context, message, atMs });
-      if (this.#log.length > SHOWN_LOG_LINES) this.#log.shift();
-    });
+    merge(logger.lines$, upstream.lines$)
+      .pipe(takeUntil(this.#closing))
+      .subscribe(({ level, context, message, atMs }) => {
+        this.#log.push({ level, context, message, atMs });
+        if (this.#log.length > SHOWN_LOG_LINES) this.#log.shift();
+      });
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -92,6 +95,11 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
         await this.upstream.listen();
         break;
     }
+  }
+
+  /** Has the upstream served by something else. */
+  async serveBy(server: ServerKind): Promise<void> {
+    await this.upstream.serveBy(server);
   }
 
   /** All figures from zero, and the opening again. */
@@ -150,6 +158,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     return {
       atMs: nowMs,
       upstream: this.upstream.state,
+      server: this.upstream.server,
       phase: this.#phase.name,
       phaseEndsInMs: 'endsAtMs' in this.#phase ? Math.max(0, this.#phase.endsAtMs - nowMs) : undefined,
       standings: this.#contest.standings(),

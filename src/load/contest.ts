@@ -1,9 +1,10 @@
-import type { UpstreamProcess } from '../chaos/upstream-process.js';
+import type { Observable } from 'rxjs';
+import type { UpstreamEvent } from '../chaos/upstream-process.js';
 import type { Contender, ContenderName } from '../contenders/contender.js';
 import { epochMs } from '../epoch.js';
+import { LogFollower } from '../upstream/log-follower.js';
 import { CountsSince } from './counts-since.js';
 import { type Entrant, Load } from './load.js';
-import { LogFollower } from './log-follower.js';
 import { Measurement, type MeasurementSnapshot } from './measurement.js';
 import { WriteLedger } from './write-ledger.js';
 
@@ -22,6 +23,13 @@ export interface Standing extends MeasurementSnapshot {
   readonly timesAway: number | undefined;
 }
 
+/** What a contest is about: one upstream, or some that share a log. */
+export interface Contested {
+  readonly logPath: string;
+  readonly countsPaths: readonly string[];
+  readonly events$: Observable<UpstreamEvent>;
+}
+
 /** The contenders under the same load and the same faults, with what is counted for each. */
 export class Contest {
   readonly load: Load;
@@ -32,7 +40,7 @@ export class Contest {
   /** What the contenders knew before, in their order. */
   readonly #timesAwayBefore: readonly number[];
 
-  constructor(contenders: readonly Contender[], upstream: UpstreamProcess) {
+  constructor(contenders: readonly Contender[], upstream: Contested) {
     this.#entrants = contenders.map((contender) => ({
       contender,
       measurement: new Measurement(),
@@ -40,8 +48,8 @@ export class Contest {
     }));
     this.load = new Load(this.#entrants);
     this.#log = LogFollower.fromNow(upstream.logPath);
-    this.#requests = new CountsSince(`${upstream.logPath}.requests`);
-    this.#connections = new CountsSince(`${upstream.logPath}.connections`);
+    this.#requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
+    this.#connections = new CountsSince(upstream.countsPaths.map((path) => `${path}.connections`));
     this.#timesAwayBefore = contenders.map((contender) => contender.timesAway?.() ?? 0);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);

@@ -1,18 +1,23 @@
 import { readDurableCounts } from '../upstream/durable-counts.js';
 
-/** What the upstream has counted since this was made. */
+/** What the upstreams have counted since this was made, all together. */
 export class CountsSince {
-  readonly #path: string;
-  readonly #before: ReadonlyMap<string, number>;
+  readonly #paths: readonly string[];
+  readonly #before: (name: string) => number;
 
-  constructor(path: string) {
-    this.#path = path;
-    this.#before = readDurableCounts(path);
+  constructor(paths: readonly string[]) {
+    this.#paths = paths;
+    this.#before = sumOf(paths);
   }
 
   /** The counts so far, by name. */
   read(): (name: string) => number {
-    const now = readDurableCounts(this.#path);
-    return (name) => (now.get(name) ?? 0) - (this.#before.get(name) ?? 0);
+    const now = sumOf(this.#paths);
+    return (name) => now(name) - this.#before(name);
   }
+}
+
+function sumOf(paths: readonly string[]): (name: string) => number {
+  const counts = paths.map(readDurableCounts);
+  return (name) => counts.reduce((sum, each) => sum + (each.get(name) ?? 0), 0);
 }

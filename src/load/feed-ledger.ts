@@ -1,4 +1,9 @@
-import type { LoggedOrder } from '../upstream/order-log.js';
+/** An order that was appended. */
+export interface LoggedOrder {
+  readonly sequence: string;
+  /** By the clock of the reader. */
+  readonly atMs: number;
+}
 
 /** What became of the events of a feed. */
 export interface FeedFigures {

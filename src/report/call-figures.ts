@@ -1,10 +1,10 @@
-import type { FeedFigures } from '../load/feed-ledger.js';
 import type { Standing } from '../load/contest.js';
+import type { StreamStanding } from '../load/stream-contest.js';
 import { type Figure, milliseconds } from './table.js';
 
-/** Where a contender's calls stand, and its feed where it has one. */
+/** Where a contender's calls stand, and its feeds where it has some. */
 export interface CallStanding extends Standing {
-  readonly feed?: FeedFigures | undefined;
+  readonly feed?: StreamStanding | undefined;
 }
 
 /** All that a table of calls may show. */
@@ -32,7 +32,9 @@ const FIGURES = {
     remark: ({ connectionsReplaced, timesAway }) =>
       connectionsReplaced > 0 && timesAway === 0 ? 'by one that was ready before' : '',
   },
+  lostStreams: { label: 'feeds   lost', cell: ({ feed }) => (feed ? String(feed.streamsLost) : '-') },
   lostEvents: { label: 'events  lost', cell: ({ feed }) => (feed ? String(feed.lostEvents) : '-') },
+  repeatedEvents: { label: 'events  repeated', cell: ({ feed }) => (feed ? String(feed.repeatedEvents) : '-') },
   longestGap: { label: 'longest gap in the feed', cell: ({ feed }) => (feed ? milliseconds(feed.longestGapMs) : '-') },
 } as const satisfies Readonly<Record<string, Figure<CallStanding>>>;
 export type CallFigureName = keyof typeof FIGURES;

@@ -9,8 +9,8 @@ export interface LogLine {
   readonly atMs: number;
 }
 
-/** Contexts of the library's lines: `ResilientGrpc:orders`. */
-const OF_THE_LIBRARY = /^ResilientGrpc\b/;
+/** Contexts of the library's lines: `ResilientGrpc:orders`, `ResilientGrpcServer`. */
+const OF_THE_LIBRARY = /^ResilientGrpc(Server)?\b/;
 
 /** Nest's logger, which also hands on the lines of the library. */
 export class CapturedLogger implements LoggerService {

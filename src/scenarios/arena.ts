@@ -1,24 +1,24 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
-import { UpstreamProcess, type UpstreamOptions } from '../chaos/upstream-process.js';
 import type { ContenderSetup } from '../contenders/contender-setup.js';
 import type { Contender } from '../contenders/contender.js';
-import { CONTENDERS, ContendersModule } from '../contenders/contenders.module.js';
+import { CONTENDERS, ContendersModule, type CalledUpstream } from '../contenders/contenders.module.js';
 import { warmUp } from '../load/warm-up.js';
 import type { ScenarioRun } from './scenario.js';
 
 /** What an arena is built of. */
-export interface ArenaTerms {
+export interface ArenaTerms<U extends CalledUpstream> {
   readonly setup: ContenderSetup;
+  /** Starts the upstream. */
+  readonly start: () => Promise<U>;
   /** The contenders reach the upstream through a proxy, which makes the faults. */
   readonly proxied?: boolean | undefined;
-  readonly upstream?: UpstreamOptions | undefined;
 }
 
 /** An upstream of its own and the contenders in front of it, connected and warm. */
-export interface Arena {
-  readonly upstream: UpstreamProcess;
+export interface Arena<U extends CalledUpstream> {
+  readonly upstream: U;
   /** Where the arena has one. */
   readonly proxy: FaultProxy | undefined;
   readonly app: INestApplicationContext;
@@ -27,12 +27,12 @@ export interface Arena {
 }
 
 /** Builds an arena for `work`, and leaves nothing of it behind. */
-export async function inArena<T>(
-  { setup, proxied = false, upstream: options }: ArenaTerms,
+export async function inArena<U extends CalledUpstream, T>(
+  { setup, start, proxied = false }: ArenaTerms<U>,
   { logger }: Pick<ScenarioRun, 'logger'>,
-  work: (arena: Arena) => Promise<T>,
+  work: (arena: Arena<U>) => Promise<T>,
 ): Promise<T> {
-  const upstream = await UpstreamProcess.start(options);
+  const upstream = await start();
   const cleanUp: (() => void | Promise<void>)[] = [() => upstream.stop()];
   try {
     const proxy = proxied ? await FaultProxy.start(upstream.url) : undefined;

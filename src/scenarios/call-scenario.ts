@@ -1,5 +1,5 @@
 import type { FaultProxy } from 'nestjs-resilient-grpc/testing';
-import type { UpstreamProcess } from '../chaos/upstream-process.js';
+import { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { ContenderSetup } from '../contenders/contender-setup.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS, STREAM_CONTENDERS } from '../contenders/contenders.module.js';
@@ -54,7 +54,8 @@ export function callScenario(terms: CallTerms): Scenario {
 }
 
 function play(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
-  return inArena(terms, run, async ({ upstream, proxy, app, onEnd }) => {
+  const start = () => UpstreamProcess.start({ server: run.server });
+  return inArena({ ...terms, start }, run, async ({ upstream, proxy, app, onEnd }) => {
     const contest = new Contest(app.get<readonly Contender[]>(CONTENDERS), upstream);
     onEnd(() => contest.close());
     const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { UpstreamProcess } from '../chaos/upstream-process.js';
+import { UpstreamProcess } from '../chaos/upstream-process.js';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { STREAM_CONTENDERS } from '../contenders/contenders.module.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
@@ -31,7 +31,10 @@ export const feed: Scenario = {
   defaultSeconds: 15,
   play: (run) =>
     inArena(
-      { setup: OUTAGE_SETUP, upstream: { connectionAgeMs: CONNECTION_AGE_MS } },
+      {
+        setup: OUTAGE_SETUP,
+        start: () => UpstreamProcess.start({ server: run.server, connectionAgeMs: CONNECTION_AGE_MS }),
+      },
       run,
       async ({ upstream, app, onEnd }) => {
         const contenders = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);

@@ -1,6 +1,7 @@
 import type { LoggerService } from '@nestjs/common';
 import type { ContenderName } from '../contenders/contender.js';
 import type { CallRate } from '../load/due-calls.js';
+import type { ServerKind } from '../upstream/server-kind.js';
 import { type Named, table, type TableTerms } from '../report/table.js';
 
 /** What a scenario is played with. */
@@ -8,6 +9,8 @@ export interface ScenarioRun {
   readonly seconds: number;
   /** Load of each contender. */
   readonly rate: CallRate;
+  /** What the upstream is served by. */
+  readonly server: ServerKind;
   readonly logger: LoggerService;
   /** Tells who watches what happens. */
   readonly say: (text: string) => void;
@@ -17,6 +20,8 @@ export interface ScenarioRun {
 export interface Outcome {
   /** The figures of each contender, for programs. */
   readonly reports: Readonly<Partial<Record<ContenderName, object>>>;
+  /** What is told once, for programs. */
+  readonly facts?: object;
   /** Those it is about, for people. */
   readonly table: string;
 }

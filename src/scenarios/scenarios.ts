@@ -6,6 +6,7 @@ import { idleCut } from './idle-cut.js';
 import { overload } from './overload.js';
 import { reset } from './reset.js';
 import { restart } from './restart.js';
+import { rolling } from './rolling.js';
 import type { Scenario } from './scenario.js';
 import { shutdown } from './shutdown.js';
 import { slow } from './slow.js';
@@ -22,6 +23,7 @@ export const SCENARIOS = {
   freeze,
   blackhole,
   shutdown,
+  rolling,
 } as const satisfies Record<string, Scenario>;
 export type ScenarioName = keyof typeof SCENARIOS;
 

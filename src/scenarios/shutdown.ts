@@ -3,7 +3,7 @@ import { GatewayProcess } from '../chaos/gateway-process.js';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import { CONTENDER_NAMES } from '../contenders/contender.js';
 import { CountsSince } from '../load/counts-since.js';
-import { LogFollower } from '../load/log-follower.js';
+import { LogFollower } from '../upstream/log-follower.js';
 import { type ShutdownStanding, ShutdownTrial } from '../load/shutdown-trial.js';
 import { SHUTDOWN_FIGURES, shutdownReport } from '../report/shutdown-figures.js';
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
@@ -25,7 +25,7 @@ export const shutdown: Scenario = {
   leastSeconds: 4,
   defaultSeconds: 8,
   async play(run) {
-    const upstream = await UpstreamProcess.start();
+    const upstream = await UpstreamProcess.start({ server: run.server });
     const gateways: GatewayProcess[] = [];
     const start = async (busy: boolean): Promise<readonly ShutdownTrial[]> =>
       Promise.all(
@@ -63,7 +63,7 @@ export const shutdown: Scenario = {
 
 /** Until each gateway has something of everything to do, and all of it has reached the upstream. */
 async function occupy(trials: readonly ShutdownTrial[], upstream: UpstreamProcess): Promise<void> {
-  const requests = new CountsSince(`${upstream.logPath}.requests`);
+  const requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
   const arrived = async (): Promise<void> => {
     while (trials.some(({ name, requested }) => requests.read()(name) < requested)) await delay(POLL_MS);
   };

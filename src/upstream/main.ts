@@ -1,74 +1,74 @@
 // The upstream of the demo, a process of its own:
-//   node dist/upstream/main.js --port 50051 --log orders.log [--connection-age MS] [--standby]
+//   node dist/upstream/main.js --port 50051 --log orders.log [--counts orders] [--server resilient|nest] [--connection-age MS] [--standby]
 // Started by the gateway it waits in --standby for the word to listen, so that the time it is away is the time asked for and not
 // the time Node takes to start; and it ends with the gateway, however that ends.
+import 'reflect-metadata';
 import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { parseArgs } from 'node:util';
-import { ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
+import { ConsoleLogger, type INestMicroservice } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { type AsyncMicroserviceOptions, type MicroserviceOptions, Transport } from '@nestjs/microservices';
+import { ResilientGrpcServer } from 'nestjs-resilient-grpc/server';
 import { epochMs } from '../epoch.js';
-import { DurableCounts } from './durable-counts.js';
+import { CapturedLogger } from '../report/captured-logger.js';
 import type { UpstreamCommand, UpstreamNotice } from './messages.js';
-import { OrderLog } from './order-log.js';
-import { createOrdersServer } from './orders-server.js';
 import { Production } from './production.js';
-import { NORMAL_WORK } from './work.js';
-
-/** Orders that are there from the beginning, so that reads find something. */
-const SEED_ORDERS = 100;
-/** A graceful stop waits this long for calls that run. */
-const SHUTDOWN_MS = 3_000;
-/** What runs on a connection that has reached its age is given this long. */
-const AGE_GRACE_MS = 300;
+import { isServerKind } from './server-kind.js';
+import { serverOptions, UpstreamModule, type UpstreamSetup } from './upstream.module.js';
+import { Workload } from './work.js';
 
 const { values } = parseArgs({
   options: {
-    port: { type: 'string', default: '0' },
+    port: { type: 'string', default: '50051' },
     log: { type: 'string', default: 'orders.log' },
+    counts: { type: 'string', default: 'orders' },
+    server: { type: 'string', default: 'resilient' },
     'connection-age': { type: 'string' },
     standby: { type: 'boolean', default: false },
   },
 });
+const { server } = values;
+if (!isServerKind(server)) throw new Error(`--server: resilient or nest, got '${server}'`);
+const age = values['connection-age'];
+const setup: UpstreamSetup = {
+  server,
+  port: Number(values.port),
+  logPath: values.log,
+  countsPath: values.counts,
+  connectionAgeMs: age === undefined ? undefined : Number(age),
+};
 
-let work = NORMAL_WORK;
-let production: Production | undefined;
+let app: INestMicroservice | undefined;
 const sockets = new Set<Socket>();
+// On its own it is a program with a log; else its parent has that.
+const logger = new CapturedLogger(process.send ? undefined : new ConsoleLogger());
+logger.lines$.subscribe((line) => notify({ type: 'line', line }));
 
 function notify(notice: UpstreamNotice): void {
-  if (process.send) process.send(notice);
-  else if (notice.type === 'listening') console.log(`orders.v1.Orders on 127.0.0.1:${notice.port}`);
+  process.send?.(notice);
 }
 
-function listen(port: number): void {
-  // Not before: until now another process may have been writing to the log.
-  const log = new OrderLog(values.log);
-  while (log.length < SEED_ORDERS) log.append({ requestId: `seed-${log.length}`, item: 'tea', quantity: 1 });
-  production = new Production(log);
-  const server = createOrdersServer({
-    log,
-    requests: new DurableCounts(`${values.log}.requests`),
-    connections: new DurableCounts(`${values.log}.connections`),
-    work: () => work,
-    options: serverOptions(),
-  });
-
-  server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, boundPort) => {
-    if (error) throw error;
-    notify({ type: 'listening', port: boundPort, atMs: epochMs() });
-  });
-
-  process.once('SIGTERM', () => {
-    production?.run(0);
-    log.releaseFollowers();
-    server.tryShutdown(() => process.exit(0));
-    setTimeout(() => server.forceShutdown(), SHUTDOWN_MS).unref();
-  });
+/** Not before it is told to: until then another process may be listening. */
+async function listen(): Promise<void> {
+  app = await NestFactory.createMicroservice<AsyncMicroserviceOptions | MicroserviceOptions>(
+    UpstreamModule.serve(setup),
+    { ...(setup.server === 'resilient' ? OURS : nests()), logger },
+  );
+  // Ctrl-C reaches every process of the terminal; the gateway still needs its upstream while it finishes what runs.
+  app.enableShutdownHooks(process.send ? ['SIGTERM'] : []);
+  await app.listen();
+  notify({ type: 'listening', atMs: epochMs() });
 }
 
-function serverOptions(): ServerOptions {
-  const age = values['connection-age'];
-  if (age === undefined) return {};
-  return { 'grpc.max_connection_age_ms': Number(age), 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
+const OURS: AsyncMicroserviceOptions = {
+  inject: [ResilientGrpcServer],
+  useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
+};
+
+/** As it is used by people who do not want calls to be cut off. */
+function nests(): MicroserviceOptions {
+  return { transport: Transport.GRPC, options: { ...serverOptions(setup), gracefulShutdown: true } };
 }
 
 subscribe('net.server.socket', (message) => {
@@ -81,13 +81,13 @@ subscribe('net.server.socket', (message) => {
 process.on('message', (command: UpstreamCommand) => {
   switch (command.type) {
     case 'listen':
-      listen(command.port);
+      void listen();
       break;
     case 'work':
-      ({ work } = command);
+      if (app) app.get(Workload).now = command.work;
       break;
     case 'produce':
-      production?.run(command.perSecond);
+      app?.get(Production).run(command.perSecond);
       break;
     case 'cut':
       for (const socket of sockets) socket.resetAndDestroy();
@@ -95,8 +95,7 @@ process.on('message', (command: UpstreamCommand) => {
   }
 });
 process.once('disconnect', () => process.exit(0));
-// Ctrl-C reaches every process of the terminal; the gateway still needs its upstream while it finishes what runs.
 if (process.send) process.on('SIGINT', () => undefined);
 
 if (values.standby) notify({ type: 'standby' });
-else listen(Number(values.port));
+else await listen();

@@ -1,8 +1,9 @@
+import type { LogLine } from '../report/captured-logger.js';
 import type { Work } from './work.js';
 
 /** What the gateway tells its upstream over the channel between parent and child. */
 export type UpstreamCommand =
-  | { readonly type: 'listen'; readonly port: number }
+  | { readonly type: 'listen' }
   /** From the next request on. */
   | { readonly type: 'work'; readonly work: Work }
   /** Appends so many orders a second by itself. */
@@ -12,4 +13,7 @@ export type UpstreamCommand =
 
 /** What the upstream tells the gateway. */
 export type UpstreamNotice =
-  { readonly type: 'standby' } | { readonly type: 'listening'; readonly port: number; readonly atMs: number };
+  | { readonly type: 'standby' }
+  | { readonly type: 'listening'; readonly atMs: number }
+  /** A line of our server. */
+  | { readonly type: 'line'; readonly line: LogLine };

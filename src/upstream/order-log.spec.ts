@@ -3,67 +3,87 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { epochMs } from '../epoch.js';
-import { type LoggedOrder, OrderLog } from './order-log.js';
+import type { LogLine } from './log-follower.js';
+import { OrderLog } from './order-log.js';
 
 describe('OrderLog', () => {
   let folder: string;
   let path: string;
+  const opened: OrderLog[] = [];
+  const open = (): OrderLog => {
+    const log = new OrderLog(path);
+    opened.push(log);
+    return log;
+  };
   const request = { requestId: 'a', item: 'tea', quantity: 2 };
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'order-log-'));
     path = join(folder, 'orders.log');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
+  afterEach(() => {
+    for (const log of opened.splice(0)) log.close();
+    rmSync(folder, { recursive: true });
+  });
 
   it('gives an appended order its place and finds it by its id', () => {
-    const log = new OrderLog(path);
+    const log = open();
     expect(log.append(request)).toEqual({ ...request, id: 'order-1', sequence: '1' });
     expect(log.get('order-1')?.requestId).toBe('a');
     expect(log.get('order-2')).toBeUndefined();
     expect(log.get('anything')).toBeUndefined();
-    log.close();
   });
 
   it('has on disk what it has acknowledged, and when that was, before anything is closed', () => {
-    const log = new OrderLog(path);
-    log.append(request);
-    const { atMs, ...order } = JSON.parse(readFileSync(path, 'utf8')) as LoggedOrder;
-    expect(order).toMatchObject({ requestId: 'a', sequence: '1' });
+    open().append(request);
+    const { atMs, ...line } = JSON.parse(readFileSync(path, 'utf8')) as LogLine;
+    expect(line).toMatchObject(request);
     expect(Math.abs(epochMs() - atMs)).toBeLessThan(5_000);
-    log.close();
   });
 
   it('goes on where it was after a restart, and applies a request it has seen again', () => {
-    const before = new OrderLog(path);
-    before.append(request);
-    before.close();
-    const after = new OrderLog(path);
+    open().append(request);
+    const after = open();
     expect(after.append(request).sequence).toBe('2');
-    expect(after.after(0n)).toEqual({ ...request, id: 'order-1', sequence: '1' });
-    expect(after.after(1n)?.id).toBe('order-2');
-    expect(after.after(2n)).toBeUndefined();
-    after.close();
+    expect(after.get('order-1')).toEqual({ ...request, id: 'order-1', sequence: '1' });
   });
 
-  it('cuts off a line that was torn by a kill', () => {
-    const before = new OrderLog(path);
-    before.append(request);
-    before.close();
-    appendFileSync(path, '{"id":"order-2","requ');
-    const after = new OrderLog(path);
-    expect(after.length).toBe(1);
-    after.append(request);
-    after.close();
-    expect(new OrderLog(path).length).toBe(2);
+  it('gives each order one place for all who have it open', () => {
+    const [one, other] = [open(), open()];
+    expect(one.append({ ...request, requestId: 'one' }).sequence).toBe('1');
+    expect(other.append({ ...request, requestId: 'other' }).sequence).toBe('2');
+    expect(one.append(request).sequence).toBe('3');
+    expect(one.get('order-2')?.requestId).toBe('other');
+    expect(other.get('order-1')?.requestId).toBe('one');
   });
 
-  it('tells followers of each order, and ends with them', () => {
-    const log = new OrderLog(path);
-    const seen: string[] = [];
-    log.appended$.subscribe({ next: (order) => seen.push(order.id), complete: () => seen.push('end') });
+  it.each(['{"requestId":"torn","item":"', '{"requestId":"torn","item":"}'])(
+    'skips a line that was torn by a kill: %s',
+    (torn) => {
+      open().append(request);
+      appendFileSync(path, torn);
+      const after = open();
+      expect(after.length).toBe(1);
+      expect(after.append({ ...request, item: 'thé' }).sequence).toBe('2');
+      expect(open().get('order-2')?.item).toBe('thé');
+    },
+  );
+
+  it('is followed from a cursor on, at the pace of who follows, until that is told to end', async () => {
+    const [log, other] = [open(), open()];
+    for (let count = 0; count < 3; count++) log.append(request);
+    const ending = new AbortController();
+    const following = log.follow(1n, ending.signal);
+    const next = async () => (await following.next()).value?.sequence;
+    expect([await next(), await next()]).toEqual(['2', '3']);
+    const fourth = next();
     log.append(request);
-    log.close();
-    expect(seen).toEqual(['order-1', 'end']);
+    expect(await fourth).toBe('4');
+    const fifth = next();
+    other.append(request);
+    expect(await fifth).toBe('5');
+    const end = following.next();
+    ending.abort();
+    expect(await end).toEqual({ value: undefined, done: true });
   });
 });

@@ -1,49 +1,47 @@
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { type Observable, Subject } from 'rxjs';
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { firstValueFrom, fromEvent, merge, Subject } from 'rxjs';
 import { epochMs } from '../epoch.js';
 import type { CreateOrderRequest, Order } from '../gen/orders.pb.js';
+import { LogFollower, type LogLine } from './log-follower.js';
 
-/** A line of the log. */
-export interface LoggedOrder extends Order {
-  /** When it was appended, by {@link epochMs}. */
-  readonly atMs: number;
-}
+/** What others have appended is seen by followers after so long. */
+const POLL_MS = 10;
 
 /**
- * Durable, append-only log of orders: one JSON line each. The line is handed to the operating system before the caller is
- * answered, so it outlives a SIGKILL of the process, and what was applied twice or acknowledged and lost can be counted.
+ * Durable, append-only log of orders in a file, which processes may share as replicas share a database: one JSON line each, and the
+ * place of the line is the order's sequence, for whoever reads it. The system appends whole lines one after the other, whoever
+ * writes; who has written one reads on until it meets it, and so knows its place. A line is handed to the system before the caller
+ * is answered, so it outlives a SIGKILL of the process, and what was applied twice or acknowledged and lost can be counted.
  */
 export class OrderLog {
   readonly #file: number;
+  readonly #follower: LogFollower;
   readonly #orders: Order[] = [];
-  readonly #appended = new Subject<Order>();
+  readonly #appended = new Subject<void>();
+  readonly #polling: NodeJS.Timeout;
+  #written = 0;
 
-  /** Opens the log, or makes it. A line that was torn by a kill is cut off. */
+  /** Opens the log, or makes it. A line that was torn by a kill is ended, and skipped by all who read. */
   constructor(path: string) {
     this.#file = openSync(path, 'a+');
-    const text = readFileSync(path, 'utf8');
-    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-    if (whole.length < text.length) ftruncateSync(this.#file, Buffer.byteLength(whole));
-    for (const line of whole.split('\n')) if (line) this.#orders.push(parseOrder(line));
+    if (!endsWithLine(this.#file)) writeSync(this.#file, '\n');
+    this.#follower = LogFollower.fromStart(path);
+    this.#readOn();
+    this.#polling = setInterval(() => this.#readOn(), POLL_MS).unref();
   }
 
-  /** How many orders there are; also the sequence of the last one. */
+  /** How many orders there are, as far as they were read; also the sequence of the last one. */
   get length(): number {
     return this.#orders.length;
   }
 
-  /** Each order as it is appended. */
-  get appended$(): Observable<Order> {
-    return this.#appended;
-  }
-
   /** Appends an order, whether or not its request was seen before. */
-  append(request: CreateOrderRequest): Order {
-    const sequence = this.#orders.length + 1;
-    const order: Order = { ...request, id: `order-${sequence}`, sequence: String(sequence) };
-    writeSync(this.#file, `${JSON.stringify({ ...order, atMs: epochMs() } satisfies LoggedOrder)}\n`);
-    this.#orders.push(order);
-    this.#appended.next(order);
+  append({ requestId, item, quantity }: CreateOrderRequest): Order {
+    const key = `${process.pid}-${++this.#written}`;
+    const line: LogLine = { requestId, item, quantity, atMs: epochMs(), key };
+    writeSync(this.#file, `${JSON.stringify(line)}\n`);
+    const order = this.#readOn(key);
+    if (order === undefined) throw new Error('the log has not taken an order: is its disk full?');
     return order;
   }
 
@@ -53,24 +51,42 @@ export class OrderLog {
     return sequence === undefined ? undefined : this.#orders[Number(sequence) - 1];
   }
 
-  /** The first order after the cursor `from`, if there is one. */
-  after(from: bigint): Order | undefined {
-    return this.#orders[Number(from)];
-  }
-
-  /** Ends those who follow the log, so that a server with open streams can stop; writes in progress still get their place. */
-  releaseFollowers(): void {
-    this.#appended.complete();
+  /** The orders after the cursor `from`, then each that is appended, until `signal` aborts: as fast as they are taken, and no faster. */
+  async *follow(from: bigint, signal: AbortSignal): AsyncGenerator<Order, void, undefined> {
+    for (let place = Number(from); !signal.aborted;) {
+      const order = this.#orders[place];
+      if (order === undefined) {
+        await firstValueFrom(merge(this.#appended, fromEvent(signal, 'abort')), { defaultValue: undefined });
+      } else {
+        place += 1;
+        yield order;
+      }
+    }
   }
 
   close(): void {
-    this.releaseFollowers();
+    clearInterval(this.#polling);
+    this.#follower.close();
     closeSync(this.#file);
+  }
+
+  /** Takes in what was appended by anybody. Gives the order of the line with this key. */
+  #readOn(key?: string): Order | undefined {
+    let found: Order | undefined;
+    const before = this.#orders.length;
+    for (const { requestId, item, quantity, key: its } of this.#follower.read()) {
+      const sequence = String(this.#orders.length + 1);
+      const order: Order = { id: `order-${sequence}`, requestId, item, quantity, sequence };
+      this.#orders.push(order);
+      if (its === key) found = order;
+    }
+    if (this.#orders.length > before) this.#appended.next();
+    return found;
   }
 }
 
-function parseOrder(line: string): Order {
-  // True: append() wrote the line, and lines torn by a kill were cut off before.
-  const { id, requestId, item, quantity, sequence } = JSON.parse(line) as LoggedOrder;
-  return { id, requestId, item, quantity, sequence };
+function endsWithLine(file: number): boolean {
+  const { size } = fstatSync(file);
+  const last = Buffer.alloc(1);
+  return size === 0 || (readSync(file, last, 0, 1, size - 1) === 1 && last.toString() === '\n');
 }

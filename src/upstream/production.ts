@@ -1,19 +1,18 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { epochMs } from '../epoch.js';
 import { callsDue } from '../load/due-calls.js';
-import type { OrderLog } from './order-log.js';
+import { OrderLog } from './order-log.js';
 
 const TICK_MS = 10;
 /** So that a reader who pauses leaves more lying than the buffers on the way hold. */
 const ITEM = 'a chest of tea, '.repeat(25);
 
 /** Appends orders that nobody on the other side asked for, at a steady rate: what a feed is there for. */
-export class Production {
-  readonly #log: OrderLog;
+@Injectable()
+export class Production implements OnModuleDestroy {
   #ticking: NodeJS.Timeout | undefined;
 
-  constructor(log: OrderLog) {
-    this.#log = log;
-  }
+  constructor(private readonly log: OrderLog) {}
 
   /** So many a second from now on; 0: none. */
   run(perSecond: number): void {
@@ -23,7 +22,11 @@ export class Production {
     let made = 0;
     this.#ticking = setInterval(() => {
       for (; made < callsDue(perSecond, epochMs() - startedAtMs); made++)
-        this.#log.append({ requestId: 'production', item: ITEM, quantity: 1 });
+        this.log.append({ requestId: 'production', item: ITEM, quantity: 1 });
     }, TICK_MS);
+  }
+
+  onModuleDestroy(): void {
+    this.run(0);
   }
 }

@@ -29,3 +29,16 @@ export function evenDraws(): () => number {
   let drawn = 0;
   return () => (++drawn * GOLDEN_RATIO) % 1;
 }
+
+/** How the upstream works now, until it is told otherwise. */
+export class Workload {
+  now = NORMAL_WORK;
+  readonly #tails = new Map<string, () => number>();
+
+  /** How long the next read of this sender takes. */
+  nextReadMs(sender: string): number {
+    const tail = this.#tails.get(sender) ?? evenDraws();
+    this.#tails.set(sender, tail);
+    return nextReadMs(this.now, tail(), Math.random());
+  }
+}

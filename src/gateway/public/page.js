@@ -196,7 +196,7 @@ function calls({ standings }) {
   return standings.reduce((sum, standing) => sum + standing.calls, 0);
 }
 
-function showServer({ upstream, phase, phaseEndsInMs }) {
+function showServer({ upstream, server, phase, phaseEndsInMs }) {
   byId('server').dataset.state = upstream;
   const [word, text] = SERVER[upstream];
   setText(byId('server-word'), word);
@@ -204,6 +204,9 @@ function showServer({ upstream, phase, phaseEndsInMs }) {
     byId('server-text'),
     phase === 'free' && upstream === 'listening' ? 'now it is yours: try the buttons' : text,
   );
+  byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
+  // While somebody looks at the choice it is theirs.
+  if (document.activeElement !== byId('served-by') || byId('served-by').disabled) byId('served-by').value = server;
   byId('countdown').hidden = phaseEndsInMs === undefined;
   setText(byId('countdown-text'), phase === 'opening' ? 'it will be killed in' : 'killed; back in');
   setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));
@@ -251,7 +254,7 @@ live.addEventListener('error', () => {
       ? 'The gateway has ended. Start it again with npm start, then reload this page.'
       : 'The gateway does not answer; trying again…',
   );
-  for (const button of document.querySelectorAll('button')) button.disabled = true;
+  for (const control of document.querySelectorAll('button, select')) control.disabled = true;
   byId('server').dataset.state = 'unknown';
   setText(byId('server-word'), 'Unknown');
   setText(byId('server-text'), 'the gateway would know');
@@ -269,6 +272,10 @@ async function post(path) {
 }
 document.querySelector('.buttons').addEventListener('click', ({ target }) => {
   if (target.dataset.fault) void post(`/faults/${target.dataset.fault}`);
+});
+byId('served-by').addEventListener('change', ({ target }) => {
+  target.blur();
+  void post(`/server/${target.value}`);
 });
 byId('start-over').addEventListener('click', () => void post('/start-over'));
 

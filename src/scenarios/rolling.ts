@@ -1,0 +1,103 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { UpstreamPair } from '../chaos/upstream-pair.js';
+import { ROUND_ROBIN_SETUP } from '../contenders/contender-setup.js';
+import type { Contender } from '../contenders/contender.js';
+import { CONTENDERS, STREAM_CONTENDERS } from '../contenders/contenders.module.js';
+import type { StreamContender } from '../contenders/stream-contender.js';
+import { Contest } from '../load/contest.js';
+import { StreamContest } from '../load/stream-contest.js';
+import { callFigures, type CallStanding } from '../report/call-figures.js';
+import { callReport } from '../report/call-report.js';
+import { inArena } from './arena.js';
+import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
+
+const ROUNDS = 2;
+/** Feeds of each contender. */
+const FEEDS = 50;
+/** Of each contender, a second: each write is an event for all feeds of all of them. The rest of the calls is reads. */
+const WRITES = 10;
+/** So long that there always are calls in flight. */
+const WORK = { readMs: 50, writeMs: 200 };
+/** Who has to connect again is given so long before the other server goes, however long the restart took. */
+const PAUSE_MS = 1_500;
+const SETTLE_MS = 10_000;
+
+/**
+ * A rolling deploy of two servers, twice: each in turn gets SIGTERM, and the next process listens on its port when it has ended. All
+ * contenders ask both in turn and follow what both have; none is told before.
+ */
+export const rolling: Scenario = {
+  leastSeconds: 6,
+  defaultSeconds: 12,
+  play: (run) => {
+    const start = () => UpstreamPair.start({ server: run.server });
+    return inArena({ setup: ROUND_ROBIN_SETUP, start }, run, async ({ upstream: pair, app, onEnd }) => {
+      const { seconds, rate, logger, say } = run;
+      pair.lines$.subscribe(({ level, context, message }) => {
+        if (level === 'warn' || level === 'error') logger[level](message, context);
+        else logger.log(message, context);
+      });
+      const calls = new Contest(app.get<readonly Contender[]>(CONTENDERS), pair);
+      onEnd(() => calls.close());
+      const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
+      const feeds = new StreamContest(followers, pair, { pausing: false, feeds: FEEDS, say });
+      onEnd(() => feeds.close());
+
+      for (const upstream of pair.upstreams) upstream.workAs(WORK);
+      calls.load.start({ reads: rate.reads + rate.writes - WRITES, writes: WRITES });
+      const exitMs = await restartInTurn(pair, seconds, say);
+      await calls.finish(SETTLE_MS);
+      await feeds.finish(SETTLE_MS);
+
+      const feedStandings = feeds.standings();
+      const standings = calls
+        .standings()
+        .map((standing, index): CallStanding => ({ ...standing, feed: feedStandings[index] }));
+      const outcome = outcomeOf(standings, {
+        figures: callFigures([
+          'failedReads',
+          'failedWrites',
+          'duplicatedWrites',
+          'longestWait',
+          'lostStreams',
+          'lostEvents',
+          'repeatedEvents',
+          'longestGap',
+        ]),
+        tunedTitle: ROUND_ROBIN_SETUP.tunedTitle,
+        report: (standing) => ({ ...rollingReport(standing), restarts: exitMs.length }),
+      });
+      return { ...outcome, facts: { server: run.server, exitMs } };
+    });
+  },
+};
+
+/** Gives how long each process took to end, in milliseconds. */
+async function restartInTurn(pair: UpstreamPair, seconds: number, say: ScenarioRun['say']): Promise<readonly number[]> {
+  const { upstreams } = pair;
+  const exitMs: number[] = [];
+  const everyMs = (seconds * 1_000) / (ROUNDS * upstreams.length + 0.5);
+  await delay(everyMs / 2);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [index, upstream] of upstreams.entries()) {
+      const next = delay(everyMs);
+      say(`server ${index + 1} asked to stop`);
+      const tookMs = Math.round((await upstream.restartGracefully(0)) ?? NaN);
+      upstream.workAs(WORK);
+      exitMs.push(tookMs);
+      say(`it ended after ${tookMs} ms; the next one listens`);
+      await Promise.all([next, delay(PAUSE_MS)]);
+    }
+  }
+  return exitMs;
+}
+
+function rollingReport(standing: CallStanding) {
+  const { failed, failedWrites, unsafeInFlightFailed, feed } = standing;
+  return {
+    ...callReport(standing),
+    failedCalls: failed + unsafeInFlightFailed,
+    failedWrites: failedWrites + unsafeInFlightFailed,
+    streamsLost: feed?.streamsLost ?? 0,
+  };
+}

@@ -1,0 +1,79 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Metadata } from '@grpc/grpc-js';
+import { Controller } from '@nestjs/common';
+import { GrpcMethod, GrpcStreamMethod, Payload } from '@nestjs/microservices';
+import { CallSignal, GrpcException } from 'nestjs-resilient-grpc/server';
+import { concatMap, EMPTY, map, type Observable, of, reduce, timer } from 'rxjs';
+import type {
+  CreateOrderRequest,
+  GetOrderRequest,
+  Order,
+  OrderEvent,
+  SessionReply,
+  SessionRequest,
+  UploadReply,
+  WatchRequest,
+} from '../gen/orders.pb.js';
+import { senderOf } from './arrivals.interceptor.js';
+import { OrderLog } from './order-log.js';
+import { nextRefusal } from './refusal.js';
+import { Workload } from './work.js';
+
+/** `orders.v1.Orders` over a log. It knows nothing of clients that try again. */
+@Controller()
+export class OrdersController {
+  constructor(
+    private readonly log: OrderLog,
+    private readonly workload: Workload,
+  ) {}
+
+  /** An Observable: nothing is read for a caller who has gone meanwhile. */
+  @GrpcMethod('Orders')
+  get({ id }: GetOrderRequest, metadata: Metadata): Observable<Order> {
+    if (this.workload.now.overloaded) throw nextRefusal(Math.random);
+    return timer(this.workload.nextReadMs(senderOf(metadata))).pipe(
+      map(() => {
+        const order = this.log.get(id);
+        if (!order) throw new GrpcException('NOT_FOUND', `no order ${id}`);
+        return order;
+      }),
+    );
+  }
+
+  /**
+   * Applied in the middle of its time, as in a database that commits and then replicates: a connection lost during it leaves the
+   * caller not knowing, and that is the truth of every write.
+   */
+  @GrpcMethod('Orders')
+  async create(request: CreateOrderRequest): Promise<Order> {
+    const { overloaded, writeMs } = this.workload.now;
+    if (overloaded) throw nextRefusal(Math.random);
+    await delay(writeMs / 2);
+    const order = this.log.append(request);
+    await delay(writeMs / 2);
+    return order;
+  }
+
+  /** A generator: what its reader leaves lying stays in the log, and not in the memory of this process. */
+  @GrpcMethod('Orders')
+  async *watch(@Payload() { from }: WatchRequest, @CallSignal() signal: AbortSignal): AsyncGenerator<OrderEvent> {
+    for await (const order of this.log.follow(BigInt(from), signal)) yield { sequence: order.sequence, order };
+  }
+
+  @GrpcStreamMethod('Orders')
+  session(requests$: Observable<SessionRequest>): Observable<SessionReply> {
+    return requests$.pipe(
+      concatMap(({ messageId, order }) =>
+        order ? of({ messageId, sequence: this.log.append(order).sequence }) : EMPTY,
+      ),
+    );
+  }
+
+  @GrpcStreamMethod('Orders')
+  upload(requests$: Observable<CreateOrderRequest>): Observable<UploadReply> {
+    const none: UploadReply = { count: 0, lastSequence: '0' };
+    return requests$.pipe(
+      reduce(({ count }, order) => ({ count: count + 1, lastSequence: this.log.append(order).sequence }), none),
+    );
+  }
+}

@@ -1,0 +1,7 @@
+/** What the upstream is served by: our strategy, or Nest's own `Transport.GRPC`. */
+export const SERVER_KINDS = ['resilient', 'nest'] as const;
+export type ServerKind = (typeof SERVER_KINDS)[number];
+
+export function isServerKind(name: string): name is ServerKind {
+  return (SERVER_KINDS as readonly string[]).includes(name);
+}

@@ -1,0 +1,71 @@
+import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
+import { ResilientGrpcServerModule, type ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
+import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { ArrivalsInterceptor } from './arrivals.interceptor.js';
+import { DurableCounts } from './durable-counts.js';
+import { IterablesInterceptor } from './iterables.interceptor.js';
+import { OrderLog } from './order-log.js';
+import { OrdersController } from './orders.controller.js';
+import { Production } from './production.js';
+import type { ServerKind } from './server-kind.js';
+import { Workload } from './work.js';
+
+/** Orders that are there from the beginning, so that reads find something. */
+const SEED_ORDERS = 100;
+/** What runs on a connection that has reached its age is given this long. */
+const AGE_GRACE_MS = 300;
+/** The whole shutdown of our server. */
+const DRAIN_MS = 3_000;
+
+/** What an upstream is, from its start to its end. */
+export interface UpstreamSetup {
+  readonly server: ServerKind;
+  readonly port: number;
+  /** Which others may share. */
+  readonly logPath: string;
+  /** Of its own: where requests and connections are counted. */
+  readonly countsPath: string;
+  readonly connectionAgeMs: number | undefined;
+}
+
+/** Options of either server: Nest's own keys. */
+export function serverOptions({ port, connectionAgeMs }: UpstreamSetup): ResilientGrpcServerOptions {
+  const age = { 'grpc.max_connection_age_ms': connectionAgeMs, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
+  return {
+    ...ORDERS_CONTRACT,
+    url: `127.0.0.1:${port}`,
+    ...(connectionAgeMs !== undefined && { channelOptions: age }),
+  };
+}
+
+/** The upstream: one controller over a log, the same for either server. */
+@Module({ controllers: [OrdersController], providers: [Production, Workload] })
+export class UpstreamModule {
+  static serve(setup: UpstreamSetup): DynamicModule {
+    const { server, logPath, countsPath } = setup;
+    const arrivals: Provider = {
+      provide: APP_INTERCEPTOR,
+      useFactory: () =>
+        new ArrivalsInterceptor(
+          new DurableCounts(`${countsPath}.requests`),
+          new DurableCounts(`${countsPath}.connections`),
+        ),
+    };
+    const ours = ResilientGrpcServerModule.forRoot({ ...serverOptions(setup), drain: { timeoutMs: DRAIN_MS } });
+    return {
+      module: UpstreamModule,
+      imports: server === 'resilient' ? [ours] : [],
+      providers: [
+        { provide: OrderLog, useFactory: () => seeded(new OrderLog(logPath)) },
+        arrivals,
+        ...(server === 'nest' ? [{ provide: APP_INTERCEPTOR, useClass: IterablesInterceptor }] : []),
+      ],
+    };
+  }
+}
+
+function seeded(log: OrderLog): OrderLog {
+  while (log.length < SEED_ORDERS) log.append({ requestId: `seed-${log.length}`, item: 'tea', quantity: 1 });
+  return log;
+}

@@ -84,6 +84,20 @@ describe('a call that our server serves', () => {
     }
   });
 
+  it.each(['operators', 'awaited', 'retried', 'shared'])(
+    'hands them on however late its handler asks: %s',
+    async (way) => {
+      const metadata = new Metadata();
+      metadata.set('x-request-id', way);
+      await get(`${way}:1`, metadata, 700);
+      expect(seen.length).toBeGreaterThan(0);
+      for (const call of seen) {
+        expect(call.deadline - Date.now()).toBeLessThan(700);
+        expect(call.metadata.get('x-request-id')).toEqual([way]);
+      }
+    },
+  );
+
   it('ends what it called when its caller cancels', async () => {
     downstream.script('Get', { never: true });
     const call = caller.get({ id: 'plain:1' }, {}, () => undefined);

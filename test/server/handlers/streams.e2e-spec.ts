@@ -223,7 +223,7 @@ describe('a response stream', () => {
         startedAt: expect.any(Date),
         lastActivityAt: expect.any(Date),
         sent: 2,
-        received: 0,
+        received: 1,
       },
     ]);
     source.complete();

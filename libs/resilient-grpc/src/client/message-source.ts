@@ -12,6 +12,15 @@ export function messageSource(input: unknown, taker: MessageTaker): MessageSourc
   // It is pulled when the wire has room, in the context of whoever opened the connection.
   const inbound = currentInbound();
   return {
+    get complete() {
+      return source.complete === true;
+    },
+    finish: () => {
+      runInbound(inbound, () => {
+        if (source.finish === undefined) taker.onMessagesEnd();
+        else source.finish();
+      });
+    },
     pull: () => {
       runInbound(inbound, () => {
         source.pull();

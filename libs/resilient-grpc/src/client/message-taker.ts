@@ -41,6 +41,10 @@ export interface MessageTaker {
 
 /** Messages of one side of a stream, pulled one at a time. */
 export interface MessageSource {
+  /** Of one that pushes: it has pushed everything, which may not all have been taken. */
+  readonly complete?: boolean;
+  /** Of one that pushes: it is let go of, and what it has pushed is given before its end. */
+  finish?(): void;
   /** Asks for one; the taker hears of it now or later. */
   pull(): void;
   /** Nobody wants more: ends iterators and subscriptions. What it gives ends when the iterator has, where that takes time. */

@@ -41,6 +41,7 @@ export class PushedSource implements MessageSource {
   /** Messages of this turn that are not counted. */
   private atOnce = 0;
   private wanted = false;
+  private ended = false;
   private readonly subscription: Unsubscribable;
   private closed = false;
 
@@ -58,7 +59,7 @@ export class PushedSource implements MessageSource {
         else if (!this.closed) this.taker.onMessagesError(error);
       },
       complete: () => {
-        this.push('end', undefined, 0);
+        this.end();
       },
     });
   }
@@ -80,9 +81,28 @@ export class PushedSource implements MessageSource {
     this.give(item.kind, item.value);
   }
 
+  get complete(): boolean {
+    return this.ended;
+  }
+
+  finish(): void {
+    this.letGo();
+    this.end();
+  }
+
   close(): undefined {
     this.closed = true;
     this.first = this.last = undefined;
+    this.letGo();
+  }
+
+  private end(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.push('end', undefined, 0);
+  }
+
+  private letGo(): void {
     try {
       this.subscription.unsubscribe();
     } catch {
@@ -91,7 +111,7 @@ export class PushedSource implements MessageSource {
   }
 
   private pushMessage(message: unknown): void {
-    if (this.closed) return;
+    if (this.closed || this.ended) return;
     if (this.heldBefore === 0) {
       this.push('message', message, 0);
       return;

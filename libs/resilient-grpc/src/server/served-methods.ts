@@ -50,10 +50,16 @@ export function implementationOf(
 ): MethodImplementation {
   const { kind } = method;
   if (streaming === GrpcMethodStreamingType.PT_STREAMING) {
+    // What passes there nobody sees but its handler.
+    const own = { ...method, options: { ...method.options, streamIdleTimeoutMs: undefined } };
     return (wire, callback) => {
       const answer = kind === 'bidi' ? undefined : callback;
-      const call = new PassThroughCall(wire, answer, method, calls, onCall?.(wire));
-      if (admitted(call, calls)) call.serve();
+      const call = new PassThroughCall(wire, answer, own, calls, onCall?.(wire));
+      if (admitted(call, calls)) {
+        call.inContext(() => {
+          call.serve();
+        });
+      }
     };
   }
   switch (kind) {
@@ -61,23 +67,40 @@ export function implementationOf(
       return (wire, callback) => {
         const call = new UnaryCall(wire, given(callback), method, calls, onCall?.(wire));
         calls.begin(call);
-        call.serve(wire.request);
+        if (call.endIfOver()) return;
+        if (calls.captures) {
+          call.inContext(() => {
+            call.serve(wire.request);
+          });
+        } else {
+          // The same, without a closure for each call.
+          call.serve(wire.request);
+        }
       };
     case 'client-stream':
       return (wire, callback) => {
         const call = new UnaryCall(wire, given(callback), method, calls, onCall?.(wire));
         calls.begin(call);
-        call.serve(requestsOf(call));
+        if (call.endIfOver()) return;
+        call.inContext(() => {
+          call.serve(requestsOf(call));
+        });
       };
     case 'server-stream':
       return (wire) => {
         const call = new ResponseStreamCall(wire, method, calls, onCall?.(wire));
-        if (admitted(call, calls)) call.serve(wire.request);
+        if (!admitted(call, calls)) return;
+        call.inContext(() => {
+          call.serve(wire.request);
+        });
       };
     case 'bidi':
       return (wire) => {
         const call = new ResponseStreamCall(wire, method, calls, onCall?.(wire));
-        if (admitted(call, calls)) call.serve(requestsOf(call));
+        if (!admitted(call, calls)) return;
+        call.inContext(() => {
+          call.serve(requestsOf(call));
+        });
       };
   }
 }
@@ -99,6 +122,7 @@ function requestsOf(call: ServedCall): GrpcRequestStream<unknown> {
 /** A stream that begins while the server drains is for another server; its handler sees nothing of it. */
 function admitted(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
+  if (call.endIfOver()) return false;
   const refusal = calls.refusalOf(call);
   if (refusal !== undefined) call.refuse(refusal);
   return refusal === undefined;

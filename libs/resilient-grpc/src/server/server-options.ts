@@ -16,7 +16,8 @@ export interface ServerMethodOptions {
   readonly onDrain?: OnServerDrain | undefined;
   /**
    * Longest time in milliseconds, more than 0, in which no message passes on a stream, in either direction; one that waits for a
-   * client which does not read has not passed. Then it ends UNAVAILABLE. Not of `@GrpcStreamCall`, whose handler owns the stream.
+   * client which does not read has not passed. Then it ends UNAVAILABLE; where the client does not read, nothing gets past what it has not
+   * read, and its stream is reset, which it learns of as CANCELLED. Not of `@GrpcStreamCall`, whose handler owns the stream.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;

@@ -3,6 +3,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { failureStatus } from './failure-status.js';
 import { ServedCall, type CallHost } from './served-call.js';
 import type { AnswerCallback, ServedMethod, StatusLike } from './served-method.js';
+import { isThenable } from './thenable.js';
 import { endStream, type WireCall } from './wire-call.js';
 
 /**
@@ -25,14 +26,15 @@ export class PassThroughCall extends ServedCall {
 
   serve(): void {
     const { wire, callback } = this;
+    const { handler } = this.method;
     let result: unknown;
     try {
-      result = callback === undefined ? this.run(wire) : this.run(wire, this.answer);
+      result = callback === undefined ? handler(wire) : handler(wire, this.answer);
     } catch (error) {
       this.failed(error);
       return;
     }
-    if (result instanceof Promise) result.then(this.settled, this.failed);
+    if (isThenable(result)) result.then(this.settled, this.failed);
     else this.settled(result);
   }
 

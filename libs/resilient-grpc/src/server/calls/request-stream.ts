@@ -31,6 +31,7 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
 interface RequestReader {
   readonly callerGone: boolean;
   noteReceived(): void;
+  inContext(work: () => void): void;
 }
 
 class Requests<T> {
@@ -90,10 +91,14 @@ class Requests<T> {
     call.on('data', (message: T) => {
       this.served.noteReceived();
       this.early?.push(message);
-      subject.next(message);
+      this.served.inContext(() => {
+        subject.next(message);
+      });
     });
     const complete = (): void => {
-      subject.complete();
+      this.served.inContext(() => {
+        subject.complete();
+      });
     };
     call.on('end', complete);
     call.on('cancelled', complete);

@@ -5,12 +5,15 @@ import { StatusCode } from '../../status/status-code.js';
 import { failureStatus } from './failure-status.js';
 import { ServedCall } from './served-call.js';
 import type { StatusLike } from './served-method.js';
+import { isThenable } from './thenable.js';
 import { endStream } from './wire-call.js';
 
 /** What a message counts that cannot be serialized, which its stream learns of when it is its turn. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 /** A client that has taken none of so many messages has stopped reading; one of fewer large ones may only be busy. */
 const STOPPED_AFTER_MESSAGES = 128;
+/** So has one that has taken none of messages of so many times the bound, however few they are. */
+const STOPPED_AFTER_BOUNDS = 16;
 /** A client that reads, but is so far behind, will not catch up. */
 const BEHIND_MS = 30_000;
 
@@ -35,14 +38,15 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   /** @param request the message, or the stream of messages */
   serve(request: unknown): void {
     const { wire } = this;
+    if (this.method.kind === 'server-stream') this.received = 1;
     let result: unknown;
     try {
-      result = this.run(request, wire.metadata, wire);
+      result = this.method.handler(request, wire.metadata, wire);
     } catch (error) {
       this.failed(error);
       return;
     }
-    if (result instanceof Promise) result.then(this.begin, this.failed);
+    if (isThenable(result)) result.then(this.begin, this.failed);
     else this.begin(result);
   }
 
@@ -64,8 +68,9 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
 
   /** It was held up to a bound; beyond that only while its client goes on reading, as a client does that is as fast as the wire. */
   isTooFar({ bytesSinceTaken, messagesSinceTaken, oldestAt }: MessagesAhead): boolean {
-    const stopped = bytesSinceTaken > this.maxQueuedBytes && messagesSinceTaken > STOPPED_AFTER_MESSAGES;
-    return stopped || (oldestAt !== undefined && this.now() - oldestAt > BEHIND_MS);
+    const bound = this.maxQueuedBytes;
+    const many = messagesSinceTaken > STOPPED_AFTER_MESSAGES || bytesSinceTaken > bound * STOPPED_AFTER_BOUNDS;
+    return (bytesSinceTaken > bound && many) || (oldestAt !== undefined && this.now() - oldestAt > BEHIND_MS);
   }
 
   now(): number {
@@ -79,9 +84,8 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   onMessage(message: unknown): void {
     this.asked = false;
     if (this.ending || this.over) return;
-    // No message of protobuf can be iterated.
-    if (isAsyncIterable(message) || isIterable(message)) {
-      this.pull(messageSource(message, this));
+    if (isMessageStream(message)) {
+      this.pull(message);
       return;
     }
     if (message === null) {
@@ -127,6 +131,16 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     this.host.events.emit({ type: 'responses-at-once', path: this.method.path, messages });
   }
 
+  override get isEnding(): boolean {
+    return super.isEnding || this.ending || this.sources.at(-1)?.complete === true;
+  }
+
+  override endOk(): void {
+    const source = this.sources.at(-1);
+    if (this.over || this.sources.length > 1 || source?.finish === undefined) super.endOk();
+    else source.finish();
+  }
+
   protected override letGo(): void {
     const closing = this.sources
       .splice(0)
@@ -168,9 +182,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
       this.release();
       return;
     }
-    // Text can be iterated too, and is surely a mistake, which its serializer tells.
-    const streams = isAsyncIterable(result) || isObservable(result) || isIterable(result);
-    this.pull(messageSource(streams ? result : [result], this));
+    this.pull(isMessageStream(result) || isObservable(result) ? result : [result]);
   };
 
   private readonly failed = (error: unknown): void => {
@@ -182,7 +194,15 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     this.release();
   };
 
-  private pull(source: MessageSource): void {
+  private pull(messages: unknown): void {
+    let source: MessageSource;
+    try {
+      // A web stream that is locked cannot be iterated, and says so here.
+      source = messageSource(messages, this);
+    } catch (error) {
+      this.failed(error);
+      return;
+    }
     // Its Observable may have ended the call while it was subscribed to.
     if (this.over || this.ending) {
       void source.close();
@@ -211,5 +231,14 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
 /** Nobody will read it: an iterator that is never begun keeps what its handler opened. */
 function letGoUnread(result: unknown): void {
   if (!isAsyncIterable(result) || isObservable(result)) return;
-  void Promise.resolve(result[Symbol.asyncIterator]().return?.()).catch(() => undefined);
+  try {
+    void Promise.resolve(result[Symbol.asyncIterator]().return?.()).catch(() => undefined);
+  } catch {
+    // Nor is there anybody to tell.
+  }
+}
+
+/** Messages one after the other. No message of protobuf can be iterated; bytes can, which may be a message of their own. */
+function isMessageStream(value: unknown): boolean {
+  return isAsyncIterable(value) || (isIterable(value) && !ArrayBuffer.isView(value));
 }

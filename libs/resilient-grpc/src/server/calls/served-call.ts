@@ -1,9 +1,9 @@
 import type { EventHub } from '../../call/event-hub.js';
 import { runInbound } from '../../client/inbound-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
-import { StatusCode, isStatusCode } from '../../status/status-code.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { isStreamClosed, resetStream } from '../connections/http2-stream.js';
+import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../connections/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { ServedMethod, StatusLike } from './served-method.js';
 import type { WireCall } from './wire-call.js';
@@ -40,6 +40,7 @@ export abstract class ServedCall {
   /** A leak is told once. */
   leakTold = false;
   private inboundCall: GrpcInboundCall | undefined;
+  private stoppedBy: Error | undefined;
   private readonly peerAtBegin: string | undefined;
 
   constructor(
@@ -58,7 +59,12 @@ export abstract class ServedCall {
     (wire as Served)[SERVED] = this;
     // It comes at the end of every call.
     wire.on('cancelled', () => {
-      if (!this.over) this.onWireEnd();
+      if (!this.over) {
+        this.inContext(() => {
+          this.onWireEnd();
+        });
+      }
+      if (everyCallWanted) this.tellEnd();
     });
     if (everyCallWanted) host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
   }
@@ -69,7 +75,38 @@ export abstract class ServedCall {
       streaming: this.method.kind !== 'unary',
       startedAt: this.startedAt === 0 ? this.host.clock.now() : this.startedAt,
     });
+    // Whoever asks now for its signal has to hear of what was before.
+    if (this.stoppedBy !== undefined) this.inboundCall.stop(this.stoppedBy);
     return this.inboundCall;
+  }
+
+  /** Nobody hears its answer: its caller had gone, or its deadline had passed, before grpc-js began it. True: it has been ended. */
+  endIfOver(): boolean {
+    if (!this.wire.cancelled && !isStreamOver(this.wire)) return false;
+    this.done = true;
+    this.end(this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
+    this.tellDone();
+    return true;
+  }
+
+  get isStopped(): boolean {
+    return this.stoppedBy !== undefined;
+  }
+
+  /** It will come to its end by itself: it was stopped, or its handler has given everything. */
+  get isEnding(): boolean {
+    return this.isStopped;
+  }
+
+  /** Ends it OK behind what its handler has given. */
+  endOk(): void {
+    this.stop({ code: StatusCode.OK, details: 'OK' });
+  }
+
+  /** Does `work`, and all that follows from it, on behalf of this call, where outgoing calls may be bound to it. */
+  inContext(work: () => void): void {
+    if (this.host.captures) runInbound(this.inbound, work);
+    else work();
   }
 
   /** Known for as long as the call is, also where its connection has gone. */
@@ -95,10 +132,12 @@ export abstract class ServedCall {
 
   /** Ends it from outside, before its handler would: its work is let go of, and `status` sent behind what was written. */
   stop(status: StatusLike): void {
-    if (this.over) return;
-    this.inboundCall?.stop(new Error(status.details));
-    this.letGo();
+    if (this.over || this.stoppedBy !== undefined) return;
+    this.stoppedBy = new Error(status.details);
+    // First: what its handler makes of being let go of is no answer any more.
     this.send(status);
+    this.letGoQuietly();
+    this.inboundCall?.stop(this.stoppedBy);
   }
 
   /** Ends it in place of its handler, which does not run. */
@@ -110,6 +149,11 @@ export abstract class ServedCall {
   /** Ends it where the client may not even read the status. */
   cut(status: StatusLike): void {
     if (this.over) return;
+    if (isStreamClosed(this.wire)) {
+      // grpc-js has nothing more to say of it.
+      this.onWireEnd();
+      return;
+    }
     // Behind messages that wait, a status would wait too.
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
@@ -118,15 +162,19 @@ export abstract class ServedCall {
   }
 
   /** Runs the handler, in its context where outgoing calls may be bound to it. */
-  protected run(first: unknown, second?: unknown, third?: unknown): unknown {
-    const { handler } = this.method;
-    return this.host.captures
-      ? runInbound(this.inbound, () => handler(first, second, third))
-      : handler(first, second, third);
-  }
-
   /** Lets go of what the handler gave: unsubscribes, ends iterators. */
   protected abstract letGo(): void;
+
+  /** A teardown that fails has nobody to tell but the log; and must not keep a call, or a drain, from its end. */
+  protected letGoQuietly(): void {
+    try {
+      this.letGo();
+    } catch (error) {
+      const { events } = this.host;
+      if (events.wanted) events.emit({ type: 'handler-failed', path: this.method.path, error });
+      this.release();
+    }
+  }
 
   /** Sends a status that ends the call. */
   protected abstract send(status: StatusLike): void;
@@ -134,7 +182,7 @@ export abstract class ServedCall {
   /** Nothing more goes over the wire: its caller has gone, or its deadline has passed. */
   protected onWireEnd(): void {
     this.end(this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
-    this.letGo();
+    this.letGoQuietly();
   }
 
   /** It is over for its caller. */
@@ -142,23 +190,19 @@ export abstract class ServedCall {
     if (this.over) return;
     const { host } = this;
     this.over = true;
-    if (!this.done || host.events.everyCallWanted) this.overAt = host.clock.now();
+    if (!this.done) this.overAt = host.clock.now();
     if (code !== StatusCode.CANCELLED && code !== StatusCode.DEADLINE_EXCEEDED) this.inboundCall?.end();
     host.callOver(this);
-    if (!host.events.everyCallWanted) return;
-    const { method, sent, received } = this;
-    host.events.emit({
-      type: 'call-end',
-      path: method.path,
-      kind: method.kind,
-      end: {
-        code: isStatusCode(code) ? code : StatusCode.UNKNOWN,
-        peer: this.peer,
-        durationMs: this.overAt - this.startedAt,
-        sent,
-        received,
-      },
-    });
+  }
+
+  /** Tells of the end on the wire: a message that is too large, or no message, makes another status of an answer. */
+  private tellEnd(): void {
+    const { method, sent, received, host, wire } = this;
+    const gone = this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
+    const code = sentStatusOf(wire)?.code ?? gone;
+    const durationMs = host.clock.now() - this.startedAt;
+    const end = { code, peer: this.peer, durationMs, sent, received };
+    host.events.emit({ type: 'call-end', path: method.path, kind: method.kind, end });
   }
 
   /** The handler has ended. */

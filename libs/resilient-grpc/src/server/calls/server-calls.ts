@@ -14,18 +14,18 @@ export interface ActiveServerStream {
   readonly startedAt: Date;
   /** When a message last passed, in either direction; its begin where none has. */
   readonly lastActivityAt: Date;
-  /** Messages that the client, or its window, has taken. */
+  /** Messages that the client, or its window, has taken. Those of a `@GrpcStreamCall`, which its handler writes and reads, are not counted. */
   readonly sent: number;
   readonly received: number;
 }
 
 const DRAINING: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
 const DRAINING_CONNECTION: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The connection has reached its age' };
-const COMPLETED: StatusLike = { code: StatusCode.OK, details: 'OK' };
 
 /** At a drain so many streams are ended at once, and the next ones a moment later: their clients come back elsewhere. */
 const SLICE = 100;
 const SLICE_MS = 10;
+/** Streams are looked at ten times in the shortest of their idle timeouts, between these. */
 const LONGEST_SWEEP_MS = 1_000;
 const SHORTEST_SWEEP_MS = 50;
 /** A deadline is grpc-js's to keep; what it leaves open so long after it has a client that does not read. */
@@ -49,6 +49,8 @@ export class ServerCalls implements CallHost {
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
   private tellsStreams = false;
+  private endedAll = false;
+  private pausing: { readonly timer: Timer; readonly resolve: () => void } | undefined;
 
   constructor(
     readonly clock: Clock,
@@ -117,10 +119,16 @@ export class ServerCalls implements CallHost {
   async tellStreams(): Promise<void> {
     this.tellsStreams = true;
     const told = [...this.streams].filter((call) => this.refusalOf(call) !== undefined);
-    for (let from = 0; from < told.length; from += SLICE) {
-      if (from > 0) await new Promise<void>((resolve) => void this.clock.setTimer(resolve, SLICE_MS, true));
+    for (let from = 0; from < told.length && !this.endedAll; from += SLICE) {
+      if (from > 0) await this.pause();
       for (const call of told.slice(from, from + SLICE)) this.tell(call);
     }
+  }
+
+  private pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.pausing = { timer: this.clock.setTimer(resolve, SLICE_MS, true), resolve };
+    });
   }
 
   /** How many calls are open of each path. */
@@ -135,6 +143,9 @@ export class ServerCalls implements CallHost {
    * reset would be CANCELLED.
    */
   endAll(): number {
+    this.endedAll = true;
+    if (this.pausing !== undefined) this.clock.clearTimer(this.pausing.timer);
+    this.pausing?.resolve();
     const left = [...this.open];
     for (const call of left) call.stop(DRAINING);
     return left.length;
@@ -165,10 +176,12 @@ export class ServerCalls implements CallHost {
   }
 
   private tell(call: ServedCall): void {
-    if (call.over) return;
+    // One that has given everything only waits for its client.
+    if (call.over || call.isEnding) return;
     const completes = call.method.options.onDrain === 'complete';
     this.told.set(call, completes ? 'completedByDrain' : 'endedByDrain');
-    call.stop(completes ? COMPLETED : DRAINING);
+    if (completes) call.endOk();
+    else call.stop(DRAINING);
   }
 
   private sweepLater(): void {
@@ -182,10 +195,9 @@ export class ServerCalls implements CallHost {
   }
 
   private sweepMs(): number {
-    let shortest = LONGEST_SWEEP_MS * 10;
-    for (const { method } of this.streams)
-      shortest = Math.min(shortest, method.options.streamIdleTimeoutMs ?? Infinity);
-    return Math.max(shortest / 10, SHORTEST_SWEEP_MS);
+    let ms = LONGEST_SWEEP_MS;
+    for (const { method } of this.streams) ms = Math.min(ms, (method.options.streamIdleTimeoutMs ?? Infinity) / 10);
+    return Math.max(ms, SHORTEST_SWEEP_MS);
   }
 
   private sweep(): void {
@@ -195,6 +207,7 @@ export class ServerCalls implements CallHost {
     for (const call of [...this.streams]) {
       const { streamIdleTimeoutMs } = call.method.options;
       const deadline = Number(call.wire.getDeadline());
+      if (call.isStopped) continue;
       again ||= streamIdleTimeoutMs !== undefined || Number.isFinite(deadline);
       if (streamIdleTimeoutMs !== undefined && now - call.lastActivityAt >= streamIdleTimeoutMs) {
         this.endIdle(call, now - call.lastActivityAt, streamIdleTimeoutMs);

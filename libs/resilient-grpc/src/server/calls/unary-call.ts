@@ -3,6 +3,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { failureStatus } from './failure-status.js';
 import { ServedCall, type CallHost } from './served-call.js';
 import type { AnswerCallback, ServedMethod, StatusLike } from './served-method.js';
+import { isThenable } from './thenable.js';
 import type { WireCall } from './wire-call.js';
 
 /**
@@ -29,14 +30,15 @@ export class UnaryCall extends ServedCall {
   /** @param request the message, or the stream of messages */
   serve(request: unknown): void {
     const { wire } = this;
+    if (this.method.kind === 'unary') this.received = 1;
     let result: unknown;
     try {
-      result = this.run(request, wire.metadata, wire);
+      result = this.method.handler(request, wire.metadata, wire);
     } catch (error) {
       this.fail(error);
       return;
     }
-    if (!(result instanceof Promise)) {
+    if (!isThenable(result)) {
       this.settle(result);
       return;
     }
@@ -92,7 +94,7 @@ export class UnaryCall extends ServedCall {
     subscription.add(() => {
       this.release();
     });
-    if (this.over) subscription.unsubscribe();
+    if (this.over) this.letGoQuietly();
     else if (this.hasValue && this.method.kind === 'unary') this.respond(this.value);
   }
 
@@ -104,7 +106,7 @@ export class UnaryCall extends ServedCall {
       this.tellExtra();
     } else if (this.hasValue) {
       this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
-      this.subscription?.unsubscribe();
+      this.letGoQuietly();
     } else {
       this.hasValue = true;
       this.value = value;
@@ -124,7 +126,7 @@ export class UnaryCall extends ServedCall {
   private respond(value: unknown): void {
     if (this.responded || this.over) return;
     this.responded = true;
-    if (value instanceof Promise) {
+    if (isThenable(value)) {
       value.then(
         (settled: unknown) => {
           this.answer(settled);

@@ -16,8 +16,13 @@ export function resetStream(serverCall: object, status?: { readonly code: number
   const stream = streamOf(serverCall);
   if (stream === undefined) return false;
   if (status !== undefined) Reflect.set(stream, RESET_AS, status);
-  stream.close(constants.NGHTTP2_CANCEL);
+  stream.close(resetCodeOf(status?.code));
   return true;
+}
+
+/** The code that clients make `status` of, where there is one that says nothing else: UNAVAILABLE would be "never seen" (gRPC over HTTP/2). */
+function resetCodeOf(status: number | undefined): number {
+  return status === StatusCode.RESOURCE_EXHAUSTED ? constants.NGHTTP2_ENHANCE_YOUR_CALM : constants.NGHTTP2_CANCEL;
 }
 
 /** The status that a stream was reset in place of. */
@@ -53,6 +58,12 @@ export function hearData(serverCall: object, heard: (bytes: number) => void): bo
  */
 export function isStreamClosed(serverCall: object): boolean {
   return streamOf(serverCall)?.closed === true;
+}
+
+/** Whether nothing can be answered any more: it is closed, or has got its status. grpc-js may begin a call of which that is true. */
+export function isStreamOver(serverCall: object): boolean {
+  const stream = streamOf(serverCall);
+  return stream !== undefined && (stream.closed || statusSentBy(stream) !== undefined);
 }
 
 /** What is used of a stream of node:http2. */

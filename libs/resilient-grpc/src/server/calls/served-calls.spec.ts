@@ -1,0 +1,366 @@
+import { EventEmitter } from 'node:events';
+import { Metadata } from '@grpc/grpc-js';
+import { GrpcMethodStreamingType } from '@nestjs/microservices';
+import { NEVER, Observable, Subject, concat, of } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodKind } from '../../call/method.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { StatusCode } from '../../status/status-code.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { implementationOf } from '../served-methods.js';
+import type { ResolvedServerMethod } from '../server-options.js';
+import { servedCallOf } from './served-call.js';
+import type { ServedHandler, StatusLike } from './served-method.js';
+import { ServerCalls } from './server-calls.js';
+import type { WireCall } from './wire-call.js';
+
+const RX = GrpcMethodStreamingType.RX_STREAMING;
+const PT = GrpcMethodStreamingType.PT_STREAMING;
+
+/** What grpc-js hands to a handler, with a client that reads or does not. */
+class Wire extends EventEmitter {
+  readonly metadata = new Metadata();
+  readonly request = {};
+  cancelled = false;
+  writableEnded = false;
+  writableHighWaterMark = 16;
+  deadline = Infinity;
+  reads = true;
+  readonly written: unknown[] = [];
+  readonly resets: number[] = [];
+  status: StatusLike | 'OK' | undefined;
+  private readonly waiting: (() => void)[] = [];
+  readonly call = {
+    stream: { closed: false, close: (code: number) => this.resets.push(code), on: () => undefined },
+  };
+
+  constructor() {
+    super();
+    this.on('error', (status: StatusLike) => {
+      this.status = status;
+      this.writableEnded = true;
+    });
+  }
+  get writableLength(): number {
+    return this.waiting.length;
+  }
+  getDeadline(): number {
+    return this.deadline;
+  }
+  getPeer(): string {
+    return '10.0.0.7:4711';
+  }
+  write(message: unknown, taken?: () => void): boolean {
+    this.written.push(message);
+    if (this.reads) queueMicrotask(() => taken?.());
+    else this.waiting.push(taken ?? (() => undefined));
+    return this.waiting.length < this.writableHighWaterMark;
+  }
+  readOn(): void {
+    this.reads = true;
+    for (const taken of this.waiting.splice(0)) taken();
+  }
+  readOne(): void {
+    this.waiting.shift()?.();
+  }
+  end(): void {
+    this.status = 'OK';
+    this.writableEnded = true;
+  }
+  /** The end of the wire, which grpc-js tells of every call. */
+  gone(): void {
+    this.cancelled = true;
+    this.emit('cancelled');
+  }
+}
+
+function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_000) {
+  const clock = new VirtualClock();
+  const told: GrpcServerEvent[] = [];
+  const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+  events.listen((event) => told.push(event), false);
+  const calls = new ServerCalls(clock, events, leakWarningMs);
+  const serve = (
+    kind: MethodKind,
+    handler: ServedHandler,
+    streaming = RX,
+    onDone?: () => void,
+    as: Partial<Wire> = {},
+  ) => {
+    const method = {
+      path: '/a.B/M',
+      kind,
+      handler,
+      serialize: () => Buffer.alloc(1_000),
+      options: { onDrain: 'fail', streamIdleTimeoutMs: undefined, maxQueuedResponseBytes: 8_000, ...options } as const,
+    };
+    const wire = Object.assign(new Wire(), as);
+    const answers: unknown[] = [];
+    const hook = onDone === undefined ? undefined : () => onDone;
+    implementationOf(method, streaming, calls, hook)(wire as unknown as WireCall, (...answer) => answers.push(answer));
+    return { wire, answers, call: servedCallOf(wire)! };
+  };
+  const types = () => told.map(({ type }) => type);
+  return { clock, calls, told, types, serve };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('the idle time of a stream', () => {
+  it('counts from the latest message that passed, not from the begin', async () => {
+    const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
+    const source = new Subject<unknown>();
+    const { wire } = serve('server-stream', () => source);
+    for (let i = 0; i < 5; i++) {
+      await clock.advanceAsync(700);
+      source.next(i);
+      await turn();
+    }
+    expect(wire.status).toBeUndefined();
+    await clock.advanceAsync(1_100);
+    expect(types()).toEqual(['stream-idle']);
+    expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
+  });
+
+  it('is no matter of a handler that owns its stream', async () => {
+    const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
+    const { wire } = serve('bidi', () => undefined, PT);
+    await clock.advanceAsync(10_000);
+    expect([types(), wire.status]).toEqual([[], undefined]);
+  });
+
+  it('resets a stream whose client does not read: no status would reach it', async () => {
+    const { clock, serve } = scene({ streamIdleTimeoutMs: 1_000 });
+    const source = new Subject<unknown>();
+    const { wire } = serve('server-stream', () => source);
+    wire.reads = false;
+    source.next(1);
+    await clock.advanceAsync(1_100);
+    expect(wire.resets).toHaveLength(1);
+    expect(source.observed).toBe(false);
+  });
+});
+
+describe('a deadline', () => {
+  it('ends a stream whose client does not read, which grpc-js cannot', async () => {
+    const { clock, serve } = scene();
+    const { wire } = serve('server-stream', () => concat(of(1), NEVER), RX, undefined, {
+      reads: false,
+      deadline: clock.epoch() + 200,
+    });
+    await clock.advanceAsync(400);
+    expect(wire.resets).toEqual([]);
+    await clock.advanceAsync(2_000);
+    expect(wire.resets).toHaveLength(1);
+  });
+});
+
+describe('a call that is stopped', () => {
+  it('aborts the signal of its handler, also one that is asked for later', () => {
+    const { calls, serve } = scene();
+    const { call } = serve('server-stream', () => NEVER);
+    const { signal } = call.inbound;
+    const { call: other } = serve('server-stream', () => NEVER);
+    calls.endAll();
+    expect([signal.aborted, other.inbound.signal.aborted]).toEqual([true, true]);
+  });
+
+  it('has its status, whatever its teardown does, which is told', () => {
+    const { calls, serve, types } = scene();
+    const failing = () =>
+      new Observable(() => () => {
+        throw new Error('teardown');
+      });
+    const { answers } = serve('unary', failing);
+    const { wire } = serve('server-stream', failing);
+    const { wire: own } = serve('bidi', failing, PT);
+    expect(calls.endAll()).toBe(3);
+    expect(answers).toEqual([[expect.objectContaining({ code: StatusCode.UNAVAILABLE })]]);
+    for (const { status } of [wire, own]) expect(status).toMatchObject({ code: StatusCode.UNAVAILABLE });
+    expect(types()).toContain('handler-failed');
+  });
+
+  it('gives what its Observable has pushed before it ends OK, where it completes', async () => {
+    const { calls, serve } = scene({ onDrain: 'complete' });
+    const source = new Subject<unknown>();
+    const { wire } = serve('server-stream', () => source);
+    wire.writableHighWaterMark = 1;
+    wire.reads = false;
+    for (let i = 1; i <= 3; i++) source.next(i);
+    await calls.tellStreams();
+    expect([wire.written, wire.status, source.observed]).toEqual([[1], undefined, false]);
+    wire.readOn();
+    await turn();
+    expect([wire.written, wire.status]).toEqual([[1, 2, 3], 'OK']);
+  });
+
+  it('is let be where its handler has given everything', async () => {
+    const { calls, serve } = scene();
+    const { wire } = serve('server-stream', () => of(1, 2, 3));
+    const { wire: slow } = serve('server-stream', (_request, _metadata, call) => {
+      Object.assign(call as Wire, { reads: false, writableHighWaterMark: 1 });
+      return of(1, 2, 3);
+    });
+    await turn();
+    await calls.tellStreams();
+    slow.readOn();
+    await turn();
+    expect([wire.status, slow.status, slow.written]).toEqual(['OK', 'OK', [1, 2, 3]]);
+  });
+
+  it('is one of a slice, and the others come no more when all are ended', async () => {
+    const { clock, calls, serve } = scene();
+    for (let i = 0; i < 250; i++) serve('server-stream', () => NEVER);
+    const telling = calls.tellStreams();
+    expect(calls.endAll()).toBe(250);
+    await telling;
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe('a call that nobody waits for when it begins', () => {
+  it.each<MethodKind>(['unary', 'client-stream', 'server-stream', 'bidi'])('is not served: %s', (kind) => {
+    const { calls, serve } = scene();
+    let served = 0;
+    const handler = () => {
+      served += 1;
+      return NEVER;
+    };
+    const gone = new Wire();
+    gone.call.stream.closed = true;
+    const method = {
+      path: '/a.B/M',
+      kind,
+      handler,
+      serialize: () => Buffer.alloc(1),
+      options: { onDrain: 'fail', streamIdleTimeoutMs: undefined, maxQueuedResponseBytes: 1 } as const,
+    };
+    implementationOf(method, RX, calls, undefined)(gone as unknown as WireCall, () => undefined);
+    expect([served, calls.size, calls.lingeringHandlers]).toEqual([0, 0, 0]);
+    serve(kind, handler);
+    expect([served, calls.size]).toEqual([1, 1]);
+  });
+});
+
+describe('a handler that outlives its call', () => {
+  it('is told once', async () => {
+    const { clock, calls, serve, types } = scene({}, 5_000);
+    const { wire } = serve('unary', () => new Promise(() => undefined));
+    wire.gone();
+    expect([calls.size, calls.lingeringHandlers]).toEqual([0, 1]);
+    await clock.advanceAsync(30_000);
+    expect(types()).toEqual(['handler-leak']);
+  });
+
+  it('is let go of where it gives a generator too late', async () => {
+    const { calls, serve } = scene();
+    let give: (value: unknown) => void = () => undefined;
+    let returned = 0;
+    const { wire } = serve('server-stream', () => new Promise((resolve) => (give = resolve)));
+    wire.gone();
+    give({
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise(() => undefined),
+        return: () => Promise.resolve({ done: true, value: (returned += 1) }),
+      }),
+    });
+    await turn();
+    expect([returned, calls.lingeringHandlers]).toEqual([1, 0]);
+  });
+
+  it('ends no process by what it gives, however that fails', async () => {
+    const { serve } = scene();
+    const locked = {
+      [Symbol.asyncIterator]: () => {
+        throw new TypeError('locked');
+      },
+    };
+    const { wire } = serve('server-stream', () => Promise.resolve(locked));
+    const { wire: inner } = serve('server-stream', () => of(locked));
+    const { wire: late } = serve('server-stream', () => Promise.resolve(locked));
+    late.gone();
+    await turn();
+    for (const { status } of [wire, inner]) expect(status).toMatchObject({ code: StatusCode.UNKNOWN });
+  });
+});
+
+describe('an Observable ahead of its client', () => {
+  /** Pushes one in each turn to a client that takes `one` of so many, or none; until it is let go of. */
+  async function pushed(takes: number, gapMs: number) {
+    const { clock, serve, told } = scene();
+    const source = new Subject<unknown>();
+    const { wire } = serve('server-stream', () => source);
+    wire.writableHighWaterMark = 1;
+    wire.reads = false;
+    let count = 0;
+    while (source.observed && count < 2_000) {
+      source.next(count++);
+      clock.advance(gapMs);
+      if (takes > 0 && count % takes === 0) wire.readOne();
+    }
+    return { count, told };
+  }
+
+  it('is ended when that takes none of 128 messages', async () => {
+    const { count, told } = await pushed(0, 0);
+    expect(count).toBeLessThan(140);
+    expect(told.map(({ type }) => type)).toContain('responses-overflow');
+  });
+
+  it('goes on while that reads, until it is half a minute behind', async () => {
+    expect((await pushed(100, 1)).count).toBe(2_000);
+    const { count } = await pushed(100, 100);
+    expect(count * 100).toBeGreaterThan(30_000);
+    expect(count).toBeLessThan(500);
+  });
+});
+
+describe('a handler that owns its stream', () => {
+  it('has its Observable unsubscribed when its caller leaves, and is told to have ended once', () => {
+    const source = new Subject();
+    let ended = 0;
+    const { serve } = scene();
+    const { wire } = serve(
+      'bidi',
+      () => source,
+      PT,
+      () => (ended += 1),
+    );
+    expect(source.observed).toBe(true);
+    wire.gone();
+    wire.gone();
+    expect([source.observed, ended]).toEqual([false, 1]);
+  });
+
+  it('answers no more when its call is over', () => {
+    let answer: (error: null, value: unknown) => void = () => undefined;
+    const { calls, serve } = scene();
+    const { answers } = serve(
+      'client-stream',
+      (_call, callback) => {
+        answer = callback as typeof answer;
+        return NEVER;
+      },
+      PT,
+    );
+    calls.endAll();
+    answer(null, {});
+    expect(answers).toEqual([[expect.objectContaining({ code: StatusCode.UNAVAILABLE })]]);
+  });
+});
+
+describe('a unary handler', () => {
+  it('may give what is like a promise, also as what its Observable emits', async () => {
+    const thenable = {
+      then: (resolve: (value: unknown) => void) => {
+        resolve({ id: '7' });
+      },
+    };
+    const { serve } = scene();
+    const { answers } = serve('unary', () => thenable);
+    const { answers: emitted } = serve('unary', () => of(thenable));
+    await turn();
+    expect([answers, emitted]).toEqual([[[null, { id: '7' }]], [[null, { id: '7' }]]]);
+  });
+});

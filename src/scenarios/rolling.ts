@@ -15,7 +15,7 @@ const ROUNDS = 2;
 /** Feeds of each contender. */
 const FEEDS = 50;
 /** Of each contender, a second: each write is an event for all feeds of all of them. The rest of the calls is reads. */
-const WRITES = 10;
+const WRITES = 4;
 /** So long that there always are calls in flight. */
 const WORK = { readMs: 50, writeMs: 200 };
 /** Who has to connect again is given so long before the other server goes, however long the restart took. */

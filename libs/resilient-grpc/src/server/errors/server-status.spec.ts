@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { Metadata } from '@grpc/grpc-js';
 import { serverErrorToStatus } from '@grpc/grpc-js/build/src/server-call.js';
 import {
@@ -12,7 +13,13 @@ import {
 } from '@nestjs/common';
 import { KafkaRetriableException, RpcException } from '@nestjs/microservices';
 import { describe, expect, it } from 'vitest';
+import { CircuitOpenError } from '../../errors/circuit-open-error.js';
+import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
+import { CursorWentBackError } from '../../errors/cursor-went-back-error.js';
+import { DeadlineError } from '../../errors/deadline-error.js';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
+import { IdleTimeoutError } from '../../errors/idle-timeout-error.js';
+import { ReplayError } from '../../errors/replay-error.js';
 import { ResumeError } from '../../errors/resume-error.js';
 import { statusDetailsOf } from '../../errors/status-details.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
@@ -21,6 +28,17 @@ import { serverStatusOf } from './server-status.js';
 
 const trailers = Metadata.fromHttp2Headers({ 'x-secret': 'hush' });
 const UNEXPECTED = { code: 2, details: 'Internal server error', unexpected: true };
+
+/** The class of a second copy of grpc-js. */
+function otherMetadata(): typeof Metadata {
+  const require = createRequire(import.meta.url);
+  const path = require.resolve('@grpc/grpc-js/build/src/metadata.js');
+  const own = require.cache[path];
+  Reflect.deleteProperty(require.cache, path);
+  const { Metadata: other } = require(path) as { Metadata: typeof Metadata };
+  require.cache[path] = own;
+  return other;
+}
 
 const upstream = (code: StatusName, more: Partial<GrpcCallFailure> = {}): GrpcCallError =>
   new GrpcCallError({
@@ -53,7 +71,10 @@ describe('a status that somebody gave', () => {
     ['a code in words', { code: 'NOT_FOUND', message: 'no order 7' }],
     ['half a code', { code: 4.5, message: 'no order 7' }],
     ['an error of grpc-js', Object.assign(new Error('5 NOT_FOUND: x'), { code: 5, details: 'x', metadata: trailers })],
-    ['an error with a code', Object.assign(new Error('no order 7'), { code: 5 })],
+    ['an error with code and details', Object.assign(new Error('oh'), { code: 5, details: 'no order 7' })],
+    ['an error with code and trailers', Object.assign(new Error('no order 7'), { code: 5, metadata: trailers })],
+    ['several messages', { code: 3, message: ['a must be b', 'c must be d'] }],
+    ['no messages', { code: 3, message: [] }],
     ['nothing at all', {}],
   ])('is what grpc-js makes of it: %s', (_, error) => {
     const { code, details, metadata }: { code: number; details: unknown; metadata?: unknown } =
@@ -90,12 +111,34 @@ describe('a status that somebody gave', () => {
     expect(serverStatusOf({ code: -1, details: 'x' }).code).toBe(2);
   });
 
-  it('has no text of an error whose code is that of a database', () => {
-    const error = Object.assign(new Error('E11000 duplicate key in shop.customers'), { code: 11_000 });
-    expect(serverStatusOf(error)).toEqual({
-      ...UNEXPECTED,
-      details: 'Internal server error (11000 is no code of a gRPC error)',
-    });
+  it.each([
+    new CircuitOpenError('orders', 1_200),
+    new ConcurrencyLimitError(10, 5),
+    new CursorWentBackError(7, 6, 'the cursor went back'),
+    new DeadlineError(300),
+    new IdleTimeoutError(5_000),
+    new ReplayError('duplicate-id', 'two messages have the id 7', 2),
+    new ResumeError('cursor', 13, 'the cursor of a message is 1'),
+  ])('is that of an error of ours: $name', (error) => {
+    expect(serverStatusOf(error)).toEqual({ code: error.code, details: error.message });
+  });
+
+  it('has trailers of another copy of grpc-js, too', () => {
+    const metadata = new (otherMetadata())();
+    metadata.add('x-shard', 'a');
+    metadata.add('x-shard', 'b');
+    metadata.set('x-key-bin', Buffer.of(7));
+    expect(metadata).not.toBeInstanceOf(Metadata);
+    for (const error of [
+      { code: 5, details: 'no order 7', metadata },
+      Object.assign(new Error('no order 7'), { code: 5, metadata }),
+      new GrpcException('NOT_FOUND', 'no order 7', { metadata }),
+    ]) {
+      const { metadata: sent, ...status } = serverStatusOf(error);
+      expect(status).toEqual({ code: 5, details: 'no order 7' });
+      expect(sent).toBeInstanceOf(Metadata);
+      expect(sent!.toJSON()).toEqual({ 'x-shard': ['a', 'b'], 'x-key-bin': [Buffer.of(7)] });
+    }
   });
 
   it('has text that can be sent, and no metadata that is none', () => {
@@ -110,6 +153,17 @@ describe('any other failure', () => {
   it.each<[what: string, error: unknown]>([
     ['an error', new Error('password of the database')],
     ['an error of Node', Object.assign(new Error('connect ECONNREFUSED 10.0.0.7'), { code: 'ECONNREFUSED' })],
+    ['the end of a command', Object.assign(new Error('Command failed: login --password=hunter2'), { code: 7 })],
+    [
+      'an error of a database',
+      Object.assign(new Error('not authorized on payroll'), { code: 13, codeName: 'Unauthorized' }),
+    ],
+    [
+      'one with a code beyond those of gRPC',
+      Object.assign(new Error('duplicate key in shop.customers'), { code: 11_000 }),
+    ],
+    ['one with a code, within an exception', new RpcException(Object.assign(new Error('exit'), { code: 1 }))],
+    ['a DOMException', new DOMException('row 17 of table salaries', 'NotFoundError')],
     ['an error within an exception', new RpcException(new Error('password of the database'))],
     ['text', 'password of the database'],
     ['a number', 5],
@@ -129,6 +183,35 @@ describe('any other failure', () => {
     ],
   ])('is not told, and belongs in the log: %s', (_, error) => {
     expect(serverStatusOf(error)).toEqual(UNEXPECTED);
+  });
+});
+
+describe('a status with trailers that cannot be sent', () => {
+  it.each([
+    'connection',
+    'keep-alive',
+    'proxy-connection',
+    'transfer-encoding',
+    'upgrade',
+    'http2-settings',
+    'te',
+    'content-length',
+    'grpc-status',
+    'grpc-message',
+  ])('goes without %s, and belongs in the log', (key) => {
+    const metadata = Metadata.fromHttp2Headers({ [key]: '0', 'x-shard': ['a', 'b'] });
+    const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata });
+    expect(status).toEqual({ code: 5, details: 'no order 7', unexpected: true });
+    expect(sent!.toJSON()).toEqual({ 'x-shard': ['a', 'b'] });
+    expect(metadata.get(key)).toEqual(['0']);
+  });
+
+  it('has as a list what HTTP takes once', () => {
+    const metadata = Metadata.fromHttp2Headers({ via: 'c', 'set-cookie': ['d', 'e'] });
+    for (const value of ['a', 'b']) metadata.add('etag', value);
+    const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata });
+    expect(status).toEqual({ code: 5, details: 'no order 7' });
+    expect(sent!.toJSON()).toEqual({ via: ['c'], 'set-cookie': ['d', 'e'], etag: ['a, b'] });
   });
 });
 

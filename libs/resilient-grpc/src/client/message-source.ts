@@ -12,13 +12,13 @@ export function messageSource(input: unknown, taker: MessageTaker): MessageSourc
   // It is pulled when the wire has room, in the context of whoever opened the connection.
   const inbound = currentInbound();
   return {
+    pushes: source.pushes === true,
     get complete() {
       return source.complete === true;
     },
     finish: () => {
       runInbound(inbound, () => {
-        if (source.finish === undefined) taker.onMessagesEnd();
-        else source.finish();
+        source.finish?.();
       });
     },
     pull: () => {

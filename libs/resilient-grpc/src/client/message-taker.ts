@@ -41,6 +41,8 @@ export interface MessageTaker {
 
 /** Messages of one side of a stream, pulled one at a time. */
 export interface MessageSource {
+  /** It is not pulled. */
+  readonly pushes?: boolean;
   /** Of one that pushes: it has pushed everything, which may not all have been taken. */
   readonly complete?: boolean;
   /** Of one that pushes: it is let go of, and what it has pushed is given before its end. */

@@ -28,6 +28,7 @@ const BYTES_PER_UNTOLD_MESSAGE = 1_024;
  * it too. While some of an earlier turn is still held, its source runs ahead of the wire: what it pushes then is held up to a bound.
  */
 export class PushedSource implements MessageSource {
+  readonly pushes = true;
   private first: Item | undefined;
   private last: Item | undefined;
   private held = 0;

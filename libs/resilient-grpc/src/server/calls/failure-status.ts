@@ -4,8 +4,13 @@ import { serverStatusOf } from '../errors/server-status.js';
 import type { StatusLike } from './served-method.js';
 
 /** The status of a failed handler. What is no gRPC error is told to the log, since its caller learns nothing of it. */
-export function failureStatus(error: unknown, path: string, events: EventHub<GrpcServerEvent>): StatusLike {
-  const { unexpected, ...status } = serverStatusOf(error);
+export function failureStatus(
+  error: unknown,
+  path: string,
+  events: EventHub<GrpcServerEvent>,
+  filtered: boolean,
+): StatusLike {
+  const { unexpected, ...status } = serverStatusOf(error, filtered);
   if (unexpected === true && events.wanted) events.emit({ type: 'handler-failed', path, error });
   return status;
 }

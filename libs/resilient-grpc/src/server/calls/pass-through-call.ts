@@ -77,7 +77,8 @@ export class PassThroughCall extends ServedCall {
   };
 
   private readonly failed = (error: unknown): void => {
-    if (!this.over && !this.wire.writableEnded) this.send(failureStatus(error, this.method.path, this.host.events));
+    if (!this.over && !this.wire.writableEnded)
+      this.send(failureStatus(error, this.method.path, this.host.events, true));
     this.release();
   };
 }

@@ -115,7 +115,8 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   }
 
   onMessagesError(error: unknown): void {
-    this.failed(error);
+    // Nest's filters see how an Observable fails, and nothing of what is iterated.
+    this.fail(error, this.sources.length === 1 && this.sources[0]?.pushes === true);
   }
 
   onOverflow(bytes: number): void {
@@ -137,8 +138,8 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
 
   override endOk(): void {
     const source = this.sources.at(-1);
-    if (this.over || this.sources.length > 1 || source?.finish === undefined) super.endOk();
-    else source.finish();
+    if (this.over || this.sources.length > 1 || source?.pushes !== true) super.endOk();
+    else source.finish?.();
   }
 
   protected override letGo(): void {
@@ -186,13 +187,17 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   };
 
   private readonly failed = (error: unknown): void => {
+    this.fail(error, true);
+  };
+
+  private fail(error: unknown, filtered: boolean): void {
     this.answered = true;
     if (!this.over && !this.ending) {
-      this.send(failureStatus(error, this.method.path, this.host.events));
-      this.letGo();
+      this.send(failureStatus(error, this.method.path, this.host.events, filtered));
+      this.letGoQuietly();
     }
     this.release();
-  };
+  }
 
   private pull(messages: unknown): void {
     let source: MessageSource;
@@ -200,7 +205,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
       // A web stream that is locked cannot be iterated, and says so here.
       source = messageSource(messages, this);
     } catch (error) {
-      this.failed(error);
+      this.fail(error, false);
       return;
     }
     // Its Observable may have ended the call while it was subscribed to.

@@ -148,7 +148,7 @@ export class UnaryCall extends ServedCall {
   }
 
   private fail(error: unknown): void {
-    if (!this.over) this.send(failureStatus(error, this.method.path, this.host.events));
+    if (!this.over) this.send(failureStatus(error, this.method.path, this.host.events, true));
     this.release();
   }
 

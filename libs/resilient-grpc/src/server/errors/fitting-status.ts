@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { StatusCode } from '../../status/status-code.js';
+import { sendableTrailers } from './sendable-trailers.js';
 import { joined } from './status-text.js';
 
 /** What a call ends with. */
@@ -20,11 +21,16 @@ const MAX_BYTES = 61_440;
 /** What HTTP/2 counts for each field beside its name and value. */
 const FIELD_OVERHEAD = 32;
 
-/** `status` as it can be sent: without its trailers, and its text cut short, where they are too long. Its code stays. */
+/**
+ * `status` as it can be sent: without those trailers that cannot be; and without any, its text cut short, where they are too long.
+ * Its code stays.
+ */
 export function fittingStatus(status: ServerStatus): ServerStatus {
   const { code, details, metadata } = status;
+  const sendable = metadata === undefined ? status : { ...status, ...sendableTrailers(metadata) };
   const textBytes = encodeURI(details).length;
-  if (textBytes + (metadata === undefined ? 0 : sizeOf(metadata.toHttp2Headers())) <= MAX_BYTES) return status;
+  const bytes = sendable.metadata === undefined ? 0 : sizeOf(sendable.metadata.toHttp2Headers());
+  if (textBytes + bytes <= MAX_BYTES) return sendable;
   return { code, details: textBytes > MAX_BYTES ? joined([details]) : details, unexpected: true };
 }
 

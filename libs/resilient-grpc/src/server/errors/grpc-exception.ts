@@ -1,5 +1,6 @@
-import { Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import { RpcException } from '@nestjs/microservices';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/call-metadata.js';
 import { metadataEntryProblem, toMetadata } from '../../channel/metadata-input.js';
 import type { MetadataInput } from '../../client/resilient-types.js';
 import { RETRY_INFO } from '../../errors/error-detail-types.js';
@@ -86,13 +87,12 @@ function retryInfo(retryAfterMs: number): StatusDetail {
 }
 
 function trailersOf(input: MetadataInput = {}): Metadata {
-  if (!(input instanceof Metadata)) {
-    for (const [key, value] of Object.entries(input)) {
-      // The one trailer of gRPC's own that is a handler's to set.
-      if (value === undefined || key === PUSHBACK_KEY) continue;
-      const problem = metadataEntryProblem(key, value);
-      if (problem !== undefined) throw new TypeError(`metadata["${key}"]: ${problem}`);
-    }
+  if (isMetadataLike(input)) return joinMetadata(NO_METADATA, input);
+  for (const [key, value] of Object.entries(input)) {
+    // The one trailer of gRPC's own that is a handler's to set.
+    if (value === undefined || key === PUSHBACK_KEY) continue;
+    const problem = metadataEntryProblem(key, value);
+    if (problem !== undefined) throw new TypeError(`metadata["${key}"]: ${problem}`);
   }
   return toMetadata(input);
 }

@@ -22,7 +22,7 @@ export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException>
     const kind = host.getType<string>();
     if (kind === 'rpc') {
       if (serverCallOf(host.getArgs()) === undefined) return this.rpc.catch(exception, host);
-      const { code, details, metadata } = serverStatusOf(exception);
+      const { code, details, metadata } = serverStatusOf(exception, false);
       return throwError(() => ({ code, details, message: details, ...(metadata && { metadata }) }));
     }
     // Thrown out of a filter, it would pass Nest by and reach the framework below.

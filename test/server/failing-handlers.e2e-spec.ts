@@ -1,0 +1,143 @@
+import { execFile } from 'node:child_process';
+import { constants } from 'node:http2';
+import { promisify } from 'node:util';
+import { Metadata, type StatusObject } from '@grpc/grpc-js';
+import { Catch, Controller, NotFoundException, UseFilters, type ExceptionFilter } from '@nestjs/common';
+import { GrpcMethod, RpcException } from '@nestjs/microservices';
+import { GrpcException } from 'nestjs-resilient-grpc/server';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { throwError, type Observable } from 'rxjs';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { serveOrders, type PlainOrders } from './handlers/orders-service.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+/** Fails with what its command was, and the code that it ended with. */
+const login = () => promisify(execFile)(process.execPath, ['-e', 'process.exit(7)', '--', '--password=hunter2']);
+const withTrailers = (...trailers: [key: string, value: string][]): RpcException => {
+  const metadata = new Metadata();
+  for (const [key, value] of trailers) metadata.add(key, value);
+  return new RpcException({ code: 5, message: 'no order 7', metadata });
+};
+
+@Catch()
+class OwnFilter implements ExceptionFilter {
+  catch(exception: Error): Observable<never> {
+    return throwError(() => ({ code: 9, message: `from the filter: ${exception.message}` }));
+  }
+}
+
+describe('a handler that fails', () => {
+  /** Serves a stream with a message, and then the failure; for a unary method, with the failure. */
+  async function failingWith(fail: () => unknown, ...filters: ExceptionFilter[]) {
+    @Controller()
+    @UseFilters(...filters)
+    class FailingController {
+      @GrpcMethod('Orders', 'Get')
+      async getOrder(): Promise<object> {
+        await fail();
+        return {};
+      }
+
+      @GrpcMethod('Orders', 'Watch')
+      async *watch(): AsyncGenerator<object> {
+        yield { sequence: '1' };
+        await fail();
+      }
+    }
+
+    const service = await serveOrders(FailingController);
+    onTestFinished(() => service.close());
+    const { client, log } = service;
+    log.lines.length = 0;
+    return { log, unary: () => unaryStatus(client), stream: () => streamStatus(client) };
+  }
+  const throwing = (error: unknown) => () => {
+    throw error;
+  };
+
+  it('tells callers nothing of an error that has a code, but not of gRPC', async () => {
+    const { unary, stream, log } = await failingWith(login);
+    for (const status of [await unary(), await stream()]) {
+      expect(status).toMatchObject({ code: 2, details: 'Internal server error' });
+    }
+    const failed = '/orders.v1.Orders/Watch: its handler failed: Error: Command failed: ';
+    expect(log.lines.map(({ text }) => text)).toContainEqual(expect.stringContaining(failed));
+  });
+
+  it("tells several messages as Nest's own does", async () => {
+    const error = new RpcException({ code: 3, message: ['a must be b', 'c must be d'] });
+    const { unary, stream } = await failingWith(throwing(error));
+    for (const status of [await unary(), await stream()]) {
+      expect(status).toMatchObject({ code: 3, details: 'a must be b,c must be d' });
+    }
+  });
+
+  it('sends a status without those of its trailers that HTTP/2 forbids', async () => {
+    const error = withTrailers(
+      ['connection', 'close'],
+      ['content-length', '7'],
+      ['grpc-status', '0'],
+      ['x-shard', 'a'],
+    );
+    const { unary, stream } = await failingWith(throwing(error));
+    for (const status of [await unary(), await stream()]) {
+      expect(status).toMatchObject({ code: 5, details: 'no order 7' });
+      expect(status.metadata.get('connection')).toEqual([]);
+      expect(status.metadata.get('x-shard')).toEqual(['a']);
+    }
+  });
+
+  it('sends a status with trailers that HTTP takes once and that were given twice, whichever they are', async () => {
+    // Node's list of them is its own: all fields that it knows are tried. Refused are those above.
+    const refused =
+      /^:|^(connection|keep-alive|proxy-connection|transfer-encoding|upgrade|http2-settings|te|content-length)$/;
+    const fields = Object.entries(constants).flatMap(([name, field]) =>
+      name.startsWith('HTTP2_HEADER_') && !refused.test(String(field)) ? [String(field)] : [],
+    );
+    expect(fields).toContain('etag');
+    const twice = fields.flatMap((field): [string, string][] => [
+      [field, 'a'],
+      [field, 'b'],
+    ]);
+    const { unary, stream, log } = await failingWith(throwing(withTrailers(...twice)));
+    for (const status of [await unary(), await stream()]) {
+      expect(status).toMatchObject({ code: 5, details: 'no order 7' });
+      expect(status.metadata.get('etag')).toEqual(['a, b']);
+    }
+    expect(log.lines.filter(({ text }) => text.includes('its handler failed'))).toEqual([]);
+  });
+
+  it('asks no filter for the error of a generator, which can be a status of its own', async () => {
+    const { unary, stream } = await failingWith(throwing(new Error('oh')), new OwnFilter());
+    expect(await unary()).toMatchObject({ code: 9, details: 'from the filter: oh' });
+    expect(await stream()).toMatchObject({ code: 2, details: 'Internal server error' });
+    for (const [error, code] of [
+      [new GrpcException('NOT_FOUND', 'no order №7'), 5],
+      [new RpcException({ code: 8, message: 'no order №7' }), 8],
+      [new NotFoundException('no order №7'), 5],
+    ] as const) {
+      expect(await (await failingWith(throwing(error), new OwnFilter())).stream()).toMatchObject({
+        code,
+        details: 'no order №7',
+      });
+    }
+  });
+});
+
+function unaryStatus(client: PlainOrders): Promise<StatusObject> {
+  return new Promise((resolve) => {
+    client.get({ id: '7' }, deadline(), () => undefined).on('status', resolve);
+  });
+}
+
+function streamStatus(client: PlainOrders): Promise<StatusObject> {
+  return new Promise((resolve) => {
+    const call = client.watch({ from: '0' }, deadline());
+    call.on('data', () => undefined).on('error', () => undefined);
+    call.on('status', resolve);
+  });
+}
+
+const deadline = () => ({ deadline: Date.now() + 5_000 });

@@ -152,7 +152,9 @@ describe('a server that gets SIGTERM', () => {
   it('does not wait for a request of which nothing comes any more, and says so', async () => {
     const server = await started({ drain: { timeoutMs: 8_000 } });
     const session = connectHttp2(`http://${server.url}`).on('error', () => undefined);
-    onTestFinished(() => void session.destroy());
+    onTestFinished(() => {
+      session.destroy();
+    });
     const half = session.request(REQUEST, { endStream: false }).on('error', () => undefined);
     half.write(Buffer.alloc(3));
     await new PlainClient(server.url).get();

@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { ChildServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { get } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HEALTH_PROTO } from './served-orders.js';
@@ -13,6 +14,13 @@ afterAll(() => leaks.settled());
 /** The whole time of a shutdown, and what Node needs to end. */
 const TIME_MS = 1_000;
 const TO_END_MS = 200;
+/** Of a call, as a client sends it. */
+const REQUEST = {
+  ':method': 'POST',
+  ':path': '/orders.v1.Orders/Get',
+  'content-type': 'application/grpc',
+  te: 'trailers',
+};
 const DRAIN = { drain: { timeoutMs: TIME_MS } };
 
 async function started(options: PlainServerOptions = DRAIN, flags: ServerFlag[] = []): Promise<NestServer> {
@@ -62,6 +70,38 @@ describe('a server that gets SIGTERM', () => {
     expect(server.output).toMatch(/drained in \d+ ms: 1 call finished.*[^]*drained 1 client in \d+ ms/);
   });
 
+  it('keeps its own clients for handlers that may still finish, though these have less time', async () => {
+    const upstream = await started();
+    const server = await started({ drain: { timeoutMs: 5_000 } }, [
+      `--upstream=${upstream.url}`,
+      `--clients=${JSON.stringify({ timeoutMs: 100 })}`,
+      '--hybrid',
+    ]);
+    const client = new PlainClient(server.url);
+    const slow = client.get('slow:600');
+    await client.get();
+    server.signal();
+    expect(await slow).toMatchObject({ id: 'slow:600 of upstream' });
+    await server.gone();
+    expect(server.output).not.toContain('has not closed');
+  });
+
+  it('passes the readiness delays of its two halves side by side', async () => {
+    const upstream = await started();
+    const delay = { timeoutMs: 5_000, readinessDelayMs: 1_000 };
+    const server = await started({ drain: delay }, [
+      `--upstream=${upstream.url}`,
+      `--clients=${JSON.stringify(delay)}`,
+      '--hybrid',
+    ]);
+    await new PlainClient(server.url).get();
+    const signalledAt = performance.now();
+    server.signal();
+    await server.gone();
+    expect(performance.now() - signalledAt).toBeGreaterThanOrEqual(1_000);
+    expect(performance.now() - signalledAt).toBeLessThan(1_900);
+  });
+
   it('ends streams at once, UNAVAILABLE or as their method says', async () => {
     const server = await started({ ...DRAIN, methods: { Session: { onDrain: 'complete' } } });
     const client = new PlainClient(server.url);
@@ -105,6 +145,21 @@ describe('a server that gets SIGTERM', () => {
     const endedAfterMs = await server.ended();
     expect(endedAfterMs).toBeGreaterThanOrEqual(800);
     expect(endedAfterMs).toBeLessThan(800 + 500);
+  });
+});
+
+describe('a server that gets SIGTERM', () => {
+  it('does not wait for a request of which nothing comes any more, and says so', async () => {
+    const server = await started({ drain: { timeoutMs: 8_000 } });
+    const session = connectHttp2(`http://${server.url}`).on('error', () => undefined);
+    onTestFinished(() => {
+      session.destroy();
+    });
+    const half = session.request(REQUEST, { endStream: false }).on('error', () => undefined);
+    half.write(Buffer.alloc(3));
+    await new PlainClient(server.url).get();
+    expect(await server.terminate()).toBeLessThan(4_000);
+    expect(server.output).toMatch(/WARN.*0 calls finished, 0 streams ended, 0 cut off, 1 connection cut off/);
   });
 });
 

@@ -14,8 +14,8 @@ export type PlainServerOptions = Pick<
   | 'maxConcurrentStreams'
 >;
 
-/** How it runs: with TLS, beside an HTTP server, or behind it another server. */
-export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}`;
+/** How it runs: with TLS, beside an HTTP server, or behind it another server, and how the clients of that drain (JSON). */
+export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}` | `--clients=${string}`;
 
 interface Counts {
   readonly streams: number;

@@ -1,5 +1,5 @@
 // A Nest application that serves orders.v1.Orders by the strategy, in a process of its own:
-//   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--upstream URL]
+//   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--upstream URL [--clients JSON]]
 // SIGTERM closes the application, and then it must end by itself, and says how long it took; a hybrid one leaves signals to Nest.
 // Over IPC it tells how many streams and sockets it has, when asked, and why connections end.
 import 'reflect-metadata';
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     tls: { type: 'boolean', default: false },
     hybrid: { type: 'boolean', default: false },
     upstream: { type: 'string' },
+    clients: { type: 'string', default: '{}' },
   },
 });
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -80,7 +81,9 @@ const upstream = { name: 'upstream', protoPath, url: values.upstream };
 class AppModule {}
 Module({
   imports: [
-    ...(values.upstream ? [ResilientGrpcModule.forRoot({}), ResilientGrpcModule.forFeature([upstream])] : []),
+    ...(values.upstream
+      ? [ResilientGrpcModule.forRoot({ drain: JSON.parse(values.clients) }), ResilientGrpcModule.forFeature([upstream])]
+      : []),
     ResilientGrpcServerModule.forRoot({
       package: 'orders.v1',
       protoPath,

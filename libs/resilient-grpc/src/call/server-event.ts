@@ -14,7 +14,7 @@ export type GrpcServerEvent = {
   | {
       readonly type: 'connection-end';
       readonly peer: string;
-      readonly because: 'age' | 'age-grace' | 'idle' | 'keepalive';
+      readonly because: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'half-request';
     }
   /** A stream on which nothing passed was ended. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
@@ -50,5 +50,7 @@ export interface ServerDrainReport {
   readonly ended: number;
   /** Calls that were left at the end of the time. */
   readonly cutOff: number;
+  /** Connections that were cut: they had begun requests and sent no more of them, or had not closed at the end of the time. */
+  readonly connectionsCutOff: number;
   readonly durationMs: number;
 }

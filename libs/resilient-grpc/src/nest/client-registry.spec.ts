@@ -246,12 +246,14 @@ describe('a shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('holds readiness down for a while first, where that is asked', async () => {
+  it('holds readiness down for a while first, where that is asked, from the first hook on', async () => {
     registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
     const { of, clock } = lifecycle();
+    of.onModuleDestroy();
+    await clock.advanceAsync(200);
     const first = of.beforeApplicationShutdown();
-    await clock.advanceAsync(499);
+    await clock.advanceAsync(299);
     expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
     await clock.advanceAsync(1);
     await first;
@@ -264,7 +266,10 @@ describe('a shutdown', () => {
     await obtain(shop);
     const { of } = lifecycle();
     let served: () => void = () => undefined;
-    of.holdStreams(() => new Promise((resolve) => (served = resolve)));
+    of.endAfter({
+      streamsTold: () => new Promise<void>((resolve) => (served = resolve)),
+      run: () => Promise.resolve(),
+    });
     const first = of.beforeApplicationShutdown();
     await Promise.resolve();
     expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
@@ -272,6 +277,38 @@ describe('a shutdown', () => {
     await first;
     expect(made[0]?.asked).toEqual(['end streams']);
     await of.onApplicationShutdown();
+  });
+
+  it('ends after a server of the same process, whatever its own time is, and does not take that for a fault of Nest', async () => {
+    registry.configure({ drain: { timeoutMs: 1_000 } }, 'a.ts:1');
+    await obtain(shop);
+    lines = [];
+    const { of, clock } = lifecycle();
+    let over: () => void = () => undefined;
+    const drained = new Promise<void>((resolve) => (over = resolve));
+    of.endAfter({ streamsTold: () => Promise.resolve(), run: () => drained });
+    await of.beforeApplicationShutdown();
+    await clock.advanceAsync(4_000);
+    expect(made[0]?.asked).toEqual(['end streams']);
+    over();
+    // Nest has waited for it too.
+    await drained.then(() => of.onApplicationShutdown());
+    expect(made[0]?.asked).toEqual(['end streams', 'drain 0']);
+    await clock.advanceAsync(0);
+    expect(lines).toEqual([expect.stringMatching(/^LOG \[ResilientGrpc\] drained 1 client in 4000 ms/)]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('ends although a server of the same process has failed to', async () => {
+    await obtain(shop);
+    const { of } = lifecycle();
+    of.endAfter({
+      streamsTold: () => Promise.reject(new Error('broken')),
+      run: () => Promise.reject(new Error('broken')),
+    });
+    await of.beforeApplicationShutdown();
+    await of.onApplicationShutdown();
+    expect(made[0]?.asked).toEqual(['end streams', 'drain 10000']);
   });
 
   it('ends in its time when the application does not, and names what holds it', async () => {
@@ -313,9 +350,11 @@ describe('a shutdown', () => {
     clock.advance(1_000);
     of.onModuleDestroy();
     clock.advance(1_000);
-    expect([registry.accepting, made[0]?.asked]).toEqual([true, []]);
+    // It is not ready, but clients are still made.
+    expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
+    registry.create({ ...shop, name: 'tenant' });
     await of.beforeApplicationShutdown();
-    expect(registry.accepting).toBe(false);
+    expect(() => registry.create({ ...shop, name: 'late' })).toThrow('the application shuts down');
     clock.advance(500);
     await of.onApplicationShutdown();
     expect(made[0]?.asked).toEqual(['end streams', 'drain 7500']);

@@ -65,6 +65,7 @@ export class ClientRegistry extends GrpcClients {
   private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
   private started = false;
+  private ready = true;
   private open = true;
   private failed = false;
 
@@ -73,7 +74,7 @@ export class ClientRegistry extends GrpcClients {
   }
 
   get accepting(): boolean {
-    return this.open;
+    return this.ready && this.open;
   }
 
   get size(): number {
@@ -214,7 +215,12 @@ export class ClientRegistry extends GrpcClients {
     for (const { client } of [...this.entries.values()]) yield client;
   }
 
-  /** Readiness goes down; calls still begin. */
+  /** Readiness goes down, and nothing else. */
+  turnUnready(): void {
+    this.ready = false;
+  }
+
+  /** No client is made any more; calls still begin. */
   refuseNew(): void {
     this.open = false;
   }

@@ -27,6 +27,14 @@ export interface LifecycleSeams {
   readonly httpConnections: () => Promise<number | undefined>;
 }
 
+/** The drain of a server of this process, whose handlers call through the clients. */
+export interface ServerBeside {
+  /** Resolves when its streams have been told of their end; begins it. */
+  streamsTold(): Promise<void>;
+  /** Resolves when it is over, in a time of its own; begins it. */
+  run(): Promise<unknown>;
+}
+
 /**
  * Ties the clients to the application's shutdown, which is in two steps. Before Nest closes its servers: readiness down, then
  * streams that are resumed end, since a request that relays one would hold the server open; calls of requests that are still served
@@ -44,16 +52,20 @@ export class GrpcLifecycle
   private delay: { readonly timer: Timer; readonly over: () => void } | undefined;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
-  private readonly holds: (() => Promise<void>)[] = [];
+  private readonly servers: ServerBeside[] = [];
 
   constructor(
     private readonly registry: ClientRegistry,
     private readonly seams: LifecycleSeams,
   ) {}
 
-  /** Streams end at a shutdown no sooner than this resolves, as while a server of this process still serves everything. */
-  holdStreams(until: () => Promise<void>): void {
-    this.holds.push(until);
+  /**
+   * At a shutdown streams end no sooner than the server's have been told, so that what a handler relays ends as the server says, and
+   * not as if its source had come to its end; and clients no sooner than it has drained, whatever their own time is: its handlers call
+   * through them until then.
+   */
+  endAfter(server: ServerBeside): void {
+    this.servers.push(server);
   }
 
   /** By now the container has made what it has. */
@@ -72,7 +84,7 @@ export class GrpcLifecycle
     }, HOOKS_CHECK_MS);
   }
 
-  /** The time begins, and nothing else: until the next step the application serves. The hooks in between may hang. */
+  /** Readiness goes down, and the time begins: until the next step the application serves. The hooks in between may hang. */
   onModuleDestroy(): void {
     this.begin();
   }
@@ -91,6 +103,7 @@ export class GrpcLifecycle
     if (this.startedAt !== undefined) return this.startedAt;
     const { clock } = this.seams;
     this.startedAt = clock.now();
+    this.registry.turnUnready();
     if (this.hooksCheck !== undefined) clock.clearTimer(this.hooksCheck);
     this.watch(this.registry.drainOptions.timeoutMs);
     return this.startedAt;
@@ -110,19 +123,28 @@ export class GrpcLifecycle
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
     // Clients may have been made since the time began.
     this.watch(Math.max(timeoutMs - (clock.now() - beganAt), 0));
-    const held = this.holds.map((until) => until());
-    if (readinessDelayMs > 0) {
+    const told = this.servers.map((server) => server.streamsTold());
+    // That of a server has passed side by side with it.
+    const delayMs = readinessDelayMs - (clock.now() - beganAt);
+    if (delayMs > 0) {
       await new Promise<void>((over) => {
-        this.delay = { timer: clock.setTimer(over, readinessDelayMs, true), over };
+        this.delay = { timer: clock.setTimer(over, delayMs, true), over };
       });
     }
-    await Promise.all(held);
+    // A drain that failed has ended too.
+    await Promise.allSettled(told);
     await this.registry.endStreams();
   }
 
   /** Nest's own closing hangs: on a request that does not end, an event stream, a busy connection that is kept alive. */
   private async giveUpOnNest(): Promise<void> {
     const { timeoutMs } = this.registry.drainOptions;
+    await this.serversOver();
+    // Where Nest waited for them and nothing else, it goes on by itself.
+    await new Promise<void>((resolve) => {
+      this.seams.clock.defer(resolve);
+    });
+    if (this.draining !== undefined) return;
     const connections = await this.seams.httpConnections().catch(() => undefined);
     const holders = [
       ...(connections === undefined || connections === 0 ? [] : [counted(connections, 'open HTTP connection')]),
@@ -146,12 +168,17 @@ export class GrpcLifecycle
     const beganAt = this.begin();
     const { clock } = this.seams;
     if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
+    if (this.registry.size > 0) await this.serversOver();
     if (this.delay !== undefined) clock.clearTimer(this.delay.timer);
     this.delay?.over();
     if (this.registry.size === 0) return;
     // The time is for the whole shutdown: what Nest needed to close its servers is gone.
     const left = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
     this.tell(await this.registry.drainAll(Math.max(left, 0)), clock.now() - beganAt);
+  }
+
+  private async serversOver(): Promise<void> {
+    await Promise.allSettled(this.servers.map((server) => server.run()));
   }
 
   private tell(reports: readonly DrainReport[], ms: number): void {

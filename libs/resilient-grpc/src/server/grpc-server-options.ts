@@ -10,7 +10,7 @@ import {
 type Given = Partial<ResilientGrpcServerOptions>;
 
 /** From here on grpc-js takes a length for no limit; a timer of more would fire at once. */
-const NO_LIMIT_MS = 2 ** 31 - 1;
+export const NO_LIMIT_MS = 2 ** 31 - 1;
 
 /** How Nest's keys of `keepalive` are called by grpc-js, or by nobody there. */
 const KEEPALIVE_NAMES = {

@@ -16,23 +16,27 @@ import type { ResilientGrpcServerOptions } from './server-options.js';
 
 const GIVEN_OPTIONS = Symbol('options of ResilientGrpcServerModule');
 
+/** Where options were given, as what is wrong with them says. */
+const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
+const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
+
 /** Provides {@link ResilientGrpcServer}, its health and its place in the shutdown. One module for each server. */
 @Module({})
 export class ResilientGrpcServerModule {
   /** A server with `options`. Those that cannot be used fail the start, all of them told at once. */
   static forRoot(options: ResilientGrpcServerOptions): DynamicModule {
-    return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined);
+    return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);
   }
 
   /** A server with options from a factory. */
   static forRootAsync(options: AsyncSource<ResilientGrpcServerOptions>): DynamicModule {
-    const problems = asyncSourceProblems(options, 'ResilientGrpcServerModule.forRootAsync');
+    const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
-    return serverModule(asyncSourceProviders(GIVEN_OPTIONS, options), options.imports);
+    return serverModule(asyncSourceProviders(GIVEN_OPTIONS, options), options.imports, FOR_ROOT_ASYNC);
   }
 }
 
-function serverModule(given: Provider[], imports: ModuleMetadata['imports']): DynamicModule {
+function serverModule(given: Provider[], imports: ModuleMetadata['imports'], path: string): DynamicModule {
   const server: Provider = {
     provide: ResilientGrpcServer,
     inject: [GIVEN_OPTIONS, { token: ClientRegistry, optional: true }, { token: GRPC_TELEMETRY, optional: true }],
@@ -41,7 +45,7 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports']): Dy
       clients: ClientRegistry | undefined,
       telemetry: GrpcTelemetry | undefined,
     ) =>
-      new ResilientGrpcServer(resolveServerOptions(options, 'ResilientGrpcServerModule.forRoot'), {
+      new ResilientGrpcServer(resolveServerOptions(options, path), {
         clock: systemClock,
         random: systemRandom,
         captures: () => clients?.capturesInbound ?? false,

@@ -37,6 +37,11 @@ export interface ServerSeams {
   readonly telemetry?: GrpcTelemetry | undefined;
 }
 
+const CLOSED =
+  'This ResilientGrpcServer was closed, and does not listen again: close the application, and make it anew (NestFactory.create)';
+const LISTENS_ALREADY =
+  'This ResilientGrpcServer listens already: start its microservice once; a second address needs a module of its own';
+
 /**
  * A strategy in place of `Transport.GRPC`, made by {@link ResilientGrpcServerModule}: it drains, tells, and does not leak.
  * `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true })`.
@@ -55,6 +60,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
+  /** While it begins to listen, and from then on; not where that failed. */
+  private listening: Promise<void> | undefined;
+  private closed = false;
   private startHook = false;
   private endHook = false;
   /** Ends what was told of a start before, which failed. */
@@ -110,6 +118,10 @@ export class ResilientGrpcServer extends ServerGrpc {
       connections: this.connections,
       health: this.health,
     });
+    // What was counted and not yet said.
+    this.drain.onEnd(() => {
+      log.close();
+    });
   }
 
   /** The port it listens on, as the system chose it for ':0'; undefined while it does not, and 1 for a unix socket. */
@@ -127,32 +139,30 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.calls.activeStreams();
   }
 
-  /** Adds its services, then listens: a client that finds the port open finds them too. */
+  /**
+   * Adds its services, then listens, once: what was closed does not listen again, as all that ends with it would have to be made anew.
+   * Where it fails it may be tried again.
+   */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
+    if (this.closed || this.listening !== undefined) {
+      callback(new Error(this.closed ? CLOSED : LISTENS_ALREADY));
+      return;
+    }
+    this.listening = this.open();
     try {
-      const server = this.newServer();
-      if (!this.connections.attach(server)) {
-        this.logger.warn(
-          'this version of @grpc/grpc-js hides its connections: their age, idle time and backlog are as it has them, and a ' +
-            'frozen client may hold the process at shutdown; use ^1.14.7',
-        );
-      }
-      this.grpcClient = server;
-      this.calls.captures = this.seams.captures();
-      await this.bindEvents();
-      this.addOwnServices(server);
-      this.boundPort = await this.bind(server);
-      this.drain.serve(server);
+      await this.listening;
     } catch (error) {
+      this.listening = undefined;
       callback(error);
       return;
     }
-    this.health.listening();
     callback();
   }
 
-  /** Resolves when the drain is over; begins it where Nest's hooks have not. */
+  /** Resolves when the drain is over; begins it where Nest's hooks have not. What is about to listen is waited for, and ended. */
   override async close(): Promise<void> {
+    this.closed = true;
+    await this.listening?.catch(() => undefined);
     // True: `listen` put it there.
     const server = this.grpcClient as Server | null | undefined;
     if (server === undefined || server === null) return;
@@ -206,6 +216,24 @@ export class ResilientGrpcServer extends ServerGrpc {
     };
   };
 
+  /** Services first, then the port: a client that finds it open finds them too. */
+  private async open(): Promise<void> {
+    const server = this.newServer();
+    if (!this.connections.attach(server)) {
+      this.logger.warn(
+        'this version of @grpc/grpc-js hides its connections: their age, idle time and backlog are as it has them, and a ' +
+          'frozen client may hold the process at shutdown; use ^1.14.7',
+      );
+    }
+    this.grpcClient = server;
+    this.calls.captures = this.seams.captures();
+    await this.bindEvents();
+    this.addOwnServices(server);
+    this.boundPort = await this.bind(server);
+    this.drain.serve(server);
+    this.health.listening();
+  }
+
   private newServer(): Server {
     const { telemetry, clock } = this.seams;
     if (telemetry === undefined) return new Server(this.grpcOptions);
@@ -218,17 +246,16 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   private addOwnServices(server: Server): void {
-    const { health, reflection, patterns } = this.resolved;
+    const { health, reflection, patterns, path } = this.resolved;
     const definition = this.packageDefinition;
     if (definition === undefined) return;
     const contract = loadContract({ packageDefinition: definition }, 'server');
     const services = servedServices(contract.ok ? contract.services : new Map(), this.resolved.nest.package);
-    const problems = patternProblems(patterns, services, 'ResilientGrpcServerModule.forRoot');
+    const problems = patternProblems(patterns, services, path);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);
     if (reflection) {
       const listed = [...services.keys()];
-      const path = 'ResilientGrpcServerModule.forRoot';
       addReflection(server, { definition, services: listed, health, standing: this.standing, path });
     }
   }

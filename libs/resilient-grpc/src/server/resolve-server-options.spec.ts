@@ -5,12 +5,13 @@ import { resolveServerOptions } from './resolve-server-options.js';
 import type { ResilientGrpcServerOptions } from './server-options.js';
 
 const right = { package: 'orders.v1', protoPath: 'orders.proto' };
-const resolve = (options: Partial<ResilientGrpcServerOptions> = {}) => resolveServerOptions({ ...right, ...options });
+const resolve = (options: Partial<ResilientGrpcServerOptions> = {}) =>
+  resolveServerOptions({ ...right, ...options }, 'forRoot');
 const forGrpcJs = (options: Partial<ResilientGrpcServerOptions> = {}) => grpcServerOptions(resolve(options));
 
 describe('resolved options of a server', () => {
   it('are complete where only a contract was given', () => {
-    const { methodOptions, nest, ...rest } = resolve();
+    const { methodOptions, nest, path: _path, ...rest } = resolve();
     expect(rest).toEqual({
       drain: { timeoutMs: 10_000, readinessDelayMs: 0 },
       leakWarningMs: 60_000,
@@ -119,7 +120,7 @@ describe('resolved options of a server', () => {
       keepalive: Object.freeze({ keepaliveTimeMs: 5_000 }),
     });
     const before = structuredClone(given);
-    const resolved = resolveServerOptions(given);
+    const resolved = resolveServerOptions(given, 'forRoot');
     grpcServerOptions(resolved);
     expect(given).toEqual(before);
     expect(resolved.nest).toBe(given);

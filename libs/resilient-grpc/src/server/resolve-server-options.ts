@@ -17,12 +17,10 @@ import { SERVER_KEY_REMEDIES, serverOptionsSchema } from './server-options-schem
  * Checks and completes options. What they name (files, packages, methods) is looked at when the server starts.
  *
  * @param options as the user gave them: not trusted, and not changed
+ * @param path where they were given: 'ResilientGrpcServerModule.forRoot'
  * @throws GrpcConfigurationError with everything that is wrong with them
  */
-export function resolveServerOptions(
-  options: unknown,
-  path = 'ResilientGrpcServerModule.forRoot',
-): ResolvedServerOptions {
+export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
   const problems = optionProblems(serverOptionsSchema, options, path, SERVER_KEY_REMEDIES);
   // True only as far as the problems found say so; each rule below looks at the kind of what it takes.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
@@ -35,10 +33,10 @@ export function resolveServerOptions(
   ];
   if (problems.length + deeper.length > 0) throw new GrpcConfigurationError([...problems, ...deeper]);
   // True: nothing was found that says otherwise.
-  return complete(given as ResilientGrpcServerOptions);
+  return complete(given as ResilientGrpcServerOptions, path);
 }
 
-function complete(options: ResilientGrpcServerOptions): ResolvedServerOptions {
+function complete(options: ResilientGrpcServerOptions, path: string): ResolvedServerOptions {
   const { drain = {}, methods } = options;
   const limits = connectionLimits(options);
   const forAll: ResolvedServerMethod = {
@@ -47,6 +45,7 @@ function complete(options: ResilientGrpcServerOptions): ResolvedServerOptions {
     maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
   };
   const resolved = {
+    path,
     nest: options,
     drain: Object.freeze({
       timeoutMs: drain.timeoutMs ?? DEFAULT_DRAIN.timeoutMs,

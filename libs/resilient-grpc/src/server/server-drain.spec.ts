@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../call/event-hub.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
@@ -12,6 +13,8 @@ class FakeServer {
   completedByDrain = 0;
   stubborn = 0;
   sockets = 1;
+  cutOff = 0;
+  noCallIsOpen = (): boolean => false;
   private readonly waiting: (() => void)[] = [];
 
   constructor(
@@ -63,8 +66,14 @@ class FakeServer {
     if (this.stubborn === 0) this.sockets = 0;
   }
 
+  endHalfRequests(noCallIsOpen: () => boolean): void {
+    this.note('half requests ended');
+    this.noCallIsOpen = noCallIsOpen;
+  }
+
   destroyAll(): void {
     this.note('sockets destroyed');
+    this.cutOff += this.sockets;
   }
 
   closed(): Promise<void> {
@@ -92,6 +101,8 @@ class FakeServer {
     this.log.push(`${String(this.clock.now())} ${what}`);
   }
 }
+
+const QUIET = { finished: 0, completed: 0, ended: 0, cutOff: 0, connectionsCutOff: 0 };
 
 function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: number; readinessDelayMs?: number }) {
   const clock = new VirtualClock();
@@ -121,11 +132,12 @@ describe('the drain of a server', () => {
       '0 shut down',
       '0 watches ended',
       '0 streams told',
+      '0 half requests ended',
       '0 all ended',
       '0 sockets destroyed',
       '0 forced',
     ]);
-    expect(reports).toEqual([{ finished: 0, completed: 0, ended: 0, cutOff: 0, durationMs: 0 }]);
+    expect(reports).toEqual([{ ...QUIET, durationMs: 0 }]);
     expect(clock.pending).toBe(0);
   });
 
@@ -134,7 +146,7 @@ describe('the drain of a server', () => {
     server.callsThatEndIn(300, 12);
     void drain.run();
     await clock.advanceAsync(300);
-    expect(reports).toEqual([{ finished: 12, completed: 0, ended: 0, cutOff: 0, durationMs: 300 }]);
+    expect(reports).toEqual([{ ...QUIET, finished: 12, durationMs: 300 }]);
   });
 
   it('ends what is left a moment before the time is over, and forces the rest when it is', async () => {
@@ -143,7 +155,7 @@ describe('the drain of a server', () => {
     void drain.run();
     await clock.advanceAsync(20_000);
     expect(log.slice(5)).toEqual(['9900 all ended', '10000 sockets destroyed', '10000 forced']);
-    expect(reports).toEqual([{ finished: 0, completed: 0, ended: 0, cutOff: 3, durationMs: 10_000 }]);
+    expect(reports).toEqual([{ ...QUIET, cutOff: 3, connectionsCutOff: 1, durationMs: 10_000 }]);
     expect(clock.pending).toBe(0);
   });
 
@@ -206,7 +218,7 @@ describe('the drain of a server', () => {
     await clock.advanceAsync(50);
     expect(told.map(({ at: _at, ...event }) => event)).toEqual([
       { type: 'drain', phase: 'begin', running: 2 },
-      { type: 'drain', phase: 'end', finished: 2, completed: 0, ended: 0, cutOff: 0, durationMs: 50 },
+      { type: 'drain', phase: 'end', ...QUIET, finished: 2, durationMs: 50 },
     ]);
   });
 
@@ -221,5 +233,54 @@ describe('the drain of a server', () => {
     await drain.run();
     expect(server.log).toEqual([]);
     expect(clock.pending).toBe(0);
+    // It was about to listen.
+    drain.serve(server);
+    expect(server.log).toEqual(['0 NOT_SERVING']);
+    void drain.run();
+    await clock.advanceAsync(10_000);
+    expect(server.log.at(-1)).toBe('5000 forced');
+    expect(clock.pending).toBe(0);
+  });
+
+  it('lets go of half requests when no call is left, and not while there is one', async () => {
+    const { clock, log, server, drain } = drainOf({});
+    server.callsThatEndIn(300);
+    void drain.run();
+    await clock.advanceAsync(299);
+    expect(log).not.toContainEqual(expect.stringContaining('half requests'));
+    await clock.advanceAsync(1);
+    expect(log).toContain('300 half requests ended');
+    expect(server.noCallIsOpen()).toBe(true);
+    server.size = 1;
+    expect(server.noCallIsOpen()).toBe(false);
+  });
+
+  it.each<[what: string, breaks: Partial<FakeServer>]>([
+    ['streams', { tellStreams: () => Promise.reject(new Error('broken')) }],
+    ['calls', { endAll: () => assert.fail('broken') }],
+    ['connections', { announceEnd: () => assert.fail('broken') }],
+  ])('forces the end where something of the %s fails, and says so to who waits for it', async (_what, breaks) => {
+    const { clock, log, server, drain } = drainOf({});
+    server.callsThatNeverEnd(1);
+    Object.assign(server, breaks);
+    drain.begin();
+    // A rejection that nobody hears would end the process, and fails this run.
+    drain.runUnheard();
+    const told = drain.streamsTold().catch(() => 'told');
+    await clock.advanceAsync(10_000);
+    expect(log.slice(-2)).toEqual([expect.stringMatching(/sockets destroyed$/), expect.stringMatching(/forced$/)]);
+    await told;
+    await expect(drain.run()).rejects.toThrow('broken');
+    expect(clock.pending).toBe(0);
+  });
+
+  it('is over for all though the log is down', async () => {
+    const { clock, drain, reports } = drainOf({});
+    drain.onEnd(() => assert.fail('log is down'));
+    drain.onEnd((report) => reports.push(report));
+    void drain.run();
+    await clock.advanceAsync(0);
+    expect(reports).toHaveLength(2);
+    expect(await drain.run()).toEqual(reports[0]);
   });
 });

@@ -13,7 +13,7 @@ export interface ServerDrainSeams {
     ServerCalls,
     'size' | 'ended' | 'endedByDrain' | 'completedByDrain' | 'openPaths' | 'tellStreams' | 'endAll' | 'whenOver'
   >;
-  readonly connections: Pick<ServerConnections, 'announceEnd' | 'destroyAll' | 'closed'>;
+  readonly connections: Pick<ServerConnections, 'announceEnd' | 'endHalfRequests' | 'destroyAll' | 'closed' | 'cutOff'>;
   readonly health: { turnNotServing(): void; endWatches(): void };
 }
 
@@ -36,6 +36,8 @@ const NOTHING: ReadonlyMap<string, number> = new Map();
  */
 export class ServerDrain {
   private server: DrainedServer | undefined;
+  /** The shutdown of the application may come before the server has come to listen. */
+  private asked = false;
   /** Monotonic milliseconds. */
   private beganAt: number | undefined;
   private watchdog: Timer | undefined;
@@ -49,9 +51,10 @@ export class ServerDrain {
     private readonly seams: ServerDrainSeams,
   ) {}
 
-  /** `server` is what is drained. Without one there is nothing to do. */
+  /** `server` is what is drained. Without one there is nothing to do yet. */
   serve(server: DrainedServer): void {
     this.server = server;
+    if (this.asked) this.begin();
   }
 
   /** To be told of its end. */
@@ -61,6 +64,7 @@ export class ServerDrain {
 
   /** Turns health NOT_SERVING; the time begins. */
   begin(): void {
+    this.asked = true;
     if (this.beganAt !== undefined || this.server === undefined) return;
     const { clock, events, calls, health } = this.seams;
     this.beganAt = clock.now();
@@ -68,7 +72,7 @@ export class ServerDrain {
     if (events.wanted) events.emit({ type: 'drain', phase: 'begin', running: calls.size });
     this.ready = this.pause(Math.min(this.options.readinessDelayMs, this.cutAfterMs));
     // Hooks of others may hang, and Nest with them.
-    this.watchdog = clock.setTimer(() => void this.run(), this.cutAfterMs, true);
+    this.watchdog = clock.setTimer(this.runUnheard, this.cutAfterMs, true);
   }
 
   /** When the readiness delay is over: at once where there is none, or nothing has begun. */
@@ -78,47 +82,53 @@ export class ServerDrain {
 
   /** When the streams that a drain ends have been told so, or there is nothing to drain; begins the drain. */
   async streamsTold(): Promise<void> {
-    void this.run();
+    this.runUnheard();
     await this.readiness();
     await this.telling;
   }
 
-  /** Drains; when it resolves nothing is left. */
+  /** Drains; when it is over, however, nothing is left. */
   run(): Promise<ServerDrainReport> {
     this.begin();
-    this.running ??= this.runOnce();
+    const { server, beganAt } = this;
+    // Not for good: it may be about to listen.
+    if (server === undefined || beganAt === undefined) return Promise.resolve(NO_DRAIN);
+    this.running ??= this.runOnce(server, beganAt);
     return this.running;
   }
+
+  /** Drains, for who does not wait for it. What it fails with is told to who does, and would else end the process. */
+  readonly runUnheard = (): void => {
+    this.run().catch(() => undefined);
+  };
 
   private get cutAfterMs(): number {
     const { timeoutMs } = this.options;
     return timeoutMs - Math.min(LAST_WORDS_MS, timeoutMs * LAST_WORDS_PART);
   }
 
-  private async runOnce(): Promise<ServerDrainReport> {
-    const { server, beganAt } = this;
-    if (server === undefined || beganAt === undefined) return NO_DRAIN;
+  private async runOnce(server: DrainedServer, beganAt: number): Promise<ServerDrainReport> {
     const { clock, calls, connections } = this.seams;
     const endedBefore = calls.ended;
     await this.readiness();
-    const over = this.drain(server);
-    await this.within(over, beganAt + this.cutAfterMs - clock.now());
-    const cutOff = calls.size === 0 ? NOTHING : calls.openPaths();
-    const { endedByDrain, completedByDrain } = calls;
-    const finished = calls.ended - endedBefore - endedByDrain - completedByDrain;
-    const left = calls.endAll();
-    await this.within(over, beganAt + this.options.timeoutMs - clock.now());
-    // First, since grpc-js tells those that are left CANCELLED, as if they had wanted it.
-    connections.destroyAll();
-    server.forceShutdown();
-    if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
-    const report: ServerDrainReport = {
-      finished,
-      completed: completedByDrain,
-      ended: endedByDrain,
-      cutOff: left,
-      durationMs: clock.now() - beganAt,
-    };
+    let cutOff = NOTHING;
+    let ends = { finished: 0, completed: 0, ended: 0, cutOff: 0 };
+    try {
+      const over = this.drain(server);
+      await this.within(over, beganAt + this.cutAfterMs - clock.now());
+      if (calls.size > 0) cutOff = calls.openPaths();
+      const { endedByDrain: ended, completedByDrain: completed } = calls;
+      const finished = calls.ended - endedBefore - ended - completed;
+      ends = { finished, completed, ended, cutOff: calls.endAll() };
+      await this.within(over, beganAt + this.options.timeoutMs - clock.now());
+    } finally {
+      // Whatever went wrong, the process must be able to end. Connections first, since grpc-js tells those that are left CANCELLED, as
+      // if they had wanted it.
+      connections.destroyAll();
+      server.forceShutdown();
+      if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
+    }
+    const report = { ...ends, connectionsCutOff: connections.cutOff, durationMs: clock.now() - beganAt };
     this.tell(report, cutOff);
     return report;
   }
@@ -134,14 +144,23 @@ export class ServerDrain {
     });
     health.endWatches();
     this.telling = calls.tellStreams();
-    await Promise.all([this.telling, shut]);
+    const served = calls.whenOver().then(() => {
+      connections.endHalfRequests(() => calls.size === 0);
+    });
+    await Promise.all([this.telling, served, shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 
   private tell(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
     const { events } = this.seams;
     if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
-    for (const listener of this.listeners) listener(report, cutOff);
+    for (const listener of this.listeners) {
+      try {
+        listener(report, cutOff);
+      } catch {
+        // They write to the application's log. Where that is down, nobody can be told, and the shutdown goes on.
+      }
+    }
   }
 
   private pause(ms: number): Promise<void> {
@@ -160,4 +179,11 @@ export class ServerDrain {
   }
 }
 
-const NO_DRAIN: ServerDrainReport = { finished: 0, completed: 0, ended: 0, cutOff: 0, durationMs: 0 };
+const NO_DRAIN: ServerDrainReport = {
+  finished: 0,
+  completed: 0,
+  ended: 0,
+  cutOff: 0,
+  connectionsCutOff: 0,
+  durationMs: 0,
+};

@@ -1,16 +1,23 @@
 import { describe, expect, it } from 'vitest';
+import type { ServerBeside } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { DrainListener } from './server-drain.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 
-const QUIET: ServerDrainReport = { finished: 12, completed: 0, ended: 50, cutOff: 0, durationMs: 311.7 };
+const QUIET: ServerDrainReport = {
+  finished: 12,
+  completed: 0,
+  ended: 50,
+  cutOff: 0,
+  connectionsCutOff: 0,
+  durationMs: 311.7,
+};
 
 function lifecycle() {
   const log: string[] = [];
   let tell: DrainListener = () => undefined;
   let ready: () => void = () => undefined;
   const readiness = new Promise<void>((resolve) => (ready = resolve));
-  const told = Promise.resolve();
   const server = {
     health: { bootstrapped: () => log.push('bootstrapped') },
     drain: {
@@ -21,12 +28,13 @@ function lifecycle() {
         // Nest closes the HTTP server meanwhile, which may hang.
         return new Promise<ServerDrainReport>(() => undefined);
       },
-      streamsTold: () => told,
+      runUnheard: () => log.push('run'),
+      streamsTold: () => Promise.resolve(),
       onEnd: (listener: DrainListener) => (tell = listener),
     },
   };
-  let held: (() => Promise<void>) | undefined;
-  const clients = { holdStreams: (until: () => Promise<void>) => (held = until) };
+  const endAfter: ServerBeside[] = [];
+  const clients = { endAfter: (beside: ServerBeside) => endAfter.push(beside) };
   const logger = {
     log: (line: string) => log.push(line),
     warn: (line: string) => log.push(`WARN ${line}`),
@@ -36,8 +44,8 @@ function lifecycle() {
     made,
     log,
     ready,
-    told,
-    held: () => held?.(),
+    server,
+    endAfter,
     tell: (...told: Parameters<DrainListener>) => {
       tell(...told);
     },
@@ -62,9 +70,9 @@ describe('the life of a server in an application', () => {
     expect(log).toEqual(['begin', 'run']);
   });
 
-  it('keeps the streams of clients until its own have been told to end', () => {
-    const { held, told } = lifecycle();
-    expect(held()).toBe(told);
+  it('lets the clients of its process end after it', () => {
+    const { endAfter, server } = lifecycle();
+    expect(endAfter).toEqual([server.drain]);
   });
 
   it('tells of its drain in one line', () => {
@@ -84,6 +92,16 @@ describe('the life of a server in an application', () => {
     expect(log).toEqual([
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 28 cut off (1 call of /a.B/M0, 2 calls of /a.B/M1, ' +
         '3 calls of /a.B/M2, 4 calls of /a.B/M3, 5 calls of /a.B/M4, calls of 2 more methods)',
+    ]);
+  });
+
+  it('warns of connections that were cut off', () => {
+    const { log, tell } = lifecycle();
+    tell({ ...QUIET, connectionsCutOff: 1 }, new Map());
+    tell({ ...QUIET, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
+    expect(log).toEqual([
+      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
+      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 2 cut off (2 calls of /a.B/M), 2 connections cut off',
     ]);
   });
 });

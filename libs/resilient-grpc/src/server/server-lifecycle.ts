@@ -5,6 +5,7 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { counted } from '../telemetry/log-text.js';
+import type { ServerBeside } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
 
@@ -13,13 +14,13 @@ const NAMED = 5;
 
 /** What is tied to the application's life. */
 export interface DrainingServer {
-  readonly drain: Pick<ServerDrain, 'begin' | 'readiness' | 'run' | 'streamsTold' | 'onEnd'>;
+  readonly drain: Pick<ServerDrain, 'begin' | 'readiness' | 'run' | 'runUnheard' | 'streamsTold' | 'onEnd'>;
   readonly health: { bootstrapped(): void };
 }
 
-/** The part of the clients' lifecycle that the server's has a say in. */
-export interface HeldClients {
-  holdStreams(until: () => Promise<void>): void;
+/** The part of the clients' lifecycle that waits for the server's. */
+export interface ClientsBehind {
+  endAfter(server: ServerBeside): void;
 }
 
 /**
@@ -29,12 +30,11 @@ export interface HeldClients {
 export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
   constructor(
     private readonly server: DrainingServer,
-    clients: HeldClients | undefined,
+    clients: ClientsBehind | undefined,
     private readonly logger: Pick<Logger, 'log' | 'warn'> = new Logger('ResilientGrpcServer'),
   ) {
     const { drain } = server;
-    // What a handler relays ends as the server says, not as if its source had come to its end.
-    clients?.holdStreams(() => drain.streamsTold());
+    clients?.endAfter(drain);
     drain.onEnd((report, cutOff) => {
       this.tell(report, cutOff);
     });
@@ -51,22 +51,23 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   async beforeApplicationShutdown(): Promise<void> {
     const { drain } = this.server;
     await drain.readiness();
-    void drain.run();
+    drain.runUnheard();
   }
 
   private tell(
-    { finished, completed, ended, cutOff, durationMs }: ServerDrainReport,
+    { finished, completed, ended, cutOff, connectionsCutOff, durationMs }: ServerDrainReport,
     paths: ReadonlyMap<string, number>,
   ): void {
     const parts = [
       `${counted(finished, 'call')} finished`,
       ...(completed > 0 ? [`${counted(completed, 'stream')} completed`] : []),
       `${counted(ended, 'stream')} ended`,
-      `${String(cutOff)} cut off`,
+      `${String(cutOff)} cut off${cutOff > 0 ? ` (${named(paths)})` : ''}`,
+      ...(connectionsCutOff > 0 ? [`${counted(connectionsCutOff, 'connection')} cut off`] : []),
     ];
     const line = `drained in ${String(Math.round(durationMs))} ms: ${parts.join(', ')}`;
-    if (cutOff === 0) this.logger.log(line);
-    else this.logger.warn(`${line} (${named(paths)})`);
+    if (cutOff + connectionsCutOff === 0) this.logger.log(line);
+    else this.logger.warn(line);
   }
 }
 

@@ -48,6 +48,11 @@ describe('the log of a server', () => {
       { type: 'connection-end', peer: '10.0.0.7:4711', because: 'keepalive' },
       /^debug connection of 10\.0\.0\.7:4711 ended: it did not answer a ping/,
     ],
+    [
+      'a half request',
+      { type: 'connection-end', peer: 'a', because: 'half-request' },
+      /^debug .*had begun a request and sent no more of it/,
+    ],
     ['an old connection', { type: 'connection-end', peer: 'a', because: 'age' }, /^debug .*maxConnectionAgeMs/],
     [
       'an unknown error',

@@ -117,6 +117,7 @@ const ENDS: Readonly<Record<EventOf<'connection-end'>['because'], string>> = {
   'age-grace': 'calls on it outlasted maxConnectionAgeGraceMs',
   idle: 'it had no call for connectionIdleTimeoutMs',
   keepalive: 'it did not answer a ping (keepalive)',
+  'half-request': 'it had begun a request and sent no more of it when the server drained',
 };
 
 /** What was thrown in place of an error: a text, or what kind of thing it is, as its values may be secrets. */

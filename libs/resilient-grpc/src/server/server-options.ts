@@ -90,6 +90,8 @@ export interface ResolvedServerMethod {
 
 /** Options of the server, complete and checked. */
 export interface ResolvedServerOptions {
+  /** Where they were given, for what is found wrong later. */
+  readonly path: string;
   /** As given, for Nest. */
   readonly nest: GrpcOptions['options'];
   readonly drain: { readonly timeoutMs: number; readonly readinessDelayMs: number };

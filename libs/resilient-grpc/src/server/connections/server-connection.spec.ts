@@ -1,7 +1,13 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { QUIET_MS, ServerConnection, type ConnectionLimits, type ConnectionSession } from './server-connection.js';
+import {
+  HALF_REQUEST_MS,
+  QUIET_MS,
+  ServerConnection,
+  type ConnectionLimits,
+  type ConnectionSession,
+} from './server-connection.js';
 
 /** A session of a client that may answer or not. */
 class Session {
@@ -186,6 +192,72 @@ describe('keepalive of a connection', () => {
 
   it('is off where the time has no end', () => {
     expect(connection({ keepaliveTimeMs: Infinity }).clock.pending).toBe(0);
+  });
+});
+
+describe('a request that does not come to its end', () => {
+  const QUIET = () => true;
+
+  /** A session as Node has it, with streams of these states. */
+  function withStreams(...streams: { headersSent: boolean; state: { remoteClose: number } }[]) {
+    const made = connection();
+    made.connection.end();
+    Object.assign(made.session, { [Symbol('state')]: { streams: new Map(streams.entries()) } });
+    return made;
+  }
+  const half = { headersSent: false, state: { remoteClose: 0 } };
+
+  it('is not waited for when nothing comes any more', async () => {
+    const { connection: made, clock, socket, log } = withStreams(half, half);
+    made.endHalfRequests(QUIET);
+    await clock.advanceAsync(HALF_REQUEST_MS - 1);
+    expect(socket.destroyed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(socket.destroyed).toBe(true);
+    expect(log).toEqual(['10.0.0.7:4711 half-request']);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('is waited for as long as some of it comes', async () => {
+    const { connection: made, clock, socket } = withStreams(half);
+    made.endHalfRequests(QUIET);
+    for (let part = 0; part < 5; part += 1) {
+      socket.bytesRead += 1;
+      await clock.advanceAsync(HALF_REQUEST_MS);
+      expect(socket.destroyed).toBe(false);
+    }
+    await clock.advanceAsync(HALF_REQUEST_MS);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it.each([
+    ['a request that is whole, whose handler nobody may know of', { headersSent: false, state: { remoteClose: 1 } }],
+    ['an answer that is on its way', { headersSent: true, state: { remoteClose: 0 } }],
+  ])('is waited for beside %s', async (_what, other) => {
+    const { connection: made, clock, socket } = withStreams(half, other);
+    made.endHalfRequests(QUIET);
+    await clock.advanceAsync(HALF_REQUEST_MS * 3);
+    expect(socket.destroyed).toBe(false);
+  });
+
+  it('is waited for while a call is open', async () => {
+    const { connection: made, clock, socket } = withStreams(half);
+    let quiet = false;
+    made.endHalfRequests(() => quiet);
+    await clock.advanceAsync(HALF_REQUEST_MS * 3);
+    expect(socket.destroyed).toBe(false);
+    quiet = true;
+    await clock.advanceAsync(HALF_REQUEST_MS);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it('is no matter where the session has ended by itself', async () => {
+    const { connection: made, clock, session, log } = withStreams(half);
+    made.endHalfRequests(QUIET);
+    session.destroyed = true;
+    await clock.advanceAsync(HALF_REQUEST_MS);
+    expect(log).toEqual([]);
+    expect(clock.pending).toBe(0);
   });
 });
 

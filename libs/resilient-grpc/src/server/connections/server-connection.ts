@@ -2,6 +2,7 @@ import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock, Timer } from '../../time/clock.js';
+import { awaitsRequestsOnly } from './half-requests.js';
 import { peerOf } from './peer.js';
 
 /** How long connections live; all in milliseconds, `undefined` and `Infinity`: without end. */
@@ -16,7 +17,7 @@ export interface ConnectionLimits {
 }
 
 /** Why a connection was ended by the server. */
-export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive';
+export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive' | 'half-request';
 
 /** What a connection needs of the server. */
 export interface ConnectionHost {
@@ -37,8 +38,10 @@ const AGE_JITTER = 0.1;
 const LAST_WORDS_MS = 100;
 /** A peer from which nothing comes for so long after we have sent our end, and not its own end either, has none to send. */
 export const QUIET_MS = 2_000;
+/** A request of which nothing comes for so long is not waited for when nothing else is. */
+export const HALF_REQUEST_MS = 500;
 
-type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
+type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'half-request';
 
 /**
  * One connection, from its session to its socket's end. It is ended by `session.close()`: one GOAWAY with the last stream that was
@@ -89,6 +92,24 @@ export class ServerConnection {
     this.disarm('age');
     this.disarm('idle');
     this.session.close();
+  }
+
+  /**
+   * Ends it as soon as no stream of it is left but of requests that have not come to their end, and nothing comes any more: no handler
+   * runs for them, so that the whole time would be waited for nothing.
+   */
+  endHalfRequests(noCallIsOpen: () => boolean): void {
+    const before = bytesReadOf(this.socket);
+    this.arm('half-request', HALF_REQUEST_MS, () => {
+      if (this.session.destroyed) return;
+      // A handler that takes many messages waits for the next one, however long that takes.
+      if (!noCallIsOpen() || bytesReadOf(this.socket) !== before || !awaitsRequestsOnly(this.session)) {
+        this.endHalfRequests(noCallIsOpen);
+        return;
+      }
+      this.host.tell(this.peer, 'half-request');
+      this.destroy();
+    });
   }
 
   /** Ends it at once, whatever its peer does. */

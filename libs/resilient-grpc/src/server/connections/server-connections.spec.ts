@@ -9,11 +9,12 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
-import { QUIET_MS, type ConnectionLimits } from './server-connection.js';
+import { HALF_REQUEST_MS, QUIET_MS, type ConnectionLimits } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';
 
 const pem = (name: string) => readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url));
 const PATH = '/test.Service/Call';
+const HEADERS = { ':method': 'POST', ':path': PATH, 'content-type': 'application/grpc' };
 const asIs = (bytes: Buffer): Buffer => bytes;
 
 const closing: (() => void)[] = [];
@@ -98,7 +99,7 @@ function session(port: number, tls = false): ClientHttp2Session {
 }
 
 function stream(from: ClientHttp2Session): ClientHttp2Stream {
-  const made = from.request({ ':method': 'POST', ':path': PATH, 'content-type': 'application/grpc' });
+  const made = from.request(HEADERS);
   made.on('error', () => undefined);
   made.end(Buffer.alloc(5));
   made.resume();
@@ -187,6 +188,36 @@ describe('the connections of a server', () => {
     stream(session(port, true));
     await waitFor(() => connections.size === 2 && calls.length === 1);
     connections.destroyAll();
+    await connections.closed();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('that have begun a request, and send no more of it, are cut when no call is left, and counted', async () => {
+    const { connections, port, clock, calls, told } = await bound();
+    const halfway = session(port);
+    const half = halfway.request(HEADERS, { endStream: false });
+    half.on('error', () => undefined);
+    const busy = session(port);
+    stream(busy);
+    await waitFor(() => calls.length === 1 && connections.size === 2);
+    connections.announceEnd();
+    let open = true;
+    connections.endHalfRequests(() => !open);
+    await clock.advanceAsync(HALF_REQUEST_MS);
+    // A handler may wait for its next message.
+    expect(connections.size).toBe(2);
+    open = false;
+    // Its client has said something to GOAWAY, which starts the time anew.
+    await waitFor(async () => {
+      await clock.advanceAsync(HALF_REQUEST_MS);
+      return connections.size === 1;
+    });
+    // The other one is whole, and is being answered.
+    expect(busy.destroyed).toBe(false);
+    expect(connections.cutOff).toBe(1);
+    expect(told.map((event) => event.type === 'connection-end' && event.because)).toEqual(['half-request']);
+    connections.destroyAll();
+    expect(connections.cutOff).toBe(2);
     await connections.closed();
     expect(clock.pending).toBe(0);
   });

@@ -27,6 +27,8 @@ export interface ServerConnectionSeams {
 
 /** All connections of a server: how long they live, and how they end. */
 export class ServerConnections {
+  /** Connections that a drain has cut. */
+  cutOff = 0;
   private readonly http2Servers: NodeHttp2Server[] = [];
   /** Every socket that was accepted, those that still shake hands too. */
   private readonly sockets = new Set<Duplex>();
@@ -50,6 +52,7 @@ export class ServerConnections {
         if (peer !== UNKNOWN_PEER) endCallsOf(peer);
       },
       tell: (peer, because) => {
+        if (because === 'half-request') this.cutOff += 1;
         if (events.wanted) events.emit({ type: 'connection-end', peer, because });
       },
     };
@@ -83,8 +86,14 @@ export class ServerConnections {
       this.strayTimer = this.seams.clock.setTimer(this.endStrays, QUIET_MS);
   }
 
+  /** Ends connections that are left with nothing but requests which do not come to their end. */
+  endHalfRequests(noCallIsOpen: () => boolean): void {
+    for (const connection of this.connections.values()) connection.endHalfRequests(noCallIsOpen);
+  }
+
   /** Ends all at once, whatever their peers do. */
   destroyAll(): void {
+    this.cutOff += this.sockets.size;
     for (const socket of [...this.sockets]) socket.destroy();
   }
 

@@ -1,0 +1,80 @@
+import { createServer, type AddressInfo } from 'node:net';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it } from 'vitest';
+import { healthOf, ordersOf, serveOrders, started } from './served-orders.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+/** What `listen` calls back with. */
+function listen({ server }: Awaited<ReturnType<typeof serveOrders>>): Promise<unknown> {
+  return new Promise((resolve) => void server.listen(resolve));
+}
+
+describe('a server', () => {
+  it('does not listen a second time, and goes on', async () => {
+    const served = await started(await serveOrders());
+    expect(await listen(served)).toMatchObject({ message: expect.stringContaining('listens already') });
+    expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+  });
+
+  it.each([
+    ['after it was closed', true],
+    ['while it closes', false],
+  ])('does not listen %s, and says what to do', async (_when, wait) => {
+    const served = await started(await serveOrders());
+    const closing = served.server.close();
+    if (wait) await closing;
+    expect(await listen(served)).toMatchObject({ message: expect.stringMatching(/was closed.*make it anew/) });
+    await closing;
+    expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
+  });
+
+  it('listens at the second try where the first has failed, and is closed all the same', async () => {
+    const inUse = createServer();
+    await new Promise<void>((resolve) => inUse.listen(0, '127.0.0.1', resolve));
+    const url = `127.0.0.1:${String((inUse.address() as AddressInfo).port)}`;
+    const served = await serveOrders({ url });
+    expect(await listen(served)).toMatchObject({ message: expect.stringContaining('EADDRINUSE') });
+    await new Promise((resolve) => inUse.close(resolve));
+    await started(served);
+    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    await served.app.close();
+    expect(await ordersOf(url).ask('get', { id: '7' })).toMatch(/^14 /);
+  });
+
+  it.each([
+    ['the application', 'app'],
+    ['it', 'server'],
+  ] as const)('leaves nothing behind where %s is closed while it begins to listen', async (_what, closed) => {
+    const served = await serveOrders();
+    await served.app.init();
+    const listening = served.app.startAllMicroservices();
+    await served[closed].close();
+    await listening;
+    expect(served.server.port).toBeUndefined();
+    expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
+  });
+
+  it('is NOT_SERVING from its first moment where it comes to listen in a shutdown', async () => {
+    const served = await serveOrders({ drain: { readinessDelayMs: 60_000, timeoutMs: 1_000 } });
+    await served.app.init();
+    // What Nest calls first, while it begins to listen.
+    served.server.drain.begin();
+    await served.app.startAllMicroservices();
+    expect(await healthOf(served.url).ask('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });
+  });
+
+  it('tells at its end what it has counted and not yet said', async () => {
+    const { server, url, log } = await started(await serveOrders({ streamIdleTimeoutMs: 100 }));
+    const orders = ordersOf(url);
+    const watches = [1, 2, 3].map(() => orders.open('watch', { from: '0' }));
+    const idle = expect.stringMatching(/^14 No message passed/);
+    await waitFor(() => watches.every(({ seen }) => seen.length === 2));
+    expect(watches.map(({ seen }) => seen[1])).toEqual([idle, idle, idle]);
+    const summaries = () => log.lines.filter(({ text }) => text.includes('(2 more in the last minute)'));
+    expect(summaries()).toEqual([]);
+    await server.close();
+    expect(summaries()).toHaveLength(1);
+  });
+});

@@ -5,10 +5,14 @@ const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 
 /** What mostly waits for time to pass, in peers that are silent and processes that end. */
 const PATIENT = [
+  'test/demo-long.e2e-spec.ts',
   'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
   'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
   'test/streams/silence.e2e-spec.ts',
 ];
+
+/** What needs no time of its own: most of it is virtual. */
+const UNIT = ['libs/*/src/**/*.spec.ts', 'src/**/*.spec.ts'];
 
 export default defineConfig({
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
@@ -30,21 +34,18 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'nest-12',
-          include: ['libs/*/src/**/*.spec.ts', 'src/**/*.spec.ts', 'test/**/*.spec.ts', 'test/**/*.e2e-spec.ts'],
+          include: ['test/**/*.spec.ts', 'test/**/*.e2e-spec.ts'],
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...PATIENT],
         },
       },
-      {
-        // Two files at a time, after all others.
-        extends: true,
-        test: {
-          name: 'patient',
-          include: PATIENT,
-          fileParallelism: true,
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 },
-        },
-      },
+      // Two files at a time, after all others.
+      ...[
+        { name: 'unit', include: UNIT },
+        { name: 'patient', include: PATIENT },
+      ].map(({ name, include }, index) => ({
+        extends: true as const,
+        test: { name, include, fileParallelism: true, maxWorkers: 2, sequence: { groupOrder: index + 1 } },
+      })),
       {
         // What touches Nest once more, with the Nest 11 of test/nest-11 in place of every @nestjs package.
         extends: true,
@@ -52,7 +53,8 @@ export default defineConfig({
         test: {
           name: 'nest-11',
           include: [
-            'libs/*/src/{nest,health,server,dashboard}/**/*.spec.ts',
+            'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
+            'libs/*/src/server/{*,errors/*}.spec.ts',
             'test/{nest,health,server,inbound}/**/*.e2e-spec.ts',
             'test/nest-11/*.spec.ts',
           ],

@@ -1,118 +1,18 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-
-const DEMO = join(import.meta.dirname, '..', 'dist', 'demo.js');
-/** Figures of calls. */
-interface Figures {
-  readonly calls: number;
-  readonly succeeded: number;
-  readonly failed: number;
-  readonly unsafeInFlightFailed: number;
-  readonly failedByCode: Readonly<Record<string, number>>;
-  readonly attempts: number;
-  readonly connectionsReplaced: number;
-  readonly recoveryMs: number;
-  readonly allWellMs: number;
-  readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99', number>>;
-}
-/** Figures of feeds. */
-interface FeedFigures {
-  readonly events: number;
-  readonly lostEvents: number;
-  readonly repeatedEvents: number;
-  readonly outOfOrder: number;
-  readonly longestGapMs: number;
-}
-/** Figures of sessions. */
-interface SessionFigures {
-  readonly sessionMessages: number;
-  readonly sessionLost: number;
-  readonly sessionRepeated: number;
-}
-/** Figures of two servers that are restarted in turn. */
-interface RollingFigures extends FeedFigures {
-  readonly failedCalls: number;
-  readonly failedWrites: number;
-  readonly duplicatedWrites: number;
-  readonly lostWrites: number;
-  readonly streamsLost: number;
-  readonly restarts: number;
-}
-/** Figures of a gateway that is shut down. */
-interface ShutdownFigures {
-  readonly exitMs: number;
-  readonly idleExitMs: number;
-  readonly clientsClosedMs: number | null;
-  readonly unaryInFlight: number;
-  readonly openHandles: number;
-}
-type Report<F = Figures> = Readonly<Record<(typeof CONTENDERS)[number], F>>;
-
-const CONTENDERS = ['plain', 'tuned', 'resilient'] as const;
-
-/** Whole shutdown of our client in the scenario 'shutdown'. */
-const DRAIN_MS = 3_000;
-
-async function demo(...args: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  return promisify(execFile)(process.execPath, [DEMO, ...args], { timeout: 60_000 });
-}
-
-const FEED_FIGURES = {
-  events: expect.any(Number),
-  lostEvents: expect.any(Number),
-  repeatedEvents: expect.any(Number),
-  outOfOrder: expect.any(Number),
-  longestGapMs: expect.any(Number),
-};
-
-/** What a scenario tells once, and its figures, whatever it counts. */
-async function told<T>(scenario: string, seconds: number, ...more: readonly string[]): Promise<T> {
-  const { stdout, stderr } = await demo('--scenario', scenario, '--seconds', String(seconds), ...more, '--json');
-  expect(stderr).toBe('');
-  return JSON.parse(stdout) as T;
-}
-
-/** The figures of a scenario that tells nothing else. */
-async function figuresOf<F>(scenario: string, seconds: number, ...more: readonly string[]): Promise<Report<F>> {
-  const report = await told<Report<F>>(scenario, seconds, ...more);
-  expect(Object.keys(report)).toEqual(['scenario', 'seconds', ...CONTENDERS]);
-  expect(report).toMatchObject({ scenario, seconds });
-  return report;
-}
-
-/** Plays a scenario of calls, and checks what is true of the figures whatever happened. */
-async function play<F = object>(scenario: string, seconds: number, more: object = {}): Promise<Report<Figures & F>> {
-  const report = await figuresOf<Figures & F>(scenario, seconds);
-  for (const name of CONTENDERS) {
-    expect(report[name]).toEqual({
-      calls: expect.any(Number),
-      succeeded: expect.any(Number),
-      failed: expect.any(Number),
-      failedByCode: expect.any(Object),
-      unsafeInFlightFailed: expect.any(Number),
-      duplicatedWrites: 0,
-      lostWrites: 0,
-      attempts: expect.any(Number),
-      connectionsReplaced: expect.any(Number),
-      timesAway: name === 'resilient' ? expect.any(Number) : null,
-      longestWaitMs: expect.any(Number),
-      recoveryMs: expect.any(Number),
-      allWellMs: expect.any(Number),
-      latencyMs: { p50: expect.any(Number), p90: expect.any(Number), p99: expect.any(Number) },
-      ...more,
-    });
-    const { calls, succeeded, failed, unsafeInFlightFailed, failedByCode, latencyMs } = report[name];
-    expect(calls).toBeGreaterThan(0);
-    expect(succeeded + failed + unsafeInFlightFailed).toBe(calls);
-    expect(Object.values(failedByCode).reduce((sum, count) => sum + count, 0)).toBe(failed);
-    expect(latencyMs.p50).toBeGreaterThan(0);
-    expect(latencyMs.p90).toBeGreaterThanOrEqual(latencyMs.p50);
-    expect(latencyMs.p99).toBeGreaterThanOrEqual(latencyMs.p90);
-  }
-  return report;
-}
+import {
+  type Figures,
+  type FeedFigures,
+  type RollingFigures,
+  type ShutdownFigures,
+  type Report,
+  CONTENDERS,
+  DRAIN_MS,
+  demo,
+  FEED_FIGURES,
+  told,
+  figuresOf,
+  play,
+} from './support/demo-run.js';
 
 // Of the program itself, as `npm run demo` runs it: `npm test` builds it first.
 describe('the demo in a terminal', () => {
@@ -150,43 +50,6 @@ describe('the demo in a terminal', () => {
     // One call in twenty, and five.
     expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
   });
-
-  // Two that mostly wait, at once.
-  it.concurrent(
-    'hands over each event of a feed once and in order through all that ends streams',
-    { timeout: 60_000 },
-    async () => {
-      const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);
-      expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0, sessionLost: 0 });
-      for (const figures of [plain, tuned, resilient]) {
-        expect(figures).toEqual({
-          ...FEED_FIGURES,
-          sessionMessages: expect.any(Number),
-          sessionLost: expect.any(Number),
-          sessionRepeated: expect.any(Number),
-        });
-        expect(figures.events + figures.lostEvents).toBe(resilient.events);
-        // 50 a second: what the server does takes none away.
-        expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
-      }
-      expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
-      // The faults were there: who begins again from the beginning is handed the same again, who sends without a ledger loses some.
-      expect(plain.repeatedEvents).toBeGreaterThan(0);
-      expect(plain.sessionLost).toBeGreaterThan(0);
-    },
-  );
-
-  it.concurrent(
-    'replaces a connection that leads nowhere, by one that was ready before',
-    { timeout: 60_000 },
-    async () => {
-      const { plain, resilient } = await play('blackhole', 22);
-      expect(plain.connectionsReplaced).toBe(0);
-      expect(plain.recoveryMs).toBeGreaterThan(20_000);
-      expect(resilient).toMatchObject({ connectionsReplaced: 1, timesAway: 0 });
-      expect(resilient.recoveryMs).toBeLessThan(20_000);
-    },
-  );
 
   it(
     'keeps its connection through a server that stands still, and is well when that goes on',

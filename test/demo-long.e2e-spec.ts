@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { type FeedFigures, type SessionFigures, FEED_FIGURES, figuresOf, play } from './support/demo-run.js';
+
+// Two that mostly wait, at once.
+describe('the demo in a terminal, for longer', () => {
+  it.concurrent(
+    'hands over each event of a feed once and in order through all that ends streams',
+    { timeout: 60_000 },
+    async () => {
+      const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);
+      expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0, sessionLost: 0 });
+      for (const figures of [plain, tuned, resilient]) {
+        expect(figures).toEqual({
+          ...FEED_FIGURES,
+          sessionMessages: expect.any(Number),
+          sessionLost: expect.any(Number),
+          sessionRepeated: expect.any(Number),
+        });
+        expect(figures.events + figures.lostEvents).toBe(resilient.events);
+        // 50 a second: what the server does takes none away.
+        expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
+      }
+      expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
+      // The faults were there: who begins again from the beginning is handed the same again, who sends without a ledger loses some.
+      expect(plain.repeatedEvents).toBeGreaterThan(0);
+      expect(plain.sessionLost).toBeGreaterThan(0);
+    },
+  );
+
+  it.concurrent(
+    'replaces a connection that leads nowhere, by one that was ready before',
+    { timeout: 60_000 },
+    async () => {
+      const { plain, resilient } = await play('blackhole', 22);
+      expect(plain.connectionsReplaced).toBe(0);
+      expect(plain.recoveryMs).toBeGreaterThan(20_000);
+      expect(resilient).toMatchObject({ connectionsReplaced: 1, timesAway: 0 });
+      expect(resilient.recoveryMs).toBeLessThan(20_000);
+    },
+  );
+});

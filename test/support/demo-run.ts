@@ -1,0 +1,119 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'vitest';
+
+const DEMO = join(import.meta.dirname, '../../dist/demo.js');
+/** Figures of calls. */
+export interface Figures {
+  readonly calls: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly unsafeInFlightFailed: number;
+  readonly failedByCode: Readonly<Record<string, number>>;
+  readonly attempts: number;
+  readonly connectionsReplaced: number;
+  readonly recoveryMs: number;
+  readonly allWellMs: number;
+  readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99', number>>;
+}
+/** Figures of feeds. */
+export interface FeedFigures {
+  readonly events: number;
+  readonly lostEvents: number;
+  readonly repeatedEvents: number;
+  readonly outOfOrder: number;
+  readonly longestGapMs: number;
+}
+/** Figures of sessions. */
+export interface SessionFigures {
+  readonly sessionMessages: number;
+  readonly sessionLost: number;
+  readonly sessionRepeated: number;
+}
+/** Figures of two servers that are restarted in turn. */
+export interface RollingFigures extends FeedFigures {
+  readonly failedCalls: number;
+  readonly failedWrites: number;
+  readonly duplicatedWrites: number;
+  readonly lostWrites: number;
+  readonly streamsLost: number;
+  readonly restarts: number;
+}
+/** Figures of a gateway that is shut down. */
+export interface ShutdownFigures {
+  readonly exitMs: number;
+  readonly idleExitMs: number;
+  readonly clientsClosedMs: number | null;
+  readonly unaryInFlight: number;
+  readonly openHandles: number;
+}
+export type Report<F = Figures> = Readonly<Record<(typeof CONTENDERS)[number], F>>;
+
+export const CONTENDERS = ['plain', 'tuned', 'resilient'] as const;
+
+/** Whole shutdown of our client in the scenario 'shutdown'. */
+export const DRAIN_MS = 3_000;
+
+export async function demo(...args: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  return promisify(execFile)(process.execPath, [DEMO, ...args], { timeout: 60_000 });
+}
+
+export const FEED_FIGURES = {
+  events: expect.any(Number),
+  lostEvents: expect.any(Number),
+  repeatedEvents: expect.any(Number),
+  outOfOrder: expect.any(Number),
+  longestGapMs: expect.any(Number),
+};
+
+/** What a scenario tells once, and its figures, whatever it counts. */
+export async function told<T>(scenario: string, seconds: number, ...more: readonly string[]): Promise<T> {
+  const { stdout, stderr } = await demo('--scenario', scenario, '--seconds', String(seconds), ...more, '--json');
+  expect(stderr).toBe('');
+  return JSON.parse(stdout) as T;
+}
+
+/** The figures of a scenario that tells nothing else. */
+export async function figuresOf<F>(scenario: string, seconds: number, ...more: readonly string[]): Promise<Report<F>> {
+  const report = await told<Report<F>>(scenario, seconds, ...more);
+  expect(Object.keys(report)).toEqual(['scenario', 'seconds', ...CONTENDERS]);
+  expect(report).toMatchObject({ scenario, seconds });
+  return report;
+}
+
+/** Plays a scenario of calls, and checks what is true of the figures whatever happened. */
+export async function play<F = object>(
+  scenario: string,
+  seconds: number,
+  more: object = {},
+): Promise<Report<Figures & F>> {
+  const report = await figuresOf<Figures & F>(scenario, seconds);
+  for (const name of CONTENDERS) {
+    expect(report[name]).toEqual({
+      calls: expect.any(Number),
+      succeeded: expect.any(Number),
+      failed: expect.any(Number),
+      failedByCode: expect.any(Object),
+      unsafeInFlightFailed: expect.any(Number),
+      duplicatedWrites: 0,
+      lostWrites: 0,
+      attempts: expect.any(Number),
+      connectionsReplaced: expect.any(Number),
+      timesAway: name === 'resilient' ? expect.any(Number) : null,
+      longestWaitMs: expect.any(Number),
+      recoveryMs: expect.any(Number),
+      allWellMs: expect.any(Number),
+      latencyMs: { p50: expect.any(Number), p90: expect.any(Number), p99: expect.any(Number) },
+      ...more,
+    });
+    const { calls, succeeded, failed, unsafeInFlightFailed, failedByCode, latencyMs } = report[name];
+    expect(calls).toBeGreaterThan(0);
+    expect(succeeded + failed + unsafeInFlightFailed).toBe(calls);
+    expect(Object.values(failedByCode).reduce((sum, count) => sum + count, 0)).toBe(failed);
+    expect(latencyMs.p50).toBeGreaterThan(0);
+    expect(latencyMs.p90).toBeGreaterThanOrEqual(latencyMs.p50);
+    expect(latencyMs.p99).toBeGreaterThanOrEqual(latencyMs.p90);
+  }
+  return report;
+}

@@ -47,11 +47,14 @@ export default defineConfig({
         test: { name, include, fileParallelism: true, maxWorkers: 2, sequence: { groupOrder: index + 1 } },
       })),
       {
-        // What touches Nest once more, with the Nest 11 of test/nest-11 in place of every @nestjs package.
+        // What touches Nest once more, with the Nest 11 of test/nest-11 in place of every @nestjs package; two files at a time.
         extends: true,
         resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
         test: {
           name: 'nest-11',
+          fileParallelism: true,
+          maxWorkers: 2,
+          sequence: { groupOrder: 3 },
           include: [
             'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
             'libs/*/src/server/{*,errors/*}.spec.ts',

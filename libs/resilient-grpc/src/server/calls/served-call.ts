@@ -161,7 +161,6 @@ export abstract class ServedCall {
     if (stuck && !(this.over as boolean)) resetStream(this.wire, status);
   }
 
-  /** Runs the handler, in its context where outgoing calls may be bound to it. */
   /** Lets go of what the handler gave: unsubscribes, ends iterators. */
   protected abstract letGo(): void;
 

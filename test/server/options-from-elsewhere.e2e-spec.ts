@@ -1,0 +1,49 @@
+import { Injectable, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
+import { ordersModule, ordersOf, ordersOptions, ownUrl } from './served-orders.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+@Injectable()
+class Configuration {
+  readonly url = ownUrl();
+  createGrpcOptions(): ResilientGrpcServerOptions {
+    return ordersOptions(this.url);
+  }
+}
+
+@Module({ providers: [Configuration], exports: [Configuration] })
+class ConfigurationModule {}
+
+const imports = [ConfigurationModule];
+
+it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>([
+  [
+    'a factory',
+    {
+      imports,
+      inject: [Configuration],
+      useFactory: (configuration: Configuration) => Promise.resolve(configuration.createGrpcOptions()),
+    },
+  ],
+  ['a provider', { imports, useExisting: Configuration }],
+  ['a class', { useClass: Configuration }],
+])('a server takes its options from %s, in a microservice alone', async (_what, source) => {
+  const app = await NestFactory.createMicroservice(ordersModule(ResilientGrpcServerModule.forRootAsync(source)), {
+    inject: [ResilientGrpcServer],
+    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
+    logger: false,
+  });
+  onTestFinished(() => app.close());
+  await app.listen();
+  const { url } = app.get(Configuration, { strict: false });
+  expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+});

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { Metadata } from '@grpc/grpc-js';
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
-import { NEVER, Observable, Subject, concat, of } from 'rxjs';
+import { EMPTY, NEVER, Observable, Subject, concat, of, throwError } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
@@ -351,6 +351,22 @@ describe('a handler that owns its stream', () => {
 });
 
 describe('a unary handler', () => {
+  it.each<[string, ServedHandler]>([
+    ['gives a value', () => ({})],
+    ['gives an Observable that completes', () => of({})],
+    ['gives one that is empty', () => EMPTY],
+    ['gives one that fails', () => throwError(() => new Error('no'))],
+    ['throws', () => Promise.reject(new Error('no'))],
+  ])('that %s never counts as one that outlives its call, and is told to have ended once', async (_what, handler) => {
+    const { clock, calls, serve } = scene();
+    let ended = 0;
+    const { answers } = serve('unary', handler, RX, () => (ended += 1));
+    await turn();
+    expect([answers.length, ended, calls.size, calls.lingeringHandlers]).toEqual([1, 1, 0, 0]);
+    // Who looks for handlers that outlive their calls has a timer.
+    expect(clock.pending).toBe(0);
+  });
+
   it('may give what is like a promise, also as what its Observable emits', async () => {
     const thenable = {
       then: (resolve: (value: unknown) => void) => {

@@ -116,11 +116,14 @@ export class UnaryCall extends ServedCall {
   }
 
   private complete(): void {
+    // First, as above.
+    this.done = true;
     if (this.hasValue) this.respond(this.value);
     else if (!this.over) {
       const details = `The handler of ${this.method.path} completed without a response`;
       this.send({ code: StatusCode.INTERNAL, details });
     }
+    this.tellDone();
   }
 
   private respond(value: unknown): void {
@@ -148,8 +151,10 @@ export class UnaryCall extends ServedCall {
   }
 
   private fail(error: unknown): void {
+    const ends = !this.done;
+    this.done = true;
     if (!this.over) this.send(failureStatus(error, this.method.path, this.host.events, true));
-    this.release();
+    if (ends) this.tellDone();
   }
 
   private tellExtra(): void {

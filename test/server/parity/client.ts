@@ -32,6 +32,8 @@ export interface Answer {
 export interface CallSettings {
   readonly metadata?: Record<string, string | Buffer>;
   readonly deadlineMs?: number;
+  /** Of kinds with a stream of answers: reads no more after so many, until `resume`. */
+  readonly stopsAfter?: number;
 }
 
 /** A call that is open. */
@@ -44,8 +46,7 @@ export interface OpenCall {
   /** No more requests. */
   finish(): void;
   cancel(): void;
-  /** Reads no more, and again, for kinds with a stream of answers. */
-  pause(): void;
+  /** Reads again. */
   resume(): void;
 }
 
@@ -84,13 +85,17 @@ export class ParityClient {
   }
 
   /** Begins a call of `method`. `request` is that of kinds with one alone. */
-  open(method: string, request: object = {}, { metadata = {}, deadlineMs }: CallSettings = {}): OpenCall {
+  open(method: string, request: object = {}, { metadata = {}, deadlineMs, stopsAfter }: CallSettings = {}): OpenCall {
     const sent = new Metadata();
     for (const [key, value] of Object.entries(metadata)) sent.add(key, value);
     const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
     const messages: any[] = [];
     let headers: Metadata | undefined;
-    const call = this.#begin(method, request, sent, options, (message) => messages.push(message));
+    const call = this.#begin(method, request, sent, options, (message) => {
+      messages.push(message);
+      // Here, as more may come before anybody else looks.
+      if (messages.length === stopsAfter && 'pause' in call) call.pause();
+    });
     call.on('metadata', (received: Metadata) => {
       headers = received;
     });
@@ -115,9 +120,6 @@ export class ParityClient {
         if ('end' in call) call.end();
       },
       cancel: () => call.cancel(),
-      pause: () => {
-        if ('pause' in call) call.pause();
-      },
       resume: () => {
         if ('resume' in call) call.resume();
       },

@@ -88,12 +88,12 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
     });
 
     it.each(['all', 'broken'])('is whole and in order at a reader that stops for a while (%s)', async (text) => {
-      const call = client.open('parity.v1.Kinds/Watch', { text, number: 100, payload: Buffer.alloc(65_536) });
+      const request = { text, number: 100, payload: Buffer.alloc(65_536) };
+      const call = client.open('parity.v1.Kinds/Watch', request, { stopsAfter: 1 });
       await received(call, 1);
-      call.pause();
       // An answer on the same connection: the server has stopped for the stream alone.
       await client.call('parity.v1.Kinds/Unary');
-      expect(call.messages.length).toBeLessThan(60);
+      expect(call.messages).toHaveLength(1);
       call.resume();
       const answer = await call.ended;
       expect(numbers(answer)).toEqual(numbers({ messages: notes(100) }));

@@ -43,7 +43,7 @@ export const FOLDERS = {
     ],
     node: true,
   },
-  dashboard: { level: 7, packages: [...NEST, 'rxjs'], types: ['@grpc/grpc-js'], node: true },
+  dashboard: { level: 7, packages: [...NEST, 'rxjs', 'valibot'], types: ['@grpc/grpc-js'], node: true },
   testing: {
     level: 7,
     packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@nestjs/common', 'rxjs'],

@@ -1,0 +1,231 @@
+import { assess } from './client-state.js';
+import { age, count, counted, duration, moment, momentAndAge, NONE, percent, rate } from './format.js';
+import { Children, el, Meter, panel, setAttribute, setText, Table } from './parts.js';
+import { TimeChart } from './rate-chart.js';
+import { StateStrip } from './state-strip.js';
+import { callTables, connectionTables } from './details-tables.js';
+
+const WINDOWS_MS = [60_000, 120_000, 300_000, 600_000];
+
+const CALLS = [
+  { label: 'succeeded', colour: 'ok', field: 'succeeded', fill: true },
+  { label: 'failed', colour: 'bad', field: 'failed', fill: true },
+];
+const ATTEMPTS = [
+  { label: 'attempts', colour: 'ours', field: 'attempts' },
+  { label: 'retries', colour: 'wait', field: 'retried', fill: true },
+  { label: 'hedges', colour: 'hedge', field: 'hedged', dash: [6, 3] },
+];
+const WAITING = [{ label: 'waiting calls', colour: 'wait', field: 'waiting', fill: true }];
+
+/** Everything that is known of one client: what is wrong first. */
+export class Details {
+  constructor() {
+    this.word = el('b', { class: 'state' });
+    this.name = el('span');
+    this.target = el('span', { class: 'target' });
+    this.sentence = el('p', { class: 'sentence' });
+    this.head = el('header', { class: 'client' }, el('h2', { tabindex: '-1' }, this.word, ' ', this.name, ' ', this.target), this.sentence);
+    this.facts = new Facts();
+    this.outage = new Facts();
+    this.outageNow = panel('This outage', this.outage.element);
+    this.drain = new Facts();
+    this.drainNow = panel('Drain', this.drain.element);
+    this.strip = new StateStrip();
+    this.stripFrom = el('span');
+    this.stripPanel = panel(
+      'State of the connection',
+      this.strip.element,
+      el('p', { class: 'strip-axis' }, this.stripFrom, el('span', { text: 'now' })),
+    );
+    const chart = (label, series, value) => new TimeChart({ label, series, value, legend: true, sync: 'details', height: 140 });
+    this.calls = chart('Calls per second: succeeded and failed', CALLS, rate);
+    this.attempts = chart('Attempts per second: all, retries and hedges', ATTEMPTS, rate);
+    this.waiting = chart('Calls that wait for a connection', WAITING, (value) => count(Math.round(value ?? 0)));
+    this.charts = [this.calls, this.attempts, this.waiting];
+    this.retries = new Meter('retries', 'Each retry costs a token, successes and time bring them back; at 0 nothing is retried');
+    this.hedges = new Meter('hedges', 'Each hedge costs a token; hedges are at most 5 % of calls');
+    this.tables = callTables();
+    this.more = connectionTables();
+    this.totals = new Facts();
+    this.element = el(
+      'article',
+      { class: 'details' },
+      this.head,
+      this.facts.element,
+      this.outageNow,
+      this.drainNow,
+      this.stripPanel,
+      el(
+        'div',
+        { class: 'charts' },
+        panel('Calls', this.calls.element),
+        panel('Attempts', this.attempts.element),
+        panel('Waiting', this.waiting.element),
+      ),
+      panel('Methods', this.tables.methods.element),
+      el(
+        'div',
+        { class: 'pair' },
+        panel('Why calls failed', this.tables.failures.element, this.tables.notRetried.element),
+        panel('Last errors', this.tables.errors.element),
+      ),
+      el('div', { class: 'pair' }, panel('Connections', this.more.connections.element), panel('Past outages', this.more.outages.element)),
+      panel('Streams', this.more.streams.element, this.more.moreStreams),
+      el(
+        'div',
+        { class: 'pair' },
+        panel('Bounds', this.retries.element, this.hedges.element, this.more.circuits.element, this.more.limits.element),
+        panel('Since it was made', this.totals.element),
+      ),
+    );
+  }
+
+  /** Leads the focus here, as a link to a page of its own would. */
+  focus() {
+    this.head.firstElementChild.focus({ preventScroll: true });
+  }
+
+  show(client, now) {
+    const { snapshot } = client;
+    const is = assess(snapshot, now);
+    setAttribute(this.head, 'data-tone', is.tone);
+    setText(this.word, is.word);
+    setText(this.name, client.key);
+    setText(this.target, snapshot.target);
+    setText(this.sentence, is.sentence);
+    this.#showNow(client, now);
+    const oldest = Math.min(Date.parse(snapshot.madeAt), client.column('at')[0] ?? now);
+    const windowMs = WINDOWS_MS.find((ms) => ms >= now - oldest) ?? WINDOWS_MS.at(-1);
+    this.strip.show(snapshot, now, windowMs);
+    setText(this.stripFrom, `${duration(windowMs)} ago`);
+    this.#draw(client, now, windowMs);
+    for (const table of Object.values(this.tables)) table.show(table.itemsOf(snapshot), now);
+    this.#showMore(snapshot, now);
+  }
+
+  redraw() {
+    for (const chart of this.charts) chart.redraw();
+  }
+
+  destroy() {
+    for (const chart of this.charts) chart.destroy();
+  }
+
+  #showNow(client, now) {
+    const { recent, waiting, oldestWaitMs, active, streams, connectivity, drain } = client.snapshot;
+    const share = recent.failed === 0 ? '0' : `${count(recent.failed)} (${percent(recent.failed, recent.ended)})`;
+    this.facts.show([
+      ['calls', rate(client.rateNow('started'))],
+      [`failed in ${age(recent.windowMs)}`, recent.ended === 0 ? NONE : share, recent.failed > 0 && 'bad'],
+      ['waiting for a connection', count(waiting), waiting > 0 && 'warn'],
+      ['oldest wait', waiting === 0 ? NONE : duration(oldestWaitMs), waiting > 0 && 'warn'],
+      ['retries', rate(client.rateNow('retried'))],
+      ['running', count(active)],
+      ['streams', count(streams?.total ?? 0)],
+    ]);
+    const { outage, lastError, state } = connectivity;
+    this.outageNow.hidden = outage === undefined;
+    if (outage) {
+      const left = Date.parse(outage.graceEndsAt) - now;
+      const next = outage.nextAttemptAt && Date.parse(outage.nextAttemptAt) - now;
+      const nextText = next === undefined ? (state === 'CONNECTING' ? 'under way' : NONE) : next > 50 ? `in ${duration(next)}` : 'now';
+      this.outage.show([
+        ['since', momentAndAge(outage.since, now)],
+        ['calls', left > 0 ? `wait; fail in ${duration(left)}` : `fail at once, since ${moment(outage.graceEndsAt, now)}`, left > 0 ? 'warn' : 'bad'],
+        ['attempts to connect', `${count(outage.attempts)}${outage.attempts === 1 ? ' has' : ' have'} failed`],
+        ['next attempt', nextText],
+        ['flapping', outage.flapping ? 'yes: three outages in a minute share one grace' : 'no'],
+        ['last error', lastError ?? NONE],
+      ]);
+    }
+    this.drainNow.hidden = drain.state === 'none';
+    const { report } = drain;
+    this.drain.show([
+      ['state', drain.state],
+      ['still running', count(active)],
+      ...(report
+        ? [
+            ['calls finished', count(report.finished)],
+            ['streams ended in order', count(report.completed)],
+            ['cut off', count(report.cancelled), report.cancelled > 0 && 'bad'],
+            ['took', duration(report.durationMs)],
+          ]
+        : []),
+    ]);
+  }
+
+  #draw(client, now, windowMs) {
+    const { outages, connectivity } = client.snapshot;
+    const past = (outages?.latest ?? []).flatMap(({ since, durationMs }) => [
+      { atSeconds: Date.parse(since) / 1_000, well: false },
+      { atSeconds: (Date.parse(since) + durationMs) / 1_000, well: true },
+    ]);
+    const present = connectivity.outage ? [{ atSeconds: Date.parse(connectivity.outage.since) / 1_000, well: false }] : [];
+    const shown = { min: (now - windowMs) / 1_000, max: now / 1_000, marks: [...past, ...present] };
+    const highest = (data, least) => data.slice(1).flat().reduce((a, b) => Math.max(a, b), least);
+    for (const chart of [this.calls, this.attempts]) {
+      const data = client.rates(chart.series.map(({ field }) => field));
+      chart.draw(data, { ...shown, highest: highest(data, 1) });
+    }
+    const waits = [client.column('at').map((ms) => ms / 1_000), client.column('waiting')];
+    this.waiting.draw(waits, { ...shown, highest: highest(waits, 4) });
+  }
+
+  #showMore(snapshot, now) {
+    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, madeAt } = snapshot;
+    // They come with the details.
+    if (streams === undefined) return;
+    this.more.connections.show(connections, now);
+    this.more.outages.show(outages.latest.toReversed(), now);
+    this.more.streams.show(
+      streams.oldest.map((stream, place) => ({ ...stream, place })),
+      now,
+    );
+    const hidden = streams.total - streams.oldest.length;
+    this.more.moreStreams.hidden = hidden <= 0;
+    setText(this.more.moreStreams, `and ${counted(hidden, 'younger stream')}`);
+    this.more.circuits.show(circuits, now);
+    this.more.limits.show(limits, now);
+    this.retries.show(retryBudget);
+    this.hedges.show(hedgeBudget);
+    this.totals.show([
+      ['made', momentAndAge(madeAt, now)],
+      ['calls begun', count(counters.started)],
+      ['succeeded', count(counters.succeeded)],
+      ['failed', count(counters.failed), counters.failed > 0 && 'bad'],
+      ['ended by their callers', count(counters.cancelled)],
+      ['attempts', count(counters.attempts)],
+      ['retries', count(counters.retried)],
+      ['hedges', count(counters.hedged)],
+      ['streams resumed', count(counters.resumed)],
+      ['connections replaced', count(counters.replaced)],
+      ['outages', count(outages.total)],
+      ['waits that ended well', count(waits.released)],
+      ['waits that failed', count(waits.refused), waits.refused > 0 && 'bad'],
+      ['waits whose caller left', count(waits.left)],
+    ]);
+  }
+}
+
+/** Names and values: [name, value, tone?] each. */
+class Facts {
+  constructor() {
+    this.element = el('dl', { class: 'facts' });
+    this.children = new Children(this.element, () => {
+      const [name, value] = [el('dt'), el('dd')];
+      return {
+        element: el('div', {}, name, value),
+        show: ([nameText, valueText, tone]) => {
+          setText(name, nameText);
+          setText(value, valueText);
+          setAttribute(value, 'data-tone', tone || '');
+        },
+      };
+    });
+  }
+
+  show(facts) {
+    this.children.show(facts, ([name]) => (name.startsWith('failed in') ? 'failed' : name));
+  }
+}

@@ -1,0 +1,117 @@
+import { assess, SHOWN_MS } from './client-state.js';
+import { count, counted, duration, NONE, percent, rate } from './format.js';
+import { Children, el, setAttribute, setText } from './parts.js';
+import { StateStrip } from './state-strip.js';
+
+const COLUMNS = [
+  ['Client', ''],
+  ['Last 10 minutes', 'State of its connection'],
+  ['Calls', 'Begun in a second'],
+  ['Failed', 'Of the calls that ended in the last 30 to 60 seconds'],
+  ['Waiting', 'Calls that wait for a connection, and the oldest of them'],
+  ['Running', 'Calls and streams that have not ended'],
+];
+
+/** All clients, the worst first. */
+export class Overview {
+  /** `linkTo(key)`: address of the details of a client. */
+  constructor(linkTo) {
+    this.linkTo = linkTo;
+    this.input = el('input', {
+      type: 'search',
+      id: 'filter',
+      placeholder: 'orders',
+      autocomplete: 'off',
+      spellcheck: 'false',
+      oninput: () => this.#show(),
+    });
+    this.counted = el('span', { class: 'dim', role: 'status' });
+    this.filter = el('p', { class: 'filter' }, el('label', { for: 'filter', text: 'Name contains' }), this.input, this.counted);
+    this.body = el('tbody', { onkeydown: (event) => this.#walk(event) });
+    const heads = COLUMNS.map(([text, title]) => el('th', { scope: 'col', text, title: title || undefined }));
+    this.table = el('table', { class: 'clients' }, el('thead', {}, el('tr', {}, ...heads)), this.body);
+    this.none = el('p', { class: 'empty' });
+    this.element = el('section', { class: 'panel', 'aria-label': 'Clients' }, this.filter, this.table, this.none);
+    this.rows = new Children(this.body, ({ key }) => new Row(key, this.linkTo(key)));
+  }
+
+  show(clients, total, now) {
+    this.clients = clients;
+    this.total = total;
+    this.now = now;
+    this.#show();
+  }
+
+  /** '/' leads to the filter. */
+  focusFilter() {
+    this.input.focus();
+    this.input.select();
+  }
+
+  #show() {
+    const text = this.input.value.trim().toLowerCase();
+    const { clients, total, now } = this;
+    const chosen = clients.filter(({ key }) => key.toLowerCase().includes(text));
+    this.filter.hidden = clients.length < 2;
+    this.table.hidden = chosen.length === 0;
+    this.none.hidden = chosen.length > 0;
+    setText(this.none, `No client’s name contains ‘${this.input.value.trim()}’.`);
+    const shown = text === '' ? '' : `${count(chosen.length)} of ${counted(clients.length, 'client')}`;
+    const more = total > clients.length ? `the ${clients.length} of ${total} that need it most are here` : '';
+    setText(this.counted, [shown, more].filter(Boolean).join('; '));
+    const rows = chosen
+      .map((client) => ({ client, key: client.key, is: assess(client.snapshot, now) }))
+      .sort((a, b) => b.is.rank - a.is.rank || a.key.localeCompare(b.key));
+    this.rows.show(rows, ({ key }) => key, now);
+  }
+
+  /** Up and down lead from client to client, besides the tab key. */
+  #walk(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const links = [...this.body.querySelectorAll('a')];
+    const at = links.indexOf(document.activeElement);
+    if (step === undefined || at < 0) return;
+    event.preventDefault();
+    links[Math.min(Math.max(at + step, 0), links.length - 1)].focus();
+  }
+}
+
+class Row {
+  constructor(key, href) {
+    this.link = el('a', { href, text: key });
+    this.word = el('b', { class: 'state' });
+    this.target = el('span', { class: 'target' });
+    this.sentence = el('p', { class: 'sentence' });
+    this.strip = new StateStrip();
+    this.cells = COLUMNS.slice(2).map(([title]) => el('td', { class: 'number', 'data-title': title }));
+    this.element = el(
+      'tr',
+      {},
+      el('th', { scope: 'row' }, this.word, ' ', this.link, this.target, this.sentence),
+      el('td', { class: 'strip-cell' }, this.strip.element),
+      ...this.cells,
+    );
+  }
+
+  show({ client, is }, now) {
+    const { snapshot } = client;
+    const { recent, waiting, oldestWaitMs, active } = snapshot;
+    setAttribute(this.element, 'data-tone', is.tone);
+    setText(this.word, is.word);
+    setText(this.target, snapshot.target);
+    setText(this.sentence, is.sentence);
+    this.strip.show(snapshot, now, SHOWN_MS);
+    const failed = recent.failed === 0 ? '0' : `${count(recent.failed)} (${percent(recent.failed, recent.ended)})`;
+    const texts = [
+      rate(client.rateNow('started')),
+      recent.ended === 0 ? NONE : failed,
+      waiting === 0 ? '0' : `${count(waiting)}, ${duration(oldestWaitMs)}`,
+      count(active),
+    ];
+    const tones = ['', recent.failed > 0 ? 'bad' : '', waiting > 0 ? 'warn' : '', ''];
+    this.cells.forEach((cell, i) => {
+      setText(cell, texts[i]);
+      setAttribute(cell, 'data-tone', tones[i]);
+    });
+  }
+}

@@ -1,0 +1,153 @@
+// What pages are built of. Texts from outside are set as text, never as markup.
+
+/** An element with attributes, properties (`class`, `text`, `on…`) and children. */
+export function el(tag, { text, ...attributes } = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === false) continue;
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? '' : value);
+  }
+  if (text !== undefined) element.textContent = text;
+  element.append(...children.filter((child) => child !== undefined));
+  return element;
+}
+
+/** Sets a text where it is another one: what does not change is not said again, and keeps its selection. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+/** Children of `parent` for `items`, kept by key: made once, shown again and again, in this order. */
+export class Children {
+  #known = new Map();
+
+  constructor(parent, make) {
+    this.parent = parent;
+    this.make = make;
+  }
+
+  show(items, keyOf, ...more) {
+    const keys = new Set();
+    let before = null;
+    for (const item of items) {
+      const key = keyOf(item);
+      keys.add(key);
+      let known = this.#known.get(key);
+      if (known === undefined) this.#known.set(key, (known = this.make(item)));
+      // Moved only where it is not: moving takes the focus away.
+      const place = before === null ? this.parent.firstElementChild : before.nextElementSibling;
+      if (place !== known.element) this.parent.insertBefore(known.element, place);
+      known.show(item, ...more);
+      before = known.element;
+    }
+    for (const [key, { element }] of this.#known) {
+      if (keys.has(key)) continue;
+      element.remove();
+      this.#known.delete(key);
+    }
+  }
+}
+
+/**
+ * A table of `columns`: { title, text(item, now), note?, number?, order? }. `note` explains the title; `order(item)` makes it sortable.
+ * Where there are no items `empty` stands in its place.
+ */
+export class Table {
+  #descending = true;
+
+  constructor({ label, columns, keyOf, empty, sortBy }) {
+    this.columns = columns;
+    this.keyOf = keyOf;
+    this.sorted = columns.find(({ title }) => title === sortBy);
+    this.heads = columns.map((column) => this.#head(column));
+    this.body = el('tbody');
+    this.scroll = el(
+      'div',
+      { class: 'scroll' },
+      el('table', { 'aria-label': label }, el('thead', {}, el('tr', {}, ...this.heads)), this.body),
+    );
+    this.empty = el('p', { class: 'empty', text: empty });
+    this.element = el('div', {}, this.scroll, this.empty);
+    this.rows = new Children(this.body, () => this.#row());
+  }
+
+  show(items, now) {
+    this.items = items;
+    this.now = now;
+    this.scroll.hidden = items.length === 0;
+    this.empty.hidden = items.length > 0;
+    const order = this.sorted?.order;
+    const rows = order
+      ? items.toSorted((a, b) => (this.#descending ? -1 : 1) * compare(order(a), order(b)))
+      : items;
+    this.rows.show(rows, this.keyOf, now);
+    this.heads.forEach((head, i) => {
+      const is = this.columns[i] === this.sorted && order !== undefined;
+      if (this.columns[i].order) setAttribute(head, 'aria-sort', is ? (this.#descending ? 'descending' : 'ascending') : 'none');
+    });
+  }
+
+  #head(column) {
+    const { title, note, number, order } = column;
+    const head = el('th', { scope: 'col', class: number && 'number', title: note });
+    if (order === undefined) head.textContent = title;
+    else head.append(el('button', { type: 'button', class: 'sort', text: title, onclick: () => this.#sortBy(column) }));
+    return head;
+  }
+
+  #sortBy(column) {
+    this.#descending = this.sorted === column ? !this.#descending : Boolean(column.number);
+    this.sorted = column;
+    this.show(this.items, this.now);
+  }
+
+  #row() {
+    const cells = this.columns.map(({ number, cell }) => el('td', { class: number ? 'number' : cell }));
+    return {
+      element: el('tr', {}, ...cells),
+      show: (item, now) => {
+        this.columns.forEach(({ text, tone }, i) => {
+          setText(cells[i], String(text(item, now)));
+          if (tone) setAttribute(cells[i], 'data-tone', tone(item) ?? '');
+        });
+      },
+    };
+  }
+}
+
+function compare(a, b) {
+  return typeof a === 'number' ? a - b : String(a).localeCompare(String(b));
+}
+
+/** A part of the page with a title. */
+export function panel(title, ...children) {
+  return el('section', { class: 'panel', 'aria-label': title }, el('h3', { text: title }), ...children);
+}
+
+/** Tokens that are left, of what there is at most. */
+export class Meter {
+  constructor(label, note) {
+    this.meter = el('meter', { 'aria-label': label, min: '0' });
+    this.text = el('b');
+    this.element = el(
+      'div',
+      { class: 'meter', title: note },
+      el('span', { text: label }),
+      this.meter,
+      this.text,
+    );
+  }
+
+  show({ tokens, maxTokens }) {
+    this.meter.max = maxTokens;
+    this.meter.low = maxTokens / 2;
+    this.meter.optimum = maxTokens;
+    this.meter.value = tokens;
+    setText(this.text, `${Math.floor(tokens * 10) / 10} of ${maxTokens}`);
+  }
+}

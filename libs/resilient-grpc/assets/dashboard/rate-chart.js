@@ -1,0 +1,152 @@
+/* global uPlot */
+import { el, setText } from './parts.js';
+
+const FONT = '11px system-ui, sans-serif';
+
+/** A colour of the page, by the name of its custom property. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/**
+ * A chart of values over time. `series`: { label, colour, fill?, dash? } each, where `colour` names a custom property of the page.
+ * `value` writes a value, `times` replaces the axis of time. `legend`: what the lines are and what they are now, or where the
+ * pointer is; charts of the same `sync` point at the same moment.
+ */
+export class TimeChart {
+  #chart;
+  #marks = [];
+  #data = [];
+  #pointed = null;
+
+  constructor({ label, series, value, height = 150, times, legend = false, sync }) {
+    this.series = series;
+    this.options = { height, times, value, sync };
+    this.box = el('div', { class: 'chart', role: 'img', 'aria-label': label });
+    this.legend = legend ? new Legend(series) : undefined;
+    this.element = el('div', {}, this.legend?.element, this.box);
+  }
+
+  /**
+   * `data`: moments in seconds, then a column for each series. `min`, `max`: what is shown of them. `highest`: of all values, at
+   * least. `marks`: moments at which something went or came back.
+   */
+  draw(data, { min, max, highest, marks = [] }) {
+    if (!this.box.isConnected || this.box.clientWidth === 0) return;
+    this.#data = data;
+    this.#marks = marks;
+    this.#chart ??= this.#newChart();
+    const width = this.box.clientWidth;
+    if (width !== this.#chart.width) this.#chart.setSize({ width, height: this.options.height });
+    this.#chart.batch(() => {
+      this.#chart.setData(data, false);
+      this.#chart.setScale('x', { min, max });
+      this.#chart.setScale('y', { min: 0, max: highest * 1.05 });
+    });
+    this.#tell();
+  }
+
+  /** Canvas does not follow the colours of the page by itself. */
+  redraw() {
+    this.#chart?.redraw(false);
+  }
+
+  destroy() {
+    this.#chart?.destroy();
+    this.#chart = undefined;
+  }
+
+  #newChart() {
+    const { height, times, value, sync } = this.options;
+    const axis = {
+      stroke: () => colour('--dim'),
+      grid: { stroke: () => colour('--line'), width: 1 },
+      ticks: { show: false },
+      font: FONT,
+    };
+    const line = ({ label, colour: name, fill, dash }) => ({
+      label,
+      dash,
+      stroke: () => colour(`--${name}`),
+      fill: fill ? () => colour(`--${name}-fill`) : undefined,
+      width: 2,
+      points: { show: false },
+    });
+    const pointer = { drag: { x: false, y: false }, points: { size: 6 }, sync: { key: sync } };
+    return new uPlot(
+      {
+        width: this.box.clientWidth,
+        height,
+        legend: { show: false },
+        cursor: this.legend ? pointer : { show: false },
+        scales: { x: { time: times === undefined, auto: false }, y: { auto: false } },
+        axes: [
+          { ...axis, size: 22, ...(times?.(() => this.#data[0]?.at(-1) ?? 0) ?? { space: 80, values: (_chart, ticks) => ticks.map(timeOfDay) }) },
+          { ...axis, size: 48, values: (_chart, ticks) => ticks.map(value) },
+        ],
+        series: [{}, ...this.series.map(line)],
+        hooks: {
+          draw: [(chart) => this.#drawMarks(chart)],
+          setCursor: [
+            ({ cursor }) => {
+              this.#pointed = cursor.left >= 0 ? cursor.idx : null;
+              this.#tell();
+            },
+          ],
+        },
+      },
+      this.#data,
+      this.box,
+    );
+  }
+
+  #tell() {
+    const [moments, ...columns] = this.#data;
+    if (!this.legend || moments === undefined) return;
+    const at = this.#pointed ?? moments.length - 1;
+    const known = moments[at] !== undefined;
+    this.legend.show(
+      columns.map((column) => (known ? this.options.value(column[at]) : '–')),
+      this.#pointed !== null && known ? `at ${timeOfDay(moments[at])}` : 'now',
+    );
+  }
+
+  /** A line where something went, another where it came back. */
+  #drawMarks(chart) {
+    const { ctx, bbox } = chart;
+    ctx.save();
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const { atSeconds, well } of this.#marks) {
+      const x = chart.valToPos(atSeconds, 'x', true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = colour(well ? '--ok' : '--bad');
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+}
+
+/** What the lines of a chart are, in words beside their colours, and their values at one moment. */
+class Legend {
+  constructor(series) {
+    this.values = series.map(() => el('b'));
+    this.when = el('span', { class: 'when' });
+    const entries = series.map(({ label, colour: name }, i) =>
+      el('span', {}, el('i', { class: `key ${name}`, 'aria-hidden': 'true' }), `${label} `, this.values[i]),
+    );
+    this.element = el('p', { class: 'legend' }, ...entries, this.when);
+  }
+
+  show(texts, when) {
+    texts.forEach((text, i) => setText(this.values[i], text));
+    setText(this.when, when);
+  }
+}
+
+function timeOfDay(seconds) {
+  return new Date(seconds * 1_000).toLocaleTimeString('en-GB');
+}

@@ -1,0 +1,62 @@
+import { STATES } from './client-state.js';
+import { age, counted, duration, moment } from './format.js';
+import { Children, el, setAttribute, setText } from './parts.js';
+
+/** States since `begin` as stretches: { state, from, to, cause }, oldest first. */
+function stretches({ history, connectivity, madeAt }, begin, now) {
+  const all = [];
+  let state = history[0]?.from ?? connectivity.state;
+  // Of more changes than are kept, nobody knows what was before the first.
+  let from = history.length < 100 ? Date.parse(madeAt) : Date.parse(history[0].at);
+  let cause;
+  for (const change of history) {
+    const at = Date.parse(change.at);
+    all.push({ state, from, to: at, cause });
+    ({ to: state, cause } = change);
+    from = at;
+  }
+  all.push({ state, from, to: now, cause });
+  return all.filter(({ to }) => to > begin).map((one) => ({ ...one, from: Math.max(one.from, begin) }));
+}
+
+/** State over time, as a strip: by colour, by pattern and by word where there is room for one. */
+export class StateStrip {
+  constructor() {
+    this.bar = el('div', { class: 'strip', role: 'img' });
+    this.element = this.bar;
+    this.parts = new Children(this.bar, () => new Stretch());
+  }
+
+  /** The last `ms` milliseconds. */
+  show(snapshot, now, ms) {
+    const all = stretches(snapshot, now - ms, now);
+    const none = { state: undefined, from: now - ms, to: all[0].from };
+    const keyOf = ({ state, from }) => (state === undefined ? 'none' : from > now - ms ? from : 'first');
+    this.parts.show(none.to > none.from ? [none, ...all] : all, keyOf, now, ms);
+    const { state, since } = snapshot.connectivity;
+    const changes = counted(all.length - 1, 'change');
+    setAttribute(this.bar, 'aria-label', `${changes} of state in ${duration(ms)}; ${state} since ${moment(since, now)}`);
+  }
+}
+
+class Stretch {
+  constructor() {
+    this.word = el('span');
+    this.element = el('div', { class: 'stretch' }, this.word);
+  }
+
+  show({ state, from, to, cause }, now, ms) {
+    const share = ((to - from) / ms) * 100;
+    const { word, tone } = state === undefined ? { word: '', tone: 'none' } : STATES[state];
+    setAttribute(this.element, 'data-tone', tone);
+    setAttribute(this.element, 'data-state', state ?? 'none');
+    this.element.style.flexGrow = String(Math.max(share, 0.01));
+    setText(this.word, share > 9 ? word : '');
+    if (state === undefined) setAttribute(this.element, 'title', 'before this client was made');
+    else {
+      const until = to === now ? 'now' : moment(to, now);
+      const why = cause === undefined ? '' : `\n${cause}`;
+      setAttribute(this.element, 'title', `${state} for ${age(to - from)}, ${moment(from, now)} to ${until}${why}`);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import {
+  Controller,
+  Get,
+  Inject,
+  NotFoundException,
+  Param,
+  Query,
+  Req,
+  Res,
+  UseGuards,
+  VERSION_NEUTRAL,
+  type Type,
+} from '@nestjs/common';
+import { systemClock } from '../time/clock.js';
+import { PAGE, type DashboardAsset } from './dashboard-asset.js';
+import { DashboardFeed, type Visitor } from './dashboard-feed.js';
+import type { DashboardSettings } from './dashboard-options.js';
+import { DashboardResponse } from './dashboard-response.js';
+import { EventStream } from './event-stream.js';
+
+/** Token of the files of the page. */
+export const DASHBOARD_ASSETS = Symbol('files of the dashboard');
+
+/** More would be no people. Each costs a connection and what is being written to it. */
+const MOST_VISITORS = 100;
+
+/** The controller of a dashboard. It reads, and nothing else. */
+export function dashboardController({ path, guards }: DashboardSettings): Type {
+  const lastPart = path.slice(path.lastIndexOf('/') + 1);
+
+  @Controller({ path, version: VERSION_NEUTRAL })
+  @UseGuards(...guards)
+  class DashboardController {
+    private visitors = 0;
+
+    constructor(
+      @Inject(DashboardFeed) private readonly feed: DashboardFeed,
+      @Inject(DASHBOARD_ASSETS) private readonly assets: ReadonlyMap<string, DashboardAsset>,
+    ) {}
+
+    @Get()
+    page(@Req() request: { readonly url: string }, @Res() response: unknown): void {
+      const page = this.asset(PAGE);
+      // Links are relative, for proxies that put something before the path: to the page's own, or to the one below it.
+      const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
+      const text = page.body.toString('utf8').replaceAll('"./', `"${inside}`);
+      this.answer(request, response).file(page.type, text, page.tag.replace(/"$/, `-${String(inside.length)}"`));
+    }
+
+    @Get('snapshot')
+    snapshot(@Req() request: unknown, @Res() response: unknown): void {
+      this.answer(request, response).json(200, this.feed.snapshot());
+    }
+
+    /** `client`: key of the one whose details are wanted. */
+    @Get('events')
+    events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
+      const answer = this.answer(request, response);
+      if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
+      if (this.visitors >= MOST_VISITORS) return answer.json(503, { message: 'too many pages look at it' });
+      if (!answer.events()) return;
+      this.visitors += 1;
+      const stream = new EventStream(answer.raw, systemClock, () => {
+        this.visitors -= 1;
+        this.feed.leave(visitor);
+      });
+      const visitor: Visitor = {
+        looksAt: typeof client === 'string' ? client : undefined,
+        get missed() {
+          return stream.missed;
+        },
+        send: (event, json) => stream.send(event, json),
+        end: () => stream.end(),
+      };
+      this.feed.join(visitor);
+    }
+
+    @Get(':asset')
+    file(@Req() request: { readonly url: string }, @Res() response: unknown, @Param('asset') name: string): void {
+      // Fastify tells a path with a slash at its end from one without.
+      if (name === '') return this.page(request, response);
+      const { type, body, tag } = this.asset(name);
+      this.answer(request, response).file(type, body, tag);
+    }
+
+    private asset(name: string): DashboardAsset {
+      const asset = this.assets.get(name);
+      if (asset === undefined) throw new NotFoundException();
+      return asset;
+    }
+
+    private answer(request: unknown, response: unknown): DashboardResponse {
+      return new DashboardResponse(request, response, this.feed.ending);
+    }
+  }
+  return DashboardController;
+}

@@ -1,0 +1,33 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { GrpcClients } from '../nest/grpc-clients.js';
+import { ResilientGrpcCoreModule } from '../nest/resilient-grpc-core.module.js';
+import { systemClock } from '../time/clock.js';
+import { readDashboardAssets } from './dashboard-asset.js';
+import { DashboardFeed } from './dashboard-feed.js';
+import { resolveDashboardOptions, type ResilientGrpcDashboardOptions } from './dashboard-options.js';
+import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js';
+
+/** A live page that shows all clients of the application, to those who may see it. It changes nothing. */
+@Module({})
+export class ResilientGrpcDashboardModule {
+  /**
+   * The dashboard at `path`, for those whom `guards` let pass, or for everybody.
+   * @throws GrpcConfigurationError for options that cannot be used; without guards it takes `public: true`.
+   */
+  static forRoot(options: ResilientGrpcDashboardOptions): DynamicModule {
+    const settings = resolveDashboardOptions(options);
+    return {
+      module: ResilientGrpcDashboardModule,
+      imports: [ResilientGrpcCoreModule, ...settings.imports],
+      controllers: [dashboardController(settings)],
+      providers: [
+        {
+          provide: DashboardFeed,
+          inject: [GrpcClients],
+          useFactory: (clients: GrpcClients) => new DashboardFeed(clients, systemClock),
+        },
+        { provide: DASHBOARD_ASSETS, useFactory: readDashboardAssets },
+      ],
+    };
+  }
+}

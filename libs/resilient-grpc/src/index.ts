@@ -1,9 +1,17 @@
+export type { ActiveCall, DrainReport, ResilientGrpcClient } from './client/resilient-grpc-client.js';
 export type {
-  ActiveCall,
-  DrainReport,
+  AsJson,
+  BudgetSnapshot,
+  CircuitSnapshot,
+  ClientCounters,
+  ConnectionSnapshot,
+  ErrorSnapshot,
   GrpcClientSnapshot,
-  ResilientGrpcClient,
-} from './client/resilient-grpc-client.js';
+  LimitSnapshot,
+  MethodSnapshot,
+  OutageSnapshot,
+  RecentCalls,
+} from './client/client-snapshot.js';
 export { GrpcObservable } from './call/grpc-observable.js';
 export type {
   GrpcCallOptions,

@@ -63,7 +63,6 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   failed = 0;
   /** Ended by the caller. */
   cancelled = 0;
-  retried = 0;
   resumed = 0;
 
   constructor(private readonly clock: Clock) {}

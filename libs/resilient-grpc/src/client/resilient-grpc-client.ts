@@ -2,6 +2,7 @@ import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
+import type { GrpcClientSnapshot } from './client-snapshot.js';
 import type { Resilient } from './resilient-types.js';
 
 /** A named client: one channel, shared by all its services. Fits where Nest's `ClientGrpc` was injected. */
@@ -33,6 +34,7 @@ export interface ResilientGrpcClient {
     readonly signal?: AbortSignal | undefined;
   }): Promise<void>;
   activeCalls(): readonly ActiveCall[];
+  /** Everything that is known of this client, as one JSON value. It is counted whether anybody asks or not. */
   snapshot(): GrpcClientSnapshot;
   /**
    * Begins nothing new, ends streams that are resumed, lets what else runs finish within `timeoutMs` (default 10 000), fails the
@@ -50,6 +52,8 @@ export interface DrainableClient extends ResilientGrpcClient {
    * else goes on, and may begin.
    */
   endStreams(): Promise<void>;
+  /** Calls that wait for the channel. */
+  readonly waitingCalls: number;
 }
 
 /** One call that has not ended. */
@@ -68,19 +72,6 @@ export interface ActiveCall {
   readonly openedAt?: string;
   /** Ends it as CANCELLED. */
   cancel(reason?: string): void;
-}
-
-/** State of a client at one moment, as one JSON value. */
-export interface GrpcClientSnapshot {
-  readonly version: 1;
-  readonly name: string;
-  readonly target: string;
-  readonly connectivity: Connectivity;
-  /** Calls that wait for the channel. */
-  readonly waiting: number;
-  /** Calls that have not ended, those that wait among them. */
-  readonly active: number;
-  readonly counters: Readonly<Record<string, number>>;
 }
 
 /** How a drain ended. */

@@ -1,4 +1,6 @@
-export type { ActiveCall, DrainReport, ResilientGrpcClient } from './client/resilient-grpc-client.js';
+export type { ActiveCall } from './client/active-call.js';
+export type { DrainReport } from './client/drain-report.js';
+export type { ResilientGrpcClient } from './client/resilient-grpc-client.js';
 export type {
   AsJson,
   BudgetSnapshot,

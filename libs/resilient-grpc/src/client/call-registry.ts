@@ -1,7 +1,8 @@
 import type { Attempt } from '../call/attempt.js';
 import type { StreamOutcome } from '../call/stream-scope.js';
 import type { Clock, Timer } from '../time/clock.js';
-import type { ActiveCall, DrainReport } from './resilient-grpc-client.js';
+import type { ActiveCall } from './active-call.js';
+import type { DrainReport } from './drain-report.js';
 
 /** What becomes of an open call when its client drains. */
 export type OnDrain = 'finish' | 'complete' | 'fail';

@@ -17,7 +17,7 @@ import type { HedgedAttempt } from './hedged-attempt.js';
 import { currentInbound, inboundInUse, inContextOf } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
-import type { ActiveCall } from './resilient-grpc-client.js';
+import type { ActiveCall } from './active-call.js';
 import { outermost, ScopedStream, type PartOf } from './scoped-stream.js';
 import type { UnreadStream } from './unread-streams.js';
 

@@ -1,8 +1,9 @@
 import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import type { MethodKind } from '../call/method.js';
+import type { ActiveCall } from './active-call.js';
 import type { GrpcClientSnapshot } from './client-snapshot.js';
+import type { DrainReport } from './drain-report.js';
 import type { Resilient } from './resilient-types.js';
 
 /** A named client: one channel, shared by all its services. Fits where Nest's `ClientGrpc` was injected. */
@@ -54,33 +55,4 @@ export interface DrainableClient extends ResilientGrpcClient {
   endStreams(): Promise<void>;
   /** Calls that wait for the channel. */
   readonly waitingCalls: number;
-}
-
-/** One call that has not ended. */
-export interface ActiveCall {
-  readonly path: string;
-  readonly kind: MethodKind;
-  readonly peer?: string;
-  readonly startedAt: Date;
-  readonly lastMessageAt?: Date;
-  readonly sent: number;
-  readonly received: number;
-  readonly waiting: boolean;
-  /** Of a stream that is resumed: how often it was. */
-  readonly resumes?: number;
-  /** 'file:line' in the application, where `traceStreams` is on. */
-  readonly openedAt?: string;
-  /** Ends it as CANCELLED. */
-  cancel(reason?: string): void;
-}
-
-/** How a drain ended. */
-export interface DrainReport {
-  /** Calls that ended by themselves. */
-  readonly finished: number;
-  /** Streams that were ended cleanly. */
-  readonly completed: number;
-  /** Calls that were cut off at the end of the time. */
-  readonly cancelled: number;
-  readonly durationMs: number;
 }

@@ -4,7 +4,7 @@ import { moment, type Clock } from '../../time/clock.js';
 import type { CallRegistry } from '../call-registry.js';
 import type { AsJson, GrpcClientSnapshot } from '../client-snapshot.js';
 import type { MethodParts } from '../method-context.js';
-import type { DrainReport } from '../resilient-grpc-client.js';
+import type { DrainReport } from '../drain-report.js';
 import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
 import type { ClientStatistics } from './client-statistics.js';
 

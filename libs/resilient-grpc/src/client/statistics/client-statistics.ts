@@ -4,13 +4,13 @@ import type { StatusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ErrorSnapshot, GrpcClientSnapshot, MethodSnapshot, RecentCalls } from '../client-snapshot.js';
 import { FailureLog } from './failure-log.js';
-import { MethodStatistics, type CountedFailure } from './method-statistics.js';
+import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
 
 /** How a wait for the channel ended. */
 export type WaitOutcome = keyof GrpcClientSnapshot['waits'];
 
 /** What is counted of a client for its snapshot, whether anybody looks or not. */
-export class ClientStatistics {
+export class ClientStatistics implements FailureCounter {
   readonly waits: Record<WaitOutcome, number> = { released: 0, refused: 0, left: 0 };
   private readonly byPath = new Map<string, MethodStatistics>();
   private readonly failures = new Map<FailureReason, number>();
@@ -29,7 +29,6 @@ export class ClientStatistics {
     return found;
   }
 
-  /** @param attempted an attempt of it was made */
   failed(path: string, failure: CountedFailure, attempted: boolean): void {
     const { code, reason, details, because, peer } = failure;
     count(this.failures, reason);

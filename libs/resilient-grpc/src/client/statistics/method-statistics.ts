@@ -2,7 +2,6 @@ import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
 import type { StatusCode } from '../../status/status-code.js';
 import type { MethodSnapshot } from '../client-snapshot.js';
-import type { ClientStatistics } from './client-statistics.js';
 import { RecentWindow } from './recent-window.js';
 import { StatusCounts } from './status-counts.js';
 
@@ -13,6 +12,12 @@ export interface CountedFailure {
   readonly details: string;
   readonly because?: string;
   readonly peer?: string | undefined;
+}
+
+/** What is counted of failures of all methods. */
+export interface FailureCounter {
+  /** @param attempted an attempt of it was made */
+  failed(path: string, failure: CountedFailure, attempted: boolean): void;
 }
 
 /** What is counted of the calls of one method. Always: it is numbers alone. Times are monotonic milliseconds. */
@@ -29,7 +34,7 @@ export class MethodStatistics {
 
   constructor(
     private readonly method: Pick<MethodDescriptor, 'path' | 'kind'>,
-    private readonly client: ClientStatistics,
+    private readonly client: FailureCounter,
     now: number,
   ) {
     this.recent = new RecentWindow(now);

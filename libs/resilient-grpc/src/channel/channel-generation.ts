@@ -66,7 +66,9 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     private readonly seams: GenerationSeams,
   ) {
     const { clock, random } = seams;
-    this.histories = new ConnectionHistories(this, clock, random);
+    this.histories = new ConnectionHistories(this, clock, random, (closed) => {
+      this.tellEnded('closed', closed);
+    });
     this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
     // Under xds: the control plane names the policies, and connections are seen by the public states only.
@@ -195,7 +197,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   onLetGo(address: string): void {
-    this.tellEnded('closed', this.histories.letGo(address));
+    this.histories.letGo(address, this.closed);
+  }
+
+  onTakenUp(address: string): void {
+    this.histories.takenUp(address);
   }
 
   private connectFailed(cause: string, address?: string): void {

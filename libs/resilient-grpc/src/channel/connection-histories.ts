@@ -25,6 +25,8 @@ interface ConnectionHistory {
   readyAt: number | undefined;
   /** Undefined where it is not READY, and where its socket does not pass through our hands. */
   connection: EstablishedConnection | undefined;
+  /** It is READY, and nobody uses it. */
+  isLetGo: boolean;
   answered: boolean;
   /** Connections in a row that died at once. */
   shortLived: number;
@@ -47,8 +49,6 @@ export interface KnownConnection {
 const SHORT_LIVED_MS = 1_000;
 const KNOWN_ADDRESSES = 256;
 
-const CLOSED = { state: 'IDLE', readyAt: undefined, connection: undefined } as const;
-
 /** What one channel of grpc-js remembers of its connections, address by address. */
 export class ConnectionHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
@@ -59,6 +59,8 @@ export class ConnectionHistories {
     private readonly owner: ConnectionOwner,
     private readonly clock: Clock,
     private readonly random: Random,
+    /** A connection was closed by this side, which says nothing of the server. */
+    private readonly onClosed: (closed: Pick<EndedConnection, 'address' | 'livedMs'>) => void,
   ) {}
 
   get ready(): readonly EstablishedConnection[] {
@@ -114,8 +116,15 @@ export class ConnectionHistories {
     const history = this.history(address);
     const now = this.clock.now();
     history.readyAt = now;
-    history.connection = socket && new EstablishedConnection(address, now, socket, this.owner);
     history.answered = false;
+    history.isLetGo = false;
+    if (socket === undefined) return;
+    const connection = new EstablishedConnection(address, now, socket, this.owner);
+    history.connection = connection;
+    socket.once('close', () => {
+      // One that is in use is told of by the policy, in order with what that does to the channel.
+      if (history.connection === connection && history.isLetGo) this.closed(address, history);
+    });
   }
 
   disconnected(address: string): EndedConnection {
@@ -123,9 +132,7 @@ export class ConnectionHistories {
     const now = this.clock.now();
     const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered } = history;
-    history.readyAt = undefined;
-    history.connection = undefined;
-    history.ended += 1;
+    this.forget(history);
     const shortLived = livedMs < SHORT_LIVED_MS && !answered;
     if (shortLived) {
       history.shortLived += 1;
@@ -137,13 +144,33 @@ export class ConnectionHistories {
     return { address, livedMs, answered, shortLived, othersReady };
   }
 
-  /** It is closed by this side, which says nothing of the server. */
-  letGo(address: string): Pick<EndedConnection, 'address' | 'livedMs'> {
+  /**
+   * Nobody uses the connection to `address` any more. It ends now, with its channel, or when grpc-js closes it, up to 10 s later;
+   * a channel that was idle may take it up again before that.
+   */
+  letGo(address: string, now: boolean): void {
     const history = this.history(address);
-    const now = this.clock.now();
-    const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
-    this.histories.set(address, { ...history, ...CLOSED, since: now, ended: history.ended + 1 });
-    return { address, livedMs };
+    this.entered(address, 'IDLE');
+    if (now || history.connection === undefined) this.closed(address, history);
+    else history.isLetGo = true;
+  }
+
+  takenUp(address: string): void {
+    this.history(address).isLetGo = false;
+    this.entered(address, 'READY');
+  }
+
+  private closed(address: string, history: ConnectionHistory): void {
+    const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
+    this.forget(history);
+    this.onClosed({ address, livedMs });
+  }
+
+  private forget(history: ConnectionHistory): void {
+    history.readyAt = undefined;
+    history.connection = undefined;
+    history.isLetGo = false;
+    history.ended += 1;
   }
 
   private history(address: string): ConnectionHistory {
@@ -154,6 +181,7 @@ export class ConnectionHistories {
         since: this.clock.now(),
         readyAt: undefined,
         connection: undefined,
+        isLetGo: false,
         answered: false,
         shortLived: 0,
         holdUntil: 0,

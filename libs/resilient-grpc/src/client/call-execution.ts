@@ -156,7 +156,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.tellReleased(latencyMs);
     budget.onSuccess(now);
     const { statistics } = this.context;
-    if (!this.method.responseStream) statistics.answered(now - this.startedAt, now);
+    if (!this.method.responseStream || !this.answerBegan) statistics.answered(now - this.startedAt, now);
     statistics.succeeded(now);
     this.phase = 'ended';
     this.attempt = undefined;

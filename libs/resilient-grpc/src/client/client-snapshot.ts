@@ -2,7 +2,8 @@ import type { Connectivity, ConnectivityState, ConnectivityTransition } from '..
 import type { MethodKind } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { StatusName } from '../status/status-code.js';
-import type { ActiveCall, DrainReport } from './resilient-grpc-client.js';
+import type { ActiveCall } from './active-call.js';
+import type { DrainReport } from './drain-report.js';
 
 /** A value as JSON has it: moments are ISO 8601 texts, functions are left out. */
 export type AsJson<T> = T extends Date

@@ -1,8 +1,7 @@
 // The demo as a page: node dist/main.js, then http://localhost:3000 (PORT and HOST choose others;
 // --server nest: the upstream is served by Nest's own server).
 import 'reflect-metadata';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -29,7 +28,6 @@ const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUp
 });
 app.enableShutdownHooks();
 app.useStaticAssets(join(ROOT, 'src', 'gateway', 'public'));
-app.useStaticAssets(dirname(fileURLToPath(import.meta.resolve('uplot'))), { prefix: '/uplot' });
 
 try {
   await app.listen(PORT, HOST);

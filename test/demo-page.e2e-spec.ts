@@ -38,7 +38,7 @@ describe('the demo page', () => {
     const page = await (await fetch(url)).text();
     const parts = [...page.matchAll(/(?:href|src)="(\/[^"]+\.(?:css|js))"/g)].map((match) => match[1]!);
     expect(parts.length).toBeGreaterThanOrEqual(3);
-    for (const part of [...parts, '/uplot/uPlot.esm.js']) expect((await fetch(url + part)).status).toBe(200);
+    for (const part of [...parts, '/grpc/rate-chart.js']) expect((await fetch(url + part)).status).toBe(200);
   });
 
   it('answers over HTTP through our client, and says how it is', async () => {

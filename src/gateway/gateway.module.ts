@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { ResilientGrpcDashboardModule } from 'nestjs-resilient-grpc/dashboard';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ContendersModule } from '../contenders/contenders.module.js';
 import { HealthModule } from '../health/health.module.js';
@@ -13,13 +14,13 @@ export interface GatewaySetup {
   readonly logger: CapturedLogger;
 }
 
-/** The HTTP gateway in front of the upstream: the page, its live figures and its faults. */
+/** The HTTP gateway in front of the upstream: the page, its live figures, its faults, and the dashboard. */
 @Module({ imports: [HealthModule], controllers: [PageController, OrdersController] })
 export class GatewayModule {
   static forUpstream({ upstream, logger }: GatewaySetup): DynamicModule {
     return {
       module: GatewayModule,
-      imports: [ContendersModule.forUpstream(upstream)],
+      imports: [ContendersModule.forUpstream(upstream), ResilientGrpcDashboardModule.forRoot({ public: true })],
       providers: [Show, { provide: CapturedLogger, useValue: logger }],
     };
   }

@@ -1,4 +1,6 @@
-import uPlot from '/uplot/uPlot.esm.js';
+import { Dashboard } from '/grpc/dashboard.js';
+import { duration } from '/grpc/format.js';
+import { TimeChart } from '/grpc/rate-chart.js';
 
 const TITLES = {
   plain: ['Nest ClientGrpc', 'with its defaults'],
@@ -27,7 +29,6 @@ const byId = (id) => document.getElementById(id);
 const setText = (element, text) => {
   if (element.textContent !== text) element.textContent = text;
 };
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** One contender: its figures and its chart. */
 class Column {
@@ -37,8 +38,19 @@ class Column {
     this.element.dataset.name = name;
     this.element.querySelector('h2').textContent = title;
     this.element.querySelector('.subtitle').textContent = subtitle;
-    this.chartBox = this.element.querySelector('.chart');
-    this.chartBox.setAttribute('aria-label', `${title}: calls answered and failed per second`);
+    this.chart = new TimeChart({
+      label: `${title}: calls answered and failed per second`,
+      series: [
+        { label: 'answered', colour: 'ok', fill: true },
+        { label: 'failed', colour: 'bad', fill: true },
+      ],
+      value: (perSecond) => `${perSecond}/s`,
+      times: (now) => ({
+        splits: () => [-20, -10, 0].map((ago) => now() + ago),
+        values: () => ['−20 s', '−10 s', 'now'],
+      }),
+    });
+    this.element.querySelector('.chart-place').replaceWith(this.chart.element);
     this.clear();
   }
 
@@ -97,71 +109,12 @@ class Column {
   }
 
   draw(nowSeconds, highest, marks) {
-    this.chart ??= this.newChart();
-    this.marks = marks;
-    const width = this.chartBox.clientWidth;
-    if (width !== this.chart.width) this.chart.setSize({ width, height: 150 });
-    this.chart.batch(() => {
-      this.chart.setData(this.series, false);
-      this.chart.setScale('x', { min: nowSeconds - SHOWN_SECONDS, max: nowSeconds });
-      this.chart.setScale('y', { min: 0, max: Math.max(240, highest) * 1.05 });
+    this.chart.draw(this.series, {
+      min: nowSeconds - SHOWN_SECONDS,
+      max: nowSeconds,
+      highest: Math.max(240, highest),
+      marks,
     });
-  }
-
-  newChart() {
-    const axis = {
-      stroke: () => colour('--dim'),
-      grid: { stroke: () => colour('--line'), width: 1 },
-      ticks: { show: false },
-    };
-    const line = (name) => ({
-      stroke: () => colour(`--${name}`),
-      fill: () => colour(`--${name}-fill`),
-      width: 2,
-      points: { show: false },
-    });
-    const now = () => this.series[0].at(-1) ?? 0;
-    return new uPlot(
-      {
-        width: this.chartBox.clientWidth,
-        height: 150,
-        legend: { show: false },
-        cursor: { show: false },
-        scales: { x: { time: false, auto: false }, y: { auto: false } },
-        axes: [
-          {
-            ...axis,
-            size: 22,
-            font: '11px system-ui',
-            splits: () => [-20, -10, 0].map((ago) => now() + ago),
-            values: () => ['−20 s', '−10 s', 'now'],
-          },
-          { ...axis, size: 42, font: '11px system-ui', values: (_, ticks) => ticks.map((tick) => `${tick}/s`) },
-        ],
-        series: [{}, line('ok'), line('bad')],
-        hooks: { draw: [(chart) => this.drawMarks(chart)] },
-      },
-      this.series,
-      this.chartBox,
-    );
-  }
-
-  /** A line where the server went, another where it came back. */
-  drawMarks(chart) {
-    const { ctx, bbox } = chart;
-    ctx.save();
-    ctx.lineWidth = devicePixelRatio;
-    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
-    for (const { atSeconds, well } of this.marks) {
-      const x = chart.valToPos(atSeconds, 'x', true);
-      if (x < bbox.left) continue;
-      ctx.strokeStyle = colour(well ? '--ok' : '--bad');
-      ctx.beginPath();
-      ctx.moveTo(x, bbox.top);
-      ctx.lineTo(x, bbox.top + bbox.height);
-      ctx.stroke();
-    }
-    ctx.restore();
   }
 }
 
@@ -232,10 +185,6 @@ function showLog(lines) {
   );
 }
 
-function duration(ms) {
-  return ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
-}
-
 function notify(text) {
   byId('notice').hidden = text === undefined;
   if (text !== undefined) setText(byId('notice'), text);
@@ -281,5 +230,8 @@ byId('start-over').addEventListener('click', () => void post('/start-over'));
 
 // Canvas does not follow the page's colours by itself.
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
-  for (const { chart } of columns.values()) chart?.redraw(false);
+  for (const { chart } of columns.values()) chart.redraw();
 });
+
+// What the library shows in any application: here, of the client in the third column.
+new Dashboard(byId('dashboard'), { heading: 'h2' });

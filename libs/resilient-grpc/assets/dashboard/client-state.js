@@ -117,6 +117,10 @@ export function assess({ connectivity, circuits, recent, waiting, drain }, now) 
     const share = percent(recent.failed, recent.ended);
     return { tone: 'bad', rank: 4, word: 'Failing', sentence: `Connected, and ${share} of its calls fail: ${codes}` };
   }
+  if (state === 'READY' && waiting > 0) {
+    const calls = waiting === 1 ? 'a call that waited is' : `${counted(waiting, 'call')} that waited are`;
+    return { tone: 'warn', rank: 3.5, word: 'Catching up', sentence: `Connected; ${calls} sent at a pace.` };
+  }
   if (state === 'TRANSIENT_FAILURE')
     return { tone: 'bad', rank: 5, word: 'Failing', sentence: `The last attempt to connect failed${because}` };
   if (state === 'CONNECTING')

@@ -149,7 +149,9 @@ export class Dashboard {
     this.element.classList.toggle('stale', this.#known && !fresh);
     const assessed = [...this.#clients.values()].map((client) => assess(client.snapshot, now));
     const bad = assessed.filter(({ rank }) => rank > 3).length;
-    setText(this.verdict, this.#known && assessed.length > 0 ? verdict(bad, assessed.length) : '');
+    // One client says so itself.
+    this.verdict.hidden = assessed.length < 2;
+    setText(this.verdict, assessed.length < 2 ? '' : verdict(bad, assessed.length));
     setAttribute(this.verdict, 'data-tone', bad > 0 ? 'bad' : 'ok');
     this.onVerdict({ bad, all: assessed.length, link: state });
     this.#showView(now);
@@ -205,6 +207,6 @@ export class Dashboard {
 }
 
 function verdict(bad, all) {
-  if (bad === 0) return all === 1 ? 'The client is well.' : `All ${counted(all, 'client')} are well.`;
-  return all === 1 ? 'The client is in trouble.' : `${bad} of ${counted(all, 'client')} ${bad === 1 ? 'is' : 'are'} in trouble.`;
+  if (bad === 0) return `All ${counted(all, 'client')} are well.`;
+  return `${bad} of ${counted(all, 'client')} ${bad === 1 ? 'is' : 'are'} in trouble.`;
 }

@@ -1,4 +1,4 @@
-import { age, count, duration, momentAndAge, NONE, percent } from './format.js';
+import { age, count, duration, momentAndAge, NONE, percent, shortPath } from './format.js';
 import { el, Table } from './parts.js';
 
 /** What a reason of a failure means, and whether the server may have seen the call. */
@@ -39,6 +39,7 @@ const number = (title, valueOf, note) => ({
   text: (item) => count(valueOf(item)),
   order: valueOf,
 });
+const SHORT_METHOD = { title: 'method', text: ({ path }) => shortPath(path), hint: ({ path }) => path, cell: 'path' };
 const bad = (column, isBad) => ({ ...column, tone: (item) => (isBad(item) ? 'bad' : '') });
 
 /** Tables of calls: by method, by reason, by error. */
@@ -85,7 +86,7 @@ export function callTables() {
       keyOf: ({ reason }) => reason,
       sortBy: 'failed',
       columns: [
-        { title: 'reason', text: ({ reason }) => reason, order: ({ reason }) => reason },
+        { title: 'reason', text: ({ reason }) => reason, order: ({ reason }) => reason, cell: 'path' },
         number('failed', ({ times }) => times),
         { title: 'what it means', text: ({ reason }) => REASONS[reason] ?? '', cell: 'wide' },
       ],
@@ -108,7 +109,7 @@ export function callTables() {
         { title: 'last', text: ({ lastAt }, now) => momentAndAge(lastAt, now) },
         number('times', ({ count: times }) => times),
         { title: 'code', text: ({ code }) => code, tone: () => 'bad' },
-        { title: 'method', text: ({ path }) => path, cell: 'path' },
+        SHORT_METHOD,
         { title: 'details', text: ({ reason, details, peer }) => `${reason}: ${details}${peer ? ` (${peer})` : ''}`, cell: 'wide' },
       ],
     }),
@@ -152,7 +153,7 @@ export function connectionTables() {
       // Two of them may be alike: a row is a place.
       keyOf: ({ place }) => place,
       columns: [
-        { title: 'method', text: ({ path }) => path, cell: 'path' },
+        SHORT_METHOD,
         { title: 'kind', text: ({ kind }) => kind },
         { title: 'open for', number: true, text: ({ startedAt }, now) => age(now - Date.parse(startedAt)) },
         {

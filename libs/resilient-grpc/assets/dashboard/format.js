@@ -52,6 +52,12 @@ export function percent(part, all) {
   return `${share >= 10 || Number.isInteger(share) ? Math.round(share) : share.toFixed(1)} %`;
 }
 
+/** 'Orders/Get' of '/orders.v1.Orders/Get'. */
+export function shortPath(path) {
+  const slash = path.lastIndexOf('/');
+  return path.slice(Math.max(path.lastIndexOf('.', slash), path.lastIndexOf('/', slash - 1)) + 1);
+}
+
 /** A moment, local: '14:03:09', with the day where it is another one than that of `now`. */
 export function moment(at, now) {
   const date = new Date(at);

@@ -54,7 +54,8 @@ export class Children {
 }
 
 /**
- * A table of `columns`: { title, text(item, now), note?, number?, order? }. `note` explains the title; `order(item)` makes it sortable.
+ * A table of `columns`: { title, text(item, now), note?, hint?, tone?, number?, cell?, order? }. `note` explains the title,
+ * `hint` an item; `order(item)` makes it sortable.
  * Where there are no items `empty` stands in its place.
  */
 export class Table {
@@ -111,8 +112,9 @@ export class Table {
     return {
       element: el('tr', {}, ...cells),
       show: (item, now) => {
-        this.columns.forEach(({ text, tone }, i) => {
+        this.columns.forEach(({ text, tone, hint }, i) => {
           setText(cells[i], String(text(item, now)));
+          if (hint) setAttribute(cells[i], 'title', hint(item));
           if (tone) setAttribute(cells[i], 'data-tone', tone(item) ?? '');
         });
       },

@@ -51,7 +51,7 @@ class Stretch {
     setAttribute(this.element, 'data-tone', tone);
     setAttribute(this.element, 'data-state', state ?? 'none');
     this.element.style.flexGrow = String(Math.max(share, 0.01));
-    setText(this.word, share > 9 ? word : '');
+    setText(this.word, share > 6 ? word : '');
     if (state === undefined) setAttribute(this.element, 'title', 'before this client was made');
     else {
       const until = to === now ? 'now' : moment(to, now);

@@ -143,7 +143,14 @@ export class Dashboard {
     const [word, sentence] = LINKS[state];
     setText(this.status, word);
     setAttribute(this.status, 'data-state', state);
-    setText(this.clock, this.#known ? (fresh ? moment(now, now) : `as it was at ${moment(this.#at, this.#at)}, ${age(Date.now() + this.#skew - this.#at)} ago`) : '');
+    setText(
+      this.clock,
+      this.#known
+        ? fresh
+          ? moment(now, now)
+          : `as it was at ${moment(this.#at, this.#at)}, ${age(Date.now() + this.#skew - this.#at)} ago`
+        : '',
+    );
     this.notice.hidden = state === 'live' || (state === 'connecting' && !this.#known);
     setText(this.notice, this.notice.hidden ? '' : text === undefined ? sentence : `${sentence} ${text}.`);
     this.element.classList.toggle('stale', this.#known && !fresh);
@@ -181,13 +188,19 @@ export class Dashboard {
       : key !== undefined && client === undefined
         ? [`There is no client ‘${key}’ (any more).`, 'It was closed, or the address is of another application.']
         : client === undefined
-          ? ['No clients yet.', 'They appear here when the application makes them: ResilientGrpcModule.forFeature([...]), or GrpcClients.create().']
+          ? [
+              'No clients yet.',
+              'They appear here when the application makes them: ResilientGrpcModule.forFeature([...]), or GrpcClients.create().',
+            ]
           : ['', 'Waiting for the details…'];
     if (this.empty.dataset.text !== texts.join()) {
       this.empty.dataset.text = texts.join();
       this.empty.replaceChildren(el('h2', { text: texts[0], hidden: texts[0] === '' }), el('p', { text: texts[1] }));
     }
-    this.#place(...(key !== undefined && client === undefined && this.#clients.size > 0 ? [this.back] : []), this.empty);
+    this.#place(
+      ...(key !== undefined && client === undefined && this.#clients.size > 0 ? [this.back] : []),
+      this.empty,
+    );
   }
 
   #place(...elements) {

@@ -54,7 +54,10 @@ export function callTables() {
         { title: 'method', text: ({ path }) => path, order: ({ path }) => path, cell: 'path' },
         { title: 'kind', text: ({ kind }) => kind, order: ({ kind }) => kind },
         number('calls', ({ started }) => started, 'Begun since the client was made'),
-        bad(number('failed', ({ failed }) => failed, 'Since the client was made'), ({ failed }) => failed > 0),
+        bad(
+          number('failed', ({ failed }) => failed, 'Since the client was made'),
+          ({ failed }) => failed > 0,
+        ),
         bad(
           {
             title: 'lately',
@@ -80,27 +83,33 @@ export function callTables() {
         },
       ],
     }),
-    failures: tableOf(({ failures }) => failures && Object.entries(failures).map(([reason, times]) => ({ reason, times })), {
-      label: 'Failed calls by reason',
-      empty: 'No call has failed.',
-      keyOf: ({ reason }) => reason,
-      sortBy: 'failed',
-      columns: [
-        { title: 'reason', text: ({ reason }) => reason, order: ({ reason }) => reason, cell: 'path' },
-        number('failed', ({ times }) => times),
-        { title: 'what it means', text: ({ reason }) => REASONS[reason] ?? '', cell: 'wide' },
-      ],
-    }),
-    notRetried: tableOf(({ notRetried }) => notRetried && Object.entries(notRetried).map(([why, times]) => ({ why, times })), {
-      label: 'Why failed calls had no further attempt',
-      empty: '',
-      keyOf: ({ why }) => why,
-      sortBy: 'times',
-      columns: [
-        { title: 'no further attempt, because', text: ({ why }) => why, order: ({ why }) => why, cell: 'wide' },
-        number('times', ({ times }) => times),
-      ],
-    }),
+    failures: tableOf(
+      ({ failures }) => failures && Object.entries(failures).map(([reason, times]) => ({ reason, times })),
+      {
+        label: 'Failed calls by reason',
+        empty: 'No call has failed.',
+        keyOf: ({ reason }) => reason,
+        sortBy: 'failed',
+        columns: [
+          { title: 'reason', text: ({ reason }) => reason, order: ({ reason }) => reason, cell: 'path' },
+          number('failed', ({ times }) => times),
+          { title: 'what it means', text: ({ reason }) => REASONS[reason] ?? '', cell: 'wide' },
+        ],
+      },
+    ),
+    notRetried: tableOf(
+      ({ notRetried }) => notRetried && Object.entries(notRetried).map(([why, times]) => ({ why, times })),
+      {
+        label: 'Why failed calls had no further attempt',
+        empty: '',
+        keyOf: ({ why }) => why,
+        sortBy: 'times',
+        columns: [
+          { title: 'no further attempt, because', text: ({ why }) => why, order: ({ why }) => why, cell: 'wide' },
+          number('times', ({ times }) => times),
+        ],
+      },
+    ),
     errors: tableOf(({ errors }) => errors?.toReversed(), {
       label: 'Last errors',
       empty: 'No call has failed.',
@@ -110,7 +119,11 @@ export function callTables() {
         number('times', ({ count: times }) => times),
         { title: 'code', text: ({ code }) => code, tone: () => 'bad' },
         SHORT_METHOD,
-        { title: 'details', text: ({ reason, details, peer }) => `${reason}: ${details}${peer ? ` (${peer})` : ''}`, cell: 'wide' },
+        {
+          title: 'details',
+          text: ({ reason, details, peer }) => `${reason}: ${details}${peer ? ` (${peer})` : ''}`,
+          cell: 'wide',
+        },
       ],
     }),
   };
@@ -142,7 +155,10 @@ export function connectionTables() {
         { title: 'began', text: ({ since }, now) => momentAndAge(since, now) },
         { title: 'lasted', number: true, text: ({ durationMs }) => duration(durationMs) },
         number('held', ({ held }) => held, 'Calls that waited in it'),
-        bad(number('failed', ({ failed }) => failed, 'Calls that waited and failed, or were refused'), ({ failed }) => failed > 0),
+        bad(
+          number('failed', ({ failed }) => failed, 'Calls that waited and failed, or were refused'),
+          ({ failed }) => failed > 0,
+        ),
         number('tries', ({ tries }) => tries, 'Failed attempts to connect'),
         { title: 'cause', text: ({ cause }) => cause, cell: 'wide' },
       ],
@@ -160,14 +176,23 @@ export function connectionTables() {
           title: 'last message',
           number: true,
           text: ({ lastMessageAt, waiting }, now) =>
-            waiting ? 'waits for a connection' : lastMessageAt ? `${age(now - Date.parse(lastMessageAt))} ago` : 'none yet',
+            waiting
+              ? 'waits for a connection'
+              : lastMessageAt
+                ? `${age(now - Date.parse(lastMessageAt))} ago`
+                : 'none yet',
           tone: ({ waiting }) => (waiting ? 'warn' : ''),
         },
         number('sent', ({ sent }) => sent),
         number('received', ({ received }) => received),
         number('resumed', ({ resumes }) => resumes ?? 0),
         { title: 'peer', text: ({ peer }) => peer ?? NONE, cell: 'path' },
-        { title: 'opened at', text: ({ openedAt }) => openedAt ?? '', note: 'With the option traceStreams', cell: 'path' },
+        {
+          title: 'opened at',
+          text: ({ openedAt }) => openedAt ?? '',
+          note: 'With the option traceStreams',
+          cell: 'path',
+        },
       ],
     }),
     moreStreams: el('p', { class: 'dim', hidden: true }),
@@ -177,7 +202,11 @@ export function connectionTables() {
       keyOf: ({ path }) => path,
       columns: [
         { title: 'circuit of', text: ({ path }) => path, cell: 'path' },
-        { title: 'is', text: ({ state }) => state, tone: ({ state }) => ({ open: 'bad', 'half-open': 'warn' })[state] ?? 'ok' },
+        {
+          title: 'is',
+          text: ({ state }) => state,
+          tone: ({ state }) => ({ open: 'bad', 'half-open': 'warn' })[state] ?? 'ok',
+        },
       ],
     }),
     limits: new Table({
@@ -186,7 +215,11 @@ export function connectionTables() {
       keyOf: ({ path }) => path ?? '',
       columns: [
         { title: 'limit of', text: ({ path }) => path ?? 'the whole client', cell: 'path' },
-        { title: 'running', number: true, text: ({ running, maxConcurrent }) => `${count(running)} of ${count(maxConcurrent)}` },
+        {
+          title: 'running',
+          number: true,
+          text: ({ running, maxConcurrent }) => `${count(running)} of ${count(maxConcurrent)}`,
+        },
         { ...number('queued', ({ queued }) => queued), tone: ({ queued }) => (queued > 0 ? 'warn' : '') },
       ],
     }),

@@ -1,6 +1,6 @@
 import { assess } from './client-state.js';
 import { age, count, counted, duration, moment, momentAndAge, NONE, percent, rate } from './format.js';
-import { Children, el, Meter, panel, setAttribute, setText, Table } from './parts.js';
+import { Children, el, Meter, panel, setAttribute, setText } from './parts.js';
 import { TimeChart } from './rate-chart.js';
 import { StateStrip } from './state-strip.js';
 import { callTables, connectionTables } from './details-tables.js';
@@ -25,7 +25,12 @@ export class Details {
     this.name = el('span');
     this.target = el('span', { class: 'target' });
     this.sentence = el('p', { class: 'sentence' });
-    this.head = el('header', { class: 'client' }, el('h2', { tabindex: '-1' }, this.word, ' ', this.name, ' ', this.target), this.sentence);
+    this.head = el(
+      'header',
+      { class: 'client' },
+      el('h2', { tabindex: '-1' }, this.word, ' ', this.name, ' ', this.target),
+      this.sentence,
+    );
     this.facts = new Facts();
     this.outage = new Facts();
     this.outageNow = panel('This outage', this.outage.element);
@@ -38,12 +43,16 @@ export class Details {
       this.strip.element,
       el('p', { class: 'strip-axis' }, this.stripFrom, el('span', { text: 'now' })),
     );
-    const chart = (label, series, value) => new TimeChart({ label, series, value, legend: true, sync: 'details', height: 140 });
+    const chart = (label, series, value) =>
+      new TimeChart({ label, series, value, legend: true, sync: 'details', height: 140 });
     this.calls = chart('Calls per second: succeeded and failed', CALLS, rate);
     this.attempts = chart('Attempts per second: all, retries and hedges', ATTEMPTS, rate);
     this.waiting = chart('Calls that wait for a connection', WAITING, (value) => count(Math.round(value ?? 0)));
     this.charts = [this.calls, this.attempts, this.waiting];
-    this.retries = new Meter('retries', 'Each retry costs a token, successes and time bring them back; at 0 nothing is retried');
+    this.retries = new Meter(
+      'retries',
+      'Each retry costs a token, successes and time bring them back; at 0 nothing is retried',
+    );
     this.hedges = new Meter('hedges', 'Each hedge costs a token; hedges are at most 5 % of calls');
     this.tables = callTables();
     this.more = connectionTables();
@@ -70,12 +79,23 @@ export class Details {
         panel('Why calls failed', this.tables.failures.element, this.tables.notRetried.element),
         panel('Last errors', this.tables.errors.element),
       ),
-      el('div', { class: 'pair' }, panel('Connections', this.more.connections.element), panel('Past outages', this.more.outages.element)),
+      el(
+        'div',
+        { class: 'pair' },
+        panel('Connections', this.more.connections.element),
+        panel('Past outages', this.more.outages.element),
+      ),
       panel('Streams', this.more.streams.element, this.more.moreStreams),
       el(
         'div',
         { class: 'pair' },
-        panel('Bounds', this.retries.element, this.hedges.element, this.more.circuits.element, this.more.limits.element),
+        panel(
+          'Bounds',
+          this.retries.element,
+          this.hedges.element,
+          this.more.circuits.element,
+          this.more.limits.element,
+        ),
         panel('Since it was made', this.totals.element),
       ),
     );
@@ -129,10 +149,15 @@ export class Details {
     if (outage) {
       const left = Date.parse(outage.graceEndsAt) - now;
       const next = outage.nextAttemptAt && Date.parse(outage.nextAttemptAt) - now;
-      const nextText = next === undefined ? (state === 'CONNECTING' ? 'under way' : NONE) : next > 50 ? `in ${duration(next)}` : 'now';
+      const nextText =
+        next === undefined ? (state === 'CONNECTING' ? 'under way' : NONE) : next > 50 ? `in ${duration(next)}` : 'now';
       this.outage.show([
         ['since', momentAndAge(outage.since, now)],
-        ['calls', left > 0 ? `wait; fail in ${duration(left)}` : `fail at once, since ${moment(outage.graceEndsAt, now)}`, left > 0 ? 'warn' : 'bad'],
+        [
+          'calls',
+          left > 0 ? `wait; fail in ${duration(left)}` : `fail at once, since ${moment(outage.graceEndsAt, now)}`,
+          left > 0 ? 'warn' : 'bad',
+        ],
         ['attempts to connect', `${count(outage.attempts)}${outage.attempts === 1 ? ' has' : ' have'} failed`],
         ['next attempt', nextText],
         ['flapping', outage.flapping ? 'yes: three outages in a minute share one grace' : 'no'],
@@ -161,9 +186,15 @@ export class Details {
       { atSeconds: Date.parse(since) / 1_000, well: false },
       { atSeconds: (Date.parse(since) + durationMs) / 1_000, well: true },
     ]);
-    const present = connectivity.outage ? [{ atSeconds: Date.parse(connectivity.outage.since) / 1_000, well: false }] : [];
+    const present = connectivity.outage
+      ? [{ atSeconds: Date.parse(connectivity.outage.since) / 1_000, well: false }]
+      : [];
     const shown = { min: (now - windowMs) / 1_000, max: now / 1_000, marks: [...past, ...present] };
-    const highest = (data, least) => data.slice(1).flat().reduce((a, b) => Math.max(a, b), least);
+    const highest = (data, least) =>
+      data
+        .slice(1)
+        .flat()
+        .reduce((a, b) => Math.max(a, b), least);
     for (const chart of [this.calls, this.attempts]) {
       const data = client.rates(chart.series.map(({ field }) => field));
       chart.draw(data, { ...shown, highest: highest(data, 1) });
@@ -173,7 +204,8 @@ export class Details {
   }
 
   #showMore(snapshot, now) {
-    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, madeAt } = snapshot;
+    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, madeAt } =
+      snapshot;
     // They come with the details.
     if (streams === undefined) return;
     this.more.connections.show(connections, now);

@@ -2,7 +2,12 @@
 
 const whole = new Intl.NumberFormat('en');
 const precise = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
-const clock = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const clock = new Intl.DateTimeFormat('en', {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+});
 const day = new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric' });
 
 export const NONE = '–';

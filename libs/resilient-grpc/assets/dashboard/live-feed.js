@@ -68,7 +68,8 @@ export class LiveFeed {
     this.#stop();
     try {
       const answer = await fetch(new URL('snapshot', this.#base), { cache: 'no-store' });
-      if (answer.status === 401 || answer.status === 403) this.#tell({ state: 'forbidden', text: String(answer.status) });
+      if (answer.status === 401 || answer.status === 403)
+        this.#tell({ state: 'forbidden', text: String(answer.status) });
       else if (answer.ok) {
         const snapshot = await answer.json();
         if (snapshot.accepting) {

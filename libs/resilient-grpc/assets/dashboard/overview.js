@@ -26,7 +26,13 @@ export class Overview {
       oninput: () => this.#show(),
     });
     this.counted = el('span', { class: 'dim', role: 'status' });
-    this.filter = el('p', { class: 'filter' }, el('label', { for: 'filter', text: 'Name contains' }), this.input, this.counted);
+    this.filter = el(
+      'p',
+      { class: 'filter' },
+      el('label', { for: 'filter', text: 'Name contains' }),
+      this.input,
+      this.counted,
+    );
     this.body = el('tbody', { onkeydown: (event) => this.#walk(event) });
     const heads = COLUMNS.map(([text, title]) => el('th', { scope: 'col', text, title: title || undefined }));
     this.table = el('table', { class: 'clients' }, el('thead', {}, el('tr', {}, ...heads)), this.body);

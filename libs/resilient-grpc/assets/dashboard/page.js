@@ -7,7 +7,12 @@ const icons = { well: icon.href, trouble: icon.dataset.trouble };
 new Dashboard(document.querySelector('main'), {
   onVerdict({ bad, all, link }) {
     const well = bad === 0 && (link === 'live' || link === 'connecting');
-    const what = link === 'live' || link === 'connecting' ? (bad > 0 ? `${bad} of ${all} in trouble · ` : '') : 'no live figures · ';
+    const what =
+      link === 'live' || link === 'connecting'
+        ? bad > 0
+          ? `${bad} of ${all} in trouble · `
+          : ''
+        : 'no live figures · ';
     const title = `${what}gRPC clients`;
     if (document.title !== title) document.title = title;
     const href = well ? icons.well : icons.trouble;

@@ -83,13 +83,12 @@ export class Table {
     this.scroll.hidden = items.length === 0;
     this.empty.hidden = items.length > 0;
     const order = this.sorted?.order;
-    const rows = order
-      ? items.toSorted((a, b) => (this.#descending ? -1 : 1) * compare(order(a), order(b)))
-      : items;
+    const rows = order ? items.toSorted((a, b) => (this.#descending ? -1 : 1) * compare(order(a), order(b))) : items;
     this.rows.show(rows, this.keyOf, now);
     this.heads.forEach((head, i) => {
       const is = this.columns[i] === this.sorted && order !== undefined;
-      if (this.columns[i].order) setAttribute(head, 'aria-sort', is ? (this.#descending ? 'descending' : 'ascending') : 'none');
+      if (this.columns[i].order)
+        setAttribute(head, 'aria-sort', is ? (this.#descending ? 'descending' : 'ascending') : 'none');
     });
   }
 
@@ -136,13 +135,7 @@ export class Meter {
   constructor(label, note) {
     this.meter = el('meter', { 'aria-label': label, min: '0' });
     this.text = el('b');
-    this.element = el(
-      'div',
-      { class: 'meter', title: note },
-      el('span', { text: label }),
-      this.meter,
-      this.text,
-    );
+    this.element = el('div', { class: 'meter', title: note }, el('span', { text: label }), this.meter, this.text);
   }
 
   show({ tokens, maxTokens }) {

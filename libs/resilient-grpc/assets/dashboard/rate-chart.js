@@ -81,7 +81,14 @@ export class TimeChart {
         cursor: this.legend ? pointer : { show: false },
         scales: { x: { time: times === undefined, auto: false }, y: { auto: false } },
         axes: [
-          { ...axis, size: 22, ...(times?.(() => this.#data[0]?.at(-1) ?? 0) ?? { space: 80, values: (_chart, ticks) => ticks.map(timeOfDay) }) },
+          {
+            ...axis,
+            size: 22,
+            ...(times?.(() => this.#data[0]?.at(-1) ?? 0) ?? {
+              space: 80,
+              values: (_chart, ticks) => ticks.map(timeOfDay),
+            }),
+          },
           { ...axis, size: 48, values: (_chart, ticks) => ticks.map(value) },
         ],
         series: [{}, ...this.series.map(line)],

@@ -35,7 +35,11 @@ export class StateStrip {
     this.parts.show(none.to > none.from ? [none, ...all] : all, keyOf, now, ms);
     const { state, since } = snapshot.connectivity;
     const changes = counted(all.length - 1, 'change');
-    setAttribute(this.bar, 'aria-label', `${changes} of state in ${duration(ms)}; ${state} since ${moment(since, now)}`);
+    setAttribute(
+      this.bar,
+      'aria-label',
+      `${changes} of state in ${duration(ms)}; ${state} since ${moment(since, now)}`,
+    );
   }
 }
 

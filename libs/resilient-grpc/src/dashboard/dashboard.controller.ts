@@ -76,9 +76,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
     }
 
     @Get(':asset')
-    file(@Req() request: { readonly url: string }, @Res() response: unknown, @Param('asset') name: string): void {
-      // Fastify tells a path with a slash at its end from one without.
-      if (name === '') return this.page(request, response);
+    file(@Req() request: unknown, @Res() response: unknown, @Param('asset') name: string): void {
       const { type, body, tag } = this.asset(name);
       this.answer(request, response).file(type, body, tag);
     }

@@ -1,0 +1,141 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import {
+  Injectable,
+  Module,
+  VersioningType,
+  type CanActivate,
+  type ExecutionContext,
+  type INestApplication,
+} from '@nestjs/common';
+import { NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
+import { GrpcClients, ResilientGrpcModule, type GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { ResilientGrpcDashboardModule, type ResilientGrpcDashboardOptions } from 'nestjs-resilient-grpc/dashboard';
+import { map } from 'rxjs';
+import type { OrdersClient } from '../../src/gen/orders.pb.js';
+
+export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
+
+/** What guards of these tests ask; it comes from a module of its own. */
+@Injectable()
+class Keys {
+  readonly right = 'sesame';
+}
+
+@Module({ providers: [Keys], exports: [Keys] })
+export class KeysModule {}
+
+/** Lets those pass who have the key. */
+@Injectable()
+export class KeyGuard implements CanActivate {
+  constructor(private readonly keys: Keys) {}
+
+  canActivate(context: ExecutionContext): boolean {
+    const { headers } = context.switchToHttp().getRequest<{ headers: Record<string, string | undefined> }>();
+    return headers['x-key'] === this.keys.right;
+  }
+}
+
+export interface DashboardAppOptions {
+  readonly clients?: readonly (GrpcClientSettings & { readonly name: string | symbol })[];
+  readonly dashboard?: ResilientGrpcDashboardOptions;
+  readonly adapter?: () => AbstractHttpAdapter;
+  /** As the application has it: a global prefix, versions in the path, an interceptor that wraps every answer. */
+  readonly prefix?: string;
+  readonly versioned?: boolean;
+  readonly wrapped?: boolean;
+  readonly port?: number;
+}
+
+/** An application with a dashboard. */
+export interface DashboardApp {
+  readonly app: INestApplication;
+  readonly url: string;
+  readonly port: number;
+  readonly clients: GrpcClients;
+  orders(client: string): OrdersClient;
+  close(): Promise<void>;
+}
+
+export async function startDashboardApp({
+  clients = [],
+  dashboard = { public: true },
+  adapter,
+  prefix,
+  versioned = false,
+  wrapped = false,
+  port = 0,
+}: DashboardAppOptions = {}): Promise<DashboardApp> {
+  const contract = { protoPath: ORDERS_PROTO, package: 'orders.v1', loader: { longs: String } };
+  @Module({
+    imports: [
+      ResilientGrpcModule.forFeature(clients.map((one) => ({ ...contract, ...one }))),
+      ResilientGrpcDashboardModule.forRoot(dashboard),
+    ],
+  })
+  class AppModule {}
+  // Connections are not cut at its end: the dashboard lets go of its own.
+  const options = { logger: false, forceCloseConnections: false } as const;
+  const app = await (adapter === undefined
+    ? NestFactory.create(AppModule, options)
+    : NestFactory.create(AppModule, adapter(), options));
+  if (prefix !== undefined) app.setGlobalPrefix(prefix);
+  if (versioned) app.enableVersioning({ type: VersioningType.URI, defaultVersion: '1' });
+  if (wrapped)
+    app.useGlobalInterceptors({ intercept: (_context, next) => next.handle().pipe(map((data) => ({ data }))) });
+  await app.listen(port, '127.0.0.1');
+  const url = await app.getUrl();
+  const all = app.get(GrpcClients);
+  return {
+    app,
+    url,
+    port: Number(new URL(url).port),
+    clients: all,
+    orders: (client) => all.get(client).getService<OrdersClient>('Orders'),
+    close: () => app.close(),
+  };
+}
+
+/** Server-sent events as they came, on a connection of their own. */
+export class Events {
+  readonly received: { readonly event: string; readonly data: any; readonly atMs: number }[] = [];
+  ended = false;
+
+  private constructor(readonly response: IncomingMessage) {
+    let text = '';
+    response.setEncoding('utf8');
+    response.on('data', (chunk: string) => {
+      text += chunk;
+      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+        const [, event, data] = /^event: (.*)\ndata: (.*)$/m.exec(text.slice(0, end)) ?? [];
+        if (event !== undefined) this.received.push({ event, data: JSON.parse(data!), atMs: performance.now() });
+        text = text.slice(end + 2);
+      }
+    });
+    response.once('close', () => (this.ended = true));
+  }
+
+  static async open(url: string, headers: Record<string, string> = {}): Promise<Events> {
+    const request = httpRequest(url, { headers, agent: false });
+    request.end();
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    return new Events(response);
+  }
+
+  last(event: string): any {
+    return this.received.findLast((one) => one.event === event)?.data;
+  }
+
+  /** What is known of a client after everything that came. */
+  client(key: string): any {
+    const known: Record<string, unknown> = {};
+    for (const { data } of this.received)
+      for (const one of data.clients ?? []) if (one.key === key) Object.assign(known, one);
+    return known;
+  }
+
+  close(): void {
+    this.response.destroy();
+  }
+}

@@ -1,0 +1,200 @@
+import { firstValueFrom } from 'rxjs';
+import type { AbstractHttpAdapter } from '@nestjs/core';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import {
+  Events,
+  KeyGuard,
+  KeysModule,
+  ORDERS_PROTO,
+  startDashboardApp,
+  type DashboardApp,
+  type DashboardAppOptions,
+} from './dashboard-app.js';
+
+const KEY = { 'x-key': 'sesame' };
+
+/** What the dashboard does over HTTP, on a platform. */
+export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void {
+  const leaks = captureLeaks();
+  let server: ScriptedGrpcServer;
+  let dashboard: DashboardApp | undefined;
+  beforeAll(async () => {
+    server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: { id: '1' } } } });
+  });
+  afterEach(async () => {
+    await dashboard?.close();
+    dashboard = undefined;
+    await server.restart();
+  });
+  afterAll(async () => {
+    await server.close();
+    await leaks.settled();
+  });
+  const start = async (options: DashboardAppOptions = {}) => {
+    dashboard = await startDashboardApp({
+      clients: [
+        { name: 'orders', url: server.url },
+        { name: 'audit', url: server.url },
+      ],
+      ...(adapter && { adapter }),
+      ...options,
+    });
+    return dashboard;
+  };
+
+  it('serves a page with all it needs, under a policy that lets nothing else in', async () => {
+    const { url } = await start();
+    const page = await fetch(`${url}/grpc`);
+    expect(page.status).toBe(200);
+    const files = await filesOf(`${url}/grpc`);
+    expect(files.map(({ name }) => name)).toEqual(expect.arrayContaining(['uplot.js', 'page.js', 'details.js']));
+    for (const { response } of [{ response: page }, ...files]) {
+      expect(response.status, response.url).toBe(200);
+      const policy = response.headers.get('content-security-policy')!;
+      expect(policy).toMatch(/^default-src 'none'; script-src 'self'; style-src 'self';/);
+      expect(policy).toContain("frame-ancestors 'none'");
+      expect(policy).not.toContain('unsafe');
+      expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+      expect(response.headers.get('referrer-policy')).toBe('no-referrer');
+      expect(response.headers.get('cache-control')).toBe('no-cache');
+    }
+    const tag = files[0]!.response.headers.get('etag')!;
+    const again = await fetch(files[0]!.response.url, { headers: { 'if-none-match': tag } });
+    expect([again.status, await again.text()]).toEqual([304, '']);
+    expect((await fetch(`${url}/grpc/package.json`)).status).toBe(404);
+    expect((await fetch(`${url}/grpc/..%2f..%2fpackage.json`)).status).toBe(404);
+  });
+
+  it('is found at its path with a slash behind it, below a prefix, beside versions, and by relative links alone', async () => {
+    const { url } = await start({ prefix: 'api', versioned: true, dashboard: { path: '/ops/grpc', public: true } });
+    for (const at of [`${url}/api/ops/grpc`, `${url}/api/ops/grpc/`, `${url}/api/ops/grpc?from=mail`]) {
+      const text = await (await fetch(at)).text();
+      expect(text, at).toMatch(/<title>gRPC clients/);
+      // As a proxy sees it that puts something before the path: nothing names it.
+      expect(linksOf(text).filter((link) => !link.startsWith('./'))).toEqual([]);
+      for (const { response } of await filesOf(at)) expect(response.status, response.url).toBe(200);
+    }
+    expect((await fetch(`${url}/ops/grpc`)).status).toBe(404);
+  });
+
+  it('gives all that is known as one JSON value, whatever the application does to its own answers', async () => {
+    const { url, orders, clients } = await start({ wrapped: true });
+    await firstValueFrom(orders('orders').get({ id: '1' }));
+    const answer = await fetch(`${url}/grpc/snapshot`);
+    expect(answer.headers.get('cache-control')).toBe('no-store');
+    const snapshot = (await answer.json()) as any;
+    expect(snapshot).toMatchObject({ version: 1, at: expect.any(String), accepting: true });
+    expect(snapshot.clients.map(({ name }: { name: string }) => name)).toEqual(['orders', 'audit']);
+    const now = JSON.parse(JSON.stringify(clients.get('orders').snapshot()));
+    expect(steady(snapshot.clients[0])).toEqual(steady(now));
+    expect(Object.keys(snapshot.clients[0]).sort()).toEqual(Object.keys(now).sort());
+    expect(snapshot.clients[0].counters).toMatchObject({ started: 1, succeeded: 1, failed: 0, attempts: 1 });
+  });
+
+  it('can be read and nothing else', async () => {
+    const { url } = await start();
+    for (const path of ['', '/snapshot', '/events', '/page.js'])
+      for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'])
+        expect((await fetch(`${url}/grpc${path}`, { method })).status, `${method} ${path}`).toBe(404);
+  });
+
+  it('is refused as a whole by its guards, which take what they need from its imports', async () => {
+    const { url } = await start({ dashboard: { guards: [KeyGuard], imports: [KeysModule] } });
+    const paths = ['', '/', '/snapshot', '/events', '/page.js', '/uplot.js', '/no-such-file'];
+    for (const path of paths) expect((await fetch(`${url}/grpc${path}`)).status, path).toBe(403);
+    for (const path of ['', '/snapshot', '/page.js', '/uplot.js'])
+      expect((await fetch(`${url}/grpc${path}`, { headers: KEY })).status, path).toBe(200);
+    const events = await Events.open(`${url}/grpc/events`, KEY);
+    await waitFor(() => events.last('whole'));
+    events.close();
+  });
+
+  it('tells everything first, then what has changed: a state at once, the rest within a second', async () => {
+    const { url, orders, clients } = await start();
+    await firstValueFrom(orders('orders').get({ id: '1' }));
+    const events = await Events.open(`${url}/grpc/events?client=orders`);
+    const whole = await waitFor(() => events.last('whole'));
+    expect(whole.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit']);
+    // Details of the one that is looked at, an overview of the other.
+    expect(whole.clients[0]).toMatchObject({
+      connectivity: { state: 'READY' },
+      methods: [{ path: '/orders.v1.Orders/Get' }],
+    });
+    expect(whole.clients[1]).toMatchObject({ connectivity: { state: 'IDLE' }, counters: { started: 0 } });
+    expect(whole.clients[1].methods).toBeUndefined();
+    expect(whole.samples.map(([key, rows]: any) => [key, rows.length > 0])).toEqual([
+      ['orders', true],
+      ['audit', true],
+    ]);
+
+    await waitFor(() => events.received.length >= 3);
+    // Who has nothing new is not told of.
+    expect(events.last('change').clients.map(({ key }: any) => key)).not.toContain('audit');
+
+    const stoppedAt = performance.now();
+    await server.stop('kill-connections');
+    const waiting = firstValueFrom(orders('orders').get({ id: '2' }));
+    await waitFor(() => events.client('orders').connectivity.outage !== undefined);
+    expect(performance.now() - stoppedAt).toBeLessThan(1_000);
+    await waitFor(() => events.client('orders').waiting === 1, { timeoutMs: 1_000 });
+    await server.restart();
+    await waiting;
+    await waitFor(() => events.client('orders').counters.succeeded === 2);
+
+    // Those who come and go at run time.
+    clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
+    await waitFor(() => events.client('tenant-7').name === 'tenant-7', { timeoutMs: 1_500 });
+    await clients.get('tenant-7').close();
+    await waitFor(() => events.received.some(({ data }) => data.gone?.includes('tenant-7')), { timeoutMs: 1_500 });
+    // What it puts together piece by piece is what it would have said at once.
+    const fresh = await Events.open(`${url}/grpc/events?client=orders`);
+    const [told] = (await waitFor(() => fresh.last('whole'))).clients;
+    await waitFor(() => {
+      expect(steady(events.client('orders'))).toEqual(steady(told));
+      return true;
+    });
+    fresh.close();
+    events.close();
+  });
+
+  it('lets its visitors go at the beginning of the shutdown, which does not wait for them', async () => {
+    const { url, app, clients } = await start();
+    const events = await Events.open(`${url}/grpc/events`);
+    await waitFor(() => events.last('whole'));
+    const askedAt = performance.now();
+    await app.close();
+    expect(performance.now() - askedAt).toBeLessThan(2_000);
+    expect(clients.accepting).toBe(false);
+    await waitFor(() => events.ended);
+    expect(events.received.at(-1)).toMatchObject({ event: 'end' });
+    // The last thing they are told is why.
+    expect(events.last('change')).toMatchObject({ accepting: false });
+  });
+}
+
+/** What time alone changes; the begin of a connection is told to the millisecond, give or take one. */
+const VOLATILE = ['at', 'connectivity', 'connections', 'recent', 'methods', 'retryBudget'];
+
+function steady(snapshot: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const entries = Object.entries(snapshot).filter(([property]) => !VOLATILE.includes(property));
+  return Object.fromEntries(entries.sort(([a], [b]) => a.localeCompare(b)));
+}
+
+function linksOf(page: string): string[] {
+  return [...page.matchAll(/(?:href|src|data-trouble)="([^"]+)"/g)].map((match) => match[1]!);
+}
+
+/** Everything a page loads, and what that imports. */
+async function filesOf(page: string): Promise<{ name: string; response: Response }[]> {
+  const found = new Map<string, Response>();
+  const wanted = linksOf(await (await fetch(page)).text()).map((link) => new URL(link, page).href);
+  for (let url = wanted.shift(); url !== undefined; url = wanted.shift()) {
+    if (found.has(url)) continue;
+    const response = await fetch(url);
+    found.set(url, response);
+    const text = await response.text();
+    for (const [, name] of text.matchAll(/^import .* from '(\.\/[^']+)';$/gm)) wanted.push(new URL(name!, url).href);
+  }
+  return [...found].map(([url, response]) => ({ name: url.slice(url.lastIndexOf('/') + 1), response }));
+}

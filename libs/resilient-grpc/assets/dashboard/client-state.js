@@ -27,13 +27,20 @@ export class ClientState {
     this.samples = fields.map(() => []);
   }
 
-  /** Takes properties of the snapshot that are new. */
-  take(properties, at) {
-    const another = this.snapshot !== undefined && (properties.madeAt ?? this.snapshot.madeAt) !== this.snapshot.madeAt;
+  /** Takes all there is: what is not in it is not known any more. */
+  takeWhole(properties) {
     // A client that was made anew counts from zero.
-    if (another) this.samples = this.fields.map(() => []);
-    this.snapshot = another ? properties : { ...this.snapshot, ...properties };
-    if (at !== undefined) this.#sample(at);
+    if (this.snapshot !== undefined && properties.madeAt !== this.snapshot.madeAt)
+      this.samples = this.fields.map(() => []);
+    this.snapshot = properties;
+  }
+
+  /** Takes what is new, and the counts of this moment. */
+  take(properties, at) {
+    const madeAt = this.snapshot?.madeAt;
+    if (this.snapshot === undefined || (properties.madeAt ?? madeAt) !== madeAt) this.takeWhole(properties);
+    else this.snapshot = { ...this.snapshot, ...properties };
+    this.#sample(at);
   }
 
   /** Samples that the server took while nobody looked; longer ones that are here already stay. */

@@ -27,6 +27,7 @@ export class Dashboard {
   #fields = [];
   #known = false;
   #details;
+  #focusDue = false;
 
   constructor(parent, { heading = 'h1', onVerdict = () => undefined } = {}) {
     this.onVerdict = onVerdict;
@@ -77,9 +78,9 @@ export class Dashboard {
   #chose() {
     this.feed.listen(this.#shown());
     this.listensTo = this.#shown();
+    // As on a page of its own; when it is there.
+    this.#focusDue = true;
     this.#show();
-    if (this.#chosen() === undefined) this.overview.element.querySelector('a')?.focus();
-    else this.#details?.focus();
   }
 
   #take(event, data) {
@@ -119,7 +120,7 @@ export class Dashboard {
     this.#fields = data.sampleFields;
     const keys = new Set(data.clients.map(({ key }) => key));
     for (const key of this.#clients.keys()) if (!keys.has(key)) this.#clients.delete(key);
-    for (const { key, ...properties } of data.clients) this.#client(key).take(properties, undefined);
+    for (const { key, ...properties } of data.clients) this.#client(key).takeWhole(properties);
     for (const [key, rows] of data.samples) this.#client(key).takeSamples(rows);
     for (const client of this.#clients.values()) client.take({}, at);
   }
@@ -176,11 +177,15 @@ export class Dashboard {
       }
       this.#place(...(this.#clients.size > 1 ? [this.back] : []), this.#details.element);
       this.#details.show(client, now);
+      if (this.#focusDue) this.#details.focus();
+      this.#focusDue = false;
       return;
     }
     if (key === undefined && this.#clients.size > 0) {
       this.#place(this.overview.element);
       this.overview.show([...this.#clients.values()], this.#total, now);
+      if (this.#focusDue) this.overview.focus(this.detailsOf);
+      this.#focusDue = false;
       return;
     }
     const texts = !this.#known

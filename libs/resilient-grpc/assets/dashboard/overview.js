@@ -48,6 +48,12 @@ export class Overview {
     this.#show();
   }
 
+  /** Leads the focus to the client one comes from, or to the first. */
+  focus(key) {
+    const links = [...this.body.querySelectorAll('a')];
+    (links.find((link) => link.textContent === key) ?? links[0])?.focus();
+  }
+
   /** '/' leads to the filter. */
   focusFilter() {
     this.input.focus();

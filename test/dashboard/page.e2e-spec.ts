@@ -1,0 +1,279 @@
+import { CanActivate, Injectable } from '@nestjs/common';
+import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { Browser, Page } from 'playwright-core';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CHROMIUM, openPage, startBrowser, type WatchedPage } from '../support/browser.js';
+import { OrdersProcess } from '../support/orders-process.js';
+import { ORDERS_PROTO, startDashboardApp, type DashboardApp, type DashboardAppOptions } from './dashboard-app.js';
+
+/** A change is to be seen by then. */
+const SOON = { timeout: 1_000 };
+
+const NOBODY = '127.0.0.1:1';
+
+// Looked at in a real browser, which is found where a distribution puts it.
+describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
+  const leaks = captureLeaks();
+  let browser: Browser;
+  let closing: (() => Promise<unknown>)[] = [];
+  beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  afterEach(async () => {
+    for (const close of closing.reverse()) await close();
+    closing = [];
+  });
+  afterAll(async () => {
+    await browser.close();
+    await leaks.settled();
+  });
+
+  const start = async (options: DashboardAppOptions): Promise<DashboardApp> => {
+    const app = await startDashboardApp(options);
+    closing.push(app.close);
+    return app;
+  };
+  const open = async (url: string, options: Parameters<typeof openPage>[2] = {}): Promise<WatchedPage> => {
+    const watched = await openPage(browser, url, options);
+    closing.push(watched.close);
+    return watched;
+  };
+  const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: NOBODY }));
+
+  it('shows a kill within a second, who waits, and in the end what the server counted', async () => {
+    const server = await OrdersProcess.start();
+    closing.push(() => server.close());
+    const { url, orders } = await start({ clients: [{ name: 'orders', url: server.url, outageGraceMs: 20_000 }] });
+    const client = orders('orders');
+    for (let i = 0; i < 20; i++) await firstValueFrom(client.get({ id: String(i) }));
+    const { page, problems } = await open(`${url}/grpc`);
+    await page.getByRole('heading', { name: 'Well orders' }).waitFor();
+
+    await server.kill();
+    // Nobody needs a connection, so none is looked for.
+    await page.getByRole('heading', { name: 'Idle orders' }).waitFor(SOON);
+    const held = Array.from({ length: 7 }, (_, i) => firstValueFrom(client.get({ id: `held ${i}` })));
+    await page.getByRole('heading', { name: 'Outage orders' }).waitFor(SOON);
+    await page.getByText(/7 calls wait, and fail in .*ECONNREFUSED/).waitFor(SOON);
+    expect(await fact(page, 'This outage', 'attempts to connect')).toMatch(/^\d+ ha(s|ve) failed$/);
+    expect(await page.locator('.stretch').last().getAttribute('data-state')).toBe('TRANSIENT_FAILURE');
+    expect(await page.title()).toBe('1 of 1 in trouble · gRPC clients');
+
+    await server.restartAfter(0);
+    await Promise.all(held);
+    await page.getByRole('heading', { name: 'Well orders' }).waitFor({ timeout: 3_000 });
+    await page
+      .getByRole('region', { name: 'Past outages' })
+      .getByRole('cell', { name: /ECONNREFUSED/ })
+      .waitFor(SOON);
+    const arrived = server.arrived().length;
+    expect(arrived).toBe(27);
+    await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === String(arrived));
+    expect(await fact(page, 'Since it was made', 'attempts')).toBe(String(arrived));
+    expect(await fact(page, 'Since it was made', 'failed')).toBe('0');
+    const [row] = await rows(page, 'Methods');
+    expect(row!.slice(0, 4)).toEqual(['/orders.v1.Orders/Get', 'unary', String(arrived), '0']);
+    expect(row![7]).toMatch(/^[\d.<]+ (ms|s)$/);
+    expect(problems).toEqual([]);
+  });
+
+  it('shows what comes from outside as text, and nothing it says is done', async () => {
+    const evil = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
+    const server = await ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: { Get: { status: 'INTERNAL', details: evil } },
+    });
+    closing.push(() => server.close());
+    const { url, orders } = await start({ clients: [{ name: evil, url: server.url }, ...clientsOf('other')] });
+    await firstValueFrom(orders(evil).get({ id: '1' })).catch(() => undefined);
+    const { page, problems } = await open(`${url}/grpc`);
+    await page.getByRole('link', { name: evil }).click();
+    await page.getByRole('heading', { name: evil }).waitFor();
+    await page.getByRole('cell', { name: `server: ${evil} (${server.url})` }).waitFor();
+    expect(await page.locator('main img, main script').count()).toBe(0);
+    // And if something of it got in all the same, the policy would not run it.
+    const refused = page.evaluate(
+      `new Promise((resolve) => {
+        addEventListener('securitypolicyviolation', ({ effectiveDirective }) => resolve(effectiveDirective));
+        document.body.append(Object.assign(document.createElement('script'), { text: 'alert(3)' }));
+      })`,
+    );
+    expect(await refused).toBe('script-src-elem');
+    expect(problems.filter((problem) => !problem.includes('Content Security Policy'))).toEqual([]);
+  });
+
+  it('shows fifty clients, the worst first, and can be used with the keyboard alone', async () => {
+    const names = Array.from({ length: 49 }, (_, i) => `tenant-${String(i + 1).padStart(2, '0')}`);
+    const { url, orders } = await start({ clients: [...clientsOf(...names), { name: 'zebra', url: NOBODY }] });
+    firstValueFrom(orders('zebra').get({ id: '1' })).catch(() => undefined);
+    const { page, problems } = await open(`${url}/grpc`);
+    await page.getByText('1 of 50 clients is in trouble.').waitFor();
+    const links = page.locator('.clients a');
+    expect(await links.count()).toBe(50);
+    expect(await links.first().textContent()).toBe('zebra');
+    expect(await links.nth(1).textContent()).toBe('tenant-01');
+
+    await page.keyboard.press('/');
+    await page.keyboard.type('tenant-4');
+    await page.getByText('10 of 50 clients').waitFor(SOON);
+    await page.keyboard.press('Tab');
+    expect(await focused(page)).toBe('tenant-40');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowUp');
+    expect(await focused(page)).toBe('tenant-41');
+    // It is to be seen where one is.
+    expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Idle tenant-41' }).waitFor(SOON);
+    expect(await focused(page)).toContain('tenant-41');
+    // Through everything there is, and out again at its end: no trap.
+    const seen = new Set<string>();
+    for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
+      await page.keyboard.press('Tab');
+      seen.add(await focused(page));
+    }
+    expect(seen).toContain('');
+    await page.keyboard.press('Escape');
+    await page.getByRole('searchbox').waitFor(SOON);
+    expect(await page.getByRole('searchbox').inputValue()).toBe('tenant-4');
+    expect(problems).toEqual([]);
+  });
+
+  it('says that it is shutting down, then that nobody answers, and goes on by itself when there is somebody again', async () => {
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
+    closing.push(() => server.close());
+    const clients = [{ name: 'orders', url: server.url }];
+    const before = await startDashboardApp({ clients });
+    await firstValueFrom(before.orders('orders').get({ id: '1' }));
+    const { page, problems } = await open(`${before.url}/grpc`, { ignored: /net::ERR_|Failed to load resource/ });
+    await page.getByText('Live', { exact: true }).waitFor();
+    await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '1');
+
+    await before.close();
+    await page.getByText('Shutting down', { exact: true }).waitFor(SOON);
+    await page.getByText('No answer', { exact: true }).waitFor({ timeout: 4_000 });
+    await page.getByText(/^as it was at .*, \d+ s ago$/).waitFor();
+    expect(await page.locator('.dashboard.stale').count()).toBe(1);
+    const stood = await page.locator('.details').textContent();
+    await page.getByText(/ [34] s ago$/).waitFor();
+    // What is old does not age as if somebody knew.
+    expect(await page.locator('.details').textContent()).toBe(stood);
+
+    await start({ clients, port: before.port });
+    await page.getByText('Live', { exact: true }).waitFor({ timeout: 5_000 });
+    await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '0');
+    expect(await page.locator('.dashboard.stale').count()).toBe(0);
+    expect(problems).toEqual([]);
+  });
+
+  it('shows a drain while it lasts, and what came of it', async () => {
+    const server = await ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: { Get: { hold: 'everything' } },
+    });
+    closing.push(() => server.close());
+    const { url, orders, clients } = await start({ clients: [{ name: 'orders', url: server.url }] });
+    const calls = [
+      firstValueFrom(orders('orders').get({ id: '1' })),
+      firstValueFrom(orders('orders').get({ id: '2' })),
+    ];
+    const { page, problems } = await open(`${url}/grpc`);
+    await page.getByRole('heading', { name: 'Well orders' }).waitFor();
+    const drained = clients.get('orders').drain({ timeoutMs: 10_000 });
+    await page.getByRole('heading', { name: 'Draining orders' }).waitFor({ timeout: 1_200 });
+    expect(await fact(page, 'Drain', 'still running')).toBe('2');
+    server.release();
+    await Promise.allSettled([...calls, drained]);
+    await page.getByRole('heading', { name: 'Closed orders' }).waitFor({ timeout: 1_200 });
+    expect(await fact(page, 'Drain', 'calls finished')).toBe('2');
+    expect(problems).toEqual([]);
+  });
+
+  it('says what it is when there is nothing to show: no clients, no calls, no permission, silence', async () => {
+    let open$ = true;
+    @Injectable()
+    class Door implements CanActivate {
+      canActivate = () => open$;
+    }
+    const { url, clients } = await start({ dashboard: { guards: [Door] } });
+    const proxy = await FaultProxy.start(new URL(url).host);
+    closing.push(() => proxy.close());
+    const { page } = await open(`http://${proxy.url}/grpc`, { ignored: /403/ });
+    await page.getByText('No clients yet.').waitFor();
+    clients.create({ name: 'late', protoPath: ORDERS_PROTO, url: NOBODY });
+    await page.getByRole('heading', { name: 'Idle late' }).waitFor({ timeout: 1_500 });
+    for (const text of ['No call yet.', 'No outage so far.', 'No stream is open.', 'No call has failed.'])
+      await page.getByText(text).first().waitFor(SOON);
+
+    proxy.holdBytes('both');
+    await page.getByText('Silent', { exact: true }).waitFor({ timeout: 5_000 });
+    open$ = false;
+    proxy.releaseBytes('both');
+    proxy.resetAll();
+    await page.getByText('Forbidden', { exact: true }).waitFor({ timeout: 5_000 });
+    await page.getByText(/may not see this page .* 403/).waitFor();
+  });
+
+  it.each(['light', 'dark'] as const)('can be read in the %s', async (colorScheme) => {
+    const { url } = await start({ clients: clientsOf('orders', 'audit') });
+    const watched = await open(`${url}/grpc`, {
+      colorScheme,
+      reducedMotion: 'reduce',
+      viewport: { width: 360, height: 700 },
+    });
+    const { page } = watched;
+    await page.getByRole('link', { name: 'orders' }).waitFor();
+    const [ground, ...inks] = await page.evaluate<string[]>(
+      `['--card', '--ink', '--dim', '--ok', '--bad', '--wait', '--ours']
+        .map((name) => getComputedStyle(document.documentElement).getPropertyValue(name))`,
+    );
+    expect(luminance(ground!) > 0.5).toBe(colorScheme === 'light');
+    // WCAG AA.
+    for (const ink of inks) expect(contrast(ink, ground!), `${ink} on ${ground!}`).toBeGreaterThanOrEqual(4.5);
+    expect(await page.evaluate(`getComputedStyle(document.querySelector('.view')).transitionDuration`)).toBe('0s');
+    // Nothing sticks out on a telephone.
+    for (const link of ['orders', undefined]) {
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
+      if (link) await page.getByRole('link', { name: link }).click();
+      if (link) await page.getByRole('heading', { name: link }).waitFor();
+    }
+    expect(watched.problems).toEqual([]);
+  });
+});
+
+/** Value of a named fact in a part of the page. */
+async function fact(page: Page, part: string, name: string): Promise<string | null> {
+  const facts = page.getByRole('region', { name: part }).locator('dl > div');
+  return facts
+    .filter({ has: page.locator(`dt:text-is("${name}")`) })
+    .locator('dd')
+    .textContent();
+}
+
+async function rows(page: Page, table: string): Promise<string[][]> {
+  const all = await page.getByRole('table', { name: table }).locator('tbody tr').all();
+  return Promise.all(all.map((row) => row.locator('td').allTextContents()));
+}
+
+/** Text of what has the focus; nothing where the page itself has it. */
+async function focused(page: Page): Promise<string> {
+  return page.evaluate<string>(
+    `document.activeElement === document.body ? '' : document.activeElement.textContent || document.activeElement.tagName`,
+  );
+}
+
+function luminance(colour: string): number {
+  const hex = colour.trim().replace(/^#(.)(.)(.)$/, '#$1$1$2$2$3$3');
+  const [r, g, b] = [1, 3, 5].map((at) => {
+    const value = parseInt(hex.slice(at, at + 2), 16) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  }) as [number, number, number];
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+function contrast(a: string, b: string): number {
+  const [light, dark] = [luminance(a), luminance(b)].sort((x, y) => y - x) as [number, number];
+  return (light + 0.05) / (dark + 0.05);
+}

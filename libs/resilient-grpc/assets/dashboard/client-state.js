@@ -1,11 +1,17 @@
 import { age, counted, duration, percent } from './format.js';
 
 /** How far back the page looks. */
-export const SHOWN_MS = 10 * 60_000;
+const SHOWN_MS = 10 * 60_000;
+const WINDOWS_MS = [60_000, 120_000, 300_000, SHOWN_MS];
 /** A rate is that of the last so many seconds. */
 const RATE_MS = 5_000;
 /** From this share of failed calls on something is wrong that is not the connection. */
 const BAD_SHARE = 0.05;
+
+/** How much of the time before `now` is shown where nothing is known from before `oldest`. */
+export function shownMs(oldest, now) {
+  return WINDOWS_MS.find((ms) => ms >= now - oldest) ?? SHOWN_MS;
+}
 
 /** What a state of the channel is called here; gRPC's name stands beside it. */
 export const STATES = {
@@ -51,6 +57,11 @@ export class ClientState {
     this.samples = this.fields.map((_field, i) => [...rows.map((row) => row[i]), ...later[i]]);
   }
 
+  /** Milliseconds since 1970 of what is known first. */
+  get oldest() {
+    return Math.min(Date.parse(this.snapshot.madeAt), ...this.samples[0].slice(0, 1));
+  }
+
   /** Counts per second between samples: the moments in seconds, then a column for each of `fields`. */
   rates(fields) {
     const at = this.column('at');
@@ -82,8 +93,8 @@ export class ClientState {
     const { counters, waiting } = this.snapshot;
     const row = this.fields.map((field) => (field === 'at' ? at : field === 'waiting' ? waiting : counters[field]));
     const moments = this.samples[0];
-    // Within the second the last one moves on, so that what is drawn last is what is.
-    if (moments.length > 1 && at - moments.at(-2) < 900) for (const column of this.samples) column.pop();
+    // Within the second the last one moves on, so that what is drawn last is what is; two of one moment are no rate.
+    if (at - moments.at(-1) < 100 || at - moments.at(-2) < 900) for (const column of this.samples) column.pop();
     this.samples.forEach((column, i) => column.push(row[i]));
     while (moments[0] < at - SHOWN_MS) for (const column of this.samples) column.shift();
   }

@@ -156,7 +156,7 @@ export class Dashboard {
     setText(this.notice, this.notice.hidden ? '' : text === undefined ? sentence : `${sentence} ${text}.`);
     this.element.classList.toggle('stale', this.#known && !fresh);
     const assessed = [...this.#clients.values()].map((client) => assess(client.snapshot, now));
-    const bad = assessed.filter(({ rank }) => rank > 3).length;
+    const bad = assessed.filter(({ rank }) => rank >= 4).length;
     // One client says so itself.
     this.verdict.hidden = assessed.length < 2;
     setText(this.verdict, assessed.length < 2 ? '' : verdict(bad, assessed.length));

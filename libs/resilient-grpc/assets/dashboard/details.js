@@ -1,11 +1,9 @@
-import { assess } from './client-state.js';
+import { assess, shownMs } from './client-state.js';
 import { age, count, counted, duration, moment, momentAndAge, NONE, percent, rate } from './format.js';
 import { Children, el, Meter, panel, setAttribute, setText } from './parts.js';
 import { TimeChart } from './rate-chart.js';
 import { StateStrip } from './state-strip.js';
 import { callTables, connectionTables } from './details-tables.js';
-
-const WINDOWS_MS = [60_000, 120_000, 300_000, 600_000];
 
 const CALLS = [
   { label: 'succeeded', colour: 'ok', field: 'succeeded', fill: true },
@@ -115,8 +113,7 @@ export class Details {
     setText(this.target, snapshot.target);
     setText(this.sentence, is.sentence);
     this.#showNow(client, now);
-    const oldest = Math.min(Date.parse(snapshot.madeAt), client.column('at')[0] ?? now);
-    const windowMs = WINDOWS_MS.find((ms) => ms >= now - oldest) ?? WINDOWS_MS.at(-1);
+    const windowMs = shownMs(client.oldest, now);
     this.strip.show(snapshot, now, windowMs);
     setText(this.stripFrom, `${duration(windowMs)} ago`);
     this.#draw(client, now, windowMs);
@@ -138,7 +135,7 @@ export class Details {
     this.facts.show([
       ['calls', rate(client.rateNow('started'))],
       [`failed in ${age(recent.windowMs)}`, recent.ended === 0 ? NONE : share, recent.failed > 0 && 'bad'],
-      ['waiting for a connection', count(waiting), waiting > 0 && 'warn'],
+      ['waiting', count(waiting), waiting > 0 && 'warn'],
       ['oldest wait', waiting === 0 ? NONE : duration(oldestWaitMs), waiting > 0 && 'warn'],
       ['retries', rate(client.rateNow('retried'))],
       ['running', count(active)],

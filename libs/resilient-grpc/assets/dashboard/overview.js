@@ -1,11 +1,11 @@
-import { assess, SHOWN_MS } from './client-state.js';
+import { assess, shownMs } from './client-state.js';
 import { count, counted, duration, NONE, percent, rate } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
 import { StateStrip } from './state-strip.js';
 
 const COLUMNS = [
   ['Client', ''],
-  ['Last 10 minutes', 'State of its connection'],
+  ['State', 'Of its connection, over time'],
   ['Calls', 'Begun in a second'],
   ['Failed', 'Of the calls that ended in the last 30 to 60 seconds'],
   ['Waiting', 'Calls that wait for a connection, and the oldest of them'],
@@ -35,6 +35,7 @@ export class Overview {
     );
     this.body = el('tbody', { onkeydown: (event) => this.#walk(event) });
     const heads = COLUMNS.map(([text, title]) => el('th', { scope: 'col', text, title: title || undefined }));
+    this.window = heads[1];
     this.table = el('table', { class: 'clients' }, el('thead', {}, el('tr', {}, ...heads)), this.body);
     this.none = el('p', { class: 'empty' });
     this.element = el('section', { class: 'panel', 'aria-label': 'Clients' }, this.filter, this.table, this.none);
@@ -71,10 +72,12 @@ export class Overview {
     const shown = text === '' ? '' : `${count(chosen.length)} of ${counted(clients.length, 'client')}`;
     const more = total > clients.length ? `the ${clients.length} of ${total} that need it most are here` : '';
     setText(this.counted, [shown, more].filter(Boolean).join('; '));
+    const windowMs = shownMs(Math.min(...clients.map(({ oldest }) => oldest)), now);
+    setText(this.window, `Last ${duration(windowMs)}`);
     const rows = chosen
       .map((client) => ({ client, key: client.key, is: assess(client.snapshot, now) }))
       .sort((a, b) => b.is.rank - a.is.rank || a.key.localeCompare(b.key));
-    this.rows.show(rows, ({ key }) => key, now);
+    this.rows.show(rows, ({ key }) => key, now, windowMs);
   }
 
   /** Up and down lead from client to client, besides the tab key. */
@@ -105,14 +108,14 @@ class Row {
     );
   }
 
-  show({ client, is }, now) {
+  show({ client, is }, now, windowMs) {
     const { snapshot } = client;
     const { recent, waiting, oldestWaitMs, active } = snapshot;
     setAttribute(this.element, 'data-tone', is.tone);
     setText(this.word, is.word);
     setText(this.target, snapshot.target);
     setText(this.sentence, is.sentence);
-    this.strip.show(snapshot, now, SHOWN_MS);
+    this.strip.show(snapshot, now, windowMs);
     const failed = recent.failed === 0 ? '0' : `${count(recent.failed)} (${percent(recent.failed, recent.ended)})`;
     const texts = [
       rate(client.rateNow('started')),

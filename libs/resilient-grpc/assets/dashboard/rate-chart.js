@@ -114,7 +114,7 @@ export class TimeChart {
     const known = moments[at] !== undefined;
     this.legend.show(
       columns.map((column) => (known ? this.options.value(column[at]) : '–')),
-      this.#pointed !== null && known ? `at ${timeOfDay(moments[at])}` : 'now',
+      this.#pointed !== null && known ? timeOfDay(moments[at]) : '',
     );
   }
 

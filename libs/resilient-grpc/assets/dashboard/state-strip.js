@@ -19,7 +19,7 @@ function stretches({ history, connectivity, madeAt }, begin, now) {
   return all.filter(({ to }) => to > begin).map((one) => ({ ...one, from: Math.max(one.from, begin) }));
 }
 
-/** State over time, as a strip: by colour, by pattern and by word where there is room for one. */
+/** State over time, as a strip: by colour, by pattern, and by word where there is room for one. */
 export class StateStrip {
   constructor() {
     this.bar = el('div', { class: 'strip', role: 'img' });
@@ -55,7 +55,7 @@ class Stretch {
     setAttribute(this.element, 'data-tone', tone);
     setAttribute(this.element, 'data-state', state ?? 'none');
     this.element.style.flexGrow = String(Math.max(share, 0.01));
-    setText(this.word, share > 6 ? word : '');
+    setText(this.word, word);
     if (state === undefined) setAttribute(this.element, 'title', 'before this client was made');
     else {
       const until = to === now ? 'now' : moment(to, now);

@@ -57,6 +57,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private watched: ReadonlyMap<string, Watched> = new Map();
   private gone: readonly string[] = [];
   private total = 0;
+  /** Milliseconds since 1970. */
+  private lookedAt = 0;
   private ended = false;
   private failed = false;
   private next: { readonly timer: Timer; readonly at: number } | undefined;
@@ -179,6 +181,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       watched.set(one.key, { ...one, ring, told });
     }
     this.total = total;
+    this.lookedAt = epoch;
     this.gone = [...before.keys()].filter((key) => !watched.has(key));
     this.watched = watched;
     if (this.visitors.size > 0 && !this.ended) this.changes.follow(shown.map(({ client }) => client));
@@ -209,7 +212,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   private common(): string {
-    const { total, clock } = this;
-    return JSON.stringify({ at: clock.epoch(), accepting: this.clients.accepting, total }).slice(1, -1);
+    const { total, lookedAt } = this;
+    // Its moment is that of the look, which those who come later are told of, too.
+    return JSON.stringify({ at: lookedAt, accepting: this.clients.accepting, total }).slice(1, -1);
   }
 }

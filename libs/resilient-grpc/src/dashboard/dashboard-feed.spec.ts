@@ -1,0 +1,238 @@
+import { Logger } from '@nestjs/common';
+import { BehaviorSubject } from 'rxjs';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { GrpcClients } from '../nest/grpc-clients.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import { DashboardFeed, type Visitor } from './dashboard-feed.js';
+
+/** A client that counts how often it is asked. Whoever touches its events fails the test. */
+class ClientInTest {
+  readonly states = new BehaviorSubject('READY');
+  readonly connectivity$ = this.states;
+  readonly counters = { started: 0, succeeded: 0, failed: 0, cancelled: 0, attempts: 0, retried: 0, hedged: 0 };
+  asked = 0;
+  waiting = 0;
+  methods: unknown[] = [];
+  broken = false;
+
+  constructor(readonly name: string) {}
+
+  get connectivity() {
+    return { state: this.states.value };
+  }
+  get events$(): never {
+    throw new Error('the dashboard has subscribed to events');
+  }
+  snapshot(): GrpcClientSnapshot {
+    this.asked += 1;
+    if (this.broken) throw new Error('broken');
+    const { name, waiting, connectivity, methods } = this;
+    const value = {
+      version: 1,
+      at: String(this.asked),
+      name,
+      waiting,
+      connectivity,
+      methods,
+      counters: { ...this.counters },
+    };
+    // True as far as the feed looks at it.
+    return value as unknown as GrpcClientSnapshot;
+  }
+}
+
+class VisitorInTest implements Visitor {
+  readonly told: { event: string; data: any; atMs: number }[] = [];
+  missed = false;
+  ended = false;
+  constructor(
+    private readonly clock: VirtualClock,
+    readonly looksAt?: string,
+  ) {}
+  send(event: string, json: string): void {
+    this.told.push({ event, data: JSON.parse(json), atMs: this.clock.now() });
+  }
+  end(): void {
+    this.ended = true;
+  }
+  get last() {
+    return this.told.at(-1)!;
+  }
+  /** Moments at which it was told something, from `fromMs` on. */
+  times(fromMs = 0): number[] {
+    return this.told.map(({ atMs }) => atMs).filter((ms) => ms >= fromMs);
+  }
+}
+
+let clock: VirtualClock;
+let clients: ClientInTest[];
+let feed: DashboardFeed;
+beforeEach(() => {
+  clock = new VirtualClock();
+  clients = [new ClientInTest('orders'), new ClientInTest('audit')];
+  const registry = { accepting: true, [Symbol.iterator]: () => clients[Symbol.iterator]() };
+  feed = new DashboardFeed(registry as unknown as GrpcClients, clock);
+  feed.onApplicationBootstrap();
+  clock.advance(0);
+});
+const join = (looksAt?: string): VisitorInTest => {
+  const visitor = new VisitorInTest(clock, looksAt);
+  feed.join(visitor);
+  return visitor;
+};
+const listeners = () => clients.filter(({ states }) => states.observed).length;
+
+describe('with nobody looking', () => {
+  it('every client is asked once in two seconds, and none is listened to', () => {
+    clock.advance(20_000);
+    expect(clients.map(({ asked }) => asked)).toEqual([11, 11]);
+    expect(listeners()).toBe(0);
+  });
+
+  it('the last ten minutes are kept, for who comes after the trouble', () => {
+    clients[0]!.counters.failed = 7;
+    clock.advance(3_600_000);
+    const { data } = join('orders').last;
+    const samples = new Map<string, number[][]>(data.samples);
+    const [oldest, newest] = [samples.get('orders')![0]!, samples.get('orders')!.at(-1)!];
+    expect(samples.get('orders')).toHaveLength(300);
+    expect(newest[0]! - oldest[0]!).toBe(598_000);
+    expect(newest[data.sampleFields.indexOf('failed')]).toBe(7);
+    expect(samples.get('audit')).toHaveLength(3);
+  });
+});
+
+describe('a visitor', () => {
+  it('is told everything, then each second what is new, even if that is nothing', () => {
+    const visitor = join('orders');
+    expect(visitor.told).toMatchObject([
+      { event: 'whole', data: { total: 2, clients: [{ key: 'orders' }, { key: 'audit' }] } },
+    ]);
+    clients[1]!.counters.started = 3;
+    clock.advance(1_000);
+    expect(visitor.last).toMatchObject({ event: 'change', atMs: 1_000 });
+    expect(visitor.last.data.clients).toEqual([{ key: 'audit', counters: { ...clients[1]!.counters } }]);
+    clock.advance(1_000);
+    expect(visitor.last).toMatchObject({ atMs: 2_000, data: { clients: [] } });
+  });
+
+  it('is told of the details of the client it looks at, and of no other', () => {
+    const [ofOrders, ofAll] = [join('orders'), join()];
+    expect(Object.keys(ofOrders.last.data.clients[0])).toContain('methods');
+    expect(Object.keys(ofOrders.last.data.clients[1])).not.toContain('methods');
+    for (const client of clients) client.methods = [{ path: '/a' }];
+    clock.advance(1_000);
+    expect(ofOrders.last.data.clients).toEqual([{ key: 'orders', methods: [{ path: '/a' }] }]);
+    expect(ofAll.last.data.clients).toEqual([]);
+  });
+
+  it('hears of a change of state at once, and of what follows from it four times a second for two seconds', () => {
+    const visitor = join();
+    clock.advance(5_400);
+    clients[0]!.states.next('TRANSIENT_FAILURE');
+    clock.advance(0);
+    expect(visitor.last).toMatchObject({
+      atMs: 5_400,
+      data: { clients: [{ connectivity: { state: 'TRANSIENT_FAILURE' } }] },
+    });
+    clock.advance(10_000);
+    const after = visitor.times(5_400).map((ms) => ms - 5_400);
+    expect(after.slice(0, 12)).toEqual([0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, 2_000, 3_000, 4_000, 5_000]);
+  });
+
+  it('hears of a storm of changes four times a second', () => {
+    const visitor = join();
+    clock.advance(1_000);
+    for (let i = 0; i < 1_000; i++) {
+      clients[i % 2]!.states.next(i % 3 === 0 ? 'READY' : 'CONNECTING');
+      clock.advance(10);
+    }
+    const perSecond = visitor.times(1_000).length / 10;
+    expect(perSecond).toBeLessThanOrEqual(4.2);
+    expect(perSecond).toBeGreaterThan(3);
+  });
+
+  it('that comes later is told what the others were told, and all go on from there alike', () => {
+    const early = join('orders');
+    clock.advance(1_000);
+    clients[0]!.counters.started = 1;
+    clock.advance(300);
+    const asked = clients[0]!.asked;
+    const late = join('orders');
+    expect(clients[0]!.asked).toBe(asked);
+    expect(late.last.data.clients[0].counters.started).toBe(0);
+    clock.advance(700);
+    expect(late.last.data).toEqual(early.last.data);
+    expect(late.last.data.clients[0].counters.started).toBe(1);
+  });
+
+  it('that could not be told is told everything the next time', () => {
+    const slow = join();
+    clock.advance(1_000);
+    slow.missed = true;
+    clock.advance(1_000);
+    expect(slow.last).toMatchObject({ event: 'whole' });
+  });
+
+  it('hears of clients that come, go, and come again under the same name', () => {
+    const visitor = join();
+    clients.push(new ClientInTest('tenant'));
+    clock.advance(1_000);
+    expect(visitor.last.data.clients).toMatchObject([{ key: 'tenant', name: 'tenant' }]);
+    clients[2] = Object.assign(new ClientInTest('tenant'), { waiting: 4 });
+    clock.advance(1_000);
+    expect(visitor.last.data.clients).toMatchObject([{ key: 'tenant', name: 'tenant', waiting: 4 }]);
+    clients.pop();
+    clock.advance(1_000);
+    expect(visitor.last.data).toMatchObject({ gone: ['tenant'], total: 2 });
+  });
+
+  it('sees fifty clients of many: those in trouble, and the one that it looks at', () => {
+    clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
+    clients[150]!.states.next('TRANSIENT_FAILURE');
+    clock.advance(2_000);
+    const { data } = join('tenant-199').last;
+    const keys = data.clients.map(({ key }: { key: string }) => key);
+    expect(data.total).toBe(200);
+    expect(keys).toHaveLength(50);
+    expect(keys.slice(0, 3)).toEqual(['tenant-150', 'tenant-199', 'tenant-0']);
+  });
+
+  it('tells two clients of one name apart', () => {
+    clients.push(new ClientInTest('orders'));
+    expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit', 'orders (2)']);
+  });
+
+  it('that was the last one leaves the feed asleep', () => {
+    const visitor = join();
+    expect(listeners()).toBe(2);
+    feed.leave(visitor);
+    expect(listeners()).toBe(0);
+    clock.advance(1_000);
+    const asked = clients[0]!.asked;
+    clock.advance(20_000);
+    expect(clients[0]!.asked - asked).toBe(10);
+  });
+
+  it('is let go at the beginning of the shutdown, with the last word, and no timer stays', () => {
+    const visitor = join();
+    clients[0]!.waiting = 3;
+    feed.beforeApplicationShutdown();
+    expect(visitor.last.data.clients).toEqual([{ key: 'orders', waiting: 3 }]);
+    expect(visitor.ended).toBe(true);
+    expect(feed.ending).toBe(true);
+    expect([listeners(), clock.pending]).toEqual([0, 0]);
+  });
+});
+
+it('a client that cannot be looked at does not end the others', () => {
+  Logger.overrideLogger(false);
+  clients[0]!.broken = true;
+  const visitor = join();
+  clock.advance(5_000);
+  expect(visitor.told[0]!.data.clients.map(({ key }: { key: string }) => key)).toEqual(['audit']);
+  expect(visitor.told).toHaveLength(6);
+  expect(feed.snapshot().clients).toHaveLength(1);
+});

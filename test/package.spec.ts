@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
@@ -26,9 +26,14 @@ beforeAll(() => {
 describe('the published package', () => {
   it('holds what its sources compile to, its licence, and nothing else', () => {
     const others = packed.files.filter((file) => !/^(package\.json|LICENSE|README\.md)$/.test(file));
-    const odd = others.filter((file) => !/^dist\/.+\.(js|js\.map|d\.ts)$/.test(file) || file.includes('.spec.'));
+    const known = /^(dist\/.+\.(js|js\.map|d\.ts)|assets\/dashboard\/[a-z-]+\.(html|css|js|svg))$/;
+    const odd = others.filter((file) => !known.test(file) || file.includes('.spec.'));
     expect(odd).toEqual([]);
     expect(packed.files).toContain('LICENSE');
+    const assets = packed.files.filter((file) => file.startsWith('assets/')).map((file) => join(packed.folder, file));
+    expect(assets).toContain(join(packed.folder, 'assets/dashboard/index.html'));
+    // The page is no reason to think twice.
+    expect(assets.reduce((sum, file) => sum + statSync(file).size, 0)).toBeLessThan(100_000);
   });
 
   it('holds every file that its exports name', () => {
@@ -84,10 +89,24 @@ describe.each([12, 11] as const)('an application that installed it beside Nest %
 
   it.each([
     ['nestjs-resilient-grpc', 'ResilientGrpcModule'],
+    ['nestjs-resilient-grpc/dashboard', 'ResilientGrpcDashboardModule'],
     ['nestjs-resilient-grpc/server', 'ResilientGrpcServerModule'],
   ])('loads %s without the optional peers', (entry, name) => {
     const code = `console.log(typeof (await import('${entry}')).${name})`;
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('function');
+  });
+
+  it('has the files of the dashboard, those of the chart library among them', () => {
+    const code = `
+      import 'reflect-metadata';
+      import { NestFactory } from '@nestjs/core';
+      import { ResilientGrpcDashboardModule } from 'nestjs-resilient-grpc/dashboard';
+      const app = await NestFactory.create(ResilientGrpcDashboardModule.forRoot({ public: true }), { logger: false });
+      await app.listen(0, '127.0.0.1');
+      const get = async (path) => (await fetch(await app.getUrl() + path)).status;
+      console.log(await get('/grpc'), await get('/grpc/page.js'), await get('/grpc/uplot.js'));
+      await app.close();`;
+    expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('200 200 200');
   });
 
   it('loads it by require, too', () => {

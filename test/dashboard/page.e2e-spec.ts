@@ -2,7 +2,7 @@ import { CanActivate, Injectable } from '@nestjs/common';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { Browser, Page } from 'playwright-core';
 import { firstValueFrom } from 'rxjs';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { CHROMIUM, openPage, startBrowser, type WatchedPage } from '../support/browser.js';
 import { OrdersProcess } from '../support/orders-process.js';
 import { ORDERS_PROTO, startDashboardApp, type DashboardApp, type DashboardAppOptions } from './dashboard-app.js';
@@ -16,38 +16,40 @@ const NOBODY = '127.0.0.1:1';
 describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
   const leaks = captureLeaks();
   let browser: Browser;
-  let closing: (() => Promise<unknown>)[] = [];
   beforeAll(async () => {
     browser = await startBrowser();
-  });
-  afterEach(async () => {
-    for (const close of closing.reverse()) await close();
-    closing = [];
   });
   afterAll(async () => {
     await browser.close();
     await leaks.settled();
   });
 
-  const start = async (options: DashboardAppOptions): Promise<DashboardApp> => {
+  // Most of the time of a test is waiting, so some of them run side by side, and each ends what it has started.
+  const start = async ({ onTestFinished }: TestContext, options: DashboardAppOptions): Promise<DashboardApp> => {
     const app = await startDashboardApp(options);
-    closing.push(app.close);
+    onTestFinished(app.close);
     return app;
   };
-  const open = async (url: string, options: Parameters<typeof openPage>[2] = {}): Promise<WatchedPage> => {
+  const open = async (
+    { onTestFinished }: TestContext,
+    url: string,
+    options: Parameters<typeof openPage>[2] = {},
+  ): Promise<WatchedPage> => {
     const watched = await openPage(browser, url, options);
-    closing.push(watched.close);
+    onTestFinished(watched.close);
     return watched;
   };
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: NOBODY }));
 
-  it('shows a kill within a second, who waits, and in the end what the server counted', async () => {
+  it('shows a kill within a second, who waits, and in the end what the server counted', async (test) => {
     const server = await OrdersProcess.start();
-    closing.push(() => server.close());
-    const { url, orders } = await start({ clients: [{ name: 'orders', url: server.url, outageGraceMs: 20_000 }] });
+    test.onTestFinished(() => server.close());
+    const { url, orders } = await start(test, {
+      clients: [{ name: 'orders', url: server.url, outageGraceMs: 20_000 }],
+    });
     const client = orders('orders');
     for (let i = 0; i < 20; i++) await firstValueFrom(client.get({ id: String(i) }));
-    const { page, problems } = await open(`${url}/grpc`);
+    const { page, problems } = await open(test, `${url}/grpc`);
     await page.getByRole('heading', { name: 'Well orders' }).waitFor();
 
     await server.kill();
@@ -78,16 +80,16 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     expect(problems).toEqual([]);
   });
 
-  it('shows what comes from outside as text, and nothing it says is done', async () => {
+  it('shows what comes from outside as text, and nothing it says is done', async (test) => {
     const evil = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { status: 'INTERNAL', details: evil } },
     });
-    closing.push(() => server.close());
-    const { url, orders } = await start({ clients: [{ name: evil, url: server.url }, ...clientsOf('other')] });
+    test.onTestFinished(() => server.close());
+    const { url, orders } = await start(test, { clients: [{ name: evil, url: server.url }, ...clientsOf('other')] });
     await firstValueFrom(orders(evil).get({ id: '1' })).catch(() => undefined);
-    const { page, problems } = await open(`${url}/grpc`);
+    const { page, problems } = await open(test, `${url}/grpc`);
     await page.getByRole('link', { name: evil }).click();
     await page.getByRole('heading', { name: evil }).waitFor();
     await page.getByRole('cell', { name: `server: ${evil} (${server.url})` }).waitFor();
@@ -103,11 +105,13 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     expect(problems.filter((problem) => !problem.includes('Content Security Policy'))).toEqual([]);
   });
 
-  it('shows fifty clients, the worst first, and can be used with the keyboard alone', async () => {
+  it('shows fifty clients, the worst first, and can be used with the keyboard alone', async (test) => {
     const names = Array.from({ length: 49 }, (_, i) => `tenant-${String(i + 1).padStart(2, '0')}`);
-    const { url, orders } = await start({ clients: [...clientsOf(...names), { name: 'zebra', url: NOBODY }] });
+    const { url, orders } = await start(test, {
+      clients: [...clientsOf(...names), { name: 'zebra', url: NOBODY, outageGraceMs: 300 }],
+    });
     firstValueFrom(orders('zebra').get({ id: '1' })).catch(() => undefined);
-    const { page, problems } = await open(`${url}/grpc`);
+    const { page, problems } = await open(test, `${url}/grpc`);
     await page.getByText('1 of 50 clients is in trouble.').waitFor();
     const links = page.locator('.clients a');
     expect(await links.count()).toBe(50);
@@ -141,45 +145,50 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     expect(problems).toEqual([]);
   });
 
-  it('says that it is shutting down, then that nobody answers, and goes on by itself when there is somebody again', async () => {
-    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
-    closing.push(() => server.close());
-    const clients = [{ name: 'orders', url: server.url }];
-    const before = await startDashboardApp({ clients });
-    await firstValueFrom(before.orders('orders').get({ id: '1' }));
-    const { page, problems } = await open(`${before.url}/grpc`, { ignored: /net::ERR_|Failed to load resource/ });
-    await page.getByText('Live', { exact: true }).waitFor();
-    await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '1');
+  it.concurrent(
+    'says that it is shutting down, then that nobody answers, and goes on by itself when there is somebody again',
+    async (test) => {
+      const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
+      test.onTestFinished(() => server.close());
+      const clients = [{ name: 'orders', url: server.url }];
+      const before = await startDashboardApp({ clients });
+      await firstValueFrom(before.orders('orders').get({ id: '1' }));
+      const { page, problems } = await open(test, `${before.url}/grpc`, {
+        ignored: /net::ERR_|Failed to load resource/,
+      });
+      await page.getByText('Live', { exact: true }).waitFor();
+      await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '1');
 
-    await before.close();
-    await page.getByText('Shutting down', { exact: true }).waitFor(SOON);
-    await page.getByText('No answer', { exact: true }).waitFor({ timeout: 4_000 });
-    await page.getByText(/^as it was at .*, \d+ s ago$/).waitFor();
-    expect(await page.locator('.dashboard.stale').count()).toBe(1);
-    const stood = await page.locator('.details').textContent();
-    await page.getByText(/ [34] s ago$/).waitFor();
-    // What is old does not age as if somebody knew.
-    expect(await page.locator('.details').textContent()).toBe(stood);
+      await before.close();
+      await page.getByText('Shutting down', { exact: true }).waitFor(SOON);
+      await page.getByText('No answer', { exact: true }).waitFor({ timeout: 4_000 });
+      await page.getByText(/^as it was at .*, \d+ s ago$/).waitFor();
+      expect(await page.locator('.dashboard.stale').count()).toBe(1);
+      const stood = await page.locator('.details').textContent();
+      await page.getByText(/ [23] s ago$/).waitFor();
+      // What is old does not age as if somebody knew.
+      expect(await page.locator('.details').textContent()).toBe(stood);
 
-    await start({ clients, port: before.port });
-    await page.getByText('Live', { exact: true }).waitFor({ timeout: 5_000 });
-    await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '0');
-    expect(await page.locator('.dashboard.stale').count()).toBe(0);
-    expect(problems).toEqual([]);
-  });
+      await start(test, { clients, port: before.port });
+      await page.getByText('Live', { exact: true }).waitFor({ timeout: 5_000 });
+      await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '0');
+      expect(await page.locator('.dashboard.stale').count()).toBe(0);
+      expect(problems).toEqual([]);
+    },
+  );
 
-  it('shows a drain while it lasts, and what came of it', async () => {
+  it.concurrent('shows a drain while it lasts, and what came of it', async (test) => {
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { hold: 'everything' } },
     });
-    closing.push(() => server.close());
-    const { url, orders, clients } = await start({ clients: [{ name: 'orders', url: server.url }] });
+    test.onTestFinished(() => server.close());
+    const { url, orders, clients } = await start(test, { clients: [{ name: 'orders', url: server.url }] });
     const calls = [
       firstValueFrom(orders('orders').get({ id: '1' })),
       firstValueFrom(orders('orders').get({ id: '2' })),
     ];
-    const { page, problems } = await open(`${url}/grpc`);
+    const { page, problems } = await open(test, `${url}/grpc`);
     await page.getByRole('heading', { name: 'Well orders' }).waitFor();
     const drained = clients.get('orders').drain({ timeoutMs: 10_000 });
     await page.getByRole('heading', { name: 'Draining orders' }).waitFor({ timeout: 1_200 });
@@ -191,34 +200,37 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     expect(problems).toEqual([]);
   });
 
-  it('says what it is when there is nothing to show: no clients, no calls, no permission, silence', async () => {
-    let open$ = true;
-    @Injectable()
-    class Door implements CanActivate {
-      canActivate = () => open$;
-    }
-    const { url, clients } = await start({ dashboard: { guards: [Door] } });
-    const proxy = await FaultProxy.start(new URL(url).host);
-    closing.push(() => proxy.close());
-    const { page } = await open(`http://${proxy.url}/grpc`, { ignored: /403/ });
-    await page.getByText('No clients yet.').waitFor();
-    clients.create({ name: 'late', protoPath: ORDERS_PROTO, url: NOBODY });
-    await page.getByRole('heading', { name: 'Idle late' }).waitFor({ timeout: 1_500 });
-    for (const text of ['No call yet.', 'No outage so far.', 'No stream is open.', 'No call has failed.'])
-      await page.getByText(text).first().waitFor(SOON);
+  it.concurrent(
+    'says what it is when there is nothing to show: no clients, no calls, no permission, silence',
+    async (test) => {
+      let open$ = true;
+      @Injectable()
+      class Door implements CanActivate {
+        canActivate = () => open$;
+      }
+      const { url, clients } = await start(test, { dashboard: { guards: [Door] } });
+      const proxy = await FaultProxy.start(new URL(url).host);
+      test.onTestFinished(() => proxy.close());
+      const { page } = await open(test, `http://${proxy.url}/grpc`, { ignored: /403/ });
+      await page.getByText('No clients yet.').waitFor();
+      clients.create({ name: 'late', protoPath: ORDERS_PROTO, url: NOBODY });
+      await page.getByRole('heading', { name: 'Idle late' }).waitFor({ timeout: 1_500 });
+      for (const text of ['No call yet.', 'No outage so far.', 'No stream is open.', 'No call has failed.'])
+        await page.getByText(text).first().waitFor(SOON);
 
-    proxy.holdBytes('both');
-    await page.getByText('Silent', { exact: true }).waitFor({ timeout: 5_000 });
-    open$ = false;
-    proxy.releaseBytes('both');
-    proxy.resetAll();
-    await page.getByText('Forbidden', { exact: true }).waitFor({ timeout: 5_000 });
-    await page.getByText(/may not see this page .* 403/).waitFor();
-  });
+      proxy.holdBytes('both');
+      await page.getByText('Silent', { exact: true }).waitFor({ timeout: 5_000 });
+      open$ = false;
+      proxy.releaseBytes('both');
+      proxy.resetAll();
+      await page.getByText('Forbidden', { exact: true }).waitFor({ timeout: 5_000 });
+      await page.getByText(/may not see this page .* 403/).waitFor();
+    },
+  );
 
-  it.each(['light', 'dark'] as const)('can be read in the %s', async (colorScheme) => {
-    const { url } = await start({ clients: clientsOf('orders', 'audit') });
-    const watched = await open(`${url}/grpc`, {
+  it.for(['light', 'dark'] as const)('can be read in the %s', async (colorScheme, test) => {
+    const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
+    const watched = await open(test, `${url}/grpc`, {
       colorScheme,
       reducedMotion: 'reduce',
       viewport: { width: 360, height: 700 },

@@ -2,7 +2,6 @@ import { Logger } from '@nestjs/common';
 import { BehaviorSubject } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
-import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClients } from '../nest/grpc-clients.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { DashboardFeed, type Visitor } from './dashboard-feed.js';
@@ -49,7 +48,7 @@ class VisitorInTest implements Visitor {
   ended = false;
   constructor(
     private readonly clock: VirtualClock,
-    readonly looksAt?: string,
+    readonly looksAt: string | undefined,
   ) {}
   send(event: string, json: string): void {
     this.told.push({ event, data: JSON.parse(json), atMs: this.clock.now() });

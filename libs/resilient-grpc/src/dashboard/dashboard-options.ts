@@ -34,8 +34,7 @@ export interface DashboardSettings {
   readonly guards: readonly Type<CanActivate>[];
 }
 
-/** Default of `path`. */
-export const DEFAULT_DASHBOARD_PATH = 'grpc';
+const DEFAULT_DASHBOARD_PATH = 'grpc';
 
 const AT = 'ResilientGrpcDashboardModule.forRoot';
 

@@ -1,7 +1,7 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 
 /** So many clients are shown; those in trouble first where there are more. */
-export const SHOWN_CLIENTS = 50;
+const SHOWN_CLIENTS = 50;
 
 /** A client that is shown, and the name by which the page tells it from the others. */
 export interface ShownClient {

@@ -1,7 +1,8 @@
-// node docs/picture.mjs: takes docs/demo.png, the page just before the server is back. `npx tsc -b` builds the demo first;
-// CHROMIUM names the browser.
+// node docs/picture.mjs: takes docs/demo.png, the page just before the server is back, and docs/dashboard-light.png and -dark.png,
+// the dashboard while the server is away again. `npx tsc -b` builds the demo first; CHROMIUM names the browser.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -35,6 +36,24 @@ try {
     { timeout: 30_000 },
   );
   await page.screenshot({ path: join(ROOT, 'docs/demo.png') });
+
+  // Load goes on while the demo's own page is open.
+  const dashboards = await Promise.all(
+    ['light', 'dark'].map(async (colorScheme) => {
+      const dashboard = await browser.newPage({ viewport: { width: 1_200, height: 1_000 }, colorScheme });
+      await dashboard.goto(`${url}/grpc`, { waitUntil: 'domcontentloaded' });
+      return { dashboard, path: join(ROOT, `docs/dashboard-${colorScheme}.png`) };
+    }),
+  );
+  // So that a minute of it is to be seen.
+  await delay(40_000);
+  await fetch(`${url}/faults/kill`, { method: 'POST' });
+  await Promise.all(
+    dashboards.map(async ({ dashboard, path }) => {
+      await dashboard.getByText(/calls wait, and fail in 1\.\d s/).waitFor();
+      await dashboard.screenshot({ path });
+    }),
+  );
 } finally {
   await browser.close();
   gateway.kill('SIGTERM');

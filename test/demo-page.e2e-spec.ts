@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CHROMIUM, openPage, startBrowser } from './support/browser.js';
 
 const MAIN = join(import.meta.dirname, '..', 'dist', 'main.js');
 
@@ -87,6 +88,28 @@ describe('the demo page', () => {
     expect(await waiting).toMatchObject({ id: 'order-1' });
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
+
+  // What is drawn is drawn by a browser, where there is one.
+  it.skipIf(CHROMIUM === undefined)(
+    'shows our client, and no other, below the contest; and a kill in both',
+    async () => {
+      const browser = await startBrowser();
+      try {
+        const { page, problems } = await openPage(browser, url);
+        const dashboard = page.locator('#dashboard');
+        await dashboard.getByRole('heading', { name: 'Well orders' }).waitFor();
+        expect(await page.locator('#columns canvas').count()).toBe(3);
+        expect(await dashboard.locator('canvas').count()).toBe(3);
+        expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
+        await page.locator('#server[data-state=away]').waitFor({ timeout: 10_000 });
+        await dashboard.getByRole('heading', { name: 'Outage orders' }).waitFor({ timeout: 1_000 });
+        await dashboard.getByText(/calls wait, and fail in/).waitFor({ timeout: 1_500 });
+        expect(problems).toEqual([]);
+      } finally {
+        await browser.close();
+      }
+    },
+  );
 
   it("lets a visitor have it served by Nest's own server", async () => {
     expect((await fetch(`${url}/server/nest`, { method: 'POST' })).status).toBe(204);

@@ -70,23 +70,14 @@ export class Details {
         panel('Attempts', this.attempts.element),
         panel('Waiting', this.waiting.element),
       ),
+      panel('Last errors', this.tables.errors.element),
       panel('Methods', this.tables.methods.element),
       el(
         'div',
         { class: 'pair' },
         panel('Why calls failed', this.tables.failures.element, this.tables.notRetried.element),
-        panel('Last errors', this.tables.errors.element),
-      ),
-      el(
-        'div',
-        { class: 'pair' },
-        panel('Connections', this.more.connections.element),
         panel('Past outages', this.more.outages.element),
-      ),
-      panel('Streams', this.more.streams.element, this.more.moreStreams),
-      el(
-        'div',
-        { class: 'pair' },
+        panel('Connections', this.more.connections.element),
         panel(
           'Bounds',
           this.retries.element,
@@ -94,8 +85,9 @@ export class Details {
           this.more.circuits.element,
           this.more.limits.element,
         ),
-        panel('Since it was made', this.totals.element),
       ),
+      panel('Streams', this.more.streams.element, this.more.moreStreams),
+      panel('Since it was made', this.totals.element),
     );
   }
 
@@ -157,7 +149,7 @@ export class Details {
         ],
         ['attempts to connect', `${count(outage.attempts)}${outage.attempts === 1 ? ' has' : ' have'} failed`],
         ['next attempt', nextText],
-        ['flapping', outage.flapping ? 'yes: three outages in a minute share one grace' : 'no'],
+        ...(outage.flapping ? [['flapping', 'three outages in a minute share one grace', 'bad']] : []),
         ['last error', lastError ?? NONE],
       ]);
     }

@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { startDashboardApp } from './dashboard-app.js';
+
+const page = readFileSync(join(import.meta.dirname, '../../docs/dashboard.md'), 'utf8');
+
+describe('docs/dashboard.md', () => {
+  it('names every property of a snapshot, and no other', async () => {
+    const { clients, close } = await startDashboardApp({ clients: [{ name: 'orders', url: '127.0.0.1:1' }] });
+    const properties = Object.keys(clients.get('orders').snapshot());
+    await close();
+    const table = page.slice(page.indexOf('| Property'));
+    const documented = [...table.matchAll(/^\| `(\w+)`/gm)].map((match) => match[1]);
+    expect(documented.sort()).toEqual(properties.sort());
+  });
+
+  it('names every word that a client is called', () => {
+    const source = readFileSync(
+      join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashboard/client-state.js'),
+      'utf8',
+    );
+    const words = [...source.matchAll(/word: '([A-Z][\w ]*)'/g)].map((match) => match[1]!);
+    expect(words.length).toBeGreaterThan(8);
+    for (const word of words) expect(page).toMatch(new RegExp(`^\\| (\\w+, )?${word}(, \\w+)? +\\|`, 'm'));
+  });
+});

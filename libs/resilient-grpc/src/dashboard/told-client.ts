@@ -41,8 +41,6 @@ export class ToldClient {
   /** Takes the present state and finds what is new in it. `looked`: somebody looks at this client. */
   update(snapshot: GrpcClientSnapshot, looked: boolean): void {
     this.snapshot = snapshot;
-    if (this.looked && !looked)
-      for (const property of [...this.told.keys()]) if (!OVERVIEW.has(property)) this.told.delete(property);
     this.looked = looked;
     this.changed = this.parts(looked).filter(([property, json]) => this.told.get(property) !== json);
     for (const [property, json] of this.changed) this.told.set(property, json);

@@ -46,6 +46,7 @@ export interface DashboardAppOptions {
   readonly versioned?: boolean;
   readonly wrapped?: boolean;
   readonly port?: number;
+  readonly readinessDelayMs?: number;
 }
 
 /** An application with a dashboard. */
@@ -66,10 +67,12 @@ export async function startDashboardApp({
   versioned = false,
   wrapped = false,
   port = 0,
+  readinessDelayMs = 0,
 }: DashboardAppOptions = {}): Promise<DashboardApp> {
   const contract = { protoPath: ORDERS_PROTO, package: 'orders.v1', loader: { longs: String } };
   @Module({
     imports: [
+      ResilientGrpcModule.forRoot({ drain: { readinessDelayMs } }),
       ResilientGrpcModule.forFeature(clients.map((one) => ({ ...contract, ...one }))),
       ResilientGrpcDashboardModule.forRoot(dashboard),
     ],

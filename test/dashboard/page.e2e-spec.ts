@@ -151,7 +151,7 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
       const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
       test.onTestFinished(() => server.close());
       const clients = [{ name: 'orders', url: server.url }];
-      const before = await startDashboardApp({ clients });
+      const before = await startDashboardApp({ clients, readinessDelayMs: 1_500 });
       await firstValueFrom(before.orders('orders').get({ id: '1' }));
       const { page, problems } = await open(test, `${before.url}/grpc`, {
         ignored: /net::ERR_|Failed to load resource/,

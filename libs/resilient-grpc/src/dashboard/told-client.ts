@@ -27,7 +27,6 @@ type Part = readonly [property: string, json: string];
 export class ToldClient {
   private readonly told = new Map<string, string>();
   private changed: readonly Part[] = [];
-  private looked = false;
 
   constructor(
     readonly key: string,
@@ -41,18 +40,14 @@ export class ToldClient {
   /** Takes the present state and finds what is new in it. `looked`: somebody looks at this client. */
   update(snapshot: GrpcClientSnapshot, looked: boolean): void {
     this.snapshot = snapshot;
-    this.looked = looked;
     this.changed = this.parts(looked).filter(([property, json]) => this.told.get(property) !== json);
     for (const [property, json] of this.changed) this.told.set(property, json);
   }
 
   /** All of it as JSON, as of the last update. `looking`: to one who looks at this client. */
   whole(looking: boolean): string {
-    if (looking && !this.looked) {
-      // The first who looks: what changes is found from here on.
-      this.looked = true;
-      for (const [property, json] of this.parts(true)) this.told.set(property, json);
-    }
+    // For the first who looks, what changes is found from here on; for others it is as it was.
+    if (looking) for (const [property, json] of this.parts(true)) this.told.set(property, json);
     return this.json([...this.told].filter(([property]) => looking || OVERVIEW.has(property)));
   }
 

@@ -115,7 +115,7 @@ export function callTables() {
       empty: 'No call has failed.',
       keyOf: ({ path, code, reason }) => `${path} ${code} ${reason}`,
       columns: [
-        { title: 'last', text: ({ lastAt }, now) => momentAndAge(lastAt, now) },
+        { title: 'last', text: ({ lastAt }, now) => momentAndAge(lastAt, now), cell: 'moment' },
         number('times', ({ count: times }) => times),
         { title: 'code', text: ({ code }) => code, tone: () => 'bad' },
         SHORT_METHOD,
@@ -143,7 +143,7 @@ export function connectionTables() {
           text: ({ state }) => state,
           tone: ({ state }) => ({ READY: 'ok', TRANSIENT_FAILURE: 'bad', CONNECTING: 'warn' })[state],
         },
-        { title: 'since', text: ({ since }, now) => momentAndAge(since, now) },
+        { title: 'since', text: ({ since }, now) => momentAndAge(since, now), cell: 'moment' },
         number('ended', ({ ended }) => ended, 'Connections to this address that have ended'),
       ],
     }),
@@ -152,7 +152,7 @@ export function connectionTables() {
       empty: 'No outage so far.',
       keyOf: ({ since }) => since,
       columns: [
-        { title: 'began', text: ({ since }, now) => momentAndAge(since, now) },
+        { title: 'began', text: ({ since }, now) => momentAndAge(since, now), cell: 'moment' },
         { title: 'lasted', number: true, text: ({ durationMs }) => duration(durationMs) },
         number('held', ({ held }) => held, 'Calls that waited in it'),
         bad(

@@ -1,4 +1,4 @@
-import type { Logger } from '@nestjs/common';
+import { Logger } from '@nestjs/common';
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { DrainableClient, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
@@ -14,7 +14,12 @@ export function createLoggedClient(
 ): DrainableClient {
   // A warm client connects, and tells of it, while it is still being made.
   const made: { client?: ResilientGrpcClient } = {};
-  const log = new ClientLog(logger, () => made.client?.snapshot().waiting ?? 0, clock);
+  const hurt = () => {
+    const snapshot = made.client?.snapshot();
+    return { waiting: snapshot?.waiting ?? 0, failed: snapshot?.counters.failed ?? 0 };
+  };
+  const { name, target } = settings;
+  const log = new ClientLog(logger, { name, target, hurt, debugs: () => Logger.isLevelEnabled('debug') }, clock);
   const client = createResilientGrpcClient(settings, {
     clock,
     random,

@@ -92,7 +92,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     const logger = new Logger('ResilientGrpcServer');
     for (const warning of resolved.warnings) logger.warn(warning);
-    const log = new ServerLog(logger, clock);
+    const log = new ServerLog(logger, clock, () => Logger.isLevelEnabled('debug'));
     events.listen((event) => {
       log.take(event);
     }, false);

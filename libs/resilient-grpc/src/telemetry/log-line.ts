@@ -57,7 +57,7 @@ export class LogLine {
 
   /** As a text alone, as ConsoleLogger would print that; as an object where it is a part of something that is printed. */
   [INSPECT](depth: number | null, options: InspectOptions): unknown {
-    if (depth !== null && depth < (options.depth ?? depth)) return { ...this };
+    if (depth !== null && depth < (options.depth ?? depth)) return Object.assign({}, this);
     const text = options.colors === true ? `\u001b[${String(COLOURS[this.#level])}m${this.msg}\u001b[39m` : this.msg;
     const stack: unknown = Reflect.get(this, 'stack');
     return typeof stack === 'string' ? `${text}\n${stack}` : text;

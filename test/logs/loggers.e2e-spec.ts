@@ -22,8 +22,8 @@ beforeAll(async () => {
   server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Create: { never: true } } });
 });
 afterEach(() => {
+  Logger.overrideLogger(['debug']);
   vi.restoreAllMocks();
-  server.reset();
 });
 afterAll(async () => {
   Logger.overrideLogger(new ConsoleLogger());
@@ -36,6 +36,7 @@ async function written(
   logger: LoggerService,
   { calls, ...settings }: Partial<GrpcClientSettings> & { readonly calls?: (orders: Orders) => Promise<void> } = {},
 ): Promise<string[]> {
+  server.reset();
   const chunks: string[] = [];
   for (const stream of [process.stdout, process.stderr]) {
     vi.spyOn(stream, 'write').mockImplementation((chunk) => {
@@ -144,6 +145,19 @@ describe('the lines of a client', () => {
     };
     await written(own);
     expect(lines).toContainEqual(expect.stringMatching(/^ResilientGrpc:orders \/orders\.v1\.Orders\/Create at/));
+  });
+
+  it('are not built for debug where Nest says that nobody reads it', async () => {
+    const lines: string[] = [];
+    const debug = (message: string) => lines.push(String(message));
+    const own: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };
+    await written(own);
+    const all = lines.length;
+    expect(all).toBeGreaterThan(0);
+    // What Nest keeps beside a logger of one's own, and asks nobody else about.
+    Logger.overrideLogger(['log']);
+    await written(own);
+    expect(lines).toHaveLength(all);
   });
 
   it('hold no secret: no value of metadata or trailers, no token of an error, no line of the server’s own making', async () => {

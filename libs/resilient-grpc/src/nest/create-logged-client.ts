@@ -1,8 +1,9 @@
-import { Logger } from '@nestjs/common';
+import type { Logger } from '@nestjs/common';
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { DrainableClient, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { ClientLog } from '../telemetry/client-log.js';
+import { debugIsRead } from '../telemetry/debug-level.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 
@@ -19,7 +20,7 @@ export function createLoggedClient(
     return { waiting: snapshot?.waiting ?? 0, failed: snapshot?.counters.failed ?? 0 };
   };
   const { name, target } = settings;
-  const log = new ClientLog(logger, { name, target, hurt, debugs: () => Logger.isLevelEnabled('debug') }, clock);
+  const log = new ClientLog(logger, { name, target, hurt, debugs: debugIsRead }, clock);
   const client = createResilientGrpcClient(settings, {
     clock,
     random,

@@ -69,6 +69,17 @@ describe('an outage', () => {
     expect(loud().slice(2)).toEqual(['log back after 7.3 s, 9 tries; 12 calls held, 3 failed']);
   });
 
+  it('has each of its lines once, also where a timer is early by a hair', () => {
+    const { clock, calls, take, loud } = make();
+    calls.waiting = 12;
+    take({ ...OUTAGE, graceMs: 5_100.6 });
+    clock.advance(2_000);
+    const now = clock.now.bind(clock);
+    clock.now = () => now() - 3;
+    clock.advance(8_000);
+    expect(loud().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn no connection ']);
+  });
+
   it('that ends inside its grace is not told as one that did not', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 12;

@@ -30,6 +30,8 @@ interface Told {
   /** Calls that had failed before it. */
   readonly failedBefore: number;
   told: boolean;
+  /** That calls wait in it was told, or is not worth it. */
+  waits: boolean;
 }
 
 /**
@@ -53,7 +55,13 @@ export class OutageLog {
   started(start: EventOf<'outage-start'>): void {
     const { flapping, graceMs } = start;
     const cause = this.causeOf(start);
-    this.outage = { start, startedAt: this.clock.now(), failedBefore: this.hurt().failed, told: false };
+    this.outage = {
+      start,
+      startedAt: this.clock.now(),
+      failedBefore: this.hurt().failed,
+      told: false,
+      waits: flapping,
+    };
     this.tell('debug', `outage: ${cause}`, { event: 'outage-start', ...this.about(start), flapping });
     if (flapping) this.flapped(start);
     this.later(flapping ? Math.max(graceMs, WORTH_A_WARNING_MS) : WORTH_A_WARNING_MS);
@@ -107,10 +115,11 @@ export class OutageLog {
     outage.told = true;
     const { start, startedAt } = outage;
     const ageMs = this.clock.now() - startedAt;
-    if (ageMs >= start.graceMs) {
+    if (outage.waits || ageMs >= start.graceMs) {
       this.graceOver(start, ageMs);
       return;
     }
+    outage.waits = true;
     this.tell(
       'warn',
       `outage: ${this.causeOf(start)}; calls wait up to ${duration(start.graceMs)} (${String(waiting)} waiting)`,

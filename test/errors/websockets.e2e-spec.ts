@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { once, type EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import { Catch, Module, UseFilters, type ArgumentsHost } from '@nestjs/common';
-import { APP_FILTER, NestFactory } from '@nestjs/core';
+import { NestFactory } from '@nestjs/core';
 import { WsAdapter } from '@nestjs/platform-ws';
 import { BaseWsExceptionFilter, MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
 import {
@@ -37,25 +37,33 @@ class OwnFilter extends BaseWsExceptionFilter {
   }
 }
 
-@WebSocketGateway()
-class OrdersGateway {
-  constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Resilient<OrdersClient>) {}
+type Filter = typeof GrpcToHttpExceptionFilter | typeof GrpcToRpcExceptionFilter;
 
-  @SubscribeMessage('observable')
-  observable(@MessageBody() id: string): Observable<object> {
-    return this.orders.create({ requestId: id, item: 'tea' }).pipe(map((data) => ({ event: 'order', data })));
+/** A gateway with `filters`: to gateways Nest binds none that is bound to the application. */
+function gatewayWith(filters: readonly Filter[]) {
+  @UseFilters(...filters)
+  @WebSocketGateway()
+  class OrdersGateway {
+    constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Resilient<OrdersClient>) {}
+
+    @SubscribeMessage('observable')
+    observable(@MessageBody() id: string): Observable<object> {
+      return this.orders.create({ requestId: id, item: 'tea' }).pipe(map((data) => ({ event: 'order', data })));
+    }
+
+    @SubscribeMessage('promise')
+    async promise(@MessageBody() id: string): Promise<object> {
+      return { event: 'order', data: await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' })) };
+    }
+
+    @UseFilters(OwnFilter)
+    @SubscribeMessage('own')
+    async own(@MessageBody() id: string): Promise<object> {
+      return this.promise(id);
+    }
   }
 
-  @SubscribeMessage('promise')
-  async promise(@MessageBody() id: string): Promise<object> {
-    return { event: 'order', data: await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' })) };
-  }
-
-  @UseFilters(OwnFilter)
-  @SubscribeMessage('own')
-  async own(@MessageBody() id: string): Promise<object> {
-    return this.promise(id);
-  }
+  return OrdersGateway;
 }
 
 const leaks = captureLeaks();
@@ -69,10 +77,10 @@ afterAll(async () => {
 });
 
 /** What is answered to each of three messages, and the log meanwhile. */
-async function answers(filters: readonly (typeof GrpcToHttpExceptionFilter | typeof GrpcToRpcExceptionFilter)[]) {
+async function answers(filters: readonly Filter[]) {
   @Module({
     imports: [ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }])],
-    providers: [OrdersGateway, ...filters.map((useClass) => ({ provide: APP_FILTER, useClass }))],
+    providers: [gatewayWith(filters)],
   })
   class AppModule {}
 

@@ -8,9 +8,11 @@ import { UsualLoad } from '../policy/release/usual-load.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './call-release.js';
-import { ChannelGeneration, type EndedConnection, type GenerationObserver } from './channel-generation.js';
+import { ChannelGeneration, type GenerationObserver } from './channel-generation.js';
+import { describeChannel, type ChannelDescription } from './channel-description.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ConnectionAge } from './connection-age.js';
+import type { EndedConnection } from './connection-histories.js';
 import { EarlyReconnectTimer } from './early-reconnect-timer.js';
 import type { EstablishedConnection } from './established-connection.js';
 import { createForeignCall } from './foreign-call.js';
@@ -106,6 +108,11 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   get waitingCalls(): number {
     return this.waiting.size;
+  }
+
+  describe(): ChannelDescription {
+    const { current, outage, waiting, succession, suspicion } = this;
+    return describeChannel({ current, outage, waiting, succession, suspicion }, this.seams.clock);
   }
 
   get connectivity(): Connectivity {
@@ -370,8 +377,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
         },
       },
       this,
-      seams.clock,
-      seams.random,
+      seams,
     );
   }
 

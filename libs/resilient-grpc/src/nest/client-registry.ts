@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
-import type { DrainableClient, DrainReport, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { DrainReport } from '../client/drain-report.js';
+import type { DrainableClient, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../client/settings/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';

@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import { createResilientGrpcClient } from '../client/create-client.js';
-import type { DrainableClient, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { DrainableClient } from '../client/resilient-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { ClientLog } from '../telemetry/client-log.js';
 import { debugIsRead } from '../telemetry/debug-level.js';
@@ -14,11 +14,11 @@ export function createLoggedClient(
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): DrainableClient {
   // A warm client connects, and tells of it, while it is still being made.
-  const made: { client?: ResilientGrpcClient } = {};
-  const hurt = () => {
-    const snapshot = made.client?.snapshot();
-    return { waiting: snapshot?.waiting ?? 0, failed: snapshot?.counters.failed ?? 0 };
-  };
+  const made: { client?: DrainableClient } = {};
+  const hurt = () => ({
+    waiting: made.client?.waitingCalls ?? 0,
+    failed: made.client?.snapshot().failures.outage ?? 0,
+  });
   const { name, target } = settings;
   const log = new ClientLog(logger, { name, target, hurt, debugs: debugIsRead }, clock);
   const client = createResilientGrpcClient(settings, {

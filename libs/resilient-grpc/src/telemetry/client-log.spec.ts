@@ -562,6 +562,36 @@ describe('each event', () => {
       /, 4 cut off$/,
       { phase: 'end', finished: 1, completed: 2, cancelled: 4, durationMs: 80 },
     ],
+    [
+      { type: 'connection', change: 'connected', address: 'a:1' },
+      'debug',
+      /^connected to a:1$/,
+      { change: 'connected', address: 'a:1' },
+    ],
+    [
+      { type: 'connection', change: 'failed', address: 'a:1', cause: 'refused' },
+      'debug',
+      /^could not connect to a:1: refused$/,
+      { change: 'failed', address: 'a:1', cause: 'refused' },
+    ],
+    [
+      { type: 'connection', change: 'failed', cause: 'no such name' },
+      'debug',
+      /^could not connect: no such name$/,
+      { change: 'failed', address: undefined, cause: 'no such name' },
+    ],
+    [
+      { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2 },
+      'debug',
+      /^connection to a:1 ended after 3 s$/,
+      { change: 'ended', address: 'a:1', livedMs: 3_000 },
+    ],
+    [
+      { type: 'connection', change: 'closed', address: 'a:1', livedMs: 3_000 },
+      'debug',
+      /^connection to a:1 closed by this client after 3 s$/,
+      { change: 'closed', address: 'a:1', livedMs: 3_000 },
+    ],
     [{ type: 'call-start', path }, undefined, /^$/, {}],
   ])('has its level, its text for people and its fields for programs: %j', (event, level, text, fields) => {
     const { kept, take } = make();

@@ -114,6 +114,9 @@ export class ClientLog {
           { event: event.type, path: event.path, messages: event.messages },
         );
         return;
+      case 'connection':
+        this.debug(() => connection(event));
+        return;
       case 'call-start':
       case 'call-end':
         return;
@@ -225,4 +228,30 @@ export class ClientLog {
 function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): readonly [string, LogFields] {
   const why = cause === undefined ? undefined : oneLine(cause);
   return [`${from} → ${to}${why === undefined ? '' : `: ${why}`}`, { event: type, from, to, cause: why }];
+}
+
+/** What became of a connection, or of an attempt to make one. */
+function connection(event: EventOf<'connection'>): readonly [string, LogFields] {
+  const { type, change } = event;
+  switch (event.change) {
+    case 'connected':
+      return [`connected to ${event.address}`, { event: type, change, address: event.address }];
+    case 'failed': {
+      const { address } = event;
+      const cause = oneLine(event.cause);
+      return [
+        `could not connect${address === undefined ? '' : ` to ${address}`}: ${cause}`,
+        { event: type, change, address, cause },
+      ];
+    }
+    case 'ended':
+    case 'closed': {
+      const { address, livedMs } = event;
+      const who = event.change === 'closed' ? ' by this client' : '';
+      return [
+        `connection to ${address} ${event.change}${who} after ${duration(livedMs)}`,
+        { event: type, change, address, livedMs: Math.round(livedMs) },
+      ];
+    }
+  }
 }

@@ -119,6 +119,10 @@ describe.concurrent('a server that does not come back', () => {
     expect(median(load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(5);
     expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThan(750);
     expect(peer.acceptedAt.length).toBeLessThanOrEqual(6);
+    expect(aboveDebug(app)).toEqual([
+      expect.stringMatching(/^warn: outage: .*; calls wait up to \d(\.\d)? s \(0 waiting, [1-9]\d* failed\)$/),
+      expect.stringMatching(/^warn: no connection for \d(\.\d)? s: .*; calls fail at once \(UNAVAILABLE\)/),
+    ]);
   });
 
   it('is waited for by choice: not at all, or until the deadline; no more calls than allowed', async ({

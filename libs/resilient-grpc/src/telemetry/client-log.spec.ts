@@ -122,6 +122,15 @@ describe('an outage', () => {
     expect(loud()[1]).toMatch(/^log back after/);
   });
 
+  it('in which some calls wait and some do not says so', () => {
+    const { clock, calls, take, loud } = make();
+    calls.failed = 7;
+    take(OUTAGE);
+    Object.assign(calls, { waiting: 2, failed: 10 });
+    clock.advance(1_500);
+    expect(loud()[0]).toMatch(/calls wait up to 5\.1 s \(2 waiting, 3 failed\)$/);
+  });
+
   it('that calls come to when its grace is over long since is told as what it is', () => {
     const { clock, calls, take, loud } = make();
     take(OUTAGE);

@@ -17,7 +17,7 @@ const WHAT_TO_DO = 'look at the server, the client goes on trying';
 export interface Hurt {
   /** Calls that wait for the channel. */
   readonly waiting: number;
-  /** Calls that failed since the client was made. */
+  /** Calls that failed for want of a connection, since the client was made. */
   readonly failed: number;
 }
 
@@ -35,7 +35,7 @@ interface Told {
 }
 
 /**
- * The lines of outages: one warning when an outage is 1.5 s old and somebody waits or has failed, one when its grace is over and
+ * The lines of outages: one warning when an outage is 1.5 s old and some call waits or has failed, one when its grace is over and
  * calls fail, and one line when it is over. Of a server that comes and goes there is one line a minute, and such an outage is told by
  * itself when it outlasts the grace.
  */
@@ -107,8 +107,9 @@ export class OutageLog {
     this.timer = undefined;
     const { outage } = this;
     if (outage === undefined) return;
-    const { waiting, failed } = this.hurt();
-    if (!outage.told && waiting === 0 && failed === outage.failedBefore) {
+    const { waiting, failed: failedSoFar } = this.hurt();
+    const failed = failedSoFar - outage.failedBefore;
+    if (!outage.told && waiting === 0 && failed === 0) {
       this.later(WORTH_A_WARNING_MS);
       return;
     }
@@ -120,10 +121,12 @@ export class OutageLog {
       return;
     }
     outage.waits = true;
+    // Those that do not wait, by their own choice.
+    const also = failed === 0 ? '' : `, ${String(failed)} failed`;
     this.tell(
       'warn',
-      `outage: ${this.causeOf(start)}; calls wait up to ${duration(start.graceMs)} (${String(waiting)} waiting)`,
-      { event: 'outage', ...this.about(start), waiting },
+      `outage: ${this.causeOf(start)}; calls wait up to ${duration(start.graceMs)} (${String(waiting)} waiting${also})`,
+      { event: 'outage', ...this.about(start), waiting, failed },
     );
     this.later(start.graceMs - ageMs);
   };

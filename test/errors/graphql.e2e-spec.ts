@@ -51,9 +51,9 @@ describe.each([
         GraphQLModule.forRoot<MercuriusDriverConfig>({
           driver: MercuriusDriver,
           typeDefs: `type Order { id: String } type Query { order(id: String!): Order, awaited(id: String!): Order }`,
-          errorFormatter: ({ errors, ...execution }) => {
-            seen.push(...(errors ?? []).map((error) => error.originalError));
-            return { statusCode: 418, response: { data: execution.data, errors: [...(errors ?? [])] } };
+          errorFormatter: (execution) => {
+            seen.push(...execution.errors.map(({ originalError }) => originalError));
+            return { statusCode: 418, response: execution };
           },
         }),
       ],

@@ -104,7 +104,6 @@ describe('the lines of a client', () => {
     const logger = new ConsoleLogger({ colors: true });
     const lines = await written(logger);
     const warned = lines.find((line) => line.includes('WARN'));
-    // eslint-disable-next-line no-control-regex -- that is what is looked for
     expect(warned?.split('[ResilientGrpc:orders] ')[1]).toMatch(/^(\u001b\[39m)?\u001b\[33m\/orders.*\u001b\[39m$/);
   });
 
@@ -149,7 +148,7 @@ describe('the lines of a client', () => {
 
   it('are not built for debug where Nest says that nobody reads it', async () => {
     const lines: string[] = [];
-    const debug = (message: string) => lines.push(String(message));
+    const debug = (message: unknown) => lines.push(String(message));
     const own: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };
     await written(own);
     const all = lines.length;

@@ -3,11 +3,11 @@ import { chromium, type Browser, type BrowserContextOptions, type Page } from 'p
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
-/** Where a Chromium is; undefined where there is none. */
-export const CHROMIUM = process.env['CHROMIUM'] ?? PLACES.find((path) => existsSync(path));
+/** Where a Chromium is; undefined where there is none, or `CHROMIUM=` says that none is wanted. */
+export const CHROMIUM = (process.env['CHROMIUM'] ?? PLACES.find((path) => existsSync(path))) || undefined;
 
 if (CHROMIUM === undefined)
-  console.warn(`No Chromium at ${PLACES.join(', ')} or in CHROMIUM: no browser looks at pages.`);
+  console.warn(`No Chromium at ${PLACES.join(', ')} or in CHROMIUM: tests of pages in a browser are skipped.`);
 
 export function startBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox', '--disable-quic'] });

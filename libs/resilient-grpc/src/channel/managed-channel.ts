@@ -13,6 +13,7 @@ import type { ChannelSettings } from './channel-settings.js';
 import { ConnectionAge } from './connection-age.js';
 import { EarlyReconnectTimer } from './early-reconnect-timer.js';
 import type { EstablishedConnection } from './established-connection.js';
+import type { StreamOpening } from './connection-stream.js';
 import { createForeignCall } from './foreign-call.js';
 import { OutageWatch, type OutageOwner } from './outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './refusal.js';
@@ -142,6 +143,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   createForeignCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
     return createForeignCall(this.current, args);
   }
+
+  /** A stream on one connection, beside the calls; undefined while none is READY. */
+  readonly openStream = (opening: StreamOpening) => (this.ready ? this.current.openStream(opening) : undefined);
 
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);

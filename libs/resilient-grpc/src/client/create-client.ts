@@ -2,6 +2,7 @@ import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
+import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
@@ -11,12 +12,21 @@ import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
-import type { ActiveCall, DrainableClient, DrainReport, GrpcClientSnapshot } from './resilient-grpc-client.js';
+import type {
+  ActiveCall,
+  DrainReport,
+  GrpcClientSnapshot,
+  InnerClient,
+  SideListener,
+  SideStream,
+} from './resilient-grpc-client.js';
 import { ReplayLimits } from './request-buffer.js';
-import type { Resilient } from './resilient-types.js';
+import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './unread-streams.js';
 import { serviceStub, type StubbedMethod } from './service-stub.js';
+import { openSideStream } from './side-stream.js';
 import { findService } from './settings/find-service.js';
+import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 
 /** Time and chance of a client, so that tests can hold both. */
@@ -34,11 +44,11 @@ const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 export function createResilientGrpcClient(
   settings: ResolvedClientSettings,
   seams: ClientSeams = { clock: systemClock, random: systemRandom },
-): DrainableClient {
+): InnerClient {
   return new GrpcClient(settings, seams);
 }
 
-class GrpcClient implements DrainableClient {
+class GrpcClient implements InnerClient {
   readonly name: string;
   readonly target: string;
   readonly connectivity$: Observable<Connectivity>;
@@ -121,6 +131,22 @@ class GrpcClient implements DrainableClient {
     const name = findService(this.settings.services, service, this.name);
     // True as above; grpc-js generates the same members.
     return callbackClient(name, this.settings.services.get(name), this.channel, this.settings.interceptors) as T;
+  }
+
+  get seesConnections(): boolean {
+    return this.channel.observed;
+  }
+
+  stubOf(methods: ReadonlyMap<string, MethodDescriptor>): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
+    const stubbed = [...methods.values()].map((method) => {
+      const context = this.parts.contextOf(method, plainPolicy(method));
+      return { method, contextOf: () => context };
+    });
+    return serviceStub(stubbed, false);
+  }
+
+  openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined> {
+    return openSideStream(this.settings, this.channel.openStream, method, request, listener);
   }
 
   async waitForReady(

@@ -1,8 +1,8 @@
 import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import type { MethodKind } from '../call/method.js';
-import type { Resilient } from './resilient-types.js';
+import type { MethodDescriptor, MethodKind } from '../call/method.js';
+import type { Resilient, ResilientMethod } from './resilient-types.js';
 
 /** A named client: one channel, shared by all its services. Fits where Nest's `ClientGrpc` was injected. */
 export interface ResilientGrpcClient {
@@ -50,6 +50,35 @@ export interface DrainableClient extends ResilientGrpcClient {
    * else goes on, and may begin.
    */
   endStreams(): Promise<void>;
+}
+
+/** A client as other parts of the library use it, for services that its contract does not have. */
+export interface InnerClient extends DrainableClient {
+  /**
+   * Each of its connections is seen by itself. Under `xds:` none is: there the control plane knows of health.
+   */
+  readonly seesConnections: boolean;
+  /** The stub of a service outside the contract: calls like all others, without a policy of their own. Made anew each time. */
+  stubOf(methods: ReadonlyMap<string, MethodDescriptor>): Readonly<Record<string, ResilientMethod<unknown, unknown>>>;
+  /**
+   * Opens a stream of responses on one connection that is READY, beside the calls: it is counted nowhere, nobody waits for its end, and
+   * the channel goes idle though it is open. It has the client's metadata, and passes no interceptor. undefined: no connection is READY.
+   *
+   * @throws what the client's function for metadata throws
+   */
+  openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined>;
+}
+
+/** Who opened a stream beside the calls. */
+export interface SideListener {
+  onMessage(message: unknown): void;
+  /** Once and last, unless it was cancelled. undefined: its connection takes no more calls. */
+  onEnd(code: number | undefined): void;
+}
+
+/** A stream beside the calls. */
+export interface SideStream {
+  cancel(): void;
 }
 
 /** One call that has not ended. */

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import type { DrainableClient, DrainReport, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { DrainReport, InnerClient, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../client/settings/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
@@ -25,7 +25,7 @@ import { startUpLine } from './start-up-line.js';
 /** What the registry needs from outside. */
 export interface RegistrySeams {
   /** `logger` bears the client's name. */
-  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => DrainableClient;
+  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => InnerClient;
   readonly clock: Clock;
   readonly random: Random;
   /** Where clients that are made at run time take classes of interceptors from. */
@@ -41,7 +41,7 @@ interface Defined {
 interface Entry extends Defined {
   readonly resolved: ResolvedClientSettings;
   readonly interceptorOf: InterceptorSource | undefined;
-  readonly client: DrainableClient;
+  readonly client: InnerClient;
 }
 
 /** A client that waits for its first service config. */
@@ -171,7 +171,7 @@ export class ClientRegistry extends GrpcClients {
     this.started = true;
   }
 
-  get(name: string | symbol): ResilientGrpcClient {
+  get(name: string | symbol): InnerClient {
     const entry = this.entries.get(name);
     if (entry !== undefined) return entry.client;
     const labels = [...this.entries.keys()].map(clientLabel);
@@ -211,7 +211,7 @@ export class ClientRegistry extends GrpcClients {
     return client;
   }
 
-  *[Symbol.iterator](): Iterator<ResilientGrpcClient> {
+  *[Symbol.iterator](): Iterator<InnerClient> {
     for (const { client } of [...this.entries.values()]) yield client;
   }
 

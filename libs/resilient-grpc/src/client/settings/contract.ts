@@ -152,7 +152,8 @@ function packagesOf(
   return { names: [], list: false };
 }
 
-function servicesOf(definition: PackageDefinition): Services {
+/** The services of a definition. */
+export function servicesOf(definition: PackageDefinition): Services {
   const services = new Map<string, ReadonlyMap<string, MethodDescriptor>>();
   for (const [name, entry] of Object.entries(definition)) {
     // Messages and enums have a `format`, which is a text; a method of that name would be an object.

@@ -4,6 +4,12 @@ import { StatusCode } from '../status/status-code.js';
 type SubchannelInterface = experimental.SubchannelInterface;
 type CallStream = ReturnType<ReturnType<SubchannelInterface['getChannel']>['createCall']>;
 
+/** The status it ended with. */
+export interface StreamEnd {
+  readonly code: number;
+  readonly details: string;
+}
+
 /** What a stream is opened with, and who hears of it. */
 export interface StreamOpening {
   /** '/grpc.health.v1.Health/Watch' */
@@ -15,7 +21,7 @@ export interface StreamOpening {
   readonly authority?: string | undefined;
   onMessage(bytes: Uint8Array): void;
   /** Once and last, unless it was cancelled. undefined: no word of the server's, but its connection takes no more calls. */
-  onEnd(code: number | undefined): void;
+  onEnd(end: StreamEnd | undefined): void;
 }
 
 /**
@@ -71,13 +77,12 @@ export class ConnectionStream {
         opening.onMessage(bytes);
         call.startRead();
       },
-      onReceiveStatus: ({ code }: { readonly code: number }) => {
-        this.end(code);
+      onReceiveStatus: (end: StreamEnd) => {
+        this.end(end);
       },
     };
-    const failed = (): void => {
-      // The connection was lost before the call was made.
-      this.end(undefined);
+    const failed = (error: unknown): void => {
+      this.end({ code: StatusCode.INTERNAL, details: String(error) });
     };
     Promise.resolve(begun.start(opening.metadata.clone(), listener)).then(() => {
       // What was cancelled before it was made is made all the same, and must not stay.
@@ -88,8 +93,8 @@ export class ConnectionStream {
     call.halfClose();
   }
 
-  private end(code: number | undefined): void {
-    if (this.leave()) this.opening.onEnd(code);
+  private end(end: StreamEnd): void {
+    if (this.leave()) this.opening.onEnd(end);
   }
 
   private leave(): boolean {

@@ -23,7 +23,7 @@ import type {
 import { ReplayLimits } from './request-buffer.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './unread-streams.js';
-import { serviceStub, type StubbedMethod } from './service-stub.js';
+import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
 import { openSideStream } from './side-stream.js';
 import { findService } from './settings/find-service.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
@@ -137,12 +137,9 @@ class GrpcClient implements InnerClient {
     return this.channel.observed;
   }
 
-  stubOf(methods: ReadonlyMap<string, MethodDescriptor>): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
-    const stubbed = [...methods.values()].map((method) => {
-      const context = this.parts.contextOf(method, plainPolicy(method));
-      return { method, contextOf: () => context };
-    });
-    return serviceStub(stubbed, false);
+  stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
+    const context = this.parts.contextOf(method, plainPolicy(method));
+    return methodStub(method, () => context, false);
   }
 
   openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined> {

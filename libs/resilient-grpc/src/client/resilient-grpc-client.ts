@@ -54,12 +54,10 @@ export interface DrainableClient extends ResilientGrpcClient {
 
 /** A client as other parts of the library use it, for services that its contract does not have. */
 export interface InnerClient extends DrainableClient {
-  /**
-   * Each of its connections is seen by itself. Under `xds:` none is: there the control plane knows of health.
-   */
+  /** Each of its connections is seen by itself. Under `xds:` none is. */
   readonly seesConnections: boolean;
-  /** The stub of a service outside the contract: calls like all others, without a policy of their own. Made anew each time. */
-  stubOf(methods: ReadonlyMap<string, MethodDescriptor>): Readonly<Record<string, ResilientMethod<unknown, unknown>>>;
+  /** Calls of a method outside the contract: like all others, without a policy of their own. */
+  stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown>;
   /**
    * Opens a stream of responses on one connection that is READY, beside the calls: it is counted nowhere, nobody waits for its end, and
    * the channel goes idle though it is open. It has the client's metadata, and passes no interceptor. undefined: no connection is READY.
@@ -73,7 +71,7 @@ export interface InnerClient extends DrainableClient {
 export interface SideListener {
   onMessage(message: unknown): void;
   /** Once and last, unless it was cancelled. undefined: its connection takes no more calls. */
-  onEnd(code: number | undefined): void;
+  onEnd(end: { readonly code: number; readonly details: string } | undefined): void;
 }
 
 /** A stream beside the calls. */

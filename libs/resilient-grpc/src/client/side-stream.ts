@@ -27,13 +27,13 @@ export async function openSideStream(
         message = responseDeserialize(bytes as Buffer);
       } catch {
         stream?.cancel();
-        listener.onEnd(StatusCode.INTERNAL);
+        listener.onEnd({ code: StatusCode.INTERNAL, details: 'Response message parsing error' });
         return;
       }
       listener.onMessage(message);
     },
-    onEnd: (code) => {
-      listener.onEnd(code);
+    onEnd: (end) => {
+      listener.onEnd(end);
     },
   });
   return stream;

@@ -4,12 +4,11 @@ import { channelHealth } from './channel-health.js';
 
 const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), attempts: 3, flapping: false };
 const of = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true) =>
-  channelHealth({
-    target: 'orders:1',
-    connectivity: { state: 'READY', since: new Date(0), ...connectivity },
-    accepting,
+  channelHealth(
+    { target: 'orders:1', connectivity: { state: 'READY', since: new Date(0), ...connectivity }, accepting },
+    true,
     epochNow,
-  });
+  );
 
 describe('health of a channel', () => {
   it.each([

@@ -1,4 +1,4 @@
-import type { Connectivity } from '../call/connectivity.js';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 
 /** Health of a channel as its state tells it. */
 export interface ChannelHealth {
@@ -7,21 +7,18 @@ export interface ChannelHealth {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** What is known of a client when its health is asked. */
-export interface ChannelHealthInput {
-  readonly target: string;
-  readonly connectivity: Connectivity;
-  /** False while it drains, or the application shuts down. */
-  readonly accepting: boolean;
-  /** Milliseconds since 1970. */
-  readonly epochNow: number;
-}
+/** What of a client tells its health. */
+export type ClientState = Pick<ResilientGrpcClient, 'target' | 'connectivity' | 'accepting'>;
 
 /**
  * READY and IDLE are up; an outage is degraded inside its grace, and down beyond it; draining and closed are down. A channel
  * that connects for the first time is up: it has failed nobody yet.
+ *
+ * @param applicationAccepts false from the beginning of the application's shutdown on
+ * @param epochNow milliseconds since 1970
  */
-export function channelHealth({ target, connectivity, accepting, epochNow }: ChannelHealthInput): ChannelHealth {
+export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
+  const { target, connectivity, accepting } = client;
   const { state, since, lastError, outage } = connectivity;
   const details = {
     state,
@@ -30,7 +27,7 @@ export function channelHealth({ target, connectivity, accepting, epochNow }: Cha
     ...(lastError === undefined ? {} : { lastError }),
   };
   if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
-  if (!accepting) return { status: 'down', details: { ...details, message: 'draining' } };
+  if (!accepting || !applicationAccepts) return { status: 'down', details: { ...details, message: 'draining' } };
   if (outage === undefined) return { status: 'up', details };
 
   const told = {

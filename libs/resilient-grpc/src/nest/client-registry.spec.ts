@@ -267,6 +267,7 @@ describe('a shutdown', () => {
     const { of } = lifecycle();
     let served: () => void = () => undefined;
     of.endAfter({
+      draining: false,
       streamsTold: () => new Promise<void>((resolve) => (served = resolve)),
       run: () => Promise.resolve(),
     });
@@ -286,7 +287,7 @@ describe('a shutdown', () => {
     const { of, clock } = lifecycle();
     let over: () => void = () => undefined;
     const drained = new Promise<void>((resolve) => (over = resolve));
-    of.endAfter({ streamsTold: () => Promise.resolve(), run: () => drained });
+    of.endAfter({ draining: false, streamsTold: () => Promise.resolve(), run: () => drained });
     await of.beforeApplicationShutdown();
     await clock.advanceAsync(4_000);
     expect(made[0]?.asked).toEqual(['end streams']);
@@ -303,6 +304,7 @@ describe('a shutdown', () => {
     await obtain(shop);
     const { of } = lifecycle();
     of.endAfter({
+      draining: false,
       streamsTold: () => Promise.reject(new Error('broken')),
       run: () => Promise.reject(new Error('broken')),
     });

@@ -1,9 +1,19 @@
+export type { ActiveCall } from './client/active-call.js';
+export type { DrainReport } from './client/drain-report.js';
+export type { ResilientGrpcClient } from './client/resilient-grpc-client.js';
 export type {
-  ActiveCall,
-  DrainReport,
+  AsJson,
+  BudgetSnapshot,
+  CircuitSnapshot,
+  ClientCounters,
+  ConnectionSnapshot,
+  ErrorSnapshot,
   GrpcClientSnapshot,
-  ResilientGrpcClient,
-} from './client/resilient-grpc-client.js';
+  LimitSnapshot,
+  MethodSnapshot,
+  OutageSnapshot,
+  RecentCalls,
+} from './client/client-snapshot.js';
 export { GrpcObservable } from './call/grpc-observable.js';
 export type {
   GrpcCallOptions,

@@ -35,6 +35,16 @@ export type GrpcClientEvent = {
       readonly to: ConnectivityState;
       readonly cause?: string;
     }
+  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string }
+  /** An attempt to connect failed; without an address it was its name that could not be resolved. */
+  | { readonly type: 'connection'; readonly change: 'failed'; readonly address?: string; readonly cause: string }
+  /** 'ended': by the server or on the way; 'closed': by this client, with its channel. */
+  | {
+      readonly type: 'connection';
+      readonly change: 'ended' | 'closed';
+      readonly address: string;
+      readonly livedMs: number;
+    }
   | { readonly type: 'call-start'; readonly path: string }
   | { readonly type: 'call-end'; readonly path: string; readonly end: CallEnd }
   | {

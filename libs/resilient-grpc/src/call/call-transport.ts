@@ -25,6 +25,8 @@ export interface Waiter {
   readonly waitForReady: boolean | undefined;
   /** Milliseconds since 1970, or Infinity: who has less left than a call usually takes is not released. */
   readonly deadline: number;
+  /** Monotonic milliseconds. */
+  readonly waitingSince: number;
   /** Bytes of its request, which are held while it waits. */
   readonly bytes: number;
   /** It stands in the queue even while the channel is ready: what was lost with a connection comes back at a pace. */

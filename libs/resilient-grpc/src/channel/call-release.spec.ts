@@ -16,6 +16,7 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   const push = (number: number) => {
     waiting.push({
       waitForReady: undefined,
+      waitingSince: 0,
       deadline: Infinity,
       bytes: 0,
       paced: false,

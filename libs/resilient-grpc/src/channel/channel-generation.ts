@@ -1,14 +1,14 @@
-import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../call/connectivity.js';
-import { shortLivedBackoffMs } from '../policy/reconnect/short-lived-backoff.js';
+import type { EventHub } from '../call/event-hub.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ConnectAttempts, type ConnectLimits } from './connect-attempts.js';
+import { ConnectionHistories, type EndedConnection, type KnownConnection } from './connection-histories.js';
 import type { ConnectionProbe } from './connection-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
-import { EstablishedConnection, type ConnectionOwner } from './established-connection.js';
+import type { ConnectionOwner, EstablishedConnection } from './established-connection.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
 import { stateName } from './state-name.js';
 import type { WireOwner } from './wire-attempt.js';
@@ -27,18 +27,6 @@ export interface GenerationObserver {
   onTimedOut(generation: ChannelGeneration, connection: EstablishedConnection, waitedMs: number): void;
 }
 
-/** A connection that was READY and is no longer. */
-export interface EndedConnection {
-  readonly address: string;
-  readonly livedMs: number;
-  /** A call on it got an answer made by the server. */
-  readonly answered: boolean;
-  /** It died at once, without an answer: no better than an attempt that failed. */
-  readonly shortLived: boolean;
-  /** Connections to other addresses are READY. */
-  readonly othersReady: boolean;
-}
-
 /** What a generation is made from. */
 export interface GenerationSettings {
   readonly target: string;
@@ -48,22 +36,13 @@ export interface GenerationSettings {
   readonly connectLimits: ConnectLimits;
 }
 
-/** What is remembered of the connections to one address. */
-interface ConnectionHistory {
-  readyAt: number | undefined;
-  /** Undefined where it is not READY, and where its socket does not pass through our hands. */
-  connection: EstablishedConnection | undefined;
-  answered: boolean;
-  /** Connections in a row that died at once. */
-  shortLived: number;
-  holdUntil: number;
-  /** Connections that have ended. */
-  ended: number;
+/** What it is made with. */
+export interface GenerationSeams {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: EventHub;
 }
 
-/** A connection that lived less, without an answer of the server, counts as a failed attempt. */
-const SHORT_LIVED_MS = 1_000;
-const KNOWN_ADDRESSES = 256;
 /** Where nothing else is said. */
 const GRPC_JS_KEPT_BYTES = 1 << 20;
 
@@ -76,7 +55,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   state: ConnectivityState = 'IDLE';
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyHandle | undefined;
-  private readonly histories = new Map<string, ConnectionHistory>();
+  private readonly histories: ConnectionHistories;
   readonly keptBytes: number;
   private readonly authority: string | undefined;
   /** Opened beside the calls. */
@@ -84,15 +63,16 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private active = 0;
   private closed = false;
   private retired = false;
-  /** Some connection has not been answered on yet. */
-  private unanswered = true;
 
   constructor(
     settings: GenerationSettings,
     private readonly observer: GenerationObserver,
-    private readonly clock: Clock,
-    private readonly random: Random,
+    private readonly seams: GenerationSeams,
   ) {
+    const { clock, random } = seams;
+    this.histories = new ConnectionHistories(this, clock, random, (closed) => {
+      this.tellEnded('closed', closed);
+    });
     this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
@@ -118,6 +98,10 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     return this.state === 'READY';
   }
 
+  private get events(): EventHub {
+    return this.seams.events;
+  }
+
   /** Leaves IDLE. */
   connect(): void {
     // A closed channel of grpc-js comes back to life when asked to connect.
@@ -131,14 +115,12 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   /** When the next attempt to connect begins, in milliseconds since 1970. */
   nextAttemptAt(): number | undefined {
-    const now = this.clock.now();
-    let earliest = this.policy?.control?.backoffEndsAt();
-    for (const { holdUntil } of this.histories.values()) {
-      if (holdUntil <= now) continue;
-      const at = this.clock.epoch() + (holdUntil - now);
-      if (earliest === undefined || at < earliest) earliest = at;
-    }
-    return earliest;
+    const { histories } = this;
+    const { clock } = this.seams;
+    const held = histories.heldUntil;
+    const heldUntil = held === undefined ? Infinity : clock.epoch() + (held - clock.now());
+    const next = Math.min(this.policy?.control?.backoffEndsAt() ?? Infinity, heldUntil);
+    return next === Infinity ? undefined : next;
   }
 
   attemptStarted(): void {
@@ -151,14 +133,19 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void {
-    const connection = peer === undefined ? undefined : this.histories.get(peer)?.connection;
+    const connection = peer === undefined ? undefined : this.histories.at(peer);
     // What began before this connection was there hangs on one that the server is draining.
     if (connection === undefined || startedAt < connection.readyAt) return;
     this.observer.onTimedOut(this, connection, waitedMs);
   }
 
   get connections(): readonly EstablishedConnection[] {
-    return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
+    return this.histories.ready;
+  }
+
+  /** Addresses it knows, whatever their state. */
+  get knownConnections(): readonly KnownConnection[] {
+    return this.histories.known;
   }
 
   probe(address: string): ConnectionProbe | undefined {
@@ -174,17 +161,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   /** The server answered a call: the connections there are work. */
   answered(): void {
-    if (!this.unanswered) return;
-    this.unanswered = false;
-    for (const history of this.histories.values()) {
-      history.answered = true;
-      history.shortLived = 0;
-    }
+    this.histories.answered();
   }
 
   connectionKey(peer: string | undefined): string {
-    if (peer === undefined) return '';
-    return `${peer}#${String(this.histories.get(peer)?.ended ?? 0)}`;
+    return peer === undefined ? '' : this.histories.key(peer);
   }
 
   /** Takes no more calls; closes when the last one has ended. `close()` of grpc-js under keepalive would cut them. */
@@ -213,11 +194,40 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address) : undefined;
+    this.histories.entered(address, to);
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
-      this.observer.onConnectFailed(this, attempt?.timedOut ?? plain(error ?? 'the connection failed'));
+      this.connectFailed(attempt?.timedOut ?? plain(error ?? 'the connection failed'), address);
     }
-    if (to === 'READY') this.connected(address, attempt?.socket);
-    else if (from === 'READY') this.disconnected(address);
+    if (to === 'READY') {
+      this.histories.connected(address, attempt?.socket);
+      if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
+    } else if (from === 'READY') {
+      const ended = this.histories.disconnected(address);
+      if (this.closed) return;
+      this.tellEnded('ended', ended);
+      this.observer.onConnectionEnded(this, ended);
+    }
+  }
+
+  onLetGo(address: string): void {
+    this.histories.letGo(address, this.closed);
+  }
+
+  onTakenUp(address: string): void {
+    this.histories.takenUp(address);
+  }
+
+  private connectFailed(cause: string, address?: string): void {
+    const at = address === undefined ? {} : { address };
+    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'failed', ...at, cause });
+    this.observer.onConnectFailed(this, cause);
+  }
+
+  private tellEnded(
+    change: 'ended' | 'closed',
+    { address, livedMs }: { readonly address: string; readonly livedMs: number },
+  ): void {
+    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs });
   }
 
   onKeepaliveThrottled(_address: string, keepaliveTimeMs: number): void {
@@ -225,14 +235,13 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   holdOffMs(address: string): number {
-    const history = this.histories.get(address);
-    return history === undefined ? 0 : history.holdUntil - this.clock.now();
+    return this.histories.holdOffMs(address);
   }
 
   later(task: () => void, ms: number): () => void {
-    const timer = this.clock.setTimer(task, ms);
+    const timer = this.seams.clock.setTimer(task, ms);
     return () => {
-      this.clock.clearTimer(timer);
+      this.seams.clock.clearTimer(timer);
     };
   }
 
@@ -242,63 +251,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   argumentsFor(address: SubchannelAddress): ChannelOptions {
     return { [ADDRESS_ARGUMENT]: addressKey(address) };
-  }
-
-  private connected(address: string, socket: Socket | undefined): void {
-    this.unanswered = true;
-    const history = this.history(address);
-    const now = this.clock.now();
-    history.readyAt = now;
-    history.connection = socket && new EstablishedConnection(address, now, socket, this);
-    history.answered = false;
-  }
-
-  private disconnected(address: string): void {
-    const history = this.history(address);
-    const now = this.clock.now();
-    const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
-    const { answered } = history;
-    history.readyAt = undefined;
-    history.connection = undefined;
-    history.ended += 1;
-    const shortLived = livedMs < SHORT_LIVED_MS && !answered;
-    if (shortLived) {
-      history.shortLived += 1;
-      history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
-    } else {
-      history.shortLived = 0;
-    }
-    if (!this.closed) {
-      const othersReady = [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
-      this.observer.onConnectionEnded(this, { address, livedMs, answered, shortLived, othersReady });
-    }
-  }
-
-  private history(address: string): ConnectionHistory {
-    let history = this.histories.get(address);
-    if (history === undefined) {
-      history = {
-        readyAt: undefined,
-        connection: undefined,
-        answered: false,
-        shortLived: 0,
-        holdUntil: 0,
-        ended: 0,
-      };
-      this.histories.set(address, history);
-      this.forgetOldest();
-    }
-    return history;
-  }
-
-  /** Names resolve to other addresses over time. */
-  private forgetOldest(): void {
-    if (this.histories.size <= KNOWN_ADDRESSES) return;
-    for (const [address, { readyAt }] of this.histories) {
-      if (readyAt !== undefined) continue;
-      this.histories.delete(address);
-      return;
-    }
   }
 
   /** The only source where our policy has no place, and before it exists: a name that does not resolve never gets to it. */
@@ -318,10 +270,8 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private publicState(state: ConnectivityState): void {
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
-      this.observer.onConnectFailed(
-        this,
-        this.policy === undefined ? 'the connection failed' : `name resolution failed for ${this.channel.getTarget()}`,
-      );
+      const isKnown = this.policy === undefined;
+      this.connectFailed(isKnown ? 'the connection failed' : `name resolution failed for ${this.channel.getTarget()}`);
     }
     this.onState(state, undefined);
   }

@@ -15,7 +15,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../testing/leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { systemClock } from '../time/clock.js';
-import { ChannelGeneration, type EndedConnection } from './channel-generation.js';
+import { EventHub } from '../call/event-hub.js';
+import { ChannelGeneration } from './channel-generation.js';
+import type { EndedConnection } from './connection-histories.js';
 import { ConnectAttempts } from './connect-attempts.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
 import type { EstablishedConnection } from './established-connection.js';
@@ -111,8 +113,7 @@ function generation(
       onKeepaliveThrottled: () => undefined,
       onTimedOut: (_, connection, waitedMs) => void timedOut.push({ connection, waitedMs }),
     },
-    systemClock,
-    () => 0.5,
+    { clock: systemClock, random: () => 0.5, events: new EventHub({ client: 'test' }, () => 0) },
   );
   onTestFinished(() => made.close());
   return { made, failures, states, ended, timedOut };

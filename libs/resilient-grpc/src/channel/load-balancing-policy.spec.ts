@@ -46,6 +46,12 @@ class Recorder implements PolicyObserver {
     this.connections.push(`${address} ${from}>${to}`);
     if (error !== undefined) this.errors.push(error);
   }
+  onLetGo(address: string): void {
+    this.connections.push(`${address} let go`);
+  }
+  onTakenUp(address: string): void {
+    this.connections.push(`${address} taken up`);
+  }
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
     this.throttled.push(`${address} ${keepaliveTimeMs}`);
   }

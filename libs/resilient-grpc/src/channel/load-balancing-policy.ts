@@ -19,6 +19,10 @@ export interface PolicyObserver {
   onState(state: ConnectivityState, error: string | undefined): void;
   /** A connection to `address` changed from one state to another. */
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void;
+  /** The connection to `address` is READY, and nobody uses it any more: the channel goes idle, or is closed. */
+  onLetGo(address: string): void;
+  /** It was READY all the time, and is used again. */
+  onTakenUp(address: string): void;
   /** The server found our pings too many; grpc-js will ping every `keepaliveTimeMs` from now on. */
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
   /** Milliseconds before a connection to `address` may be tried again; 0: at once. */
@@ -267,6 +271,7 @@ class ObservedConnection {
       this.keepaliveTimeMs = keepaliveTimeMs;
       observer.onConnection(address, stateName(from), stateName(to), error);
     };
+    if (stateName(subchannel.getConnectivityState()) === 'READY') observer.onTakenUp(address);
     // Before the child policy adds its own, so that what is known here is known when that one acts.
     subchannel.addConnectivityStateListener(this.listener);
   }
@@ -299,9 +304,10 @@ class ObservedConnection {
 
   stop(): void {
     this.subchannel.removeConnectivityStateListener(this.listener);
+    const state = stateName(this.subchannel.getConnectivityState());
     // How that attempt ends will not be seen any more: nobody may hold a connect timeout against what comes of it.
-    if (stateName(this.subchannel.getConnectivityState()) !== 'CONNECTING') return;
-    this.observer.onConnection(this.address, 'CONNECTING', 'IDLE', undefined);
+    if (state === 'CONNECTING') this.observer.onConnection(this.address, 'CONNECTING', 'IDLE', undefined);
+    else if (state === 'READY') this.observer.onLetGo(this.address);
   }
 
   private get ready(): boolean {

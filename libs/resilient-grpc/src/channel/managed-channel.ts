@@ -8,12 +8,13 @@ import { UsualLoad } from '../policy/release/usual-load.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './call-release.js';
-import { ChannelGeneration, type EndedConnection, type GenerationObserver } from './channel-generation.js';
+import { ChannelGeneration, type GenerationObserver } from './channel-generation.js';
+import { describeChannel, type ChannelDescription } from './channel-description.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ConnectionAge } from './connection-age.js';
+import type { EndedConnection } from './connection-histories.js';
 import { EarlyReconnectTimer } from './early-reconnect-timer.js';
 import type { EstablishedConnection } from './established-connection.js';
-import type { StreamOpening } from './connection-stream.js';
 import { createForeignCall } from './foreign-call.js';
 import { OutageWatch, type OutageOwner } from './outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './refusal.js';
@@ -59,7 +60,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private readonly succession = new Succession(this);
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
-  private current: ChannelGeneration;
+  /** What new calls go to. */
+  current: ChannelGeneration;
 
   private state: ConnectivityState = 'IDLE';
   private since: number;
@@ -100,13 +102,13 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return this.current.channel;
   }
 
-  /** Whether each connection is seen, or only grpc-js's public states. */
-  get observed(): boolean {
-    return this.current.observed;
-  }
-
   get waitingCalls(): number {
     return this.waiting.size;
+  }
+
+  describe(): ChannelDescription {
+    const { current, outage, waiting, succession, suspicion } = this;
+    return describeChannel({ current, outage, waiting, succession, suspicion }, this.seams.clock);
   }
 
   get connectivity(): Connectivity {
@@ -143,9 +145,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   createForeignCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
     return createForeignCall(this.current, args);
   }
-
-  /** A stream on one connection, beside the calls; undefined while none is READY. */
-  readonly openStream = (opening: StreamOpening) => (this.ready ? this.current.openStream(opening) : undefined);
 
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
@@ -374,8 +373,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
         },
       },
       this,
-      seams.clock,
-      seams.random,
+      seams,
     );
   }
 

@@ -26,6 +26,23 @@ export interface OutageOwner {
   changed(): void;
 }
 
+/** An outage that is over. */
+export interface PastOutage {
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly durationMs: number;
+  readonly cause: string;
+  /** Failed attempts to connect. */
+  readonly tries: number;
+  /** Calls that waited in it. */
+  readonly held: number;
+  /** Calls that waited and failed, or were refused. */
+  readonly failed: number;
+}
+
+/** Outages that are remembered. */
+const REMEMBERED = 20;
+
 /** Applies the rules of outages to one channel: keeps their time, counts who was held, and tells. */
 export class OutageWatch {
   private readonly policy: OutagePolicy;
@@ -34,6 +51,11 @@ export class OutageWatch {
   private confirmTimer: Timer | undefined;
   private held = 0;
   private failed = 0;
+  private cause = '';
+  /** Those that have begun. */
+  total = 0;
+  /** The latest that are over, oldest first. */
+  readonly past: PastOutage[] = [];
 
   constructor(
     graceMs: number,
@@ -126,6 +148,8 @@ export class OutageWatch {
     this.load.freeze(outage.startedAt);
     this.held = this.owner.waitingCalls;
     this.failed = 0;
+    this.total += 1;
+    this.cause = this.owner.lastError ?? 'the connection failed';
     this.clearGrace();
     this.graceTimer = this.clock.setTimer(() => {
       this.graceTimer = undefined;
@@ -133,7 +157,7 @@ export class OutageWatch {
       this.owner.changed();
     }, outage.graceEndsAt - this.clock.now());
     if (this.events.wanted) {
-      const cause = this.owner.lastError ?? 'the connection failed';
+      const { cause } = this;
       const graceMs = Math.max(0, outage.graceEndsAt - outage.startedAt);
       this.events.emit({ type: 'outage-start', cause, graceMs, flapping: outage.flapping });
     }
@@ -143,9 +167,12 @@ export class OutageWatch {
   private ended(outage: Outage, at: number): void {
     this.load.thaw(at);
     this.close();
-    if (!this.events.wanted) return;
+    const { cause, held, failed } = this;
+    const { tries } = outage;
     const durationMs = at - outage.startedAt;
-    this.events.emit({ type: 'outage-end', durationMs, tries: outage.tries, held: this.held, failed: this.failed });
+    this.past.push({ since: this.clock.epoch() - durationMs, durationMs, cause, tries, held, failed });
+    if (this.past.length > REMEMBERED) this.past.shift();
+    if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, tries, held, failed });
   }
 
   private clearGrace(): void {

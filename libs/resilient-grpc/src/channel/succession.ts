@@ -17,6 +17,9 @@ export interface SuccessionOwner {
 export class Succession implements SuspicionOwner {
   private successor: { readonly generation: ChannelGeneration; readonly reason: ReplacementReason } | undefined;
 
+  /** Channels that took over. */
+  count = 0;
+
   constructor(private readonly owner: SuccessionOwner) {}
 
   get pending(): boolean {
@@ -45,6 +48,7 @@ export class Succession implements SuspicionOwner {
     const { successor } = this;
     if (successor === undefined) return;
     this.successor = undefined;
+    this.count += 1;
     this.owner.promote(successor.generation, successor.reason);
   }
 

@@ -58,6 +58,8 @@ export class SuspicionWatch {
   private replacements: Replacements = [];
   private timer: Timer | undefined;
   private dueAt = 0;
+  /** Dead connections whose calls others took over. */
+  replacedByOthers = 0;
 
   constructor(
     private readonly owner: SuspicionOwner,
@@ -174,6 +176,7 @@ export class SuspicionWatch {
       // One of several, and another is heard of: the balancing policy passes over this one until it is there again. A new
       // channel would cost those that are well a connection each.
       this.suspects.delete(connection.address);
+      this.replacedByOthers += 1;
       this.tell(connection, state, 'other-connections');
       connection.destroy();
     }

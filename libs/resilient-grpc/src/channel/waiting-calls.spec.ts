@@ -6,6 +6,7 @@ import { WaitingCalls } from './waiting-calls.js';
 function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
   return {
     waitForReady: undefined,
+    waitingSince: 0,
     deadline: Infinity,
     bytes,
     paced: false,

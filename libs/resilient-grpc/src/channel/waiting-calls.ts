@@ -19,6 +19,12 @@ export class WaitingCalls {
     return this.held;
   }
 
+  /** Since when the one that has waited longest waits, in monotonic milliseconds. */
+  get oldestSince(): number | undefined {
+    const [oldest] = this.present;
+    return oldest?.waitingSince;
+  }
+
   /** Some of them were lost with a connection. */
   get anyPaced(): boolean {
     return this.lost > 0;

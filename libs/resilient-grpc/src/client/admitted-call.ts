@@ -7,6 +7,7 @@ import { DeadlineTimer } from './deadline-timer.js';
 import type { OutgoingCall } from './interceptors/outgoing-call.js';
 import { preparationFailure } from './interceptors/preparation-failure.js';
 import { PreparedCall } from './prepared-call.js';
+import type { WaitOutcome } from './statistics/client-statistics.js';
 
 /** What a call is doing. */
 export type Phase = 'begun' | 'preparing' | 'waiting' | 'queued' | 'backoff' | 'running' | 'ended';
@@ -24,6 +25,7 @@ const DOING: Readonly<Partial<Record<Phase, string>>> = {
 export abstract class AdmittedCall extends PreparedCall implements Waiter {
   // As Waiter
   paced = false;
+  waitingSince = 0;
 
   protected phase: Phase = 'begun';
   /** It waited for the channel, and nobody was told yet how its attempt went. */
@@ -78,19 +80,25 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
     // Who waits for the channel keeps nobody else from it.
     this.permits?.release();
     this.armDeadline();
-    this.context.client.transport.wait(this);
+    const { clock, transport } = this.context.client;
+    this.waitingSince = clock.now();
+    transport.wait(this);
   }
 
   release(): void {
     if (this.phase !== 'waiting') return;
     this.released = true;
     this.paced = false;
+    this.waitEnded('released');
     this.askPermits();
   }
 
   refuse(refusal: WaitRefusal): void {
     if (this.phase !== 'waiting') return;
     const { reason, details, retryAfterMs } = refusal;
+    this.waitEnded('refused');
+    // It stands in no queue any more.
+    this.phase = 'begun';
     this.end({ code: StatusCode.UNAVAILABLE, details, reason, retryAfterMs });
   }
 
@@ -167,7 +175,13 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   protected leave(): void {
     const { phase } = this;
     this.phase = 'ended';
-    if (phase === 'waiting') this.context.client.transport.leave(this);
+    if (phase !== 'waiting') return;
+    this.context.client.transport.leave(this);
+    this.waitEnded('left');
+  }
+
+  private waitEnded(outcome: WaitOutcome): void {
+    this.context.client.statistics.waits[outcome] += 1;
   }
 
   protected letGoOfWaiting(): void {

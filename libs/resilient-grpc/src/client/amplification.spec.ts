@@ -10,6 +10,7 @@ import { CallExecution } from './call-execution.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
 import { ReplayLimits } from './request-buffer.js';
+import { ClientStatistics } from './statistics/client-statistics.js';
 import { UnreadStreams } from './unread-streams.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
@@ -52,6 +53,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     budget: new DefaultBudget(),
     registry,
     unread: new UnreadStreams(Infinity, clock),
+    statistics: new ClientStatistics(clock),
     replayLimits: new ReplayLimits(1, 1),
     events: new EventHub({ client: 'memory' }, () => clock.epoch()),
     clock,

@@ -15,6 +15,8 @@ import type { AttemptParts } from './interceptors/prepare-attempt.js';
 import type { ReplayLimits } from './request-buffer.js';
 import type { UnreadStreams } from './unread-streams.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
+import type { ClientStatistics } from './statistics/client-statistics.js';
+import type { MethodStatistics } from './statistics/method-statistics.js';
 
 /** What all calls of a client share. */
 export interface ClientContext {
@@ -23,6 +25,7 @@ export interface ClientContext {
   readonly budget: RetryBudget;
   readonly registry: CallRegistry;
   readonly unread: UnreadStreams;
+  readonly statistics: ClientStatistics;
   /** A retry was refused by the budget. */
   readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
@@ -35,6 +38,7 @@ export interface ClientContext {
 export interface Hedging {
   readonly policy: HedgingPolicy;
   readonly budget: HedgeBudget;
+  readonly statistics: MethodStatistics;
 }
 
 /** Lengths of one attempt, in milliseconds; undefined: none. */
@@ -48,6 +52,7 @@ export interface MethodContext {
   readonly client: ClientContext;
   readonly method: MethodDescriptor;
   readonly policy: ResolvedMethodPolicy;
+  readonly statistics: MethodStatistics;
   /** Joined to every call's; never changed. */
   readonly metadata: Metadata;
   /** Whether `metadata` holds anything. */

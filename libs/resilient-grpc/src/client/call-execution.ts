@@ -102,8 +102,10 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     if (method.responseStream) {
       this.requests?.commit();
       // How long a stream lasts says nothing of the server; that it began does.
+      const now = client.clock.now();
       client.transport.answered(undefined);
-      this.tellReleased(client.clock.now() - this.attemptStartedAt);
+      this.tellReleased(now - this.attemptStartedAt);
+      this.context.statistics.answered(now - this.startedAt, now);
     }
     const onHeaders = this.options?.onHeaders;
     if (onHeaders !== undefined) tellCaller(onHeaders, headers);
@@ -153,6 +155,9 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     transport.answered(this.method.responseStream ? undefined : latencyMs);
     this.tellReleased(latencyMs);
     budget.onSuccess(now);
+    const { statistics } = this.context;
+    if (!this.method.responseStream || !this.answerBegan) statistics.answered(now - this.startedAt, now);
+    statistics.succeeded(now);
     this.phase = 'ended';
     this.attempt = undefined;
     this.letGo('succeeded');
@@ -232,7 +237,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
   private goOn(decision: Extract<RetryDecision, { retry: true }>, verdict: Verdict): void {
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
     this.paced = verdict.connectionLost;
-    this.context.client.registry.retried += 1;
+    this.context.statistics.retried += 1;
     this.backOff(decision.delayMs);
   }
 }

@@ -19,6 +19,7 @@ import { CallExecution } from './call-execution.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
 import { MethodParts } from './method-context.js';
 import { ReplayLimits } from './request-buffer.js';
+import { ClientStatistics } from './statistics/client-statistics.js';
 import { UnreadStreams } from './unread-streams.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 
@@ -136,6 +137,7 @@ class World {
       budget: new DefaultBudget(),
       registry,
       unread: new UnreadStreams(Infinity, clock),
+      statistics: new ClientStatistics(clock),
       replayLimits: new ReplayLimits(3, 1_000),
       events: new EventHub({ client: 'memory' }, () => clock.epoch()),
       clock,

@@ -1,7 +1,8 @@
 import type { Attempt } from '../call/attempt.js';
 import type { StreamOutcome } from '../call/stream-scope.js';
 import type { Clock, Timer } from '../time/clock.js';
-import type { ActiveCall, DrainReport } from './resilient-grpc-client.js';
+import type { ActiveCall } from './active-call.js';
+import type { DrainReport } from './drain-report.js';
 
 /** What becomes of an open call when its client drains. */
 export type OnDrain = 'finish' | 'complete' | 'fail';
@@ -63,7 +64,6 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   failed = 0;
   /** Ended by the caller. */
   cancelled = 0;
-  retried = 0;
   resumed = 0;
 
   constructor(private readonly clock: Clock) {}

@@ -12,14 +12,10 @@ import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
-import type {
-  ActiveCall,
-  DrainReport,
-  GrpcClientSnapshot,
-  InnerClient,
-  SideListener,
-  SideStream,
-} from './resilient-grpc-client.js';
+import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
+import type { ActiveCall } from './active-call.js';
+import type { DrainReport } from './drain-report.js';
+import type { InnerClient, SideListener, SideStream } from './inner-client.js';
 import { ReplayLimits } from './request-buffer.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './unread-streams.js';
@@ -28,6 +24,8 @@ import { openSideStream } from './side-stream.js';
 import { findService } from './settings/find-service.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
+import { clientSnapshot } from './statistics/client-snapshot-of.js';
+import { ClientStatistics } from './statistics/client-statistics.js';
 
 /** Time and chance of a client, so that tests can hold both. */
 export interface ClientSeams {
@@ -58,9 +56,14 @@ class GrpcClient implements InnerClient {
   private readonly parts: MethodParts;
   private readonly hub: EventHub;
   private readonly registry: CallRegistry;
+  private readonly statistics: ClientStatistics;
+  private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
   private readonly gone = new Subject<void>();
   private readonly stubs = new Map<string, object>();
+  /** Milliseconds since 1970. */
+  private readonly madeAt: number;
+  private drained: DrainReport | undefined;
   private closing: Promise<void> | undefined;
   private warnedOfThrottle = false;
 
@@ -70,7 +73,9 @@ class GrpcClient implements InnerClient {
   ) {
     const { clock, random } = seams;
     this.name = settings.name;
+    this.madeAt = clock.epoch();
     this.registry = new CallRegistry(clock);
+    this.statistics = new ClientStatistics(clock);
     this.target = settings.target;
     this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
     if (seams.onEvent !== undefined) this.hub.listen(seams.onEvent, false);
@@ -83,15 +88,16 @@ class GrpcClient implements InnerClient {
     this.connectivity$ = this.states.asObservable();
     this.events$ = this.observeEvents();
     const { live } = settings;
-    const budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
+    this.budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
     live?.onChange((config) => {
-      budget.change(config.retryThrottling, clock.now());
+      this.budget.change(config.retryThrottling, clock.now());
     });
     const context: ClientContext = {
       name: settings.name,
       transport: this.channel,
-      budget,
+      budget: this.budget,
       registry: this.registry,
+      statistics: this.statistics,
       unread: new UnreadStreams(settings.unreadStreamWarningMs, clock),
       throttled: () => {
         this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
@@ -134,7 +140,11 @@ class GrpcClient implements InnerClient {
   }
 
   get seesConnections(): boolean {
-    return this.channel.observed;
+    return this.channel.current.observed;
+  }
+
+  recentCalls(except: string): RecentCalls {
+    return this.statistics.recentCalls(except);
   }
 
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
@@ -143,7 +153,7 @@ class GrpcClient implements InnerClient {
   }
 
   openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined> {
-    return openSideStream(this.settings, this.channel.openStream, method, request, listener);
+    return openSideStream(this.settings, this.channel, method, request, listener);
   }
 
   async waitForReady(
@@ -173,6 +183,7 @@ class GrpcClient implements InnerClient {
       };
       const waiter = {
         waitForReady: true,
+        waitingSince: clock.now(),
         deadline: Infinity,
         bytes: 0,
         paced: false,
@@ -208,21 +219,21 @@ class GrpcClient implements InnerClient {
     });
   }
 
+  get waitingCalls(): number {
+    return this.channel.waitingCalls;
+  }
+
   activeCalls(): readonly ActiveCall[] {
     return this.registry.list();
   }
 
   snapshot(): GrpcClientSnapshot {
-    const { started, succeeded, failed, cancelled, retried, resumed } = this.registry;
-    return {
-      version: 1,
-      name: this.name,
-      target: this.target,
-      connectivity: this.connectivity,
-      waiting: this.channel.waitingCalls,
-      active: this.registry.size,
-      counters: { started, succeeded, failed, cancelled, retried, resumed },
-    };
+    const { settings, channel, registry, statistics, parts, drained, madeAt } = this;
+    const { clock } = this.seams;
+    return clientSnapshot(
+      { settings, channel, registry, statistics, parts, budget: this.budget, drained, madeAt },
+      clock,
+    );
   }
 
   async drain(options: { readonly timeoutMs?: number | undefined } = {}): Promise<DrainReport> {
@@ -233,6 +244,7 @@ class GrpcClient implements InnerClient {
       this.hub.emit({ type: 'drain', phase: 'begin', finished: 0, completed: 0, cancelled: 0, durationMs: 0, running });
     }
     const report = await draining;
+    this.drained = report;
     if (first && this.hub.wanted) this.hub.emit({ type: 'drain', phase: 'end', running: 0, ...report });
     await this.close();
     return report;

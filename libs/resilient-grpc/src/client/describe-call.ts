@@ -1,6 +1,6 @@
 import { moment } from '../time/clock.js';
 import type { MethodContext } from './call-context.js';
-import type { ActiveCall } from './resilient-grpc-client.js';
+import type { ActiveCall } from './active-call.js';
 
 /** A call as it is now; times are monotonic. */
 interface CallNow {

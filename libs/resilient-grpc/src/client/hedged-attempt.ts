@@ -230,6 +230,8 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     const { clock } = this.client;
     const leg = new HedgeLeg(this, this.state.sent, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
+    if (this.reason === 'slow') this.hedging.statistics.hedged += 1;
+    else if (this.state.sent > 1) this.hedging.statistics.retried += 1;
     this.number = leg.number;
     this.startedAt = leg.startedAt;
     try {

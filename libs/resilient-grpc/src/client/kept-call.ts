@@ -17,7 +17,7 @@ import type { HedgedAttempt } from './hedged-attempt.js';
 import { currentInbound, inboundInUse, inContextOf } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
-import type { ActiveCall } from './resilient-grpc-client.js';
+import type { ActiveCall } from './active-call.js';
 import { outermost, ScopedStream, type PartOf } from './scoped-stream.js';
 import type { UnreadStream } from './unread-streams.js';
 
@@ -123,9 +123,11 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     if (failure === undefined && endsToo) failure = draining();
     if (failure !== undefined) {
       this.phase = 'ended';
+      this.context.statistics.refused(failure);
       this.sink.error(callError(this.context, failure, undefined, 'no'));
       return;
     }
+    this.context.statistics.started += 1;
     this.enter();
     tellStart(this.context);
     // Whoever was told may have ended it.
@@ -176,7 +178,9 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   /** The reader has left. */
   unsubscribe(): void {
-    if (this.phase !== 'ended') this.stop('cancelled');
+    if (this.phase === 'ended') return;
+    this.context.statistics.cancelled();
+    this.stop('cancelled');
   }
 
   /** It has not ended. What a caller, an interceptor or a listener does in between may end it at any place. */
@@ -198,6 +202,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   sourceFailed(error: unknown): void {
     if (this.phase === 'ended') return;
+    this.context.statistics.sourceFailed();
     this.stop('failed');
     this.sink.error(error);
   }
@@ -211,6 +216,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
   complete(): void {
     if (this.phase === 'ended') return;
     const peer = this.attempt?.peer;
+    this.context.statistics.succeeded(this.context.client.clock.now());
     this.stop('succeeded');
     this.tellEnd({ code: StatusCode.OK, details: 'Ended by the shutdown of the client', metadata: NO_METADATA, peer });
     this.sink.complete();
@@ -223,6 +229,9 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
       this.history ??= new AttemptHistory();
       this.history.add(this.number, { peer }, failure, this.context.client.clock.now() - this.attemptStartedAt);
     }
+    const { statistics, client } = this.context;
+    const attempted = (this.history?.records.length ?? 0) > 0;
+    statistics.failed({ ...failure, peer }, attempted, client.clock.now());
     const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
     this.stop('failed', failure.reason === 'deadline' ? 'deadline' : undefined);
     this.tellEnd(error);

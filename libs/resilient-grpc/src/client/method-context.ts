@@ -8,6 +8,7 @@ import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
 import { withAttemptTimeout } from './attempt-timeout.js';
 import type { AttemptBounds, ClientContext, MethodContext } from './call-context.js';
 import { withCircuitBreaker } from './circuit-stage.js';
+import type { BudgetSnapshot, CircuitSnapshot, LimitSnapshot } from './client-snapshot.js';
 import { withStreamIdleTimeout } from './stream-idle-timeout.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
@@ -16,7 +17,7 @@ export class MethodParts {
   private readonly clientLimit: PermitQueue | undefined;
   private readonly hedges = new HedgeBudget();
   private readonly breakers = new Map<string, { readonly policy: string; readonly breaker: CircuitBreaker }>();
-  private readonly limits = new Map<string, PermitQueue>();
+  private readonly limitsByPath = new Map<string, PermitQueue>();
 
   constructor(
     private readonly settings: ResolvedClientSettings,
@@ -33,11 +34,13 @@ export class MethodParts {
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;
+    const statistics = client.statistics.of(method);
     const start = this.stagesOf(method, policy, policy);
     return {
       client,
       method,
       policy,
+      statistics,
       metadata: settings.metadata ?? NO_METADATA,
       hasMetadata: settings.metadata !== undefined,
       interceptors: settings.interceptors.length === 0 ? undefined : settings.interceptors,
@@ -50,9 +53,25 @@ export class MethodParts {
       hedging:
         policy.hedging === undefined || method.requestStream
           ? undefined
-          : { policy: policy.hedging, budget: this.hedges },
+          : { policy: policy.hedging, budget: this.hedges, statistics },
       limits: [this.limitOf(method, policy), this.clientLimit].filter((limit) => limit !== undefined),
     };
+  }
+
+  /** What is left for hedges, of what there is at most. */
+  get hedgeBudget(): BudgetSnapshot {
+    const { tokens, maxTokens } = this.hedges;
+    return { tokens, maxTokens };
+  }
+
+  /** Of methods that have a breaker and were resolved. */
+  get circuits(): readonly CircuitSnapshot[] {
+    return [...this.breakers].map(([path, { breaker }]) => ({ path, state: breaker.state }));
+  }
+
+  get limits(): readonly LimitSnapshot[] {
+    const ofMethods = [...this.limitsByPath].map(([path, limit]) => ({ path, ...describeLimit(limit) }));
+    return this.clientLimit === undefined ? ofMethods : [...ofMethods, describeLimit(this.clientLimit)];
   }
 
   /** Polly's order: one admission of the breaker per attempt, the timeout inside it, so that it sees attempts that took too long. */
@@ -62,7 +81,11 @@ export class MethodParts {
     { attemptTimeoutMs, streamIdleTimeoutMs }: AttemptBounds,
   ): StartAttempt {
     const { transport, clock } = this.client;
-    let start: StartAttempt = (request, listener) => transport.start(request, listener);
+    const statistics = this.client.statistics.of(method);
+    let start: StartAttempt = (request, listener) => {
+      statistics.attempts += 1;
+      return transport.start(request, listener);
+    };
     if (streamIdleTimeoutMs !== undefined && method.responseStream) {
       start = withStreamIdleTimeout(start, streamIdleTimeoutMs, clock);
     }
@@ -90,12 +113,16 @@ export class MethodParts {
   private limitOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): PermitQueue | undefined {
     const { maxConcurrentCalls: maxConcurrent } = policy;
     if (maxConcurrent === undefined) return undefined;
-    const known = this.limits.get(method.path);
+    const known = this.limitsByPath.get(method.path);
     if (known?.policy.maxConcurrent === maxConcurrent) return known;
     const limit = new PermitQueue({ maxConcurrent, maxQueued: this.settings.maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
-    this.limits.set(method.path, limit);
+    this.limitsByPath.set(method.path, limit);
     return limit;
   }
+}
+
+function describeLimit({ running, queued, policy }: PermitQueue): LimitSnapshot {
+  return { running, queued, maxConcurrent: policy.maxConcurrent };
 }
 
 /** grpc-js's limit, kept here too so that what is too large is never begun. Negative: none. */

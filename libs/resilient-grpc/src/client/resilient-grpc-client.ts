@@ -1,8 +1,10 @@
 import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import type { MethodDescriptor, MethodKind } from '../call/method.js';
-import type { Resilient, ResilientMethod } from './resilient-types.js';
+import type { ActiveCall } from './active-call.js';
+import type { GrpcClientSnapshot } from './client-snapshot.js';
+import type { DrainReport } from './drain-report.js';
+import type { Resilient } from './resilient-types.js';
 
 /** A named client: one channel, shared by all its services. Fits where Nest's `ClientGrpc` was injected. */
 export interface ResilientGrpcClient {
@@ -33,6 +35,7 @@ export interface ResilientGrpcClient {
     readonly signal?: AbortSignal | undefined;
   }): Promise<void>;
   activeCalls(): readonly ActiveCall[];
+  /** Everything that is known of this client, as one JSON value. It is counted whether anybody asks or not. */
   snapshot(): GrpcClientSnapshot;
   /**
    * Begins nothing new, ends streams that are resumed, lets what else runs finish within `timeoutMs` (default 10 000), fails the
@@ -50,73 +53,6 @@ export interface DrainableClient extends ResilientGrpcClient {
    * else goes on, and may begin.
    */
   endStreams(): Promise<void>;
-}
-
-/** A client as other parts of the library use it, for services that its contract does not have. */
-export interface InnerClient extends DrainableClient {
-  /** Each of its connections is seen by itself. Under `xds:` none is. */
-  readonly seesConnections: boolean;
-  /** Calls of a method outside the contract: like all others, without a policy of their own. */
-  stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown>;
-  /**
-   * Opens a stream of responses on one connection that is READY, beside the calls: it is counted nowhere, nobody waits for its end, and
-   * the channel goes idle though it is open. It has the client's metadata, and passes no interceptor. undefined: no connection is READY.
-   *
-   * @throws what the client's function for metadata throws
-   */
-  openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined>;
-}
-
-/** Who opened a stream beside the calls. */
-export interface SideListener {
-  onMessage(message: unknown): void;
-  /** Once and last, unless it was cancelled. undefined: its connection takes no more calls. */
-  onEnd(end: { readonly code: number; readonly details: string } | undefined): void;
-}
-
-/** A stream beside the calls. */
-export interface SideStream {
-  cancel(): void;
-}
-
-/** One call that has not ended. */
-export interface ActiveCall {
-  readonly path: string;
-  readonly kind: MethodKind;
-  readonly peer?: string;
-  readonly startedAt: Date;
-  readonly lastMessageAt?: Date;
-  readonly sent: number;
-  readonly received: number;
-  readonly waiting: boolean;
-  /** Of a stream that is resumed: how often it was. */
-  readonly resumes?: number;
-  /** 'file:line' in the application, where `traceStreams` is on. */
-  readonly openedAt?: string;
-  /** Ends it as CANCELLED. */
-  cancel(reason?: string): void;
-}
-
-/** State of a client at one moment, as one JSON value. */
-export interface GrpcClientSnapshot {
-  readonly version: 1;
-  readonly name: string;
-  readonly target: string;
-  readonly connectivity: Connectivity;
   /** Calls that wait for the channel. */
-  readonly waiting: number;
-  /** Calls that have not ended, those that wait among them. */
-  readonly active: number;
-  readonly counters: Readonly<Record<string, number>>;
-}
-
-/** How a drain ended. */
-export interface DrainReport {
-  /** Calls that ended by themselves. */
-  readonly finished: number;
-  /** Streams that were ended cleanly. */
-  readonly completed: number;
-  /** Calls that were cut off at the end of the time. */
-  readonly cancelled: number;
-  readonly durationMs: number;
+  readonly waitingCalls: number;
 }

@@ -7,7 +7,7 @@ import { tellUnread } from './call-telling.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { describeCall } from './describe-call.js';
 import { StatusCode } from '../status/status-code.js';
-import type { ActiveCall } from './resilient-grpc-client.js';
+import type { ActiveCall } from './active-call.js';
 import type { UnreadStream } from './unread-streams.js';
 
 /** To which stream a call belongs. */

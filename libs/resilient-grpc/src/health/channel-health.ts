@@ -1,4 +1,5 @@
-import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { InnerClient } from '../client/inner-client.js';
+import { CHECK } from './health-service.js';
 
 /** Health of a channel as its state tells it. */
 export interface ChannelHealth {
@@ -8,7 +9,7 @@ export interface ChannelHealth {
 }
 
 /** What of a client tells its health. */
-export type ClientState = Pick<ResilientGrpcClient, 'target' | 'connectivity' | 'accepting'>;
+export type ClientState = Pick<InnerClient, 'target' | 'connectivity' | 'accepting' | 'recentCalls'>;
 
 /**
  * READY and IDLE are up; an outage is degraded inside its grace, and down beyond it; draining and closed are down. A channel
@@ -19,12 +20,15 @@ export type ClientState = Pick<ResilientGrpcClient, 'target' | 'connectivity' | 
  */
 export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
   const { target, connectivity, accepting } = client;
+  // Behind a proxy the channel is READY while everything fails: this tells. What health asks by itself is no word of it.
+  const { windowMs, ended, failed } = client.recentCalls(CHECK.path);
   const { state, since, lastError, outage } = connectivity;
   const details = {
     state,
     target,
     since: since.toISOString(),
     ...(lastError === undefined ? {} : { lastError }),
+    calls: { windowMs: Math.round(windowMs), ended, failed },
   };
   if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
   if (!accepting || !applicationAccepts) return { status: 'down', details: { ...details, message: 'draining' } };

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
-import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import { GrpcClients } from '../nest/grpc-clients.js';
+import type { InnerClient } from '../client/inner-client.js';
+import { ClientRegistry } from '../nest/client-registry.js';
 import { systemClock } from '../time/clock.js';
 import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
@@ -29,7 +29,7 @@ export interface ChannelCheckAllOptions {
  */
 @Injectable()
 export class GrpcChannelHealthIndicator {
-  constructor(@Inject(GrpcClients) private readonly clients: GrpcClients) {}
+  constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
   /**
    * Health of one client.
@@ -56,7 +56,7 @@ export class GrpcChannelHealthIndicator {
     return Object.assign({}, ...results) as HealthIndicatorResult;
   }
 
-  private result(client: ResilientGrpcClient, key: string, required: boolean): HealthIndicatorResult {
+  private result(client: InnerClient, key: string, required: boolean): HealthIndicatorResult {
     const health = channelHealth(client, this.clients.accepting, systemClock.epoch());
     return healthResult(key, health.status === 'down' && !required ? { ...health, status: 'degraded' } : health);
   }

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { firstValueFrom } from 'rxjs';
-import type { InnerClient } from '../client/resilient-grpc-client.js';
+import type { InnerClient } from '../client/inner-client.js';
 import { isGrpcCallError } from '../errors/grpc-call-error.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';

@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
-import type { InnerClient, SideStream } from '../client/resilient-grpc-client.js';
+import type { InnerClient, SideStream } from '../client/inner-client.js';
 import { HTTP_STATUS } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';

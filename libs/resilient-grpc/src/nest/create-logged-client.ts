@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import { createResilientGrpcClient } from '../client/create-client.js';
-import type { InnerClient, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { InnerClient } from '../client/inner-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { ClientLog } from '../telemetry/client-log.js';
 import type { Clock } from '../time/clock.js';
@@ -13,8 +13,8 @@ export function createLoggedClient(
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): InnerClient {
   // A warm client connects, and tells of it, while it is still being made.
-  const made: { client?: ResilientGrpcClient } = {};
-  const log = new ClientLog(logger, () => made.client?.snapshot().waiting ?? 0, clock);
+  const made: { client?: InnerClient } = {};
+  const log = new ClientLog(logger, () => made.client?.waitingCalls ?? 0, clock);
   const client = createResilientGrpcClient(settings, {
     clock,
     random,

@@ -6,7 +6,7 @@ import {
   type OnModuleDestroy,
   type OnModuleInit,
 } from '@nestjs/common';
-import type { DrainReport } from '../client/resilient-grpc-client.js';
+import type { DrainReport } from '../client/drain-report.js';
 import { counted, duration } from '../telemetry/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';

@@ -93,6 +93,7 @@ export class ClientLog {
           },
         );
         return;
+      case 'connection':
       case 'call-start':
       case 'call-end':
         return;

@@ -46,4 +46,8 @@ export class HedgeBudget {
   get tokens(): number {
     return this.#tokens / SCALE;
   }
+
+  get maxTokens(): number {
+    return this.#max / SCALE;
+  }
 }

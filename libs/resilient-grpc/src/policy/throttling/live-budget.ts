@@ -23,7 +23,7 @@ export class LiveBudget implements RetryBudget {
   /** From now on `throttling` holds; undefined: the default budget. What says the same changes nothing. */
   change(throttling: RetryThrottling | undefined, now: number): void {
     if (isSame(throttling, this.#throttling)) return;
-    const share = this.#budget.tokens(now) / this.#maxTokens;
+    const share = this.#budget.tokens(now) / this.maxTokens;
     this.#throttling = throttling;
     this.#budget = this.#make(throttling, share);
   }
@@ -44,7 +44,8 @@ export class LiveBudget implements RetryBudget {
     return this.#budget.tokens(now);
   }
 
-  get #maxTokens(): number {
+  /** As much as it can hold. */
+  get maxTokens(): number {
     return (this.#throttling ?? this.fallback).maxTokens;
   }
 

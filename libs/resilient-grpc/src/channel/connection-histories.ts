@@ -1,0 +1,205 @@
+import type { Socket } from 'node:net';
+import type { ConnectivityState } from '../call/connectivity.js';
+import { shortLivedBackoffMs } from '../policy/reconnect/short-lived-backoff.js';
+import type { Clock } from '../time/clock.js';
+import type { Random } from '../time/random.js';
+import { EstablishedConnection, type ConnectionOwner } from './established-connection.js';
+
+/** A connection that was READY and is no longer. */
+export interface EndedConnection {
+  readonly address: string;
+  readonly livedMs: number;
+  /** A call on it got an answer made by the server. */
+  readonly answered: boolean;
+  /** It died at once, without an answer: no better than an attempt that failed. */
+  readonly shortLived: boolean;
+  /** Connections to other addresses are READY. */
+  readonly othersReady: boolean;
+}
+
+/** What is remembered of the connections to one address. */
+interface ConnectionHistory {
+  state: ConnectivityState;
+  /** When that state began, monotonic. */
+  since: number;
+  readyAt: number | undefined;
+  /** Undefined where it is not READY, and where its socket does not pass through our hands. */
+  connection: EstablishedConnection | undefined;
+  /** It is READY, and nobody uses it. */
+  isLetGo: boolean;
+  answered: boolean;
+  /** Connections in a row that died at once. */
+  shortLived: number;
+  holdUntil: number;
+  /** Connections that have ended. */
+  ended: number;
+}
+
+/** One address as it is now. */
+export interface KnownConnection {
+  readonly address: string;
+  readonly state: ConnectivityState;
+  /** Monotonic milliseconds. */
+  readonly since: number;
+  /** Connections to it that have ended. */
+  readonly ended: number;
+}
+
+/** A connection that lived less, without an answer of the server, counts as a failed attempt. */
+const SHORT_LIVED_MS = 1_000;
+const KNOWN_ADDRESSES = 256;
+
+/** What one channel of grpc-js remembers of its connections, address by address. */
+export class ConnectionHistories {
+  private readonly histories = new Map<string, ConnectionHistory>();
+  /** Some connection has not been answered on yet. */
+  private unanswered = true;
+
+  constructor(
+    private readonly owner: ConnectionOwner,
+    private readonly clock: Clock,
+    private readonly random: Random,
+    /** A connection was closed by this side, which says nothing of the server. */
+    private readonly onClosed: (closed: Pick<EndedConnection, 'address' | 'livedMs'>) => void,
+  ) {}
+
+  get ready(): readonly EstablishedConnection[] {
+    return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
+  }
+
+  get known(): readonly KnownConnection[] {
+    return [...this.histories].map(([address, { state, since, ended }]) => ({ address, state, since, ended }));
+  }
+
+  /** Of the connection to `address` that is READY, where its socket is known. */
+  at(address: string): EstablishedConnection | undefined {
+    return this.histories.get(address)?.connection;
+  }
+
+  /** Differs for each connection to one address. */
+  key(address: string): string {
+    return `${address}#${String(this.histories.get(address)?.ended ?? 0)}`;
+  }
+
+  /** For how long `address` is not to be connected to. */
+  holdOffMs(address: string): number {
+    const history = this.histories.get(address);
+    return history === undefined ? 0 : history.holdUntil - this.clock.now();
+  }
+
+  /** The first moment at which a hold-off ends, in monotonic milliseconds. */
+  get heldUntil(): number | undefined {
+    const now = this.clock.now();
+    const held = [...this.histories.values()].flatMap(({ holdUntil }) => (holdUntil > now ? holdUntil : []));
+    return held.length === 0 ? undefined : Math.min(...held);
+  }
+
+  /** The server answered a call: the connections there are work. */
+  answered(): void {
+    if (!this.unanswered) return;
+    this.unanswered = false;
+    for (const history of this.histories.values()) {
+      history.answered = true;
+      history.shortLived = 0;
+    }
+  }
+
+  entered(address: string, state: ConnectivityState): void {
+    const history = this.history(address);
+    if (history.state === state) return;
+    history.state = state;
+    history.since = this.clock.now();
+  }
+
+  connected(address: string, socket: Socket | undefined): void {
+    this.unanswered = true;
+    const history = this.history(address);
+    const now = this.clock.now();
+    history.readyAt = now;
+    history.answered = false;
+    history.isLetGo = false;
+    if (socket === undefined) return;
+    const connection = new EstablishedConnection(address, now, socket, this.owner);
+    history.connection = connection;
+    socket.once('close', () => {
+      // One that is in use is told of by the policy, in order with what that does to the channel.
+      if (history.connection === connection && history.isLetGo) this.closed(address, history);
+    });
+  }
+
+  disconnected(address: string): EndedConnection {
+    const history = this.history(address);
+    const now = this.clock.now();
+    const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
+    const { answered } = history;
+    this.forget(history);
+    const shortLived = livedMs < SHORT_LIVED_MS && !answered;
+    if (shortLived) {
+      history.shortLived += 1;
+      history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
+    } else {
+      history.shortLived = 0;
+    }
+    const othersReady = [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
+    return { address, livedMs, answered, shortLived, othersReady };
+  }
+
+  /**
+   * Nobody uses the connection to `address` any more. It ends now, with its channel, or when grpc-js closes it, up to 10 s later;
+   * a channel that was idle may take it up again before that.
+   */
+  letGo(address: string, now: boolean): void {
+    const history = this.history(address);
+    this.entered(address, 'IDLE');
+    if (now || history.connection === undefined) this.closed(address, history);
+    else history.isLetGo = true;
+  }
+
+  takenUp(address: string): void {
+    this.history(address).isLetGo = false;
+    this.entered(address, 'READY');
+  }
+
+  private closed(address: string, history: ConnectionHistory): void {
+    const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
+    this.forget(history);
+    this.onClosed({ address, livedMs });
+  }
+
+  private forget(history: ConnectionHistory): void {
+    history.readyAt = undefined;
+    history.connection = undefined;
+    history.isLetGo = false;
+    history.ended += 1;
+  }
+
+  private history(address: string): ConnectionHistory {
+    let history = this.histories.get(address);
+    if (history === undefined) {
+      history = {
+        state: 'IDLE',
+        since: this.clock.now(),
+        readyAt: undefined,
+        connection: undefined,
+        isLetGo: false,
+        answered: false,
+        shortLived: 0,
+        holdUntil: 0,
+        ended: 0,
+      };
+      this.histories.set(address, history);
+      this.forgetOldest();
+    }
+    return history;
+  }
+
+  /** Names resolve to other addresses over time. */
+  private forgetOldest(): void {
+    if (this.histories.size <= KNOWN_ADDRESSES) return;
+    for (const [address, { readyAt }] of this.histories) {
+      if (readyAt !== undefined) continue;
+      this.histories.delete(address);
+      return;
+    }
+  }
+}

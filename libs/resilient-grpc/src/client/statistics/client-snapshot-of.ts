@@ -1,0 +1,71 @@
+import type { ManagedChannel } from '../../channel/managed-channel.js';
+import type { LiveBudget } from '../../policy/throttling/live-budget.js';
+import { moment, type Clock } from '../../time/clock.js';
+import type { CallRegistry } from '../call-registry.js';
+import type { AsJson, GrpcClientSnapshot } from '../client-snapshot.js';
+import type { MethodParts } from '../method-context.js';
+import type { DrainReport } from '../drain-report.js';
+import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
+import type { ClientStatistics } from './client-statistics.js';
+
+/** Everything a client knows of itself. */
+export interface SnapshotParts {
+  readonly settings: Pick<ResolvedClientSettings, 'name' | 'target'>;
+  readonly channel: Pick<ManagedChannel, 'connectivity' | 'history' | 'describe'>;
+  readonly registry: CallRegistry;
+  readonly statistics: ClientStatistics;
+  readonly parts: Pick<MethodParts, 'hedgeBudget' | 'circuits' | 'limits'>;
+  readonly budget: Pick<LiveBudget, 'tokens' | 'maxTokens'>;
+  readonly drained: DrainReport | undefined;
+  /** Milliseconds since 1970. */
+  readonly madeAt: number;
+}
+
+const SHOWN_STREAMS = 100;
+
+export function clientSnapshot(
+  { settings, channel, registry, statistics, parts, budget, drained, madeAt }: SnapshotParts,
+  clock: Clock,
+): GrpcClientSnapshot {
+  const { started, succeeded, failed, cancelled, resumed } = registry;
+  const { attempts, retried, hedged, ...counted } = statistics.snapshot();
+  const { replaced, ...described } = channel.describe();
+  return {
+    version: 1,
+    at: moment(clock.epoch()).toISOString(),
+    madeAt: moment(madeAt).toISOString(),
+    name: settings.name,
+    target: settings.target,
+    connectivity: asJson(channel.connectivity),
+    history: asJson(channel.history),
+    ...described,
+    ...counted,
+    active: registry.size,
+    counters: { started, succeeded, failed, cancelled, attempts, retried, hedged, resumed, replaced },
+    retryBudget: { tokens: budget.tokens(clock.now()), maxTokens: budget.maxTokens },
+    hedgeBudget: parts.hedgeBudget,
+    circuits: parts.circuits,
+    limits: parts.limits,
+    streams: streamsOf(registry),
+    drain: { state: drainState(registry, drained), ...(drained === undefined ? {} : { report: drained }) },
+  };
+}
+
+function streamsOf(registry: CallRegistry): GrpcClientSnapshot['streams'] {
+  const streams = registry.list().filter(({ kind }) => kind !== 'unary');
+  // The registry is in order of their begin.
+  return { total: streams.length, oldest: asJson(streams.slice(0, SHOWN_STREAMS)) };
+}
+
+function drainState(
+  { accepting }: CallRegistry,
+  drained: DrainReport | undefined,
+): GrpcClientSnapshot['drain']['state'] {
+  if (drained !== undefined) return 'drained';
+  return accepting === 'yes' ? 'none' : accepting;
+}
+
+function asJson<T>(value: T): AsJson<T> {
+  // True: what AsJson does to a type is what JSON does to its values.
+  return JSON.parse(JSON.stringify(value)) as AsJson<T>;
+}

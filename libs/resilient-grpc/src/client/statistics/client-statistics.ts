@@ -1,0 +1,94 @@
+import type { MethodDescriptor } from '../../call/method.js';
+import type { FailureReason } from '../../errors/grpc-call-error.js';
+import type { StatusName } from '../../status/status-code.js';
+import type { Clock } from '../../time/clock.js';
+import type { ErrorSnapshot, GrpcClientSnapshot, MethodSnapshot, RecentCalls } from '../client-snapshot.js';
+import { FailureLog } from './failure-log.js';
+import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
+
+/** How a wait for the channel ended. */
+export type WaitOutcome = keyof GrpcClientSnapshot['waits'];
+
+/** What is counted of a client for its snapshot, whether anybody looks or not. */
+export class ClientStatistics implements FailureCounter {
+  readonly waits: Record<WaitOutcome, number> = { released: 0, refused: 0, left: 0 };
+  private readonly byPath = new Map<string, MethodStatistics>();
+  private readonly failures = new Map<FailureReason, number>();
+  private readonly notRetried = new Map<string, number>();
+  private readonly log = new FailureLog();
+
+  constructor(private readonly clock: Clock) {}
+
+  /** Of one method, the same for as long as the client lives, whatever its policy becomes. */
+  of(method: Pick<MethodDescriptor, 'path' | 'kind'>): MethodStatistics {
+    let found = this.byPath.get(method.path);
+    if (found === undefined) {
+      found = new MethodStatistics(method, this, this.clock.now());
+      this.byPath.set(method.path, found);
+    }
+    return found;
+  }
+
+  failed(path: string, failure: CountedFailure, attempted: boolean): void {
+    const { code, reason, details, because, peer } = failure;
+    count(this.failures, reason);
+    if (attempted) count(this.notRetried, because ?? reason);
+    if (reason !== 'cancelled' && reason !== 'inbound-cancelled') {
+      this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
+    }
+  }
+
+  /** Calls of all methods that ended lately, but for those of one path. */
+  recentCalls(except: string): RecentCalls {
+    const now = this.clock.now();
+    return joined([...this.byPath].flatMap(([path, method]) => (path === except ? [] : method.recentCalls(now))));
+  }
+
+  snapshot(): StatisticsSnapshot {
+    const now = this.clock.now();
+    const methods = [...this.byPath.values()].filter(({ started }) => started > 0).map((one) => one.snapshot(now));
+    const total = (key: 'attempts' | 'retried' | 'hedged'): number => methods.reduce((sum, one) => sum + one[key], 0);
+    return {
+      attempts: total('attempts'),
+      retried: total('retried'),
+      hedged: total('hedged'),
+      waits: { ...this.waits },
+      failures: Object.fromEntries(this.failures),
+      notRetried: Object.fromEntries(this.notRetried),
+      recent: joined(methods.map(({ recent }) => recent)),
+      methods,
+      errors: this.log.snapshot(),
+    };
+  }
+}
+
+/** The part of a client's snapshot that is counted here. */
+export interface StatisticsSnapshot extends Pick<
+  GrpcClientSnapshot,
+  'waits' | 'failures' | 'notRetried' | 'recent' | 'methods'
+> {
+  readonly attempts: number;
+  readonly retried: number;
+  readonly hedged: number;
+  readonly errors: readonly ErrorSnapshot[];
+}
+
+function count<Key>(counts: Map<Key, number>, key: Key): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+function joined(all: readonly MethodSnapshot['recent'][]): RecentCalls {
+  const codes: Partial<Record<StatusName, number>> = {};
+  for (const one of all) {
+    // True: its keys are names of codes.
+    for (const [name, number] of Object.entries(one.codes) as [StatusName, number][]) {
+      codes[name] = (codes[name] ?? 0) + number;
+    }
+  }
+  return {
+    windowMs: Math.max(0, ...all.map(({ windowMs }) => windowMs)),
+    ended: all.reduce((sum, { ended }) => sum + ended, 0),
+    failed: all.reduce((sum, { failed }) => sum + failed, 0),
+    codes,
+  };
+}

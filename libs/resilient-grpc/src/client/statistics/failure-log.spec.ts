@@ -1,0 +1,43 @@
+import { expect, it } from 'vitest';
+import { StatusCode } from '../../status/status-code.js';
+import { FailureLog, type FailedCall } from './failure-log.js';
+
+const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
+  path: '/a.B/C',
+  code: StatusCode.UNAVAILABLE,
+  reason: 'outage',
+  details: 'gone',
+  peer: undefined,
+  ...change,
+});
+
+it('joins failures of one method, code and reason, and tells the latest of them', () => {
+  const log = new FailureLog();
+  log.add(failed(), 1_000);
+  log.add(failed({ path: '/a.B/D' }), 2_000);
+  log.add(failed({ details: 'x'.repeat(1_000), peer: '10.0.0.7:1' }), 3_000);
+  const [other, latest, ...more] = log.snapshot();
+  expect(more).toEqual([]);
+  expect(other).toMatchObject({ path: '/a.B/D', count: 1 });
+  expect(latest).toEqual({
+    path: '/a.B/C',
+    code: 'UNAVAILABLE',
+    reason: 'outage',
+    details: `${'x'.repeat(200)}…`,
+    peer: '10.0.0.7:1',
+    count: 2,
+    firstAt: '1970-01-01T00:00:01.000Z',
+    lastAt: '1970-01-01T00:00:03.000Z',
+  });
+});
+
+it('forgets the kind that was not seen for longest', () => {
+  const log = new FailureLog();
+  for (let kind = 0; kind < 20; kind++) log.add(failed({ path: `/a.B/${kind}` }), kind);
+  log.add(failed({ path: '/a.B/0' }), 20);
+  log.add(failed({ path: '/a.B/new' }), 21);
+  const paths = log.snapshot().map(({ path }) => path);
+  expect(paths).toHaveLength(20);
+  expect(paths).not.toContain('/a.B/1');
+  expect(paths.slice(-2)).toEqual(['/a.B/0', '/a.B/new']);
+});

@@ -1,0 +1,60 @@
+import type { FailureReason } from '../../errors/grpc-call-error.js';
+import { statusName, type StatusCode } from '../../status/status-code.js';
+import { moment } from '../../time/clock.js';
+import type { ErrorSnapshot } from '../client-snapshot.js';
+
+/** A call that failed. */
+export interface FailedCall {
+  readonly path: string;
+  readonly code: StatusCode;
+  readonly reason: FailureReason;
+  readonly details: string;
+  readonly peer: string | undefined;
+}
+
+interface Kind {
+  latest: FailedCall;
+  count: number;
+  readonly firstAt: number;
+  lastAt: number;
+}
+
+const KINDS = 20;
+const SHOWN_DETAILS = 200;
+
+/** The kinds of failures that were seen last: in an outage thousands of calls fail for one reason. */
+export class FailureLog {
+  /** The latest last. */
+  private readonly kinds = new Map<string, Kind>();
+
+  /** @param epoch milliseconds since 1970 */
+  add(call: FailedCall, epoch: number): void {
+    const key = `${call.path} ${String(call.code)} ${call.reason}`;
+    const kind = this.kinds.get(key) ?? { latest: call, count: 0, firstAt: epoch, lastAt: epoch };
+    kind.latest = call;
+    kind.count += 1;
+    kind.lastAt = epoch;
+    this.kinds.delete(key);
+    this.kinds.set(key, kind);
+    if (this.kinds.size <= KINDS) return;
+    const [oldest] = this.kinds.keys();
+    if (oldest !== undefined) this.kinds.delete(oldest);
+  }
+
+  snapshot(): ErrorSnapshot[] {
+    return [...this.kinds.values()].map(({ latest, count, firstAt, lastAt }) => ({
+      path: latest.path,
+      code: statusName(latest.code),
+      reason: latest.reason,
+      details: cut(latest.details),
+      ...(latest.peer === undefined ? {} : { peer: latest.peer }),
+      count,
+      firstAt: moment(firstAt).toISOString(),
+      lastAt: moment(lastAt).toISOString(),
+    }));
+  }
+}
+
+function cut(text: string): string {
+  return text.length > SHOWN_DETAILS ? `${text.slice(0, SHOWN_DETAILS)}…` : text;
+}

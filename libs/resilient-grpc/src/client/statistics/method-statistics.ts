@@ -1,0 +1,101 @@
+import type { MethodDescriptor } from '../../call/method.js';
+import type { FailureReason } from '../../errors/grpc-call-error.js';
+import type { StatusCode } from '../../status/status-code.js';
+import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
+import { RecentWindow } from './recent-window.js';
+import { StatusCounts } from './status-counts.js';
+
+/** How a call failed. */
+export interface CountedFailure {
+  readonly code: StatusCode;
+  readonly reason: FailureReason;
+  readonly details: string;
+  readonly because?: string;
+  readonly peer?: string | undefined;
+}
+
+/** What is counted of failures of all methods. */
+export interface FailureCounter {
+  /** @param attempted an attempt of it was made */
+  failed(path: string, failure: CountedFailure, attempted: boolean): void;
+}
+
+/** What is counted of the calls of one method. Always: it is numbers alone. Times are monotonic milliseconds. */
+export class MethodStatistics {
+  started = 0;
+  attempts = 0;
+  retried = 0;
+  hedged = 0;
+  private succeededCalls = 0;
+  private failedCalls = 0;
+  private cancelledCalls = 0;
+  private readonly codes = new StatusCounts();
+  private readonly recent: RecentWindow;
+
+  constructor(
+    private readonly method: Pick<MethodDescriptor, 'path' | 'kind'>,
+    private readonly client: FailureCounter,
+    now: number,
+  ) {
+    this.recent = new RecentWindow(now);
+  }
+
+  /** The answer is there, `latencyMs` after the call began. */
+  answered(latencyMs: number, now: number): void {
+    this.recent.answered(latencyMs, now);
+  }
+
+  succeeded(now: number): void {
+    this.succeededCalls += 1;
+    this.recent.succeeded(now);
+  }
+
+  /** Its caller left. */
+  cancelled(): void {
+    this.cancelledCalls += 1;
+  }
+
+  /** @param attempted an attempt of it was made */
+  failed(failure: CountedFailure, attempted: boolean, now: number): void {
+    if (failure.reason === 'cancelled' || failure.reason === 'inbound-cancelled') {
+      this.cancelled();
+    } else {
+      this.failedCalls += 1;
+      this.codes.add(failure.code);
+      this.recent.failed(failure.code, now);
+    }
+    this.client.failed(this.method.path, failure, attempted);
+  }
+
+  /** The caller's own source of requests threw, or pushed too much. */
+  sourceFailed(): void {
+    this.failedCalls += 1;
+  }
+
+  /** It may not even begin: counted among the failures of the client alone. */
+  refused(failure: CountedFailure): void {
+    this.client.failed(this.method.path, failure, false);
+  }
+
+  recentCalls(now: number): RecentCalls {
+    return this.recent.calls(now);
+  }
+
+  snapshot(now: number): MethodSnapshot {
+    const latency = this.recent.latency(now);
+    return {
+      path: this.method.path,
+      kind: this.method.kind,
+      started: this.started,
+      succeeded: this.succeededCalls,
+      failed: this.failedCalls,
+      cancelled: this.cancelledCalls,
+      attempts: this.attempts,
+      retried: this.retried,
+      hedged: this.hedged,
+      codes: this.codes.toJSON(),
+      recent: this.recentCalls(now),
+      ...(latency === undefined ? {} : { latency }),
+    };
+  }
+}

@@ -1,0 +1,231 @@
+import type { GrpcClientEvent, ResilientGrpcClient, ServiceConfig } from 'nestjs-resilient-grpc';
+import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, lastValueFrom } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { EACH_METHOD, callOnce, failureOf, scene, toList } from './support.js';
+
+const UNARY = '/testing.v1.Echo/Unary';
+const UNSAFE = '/testing.v1.Echo/UnsafeUnary';
+
+const method = (client: ResilientGrpcClient, path: string) =>
+  client.snapshot().methods.find((one) => one.path === path);
+
+const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig } => ({
+  serviceConfig: {
+    methodConfig: [
+      {
+        name: [{ service: 'testing.v1.Echo' }],
+        retryPolicy: {
+          maxAttempts,
+          initialBackoff: '0.01s',
+          maxBackoff: '0.02s',
+          backoffMultiplier: 1,
+          retryableStatusCodes: ['UNAVAILABLE'],
+        },
+      },
+    ],
+  },
+});
+
+describe('the snapshot of a client', () => {
+  it('is one JSON value, from the first moment to after the end', async () => {
+    const { client, echo } = await scene();
+    const isJson = () => {
+      const snapshot = client.snapshot();
+      expect(JSON.parse(JSON.stringify(snapshot))).toEqual(snapshot);
+      return snapshot;
+    };
+    expect(isJson()).toMatchObject({
+      version: 1,
+      name: 'echo',
+      connectivity: { state: 'IDLE' },
+      methods: [],
+      connections: [],
+      active: 0,
+      drain: { state: 'none' },
+    });
+    const stream = echo.serverStream({ number: 1e6 })[Symbol.asyncIterator]();
+    await stream.next();
+    const failed = await failureOf(echo.unary({ text: 'x' }, { timeoutMs: 1e-3 }));
+    expect(failed.reason).toBe('deadline');
+    isJson();
+    await stream.return?.();
+    await client.close();
+    expect(isJson()).toMatchObject({ connectivity: { state: 'SHUTDOWN' }, drain: { state: 'closed' } });
+  });
+
+  it.each(EACH_METHOD)('counts calls and their attempts, and how long their answers took (%s)', async (name) => {
+    const { server, client, echo } = await scene();
+    const beganAt = performance.now();
+    for (let i = 0; i < 3; i++) await toList(callOnce(echo, name));
+    const [counted, ...others] = client.snapshot().methods;
+    expect(others).toEqual([]);
+    expect(counted).toMatchObject({ started: 3, succeeded: 3, failed: 0, cancelled: 0, attempts: 3, retried: 0 });
+    expect(counted?.recent).toMatchObject({ ended: 3, failed: 0, codes: {} });
+    expect(counted?.attempts).toBe(server.counts().calls);
+    const { p50Ms, p99Ms, maxMs } = counted!.latency!;
+    expect(p50Ms).toBeGreaterThan(0);
+    expect([p50Ms, p99Ms, maxMs]).toEqual([p50Ms, p99Ms, maxMs].sort((a, b) => a - b));
+    expect(maxMs).toBeLessThan(performance.now() - beganAt);
+  });
+
+  it('tells percentiles within a sixteenth of what calls took', async () => {
+    const { client, echo, server } = await scene();
+    await firstValueFrom(echo.unary({}));
+    server.script('UnsafeUnary', { delayMs: 200 });
+    const beganAt = performance.now();
+    await firstValueFrom(echo.unsafeUnary({}));
+    const tookMs = performance.now() - beganAt;
+    const { p50Ms } = method(client, UNSAFE)!.latency!;
+    expect(p50Ms).toBeGreaterThan(199 * 0.94);
+    expect(p50Ms).toBeLessThan(tookMs * 1.07);
+  });
+
+  it('counts retries, what was not retried and why, and the last failures', async () => {
+    const { server, client, echo } = await scene(retrying(3));
+    server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
+    await firstValueFrom(echo.unary({}));
+    server.script('Unary', { status: 'UNAVAILABLE', details: `busy ${'x'.repeat(500)}` });
+    await failureOf(echo.unary({}));
+    server.script('UnsafeUnary', { status: 'NOT_FOUND', details: 'no such thing' });
+    for (let i = 0; i < 2; i++) await failureOf(echo.unsafeUnary({}));
+
+    const snapshot = client.snapshot();
+    expect(snapshot.counters).toMatchObject({
+      started: 4,
+      succeeded: 1,
+      failed: 3,
+      attempts: 7,
+      retried: 3,
+      hedged: 0,
+    });
+    expect(snapshot.counters.attempts).toBe(server.counts().calls);
+    expect(snapshot.failures).toEqual({ server: 3 });
+    expect(snapshot.notRetried).toEqual({ 'attempts-exhausted': 1, 'fatal-status': 2 });
+    expect(snapshot.recent).toMatchObject({ ended: 4, failed: 3, codes: { UNAVAILABLE: 1, NOT_FOUND: 2 } });
+    expect(method(client, UNARY)).toMatchObject({ codes: { UNAVAILABLE: 1 }, retried: 3 });
+    const [first, second, ...more] = snapshot.errors;
+    expect(more).toEqual([]);
+    expect(first).toMatchObject({ path: UNARY, code: 'UNAVAILABLE', reason: 'server', count: 1, peer: server.url });
+    expect(first?.details).toHaveLength(201);
+    expect(second).toMatchObject({ path: UNSAFE, code: 'NOT_FOUND', details: 'no such thing', count: 2 });
+    expect(snapshot.retryBudget.maxTokens).toBe(10);
+    // Three retries, less what two seconds and one success give back.
+    expect(snapshot.retryBudget.tokens).toBeGreaterThan(6.5);
+    expect(snapshot.retryBudget.tokens).toBeLessThan(8);
+  });
+
+  it('counts hedges, apart from retries', async () => {
+    const { server, client, echo } = await scene({
+      serviceConfig: {
+        methodConfig: [
+          { name: [{ service: 'testing.v1.Echo' }], hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.03s' } },
+        ],
+      },
+    });
+    server.script('Unary', ({ previousAttempts }: ScriptedCall): Reply =>
+      previousAttempts === 0 ? { never: true } : { message: {} },
+    );
+    await firstValueFrom(echo.unary({}));
+    expect(client.snapshot()).toMatchObject({
+      counters: { attempts: 2, hedged: 1, retried: 0, succeeded: 1 },
+      hedgeBudget: { tokens: 4, maxTokens: 5 },
+    });
+    await waitFor(() => server.counts().cancelled === 1);
+  });
+
+  it('tells who waits in an outage, since when, how waits ended, and the outage when it is over', async () => {
+    const { server, client, echo } = await scene();
+    const events: GrpcClientEvent[] = [];
+    const listening = client.events$.subscribe((event) => events.push(event));
+    onTestFinished(() => listening.unsubscribe());
+    await firstValueFrom(echo.unary({}));
+    expect(client.snapshot().connections).toMatchObject([{ address: server.url, state: 'READY', ended: 0 }]);
+    await server.stop('kill-connections');
+    await waitFor(() => client.snapshot().connectivity.state !== 'READY');
+    const waiting = firstValueFrom(echo.unary({}));
+    const leaving = echo.unary({}).subscribe();
+    const refused = failureOf(echo.unary({}, { waitForReady: false }));
+    await waitFor(() => client.snapshot().connectivity.outage !== undefined);
+    expect(await refused).toMatchObject({ reason: 'outage' });
+    await waitFor(() => client.snapshot().oldestWaitMs > 100);
+    expect(client.snapshot()).toMatchObject({ waiting: 2, active: 2, outages: { total: 1, latest: [] } });
+    leaving.unsubscribe();
+    expect(client.snapshot()).toMatchObject({ waiting: 1, active: 1 });
+    await server.restart();
+    await waiting;
+    const snapshot = client.snapshot();
+    expect(snapshot).toMatchObject({ waiting: 0, oldestWaitMs: 0, waits: { refused: 1, left: 1 } });
+    // The first call waited for the first connection.
+    expect(snapshot.waits.released).toBe(2);
+    await waitFor(() => client.snapshot().connectivity.outage === undefined);
+    const [outage, ...others] = client.snapshot().outages.latest;
+    expect(others).toEqual([]);
+    expect(outage?.durationMs).toBeGreaterThan(100);
+    expect(outage).toMatchObject({ held: 3, failed: 1 });
+    expect(outage?.cause).toContain('ECONNREFUSED');
+    expect(client.snapshot().connections).toMatchObject([{ address: server.url, state: 'READY', ended: 1 }]);
+    const changes = events.flatMap((event) => (event.type === 'connection' ? event.change : []));
+    expect(changes[0]).toBe('connected');
+    expect(changes[1]).toBe('ended');
+    expect(new Set(changes.slice(2, -1))).toEqual(new Set(['failed']));
+    expect(changes.at(-1)).toBe('connected');
+  });
+
+  it('tells of connections that this side closes, once they are closed', async () => {
+    const { client, echo, server } = await scene({ connectionIdleTimeoutMs: 1_000 });
+    const changes: string[] = [];
+    client.events$.subscribe((event) => {
+      if (event.type === 'connection') changes.push(event.change);
+    });
+    await firstValueFrom(echo.unary({}));
+    await waitFor(() => client.connectivity.state === 'IDLE');
+    // grpc-js keeps it for some seconds: a call that comes now takes it up again.
+    expect(client.snapshot().connections).toMatchObject([{ state: 'IDLE', ended: 0 }]);
+    await firstValueFrom(echo.unary({}));
+    expect(client.snapshot().connections).toMatchObject([{ state: 'READY', ended: 0 }]);
+    expect({ changes, accepted: server.connections.accepted }).toEqual({ changes: ['connected'], accepted: 1 });
+    await waitFor(() => client.connectivity.state === 'IDLE');
+    await server.stop('kill-connections');
+    await waitFor(() => client.snapshot().connections[0]?.ended === 1);
+    expect(changes).toEqual(['connected', 'closed']);
+    await server.restart();
+    await firstValueFrom(echo.unary({}));
+    await client.close();
+    expect(changes).toEqual(['connected', 'closed', 'connected', 'closed']);
+  });
+
+  it('shows streams, oldest first, limits, circuits, and the drain', async () => {
+    const { client, echo, server } = await scene({
+      maxConcurrentCalls: 2,
+      methods: {
+        Unary: { circuitBreaker: { minimumThroughput: 2, failureRatio: 0.5 } },
+        ServerStream: { maxConcurrentCalls: 5 },
+      },
+    });
+    server.script('Unary', { status: 'UNAVAILABLE' });
+    for (let i = 0; i < 2; i++) await failureOf(echo.unary({}, { retry: false }));
+    expect(await failureOf(echo.unary({}))).toMatchObject({ reason: 'circuit-open' });
+    server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+    const streams = [0, 1].map(() => echo.serverStream({})[Symbol.asyncIterator]());
+    for (const stream of streams) await stream.next();
+    const queued = lastValueFrom(echo.unsafeUnary({}, { onDrain: 'fail' })).catch((error: unknown) => error);
+    const snapshot = client.snapshot();
+    expect(snapshot.streams).toMatchObject({ total: 2, oldest: [{ kind: 'server-stream', received: 1 }, {}] });
+    const [older, younger] = snapshot.streams.oldest.map(({ startedAt }) => startedAt);
+    expect(older! <= younger!).toBe(true);
+    expect(snapshot.circuits).toEqual([{ path: UNARY, state: 'open' }]);
+    expect(snapshot.limits).toEqual([
+      { path: '/testing.v1.Echo/ServerStream', running: 2, queued: 0, maxConcurrent: 5 },
+      { running: 2, queued: 1, maxConcurrent: 2 },
+    ]);
+    expect(snapshot.failures).toEqual({ server: 2, 'circuit-open': 1 });
+
+    const drained = client.drain({ timeoutMs: 50 });
+    expect(client.snapshot().drain).toEqual({ state: 'draining' });
+    const report = await drained;
+    expect(client.snapshot().drain).toEqual({ state: 'drained', report });
+    await queued;
+    for (const stream of streams) await stream.return?.().catch(() => undefined);
+  });
+});

@@ -4,7 +4,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation } from 'grpc-health-check';
 import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, started } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
@@ -16,10 +16,12 @@ const SERVING = { message: { status: 'SERVING' } };
 /** Watch of a server that serves and never ends it. */
 const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
 
-beforeEach(({ onTestFinished }) => {
-  const leaks = captureLeaks();
-  onTestFinished(() => leaks.settled());
+// Some side by side, since most of what they do is to wait: one leak check for all.
+let leaks: ReturnType<typeof captureLeaks>;
+beforeAll(() => {
+  leaks = captureLeaks();
 });
+afterAll(() => leaks.settled());
 
 /** grpc-js's own server with its own health service. */
 async function standardServer() {
@@ -51,7 +53,7 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
     ["grpc-js's, with grpc-health-check", standardServer],
   ])('%s: serves, does not, and does again; each service by itself', async (_whose, start) => {
     const { url, set } = await start();
-    const app = await startApp({ url });
+    const app = await startApp(onTestFinished, { url });
     // Idle, and nobody is asked by a watch: it is begun with the connection that a call makes.
     await firstValueFrom(app.orders.get({ id: '1' }));
     const ask = () => servingOf(app, { mode, service: ORDERS });
@@ -74,8 +76,8 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
   });
 
   it('is taken for serving where it has no such service, which is told once', async () => {
-    const server = await startScripted(undefined);
-    const app = await startApp({ url: server.url });
+    const server = await startScripted(onTestFinished, undefined);
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     for (let round = 0; round < 5; round++) {
       const entry = await servingOf(app, { mode });
@@ -92,7 +94,7 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
       if (path === '/orders.v1.Orders/Get') succeed(stream);
       else stream.respond({ ':status': 404 }, { endStream: true });
     });
-    const app = await startApp({ url: server.url });
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     const method = mode === 'check' ? 'Check' : 'Watch';
     expect(await servingOf(app, { mode })).toMatchObject({
@@ -103,8 +105,8 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
 
   it('is asked over TLS, with the metadata and the authority of the calls', async () => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
-    const server = await startScripted({ Check: SERVING, 'Health/Watch': WATCHED }, { tls: pair });
-    const app = await startApp({
+    const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED }, { tls: pair });
+    const app = await startApp(onTestFinished, {
       url: server.url,
       tls: { ca: certificate('ca'), serverName: 'localhost' },
       metadata: async () => ({ authorization: 'Bearer t' }),
@@ -122,15 +124,20 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
       asked.push(headers[':authority']);
       succeed(stream);
     });
-    const app = await startApp({ url: server.url, channelOptions: { 'grpc.default_authority': 'orders.example' } });
+    const app = await startApp(onTestFinished, {
+      url: server.url,
+      channelOptions: { 'grpc.default_authority': 'orders.example' },
+    });
     await firstValueFrom(app.orders.get({ id: '1' }));
     await servingOf(app, { mode });
     expect(asked).toEqual(['orders.example', 'orders.example']);
   });
+});
 
-  it('is not asked in an outage: the channel says all there is to say', async () => {
-    const server = await startScripted({ Check: SERVING, 'Health/Watch': WATCHED });
-    const app = await startApp({ url: server.url, outageGraceMs: 300 });
+describe.concurrent.each(MODES)('an outage, asked by %s', (mode) => {
+  it('makes no call: the channel says all there is to say', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 300 });
     await firstValueFrom(app.orders.get({ id: '1' }));
     await server.stop('kill-connections');
     app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
@@ -147,11 +154,11 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
     expect([server.counts('Check').calls, server.counts('Health/Watch').calls]).toEqual([0, 0]);
   });
 
-  it('that is restarted goes from up to degraded to up, as calls wait and succeed', async () => {
+  it('of a server that is restarted is degraded, as calls wait and succeed', async ({ onTestFinished }) => {
     const script = new URL('./health-server.mjs', import.meta.url);
     const server = await ChildServer.start({ script });
     onTestFinished(() => server.close());
-    const app = await startApp({ url: server.url });
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect((await servingOf(app, { mode, service: ORDERS })).status).toBe('up');
     const seen = new Set<string>();
@@ -180,7 +187,7 @@ describe('a Check', () => {
       stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '14' }, { endStream: true });
     });
     const policy = { maxAttempts: 4, initialBackoff: '0.01s', maxBackoff: '0.01s', backoffMultiplier: 1 };
-    const app = await startApp({
+    const app = await startApp(onTestFinished, {
       url: server.url,
       methods: { '*': { idempotent: true, waitForReady: true } },
       serviceConfig: { methodConfig: [{ name: [{}], retryPolicy: { ...policy, retryableStatusCodes: [14] } }] },
@@ -194,10 +201,10 @@ describe('a Check', () => {
   });
 
   it('of a connection that leads nowhere is down in its time, and leaves no call behind', async () => {
-    const server = await startScripted({ Check: SERVING });
+    const server = await startScripted(onTestFinished, { Check: SERVING });
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
-    const app = await startApp({ url: proxy.url });
+    const app = await startApp(onTestFinished, { url: proxy.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     proxy.holdBytes();
     const checks = Array.from({ length: 5 }, async () => {
@@ -219,7 +226,7 @@ describe('a Check', () => {
   it('of a frozen server is down while calls hang, and up when it goes on', async () => {
     const server = await ChildServer.start({ script: new URL('./health-server.mjs', import.meta.url) });
     onTestFinished(() => server.close());
-    const app = await startApp({ url: server.url });
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     server.freeze();
     expect((await servingOf(app, { timeoutMs: 150 })).status).toBe('down');
@@ -232,8 +239,8 @@ describe('a Check', () => {
   });
 
   it('wakes an idle channel; where nobody listens it is degraded, as calls wait', async () => {
-    const server = await startScripted({ Check: SERVING });
-    const app = await startApp({ url: server.url });
+    const server = await startScripted(onTestFinished, { Check: SERVING });
+    const app = await startApp(onTestFinished, { url: server.url });
     expect(app.client.connectivity.state).toBe('IDLE');
     expect((await servingOf(app)).status).toBe('up');
     await server.stop('kill-connections');
@@ -242,10 +249,10 @@ describe('a Check', () => {
   });
 });
 
-describe('a Watch', () => {
-  it('is one call, however often health is asked', async () => {
-    const server = await startScripted({ 'Health/Watch': WATCHED });
-    const app = await startApp({ url: server.url });
+describe.concurrent('a Watch', () => {
+  it('is one call, however often health is asked', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     for (let round = 0; round < 1_000; round++) {
       expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
@@ -255,9 +262,11 @@ describe('a Watch', () => {
     expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
   });
 
-  it('wakes no idle channel, keeps none from going idle, and is begun again with the next connection', async () => {
-    const server = await startScripted({ 'Health/Watch': WATCHED });
-    const app = await startApp({ url: server.url, connectionIdleTimeoutMs: 1_000 });
+  it('wakes no idle channel, keeps none from going idle, and is begun again with the next connection', async ({
+    onTestFinished,
+  }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
     const ask = () => servingOf(app, { mode: 'watch' });
     expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
     expect(server.connections.accepted).toBe(0);
@@ -272,9 +281,9 @@ describe('a Watch', () => {
     expect(await ask()).toMatchObject({ status: 'up', serving: 'SERVING' });
   });
 
-  it('goes with the calls to a connection that takes the place of another', async () => {
-    const server = await startScripted({ 'Health/Watch': WATCHED });
-    const app = await startApp({ url: server.url, maxConnectionAgeMs: 1_000 });
+  it('goes with the calls to a connection that takes the place of another', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
     await waitFor(() => server.connections.accepted > 1 && server.counts('Health/Watch').calls > 1);
@@ -282,9 +291,9 @@ describe('a Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
-  it('that is answered by nobody is waited for in its time', async () => {
-    const server = await startScripted({ 'Health/Watch': { never: true } });
-    const app = await startApp({ url: server.url });
+  it('that is answered by nobody is waited for in its time', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     const beganAt = performance.now();
     expect(await servingOf(app, { mode: 'watch', timeoutMs: 200 })).toMatchObject({
@@ -295,9 +304,9 @@ describe('a Watch', () => {
     expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
   });
 
-  it('that ends is not serving, and begun again behind a backoff', async () => {
-    const server = await startScripted({ 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
-    const app = await startApp({ url: server.url });
+  it('that ends is not serving, and begun again behind a backoff', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     const ask = () => servingOf(app, { mode: 'watch' });
     const beganAt = performance.now();
@@ -307,13 +316,13 @@ describe('a Watch', () => {
     expect(server.counts('Health/Watch').calls).toBe(2);
   });
 
-  it.each([
+  it.for([
     ['the application shuts down', (app: { close(): Promise<void> }) => app.close()],
     ['its client is closed', ({ client }: { client: { close(): Promise<void> } }) => client.close()],
     ['its client is drained', ({ client }: { client: { drain(): Promise<unknown> } }) => client.drain()],
-  ])('ends when %s', async (_what, end) => {
-    const server = await startScripted({ 'Health/Watch': WATCHED });
-    const app = await startApp({ url: server.url });
+  ] as const)('ends when %s', async ([, end], { onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     await servingOf(app, { mode: 'watch' });
     await end(app);
@@ -332,14 +341,14 @@ describe('wrong options of a check', () => {
     [{ service: 7 }, "service: expected a full name, as 'orders.v1.Orders', or '' for the whole server, got 7"],
     [{ timeout: 5 }, "timeout: unknown key; did you mean 'timeoutMs'?"],
   ])('%j', async (options, problem) => {
-    const app = await startApp({ url: '127.0.0.1:1' });
+    const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
     await expect(app.serving.check(app.client.name, options as never)).rejects.toThrow(
       `GrpcServingHealthIndicator.check.${problem}`,
     );
   });
 
   it('of the other indicators', async () => {
-    const app = await startApp({ url: '127.0.0.1:1' });
+    const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
     await expect(app.health.check(app.client.name, { requird: false } as never)).rejects.toThrow(
       "GrpcChannelHealthIndicator.check.requird: unknown key; did you mean 'required'?",
     );

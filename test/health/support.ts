@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import type { GrpcClientSettings, GrpcCallError } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, type Observable } from 'rxjs';
-import { onTestFinished } from 'vitest';
+import type { TestContext } from 'vitest';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
 /** The proto of grpc.health.v1, as its package has it. */
@@ -12,15 +12,19 @@ export const HEALTH_PROTO = join(
   '../../proto/health/v1/health.proto',
 );
 
+/** Of the test, as tests run side by side. */
+export type Cleanup = TestContext['onTestFinished'];
+
 /** An application with a client; closed after the test. */
-export async function startApp(settings: GrpcClientSettings, root?: Parameters<typeof startOrdersApp>[1]) {
-  const app = await startOrdersApp(settings, root);
+export async function startApp(onTestFinished: Cleanup, settings: GrpcClientSettings): Promise<OrdersApp> {
+  const app = await startOrdersApp(settings);
   onTestFinished(() => app.close());
   return app;
 }
 
 /** A server of orders, with the health service unless its scripts are left out; closed after the test. */
 export async function startScripted(
+  onTestFinished: Cleanup,
   health: NonNullable<Parameters<typeof ScriptedGrpcServer.start>[0]['scripts']> | undefined,
   more: Partial<Parameters<typeof ScriptedGrpcServer.start>[0]> = {},
 ): Promise<ScriptedGrpcServer> {

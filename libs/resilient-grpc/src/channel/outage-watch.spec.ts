@@ -10,7 +10,7 @@ function hasty(clock: VirtualClock, earlyMs: number): Clock {
   return {
     now: () => clock.now(),
     epoch: () => clock.epoch(),
-    setTimer: (task, ms, keepAlive) => clock.setTimer(task, ms > 5 ? ms - earlyMs : ms, keepAlive),
+    setTimer: (task, ms) => clock.setTimer(task, ms > 5 ? ms - earlyMs : ms),
     clearTimer: (timer) => {
       clock.clearTimer(timer);
     },

@@ -6,7 +6,11 @@ const channel = { status: 'up', details: { state: 'READY' } } as const;
 describe('health of a server', () => {
   it.each<[ServingAnswer, string, object]>([
     [{ kind: 'status', status: 'SERVING' }, 'up', { serving: 'SERVING' }],
-    [{ kind: 'status', status: 'NOT_SERVING' }, 'down', { serving: 'NOT_SERVING', message: 'the server takes no calls' }],
+    [
+      { kind: 'status', status: 'NOT_SERVING' },
+      'down',
+      { serving: 'NOT_SERVING', message: 'the server takes no calls' },
+    ],
     [{ kind: 'status', status: 'UNKNOWN' }, 'down', { serving: 'UNKNOWN', message: 'the server takes no calls' }],
     [
       { kind: 'status', status: 'SERVICE_UNKNOWN' },

@@ -245,7 +245,9 @@ describe('a Check', () => {
     expect((await servingOf(app)).status).toBe('up');
     await server.stop('kill-connections');
     await waitFor(() => app.client.connectivity.state === 'IDLE');
-    expect(wordOf(await servingOf(app))).toBe('degraded');
+    const beganAt = performance.now();
+    expect(wordOf(await servingOf(app, { timeoutMs: 5_000 }))).toBe('degraded');
+    expect(performance.now() - beganAt).toBeLessThan(1_000);
   });
 });
 
@@ -281,13 +283,40 @@ describe.concurrent('a Watch', () => {
     expect(await ask()).toMatchObject({ status: 'up', serving: 'SERVING' });
   });
 
-  it('goes with the calls to a connection that takes the place of another', async ({ onTestFinished }) => {
-    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+  it('goes with new calls to a connection that takes the place of another, which still has calls', async ({
+    onTestFinished,
+  }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
-    await firstValueFrom(app.orders.get({ id: '1' }));
+    const feed = app.orders.watch({ from: '0' }).subscribe();
+    onTestFinished(() => {
+      feed.unsubscribe();
+    });
+    await waitFor(() => server.counts('Orders/Watch').open === 1);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
-    await waitFor(() => server.connections.accepted > 1 && server.counts('Health/Watch').calls > 1);
-    await waitFor(() => server.connections.open === 1 && server.counts('Health/Watch').open === 1);
+    await waitFor(() => server.counts('Health/Watch').calls === 2);
+    await waitFor(() => server.counts('Health/Watch').open === 1);
+    const peers = server.calls('Health/Watch').map(({ peer }) => peer);
+    expect(server.calls('Orders/Watch').map(({ peer }) => peer)).toEqual([peers[0]]);
+    expect(new Set(peers).size).toBe(2);
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+  });
+
+  it('of one of several connections lets its server go, and is begun on another', async ({ onTestFinished }) => {
+    const servers = await Promise.all([0, 1].map(() => startScripted(onTestFinished, { 'Health/Watch': WATCHED })));
+    const url = `ipv4:${servers.map(({ url }) => url).join(',')}`;
+    const app = await startApp(onTestFinished, { url, loadBalancing: 'round_robin' });
+    await waitFor(async () => {
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      return servers.every((server) => server.counts('Get').calls > 0);
+    });
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    const [asked, other] = servers.sort((a, b) => b.counts('Health/Watch').open - a.counts('Health/Watch').open);
+    expect([asked, other].map((server) => server!.counts('Health/Watch').open)).toEqual([1, 0]);
+    // It waits for every stream.
+    await asked!.stop('graceful');
+    expect(app.client.connectivity.state).toBe('READY');
+    await waitFor(() => other!.counts('Health/Watch').open === 1);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
@@ -330,6 +359,20 @@ describe.concurrent('a Watch', () => {
     const { calls, answered } = server.counts('Health/Watch');
     expect({ calls, answered }).toEqual({ calls: 1, answered: 0 });
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('down');
+  });
+
+  it('ends before calls that a shutdown lets finish', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, Get: { hold: 'everything' } });
+    const app = await startApp(onTestFinished, { url: server.url });
+    const last = firstValueFrom(app.orders.get({ id: '1' }));
+    await waitFor(() => server.heldCount('Get') === 1);
+    await servingOf(app, { mode: 'watch' });
+    const closing = app.close();
+    await waitFor(() => server.counts('Health/Watch').open === 0);
+    expect(server.counts('Get').open).toBe(1);
+    server.release('Get');
+    await last;
+    await closing;
   });
 });
 

@@ -7,7 +7,7 @@ import type { TestContext } from 'vitest';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
 /** The proto of grpc.health.v1, as its package has it. */
-export const HEALTH_PROTO = join(
+const HEALTH_PROTO = join(
   dirname(createRequire(import.meta.url).resolve('grpc-health-check')),
   '../../proto/health/v1/health.proto',
 );

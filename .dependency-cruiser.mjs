@@ -25,7 +25,7 @@ export const FOLDERS = {
   client: { level: 5, packages: ['@grpc/proto-loader', 'rxjs', 'valibot'], types: ['@grpc/grpc-js'], node: true },
   nest: {
     level: 6,
-    packages: [...NEST, '@grpc/proto-loader', 'rxjs', 'valibot'],
+    packages: [...NEST, '@grpc/proto-loader', '@nestjs/websockets', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
     node: true,
   },

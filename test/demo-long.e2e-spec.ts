@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { type FeedFigures, type SessionFigures, FEED_FIGURES, figuresOf, play } from './support/demo-run.js';
+import { codeBlocks } from './docs/markdown.js';
+import { type FeedFigures, type SessionFigures, FEED_FIGURES, demo, figuresOf, play } from './support/demo-run.js';
+
+const OURS = /^(LOG|WARN|ERROR) +\[ResilientGrpc(:orders)?\]/;
+/** A line without what is different each time. */
+const form = (line: string) => line.replaceAll(/\d+(\.\d+)?/g, '#');
 
 // Two that mostly wait, at once.
 describe('the demo in a terminal, for longer', () => {
@@ -36,6 +41,27 @@ describe('the demo in a terminal, for longer', () => {
       expect(plain.recoveryMs).toBeGreaterThan(20_000);
       expect(resilient).toMatchObject({ connectionsReplaced: 1, timesAway: 0 });
       expect(resilient.recoveryMs).toBeLessThan(20_000);
+    },
+  );
+
+  // By itself: a third demo beside the two would be one too many for two cores.
+  it(
+    'logs a server that was killed in no more than six lines, as docs/logs.md shows them',
+    { timeout: 60_000 },
+    async () => {
+      const { stdout } = await demo('--scenario', 'restart', '--seconds', '30');
+      const lines = stdout.split('\n').filter((line) => OURS.test(line));
+      expect(lines.length).toBeLessThanOrEqual(6);
+      const shown = codeBlocks('docs/logs.md')[0]!
+        .text.split('\n')
+        .filter((line) => OURS.test(line));
+      // A write may have been in flight, or not.
+      const inFlight = (line: string) => line.includes('it may have reached the server');
+      const told = lines.filter((line) => !inFlight(line)).map(form);
+      expect(told).toEqual(shown.filter((line) => !inFlight(line)).map(form));
+      expect(shown.filter(inFlight)).toHaveLength(1);
+      for (const line of lines.filter(inFlight))
+        expect(line).toMatch(/^WARN \[ResilientGrpc:orders\] \/orders\.v1\.Orders\/Create at /);
     },
   );
 });

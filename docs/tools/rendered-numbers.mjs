@@ -36,7 +36,7 @@ const NUMBERS = [
   ['a connection that lived shorter was a failed try', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.shortLivedMs'],
   ['outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['when they come within', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
-  ['an outage is a warning when it is older than', ms, 'telemetry/client-log.ts', 'WORTH_A_WARNING_MS'],
+  ['an outage is a warning when it is older than', ms, 'telemetry/outage-log.ts', 'WORTH_A_WARNING_MS'],
   ['Release'],
   ['starts at this share of the usual calls per second', percent, PACE, 'START_SHARE'],
   ['and at no less calls per second than', plain, PACE, 'START_AT_LEAST'],

@@ -1,6 +1,6 @@
 import type { GrpcClientEvent, ResilientGrpcClient, ServiceConfig } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, lastValueFrom } from 'rxjs';
+import { firstValueFrom, lastValueFrom, throwError } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, scene, toList } from './support.js';
 
@@ -113,6 +113,30 @@ describe('the snapshot of a client', () => {
     // Three retries, less what two seconds and one success give back.
     expect(snapshot.retryBudget.tokens).toBeGreaterThan(6.5);
     expect(snapshot.retryBudget.tokens).toBeLessThan(8);
+  });
+
+  it('counts calls that their callers end as cancelled, and those that may not begin among the failures alone', async () => {
+    const { server, client, echo } = await scene();
+    server.script('Unary', { never: true });
+    const leaving = echo.unary({}).subscribe();
+    const controller = new AbortController();
+    const aborted = failureOf(echo.unary({}, { signal: controller.signal }));
+    await waitFor(() => server.counts().open === 2);
+    leaving.unsubscribe();
+    controller.abort();
+    expect((await aborted).reason).toBe('cancelled');
+    const broken = new Error('no more requests');
+    await expect(lastValueFrom(echo.clientStream(throwError(() => broken)))).rejects.toBe(broken);
+    const { counters, failures, recent } = client.snapshot();
+    expect(counters).toMatchObject({ started: 3, cancelled: 2, failed: 1 });
+    expect({ failures, ended: recent.ended }).toEqual({ failures: {}, ended: 0 });
+    expect(client.snapshot().methods.map(({ cancelled, failed }) => [cancelled, failed])).toEqual([
+      [2, 0],
+      [0, 1],
+    ]);
+    await client.drain();
+    expect((await failureOf(echo.unary({}))).reason).toBe('closed');
+    expect(client.snapshot()).toMatchObject({ counters: { started: 3, failed: 1 }, failures: { closed: 1 } });
   });
 
   it('counts hedges, apart from retries', async () => {

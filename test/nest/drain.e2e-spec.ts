@@ -316,7 +316,7 @@ describe("a hook of the application's own that never ends", () => {
       providers: hook === 'onModuleDestroy' ? [] : [{ provide: 'hangs', useValue: hangs }],
     })
     class AppModule {}
-    const logger = { log: () => undefined, error: () => undefined, warn: (text: string) => lines.push(text) };
+    const logger = { log: () => undefined, error: () => undefined, warn: (line: unknown) => lines.push(String(line)) };
     const app = await NestFactory.createApplicationContext(AppModule, { logger });
     onTestFinished(() => {
       end();

@@ -119,6 +119,10 @@ describe.concurrent('a server that does not come back', () => {
     expect(median(load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(5);
     expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThan(750);
     expect(peer.acceptedAt.length).toBeLessThanOrEqual(6);
+    expect(aboveDebug(app)).toEqual([
+      expect.stringMatching(/^warn: outage: .*; calls wait up to \d(\.\d)? s \(0 waiting, [1-9]\d* failed\)$/),
+      expect.stringMatching(/^warn: no connection for \d(\.\d)? s: .*; calls fail at once \(UNAVAILABLE\)/),
+    ]);
   });
 
   it('is waited for by choice: not at all, or until the deadline; no more calls than allowed', async ({
@@ -188,7 +192,8 @@ describe.concurrent('a server that does not come back', () => {
     onTestFinished(() => peer.close());
     const app = await startApp(onTestFinished, { url: peer.url });
     const name = app.client.name;
-    const load = CallLoad.start(50, () => app.orders.get({ id: '1' }));
+    const create = () => app.orders.create({ requestId: '1', item: 'tea', quantity: 1 });
+    const load = CallLoad.start(50, (number) => (number % 2 === 0 ? create() : app.orders.get({ id: '1' })));
     await waitFor(() => app.client.connectivity.outage);
     const { graceEndsAt } = app.client.connectivity.outage!;
     await waitFor(() => Date.now() > graceEndsAt.getTime() + 20, { timeoutMs: 7_000 });
@@ -207,6 +212,46 @@ describe.concurrent('a server that does not come back', () => {
     expect(aboveDebug(app).length).toBeGreaterThan(0);
     await load.stop();
     expect(load.succeeded).toEqual([]);
+  }, 90_000);
+
+  it('comes back and goes away again for a minute: no more than four lines, with those of the calls that were lost', async ({
+    onTestFinished,
+  }) => {
+    const server = await ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: { Get: {}, Create: { never: true }, Upload: { never: true } },
+    });
+    onTestFinished(() => server.close());
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const app = await startApp(onTestFinished, { url: proxy.url, outageGraceMs: 1_800 });
+    const order = { requestId: '1', item: 'tea', quantity: 1 };
+    const load = CallLoad.start(30, (number) => {
+      if (number % 3 === 0) return app.orders.create(order, { timeoutMs: 5_000 });
+      return number % 3 === 1 ? app.orders.get({ id: '1' }) : app.orders.upload([order], { timeoutMs: 5_000 });
+    });
+    const began = performance.now();
+    let cuts = 0;
+    while (performance.now() - began < 56_000) {
+      await pass(2_000);
+      proxy.refuse();
+      proxy.resetAll();
+      cuts += 1;
+      await waitFor(() => app.client.connectivity.outage);
+      await pass(2_000);
+      await proxy.forward();
+      await waitFor(() => app.client.connectivity.outage === undefined, { timeoutMs: 20_000 });
+    }
+    expect(cuts).toBeGreaterThan(5);
+    expect(aboveDebug(app).length).toBeLessThanOrEqual(4);
+    expect(aboveDebug(app)).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^warn: \/orders\.v1\.Orders\/(Create|Upload) .*it may have reached the server/),
+        expect.stringMatching(/^warn: outage: connect ECONNREFUSED/),
+        expect.stringMatching(/^log: back after/),
+      ]),
+    );
+    await load.stop();
   }, 90_000);
 });
 

@@ -51,6 +51,14 @@ export {
   isGrpcConfigurationError,
   type ConfigurationProblem,
 } from './errors/grpc-configuration-error.js';
+export { GrpcToHttpExceptionFilter } from './nest/errors/grpc-to-http-exception.filter.js';
+export { GrpcToRpcExceptionFilter, type GrpcToRpcOptions } from './nest/errors/grpc-to-rpc-exception.filter.js';
+export {
+  GrpcHttpException,
+  toHttpException,
+  type GrpcHttpBody,
+  type HttpFieldViolation,
+} from './nest/errors/to-http-exception.js';
 export { GrpcClients } from './nest/grpc-clients.js';
 export { getGrpcClientSettingsToken, getGrpcClientToken, getGrpcServiceToken } from './nest/grpc-tokens.js';
 export { InjectGrpcClient } from './nest/inject-grpc-client.decorator.js';

@@ -5,7 +5,7 @@ import type { Connectivity, ConnectivityState, ConnectivityTransition } from '..
 import type { EventHub } from '../call/event-hub.js';
 import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
 import { UsualLoad } from '../policy/release/usual-load.js';
-import { moment, type Clock, type Timer } from '../time/clock.js';
+import { moment, type Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './call-release.js';
 import { ChannelGeneration, type GenerationObserver } from './channel-generation.js';
@@ -17,6 +17,7 @@ import { EarlyReconnectTimer } from './early-reconnect-timer.js';
 import type { EstablishedConnection } from './established-connection.js';
 import { createForeignCall } from './foreign-call.js';
 import { OutageWatch, type OutageOwner } from './outage-watch.js';
+import { ProcessHold } from './process-hold.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './refusal.js';
 import { Succession, type ReplacementReason, type SuccessionOwner } from './succession.js';
 import { SuspicionWatch } from './suspicion-watch.js';
@@ -49,9 +50,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   lastError: string | undefined;
   isClosed = false;
 
-  private readonly waiting = new WaitingCalls(() => {
-    this.releaseHold();
-  });
+  private readonly hold: ProcessHold;
+  private readonly waiting: WaitingCalls;
   private readonly load: UsualLoad;
   private readonly release: CallRelease;
   private readonly outage: OutageWatch;
@@ -70,8 +70,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private timeouts = 0;
   /** Attempts to connect that failed since the state was last told. */
   private failures = 0;
-  /** Keeps the process alive while somebody waits, as a queued call of grpc-js does. */
-  private holdTimer: Timer | undefined;
 
   constructor(
     private readonly settings: ChannelSettings,
@@ -79,6 +77,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   ) {
     const { clock, random, events } = seams;
     this.target = settings.target;
+    this.hold = new ProcessHold(clock);
+    this.waiting = new WaitingCalls(() => {
+      this.hold.end();
+    });
     this.load = new UsualLoad(clock.now());
     this.release = new CallRelease(this.waiting, this.load, clock, () => this.ready);
     this.outage = new OutageWatch(settings.outageGraceMs, this, this.load, clock, events);
@@ -164,7 +166,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     if (refusal === undefined) {
       this.waiting.push(waiter);
       this.outage.callHeld();
-      this.holdTimer ??= this.seams.clock.setTimer(() => undefined, Infinity, true);
+      this.hold.begin();
     } else {
       this.outage.callsFailed(1);
       this.seams.clock.defer(() => {
@@ -193,12 +195,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   private mayWaitOut(waiter: Waiter): boolean {
     return waiter.waitForReady ?? this.outage.insideGrace;
-  }
-
-  private releaseHold(): void {
-    if (this.holdTimer === undefined) return;
-    this.seams.clock.clearTimer(this.holdTimer);
-    this.holdTimer = undefined;
   }
 
   // ── connecting ──

@@ -101,6 +101,11 @@ export function inboundCancelled(cause: unknown): CallFailure {
   return { code: StatusCode.CANCELLED, details: 'Cancelled by the inbound call', reason: 'inbound-cancelled', cause };
 }
 
+/** Whether it was the caller who ended it, or whoever that one serves. */
+export function isCancelled({ reason }: CallFailure): boolean {
+  return reason === 'cancelled' || reason === 'inbound-cancelled';
+}
+
 /** An attempt that could not even be started. */
 export function startFailure(error: unknown): CallFailure {
   if (isCircuitOpenError(error)) {

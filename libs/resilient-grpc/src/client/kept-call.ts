@@ -9,7 +9,7 @@ import { AdmittedCall } from './admitted-call.js';
 import { AttemptHistory } from './attempt-history.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
-import { callError, cancelled, draining, type CallFailure } from './call-failure.js';
+import { callError, cancelled, draining, isCancelled, type CallFailure } from './call-failure.js';
 import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
 import { tellEnd, tellStart, tellUnread } from './call-telling.js';
 import { describeCall } from './describe-call.js';
@@ -123,7 +123,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     if (failure === undefined && endsToo) failure = draining();
     if (failure !== undefined) {
       this.phase = 'ended';
-      this.context.statistics.refused(failure);
+      if (!isCancelled(failure)) this.context.statistics.refused(failure);
       this.sink.error(callError(this.context, failure, undefined, 'no'));
       return;
     }
@@ -230,10 +230,12 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
       this.history.add(this.number, { peer }, failure, this.context.client.clock.now() - this.attemptStartedAt);
     }
     const { statistics, client } = this.context;
+    const left = isCancelled(failure);
     const attempted = (this.history?.records.length ?? 0) > 0;
-    statistics.failed({ ...failure, peer }, attempted, client.clock.now());
+    if (left) statistics.cancelled();
+    else statistics.failed({ ...failure, peer }, attempted, client.clock.now());
     const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
-    this.stop('failed', failure.reason === 'deadline' ? 'deadline' : undefined);
+    this.stop(left ? 'cancelled' : 'failed', failure.reason === 'deadline' ? 'deadline' : undefined);
     this.tellEnd(error);
     this.sink.error(error);
   }

@@ -3,6 +3,7 @@ import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InnerClient } from '../client/inner-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { ClientLog } from '../telemetry/client-log.js';
+import { debugIsRead } from '../telemetry/debug-level.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 
@@ -14,7 +15,12 @@ export function createLoggedClient(
 ): InnerClient {
   // A warm client connects, and tells of it, while it is still being made.
   const made: { client?: InnerClient } = {};
-  const log = new ClientLog(logger, () => made.client?.waitingCalls ?? 0, clock);
+  const hurt = () => ({
+    waiting: made.client?.waitingCalls ?? 0,
+    failed: made.client?.snapshot().failures.outage ?? 0,
+  });
+  const { name, target } = settings;
+  const log = new ClientLog(logger, { name, target, hurt, debugs: debugIsRead }, clock);
   const client = createResilientGrpcClient(settings, {
     clock,
     random,

@@ -7,6 +7,7 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { DrainReport } from '../client/drain-report.js';
+import { LogLine } from '../telemetry/log-line.js';
 import { counted, duration } from '../telemetry/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';
@@ -161,7 +162,8 @@ export class GrpcLifecycle
       ...this.openCalls(),
     ];
     const who = holders.length === 0 ? '' : ` (${holders.join(', ')})`;
-    this.logger.warn(`the application has not closed within ${duration(timeoutMs)}${who}; gRPC clients close now`);
+    const text = `the application has not closed within ${duration(timeoutMs)}${who}; gRPC clients close now`;
+    this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open: holders.join(', ') }));
     await this.onApplicationShutdown();
   }
 
@@ -194,8 +196,11 @@ export class GrpcLifecycle
   private tell(reports: readonly DrainReport[], ms: number): void {
     const sum = (key: 'finished' | 'completed' | 'cancelled') =>
       reports.reduce((total, report) => total + report[key], 0);
-    const done = `${counted(sum('finished'), 'call')} finished, ${counted(sum('completed'), 'stream')} completed`;
-    const line = `drained ${counted(reports.length, 'client')} in ${String(Math.round(ms))} ms: ${done}`;
-    this.logger.log(`${line}, ${String(sum('cancelled'))} cut off`);
+    const [finished, completed, cancelled] = [sum('finished'), sum('completed'), sum('cancelled')];
+    const durationMs = Math.round(ms);
+    const done = `${counted(finished, 'call')} finished, ${counted(completed, 'stream')} completed`;
+    const text = `drained ${counted(reports.length, 'client')} in ${String(durationMs)} ms: ${done}, ${String(cancelled)} cut off`;
+    const fields = { event: 'drain', clients: reports.length, finished, completed, cancelled, durationMs };
+    this.logger.log(new LogLine('log', text, fields));
   }
 }

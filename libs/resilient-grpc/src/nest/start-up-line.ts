@@ -1,21 +1,33 @@
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
+import { LogLine } from '../telemetry/log-line.js';
 
 const MOST_METHODS = 12;
 
 /** What a client will do, in one line: target, services, which methods are safe to repeat and why, grace. */
-export function startUpLine(settings: ResolvedClientSettings): string {
+export function startUpLine(settings: ResolvedClientSettings): LogLine {
+  const { name: client, target } = settings;
   const services = [...settings.services.keys()].join(', ');
   const { outageGraceMs, connection } = settings.channel;
   const wait =
     outageGraceMs > 0
       ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s in an outage`
       : 'calls do not wait in an outage';
-  return [
-    `${settings.target}${connection === 'warm' ? ' (warm)' : ''}`,
+  const safeToRepeat = safeMethods(settings);
+  const text = [
+    `${target}${connection === 'warm' ? ' (warm)' : ''}`,
     services,
-    `safe to repeat: ${safeMethods(settings)}`,
+    `safe to repeat: ${safeToRepeat}`,
     wait,
   ].join(' | ');
+  return new LogLine('log', text, {
+    client,
+    event: 'start-up',
+    target,
+    services,
+    safeToRepeat,
+    connection,
+    outageGraceMs: Math.round(outageGraceMs),
+  });
 }
 
 function safeMethods(settings: ResolvedClientSettings): string {

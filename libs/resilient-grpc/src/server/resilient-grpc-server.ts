@@ -24,6 +24,7 @@ import { servedServices } from './served-services.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
+import { debugIsRead } from '../telemetry/debug-level.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { StandingStreams } from './standing-streams.js';
 
@@ -92,7 +93,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     const logger = new Logger('ResilientGrpcServer');
     for (const warning of resolved.warnings) logger.warn(warning);
-    const log = new ServerLog(logger, clock);
+    const log = new ServerLog(logger, clock, debugIsRead);
     events.listen((event) => {
       log.take(event);
     }, false);

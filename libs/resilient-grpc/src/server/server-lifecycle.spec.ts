@@ -37,8 +37,8 @@ function lifecycle() {
   const endAfter: ServerBeside[] = [];
   const clients = { endAfter: (beside: ServerBeside) => endAfter.push(beside) };
   const logger = {
-    log: (line: string) => log.push(line),
-    warn: (line: string) => log.push(`WARN ${line}`),
+    log: (line: unknown) => log.push(String(line)),
+    warn: (line: unknown) => log.push(`WARN ${String(line)}`),
   };
   const made = new ServerLifecycle(server, clients, logger);
   return {

@@ -4,6 +4,7 @@ import {
   type OnApplicationBootstrap,
   type OnModuleDestroy,
 } from '@nestjs/common';
+import { LogLine } from '../telemetry/log-line.js';
 import { counted } from '../telemetry/log-text.js';
 import type { ServerBeside } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
@@ -68,9 +69,19 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
       `${String(cutOff)} cut off${cutOff > 0 ? ` (${named(paths)})` : ''}`,
       ...(connectionsCutOff > 0 ? [`${counted(connectionsCutOff, 'connection')} cut off`] : []),
     ];
-    const line = `drained in ${String(Math.round(durationMs))} ms: ${parts.join(', ')}`;
-    if (cutOff + connectionsCutOff === 0) this.logger.log(line);
-    else this.logger.warn(line);
+    const text = `drained in ${String(Math.round(durationMs))} ms: ${parts.join(', ')}`;
+    const level = cutOff + connectionsCutOff === 0 ? 'log' : 'warn';
+    this.logger[level](
+      new LogLine(level, text, {
+        event: 'drain',
+        finished,
+        completed,
+        ended,
+        cutOff,
+        connectionsCutOff,
+        durationMs: Math.round(durationMs),
+      }),
+    );
   }
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../call/event-hub.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
+import type { LogLevel, LogLine } from '../telemetry/log-line.js';
 import { ServerLog } from './server-log.js';
 
 const path = '/orders.v1.Orders/Watch';
@@ -9,19 +10,26 @@ const path = '/orders.v1.Orders/Watch';
 function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
-  const stacks: (string | undefined)[] = [];
+  const stacks: unknown[] = [];
+  const seen = { debug: true };
   const sink = {
-    debug: (line: string) => lines.push(`debug ${line}`),
-    log: (line: string) => lines.push(`log ${line}`),
-    warn: (line: string) => lines.push(`warn ${line}`),
-    error: (line: string, stack?: string) => {
-      lines.push(`error ${line}`);
-      stacks.push(stack);
+    debug: (line: LogLine) => lines.push(`debug ${String(line)}`),
+    log: (line: LogLine) => lines.push(`log ${String(line)}`),
+    warn: (line: LogLine) => lines.push(`warn ${String(line)}`),
+    error: (line: LogLine) => {
+      lines.push(`error ${String(line)}`);
+      stacks.push(line.fields['stack']);
     },
   };
-  const log = new ServerLog(sink, clock);
+  const kept: LogLine[] = [];
+  const keeping = (level: LogLevel) => (line: LogLine) => {
+    kept.push(line);
+    sink[level](line);
+  };
+  const all = { debug: keeping('debug'), log: keeping('log'), warn: keeping('warn'), error: keeping('error') };
+  const log = new ServerLog(all, clock, () => seen.debug);
   const take = (body: EventBody<GrpcServerEvent>) => log.take({ at: clock.epoch(), ...body });
-  return { clock, lines, stacks, log, take };
+  return { clock, lines, kept, seen, stacks, log, take };
 }
 
 describe('the log of a server', () => {
@@ -86,7 +94,13 @@ describe('the log of a server', () => {
     expect(lines).toHaveLength(2);
     expect(lines[1]).toMatch(new RegExp(`^${level} .*\\(999 more in the last minute\\)$`));
     take(event);
-    expect(lines).toHaveLength(3);
+    expect(lines).toHaveLength(2);
+    clock.advance(60_000);
+    expect(lines[2]).toMatch(/\(1 more in the last minute\)$/);
+    // After a quiet minute it is told at once again.
+    clock.advance(60_000);
+    take(event);
+    expect(lines).toHaveLength(4);
   });
 
   it('tells two methods, and two faults of one, each by itself', () => {
@@ -120,6 +134,54 @@ describe('the log of a server', () => {
     const { lines, take } = make();
     take({ type: 'handler-failed', path, error: new Error('x'.repeat(100_000)) });
     expect(lines[0]!.length).toBeLessThan(500);
+  });
+
+  it.each<[EventBody<GrpcServerEvent>, object]>([
+    [
+      { type: 'handler-leak', path, overMs: 61_000.4 },
+      { path, overMs: 61_000 },
+    ],
+    [
+      { type: 'responses-overflow', path, bytes: 9 },
+      { path, bytes: 9 },
+    ],
+    [
+      { type: 'responses-at-once', path, messages: 12 },
+      { path, messages: 12 },
+    ],
+    [{ type: 'extra-response', path }, { path }],
+    [
+      { type: 'stream-idle', path, peer: 'a', idleMs: 5 },
+      { path, peer: 'a', idleMs: 5 },
+    ],
+    [
+      { type: 'connection-end', peer: 'a', because: 'age' },
+      { peer: 'a', because: 'age' },
+    ],
+    [
+      { type: 'handler-failed', path, error: 'no' },
+      { path, error: 'no' },
+    ],
+  ])('gives programs the fields of %j', (event, fields) => {
+    const { kept, take } = make();
+    take(event);
+    expect(kept.map((line) => line.fields)).toEqual([{ event: event.type, ...fields }]);
+  });
+
+  it('masks what looks like a secret in an error, in its stack too', () => {
+    const { kept, take } = make();
+    take({ type: 'handler-failed', path, error: new Error('401 for Bearer abc.def-ghi, authorization=hush') });
+    const shown = JSON.stringify(kept[0]);
+    expect(shown).not.toContain('abc.def');
+    expect(shown).not.toContain('hush');
+    expect(shown).toContain('401 for Bearer ***');
+  });
+
+  it('builds no line for debug where nobody reads it', () => {
+    const { kept, seen, take } = make();
+    seen.debug = false;
+    take({ type: 'connection-end', peer: 'a', because: 'age' });
+    expect(kept).toEqual([]);
   });
 
   it('leaves no timer behind, and nothing unsaid', () => {

@@ -1,14 +1,9 @@
+import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../client/settings/describe-value.js';
-import type { LogSink } from '../telemetry/client-log.js';
-import { counted, duration, oneLine } from '../telemetry/log-text.js';
+import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log-line.js';
+import { counted, duration, masked, oneLine } from '../telemetry/log-text.js';
 import { RepeatLimit } from '../telemetry/repeat-limit.js';
 import type { Clock } from '../time/clock.js';
-import type { GrpcServerEvent } from '../call/server-event.js';
-
-/** Where lines of a server go; Nest's logger is one. */
-export interface ServerLogSink extends LogSink {
-  error(message: string, stack?: string): void;
-}
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
 
@@ -21,26 +16,18 @@ const PULLED = 'answer with an async generator, which is pulled as the client re
  * connections are there for who looks for them. The drain has a line of its own, from where it is run.
  */
 export class ServerLog {
-  private readonly errors: RepeatLimit;
-  private readonly warnings: RepeatLimit;
-  private readonly lines: RepeatLimit;
+  private readonly repeats: RepeatLimit<LogLine>;
 
+  /** @param debugs whether anybody reads `debug` */
   constructor(
-    private readonly sink: ServerLogSink,
+    private readonly sink: LogSink,
     clock: Clock,
+    private readonly debugs: () => boolean,
   ) {
-    const limit = (write: (line: string) => void) =>
-      new RepeatLimit(clock, SUMMARY_MS, (text, count) => {
-        write(`${text} (${String(count)} more in the last minute)`);
-      });
-    this.errors = limit((line) => {
-      sink.error(line);
-    });
-    this.warnings = limit((line) => {
-      sink.warn(line);
-    });
-    this.lines = limit((line) => {
-      sink.log(line);
+    this.repeats = new RepeatLimit(clock, SUMMARY_MS, ({ level, msg, fields }, repeats) => {
+      // The stack was shown with the first one.
+      const { stack: _shown, ...others } = fields;
+      sink[level](new LogLine(level, `${msg} (${String(repeats)} more in the last minute)`, { ...others, repeats }));
     });
   }
 
@@ -50,40 +37,50 @@ export class ServerLog {
         this.failed(event);
         return;
       case 'handler-leak':
-        this.warn(
+        this.say(
+          'warn',
           event,
           `its handler still runs ${duration(event.overMs)} after the call ended; end it by @CallSignal(), or by what ` +
             'Observables and async generators do when they are left',
+          { overMs: Math.round(event.overMs) },
         );
         return;
       case 'responses-overflow':
-        this.warn(
+        this.say(
+          'warn',
           event,
           `an Observable ran ${String(event.bytes)} bytes ahead of its client, and its stream was ended ` +
             `(maxQueuedResponseBytes); ${PULLED}`,
+          { bytes: event.bytes },
         );
         return;
       case 'responses-at-once':
-        this.warn(
+        this.say(
+          'warn',
           event,
           `an Observable pushed ${counted(event.messages, 'response')} at once, which are held in memory; ${PULLED}`,
+          { messages: event.messages },
         );
         return;
       case 'extra-response':
-        this.warn(event, 'a handler that answers once emitted again after its answer, which was dropped');
+        this.say('warn', event, 'a handler that answers once emitted again after its answer, which was dropped');
         return;
       case 'stream-idle':
-        this.lines.say(
-          event.path,
-          `${event.path}: stream of ${event.peer} ended, as no message passed for ${duration(event.idleMs)} (streamIdleTimeoutMs)`,
-          (line) => {
-            this.sink.log(line);
-          },
+        this.say(
+          'log',
+          event,
+          `stream of ${event.peer} ended, as no message passed for ${duration(event.idleMs)} (streamIdleTimeoutMs)`,
+          { peer: event.peer, idleMs: Math.round(event.idleMs) },
         );
         return;
-      case 'connection-end':
-        this.sink.debug(`connection of ${event.peer} ended: ${ENDS[event.because]}`);
+      case 'connection-end': {
+        const { type, peer, because } = event;
+        if (!this.debugs()) return;
+        this.sink.debug(
+          new LogLine('debug', `connection of ${peer} ended: ${ENDS[because]}`, { event: type, peer, because }),
+        );
         return;
+      }
       case 'call-start':
       case 'call-end':
       case 'drain':
@@ -93,22 +90,26 @@ export class ServerLog {
 
   /** Writes what was counted and not yet said, and leaves no timer behind. */
   close(): void {
-    this.errors.close();
-    this.warnings.close();
-    this.lines.close();
+    this.repeats.close();
   }
 
-  private warn({ type, path }: { readonly type: string; readonly path: string }, text: string): void {
-    this.warnings.say(`${path} ${type}`, `${path}: ${text}`, (line) => {
-      this.sink.warn(line);
+  private say(
+    level: LogLevel,
+    { type, path }: { readonly type: string; readonly path: string },
+    text: string,
+    fields: LogFields = {},
+  ): void {
+    const line = new LogLine(level, `${path}: ${text}`, { event: type, path, ...fields });
+    this.repeats.say(`${path} ${type}`, line, (first) => {
+      this.sink[level](first);
     });
   }
 
-  private failed({ path, error }: EventOf<'handler-failed'>): void {
+  private failed(event: EventOf<'handler-failed'>): void {
+    const { error } = event;
     const what = error instanceof Error ? `${error.name}: ${error.message}` : textOf(error);
-    this.errors.say(path, `${path}: its handler failed: ${oneLine(what)}`, (line) => {
-      this.sink.error(line, error instanceof Error ? error.stack : undefined);
-    });
+    const stack = error instanceof Error && error.stack !== undefined ? masked(error.stack) : undefined;
+    this.say('error', event, `its handler failed: ${oneLine(what)}`, { error: oneLine(what), stack });
   }
 }
 

@@ -1,57 +1,75 @@
 import type { GrpcClientEvent } from '../call/call-event.js';
-import { StatusCode, statusName } from '../status/status-code.js';
-import type { Clock, Timer } from '../time/clock.js';
-import { RepeatLimit } from './repeat-limit.js';
+import { StatusCode } from '../status/status-code.js';
+import type { Clock } from '../time/clock.js';
+import { LineLimit } from './line-limit.js';
+import { LogLine, type LogFields, type LogSink } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
-
-/** Where lines go; Nest's logger is one. */
-export interface LogSink {
-  debug(message: string): void;
-  log(message: string): void;
-  warn(message: string): void;
-}
+import { OutageLog, type Hurt } from './outage-log.js';
+import { RepeatLimit } from './repeat-limit.js';
+import { attemptFields, attemptText, UnrepeatedCalls } from './unrepeated-calls.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
-/**
- * A younger outage is a restart like any other, and nobody's business at night. A server that is away for a second is found
- * again up to 0.4 s later.
- */
-const WORTH_A_WARNING_MS = 1_500;
 const SUMMARY_MS = 60_000;
 
+/** The client whose log it is, and what is asked of it when a line is written. */
+export interface LoggedClient {
+  readonly name: string;
+  readonly target: string;
+  /** Whom an outage hurts. */
+  readonly hurt: () => Hurt;
+  /** Whether anybody reads `debug`: its texts are not built for nobody. */
+  readonly debugs: () => boolean;
+}
+
 /**
- * What one client writes to the log: an outage is one warning, when it is 1.5 s old and somebody waits, one when its grace
- * is over and calls fail, and one line when it is over; a server that comes and goes is one summary a minute; failures of calls are counted by method and reason.
+ * What one client writes to the log. Above `debug` stands what a person may have to do something about: outages, calls that may
+ * have had an effect, dead connections, options that do not fit, and no more of it than a person reads.
  */
 export class ClientLog {
-  private readonly failures: RepeatLimit;
-  private outage: { readonly start: EventOf<'outage-start'>; readonly startedAt: number; warned: boolean } | undefined;
-  private outageTimer: Timer | undefined;
-  private flaps = 0;
-  private flapTimer: Timer | undefined;
+  private readonly limit: LineLimit;
+  private readonly outages: OutageLog;
+  private readonly unrepeated: UnrepeatedCalls;
+  private readonly repeats: RepeatLimit<LogLine>;
 
-  /** @param waiting how many calls wait for the channel */
   constructor(
-    private readonly sink: LogSink,
-    private readonly waiting: () => number,
-    private readonly clock: Clock,
+    private readonly sink: Omit<LogSink, 'error'>,
+    private readonly client: LoggedClient,
+    clock: Clock,
   ) {
-    this.failures = new RepeatLimit(clock, SUMMARY_MS, (text, count) => {
-      sink.warn(`${text} (${String(count)} more in the last minute)`);
+    this.limit = new LineLimit((line) => {
+      if (line.level === 'warn') sink.warn(line);
+      else sink.log(line);
+    }, clock);
+    this.outages = new OutageLog(
+      client.target,
+      client.hurt,
+      (level, text, fields) => {
+        if (level === 'debug') this.debug(() => [text, fields]);
+        else this.limit.say('outage', this.line(level, text, fields));
+      },
+      clock,
+    );
+    this.unrepeated = new UnrepeatedCalls((text, fields) => {
+      this.warn(text, fields);
+    }, clock);
+    this.repeats = new RepeatLimit(clock, SUMMARY_MS, (line, repeats) => {
+      this.warn(`${line.msg} (${String(repeats)} more in the last minute)`, { ...line.fields, repeats });
     });
   }
 
   take(event: GrpcClientEvent): void {
     switch (event.type) {
       case 'connectivity':
-        this.sink.debug(`${event.from} → ${event.to}${event.cause === undefined ? '' : `: ${oneLine(event.cause)}`}`);
+        this.debug(() => connectivity(event));
         return;
       case 'outage-start':
-        this.outageStarted(event);
+        this.limit.unrest();
+        this.outages.started(event);
         return;
       case 'outage-end':
-        this.outageEnded(event);
+        this.limit.unrest();
+        this.outages.ended(event);
         return;
       case 'attempt-end':
         this.attemptEnded(event);
@@ -60,15 +78,17 @@ export class ClientLog {
         this.replaced(event);
         return;
       case 'keepalive-throttled':
-        this.sink.warn(
+        this.warn(
           `the server finds the keepalive pings too many (too_many_pings); now every ${duration(event.keepaliveTimeMs)}: ` +
             `set keepalive.keepaliveTimeMs to ${String(event.keepaliveTimeMs)} or more`,
+          { event: event.type, keepaliveTimeMs: event.keepaliveTimeMs },
         );
         return;
       case 'throttle-too-small':
-        this.sink.warn(
+        this.warn(
           `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a connection that ` +
             `is lost takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or leave it out`,
+          { event: event.type, maxTokens: event.maxTokens, inFlight: event.inFlight },
         );
         return;
       case 'circuit':
@@ -78,22 +98,25 @@ export class ClientLog {
         this.drain(event);
         return;
       case 'stream-resumed':
-        this.sink.debug(`${event.path}: resumed after ${duration(event.gapMs)} (${counted(event.resumes, 'time')})`);
+        this.debug(() => [
+          `${event.path}: resumed after ${duration(event.gapMs)} (${counted(event.resumes, 'time')})`,
+          { event: event.type, path: event.path, resumes: event.resumes, gapMs: Math.round(event.gapMs) },
+        ]);
         return;
       case 'stream-leak':
         this.streamLeak(event);
         return;
       case 'requests-at-once':
-        this.failures.say(
-          `${event.path} requests-at-once`,
+        this.repeated(
+          event.path,
           `${event.path}: an Observable pushed ${String(event.messages)} requests at once, which are held in memory; ` +
             'give an Iterable or an AsyncIterable, which is pulled',
-          (line) => {
-            this.sink.warn(line);
-          },
+          { event: event.type, path: event.path, messages: event.messages },
         );
         return;
       case 'connection':
+        this.debug(() => connection(event));
+        return;
       case 'call-start':
       case 'call-end':
         return;
@@ -102,108 +125,53 @@ export class ClientLog {
 
   /** Writes what was counted and not yet said, and leaves no timer behind. */
   close(): void {
-    this.failures.close();
-    this.stopLater();
-    if (this.flapTimer !== undefined) this.clock.clearTimer(this.flapTimer);
+    this.outages.close();
+    this.unrepeated.close();
+    this.repeats.close();
+    this.limit.close();
   }
 
-  private outageStarted(start: EventOf<'outage-start'>): void {
-    this.outage = { start, startedAt: this.clock.now(), warned: false };
-    this.sink.debug(`outage: ${oneLine(start.cause)}`);
-    if (start.flapping) {
-      this.flapped(start);
-      return;
-    }
-    this.later(this.checkOutage, WORTH_A_WARNING_MS);
+  private line(level: 'debug' | 'log' | 'warn', text: string, fields: LogFields): LogLine {
+    return new LogLine(level, text, { client: this.client.name, ...fields });
   }
 
-  private later(task: () => void, ms: number): void {
-    this.stopLater();
-    this.outageTimer = this.clock.setTimer(() => {
-      this.outageTimer = undefined;
-      task();
-    }, ms);
+  private debug(build: () => readonly [text: string, fields: LogFields]): void {
+    if (this.client.debugs()) this.sink.debug(this.line('debug', ...build()));
   }
 
-  private stopLater(): void {
-    if (this.outageTimer !== undefined) this.clock.clearTimer(this.outageTimer);
-    this.outageTimer = undefined;
+  private log(text: string, fields: LogFields): void {
+    this.limit.say('other', this.line('log', text, fields));
   }
 
-  private readonly checkOutage = (): void => {
-    const { outage } = this;
-    if (outage === undefined || outage.warned) return;
-    const waiting = this.waiting();
-    if (waiting === 0) {
-      this.later(this.checkOutage, WORTH_A_WARNING_MS);
-      return;
-    }
-    outage.warned = true;
-    const { cause, graceMs } = outage.start;
-    this.sink.warn(`outage: ${oneLine(cause)}; calls wait up to ${duration(graceMs)} (${String(waiting)} waiting)`);
-    const left = outage.startedAt + graceMs - this.clock.now();
-    if (left > 0) this.later(this.checkGrace, left);
-  };
-
-  private readonly checkGrace = (): void => {
-    if (this.outage === undefined) return;
-    this.sink.warn(
-      `no connection within ${duration(this.outage.start.graceMs)}: calls fail at once until there is one`,
-    );
-  };
-
-  private outageEnded(end: EventOf<'outage-end'>): void {
-    const warned = this.outage?.warned === true;
-    this.outage = undefined;
-    this.stopLater();
-    const calls = `${counted(end.held, 'call')} held, ${String(end.failed)} failed`;
-    const line = `back after ${duration(end.durationMs)}, ${counted(end.tries, 'try', 'tries')}; ${calls}`;
-    if (warned) this.sink.log(line);
-    else this.sink.debug(line);
+  private warn(text: string, fields: LogFields): void {
+    this.limit.say('other', this.line('warn', text, fields));
   }
 
-  /** The first of a minute is told at once, the rest together. */
-  private flapped(start: EventOf<'outage-start'>): void {
-    this.flaps += 1;
-    if (this.flapTimer !== undefined) return;
-    this.sink.warn(
-      `flapping: three outages in a minute (${oneLine(start.cause)}); they share one grace, then calls fail at once`,
-    );
-    this.flaps = 0;
-    this.flapTimer = this.clock.setTimer(this.summarizeFlaps, SUMMARY_MS);
+  /** Told once a minute for each `kind`, with a count. */
+  private repeated(kind: string, text: string, fields: LogFields): void {
+    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields), (line) => {
+      this.limit.say('other', line);
+    });
   }
-
-  private readonly summarizeFlaps = (): void => {
-    this.flapTimer = undefined;
-    // After a quiet minute the next is told at once again.
-    if (this.flaps === 0) return;
-    this.sink.warn(`flapping: ${String(this.flaps)} more outages in the last minute`);
-    this.flaps = 0;
-    this.flapTimer = this.clock.setTimer(this.summarizeFlaps, SUMMARY_MS);
-  };
 
   private attemptEnded(event: EventOf<'attempt-end'>): void {
-    const { path, attempt, next, because, reachedServer } = event;
+    const { attempt, next, because, reachedServer } = event;
     if (attempt.code === StatusCode.OK) return;
-    const text = `${path}: ${statusName(attempt.code)}: ${oneLine(attempt.details)}`;
     if (next !== 'none') {
-      this.sink.debug(`${text}; ${next === 'wait' ? 'waits' : 'is retried'} (${because})`);
+      const goesOn = next === 'wait' ? 'waits' : 'is retried';
+      this.debug(() => [`${attemptText(event)}; ${goesOn} (${because})`, attemptFields(event)]);
       return;
     }
     // The outage has a line of its own, and what a server answers is its callers' matter.
     if (reachedServer !== 'maybe' || because === 'cancelled' || because === 'deadline') return;
-    this.failures.say(
-      `${path} ${because}`,
-      `${text}; it may have reached the server and was not repeated (${because})`,
-      (line) => {
-        this.sink.warn(line);
-      },
-    );
+    this.unrepeated.failed(event);
   }
 
   private replaced(event: EventOf<'connection-replaced'>): void {
-    if (event.reason !== 'suspicion') {
-      this.sink.debug(`connection replaced: ${event.reason === 'age' ? 'it was old enough' : 'new credentials'}`);
+    const { type, reason } = event;
+    if (reason !== 'suspicion') {
+      const why = reason === 'age' ? 'it was old enough' : 'new credentials';
+      this.debug(() => [`connection replaced: ${why}`, { event: type, reason }]);
       return;
     }
     const { address, silentMs, timeouts, by } = event;
@@ -211,45 +179,79 @@ export class ClientLog {
       by === 'new-channel'
         ? 'calls go over a new one that is READY'
         : 'calls go to the other backends until it can be connected again';
-    this.sink.warn(
+    this.warn(
       `dead connection to ${address} ended: no byte for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed out, and a ` +
         `probe got no answer; ${carried}`,
+      { event: type, reason, address, silentMs: Math.round(silentMs), timeouts, by },
     );
   }
 
-  private circuit({ path, to, failures, total, breakMs }: EventOf<'circuit'>): void {
+  private circuit(event: EventOf<'circuit'>): void {
+    const { type, path, from, to, because, failures, total, breakMs } = event;
+    const fields = { event: type, path, from, to, because, failures, total, breakMs: Math.round(breakMs) };
     if (to === 'open') {
       const share = `${String(failures)} of ${String(total)} attempts failed`;
-      this.sink.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; its calls fail at once`);
+      this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; its calls fail at once`, fields);
     } else if (to === 'closed') {
-      this.sink.log(`${path}: circuit closed; calls pass again`);
+      this.log(`${path}: circuit closed; calls pass again`, fields);
     } else {
-      this.sink.debug(`${path}: circuit half open; one call is let through`);
+      this.debug(() => [`${path}: circuit half open; one call is let through`, fields]);
     }
   }
 
   /** One line for each place: a leak is seldom of one stream. */
-  private streamLeak({ path, openMs, unreadMs, openedAt }: EventOf<'stream-leak'>): void {
+  private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'stream-leak'>): void {
     const place =
       openedAt === undefined ? 'set traceStreams: true to see where it was opened' : `opened at ${openedAt}`;
-    this.failures.say(
-      `${path} stream-leak ${openedAt ?? ''}`,
+    this.repeated(
+      `${path} ${openedAt ?? ''}`,
       `${path}: open for ${duration(openMs)}, and nobody has read it for ${duration(unreadMs)}; ${place}`,
-      (line) => {
-        this.sink.warn(line);
-      },
+      { event: type, path, openMs: Math.round(openMs), unreadMs: Math.round(unreadMs), openedAt },
     );
   }
 
-  private drain(event: EventOf<'drain'>): void {
-    if (event.phase === 'begin') {
-      this.sink.debug(`draining: ${counted(event.running, 'call')} running`);
+  private drain({ type, phase, running, finished, completed, cancelled, durationMs }: EventOf<'drain'>): void {
+    if (phase === 'begin') {
+      this.debug(() => [`draining: ${counted(running, 'call')} running`, { event: type, phase, running }]);
       return;
     }
-    const cut = event.cancelled === 0 ? '' : `, ${String(event.cancelled)} cut off`;
-    const completed = event.completed === 0 ? '' : `, ${counted(event.completed, 'stream')} completed`;
-    const line = `drained in ${duration(event.durationMs)}: ${counted(event.finished, 'call')} finished${completed}${cut}`;
-    if (event.cancelled === 0) this.sink.debug(line);
-    else this.sink.warn(line);
+    const fields = { event: type, phase, finished, completed, cancelled, durationMs: Math.round(durationMs) };
+    const cut = cancelled === 0 ? '' : `, ${String(cancelled)} cut off`;
+    const done = completed === 0 ? '' : `, ${counted(completed, 'stream')} completed`;
+    const text = `drained in ${duration(durationMs)}: ${counted(finished, 'call')} finished${done}${cut}`;
+    if (cancelled === 0) this.debug(() => [text, fields]);
+    else this.warn(text, fields);
+  }
+}
+
+/** A change of the channel's state. */
+function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): readonly [string, LogFields] {
+  const why = cause === undefined ? undefined : oneLine(cause);
+  return [`${from} → ${to}${why === undefined ? '' : `: ${why}`}`, { event: type, from, to, cause: why }];
+}
+
+/** What became of a connection, or of an attempt to make one. */
+function connection(event: EventOf<'connection'>): readonly [string, LogFields] {
+  const { type, change } = event;
+  switch (event.change) {
+    case 'connected':
+      return [`connected to ${event.address}`, { event: type, change, address: event.address }];
+    case 'failed': {
+      const { address } = event;
+      const cause = oneLine(event.cause);
+      return [
+        `could not connect${address === undefined ? '' : ` to ${address}`}: ${cause}`,
+        { event: type, change, address, cause },
+      ];
+    }
+    case 'ended':
+    case 'closed': {
+      const { address, livedMs } = event;
+      const who = event.change === 'closed' ? ' by this client' : '';
+      return [
+        `connection to ${address} ${event.change}${who} after ${duration(livedMs)}`,
+        { event: type, change, address, livedMs: Math.round(livedMs) },
+      ];
+    }
   }
 }

@@ -14,6 +14,31 @@ describe('a text of the other side', () => {
     expect(oneLine('\n'.repeat(100_000)).length).toBeLessThan(310);
   });
 
+  it.each([
+    ['a token', 'refused: Bearer abc.DEF-123_x~y+z/=', 'refused: Bearer ***'],
+    ['a password', 'header Basic dXNlcjpwYXNz, sent', 'header Basic ***, sent'],
+    ['a JWT', 'bad eyJhbGciOi.eyJzdWIi.c2ln here', 'bad *** here'],
+    ['a header', 'authorization: hush', 'authorization: ***'],
+    ['a header with a scheme', '"authorization": "Bearer hush"', '"authorization": "Bearer ***"'],
+    ['a header in JSON', '{"x-api-key":"hush","a":1}', '{"x-api-key":"***","a":1}'],
+    ['a URL', 'at https://me:hush@host/a', 'at https://***@host/a'],
+    [
+      'what grpc-js quotes',
+      'Metadata string value "hush hush" contains illegal characters',
+      'Metadata string value "***" contains illegal characters',
+    ],
+  ])('has %s masked', (_what, text, shown) => expect(oneLine(text)).toBe(shown));
+
+  it('that is cut within a secret shows none of it', () => {
+    expect(oneLine(`${'x'.repeat(285)} Bearer ${'hush'.repeat(50)}`)).not.toContain('hush');
+  });
+
+  it('takes little time, however it is made', () => {
+    const began = performance.now();
+    for (const part of ['Bearer ', 'eyJ', 'token: ', '://a', 'Metadata value "']) oneLine(part.repeat(100_000));
+    expect(performance.now() - began).toBeLessThan(500);
+  });
+
   it('is otherwise as it was', () => expect(oneLine('Grüße, ☕ "x" \\ y')).toBe('Grüße, ☕ "x" \\ y'));
 });
 

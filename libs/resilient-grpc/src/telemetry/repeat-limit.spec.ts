@@ -5,7 +5,7 @@ import { RepeatLimit } from './repeat-limit.js';
 function make() {
   const clock = new VirtualClock();
   const written: string[] = [];
-  const limit = new RepeatLimit(clock, 60_000, (text, count) => written.push(`${text} +${count}`));
+  const limit = new RepeatLimit<string>(clock, 60_000, (text, count) => written.push(`${text} +${count}`));
   const say = (kind: string, text: string) => limit.say(kind, text, (line) => written.push(line));
   return { clock, written, limit, say };
 }
@@ -17,6 +17,15 @@ describe('texts that repeat', () => {
     expect(written).toEqual(['failure 1']);
     clock.advance(60_000);
     expect(written).toEqual(['failure 1', 'failure 100 +99']);
+  });
+
+  it('are told once in its time while they go on', () => {
+    const { clock, written, say } = make();
+    for (let second = 0; second < 180; second++) {
+      say('a', `failure ${second}`);
+      clock.advance(1_000);
+    }
+    expect(written).toEqual(['failure 0', 'failure 59 +59', 'failure 119 +60', 'failure 179 +60']);
   });
 
   it('are told at once again after a quiet time', () => {

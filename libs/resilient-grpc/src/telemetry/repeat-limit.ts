@@ -1,46 +1,57 @@
 import type { Clock, Timer } from '../time/clock.js';
 
-interface Repeated {
-  text: string;
+interface Repeated<T> {
+  latest: T;
   count: number;
-  readonly timer: Timer;
+  timer: Timer;
 }
 
-/** Lets the first text of a kind through, and at the end of its time tells how many more there were. */
-export class RepeatLimit {
-  private readonly kinds = new Map<string, Repeated>();
+/** Lets the first of a kind through, then tells once in its time how many more there were, until a time has passed without any. */
+export class RepeatLimit<T> {
+  private readonly kinds = new Map<string, Repeated<T>>();
 
-  /** @param summarize told the last text of a kind and how many were held back */
+  /** @param summarize told the last one of a kind and how many were held back */
   constructor(
     private readonly clock: Clock,
     private readonly everyMs: number,
-    private readonly summarize: (text: string, count: number) => void,
+    private readonly summarize: (latest: T, count: number) => void,
   ) {}
 
-  say(kind: string, text: string, write: (text: string) => void): void {
+  say(kind: string, one: T, write: (one: T) => void): void {
     const known = this.kinds.get(kind);
     if (known !== undefined) {
       known.count += 1;
-      known.text = text;
+      known.latest = one;
       return;
     }
-    write(text);
-    const timer = this.clock.setTimer(() => {
-      this.tell(kind);
-    }, this.everyMs);
-    this.kinds.set(kind, { text, count: 0, timer });
+    write(one);
+    this.kinds.set(kind, { latest: one, count: 0, timer: this.later(kind) });
   }
 
   close(): void {
-    for (const [kind, { timer }] of this.kinds) {
+    for (const { timer, latest, count } of this.kinds.values()) {
       this.clock.clearTimer(timer);
-      this.tell(kind);
+      if (count > 0) this.summarize(latest, count);
     }
+    this.kinds.clear();
+  }
+
+  private later(kind: string): Timer {
+    return this.clock.setTimer(() => {
+      this.tell(kind);
+    }, this.everyMs);
   }
 
   private tell(kind: string): void {
     const known = this.kinds.get(kind);
-    this.kinds.delete(kind);
-    if (known !== undefined && known.count > 0) this.summarize(known.text, known.count);
+    if (known === undefined) return;
+    const { latest, count } = known;
+    if (count === 0) {
+      this.kinds.delete(kind);
+      return;
+    }
+    known.count = 0;
+    known.timer = this.later(kind);
+    this.summarize(latest, count);
   }
 }

@@ -33,9 +33,7 @@ export class ClientStatistics implements FailureCounter {
     const { code, reason, details, because, peer } = failure;
     count(this.failures, reason);
     if (attempted) count(this.notRetried, because ?? reason);
-    if (reason !== 'cancelled' && reason !== 'inbound-cancelled') {
-      this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
-    }
+    this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 
   /** Calls of all methods that ended lately, but for those of one path. */

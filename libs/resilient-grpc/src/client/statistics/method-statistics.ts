@@ -57,13 +57,9 @@ export class MethodStatistics {
 
   /** @param attempted an attempt of it was made */
   failed(failure: CountedFailure, attempted: boolean, now: number): void {
-    if (failure.reason === 'cancelled' || failure.reason === 'inbound-cancelled') {
-      this.cancelled();
-    } else {
-      this.failedCalls += 1;
-      this.codes.add(failure.code);
-      this.recent.failed(failure.code, now);
-    }
+    this.failedCalls += 1;
+    this.codes.add(failure.code);
+    this.recent.failed(failure.code, now);
     this.client.failed(this.method.path, failure, attempted);
   }
 

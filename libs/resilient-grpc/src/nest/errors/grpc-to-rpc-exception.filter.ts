@@ -1,0 +1,99 @@
+import {
+  Catch,
+  Inject,
+  Injectable,
+  Optional,
+  type ArgumentsHost,
+  type ExceptionFilter,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
+import { throwError } from 'rxjs';
+import * as v from 'valibot';
+import { optionProblems } from '../../client/settings/validate-options.js';
+import { orUndefined } from '../../client/settings/schema-values.js';
+import { GrpcCallError } from '../../errors/grpc-call-error.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import { ResumeError } from '../../errors/resume-error.js';
+import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
+import { serverCallOf } from '../inbound/grpc-inbound-call.js';
+import { callErrorOf } from './call-error-of.js';
+import { FailureLog } from './failure-log.js';
+import { nestsOwnHandling } from './nests-own-handling.js';
+import { rpcStatusOf } from './rpc-status.js';
+import { toHttpException } from './to-http-exception.js';
+
+/** Options of a `GrpcToRpcExceptionFilter`. */
+export interface GrpcToRpcOptions {
+  /**
+   * Codes of upstreams that are an answer of this service too, with their text and details: 'NOT_FOUND' where it hands on what an
+   * upstream keeps. The text of INTERNAL, UNKNOWN and DATA_LOSS is never passed on. @defaultValue []
+   */
+  readonly relay?: readonly Exclude<StatusName, 'OK'>[] | undefined;
+}
+
+const NAMES = STATUS_NAMES.filter((name) => name !== 'OK');
+
+const optionsSchema = v.object(
+  {
+    relay: orUndefined(
+      v.array(
+        v.picklist(NAMES, `the name of a status of an error (${NAMES.join(', ')})`),
+        "an array, as ['NOT_FOUND']",
+      ),
+    ),
+  },
+  "an object, as { relay: ['NOT_FOUND'] }",
+);
+
+/**
+ * Answers a call of a microservice, of gRPC or another transport, with what its caller may know of the failure of a call that was made
+ * for it. For `{ provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a
+ * controller. Everywhere else an exception goes the way that Nest has for it.
+ */
+@Injectable()
+@Catch(GrpcCallError, ResumeError)
+export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>, OnApplicationShutdown {
+  private readonly log = new FailureLog();
+  private readonly relay: ReadonlySet<StatusName>;
+  @Optional() @Inject(HttpAdapterHost) private readonly adapters: HttpAdapterHost | undefined;
+
+  /** @throws GrpcConfigurationError for options that cannot be used */
+  constructor(@Optional() options: GrpcToRpcOptions = {}) {
+    const problems = optionProblems(optionsSchema, options, 'GrpcToRpcExceptionFilter');
+    if (problems.length > 0) throw new GrpcConfigurationError(problems);
+    this.relay = new Set(options.relay);
+  }
+
+  catch(exception: GrpcCallError | ResumeError, host: ArgumentsHost): unknown {
+    const error = callErrorOf(exception);
+    const kind = host.getType<string>();
+    if (kind === 'http') {
+      this.underHttp(exception, host);
+      return undefined;
+    }
+    if (kind !== 'rpc' || error === undefined) return nestsOwnHandling(exception, host);
+    const { codeName, details, retryAfterMs, metadata } = rpcStatusOf(error, this.relay);
+    const isHidden = codeName === 'INTERNAL' || codeName !== error.codeName;
+    if (isHidden || !this.relay.has(codeName)) this.log.tell(error, codeName, isHidden);
+    const status =
+      serverCallOf(host.getArgs()) === undefined
+        ? { status: 'error', code: codeName, message: details, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+        : { code: StatusCode[codeName], details, message: details, metadata };
+    return throwError(() => status);
+  }
+
+  onApplicationShutdown(): void {
+    this.log.close();
+  }
+
+  private underHttp(exception: GrpcCallError | ResumeError, host: ArgumentsHost): void {
+    const httpAdapter = this.adapters?.httpAdapter;
+    if (httpAdapter === undefined) {
+      // Made by hand. What is thrown reaches the framework below, which may show it.
+      const error = callErrorOf(exception);
+      throw error === undefined ? exception : toHttpException(error);
+    }
+    new BaseExceptionFilter(httpAdapter).catch(exception, host);
+  }
+}

@@ -1,0 +1,3 @@
+import { describeGateway } from './http-cases.js';
+
+describeGateway('Express');

@@ -1,0 +1,4 @@
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { describeGateway } from './http-cases.js';
+
+describeGateway('Fastify', () => new FastifyAdapter());

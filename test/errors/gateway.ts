@@ -1,0 +1,132 @@
+import 'reflect-metadata';
+import type { ServerResponse } from 'node:http';
+import { Controller, Get, Module, Param, Res, Sse, type INestApplication, type Provider } from '@nestjs/common';
+import { APP_FILTER, NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
+import {
+  GrpcToHttpExceptionFilter,
+  InjectGrpcService,
+  ResilientGrpcModule,
+  isGrpcCallError,
+  toHttpException,
+  type GrpcClientSettings,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { catchError, concat, firstValueFrom, map, of, throwError, type Observable } from 'rxjs';
+import type { OrdersClient } from '../nest/orders-client.js';
+import { ORDERS_PROTO } from '../nest/places.js';
+import { CapturedLog } from '../support/captured-log.js';
+
+@Controller()
+class GatewayController {
+  constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Resilient<OrdersClient>) {}
+
+  @Get('observable/:id')
+  observable(@Param('id') id: string): Observable<object> {
+    return this.orders.create({ requestId: id, item: 'tea' });
+  }
+
+  @Get('promise/:id')
+  async promise(@Param('id') id: string): Promise<object> {
+    return firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
+  }
+
+  @Get('iterated')
+  async iterated(): Promise<object> {
+    const sequences: string[] = [];
+    for await (const { sequence } of this.orders.watch({ from: '0' })) sequences.push(sequence);
+    return sequences;
+  }
+
+  @Get('resumed')
+  resumed(): Observable<object> {
+    return resumable((from: number) => this.orders.watch({ from: String(from) }), {
+      cursor: ({ sequence }) => Number(sequence),
+      seed: 0,
+      onError: () => 'fail',
+    });
+  }
+
+  @Get('wrapped/:id')
+  async wrapped(@Param('id') id: string): Promise<object> {
+    try {
+      return await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
+    } catch (cause) {
+      throw new Error('could not load the order', { cause });
+    }
+  }
+
+  /** The status is out before the call fails. */
+  @Get('begun/:id')
+  async begun(
+    @Param('id') id: string,
+    @Res() response: ServerResponse & { readonly raw?: ServerResponse },
+  ): Promise<void> {
+    const node = response.raw ?? response;
+    node.writeHead(200, { 'content-type': 'text/plain' });
+    node.write('the first part, ');
+    await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
+    node.end('and the rest');
+  }
+
+  /** What comes after the first event no filter sees. */
+  @Sse('events')
+  events(): Observable<object> {
+    return concat(of({ sequence: '0' }), this.orders.watch({ from: '0' })).pipe(
+      map((data) => ({ data })),
+      catchError((error: unknown) => throwError(() => (isGrpcCallError(error) ? toHttpException(error) : error))),
+    );
+  }
+}
+
+/** An application that answers HTTP with what an upstream says. */
+export interface Gateway {
+  readonly app: INestApplication;
+  readonly log: CapturedLog;
+  readonly url: string;
+  /** Status, body and headers of what it answers. */
+  ask(path: string): Promise<{ readonly status: number; readonly body: unknown; readonly headers: Headers }>;
+  close(): Promise<void>;
+}
+
+/** What a gateway is made of. */
+export interface GatewayParts {
+  readonly upstream: string;
+  readonly adapter?: () => AbstractHttpAdapter;
+  readonly settings?: Partial<GrpcClientSettings>;
+  /** By default the filter under test. */
+  readonly providers?: readonly Provider[];
+  readonly prepare?: (app: INestApplication) => void;
+}
+
+const FILTER: Provider = { provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter };
+
+export async function startGateway(parts: GatewayParts): Promise<Gateway> {
+  const { upstream, adapter, settings = {}, providers = [FILTER], prepare } = parts;
+  const client = { name: 'orders', protoPath: ORDERS_PROTO, url: upstream, loader: { longs: String }, ...settings };
+  @Module({
+    imports: [ResilientGrpcModule.forFeature([client])],
+    controllers: [GatewayController],
+    providers: [...providers],
+  })
+  class AppModule {}
+
+  const log = new CapturedLog();
+  const options = { logger: log, abortOnError: false };
+  const app = await (adapter === undefined
+    ? NestFactory.create(AppModule, options)
+    : NestFactory.create(AppModule, adapter(), options));
+  prepare?.(app);
+  await app.listen(0, '127.0.0.1');
+  const url = await app.getUrl();
+  return {
+    app,
+    log,
+    url,
+    async ask(path) {
+      const answer = await fetch(`${url}/${path}`);
+      return { status: answer.status, body: await answer.json(), headers: answer.headers };
+    },
+    close: () => app.close(),
+  };
+}

@@ -1,0 +1,386 @@
+import 'reflect-metadata';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Controller, Get, Logger, Module, UseFilters, type INestApplication, type Provider } from '@nestjs/common';
+import { APP_FILTER, NestFactory } from '@nestjs/core';
+import { ClientProxyFactory, GrpcMethod, MessagePattern, Transport } from '@nestjs/microservices';
+import {
+  GrpcToHttpExceptionFilter,
+  GrpcToRpcExceptionFilter,
+  InjectGrpcService,
+  ResilientGrpcModule,
+  isGrpcCallError,
+  isGrpcConfigurationError,
+  type GrpcCallError,
+  type GrpcToRpcOptions,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, toArray, type Observable } from 'rxjs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ORDERS_PROTO } from '../nest/places.js';
+import type { OrdersClient } from '../nest/orders-client.js';
+import { CapturedLog } from '../support/captured-log.js';
+import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { detailed } from './http-cases.js';
+
+const contract = { package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } };
+const SECRET = 'table customers_eu of db-7.internal, key hush';
+
+/** Serves orders that it has from an upstream. */
+@Controller()
+class OrdersController {
+  constructor(@InjectGrpcService('upstream', 'Orders') private readonly upstream: Resilient<OrdersClient>) {}
+
+  @GrpcMethod('Orders', 'Create')
+  create(order: { requestId: string; item: string }): Observable<object> {
+    return this.upstream.create(order);
+  }
+
+  @GrpcMethod('Orders', 'Get')
+  async get({ id }: { id: string }): Promise<object> {
+    return firstValueFrom(this.upstream.create({ requestId: id, item: 'tea' }));
+  }
+
+  @GrpcMethod('Orders', 'Watch')
+  watch(request: { from: string }): Observable<object> {
+    return this.upstream.watch(request);
+  }
+
+  @MessagePattern('order')
+  order(id: string): Observable<object> {
+    return this.upstream.create({ requestId: id, item: 'tea' });
+  }
+
+  @Get('order')
+  overHttp(): Observable<object> {
+    return this.upstream.create({ requestId: '7', item: 'tea' });
+  }
+}
+
+const leaks = captureLeaks();
+const sockets = mkdtempSync(join(tmpdir(), 'rpc-errors-'));
+let upstream: ScriptedGrpcServer;
+let started = 0;
+const closing: (() => Promise<unknown>)[] = [];
+beforeAll(async () => {
+  upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+});
+beforeEach(() => {
+  upstream.reset();
+});
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+afterAll(async () => {
+  await upstream.close();
+  rmSync(sockets, { recursive: true });
+  await leaks.settled();
+});
+
+interface Served {
+  readonly orders: OrdersApp['orders'];
+  readonly app: INestApplication;
+  readonly log: CapturedLog;
+}
+
+type Kind = 'nest' | 'resilient';
+
+async function serve(kind: Kind, providers: readonly Provider[]): Promise<Served> {
+  const url = `unix:${join(sockets, `${(started += 1)}.sock`)}`;
+  @Module({
+    imports: [
+      ResilientGrpcModule.forFeature([{ ...contract, name: 'upstream', url: upstream.url }]),
+      ...(kind === 'resilient' ? [ResilientGrpcServerModule.forRoot({ ...contract, url })] : []),
+    ],
+    controllers: [OrdersController],
+    providers: [...providers],
+  })
+  class AppModule {}
+
+  const log = new CapturedLog();
+  const app = await NestFactory.create(AppModule, { logger: log, abortOnError: false });
+  closing.push(() => app.close());
+  app.connectMicroservice(
+    kind === 'resilient'
+      ? { strategy: app.get(ResilientGrpcServer) }
+      : { transport: Transport.GRPC, options: { ...contract, url } },
+    { inheritAppConfig: true },
+  );
+  await app.startAllMicroservices();
+  const client = await startOrdersApp({ url });
+  closing.push(() => client.close());
+  // Nest has one logger a process, and the client's application brought another.
+  Logger.overrideLogger(log);
+  return { orders: client.orders, app, log };
+}
+
+const filter = (options?: GrpcToRpcOptions): Provider => ({
+  provide: APP_FILTER,
+  useFactory: () => new GrpcToRpcExceptionFilter(options),
+});
+
+async function failureOf(call: Observable<unknown>): Promise<GrpcCallError> {
+  const failure = await firstValueFrom(call.pipe(toArray())).catch((error: unknown) => error);
+  if (!isGrpcCallError(failure)) throw new Error(`expected the call to fail, got ${String(failure)}`);
+  return failure;
+}
+
+const order = { requestId: '1', item: 'tea', quantity: 1 };
+const HIDDEN = [
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'FAILED_PRECONDITION',
+];
+const HIDDEN_TOO = [
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+  'CANCELLED',
+];
+const SAME = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED'];
+
+describe.each<[name: string, kind: Kind]>([
+  ["Nest's own server", 'nest'],
+  ['our server', 'resilient'],
+])('what the caller of %s is told of a failed upstream', (_name, kind) => {
+  it('is nothing of it where nothing is relayed', async () => {
+    const { orders } = await serve(kind, [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]);
+    const trailers = { ...detailed('NOT_FOUND', SECRET, { retryAfterMs: 9_000 }), 'x-secret': 'hush' };
+    for (const code of [...HIDDEN, ...HIDDEN_TOO, ...SAME]) {
+      upstream.script('Create', { status: code as 'INTERNAL', details: SECRET, trailers });
+      const failure = await failureOf(orders.create(order));
+      const told = SAME.includes(code) ? code : 'INTERNAL';
+      expect(failure.message).toMatch(new RegExp(`^\\d+ ${told}: A call to another server failed: ${told}$`));
+      expect(failure.reason).toBe('server');
+      expect(failure.retryAfterMs).toBe(SAME.includes(code) ? 9_000 : undefined);
+      expect(JSON.stringify([failure.metadata.getMap(), failure.statusDetails])).not.toContain('hush');
+    }
+  });
+
+  it('is what it said where its code is relayed, without stacks and trailers of its own', async () => {
+    const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND', 'INVALID_ARGUMENT', 'INTERNAL'] })]);
+    const info = {
+      typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
+      value: { reason: 'NONE', domain: 'shop', metadata: {} },
+    };
+    const trailers = {
+      ...detailed('NOT_FOUND', 'x', {
+        details: [info, { typeUrl: 'google.rpc.DebugInfo', value: { stackEntries: [SECRET] } }],
+        retryAfterMs: 1_500,
+      }),
+      'x-secret': 'hush',
+      'grpc-retry-pushback-ms': '700',
+    };
+    upstream.script('Create', { status: 'NOT_FOUND', details: 'no order №7', trailers });
+    upstream.script('Watch', { messages: [{ sequence: '1' }], status: 'NOT_FOUND', details: 'no order №7', trailers });
+    for (const call of [orders.create(order), orders.get({ id: '7' }), orders.watch({ from: '0' })]) {
+      const failure = await failureOf(call);
+      expect(failure).toMatchObject({ codeName: 'NOT_FOUND', details: 'no order №7' });
+      expect(failure.statusDetails[0]).toEqual(info);
+      expect(failure.statusDetails.map(({ typeUrl }) => typeUrl.split('.').at(-1))).toEqual(['ErrorInfo', 'RetryInfo']);
+      expect(failure.metadata.get('grpc-retry-pushback-ms')).toEqual(['700']);
+      expect(JSON.stringify([failure.metadata.getMap(), failure.statusDetails])).not.toContain('hush');
+    }
+    // Its code, but never its text.
+    upstream.script('Create', { status: 'INTERNAL', details: SECRET });
+    expect((await failureOf(orders.create(order))).message).toBe(
+      '13 INTERNAL: A call to another server failed: INTERNAL',
+    );
+    upstream.script('Create', { status: 'ALREADY_EXISTS', details: SECRET });
+    expect((await failureOf(orders.create(order))).codeName).toBe('INTERNAL');
+  });
+
+  it('is no address and no text that was made here, though the code is relayed', async () => {
+    const { orders } = await serve(kind, [filter({ relay: ['UNAVAILABLE'] })]);
+    upstream.script('Create', { never: true });
+    const failing = failureOf(orders.create(order));
+    await expect.poll(() => upstream.counts('Create').calls).toBe(1);
+    await upstream.close();
+    expect((await failing).message).toBe('14 UNAVAILABLE: A call to another server failed: UNAVAILABLE');
+    upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+  });
+
+  it('fits what can be sent, however much an upstream says', async () => {
+    const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
+    const details = [
+      { typeUrl: 'google.rpc.DebugInfo', value: {} },
+      ...Array.from({ length: 50 }, (_, at) => ({
+        typeUrl: 'google.rpc.LocalizedMessage',
+        value: { locale: 'en', message: `${at}${'x'.repeat(100)}` },
+      })),
+    ];
+    upstream.script('Create', {
+      status: 'NOT_FOUND',
+      details: '☕'.repeat(1_100),
+      trailers: detailed('NOT_FOUND', 'x', { details, retryAfterMs: 100 }),
+    });
+    const failure = await failureOf(orders.create(order));
+    expect(failure.details).toBe(`${'☕'.repeat(1_024)}...`);
+    expect(failure.retryAfterMs).toBe(100);
+    expect(failure.statusDetails).toHaveLength(1);
+  });
+
+  it('leaves a line in the log of what it was not told', async () => {
+    const { orders, log } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
+    for (const [code, details] of [
+      ['PERMISSION_DENIED', 'not for you'],
+      ['NOT_FOUND', 'no order'],
+    ] as const) {
+      upstream.script('Create', { status: code, details });
+      for (let i = 0; i < 5; i++) await failureOf(orders.create(order));
+    }
+    const told = log.lines.filter(({ level }) => level === 'warn' || level === 'error');
+    expect(told.map(({ level, text }) => `${level} ${text.replace(/at \S+/, 'at …')}`)).toEqual([
+      'error answered INTERNAL, as upstream /orders.v1.Orders/Create at … failed: PERMISSION_DENIED: not for you ' +
+        '(server, reached the server: yes)',
+    ]);
+  });
+});
+
+describe('a failed upstream, elsewhere', () => {
+  it('is an object with its code under a transport that has no codes', async () => {
+    @Module({
+      imports: [ResilientGrpcModule.forFeature([{ ...contract, name: 'upstream', url: upstream.url }])],
+      controllers: [OrdersController],
+      providers: [filter({ relay: ['NOT_FOUND'] })],
+    })
+    class AppModule {}
+
+    const free = createServer().listen(0, '127.0.0.1');
+    await once(free, 'listening');
+    const { port } = free.address() as AddressInfo;
+    free.close();
+    await once(free, 'close');
+    const options = { host: '127.0.0.1', port };
+    const app = await NestFactory.createMicroservice(AppModule, {
+      transport: Transport.TCP,
+      options,
+      logger: false,
+      abortOnError: false,
+    });
+    await app.listen();
+    const client = ClientProxyFactory.create({ transport: Transport.TCP, options });
+    const ask = () => firstValueFrom(client.send<unknown>('order', '7')).catch((error: unknown) => error);
+    upstream.script('Create', { status: 'NOT_FOUND', details: 'no order' });
+    expect(await ask()).toEqual({ status: 'error', code: 'NOT_FOUND', message: 'no order' });
+    upstream.script('Create', {
+      status: 'UNAVAILABLE',
+      details: SECRET,
+      trailers: detailed('UNAVAILABLE', 'x', { retryAfterMs: 1_500 }),
+    });
+    const text = 'A call to another server failed: UNAVAILABLE';
+    expect(await ask()).toEqual({ status: 'error', code: 'UNAVAILABLE', message: text, retryAfterMs: 1_500 });
+    upstream.script('Create', { status: 'PERMISSION_DENIED', details: SECRET });
+    expect(await ask()).toMatchObject({ code: 'INTERNAL', message: 'A call to another server failed: INTERNAL' });
+    await client.close();
+    await app.close();
+  });
+
+  it.each<[what: string, providers: Provider[]]>([
+    ['by class', [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]],
+    ['without it', []],
+  ])('is what Nest makes of it under HTTP: %s', async (_what, providers) => {
+    const { app, log } = await serve('nest', providers);
+    await app.listen(0, '127.0.0.1');
+    upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });
+    const answer = await fetch(`${await app.getUrl()}/order`);
+    expect([answer.status, await answer.json()]).toEqual([500, { statusCode: 500, message: 'Internal server error' }]);
+    expect(log.lines.filter(({ level }) => level === 'error').map(({ context }) => context)).toEqual([
+      'ExceptionsHandler',
+    ]);
+  });
+
+  it('shows nothing under HTTP where the filter was made by hand', async () => {
+    const { app } = await serve('nest', [filter()]);
+    await app.listen(0, '127.0.0.1');
+    upstream.script('Create', { status: 'INTERNAL', details: SECRET });
+    const answer = await fetch(`${await app.getUrl()}/order`);
+    expect(answer.status).toBe(500);
+    expect(await answer.text()).not.toContain('hush');
+  });
+
+  it('is answered under both in a hybrid application: one filter for all, and the other one at its controller', async () => {
+    @Controller()
+    @UseFilters(new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }))
+    class RpcController {
+      constructor(@InjectGrpcService('upstream', 'Orders') private readonly upstream: Resilient<OrdersClient>) {}
+      @GrpcMethod('Orders', 'Create')
+      create(one: { requestId: string; item: string }): Observable<object> {
+        return this.upstream.create(one);
+      }
+    }
+    @Controller()
+    class HttpController {
+      constructor(@InjectGrpcService('upstream', 'Orders') private readonly upstream: Resilient<OrdersClient>) {}
+      @Get('order')
+      order(): Observable<object> {
+        return this.upstream.create(order);
+      }
+    }
+    const url = `unix:${join(sockets, `${(started += 1)}.sock`)}`;
+    @Module({
+      imports: [ResilientGrpcModule.forFeature([{ ...contract, name: 'upstream', url: upstream.url }])],
+      controllers: [HttpController, RpcController],
+      providers: [{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }],
+    })
+    class AppModule {}
+    const app = await NestFactory.create(AppModule, { logger: false, abortOnError: false });
+    closing.push(() => app.close());
+    app.connectMicroservice({ transport: Transport.GRPC, options: { ...contract, url } }, { inheritAppConfig: true });
+    await app.startAllMicroservices();
+    await app.listen(0, '127.0.0.1');
+    const client = await startOrdersApp({ url });
+    closing.push(() => client.close());
+    upstream.script('Create', { status: 'NOT_FOUND', details: 'no order' });
+    expect(await failureOf(client.orders.create(order))).toMatchObject({ codeName: 'NOT_FOUND', details: 'no order' });
+    expect((await fetch(`${await app.getUrl()}/order`)).status).toBe(404);
+  });
+
+  it('has the HTTP filter leave microservices to Nest', async () => {
+    const without = await serve('nest', []);
+    const with_ = await serve('nest', [{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }]);
+    upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });
+    const [one, other] = [await failureOf(without.orders.create(order)), await failureOf(with_.orders.create(order))];
+    expect(other.message).toBe(one.message);
+    expect(other.message).toBe('2 UNKNOWN: Internal server error');
+  });
+});
+
+describe('options of the filter that cannot be used', () => {
+  it.each<[options: unknown, path: string, message: RegExp]>([
+    [
+      { relay: ['NOT-FOUND'] },
+      'GrpcToRpcExceptionFilter.relay[0]',
+      /^expected the name of a status of an error .*got "NOT-FOUND"/,
+    ],
+    [{ relay: ['OK'] }, 'GrpcToRpcExceptionFilter.relay[0]', /got "OK"/],
+    [
+      { relay: 'NOT_FOUND' },
+      'GrpcToRpcExceptionFilter.relay',
+      /^expected an array, as \['NOT_FOUND'\], got "NOT_FOUND"/,
+    ],
+    [{ relays: [] }, 'GrpcToRpcExceptionFilter.relays', /did you mean 'relay'\?/],
+    ['NOT_FOUND', 'GrpcToRpcExceptionFilter', /as \{ relay: \['NOT_FOUND'\] \}/],
+  ])('fail the start, with path, value and what to write: %j', (options, path, message) => {
+    const made = (): unknown => new GrpcToRpcExceptionFilter(options as GrpcToRpcOptions);
+    expect(made).toThrow(
+      expect.toSatisfy(
+        (error: unknown) =>
+          isGrpcConfigurationError(error) &&
+          error.problems.some((problem) => problem.path === path && message.test(problem.message)),
+      ),
+    );
+  });
+});

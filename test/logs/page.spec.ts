@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ROOT, pageText } from '../docs/markdown.js';
+
+const source = (file: string) => readFileSync(join(ROOT, 'libs/resilient-grpc/src', file), 'utf8');
+const named = (pattern: RegExp, ...files: string[]) =>
+  files.flatMap((file) => [...source(file).matchAll(pattern)].map((match) => match[1]!));
+
+/** Of these there is no line. */
+const SILENT = ['call-start', 'call-end'];
+
+describe('docs/logs.md', () => {
+  it('has a row for each event that a line may tell of, and no other', () => {
+    const events = new Set([
+      ...named(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
+      ...named(
+        /\bevent: '([a-z-]+)'/g,
+        'telemetry/outage-log.ts',
+        'telemetry/unrepeated-calls.ts',
+        'nest/start-up-line.ts',
+        'nest/grpc-lifecycle.ts',
+        'nest/errors/failure-log.ts',
+        'server/server-lifecycle.ts',
+      ),
+    ]);
+    const rows = [...pageText('docs/logs.md').matchAll(/^\| `(?!event`)([a-z-]+)` +\|/gm)].map((match) => match[1]!);
+    expect([...new Set(rows)].sort()).toEqual([...events].filter((event) => !SILENT.includes(event)).sort());
+  });
+});

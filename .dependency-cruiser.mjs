@@ -29,7 +29,11 @@ export const FOLDERS = {
     types: ['@grpc/grpc-js'],
     node: true,
   },
-  health: { level: 7, packages: [...NEST, '@nestjs/terminus', 'rxjs'], types: ['@grpc/grpc-js'] },
+  health: {
+    level: 7,
+    packages: [...NEST, '@nestjs/terminus', 'grpc-health-check', 'rxjs', 'valibot'],
+    types: ['@grpc/grpc-js'],
+  },
   server: {
     level: 7,
     packages: [

@@ -6,6 +6,7 @@ const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 /** What mostly waits for time to pass, in peers that are silent and processes that end. */
 const PATIENT = [
   'test/demo-long.e2e-spec.ts',
+  'test/health/long.e2e-spec.ts',
   'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
   'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
   'test/streams/silence.e2e-spec.ts',
@@ -65,6 +66,7 @@ export default defineConfig({
           // The Nest 11 of test/nest-11 has Express and gRPC alone, and processes of their own have no alias.
           exclude: [
             '**/node_modules/**',
+            'test/health/long.e2e-spec.ts',
             'test/{inbound,errors}/fastify.e2e-spec.ts',
             'test/errors/{graphql,websockets}.e2e-spec.ts',
             'test/server/strangers/**',

@@ -24,6 +24,7 @@ const GROUPS = {
   GrpcCallOptions: { file: 'client/resilient-types.ts' },
   ChannelCheckOptions: { file: HEALTH },
   ChannelCheckAllOptions: { file: HEALTH },
+  ServingCheckOptions: { file: 'health/grpc-serving.health-indicator.ts', defaults: 'DEFAULT_SERVING_CHECK' },
   ResilientGrpcServerOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
   ServerMethodOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
 };

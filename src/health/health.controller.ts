@@ -1,7 +1,6 @@
 import { Controller, Get } from '@nestjs/common';
 import { HealthCheck, type HealthCheckResult, HealthCheckService } from '@nestjs/terminus';
-import { GrpcChannelHealthIndicator } from 'nestjs-resilient-grpc/health';
-import { Readiness } from './readiness.js';
+import { GrpcChannelHealthIndicator, GrpcReadinessHealthIndicator } from 'nestjs-resilient-grpc/health';
 
 /**
  * Three questions, three routes. An upstream that is away is in the third alone: restarting or taking this process out of
@@ -11,8 +10,8 @@ import { Readiness } from './readiness.js';
 export class HealthController {
   constructor(
     private readonly health: HealthCheckService,
-    private readonly readiness: Readiness,
-    private readonly grpc: GrpcChannelHealthIndicator,
+    private readonly readiness: GrpcReadinessHealthIndicator,
+    private readonly channels: GrpcChannelHealthIndicator,
   ) {}
 
   /** For the liveness probe: the process answers. */
@@ -33,6 +32,6 @@ export class HealthController {
   @Get('dependencies')
   @HealthCheck()
   dependencies(): Promise<HealthCheckResult> {
-    return this.health.check([() => this.grpc.checkAll()]);
+    return this.health.check([() => this.channels.checkAll()]);
   }
 }

@@ -2,12 +2,7 @@ import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
 import { HealthController } from './health.controller.js';
-import { Readiness } from './readiness.js';
 
 /** The health of the gateway. */
-@Module({
-  imports: [TerminusModule, ResilientGrpcHealthModule],
-  controllers: [HealthController],
-  providers: [Readiness],
-})
+@Module({ imports: [TerminusModule, ResilientGrpcHealthModule], controllers: [HealthController] })
 export class HealthModule {}

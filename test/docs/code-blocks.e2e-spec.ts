@@ -52,7 +52,10 @@ describe('the code in the README and the docs', () => {
       refused: 'failed: FAILED_PRECONDITION out of tea',
       cutOff: 'look for r-3 before you send it again (connection-lost)',
       outage: {
-        ready: { status: 200, body: expect.objectContaining({ details: { process: { status: 'up' } } }) },
+        ready: {
+          status: 200,
+          body: expect.objectContaining({ details: { process: { status: 'up', state: 'ready' } } }),
+        },
         dependencies: {
           status: 200,
           body: expect.objectContaining({

@@ -8,7 +8,12 @@ import {
   type ResilientGrpcClient,
   type ResilientGrpcModuleOptions,
 } from 'nestjs-resilient-grpc';
-import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
+import {
+  GrpcChannelHealthIndicator,
+  GrpcReadinessHealthIndicator,
+  GrpcServingHealthIndicator,
+  ResilientGrpcHealthModule,
+} from 'nestjs-resilient-grpc/health';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { CapturedLog, type LogLine } from './captured-log.js';
 
@@ -29,6 +34,8 @@ export interface OrdersOf {
 export interface OrdersApp extends OrdersOf {
   readonly clients: readonly OrdersOf[];
   readonly health: GrpcChannelHealthIndicator;
+  readonly readiness: GrpcReadinessHealthIndicator;
+  readonly serving: GrpcServingHealthIndicator;
   close(): Promise<void>;
 }
 
@@ -60,6 +67,8 @@ export async function startOrdersApp(
   return Object.assign(first, {
     clients,
     health: context.get(GrpcChannelHealthIndicator),
+    readiness: context.get(GrpcReadinessHealthIndicator),
+    serving: context.get(GrpcServingHealthIndicator),
     close: () => context.close(),
   });
 }

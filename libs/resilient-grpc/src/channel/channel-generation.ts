@@ -6,6 +6,7 @@ import type { Random } from '../time/random.js';
 import { ConnectAttempts, type ConnectLimits } from './connect-attempts.js';
 import { ConnectionHistories, type EndedConnection, type KnownConnection } from './connection-histories.js';
 import type { ConnectionProbe } from './connection-probe.js';
+import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
 import type { ConnectionOwner, EstablishedConnection } from './established-connection.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
@@ -56,6 +57,9 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly policy: PolicyHandle | undefined;
   private readonly histories: ConnectionHistories;
   readonly keptBytes: number;
+  private readonly authority: string | undefined;
+  /** Opened beside the calls. */
+  private streams: readonly ConnectionStream[] = [];
   private active = 0;
   private closed = false;
   private retired = false;
@@ -70,6 +74,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
       this.tellEnded('closed', closed);
     });
     this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
+    this.authority = settings.channelOptions['grpc.default_authority'];
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
     // Under xds: the control plane names the policies, and connections are seen by the public states only.
     this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
@@ -147,6 +152,13 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     return this.policy?.control?.probe(address);
   }
 
+  /** Opens a stream on a connection, beside the calls; undefined while none is READY. */
+  openStream(opening: StreamOpening): ConnectionStream | undefined {
+    const stream = this.policy?.control?.openStream({ ...opening, authority: this.authority });
+    if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
+    return stream;
+  }
+
   /** The server answered a call: the connections there are work. */
   answered(): void {
     this.histories.answered();
@@ -159,6 +171,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   /** Takes no more calls; closes when the last one has ended. `close()` of grpc-js under keepalive would cut them. */
   retire(): void {
     this.retired = true;
+    for (const stream of this.streams) stream.leaveConnection();
     if (this.active === 0) this.close();
   }
 

@@ -1,5 +1,6 @@
 import { experimental, type ChannelOptions } from '@grpc/grpc-js';
 import { ConnectionProbe } from './connection-probe.js';
+import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import { stateName } from './state-name.js';
 import type { ConnectivityState } from '../call/connectivity.js';
 
@@ -42,6 +43,8 @@ export interface PolicyControl {
   backoffEndsAt(): number | undefined;
   /** How to ask the connection to `address`; undefined while it is not READY, or where this grpc-js lets nobody ask. */
   probe(address: string): ConnectionProbe | undefined;
+  /** Opens a stream on one connection that is READY; undefined while none is, or where this grpc-js lets nobody do so. */
+  openStream(opening: StreamOpening): ConnectionStream | undefined;
 }
 
 interface Registration {
@@ -239,6 +242,14 @@ class ObservingPolicy implements LoadBalancer {
     }
     return undefined;
   }
+
+  openStream(opening: StreamOpening): ConnectionStream | undefined {
+    for (const connection of this.connections.values()) {
+      const stream = connection.openStream(opening);
+      if (stream !== undefined) return stream;
+    }
+    return undefined;
+  }
 }
 
 /** Watches one connection of the pool, however many wrappers the child policy has around it. */
@@ -270,8 +281,11 @@ class ObservedConnection {
   }
 
   probe(): ConnectionProbe | undefined {
-    const isReady = stateName(this.subchannel.getConnectivityState()) === 'READY';
-    return isReady ? ConnectionProbe.of(this.subchannel) : undefined;
+    return this.ready ? ConnectionProbe.of(this.subchannel) : undefined;
+  }
+
+  openStream(opening: StreamOpening): ConnectionStream | undefined {
+    return this.ready ? ConnectionStream.open(this.subchannel, opening) : undefined;
   }
 
   endBackoff(): void {
@@ -294,6 +308,10 @@ class ObservedConnection {
     // How that attempt ends will not be seen any more: nobody may hold a connect timeout against what comes of it.
     if (state === 'CONNECTING') this.observer.onConnection(this.address, 'CONNECTING', 'IDLE', undefined);
     else if (state === 'READY') this.observer.onLetGo(this.address);
+  }
+
+  private get ready(): boolean {
+    return stateName(this.subchannel.getConnectivityState()) === 'READY';
   }
 
   private get inBackoff(): boolean {

@@ -60,7 +60,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private readonly succession = new Succession(this);
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
-  private current: ChannelGeneration;
+  /** What new calls go to. */
+  current: ChannelGeneration;
 
   private state: ConnectivityState = 'IDLE';
   private since: number;
@@ -101,11 +102,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   /** grpc-js's channel that new calls go to. */
   get wire(): Channel {
     return this.current.channel;
-  }
-
-  /** Whether each connection is seen, or only grpc-js's public states. */
-  get observed(): boolean {
-    return this.current.observed;
   }
 
   get waitingCalls(): number {

@@ -108,10 +108,7 @@ export class OutageWatch {
   becameReady(): void {
     if (this.state.current === undefined) return;
     this.apply({ type: 'ready', at: this.clock.now() });
-    this.confirmTimer ??= this.clock.setTimer(() => {
-      this.confirmTimer = undefined;
-      if (this.owner.ready) this.apply({ type: 'ready-lasted', at: this.clock.now() });
-    }, this.policy.confirmMs);
+    this.confirmAfter(this.policy.confirmMs);
   }
 
   becameUnready(): void {
@@ -151,17 +148,39 @@ export class OutageWatch {
     this.total += 1;
     this.cause = this.owner.lastError ?? 'the connection failed';
     this.clearGrace();
-    this.graceTimer = this.clock.setTimer(() => {
-      this.graceTimer = undefined;
-      this.owner.graceEnded();
-      this.owner.changed();
-    }, outage.graceEndsAt - this.clock.now());
+    this.endGraceAt(outage.graceEndsAt);
     if (this.events.wanted) {
       const { cause } = this;
       const graceMs = Math.max(0, outage.graceEndsAt - outage.startedAt);
       this.events.emit({ type: 'outage-start', cause, graceMs, flapping: outage.flapping });
     }
     this.owner.outageBegan();
+  }
+
+  // Timers of Node may come a little early, by its cached time and by whole milliseconds: what is judged by the clock then is judged
+  // again, or calls would wait on beyond the grace, and an outage go on for as long as nobody calls.
+
+  private endGraceAt(graceEndsAt: number): void {
+    this.graceTimer = this.clock.setTimer(() => {
+      this.graceTimer = undefined;
+      if (this.insideGrace) {
+        this.endGraceAt(graceEndsAt);
+        return;
+      }
+      this.owner.graceEnded();
+      this.owner.changed();
+    }, graceEndsAt - this.clock.now());
+  }
+
+  private confirmAfter(ms: number): void {
+    this.confirmTimer ??= this.clock.setTimer(() => {
+      this.confirmTimer = undefined;
+      if (!this.owner.ready) return;
+      const at = this.clock.now();
+      this.apply({ type: 'ready-lasted', at });
+      const since = this.state.current?.readySince;
+      if (since !== undefined) this.confirmAfter(this.policy.confirmMs - (at - since));
+    }, ms);
   }
 
   private ended(outage: Outage, at: number): void {

@@ -2,6 +2,7 @@ import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
+import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
@@ -11,15 +12,17 @@ import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
-import type { GrpcClientSnapshot } from './client-snapshot.js';
+import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
-import type { DrainableClient } from './resilient-grpc-client.js';
+import type { InnerClient, SideListener, SideStream } from './inner-client.js';
 import { ReplayLimits } from './request-buffer.js';
-import type { Resilient } from './resilient-types.js';
+import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './unread-streams.js';
-import { serviceStub, type StubbedMethod } from './service-stub.js';
+import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
+import { openSideStream } from './side-stream.js';
 import { findService } from './settings/find-service.js';
+import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 import { clientSnapshot } from './statistics/client-snapshot-of.js';
 import { ClientStatistics } from './statistics/client-statistics.js';
@@ -39,11 +42,11 @@ const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 export function createResilientGrpcClient(
   settings: ResolvedClientSettings,
   seams: ClientSeams = { clock: systemClock, random: systemRandom },
-): DrainableClient {
+): InnerClient {
   return new GrpcClient(settings, seams);
 }
 
-class GrpcClient implements DrainableClient {
+class GrpcClient implements InnerClient {
   readonly name: string;
   readonly target: string;
   readonly connectivity$: Observable<Connectivity>;
@@ -134,6 +137,23 @@ class GrpcClient implements DrainableClient {
     const name = findService(this.settings.services, service, this.name);
     // True as above; grpc-js generates the same members.
     return callbackClient(name, this.settings.services.get(name), this.channel, this.settings.interceptors) as T;
+  }
+
+  get seesConnections(): boolean {
+    return this.channel.current.observed;
+  }
+
+  recentCalls(except: string): RecentCalls {
+    return this.statistics.recentCalls(except);
+  }
+
+  stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
+    const context = this.parts.contextOf(method, plainPolicy(method));
+    return methodStub(method, () => context, false);
+  }
+
+  openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined> {
+    return openSideStream(this.settings, this.channel, method, request, listener);
   }
 
   async waitForReady(

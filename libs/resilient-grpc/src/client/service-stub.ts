@@ -36,7 +36,8 @@ export function serviceStub(
   return Object.freeze(stub);
 }
 
-function methodStub(
+/** Calls of one method. */
+export function methodStub(
   method: MethodDescriptor,
   contextOf: () => MethodContext,
   tracesStreams: boolean,

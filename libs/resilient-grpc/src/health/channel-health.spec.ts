@@ -4,12 +4,16 @@ import { channelHealth } from './channel-health.js';
 
 const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), attempts: 3, flapping: false };
 const of = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true) =>
-  channelHealth({
-    target: 'orders:1',
-    connectivity: { state: 'READY', since: new Date(0), ...connectivity },
-    accepting,
+  channelHealth(
+    {
+      target: 'orders:1',
+      connectivity: { state: 'READY', since: new Date(0), ...connectivity },
+      accepting,
+      recentCalls: () => ({ windowMs: 30_000.4, ended: 20, failed: 19, codes: {} }),
+    },
+    true,
     epochNow,
-  });
+  );
 
 describe('health of a channel', () => {
   it.each([
@@ -31,6 +35,7 @@ describe('health of a channel', () => {
       target: 'orders:1',
       since: '1970-01-01T00:00:00.000Z',
       lastError: 'connect ECONNREFUSED',
+      calls: { windowMs: 30_000, ended: 20, failed: 19 },
       message: 'outage; calls wait',
       outage: {
         since: '1970-01-01T00:00:01.000Z',

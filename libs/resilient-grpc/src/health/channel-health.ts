@@ -1,4 +1,5 @@
-import type { Connectivity } from '../call/connectivity.js';
+import type { InnerClient } from '../client/inner-client.js';
+import { CHECK } from './health-service.js';
 
 /** Health of a channel as its state tells it. */
 export interface ChannelHealth {
@@ -7,30 +8,30 @@ export interface ChannelHealth {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** What is known of a client when its health is asked. */
-export interface ChannelHealthInput {
-  readonly target: string;
-  readonly connectivity: Connectivity;
-  /** False while it drains, or the application shuts down. */
-  readonly accepting: boolean;
-  /** Milliseconds since 1970. */
-  readonly epochNow: number;
-}
+/** What of a client tells its health. */
+export type ClientState = Pick<InnerClient, 'target' | 'connectivity' | 'accepting' | 'recentCalls'>;
 
 /**
  * READY and IDLE are up; an outage is degraded inside its grace, and down beyond it; draining and closed are down. A channel
  * that connects for the first time is up: it has failed nobody yet.
+ *
+ * @param applicationAccepts false from the beginning of the application's shutdown on
+ * @param epochNow milliseconds since 1970
  */
-export function channelHealth({ target, connectivity, accepting, epochNow }: ChannelHealthInput): ChannelHealth {
+export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
+  const { target, connectivity, accepting } = client;
+  // Behind a proxy the channel is READY while everything fails: this tells. What health asks by itself is no word of it.
+  const { windowMs, ended, failed } = client.recentCalls(CHECK.path);
   const { state, since, lastError, outage } = connectivity;
   const details = {
     state,
     target,
     since: since.toISOString(),
     ...(lastError === undefined ? {} : { lastError }),
+    calls: { windowMs: Math.round(windowMs), ended, failed },
   };
   if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
-  if (!accepting) return { status: 'down', details: { ...details, message: 'draining' } };
+  if (!accepting || !applicationAccepts) return { status: 'down', details: { ...details, message: 'draining' } };
   if (outage === undefined) return { status: 'up', details };
 
   const told = {

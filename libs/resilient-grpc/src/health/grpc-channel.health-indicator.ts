@@ -1,9 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
-import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import { GrpcClients } from '../nest/grpc-clients.js';
+import type { HealthIndicatorResult } from '@nestjs/terminus';
+import type { InnerClient } from '../client/inner-client.js';
+import { ClientRegistry } from '../nest/client-registry.js';
 import { systemClock } from '../time/clock.js';
 import { channelHealth } from './channel-health.js';
+import { assertOptions } from './check-options.js';
+import { healthResult } from './health-results.js';
 
 /** Options of one check. */
 export interface ChannelCheckOptions {
@@ -27,18 +29,25 @@ export interface ChannelCheckAllOptions {
  */
 @Injectable()
 export class GrpcChannelHealthIndicator {
-  // Terminus gives its service no state that matters here; one of our own needs no import of its module.
-  private readonly indicators = new HealthIndicatorService();
+  constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
-  constructor(@Inject(GrpcClients) private readonly clients: GrpcClients) {}
-
-  /** Health of one client. @throws Error when there is no client of that name. */
+  /**
+   * Health of one client.
+   *
+   * @throws Error when there is no client of that name, GrpcConfigurationError for options that are none
+   */
   async check<const N extends string>(client: N, options: ChannelCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
+    assertOptions('GrpcChannelHealthIndicator.check', options);
     return this.result(this.clients.get(client), options.key ?? client, options.required ?? true);
   }
 
-  /** Health of all clients, or of some, each under its name. @throws Error when `only` or `except` names one that is not there. */
+  /**
+   * Health of all clients, or of some, each under its name.
+   *
+   * @throws Error when `only` or `except` names one that is not there, GrpcConfigurationError for options that are none
+   */
   async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
+    assertOptions('GrpcChannelHealthIndicator.checkAll', options);
     const except = new Set((options.except ?? []).map((name) => this.clients.get(name)));
     const asked = options.only?.map((name) => this.clients.get(name)) ?? [...this.clients];
     const results = asked
@@ -47,21 +56,8 @@ export class GrpcChannelHealthIndicator {
     return Object.assign({}, ...results) as HealthIndicatorResult;
   }
 
-  private result(client: ResilientGrpcClient, key: string, required: boolean): HealthIndicatorResult {
-    const { status, details } = channelHealth({
-      target: client.target,
-      connectivity: client.connectivity,
-      accepting: client.accepting && this.clients.accepting,
-      epochNow: systemClock.epoch(),
-    });
-    const session = this.indicators.check(key);
-    if (status === 'up') return session.up(details);
-    if (status === 'down' && required) return session.down(details);
-    // Terminus 11 knows up and down only, and drops what is neither.
-    return 'degraded' in session ? session.degraded(details) : upButDegraded(key, details);
+  private result(client: InnerClient, key: string, required: boolean): HealthIndicatorResult {
+    const health = channelHealth(client, this.clients.accepting, systemClock.epoch());
+    return healthResult(key, health.status === 'down' && !required ? { ...health, status: 'degraded' } : health);
   }
-}
-
-function upButDegraded(key: string, details: Readonly<Record<string, unknown>>): HealthIndicatorResult {
-  return { [key]: { ...details, degraded: true, status: 'up' } };
 }

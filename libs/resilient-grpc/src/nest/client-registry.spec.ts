@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { BehaviorSubject, Subject } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DrainableClient } from '../client/resilient-grpc-client.js';
+import type { InnerClient } from '../client/inner-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
@@ -53,7 +53,7 @@ beforeEach(() => {
     createClient: (settings) => {
       const client = standIn(settings);
       made.push(client);
-      return client as unknown as DrainableClient;
+      return client as unknown as InnerClient;
     },
     clock: systemClock,
     random: () => 0.5,
@@ -267,6 +267,7 @@ describe('a shutdown', () => {
     const { of } = lifecycle();
     let served: () => void = () => undefined;
     of.endAfter({
+      draining: false,
       streamsTold: () => new Promise<void>((resolve) => (served = resolve)),
       run: () => Promise.resolve(),
     });
@@ -286,7 +287,7 @@ describe('a shutdown', () => {
     const { of, clock } = lifecycle();
     let over: () => void = () => undefined;
     const drained = new Promise<void>((resolve) => (over = resolve));
-    of.endAfter({ streamsTold: () => Promise.resolve(), run: () => drained });
+    of.endAfter({ draining: false, streamsTold: () => Promise.resolve(), run: () => drained });
     await of.beforeApplicationShutdown();
     await clock.advanceAsync(4_000);
     expect(made[0]?.asked).toEqual(['end streams']);
@@ -303,6 +304,7 @@ describe('a shutdown', () => {
     await obtain(shop);
     const { of } = lifecycle();
     of.endAfter({
+      draining: false,
       streamsTold: () => Promise.reject(new Error('broken')),
       run: () => Promise.reject(new Error('broken')),
     });

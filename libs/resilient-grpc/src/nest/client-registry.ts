@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { DrainReport } from '../client/drain-report.js';
-import type { DrainableClient, ResilientGrpcClient } from '../client/resilient-grpc-client.js';
+import type { InnerClient } from '../client/inner-client.js';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../client/settings/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
@@ -26,7 +27,7 @@ import { startUpLine } from './start-up-line.js';
 /** What the registry needs from outside. */
 export interface RegistrySeams {
   /** `logger` bears the client's name. */
-  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => DrainableClient;
+  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => InnerClient;
   readonly clock: Clock;
   readonly random: Random;
   /** Where clients that are made at run time take classes of interceptors from. */
@@ -42,7 +43,7 @@ interface Defined {
 interface Entry extends Defined {
   readonly resolved: ResolvedClientSettings;
   readonly interceptorOf: InterceptorSource | undefined;
-  readonly client: DrainableClient;
+  readonly client: InnerClient;
 }
 
 /** A client that waits for its first service config. */
@@ -172,7 +173,7 @@ export class ClientRegistry extends GrpcClients {
     this.started = true;
   }
 
-  get(name: string | symbol): ResilientGrpcClient {
+  get(name: string | symbol): InnerClient {
     const entry = this.entries.get(name);
     if (entry !== undefined) return entry.client;
     const labels = [...this.entries.keys()].map(clientLabel);
@@ -212,7 +213,7 @@ export class ClientRegistry extends GrpcClients {
     return client;
   }
 
-  *[Symbol.iterator](): Iterator<ResilientGrpcClient> {
+  *[Symbol.iterator](): Iterator<InnerClient> {
     for (const { client } of [...this.entries.values()]) yield client;
   }
 

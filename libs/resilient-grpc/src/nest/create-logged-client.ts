@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import { createResilientGrpcClient } from '../client/create-client.js';
-import type { DrainableClient } from '../client/resilient-grpc-client.js';
+import type { InnerClient } from '../client/inner-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { ClientLog } from '../telemetry/client-log.js';
 import { debugIsRead } from '../telemetry/debug-level.js';
@@ -12,9 +12,9 @@ export function createLoggedClient(
   settings: ResolvedClientSettings,
   logger: Logger,
   { clock, random }: { readonly clock: Clock; readonly random: Random },
-): DrainableClient {
+): InnerClient {
   // A warm client connects, and tells of it, while it is still being made.
-  const made: { client?: DrainableClient } = {};
+  const made: { client?: InnerClient } = {};
   const hurt = () => ({
     waiting: made.client?.waitingCalls ?? 0,
     failed: made.client?.snapshot().failures.outage ?? 0,

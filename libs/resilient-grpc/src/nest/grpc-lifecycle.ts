@@ -30,6 +30,8 @@ export interface LifecycleSeams {
 
 /** The drain of a server of this process, whose handlers call through the clients. */
 export interface ServerBeside {
+  /** It has begun. */
+  readonly draining: boolean;
   /** Resolves when its streams have been told of their end; begins it. */
   streamsTold(): Promise<void>;
   /** Resolves when it is over, in a time of its own; begins it. */
@@ -47,10 +49,11 @@ export class GrpcLifecycle
 {
   private readonly logger = new Logger('ResilientGrpc');
   private hooksCheck: Timer | undefined;
-  /** Monotonic milliseconds. */
-  private startedAt: number | undefined;
+  /** Since when the application shuts down, in monotonic milliseconds. */
+  private endingSince: number | undefined;
   private watchdog: Timer | undefined;
   private delay: { readonly timer: Timer; readonly over: () => void } | undefined;
+  private hasStarted = false;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
   private readonly servers: ServerBeside[] = [];
@@ -69,14 +72,21 @@ export class GrpcLifecycle
     this.servers.push(server);
   }
 
+  /** What the process says to who asks whether to send it requests: a server of its own that drains by itself takes none. */
+  get phase(): 'starting' | 'ready' | 'draining' {
+    if (this.endingSince !== undefined || this.servers.some(({ draining }) => draining)) return 'draining';
+    return this.hasStarted ? 'ready' : 'starting';
+  }
+
   /** By now the container has made what it has. */
   onModuleInit(): Promise<void> {
     return this.registry.checkInterceptors();
   }
 
   onApplicationBootstrap(): void {
+    this.hasStarted = true;
     this.registry.start();
-    if (this.seams.testing || this.hooksCheck !== undefined || this.startedAt !== undefined) return;
+    if (this.seams.testing || this.hooksCheck !== undefined || this.endingSince !== undefined) return;
     this.hooksCheck = this.seams.clock.setTimer(() => {
       if (this.registry.size === 0 || this.seams.listensForSignals()) return;
       this.logger.warn(
@@ -101,13 +111,13 @@ export class GrpcLifecycle
   }
 
   private begin(): number {
-    if (this.startedAt !== undefined) return this.startedAt;
+    if (this.endingSince !== undefined) return this.endingSince;
     const { clock } = this.seams;
-    this.startedAt = clock.now();
+    this.endingSince = clock.now();
     this.registry.turnUnready();
     if (this.hooksCheck !== undefined) clock.clearTimer(this.hooksCheck);
     this.watch(this.registry.drainOptions.timeoutMs);
-    return this.startedAt;
+    return this.endingSince;
   }
 
   private watch(ms: number): void {

@@ -20,7 +20,11 @@ export interface ResilientGrpcModuleOptions {
 export interface DrainOptions {
   /** The whole shutdown, in milliseconds, 0 or more; calls that last longer are cut off. @defaultValue 10000 */
   readonly timeoutMs?: number | undefined;
-  /** From readiness down to the rest of the shutdown, in milliseconds, 0 or more. @defaultValue 0 */
+  /**
+   * From readiness down to the rest of the shutdown, in milliseconds, 0 or more; a part of `timeoutMs`. Terminus'
+   * `gracefulShutdownTimeoutMs` is another such delay, within the same `timeoutMs`: have one of the two.
+   * @defaultValue 0
+   */
   readonly readinessDelayMs?: number | undefined;
 }
 

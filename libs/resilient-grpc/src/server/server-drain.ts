@@ -57,6 +57,10 @@ export class ServerDrain {
     if (this.asked) this.begin();
   }
 
+  get draining(): boolean {
+    return this.asked;
+  }
+
   /** To be told of its end. */
   onEnd(listener: DrainListener): void {
     this.listeners.push(listener);

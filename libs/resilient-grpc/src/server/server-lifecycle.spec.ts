@@ -22,6 +22,7 @@ function lifecycle() {
     health: { bootstrapped: () => log.push('bootstrapped') },
     drain: {
       begin: () => log.push('begin'),
+      draining: false,
       readiness: () => readiness,
       run: () => {
         log.push('run');

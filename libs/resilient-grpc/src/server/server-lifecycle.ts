@@ -15,7 +15,10 @@ const NAMED = 5;
 
 /** What is tied to the application's life. */
 export interface DrainingServer {
-  readonly drain: Pick<ServerDrain, 'begin' | 'readiness' | 'run' | 'runUnheard' | 'streamsTold' | 'onEnd'>;
+  readonly drain: Pick<
+    ServerDrain,
+    'begin' | 'draining' | 'readiness' | 'run' | 'runUnheard' | 'streamsTold' | 'onEnd'
+  >;
   readonly health: { bootstrapped(): void };
 }
 

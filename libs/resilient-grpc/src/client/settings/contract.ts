@@ -161,13 +161,21 @@ function servicesOf(definition: PackageDefinition): Services {
     const methods = entry as Readonly<Record<string, MethodDefinition<object, object>>>;
     services.set(
       name,
-      new Map(Object.entries(methods).map(([method, made]) => [method, descriptor(name, method, made)])),
+      new Map(Object.entries(methods).map(([method, made]) => [method, methodDescriptor(name, method, made)])),
     );
   }
   return services;
 }
 
-function descriptor(service: string, method: string, definition: MethodDefinition<object, object>): MethodDescriptor {
+/** A method as its definition, made by proto-loader, has it. */
+export function methodDescriptor(
+  service: string,
+  method: string,
+  definition: Pick<
+    MethodDefinition<object, object>,
+    'path' | 'requestStream' | 'responseStream' | 'requestSerialize' | 'responseDeserialize'
+  > & { readonly originalName?: string | undefined; readonly options?: object | undefined },
+): MethodDescriptor {
   const { requestStream, responseStream, originalName } = definition;
   // Definitions that were not made by proto-loader may lack options.
   const options = definition.options as { readonly idempotency_level?: unknown } | undefined;

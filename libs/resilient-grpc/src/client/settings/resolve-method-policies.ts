@@ -39,6 +39,14 @@ export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<str
   return new Map(descriptors(input.services).map((method) => [method.path, resolvePolicy(method, input)]));
 }
 
+/** The policy of a method for which nothing is configured, and which is not repeated. */
+export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
+  return resolvePolicy(
+    { ...method, declaredIdempotent: false },
+    { services: new Map(), methods: undefined, timeoutMs: undefined, maxAttemptsLimit: 1, serviceConfig: undefined },
+  );
+}
+
 function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
   const { options, from } = optionsByPattern(input.methods, method.service, method.method);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);

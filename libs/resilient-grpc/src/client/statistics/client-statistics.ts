@@ -36,6 +36,12 @@ export class ClientStatistics implements FailureCounter {
     this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 
+  /** Calls of all methods that ended lately, but for those of one path. */
+  recentCalls(except: string): RecentCalls {
+    const now = this.clock.now();
+    return joined([...this.byPath].flatMap(([path, method]) => (path === except ? [] : method.recentCalls(now))));
+  }
+
   snapshot(): StatisticsSnapshot {
     const now = this.clock.now();
     const methods = [...this.byPath.values()].filter(({ started }) => started > 0).map((one) => one.snapshot(now));

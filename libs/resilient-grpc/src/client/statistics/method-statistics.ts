@@ -1,7 +1,7 @@
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
 import type { StatusCode } from '../../status/status-code.js';
-import type { MethodSnapshot } from '../client-snapshot.js';
+import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
 import { RecentWindow } from './recent-window.js';
 import { StatusCounts } from './status-counts.js';
 
@@ -73,6 +73,10 @@ export class MethodStatistics {
     this.client.failed(this.method.path, failure, false);
   }
 
+  recentCalls(now: number): RecentCalls {
+    return this.recent.calls(now);
+  }
+
   snapshot(now: number): MethodSnapshot {
     const latency = this.recent.latency(now);
     return {
@@ -86,7 +90,7 @@ export class MethodStatistics {
       retried: this.retried,
       hedged: this.hedged,
       codes: this.codes.toJSON(),
-      recent: this.recent.calls(now),
+      recent: this.recentCalls(now),
       ...(latency === undefined ? {} : { latency }),
     };
   }

@@ -6,8 +6,8 @@ import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-re
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { OrdersClient } from './orders-client.js';
-import { ORDERS_PROTO } from './places.js';
+import type { OrdersClient } from '../nest/orders-client.js';
+import { ORDERS_PROTO } from '../nest/places.js';
 
 const leaks = captureLeaks();
 let server: ScriptedGrpcServer;

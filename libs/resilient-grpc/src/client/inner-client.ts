@@ -1,0 +1,33 @@
+import type { MethodDescriptor } from '../call/method.js';
+import type { RecentCalls } from './client-snapshot.js';
+import type { DrainableClient } from './resilient-grpc-client.js';
+import type { ResilientMethod } from './resilient-types.js';
+
+/** A client as other parts of the library use it, for services that its contract does not have. */
+export interface InnerClient extends DrainableClient {
+  /** Each of its connections is seen by itself. Under `xds:` none is. */
+  readonly seesConnections: boolean;
+  /** Calls that ended lately, but for those of one path. */
+  recentCalls(except: string): RecentCalls;
+  /** Calls of a method outside the contract: like all others, without a policy of their own. */
+  stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown>;
+  /**
+   * Opens a stream of responses on one connection that is READY, beside the calls: it is counted nowhere, nobody waits for its end, and
+   * the channel goes idle though it is open. It has the client's metadata, and passes no interceptor. undefined: no connection is READY.
+   *
+   * @throws what the client's function for metadata throws
+   */
+  openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined>;
+}
+
+/** Who opened a stream beside the calls. */
+export interface SideListener {
+  onMessage(message: unknown): void;
+  /** Once and last, unless it was cancelled. undefined: its connection takes no more calls. */
+  onEnd(end: { readonly code: number; readonly details: string } | undefined): void;
+}
+
+/** A stream beside the calls. */
+export interface SideStream {
+  cancel(): void;
+}

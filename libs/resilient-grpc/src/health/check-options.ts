@@ -1,0 +1,44 @@
+import * as v from 'valibot';
+import { flag, milliseconds, orUndefined, POSITIVE } from '../client/settings/schema-values.js';
+import { describeValue } from '../client/settings/describe-value.js';
+import { optionProblems } from '../client/settings/validate-options.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+
+const name = (what: string) => orUndefined(v.pipe(v.string(what), v.nonEmpty(what)));
+const names = orUndefined(v.array(v.string("a client's name"), "an array of names, as ['orders']"));
+
+const SCHEMAS = {
+  'GrpcChannelHealthIndicator.check': v.object(
+    { key: name("a name, as 'orders'"), required: orUndefined(flag) },
+    'an object, as { required: false }',
+  ),
+  'GrpcChannelHealthIndicator.checkAll': v.object(
+    { only: names, except: names },
+    "an object, as { except: ['audit'] }",
+  ),
+  'GrpcServingHealthIndicator.check': v.object(
+    {
+      key: name("a name, as 'orders'"),
+      service: orUndefined(v.string("a full name, as 'orders.v1.Orders', or '' for the whole server")),
+      timeoutMs: orUndefined(milliseconds(POSITIVE)),
+      mode: orUndefined(v.picklist(['check', 'watch'], "'check' or 'watch'")),
+    },
+    "an object, as { service: 'orders.v1.Orders' }",
+  ),
+} as const;
+
+/** @throws GrpcConfigurationError with every problem of `options`, which were given to `method`. */
+export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): void {
+  const problems = optionProblems(SCHEMAS[method], options, method);
+  if (problems.length > 0) throw new GrpcConfigurationError(problems);
+}
+
+/** @throws GrpcConfigurationError for a key that no result can have. */
+export function assertKey(method: string, key: unknown): void {
+  if (typeof key === 'string' && key !== '') return;
+  const problem: ConfigurationProblem = {
+    path: `${method}.key`,
+    message: `expected a name, as 'process', got ${describeValue(key)}`,
+  };
+  throw new GrpcConfigurationError([problem]);
+}

@@ -1,0 +1,114 @@
+// A gateway in a process of its own: HTTP with the three routes of health and GET /orders/:id, and orders.v1.Orders over gRPC, both
+// answered by an upstream:
+//   node gateway.mjs --port 0 --upstream URL [--client JSON]
+// Over IPC it tells its gRPC address, and takes { peer } to check another gateway as well.
+import 'reflect-metadata';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Controller, Get, Inject, Module, Param } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod } from '@nestjs/microservices';
+import { HealthCheckService, TerminusModule } from '@nestjs/terminus';
+import { GrpcClients, ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
+import {
+  GrpcChannelHealthIndicator,
+  GrpcReadinessHealthIndicator,
+  GrpcServingHealthIndicator,
+  ResilientGrpcHealthModule,
+} from 'nestjs-resilient-grpc/health';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { firstValueFrom } from 'rxjs';
+
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    upstream: { type: 'string' },
+    client: { type: 'string', default: '{}' },
+  },
+});
+const protoPath = fileURLToPath(new URL('../../protos/orders.proto', import.meta.url));
+const contract = { protoPath, package: 'orders.v1', loader: { longs: String } };
+let peer;
+
+// By hand, as this is no TypeScript.
+const decorate = (decorator, target, name) =>
+  decorator(target.prototype, name, Object.getOwnPropertyDescriptor(target.prototype, name));
+
+class Orders {
+  constructor(upstream) {
+    this.orders = upstream.getService('Orders');
+  }
+
+  get({ id }) {
+    return this.orders.get({ id });
+  }
+
+  page(id) {
+    return firstValueFrom(this.orders.get({ id }));
+  }
+
+  ofPeer(id) {
+    return firstValueFrom(peer.getService('Orders').get({ id }));
+  }
+}
+Inject(getGrpcClientToken('upstream'))(Orders, undefined, 0);
+Controller()(Orders);
+decorate(GrpcMethod('Orders', 'Get'), Orders, 'get');
+decorate(Get('orders/:id'), Orders, 'page');
+Param('id')(Orders.prototype, 'page', 0);
+decorate(Get('peer/:id'), Orders, 'ofPeer');
+Param('id')(Orders.prototype, 'ofPeer', 0);
+
+class Health {
+  constructor(health, readiness, channels, serving) {
+    Object.assign(this, { health, readiness, channels, serving });
+  }
+
+  live() {
+    return this.health.check([]);
+  }
+
+  ready() {
+    return this.health.check([() => this.readiness.check()]);
+  }
+
+  dependencies() {
+    const peers = peer === undefined ? [] : [() => this.serving.check('peer', { key: 'serving', mode: 'watch' })];
+    return this.health.check([() => this.channels.checkAll(), ...peers]);
+  }
+}
+const injected = [
+  HealthCheckService,
+  GrpcReadinessHealthIndicator,
+  GrpcChannelHealthIndicator,
+  GrpcServingHealthIndicator,
+];
+for (const [index, token] of injected.entries()) Inject(token)(Health, undefined, index);
+Controller('health')(Health);
+for (const route of ['live', 'ready', 'dependencies']) decorate(Get(route), Health, route);
+
+class AppModule {}
+Module({
+  imports: [
+    ResilientGrpcModule.forFeature([
+      { ...contract, name: 'upstream', url: values.upstream, ...JSON.parse(values.client) },
+    ]),
+    ResilientGrpcServerModule.forRoot({ ...contract, url: '127.0.0.1:0' }),
+    ResilientGrpcHealthModule,
+    TerminusModule.forRoot({ logger: false }),
+  ],
+  controllers: [Orders, Health],
+})(AppModule);
+
+const app = await NestFactory.create(AppModule, { logger: false });
+app.enableShutdownHooks();
+const server = app.get(ResilientGrpcServer, { strict: false });
+app.connectMicroservice({ strategy: server }, { inheritAppConfig: true });
+await app.startAllMicroservices();
+await app.listen(Number(values.port), '127.0.0.1');
+process.on('message', ({ peer: url }) => {
+  peer = app.get(GrpcClients, { strict: false }).create({ ...contract, name: 'peer', url });
+  process.send({ checks: url });
+});
+process.send({ grpc: `127.0.0.1:${server.port}` });
+console.log(`listening on ${await app.getUrl()}`);

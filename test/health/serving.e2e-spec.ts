@@ -1,0 +1,405 @@
+import { readFileSync } from 'node:fs';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { HealthImplementation } from 'grpc-health-check';
+import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startHttp2Server, succeed } from '../calls/raw-http2-server.js';
+import { serveOrders, started } from '../server/served-orders.js';
+import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
+import { channelOf, meet, servingOf, startApp, startScripted, wordOf } from './support.js';
+
+const ORDERS = 'orders.v1.Orders';
+const MODES = ['check', 'watch'] as const;
+const SERVING = { message: { status: 'SERVING' } };
+/** Watch of a server that serves and never ends it. */
+const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
+
+// Some side by side, since most of what they do is to wait: one leak check for all.
+let leaks: ReturnType<typeof captureLeaks>;
+beforeAll(() => {
+  leaks = captureLeaks();
+});
+afterAll(() => leaks.settled());
+
+/** grpc-js's own server with its own health service. */
+async function standardServer() {
+  const server = new Server();
+  const orders = loadSync(ORDERS_PROTO)['orders.v1.Orders'];
+  server.addService(orders as never, { Get: (_call: unknown, answer: any) => answer(null, { id: '1' }) });
+  const health = new HealthImplementation({ '': 'SERVING', [ORDERS]: 'SERVING' });
+  health.addToServer(server);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  onTestFinished(() => server.forceShutdown());
+  const set = (serves: boolean) => health.setStatus(ORDERS, serves ? 'SERVING' : 'NOT_SERVING');
+  return { url: `127.0.0.1:${port}`, set, server };
+}
+
+async function ourServer() {
+  const { url, server } = await started(await serveOrders());
+  const set = (serves: boolean) => (serves ? server.health.setServing(ORDERS) : server.health.setNotServing(ORDERS));
+  return { url, set };
+}
+
+describe.each(MODES)('a server, asked by %s', (mode) => {
+  it.each([
+    ['ours', ourServer],
+    ["grpc-js's, with grpc-health-check", standardServer],
+  ])('%s: serves, does not, and does again; each service by itself', async (_whose, start) => {
+    const { url, set } = await start();
+    const app = await startApp(onTestFinished, { url });
+    // Idle, and nobody is asked by a watch: it is begun with the connection that a call makes.
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    const ask = () => servingOf(app, { mode, service: ORDERS });
+    expect(await ask()).toMatchObject({ status: 'up', state: 'READY', service: ORDERS, serving: 'SERVING' });
+    set(false);
+    const down = await waitFor(async () => {
+      const entry = await ask();
+      return entry.status === 'down' && entry;
+    });
+    expect(down).toMatchObject({ serving: 'NOT_SERVING', message: 'the server takes no calls' });
+    expect(await servingOf(app, { mode })).toMatchObject({ status: 'up', service: '', serving: 'SERVING' });
+    expect(await servingOf(app, { mode, service: 'orders' })).toMatchObject({
+      status: 'down',
+      serving: 'SERVICE_UNKNOWN',
+      message: "the server knows no 'orders'; write a full name, as 'orders.v1.Orders'",
+    });
+    set(true);
+    await waitFor(async () => (await ask()).status === 'up');
+    expect((await meet(app.orders.get({ id: '1' }))).error).toBeUndefined();
+  });
+
+  it('is taken for serving where it has no such service, which is told once', async () => {
+    const server = await startScripted(onTestFinished, undefined);
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    for (let round = 0; round < 5; round++) {
+      const entry = await servingOf(app, { mode });
+      expect(entry).toMatchObject({ status: 'up', message: 'the server has no grpc.health.v1.Health' });
+    }
+    const warnings = aboveDebug(app).filter((line) => line.startsWith('warn'));
+    expect(warnings).toEqual([
+      expect.stringMatching(/^warn: \S+ has no grpc\.health\.v1\.Health, and is taken for serving; /),
+    ]);
+  });
+
+  it('is not serving where something else answers in its place', async () => {
+    const server = await startHttp2Server((stream, _number, { ':path': path }) => {
+      if (path === '/orders.v1.Orders/Get') succeed(stream);
+      else stream.respond({ ':status': 404 }, { endStream: true });
+    });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    const method = mode === 'check' ? 'Check' : 'Watch';
+    expect(await servingOf(app, { mode })).toMatchObject({
+      status: 'down',
+      message: `${method} failed: UNIMPLEMENTED`,
+    });
+  });
+
+  it('is asked over TLS, with the metadata and the authority of the calls', async () => {
+    const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
+    const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED }, { tls: pair });
+    const app = await startApp(onTestFinished, {
+      url: server.url,
+      tls: { ca: certificate('ca'), serverName: 'localhost' },
+      metadata: async () => ({ authorization: 'Bearer t' }),
+    });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect((await servingOf(app, { mode })).status).toBe('up');
+    const [asked] = server.calls(mode === 'check' ? 'Check' : 'Health/Watch');
+    expect(asked!.metadata.get('authorization')).toEqual(['Bearer t']);
+    expect(server.connections.accepted).toBe(1);
+  });
+
+  it('is asked under the authority that the channel has', async () => {
+    const asked: (string | undefined)[] = [];
+    const server = await startHttp2Server((stream, _number, headers) => {
+      asked.push(headers[':authority']);
+      succeed(stream);
+    });
+    const app = await startApp(onTestFinished, {
+      url: server.url,
+      channelOptions: { 'grpc.default_authority': 'orders.example' },
+    });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    await servingOf(app, { mode });
+    expect(asked).toEqual(['orders.example', 'orders.example']);
+  });
+});
+
+describe.concurrent.each(MODES)('an outage, asked by %s', (mode) => {
+  it('makes no call: the channel says all there is to say', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 300 });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    await server.stop('kill-connections');
+    app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
+    await waitFor(() => app.client.connectivity.outage);
+    const { graceEndsAt } = app.client.connectivity.outage!;
+    const inside = await servingOf(app, { mode });
+    if (Date.now() < graceEndsAt.getTime()) {
+      expect([wordOf(inside), inside.message]).toEqual(['degraded', 'outage; calls wait']);
+    }
+    await waitFor(() => Date.now() > graceEndsAt.getTime());
+    const beganAt = performance.now();
+    expect(await servingOf(app, { mode })).toMatchObject({ status: 'down', message: 'outage; calls fail' });
+    expect(performance.now() - beganAt).toBeLessThan(900);
+    expect([server.counts('Check').calls, server.counts('Health/Watch').calls]).toEqual([0, 0]);
+  });
+
+  it('of a server that is restarted is degraded, as calls wait and succeed', async ({ onTestFinished }) => {
+    const script = new URL('./health-server.mjs', import.meta.url);
+    const server = await ChildServer.start({ script });
+    onTestFinished(() => server.close());
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect((await servingOf(app, { mode, service: ORDERS })).status).toBe('up');
+    const seen = new Set<string>();
+    const calls: ReturnType<typeof meet>[] = [];
+    const look = async () => {
+      const word = wordOf(await servingOf(app, { mode, service: ORDERS }));
+      seen.add(word);
+      calls.push(meet(app.orders.get({ id: '1' })));
+      return word;
+    };
+    // In order: with a Watch open that is not let go of, it would not end.
+    await server.terminate(3_000);
+    await waitFor(async () => (await look()) === 'degraded');
+    await server.restart();
+    await waitFor(async () => (await look()) === 'up');
+    expect([...seen].sort()).toEqual(['degraded', 'up']);
+    expect((await Promise.all(calls)).filter(({ error }) => error !== undefined)).toEqual([]);
+  });
+});
+
+describe('a Check', () => {
+  it('is one call, with its deadline on the wire, that is never repeated', async () => {
+    const timeouts: unknown[] = [];
+    const server = await startHttp2Server((stream, _number, headers) => {
+      timeouts.push(headers['grpc-timeout']);
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '14' }, { endStream: true });
+    });
+    const policy = { maxAttempts: 4, initialBackoff: '0.01s', maxBackoff: '0.01s', backoffMultiplier: 1 };
+    const app = await startApp(onTestFinished, {
+      url: server.url,
+      methods: { '*': { idempotent: true, waitForReady: true } },
+      serviceConfig: { methodConfig: [{ name: [{}], retryPolicy: { ...policy, retryableStatusCodes: [14] } }] },
+    });
+    expect(await servingOf(app, { timeoutMs: 700 })).toMatchObject({
+      status: 'down',
+      message: 'Check failed: UNAVAILABLE',
+    });
+    expect(timeouts).toEqual([expect.stringMatching(/^\d+m$/)]);
+    expect(Number.parseInt(String(timeouts[0]))).toBeLessThanOrEqual(700);
+  });
+
+  it('of a connection that leads nowhere is down in its time, and leaves no call behind', async () => {
+    const server = await startScripted(onTestFinished, { Check: SERVING });
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const app = await startApp(onTestFinished, { url: proxy.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    proxy.holdBytes();
+    const checks = Array.from({ length: 5 }, async () => {
+      const beganAt = performance.now();
+      const entry = await servingOf(app, { timeoutMs: 200 });
+      return { entry, afterMs: performance.now() - beganAt };
+    });
+    for (const { entry, afterMs } of await Promise.all(checks)) {
+      expect(entry).toMatchObject({ status: 'down', message: 'no answer within 200 ms' });
+      expect(afterMs).toBeGreaterThan(190);
+      expect(afterMs).toBeLessThan(2_000);
+    }
+    expect(app.client.activeCalls()).toEqual([]);
+    proxy.releaseBytes();
+    await waitFor(async () => (await servingOf(app)).status === 'up');
+    await waitFor(() => server.counts('Check').open === 0);
+  });
+
+  it('of a frozen server is down while calls hang, and up when it goes on', async () => {
+    const server = await ChildServer.start({ script: new URL('./health-server.mjs', import.meta.url) });
+    onTestFinished(() => server.close());
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    server.freeze();
+    expect((await servingOf(app, { timeoutMs: 150 })).status).toBe('down');
+    expect((await meet(app.orders.get({ id: '1' }, { timeoutMs: 150 }))).error?.codeName).toBe('DEADLINE_EXCEEDED');
+    // The state of the channel cannot know it yet.
+    expect((await channelOf(app)).status).toBe('up');
+    server.thaw();
+    expect((await servingOf(app)).status).toBe('up');
+    expect((await meet(app.orders.get({ id: '1' }))).error).toBeUndefined();
+  });
+
+  it('wakes an idle channel; where nobody listens it is degraded, as calls wait', async () => {
+    const server = await startScripted(onTestFinished, { Check: SERVING });
+    const app = await startApp(onTestFinished, { url: server.url });
+    expect(app.client.connectivity.state).toBe('IDLE');
+    expect((await servingOf(app)).status).toBe('up');
+    await server.stop('kill-connections');
+    await waitFor(() => app.client.connectivity.state === 'IDLE');
+    const beganAt = performance.now();
+    expect(wordOf(await servingOf(app, { timeoutMs: 20_000 }))).toBe('degraded');
+    expect(performance.now() - beganAt).toBeLessThan(5_000);
+  });
+});
+
+describe.concurrent('a Watch', () => {
+  it('is one call, however often health is asked', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    for (let round = 0; round < 1_000; round++) {
+      expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    }
+    expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
+    expect(server.connections.accepted).toBe(1);
+    expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
+  });
+
+  it('wakes no idle channel, keeps none from going idle, and is begun again with the next connection', async ({
+    onTestFinished,
+  }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
+    const ask = () => servingOf(app, { mode: 'watch' });
+    expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
+    expect(server.connections.accepted).toBe(0);
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect(await ask()).toMatchObject({ status: 'up', state: 'READY', serving: 'SERVING' });
+    await waitFor(() => app.client.connectivity.state === 'IDLE');
+    await waitFor(() => server.counts('Health/Watch').open === 0);
+    expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
+    expect(server.connections.accepted).toBe(1);
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    await waitFor(() => server.counts('Health/Watch').open === 1);
+    expect(await ask()).toMatchObject({ status: 'up', serving: 'SERVING' });
+  });
+
+  it('goes with new calls to a connection that takes the place of another, which still has calls', async ({
+    onTestFinished,
+  }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
+    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const feed = app.orders.watch({ from: '0' }).subscribe();
+    onTestFinished(() => {
+      feed.unsubscribe();
+    });
+    await waitFor(() => server.counts('Orders/Watch').open === 1);
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    await waitFor(() => server.counts('Health/Watch').calls === 2);
+    await waitFor(() => server.counts('Health/Watch').open === 1);
+    const peers = server.calls('Health/Watch').map(({ peer }) => peer);
+    expect(server.calls('Orders/Watch').map(({ peer }) => peer)).toEqual([peers[0]]);
+    expect(new Set(peers).size).toBe(2);
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+  });
+
+  it('of one of several connections lets its server go, and is begun on another', async ({ onTestFinished }) => {
+    const servers = await Promise.all([0, 1].map(() => startScripted(onTestFinished, { 'Health/Watch': WATCHED })));
+    const url = `ipv4:${servers.map(({ url }) => url).join(',')}`;
+    const app = await startApp(onTestFinished, { url, loadBalancing: 'round_robin' });
+    await waitFor(async () => {
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      return servers.every((server) => server.counts('Get').calls > 0);
+    });
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    const [asked, other] = servers.sort((a, b) => b.counts('Health/Watch').open - a.counts('Health/Watch').open);
+    expect([asked, other].map((server) => server!.counts('Health/Watch').open)).toEqual([1, 0]);
+    // It waits for every stream.
+    await asked!.stop('graceful');
+    expect(app.client.connectivity.state).toBe('READY');
+    await waitFor(() => other!.counts('Health/Watch').open === 1);
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+  });
+
+  it('that is answered by nobody is waited for in its time', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    const beganAt = performance.now();
+    expect(await servingOf(app, { mode: 'watch', timeoutMs: 200 })).toMatchObject({
+      status: 'down',
+      message: 'no answer within 200 ms',
+    });
+    expect(performance.now() - beganAt).toBeLessThan(5_000);
+    expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
+  });
+
+  it('that ends is not serving, and begun again behind a backoff', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    const ask = () => servingOf(app, { mode: 'watch' });
+    const beganAt = performance.now();
+    expect(await ask()).toMatchObject({ status: 'down', message: 'Watch failed: UNAVAILABLE' });
+    await waitFor(async () => (await ask()).status === 'up');
+    expect(performance.now() - beganAt).toBeGreaterThan(750);
+    expect(server.counts('Health/Watch').calls).toBe(2);
+  });
+
+  it.for([
+    ['the application shuts down', (app: { close(): Promise<void> }) => app.close()],
+    ['its client is closed', ({ client }: { client: { close(): Promise<void> } }) => client.close()],
+    ['its client is drained', ({ client }: { client: { drain(): Promise<unknown> } }) => client.drain()],
+  ] as const)('ends when %s', async ([, end], { onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    await servingOf(app, { mode: 'watch' });
+    await end(app);
+    await waitFor(() => server.counts('Health/Watch').open === 0 && server.connections.open === 0);
+    const { calls, answered } = server.counts('Health/Watch');
+    expect({ calls, answered }).toEqual({ calls: 1, answered: 0 });
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('down');
+  });
+
+  it('ends before calls that a shutdown lets finish', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, Get: { hold: 'everything' } });
+    const app = await startApp(onTestFinished, { url: server.url });
+    const last = firstValueFrom(app.orders.get({ id: '1' }));
+    await waitFor(() => server.heldCount('Get') === 1);
+    await servingOf(app, { mode: 'watch' });
+    const closing = app.close();
+    await waitFor(() => server.counts('Health/Watch').open === 0);
+    expect(server.counts('Get').open).toBe(1);
+    server.release('Get');
+    await last;
+    await closing;
+  });
+});
+
+describe('wrong options of a check', () => {
+  it.each([
+    [{ timeoutMs: '1s' }, 'timeoutMs: expected a number of milliseconds above 0, got "1s"; write 1000'],
+    [{ timeoutMs: 0 }, 'timeoutMs: expected a number of milliseconds above 0, got 0'],
+    [{ mode: 'poll' }, "mode: expected 'check' or 'watch', got \"poll\""],
+    [{ service: 7 }, "service: expected a full name, as 'orders.v1.Orders', or '' for the whole server, got 7"],
+    [{ timeout: 5 }, "timeout: unknown key; did you mean 'timeoutMs'?"],
+  ])('%j', async (options, problem) => {
+    const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
+    await expect(app.serving.check(app.client.name, options as never)).rejects.toThrow(
+      `GrpcServingHealthIndicator.check.${problem}`,
+    );
+  });
+
+  it('of the other indicators', async () => {
+    const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
+    await expect(app.health.check(app.client.name, { requird: false } as never)).rejects.toThrow(
+      "GrpcChannelHealthIndicator.check.requird: unknown key; did you mean 'required'?",
+    );
+    await expect(app.health.checkAll({ only: 'orders' } as never)).rejects.toThrow(
+      'GrpcChannelHealthIndicator.checkAll.only: expected an array of names',
+    );
+    expect(() => app.readiness.check('')).toThrow(
+      "GrpcReadinessHealthIndicator.check.key: expected a name, as 'process'",
+    );
+  });
+});

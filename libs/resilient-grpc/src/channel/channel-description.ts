@@ -32,16 +32,14 @@ interface ChannelParts {
 
 export function describeChannel(parts: ChannelParts, clock: Clock): ChannelDescription {
   const { current, outage, waiting, succession, suspicion } = parts;
-  const now = clock.now();
-  const shift = clock.epoch() - now;
   return {
-    connections: current.knownConnections.map((one) => ({ ...one, since: moment(one.since + shift).toISOString() })),
+    connections: current.knownConnections.map((one) => ({ ...one, since: moment(one.since).toISOString() })),
     outages: {
       total: outage.total,
       latest: outage.past.map((one) => ({ ...one, since: moment(one.since).toISOString() })),
     },
     waiting: waiting.size,
-    oldestWaitMs: waiting.oldestSince === undefined ? 0 : now - waiting.oldestSince,
+    oldestWaitMs: waiting.oldestSince === undefined ? 0 : clock.now() - waiting.oldestSince,
     replaced: succession.count + suspicion.replacedByOthers,
   };
 }

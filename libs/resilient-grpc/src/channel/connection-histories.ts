@@ -20,7 +20,7 @@ export interface EndedConnection {
 /** What is remembered of the connections to one address. */
 interface ConnectionHistory {
   state: ConnectivityState;
-  /** When that state began, monotonic. */
+  /** When that state began, in milliseconds since 1970. */
   since: number;
   readyAt: number | undefined;
   /** Undefined where it is not READY, and where its socket does not pass through our hands. */
@@ -39,7 +39,7 @@ interface ConnectionHistory {
 export interface KnownConnection {
   readonly address: string;
   readonly state: ConnectivityState;
-  /** Monotonic milliseconds. */
+  /** Milliseconds since 1970. */
   readonly since: number;
   /** Connections to it that have ended. */
   readonly ended: number;
@@ -108,7 +108,7 @@ export class ConnectionHistories {
     const history = this.history(address);
     if (history.state === state) return;
     history.state = state;
-    history.since = this.clock.now();
+    history.since = this.clock.epoch();
   }
 
   connected(address: string, socket: Socket | undefined): void {
@@ -178,7 +178,7 @@ export class ConnectionHistories {
     if (history === undefined) {
       history = {
         state: 'IDLE',
-        since: this.clock.now(),
+        since: this.clock.epoch(),
         readyAt: undefined,
         connection: undefined,
         isLetGo: false,

@@ -52,6 +52,8 @@ export class OutageWatch {
   private held = 0;
   private failed = 0;
   private cause = '';
+  /** From monotonic time to the wall's, as it was when the outage began: asked again it would be another by a fraction. */
+  private shift = 0;
   /** Those that have begun. */
   total = 0;
   /** The latest that are over, oldest first. */
@@ -81,7 +83,7 @@ export class OutageWatch {
   describe(nextAttemptAt: number | undefined): Pick<Connectivity, 'outage'> {
     const { current } = this.state;
     if (current === undefined) return {};
-    const shift = this.clock.epoch() - this.clock.now();
+    const { shift } = this;
     return {
       outage: {
         since: moment(current.startedAt + shift),
@@ -146,6 +148,7 @@ export class OutageWatch {
     this.held = this.owner.waitingCalls;
     this.failed = 0;
     this.total += 1;
+    this.shift = this.clock.epoch() - this.clock.now();
     this.cause = this.owner.lastError ?? 'the connection failed';
     this.clearGrace();
     this.endGraceAt(outage.graceEndsAt);
@@ -189,7 +192,7 @@ export class OutageWatch {
     const { cause, held, failed } = this;
     const { tries } = outage;
     const durationMs = at - outage.startedAt;
-    this.past.push({ since: this.clock.epoch() - durationMs, durationMs, cause, tries, held, failed });
+    this.past.push({ since: outage.startedAt + this.shift, durationMs, cause, tries, held, failed });
     if (this.past.length > REMEMBERED) this.past.shift();
     if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, tries, held, failed });
   }

@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ContendersModule } from '../contenders/contenders.module.js';
 import { HealthModule } from '../health/health.module.js';
+import { MetricsModule } from '../metrics/metrics.module.js';
 import { CapturedLogger } from '../report/captured-logger.js';
 import { OrdersController } from './orders.controller.js';
 import { PageController } from './page.controller.js';
@@ -14,7 +15,7 @@ export interface GatewaySetup {
 }
 
 /** The HTTP gateway in front of the upstream: the page, its live figures and its faults. */
-@Module({ imports: [HealthModule], controllers: [PageController, OrdersController] })
+@Module({ imports: [HealthModule, MetricsModule], controllers: [PageController, OrdersController] })
 export class GatewayModule {
   static forUpstream({ upstream, logger }: GatewaySetup): DynamicModule {
     return {

@@ -59,7 +59,7 @@ export default defineConfig({
           include: [
             'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
             'libs/*/src/server/{*,errors/*}.spec.ts',
-            'test/{nest,health,server,inbound,logs,errors}/**/*.e2e-spec.ts',
+            'test/{nest,health,server,inbound,logs,errors,telemetry}/**/*.e2e-spec.ts',
             'test/dashboard/express.e2e-spec.ts',
             'test/nest-11/*.spec.ts',
           ],

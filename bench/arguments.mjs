@@ -1,13 +1,13 @@
 import { parseArgs } from 'node:util';
-import { BASELINE, CONTENDERS, FLOOR, ON_DEMAND, POLICIES, RETRY_BUFFERS } from './contenders.mjs';
+import { BASELINE, CONTENDERS, FLOOR, ON_DEMAND, POLICIES, RETRY_BUFFERS, TELEMETRY, UNTOLD } from './contenders.mjs';
 import { SERVERS } from './servers/measure.mjs';
 import { clientStreams, serverStreams, unaryCalls } from './workloads.mjs';
 
 /** Shown with each mistake in the arguments. */
-export const USAGE = `Usage: npm run bench -- unary|stream|upload|memory|many-streams|server [options]
+export const USAGE = `Usage: npm run bench -- unary|stream|upload|telemetry|memory|many-streams|server [options]
   --rounds N          rounds that count, after one that warms up (11)
   --seconds S         for each contender at each workload in each round (0.4)
-  --in-flight A,B     unary, server: calls open at any time (1,32,512; server: 32)
+  --in-flight A,B     unary, telemetry, server: calls open at any time (1,32,512; telemetry, server: 32)
   --size A,B          stream, upload, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
   --messages N        memory: messages of a stream, where they are smaller than 64 KiB (1000000)
   --streams N         many-streams: open at once (10000)
@@ -17,6 +17,7 @@ export const USAGE = `Usage: npm run bench -- unary|stream|upload|memory|many-st
   --retry-buffers     with ours and other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
   --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
+                      telemetry: one of ${TELEMETRY.map(({ name }) => name).join(', ')}
                       server: one of ${SERVERS.map(({ name }) => name).join(', ')}, whose process gets the flags
   --json              one JSON object on standard output and nothing else`;
 
@@ -27,8 +28,9 @@ export class UsageError extends Error {}
  * Contenders in turns.
  *
  * @typedef {object} Comparison
- * @property {'unary' | 'stream' | 'upload'} bench
+ * @property {'unary' | 'stream' | 'upload' | 'telemetry'} bench
  * @property {readonly import('./contenders.mjs').Entry[]} entries
+ * @property {string} baseline All ratios are to this entry.
  * @property {readonly import('./workloads.mjs').Workload[]} workloads
  * @property {number} rounds
  * @property {number} seconds
@@ -57,6 +59,8 @@ export function parsePlan(argv) {
       case 'stream':
       case 'upload':
         return comparison(bench, values);
+      case 'telemetry':
+        return telemetry(values);
       case 'memory':
         return {
           bench,
@@ -74,7 +78,7 @@ export function parsePlan(argv) {
 }
 
 /**
- * @param {Comparison['bench']} bench
+ * @param {'unary' | 'stream' | 'upload'} bench
  * @param {ReturnType<typeof parse>['values']} values
  * @returns {Comparison}
  */
@@ -93,7 +97,22 @@ function comparison(bench, values) {
         ...(values.policies ? [POLICIES] : []),
         ...(values['retry-buffers'] ? RETRY_BUFFERS : []),
       ]);
-  return { bench, entries, workloads, ...size(values) };
+  return { bench, entries, baseline: BASELINE, workloads, ...size(values) };
+}
+
+/**
+ * @param {ReturnType<typeof parse>['values']} values
+ * @returns {Comparison}
+ */
+function telemetry(values) {
+  const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(unaryCalls);
+  const entries = TELEMETRY.filter(({ name }) => values.profile === undefined || values.profile === name);
+  if (entries.length === 0) {
+    throw new UsageError(
+      `expected one of ${TELEMETRY.map(({ name }) => name).join(', ')}, got ${values.profile ?? ''}`,
+    );
+  }
+  return { bench: 'telemetry', entries, baseline: UNTOLD, workloads, ...size(values) };
 }
 
 /**

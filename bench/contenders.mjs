@@ -88,5 +88,24 @@ export const RETRY_BUFFERS = [0, 16, 64, 256, 1_024].map((kib) => ({
   load: async () => (await import('./contenders/resilient-grpc-retry-buffer.mjs')).withRetryBuffer(kib * 1_024),
 }));
 
+/** All ratios of {@link TELEMETRY} are to this one. */
+export const UNTOLD = 'no-module';
+
+/**
+ * Ours, with those who look on.
+ *
+ * @type {readonly Entry[]}
+ */
+export const TELEMETRY = [
+  { name: UNTOLD, key: /** @type {const} */ ('nobody') },
+  { name: 'module-no-sdk', key: /** @type {const} */ ('withoutSdk') },
+  { name: 'events-subscriber', key: /** @type {const} */ ('subscriber') },
+  { name: 'sdk-metrics', key: /** @type {const} */ ('withMetrics') },
+].map(({ name, key }) => ({
+  name,
+  package: 'nestjs-resilient-grpc',
+  load: async () => (await import('./contenders/telemetry.mjs'))[key],
+}));
+
 /** Those who take part on demand. */
 export const ON_DEMAND = [FLOOR, POLICIES, ...RETRY_BUFFERS];

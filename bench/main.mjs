@@ -2,7 +2,6 @@
 // in turns, against a server in another process. And what is held, see memory/; what it costs a server, see servers/. It prints
 // and judges nothing.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
-import { BASELINE } from './contenders.mjs';
 import { describeMachine } from './machine.mjs';
 import { measureBounds } from './memory/bounds.mjs';
 import { measureOpenStreams } from './memory/many-streams.mjs';
@@ -84,10 +83,10 @@ async function openContender(entry, address) {
  * @param {readonly Entry[]} present
  * @param {ReadonlyMap<string, Contender>} open
  */
-async function compare({ bench, workloads, rounds, seconds, json }, present, open) {
+async function compare({ bench, baseline, workloads, rounds, seconds, json }, present, open) {
   const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
   console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
-  const size = { rounds, seconds, baseline: BASELINE };
+  const size = { rounds, seconds, baseline };
   const results = await runRounds(open, workloads, size);
   const machine = describeMachine(present);
   console.log(json ? toJson(bench, machine, results) : toTable(machine, results, size));

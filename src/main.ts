@@ -8,6 +8,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { UpstreamProcess } from './chaos/upstream-process.js';
 import { GatewayModule } from './gateway/gateway.module.js';
+import { collectMetrics } from './metrics/prometheus.js';
 import { ROOT } from './paths.js';
 import { CapturedLogger } from './report/captured-logger.js';
 import { isServerKind } from './upstream/server-kind.js';
@@ -21,6 +22,7 @@ const { server } = parseArgs({ options: { server: { type: 'string', default: 're
 if (!isServerKind(server)) throw new Error(`--server: resilient or nest, got '${server}'`);
 const upstream = await UpstreamProcess.start({ server });
 
+collectMetrics();
 const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logger }), {
   logger,
   // A browser keeps its connections open: closing would wait for them.

@@ -48,6 +48,9 @@ describe('the demo page', () => {
     expect(await json('/health/live')).toMatchObject({ status: 'ok' });
     expect(await json('/health/ready')).toMatchObject({ status: 'ok', details: { process: { status: 'up' } } });
     expect(await json('/health/dependencies')).toMatchObject({ details: { orders: { status: 'up', state: 'READY' } } });
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toMatch(/^grpc_client_call_duration_count\{grpc_method="orders\.v1\.Orders\/Get",.*\} [1-9]/m);
+    expect(metrics).toMatch(/^resilient_grpc_client_waiting_calls\{resilient_grpc_client="orders",.*\} 0$/m);
   });
 
   it('opens with load on all contenders and a countdown when somebody comes, and ends in time though they stay', async () => {

@@ -37,12 +37,14 @@ export async function open(address, settings = {}) {
  *
  * @param {string} address
  * @param {Partial<import('nestjs-resilient-grpc').GrpcClientSettings>} [settings]
+ * @param {readonly import('@nestjs/common').DynamicModule[]} [modules] Beside it.
  * @returns {Promise<import('@nestjs/common').INestApplicationContext>}
  */
-export async function openApp(address, settings = {}) {
+export async function openApp(address, settings = {}, modules = []) {
   const BenchModule = class {};
   Module({
     imports: [
+      ...modules,
       ResilientGrpcModule.forFeature([
         { name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...settings },
       ]),

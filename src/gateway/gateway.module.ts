@@ -3,6 +3,7 @@ import { ResilientGrpcDashboardModule } from 'nestjs-resilient-grpc/dashboard';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ContendersModule } from '../contenders/contenders.module.js';
 import { HealthModule } from '../health/health.module.js';
+import { MetricsModule } from '../metrics/metrics.module.js';
 import { CapturedLogger } from '../report/captured-logger.js';
 import { OrdersController } from './orders.controller.js';
 import { PageController } from './page.controller.js';
@@ -14,8 +15,8 @@ export interface GatewaySetup {
   readonly logger: CapturedLogger;
 }
 
-/** The HTTP gateway in front of the upstream: the page, its live figures, its faults, and the dashboard. */
-@Module({ imports: [HealthModule], controllers: [PageController, OrdersController] })
+/** The HTTP gateway in front of the upstream: the page, its live figures, its faults, the dashboard and the metrics. */
+@Module({ imports: [HealthModule, MetricsModule], controllers: [PageController, OrdersController] })
 export class GatewayModule {
   static forUpstream({ upstream, logger }: GatewaySetup): DynamicModule {
     return {

@@ -1,5 +1,6 @@
 import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
+import type { CallTelemetry } from './call-telemetry.js';
 import type { MethodDescriptor } from './method.js';
 
 /** One attempt of a call, as it is handed to the transport. */
@@ -17,6 +18,8 @@ export interface AttemptRequest {
   readonly number: number;
   /** A larger response message ends the attempt; beside the channel's own limit. */
   readonly maxReceiveBytes: number;
+  /** Is told of it. */
+  readonly telemetry?: CallTelemetry | undefined;
 }
 
 /** What an attempt tells its owner: headers at most once, messages as they are asked for, the end exactly once and last. */

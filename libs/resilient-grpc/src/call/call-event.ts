@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { StatusCode } from '../status/status-code.js';
+import type { ConnectionEnd } from './connection-end.js';
 import type { ConnectivityState } from './connectivity.js';
 
 /** One attempt of a call that has ended. */
@@ -44,6 +45,7 @@ export type GrpcClientEvent = {
       readonly change: 'ended' | 'closed';
       readonly address: string;
       readonly livedMs: number;
+      readonly because: ConnectionEnd;
     }
   | { readonly type: 'call-start'; readonly path: string }
   | { readonly type: 'call-end'; readonly path: string; readonly end: CallEnd }
@@ -82,6 +84,8 @@ export type GrpcClientEvent = {
       readonly resumes: number;
       /** From the end of its last call to the begin of this one. */
       readonly gapMs: number;
+      /** Messages had been handed over since it began, or last went on. */
+      readonly progress: boolean;
     }
   | {
       /** A stream that is read on demand, and that nobody reads. */

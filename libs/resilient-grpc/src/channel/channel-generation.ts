@@ -4,6 +4,7 @@ import type { EventHub } from '../call/event-hub.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ConnectAttempts, type ConnectLimits } from './connect-attempts.js';
+import type { WatchedSession } from './connection-end.js';
 import { ConnectionHistories, type EndedConnection, type KnownConnection } from './connection-histories.js';
 import type { ConnectionProbe } from './connection-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
@@ -60,6 +61,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly authority: string | undefined;
   /** Opened beside the calls. */
   private streams: readonly ConnectionStream[] = [];
+  private readonly pings: boolean;
   private active = 0;
   private closed = false;
   private retired = false;
@@ -75,6 +77,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     });
     this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
     this.authority = settings.channelOptions['grpc.default_authority'];
+    this.pings = settings.channelOptions['grpc.keepalive_time_ms'] !== undefined;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
     // Under xds: the control plane names the policies, and connections are seen by the public states only.
     this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
@@ -209,6 +212,10 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     }
   }
 
+  onSession(address: string, session: WatchedSession): void {
+    this.histories.at(address)?.carries(session, this.pings);
+  }
+
   onLetGo(address: string): void {
     this.histories.letGo(address, this.closed);
   }
@@ -225,9 +232,9 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   private tellEnded(
     change: 'ended' | 'closed',
-    { address, livedMs }: { readonly address: string; readonly livedMs: number },
+    { address, livedMs, because }: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>,
   ): void {
-    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs });
+    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, because });
   }
 
   onKeepaliveThrottled(_address: string, keepaliveTimeMs: number): void {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { ConnectionEnd } from '../call/connection-end.js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import { shortLivedBackoffMs } from '../policy/reconnect/short-lived-backoff.js';
 import type { Clock } from '../time/clock.js';
@@ -9,6 +10,7 @@ import { EstablishedConnection, type ConnectionOwner } from './established-conne
 export interface EndedConnection {
   readonly address: string;
   readonly livedMs: number;
+  readonly because: ConnectionEnd;
   /** A call on it got an answer made by the server. */
   readonly answered: boolean;
   /** It died at once, without an answer: no better than an attempt that failed. */
@@ -60,7 +62,7 @@ export class ConnectionHistories {
     private readonly clock: Clock,
     private readonly random: Random,
     /** A connection was closed by this side, which says nothing of the server. */
-    private readonly onClosed: (closed: Pick<EndedConnection, 'address' | 'livedMs'>) => void,
+    private readonly onClosed: (closed: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>) => void,
   ) {}
 
   get ready(): readonly EstablishedConnection[] {
@@ -132,6 +134,7 @@ export class ConnectionHistories {
     const now = this.clock.now();
     const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered } = history;
+    const because = history.connection?.end ?? 'unknown';
     this.forget(history);
     const shortLived = livedMs < SHORT_LIVED_MS && !answered;
     if (shortLived) {
@@ -141,7 +144,7 @@ export class ConnectionHistories {
       history.shortLived = 0;
     }
     const othersReady = [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
-    return { address, livedMs, answered, shortLived, othersReady };
+    return { address, livedMs, because, answered, shortLived, othersReady };
   }
 
   /**
@@ -163,7 +166,7 @@ export class ConnectionHistories {
   private closed(address: string, history: ConnectionHistory): void {
     const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
     this.forget(history);
-    this.onClosed({ address, livedMs });
+    this.onClosed({ address, livedMs, because: 'subchannel shutdown' });
   }
 
   private forget(history: ConnectionHistory): void {

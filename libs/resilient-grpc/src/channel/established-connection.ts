@@ -1,4 +1,6 @@
 import type { Socket } from 'node:net';
+import type { ConnectionEnd } from '../call/connection-end.js';
+import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
 import type { ConnectionProbe } from './connection-probe.js';
 
 /** Whoever a connection belongs to. */
@@ -10,6 +12,9 @@ export interface ConnectionOwner {
 
 /** A connection that became READY, with the socket below it. */
 export class EstablishedConnection {
+  private watch: ConnectionEndWatch | undefined;
+  private givenUp = false;
+
   constructor(
     readonly address: string,
     readonly readyAt: number,
@@ -32,8 +37,21 @@ export class EstablishedConnection {
     return this.owner.probe(this.address);
   }
 
+  /** Why it has just ended. */
+  get end(): ConnectionEnd {
+    // Nothing came from its peer, as where a keepalive ping got no answer.
+    if (this.givenUp) return 'connection timed out';
+    return this.watch?.end ?? 'unknown';
+  }
+
+  /** What runs on it is known. */
+  carries(session: WatchedSession, isPinged: boolean): void {
+    this.watch ??= new ConnectionEndWatch(session, isPinged);
+  }
+
   /** Ends it at once: what is still on it fails as lost with its connection. */
   destroy(): void {
+    this.givenUp = true;
     this.socket.destroy();
   }
 }

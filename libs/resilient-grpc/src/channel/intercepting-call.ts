@@ -15,6 +15,8 @@ export interface InterceptedCallOwner {
   onCreated(call: CallStream): void;
   /** A request message leaves the interceptors. */
   onSend(bytes: Buffer): void;
+  /** A response came from the channel. */
+  onReceive(bytes: Buffer): void;
   /** A response came that cannot be read. */
   onUnreadable(): void;
 }
@@ -38,6 +40,7 @@ class BottomCall implements InterceptingCallInterface {
       onReceiveMetadata: (headers: Metadata) => listener?.onReceiveMetadata?.(headers),
       onReceiveMessage: (bytes: Buffer) => {
         let message: unknown;
+        owner.onReceive(bytes);
         try {
           message = method.responseDeserialize(bytes);
         } catch (error) {

@@ -17,6 +17,7 @@ import {
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../testing/leaks.js';
 import { waitFor } from '../testing/wait-for.js';
+import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
 
 // These hold for the grpc-js that is installed: they are to fail on one that has moved what the policy stands on.
@@ -34,6 +35,7 @@ class Recorder implements PolicyObserver {
   readonly errors: string[] = [];
   readonly channelErrors: (string | undefined)[] = [];
   readonly throttled: string[] = [];
+  readonly sessions: WatchedSession[] = [];
   readonly abortables: SubchannelAddress[] = [];
   readonly held: { readonly task: () => void; readonly ms: number }[] = [];
   holdMs = 0;
@@ -45,6 +47,9 @@ class Recorder implements PolicyObserver {
   onConnection(address: string, from: string, to: string, error: string | undefined): void {
     this.connections.push(`${address} ${from}>${to}`);
     if (error !== undefined) this.errors.push(error);
+  }
+  onSession(_address: string, session: WatchedSession): void {
+    this.sessions.push(session);
   }
   onLetGo(address: string): void {
     this.connections.push(`${address} let go`);
@@ -165,6 +170,32 @@ const turns = async (): Promise<void> => {
 };
 
 describe('the policy sees', () => {
+  it.each([0, 11])('what runs on a connection, and so why it ended: GOAWAY %i', async (code) => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
+    const watch = new ConnectionEndWatch(seen.sessions[0]!, false);
+    const [session] = peer.sessions;
+    session!.goaway(code);
+    await waitFor(() => seen.count('READY>IDLE') === 1);
+    expect(watch.end).toBe(code === 0 ? 'GOAWAY NO_ERROR' : 'GOAWAY ENHANCE_YOUR_CALM');
+    session!.destroy();
+  });
+
+  it('that a connection was let go of because its pings got no answer: it is whole', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
+    const [pinged, other] = [true, false].map((isPinged) => new ConnectionEndWatch(seen.sessions[0]!, isPinged));
+    expect([pinged!.end, other!.end]).toEqual(['connection timed out', 'unknown']);
+    const [session] = peer.sessions;
+    session!.destroy();
+    await waitFor(() => seen.count('READY>IDLE') === 1);
+    expect(pinged!.end).toBe('GOAWAY NO_ERROR');
+  });
+
   it('an attempt to connect, and why it failed', async () => {
     const peer = await startPeer();
     await peer.stop();

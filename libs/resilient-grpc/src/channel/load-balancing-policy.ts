@@ -1,4 +1,5 @@
 import { experimental, type ChannelOptions } from '@grpc/grpc-js';
+import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import { stateName } from './state-name.js';
@@ -19,6 +20,8 @@ export interface PolicyObserver {
   onState(state: ConnectivityState, error: string | undefined): void;
   /** A connection to `address` changed from one state to another. */
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void;
+  /** What runs on the connection to `address` that has just become READY, where this grpc-js shows it. */
+  onSession(address: string, session: WatchedSession): void;
   /** The connection to `address` is READY, and nobody uses it any more: the channel goes idle, or is closed. */
   onLetGo(address: string): void;
   /** It was READY all the time, and is used again. */
@@ -270,10 +273,22 @@ class ObservedConnection {
       }
       this.keepaliveTimeMs = keepaliveTimeMs;
       observer.onConnection(address, stateName(from), stateName(to), error);
+      if (stateName(to) === 'READY') this.showSession();
     };
     if (stateName(subchannel.getConnectivityState()) === 'READY') observer.onTakenUp(address);
     // Before the child policy adds its own, so that what is known here is known when that one acts.
     subchannel.addConnectivityStateListener(this.listener);
+  }
+
+  private showSession(): void {
+    // In this turn it has not got its transport yet.
+    queueMicrotask(() => {
+      // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
+      const { transport } = this.subchannel.getRealSubchannel() as unknown as {
+        readonly transport?: { readonly session?: WatchedSession } | null;
+      };
+      if (transport?.session !== undefined) this.observer.onSession(this.address, transport.session);
+    });
   }
 
   get idle(): boolean {

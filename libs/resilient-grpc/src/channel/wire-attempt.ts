@@ -1,8 +1,11 @@
 import type { Channel, experimental, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
+import type { AttemptTelemetry } from '../call/call-telemetry.js';
+import { classify } from '../policy/evidence/classify.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import { createCall, interceptedCall } from './intercepting-call.js';
+import { tellCompressed } from './wire-sizes.js';
 
 type CallStream = experimental.CallStream;
 /** What a call under interceptors and a bare one have in common. */
@@ -63,6 +66,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private unreadable = false;
   /** Of the request, as grpc-js counts them. */
   private sentBytes = 0;
+  private readonly telemetry: AttemptTelemetry | undefined;
 
   constructor(
     private readonly owner: WireOwner,
@@ -72,32 +76,53 @@ export class WireAttempt implements Attempt, AttemptEnd {
     /** Monotonic. */
     private readonly startedAt: number,
   ) {
-    const { method, deadline, options, interceptors } = request;
+    const { method, deadline, options, interceptors, telemetry } = request;
     this.intercepted = interceptors !== undefined;
-    if (interceptors === undefined) {
-      const call = createCall(owner.channel, method.path, deadline, options);
-      this.call = call;
-      this.wire = call;
-    } else {
-      this.call = this.intercept(interceptors);
+    this.telemetry = telemetry?.attempt(request.metadata);
+    const metadata = this.telemetry?.metadata ?? request.metadata;
+    try {
+      if (interceptors === undefined) {
+        const call = createCall(owner.channel, method.path, deadline, options);
+        this.call = call;
+        this.took(call);
+      } else {
+        this.call = this.intercept(interceptors);
+      }
+      // Interceptors may write into what they are given, and metadata are shared by attempts, calls, even clients.
+      this.call.start(this.intercepted ? metadata.clone() : metadata, this);
+    } catch (error) {
+      this.telemetry?.end(StatusCode.INTERNAL, error instanceof Error ? error.message : String(error));
+      throw error;
     }
-    // Interceptors may write into what they are given, and metadata are shared by attempts, calls, even clients.
-    this.call.start(this.intercepted ? request.metadata.clone() : request.metadata, this);
   }
 
   private intercept(interceptors: readonly Interceptor[]): AnyCall {
     const { method, deadline, options } = this.request;
     return interceptedCall(this.owner.channel, method, deadline, options, interceptors, {
       onCreated: (call) => {
-        this.wire = call;
+        this.took(call);
       },
       onSend: (bytes) => {
-        this.sentBytes += FRAME_HEADER + bytes.length;
+        this.sending(bytes.length);
+      },
+      onReceive: (bytes) => {
+        this.telemetry?.received(bytes.length);
       },
       onUnreadable: () => {
         this.unreadable = true;
       },
     });
+  }
+
+  /** This is the call of the channel. */
+  private took(call: CallStream): void {
+    this.wire = call;
+    if (this.telemetry !== undefined) tellCompressed(call, this.telemetry);
+  }
+
+  private sending(bytes: number): void {
+    this.sentBytes += FRAME_HEADER + bytes;
+    this.telemetry?.sent(bytes);
   }
 
   startRead(): void {
@@ -110,7 +135,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   send(message: unknown, written?: () => void): void {
     // True: without interceptors messages are sent as bytes.
-    if (!this.intercepted) this.sentBytes += FRAME_HEADER + (message as Uint8Array).length;
+    if (!this.intercepted) this.sending((message as Uint8Array).length);
     this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, message);
   }
 
@@ -131,6 +156,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   abandon(because?: 'deadline'): void {
     this.listener = NOBODY;
+    // Its status comes later, when its call has ended.
+    this.telemetry?.end(because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, '');
     this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
@@ -148,6 +175,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (!this.intercepted) {
       // True: without interceptors grpc-js hands on the bytes.
       const { length } = received as Buffer;
+      this.telemetry?.received(length);
       const { maxReceiveBytes } = this.request;
       if (length > maxReceiveBytes) {
         const details = `Received message larger than max (${String(length)} vs ${String(maxReceiveBytes)})`;
@@ -176,6 +204,11 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.channelReady = this.owner.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
     if (this.endedHere !== 'no') this.tellTimeout();
+    if (this.telemetry !== undefined) {
+      // A lost connection wears several codes; what callers are told is told here too.
+      const { code, details } = classify(this);
+      this.telemetry.end(code, details);
+    }
     this.owner.attemptEnded();
     this.listener.onEnd(this);
   }

@@ -181,7 +181,9 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   }
 
   private waitEnded(outcome: WaitOutcome): void {
-    this.context.client.statistics.waits[outcome] += 1;
+    const { clock, statistics } = this.context.client;
+    statistics.waits[outcome] += 1;
+    this.telemetry?.waited(outcome, clock.now() - this.waitingSince);
   }
 
   protected letGoOfWaiting(): void {

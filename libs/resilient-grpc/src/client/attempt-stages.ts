@@ -1,5 +1,6 @@
 import type { StartAttempt } from '../call/attempt.js';
 import type { MethodContext } from './call-context.js';
+import { inOrigin, type CallOrigin } from './call-origin.js';
 import type { OutgoingCall } from './interceptors/outgoing-call.js';
 import { withPreparation, type OpenCall } from './prepared-attempt.js';
 import type { GrpcCallOptions } from './resilient-types.js';
@@ -10,11 +11,13 @@ export function attemptStages(
   options: GrpcCallOptions | undefined,
   outgoing: OutgoingCall | undefined,
   call: OpenCall,
+  origin: CallOrigin | undefined,
 ): StartAttempt {
   const stages = options === undefined ? start : stagesWithin(start, startWithin, options);
-  return outgoing === undefined || parts === undefined
-    ? stages
-    : withPreparation(stages, outgoing, parts, client, call);
+  if (outgoing === undefined || parts === undefined) return stages;
+  const prepared = withPreparation(stages, outgoing, parts, client, call);
+  // A further attempt begins in the context of a timer, or of a connection.
+  return origin === undefined ? prepared : (request, listener) => inOrigin(origin, () => prepared(request, listener));
 }
 
 function stagesWithin(

@@ -1,5 +1,6 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { StartAttempt } from '../call/attempt.js';
+import type { ClientTelemetry } from '../call/call-telemetry.js';
 import type { CallTransport } from '../call/call-transport.js';
 import type { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
@@ -30,6 +31,8 @@ export interface ClientContext {
   readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
   readonly events: EventHub;
+  /** Is told of each call; undefined: nobody is. */
+  telemetry?: ClientTelemetry | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }

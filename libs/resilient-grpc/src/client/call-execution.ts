@@ -55,7 +55,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
 
   private startAttempt(): void {
     const { hedging, client } = this.context;
-    const start = attemptStages(this.context, this.options, this.outgoing, this);
+    const start = attemptStages(this.context, this.options, this.outgoing, this, this.origin);
     let attempt: Attempt;
     if (hedging !== undefined && this.options?.retry !== false && this.options?.idempotent !== false) {
       this.hedged = new HedgedAttempt(hedging, client, this, this, this, start, this.binding?.inRetryChain ?? false);
@@ -161,6 +161,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.phase = 'ended';
     this.attempt = undefined;
     this.letGo('succeeded');
+    this.telemetry?.end(StatusCode.OK, end.details);
     if (endIsWanted(this.context, this.options)) {
       this.history ??= new AttemptHistory();
       this.history.add(this.number, end, { code: StatusCode.OK, details: end.details }, latencyMs);
@@ -191,6 +192,9 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       hedged === undefined
         ? this.history.judge(this.context, end, verdict, this.facts(end))
         : this.history.judgeHedged(end, verdict, hedged);
+    if (decision.retry && this.telemetry !== undefined) {
+      this.telemetry.nextAttempt = decision.kind === 'policy' ? 'retry' : 'transparent-retry';
+    }
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {
       this.number -= 1;

@@ -3,6 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { AttemptRequest } from '../call/attempt.js';
+import type { AttemptKind, CallTelemetry } from '../call/call-telemetry.js';
 import { EventHub } from '../call/event-hub.js';
 import type { MethodKind } from '../call/method.js';
 import { GrpcCallError } from '../errors/grpc-call-error.js';
@@ -61,6 +62,8 @@ class WatchedCall {
   afterEnd = 0;
   messages = 0;
   started = 0;
+  /** What its telemetry was told; undefined where it was never told of it. */
+  told: ToldCall | undefined;
   readonly deadline: number;
   readonly execution: CallExecution;
 
@@ -110,6 +113,21 @@ class WatchedCall {
   }
 }
 
+/** What is told of a call that is measured or traced. */
+class ToldCall implements CallTelemetry {
+  nextAttempt: AttemptKind = 'original';
+  readonly ends: StatusCode[] = [];
+  attempt(): never {
+    throw new Error('attempts are told of by the wire');
+  }
+  waited(): void {
+    expect(this.ends, 'how a wait ended is told before the call ends').toEqual([]);
+  }
+  end(code: StatusCode): void {
+    this.ends.push(code);
+  }
+}
+
 /** A client of one transport in virtual time, and the calls that were made. */
 class World {
   readonly clock = new VirtualClock();
@@ -118,6 +136,7 @@ class World {
   readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
   readonly limits = new Set<MethodContext['limits'][number]>();
   private readonly parts: MethodParts;
+  private told: ToldCall | undefined;
 
   constructor(private readonly plan: WorldPlan = ALONE) {
     const { clock, registry, transport } = this;
@@ -140,6 +159,12 @@ class World {
       statistics: new ClientStatistics(clock),
       replayLimits: new ReplayLimits(3, 1_000),
       events: new EventHub({ client: 'memory' }, () => clock.epoch()),
+      telemetry: {
+        contexts: undefined,
+        begin: () => (this.told = new ToldCall()),
+        take: () => undefined,
+        close: () => undefined,
+      },
       clock,
       random: seededRandom(1),
       throttled: () => undefined,
@@ -190,7 +215,9 @@ class World {
     for (const limit of context.limits) this.limits.add(limit);
     const call = new WatchedCall(plan, String(this.calls.length), context, this.clock);
     this.calls.push(call);
+    this.told = undefined;
     call.execution.begin();
+    call.told = this.told;
   }
 
   /** No ghost: an attempt has a caller who still waits, and time left. */
@@ -212,6 +239,7 @@ class World {
     for (const call of this.calls) {
       expect(call.errors.length + call.completed + (call.left ? 1 : 0)).toBeLessThanOrEqual(1);
       expect(call.afterEnd, 'what a caller hears after the end').toBe(0);
+      if (call.told !== undefined) expect(call.told.ends).toHaveLength(call.ended ? 1 : 0);
       const attempts = this.attemptsOf(call);
       const running = attempts.filter(({ open, cancelled }) => open && !cancelled);
       const { safe, hedgingDelayMs, maxAttempts } = call.plan;

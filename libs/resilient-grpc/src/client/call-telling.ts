@@ -46,7 +46,7 @@ interface Ended {
   readonly durationMs: number;
 }
 
-/** Tells whoever wants to hear of the end of a call. */
+/** Tells whoever wants to hear of the end of a call, which somebody does. */
 export function tellEnd(
   context: MethodContext,
   options: GrpcCallOptions | undefined,
@@ -54,7 +54,6 @@ export function tellEnd(
   history: AttemptHistory | undefined,
   { peer, ...ended }: Ended,
 ): void {
-  if (!endIsWanted(context, options)) return;
   const { client, method, parts } = context;
   const end: CallEnd = { ...ended, ...(peer === undefined ? {} : { peer }), attempts: history?.records ?? [] };
   if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, end);

@@ -1,15 +1,18 @@
 import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
+import type { ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
+import { canonicalTarget } from '../channel/canonical-target.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/live-budget.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
+import { keepTraces } from './call-origin.js';
 import { CallRegistry } from './call-registry.js';
 import { MethodParts } from './method-context.js';
 import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
@@ -53,6 +56,7 @@ class GrpcClient implements InnerClient {
   readonly events$: Observable<GrpcClientEvent>;
 
   private readonly channel: ManagedChannel;
+  private readonly context: ClientContext;
   private readonly parts: MethodParts;
   private readonly hub: EventHub;
   private readonly registry: CallRegistry;
@@ -92,7 +96,7 @@ class GrpcClient implements InnerClient {
     live?.onChange((config) => {
       this.budget.change(config.retryThrottling, clock.now());
     });
-    const context: ClientContext = {
+    this.context = {
       name: settings.name,
       transport: this.channel,
       budget: this.budget,
@@ -104,14 +108,32 @@ class GrpcClient implements InnerClient {
       },
       replayLimits: new ReplayLimits(settings.replayBytes.perCall, settings.replayBytes.perClient),
       events: this.hub,
+      telemetry: undefined,
       clock,
       random,
     };
-    this.parts = new MethodParts(settings, context);
+    this.parts = new MethodParts(settings, this.context);
   }
 
   get connectivity(): Connectivity {
     return this.channel.connectivity;
+  }
+
+  get canonicalTarget(): string {
+    return canonicalTarget(this.target, this.channel.wire);
+  }
+
+  get isSecure(): boolean {
+    return this.settings.channel.credentials.current._isSecure();
+  }
+
+  tell(telemetry: ClientTelemetry): void {
+    const { contexts } = telemetry;
+    if (contexts !== undefined) keepTraces(contexts);
+    this.context.telemetry = telemetry;
+    this.hub.listen((event) => {
+      telemetry.take(event);
+    }, false);
   }
 
   get history(): readonly ConnectivityTransition[] {
@@ -267,6 +289,7 @@ class GrpcClient implements InnerClient {
     });
     this.channel.close();
     this.settings.live?.close();
+    this.context.telemetry?.close();
     this.states.complete();
     this.gone.next();
     this.gone.complete();

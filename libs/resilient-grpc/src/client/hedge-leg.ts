@@ -1,5 +1,6 @@
 import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
+import type { CallTelemetry } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { attemptMetadata } from '../channel/call-metadata.js';
 import { CHAIN_MARK, HEDGE_MARK } from '../policy/retry/chain-stop.js';
@@ -23,6 +24,7 @@ export class HedgeLeg implements AttemptRequest, AttemptListener {
   readonly options: CallOptions | undefined;
   readonly interceptors: readonly Interceptor[] | undefined;
   readonly maxReceiveBytes: number;
+  readonly telemetry: CallTelemetry | undefined;
   attempt: Attempt | undefined;
 
   constructor(
@@ -38,6 +40,7 @@ export class HedgeLeg implements AttemptRequest, AttemptListener {
     this.options = request.options;
     this.interceptors = request.interceptors;
     this.maxReceiveBytes = request.maxReceiveBytes;
+    this.telemetry = request.telemetry;
   }
 
   start(payload: unknown): void {

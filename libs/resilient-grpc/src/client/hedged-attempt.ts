@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../call/attempt.js';
+import type { AttemptKind } from '../call/call-telemetry.js';
 import { isCircuitOpenError } from '../errors/circuit-open-error.js';
 import { remainingMs } from '../policy/deadline/deadline.js';
 import { classify } from '../policy/evidence/classify.js';
@@ -147,6 +148,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       return;
     }
     if (verdict.kind === 'unsent' && this.legs.size === 0) {
+      this.nextIs('transparent-retry');
       this.beginLater();
       return;
     }
@@ -230,6 +232,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     const { clock } = this.client;
     const leg = new HedgeLeg(this, this.state.sent, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
+    if (leg.number > 1) this.nextIs('hedge');
     if (this.reason === 'slow') this.hedging.statistics.hedged += 1;
     else if (this.state.sent > 1) this.hedging.statistics.retried += 1;
     this.number = leg.number;
@@ -240,6 +243,10 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       this.legs.delete(leg);
       this.refused(error);
     }
+  }
+
+  private nextIs(kind: AttemptKind): void {
+    if (this.request.telemetry !== undefined) this.request.telemetry.nextAttempt = kind;
   }
 
   /** One could not be started, as the circuit opened meanwhile: those in flight go on, and no further one is sent. */

@@ -84,7 +84,11 @@ describe('what comes back', () => {
       heard.push(currentInbound());
     };
     const sink = { next: hear, error: hear, complete: hear };
-    const sinks = [runInbound(mine, () => sinkInContext(sink)), sinkInContext(sink), sinkInContext(sink, mine)];
+    const sinks = [
+      runInbound(mine, () => sinkInContext(sink)),
+      sinkInContext(sink),
+      sinkInContext(sink, { inbound: mine, trace: undefined }),
+    ];
     runInbound(strangers, () => {
       for (const one of sinks) {
         one.next(1);

@@ -3,8 +3,9 @@ import { propagated, type Propagation } from '../call/propagation.js';
 import { metadataEntryProblem } from '../channel/metadata-input.js';
 import type { Clock } from '../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
+import { inOrigin, originHere, type CallOrigin } from './call-origin.js';
 import type { StreamSink } from '../call/stream-source.js';
-import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
+import { currentInbound } from './inbound-context.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
 /** How an outgoing call is tied to the inbound one it serves. */
@@ -39,23 +40,20 @@ export function inboundBinding(
   return { inbound, ...rest, metadata: metadataOf(entries) };
 }
 
-/**
- * `sink` called in the context of who asks for it, or in that of `made` where there is none. What comes over a connection runs in the context of the request that
- * opened the connection: a call begun in such a callback would be bound to a stranger's request.
- */
-export function sinkInContext(sink: StreamSink<unknown>, made?: CapturedCall): StreamSink<unknown> {
-  if (!inboundInUse()) return sink;
-  const inbound = currentInbound() ?? made;
+/** `sink` called in the context of who asks for it, or in that of `made` where there is none. */
+export function sinkInContext(sink: StreamSink<unknown>, made?: CallOrigin): StreamSink<unknown> {
+  const origin = originHere(made);
+  if (origin === undefined) return sink;
   return {
     demand: sink.demand,
-    next: (message) => runInbound(inbound, () => sink.next(message)),
+    next: (message) => inOrigin(origin, () => sink.next(message)),
     error: (error) => {
-      runInbound(inbound, () => {
+      inOrigin(origin, () => {
         sink.error(error);
       });
     },
     complete: () => {
-      runInbound(inbound, () => {
+      inOrigin(origin, () => {
         sink.complete();
       });
     },
@@ -65,14 +63,15 @@ export function sinkInContext(sink: StreamSink<unknown>, made?: CapturedCall): S
 /** Arguments of a call whose callbacks run in the context in which the call was made. */
 export function argumentsInContext(given: CallArguments): CallArguments {
   const { onHeaders, onEnd } = given.options ?? {};
-  if (!inboundInUse() || (onHeaders === undefined && onEnd === undefined)) return given;
-  const inbound = currentInbound();
+  if (onHeaders === undefined && onEnd === undefined) return given;
+  const origin = originHere();
+  if (origin === undefined) return given;
   return {
     ...given,
     options: {
       ...given.options,
-      onHeaders: onHeaders && ((headers) => runInbound(inbound, () => onHeaders(headers))),
-      onEnd: onEnd && ((end) => runInbound(inbound, () => onEnd(end))),
+      onHeaders: onHeaders && ((headers) => inOrigin(origin, () => onHeaders(headers))),
+      onEnd: onEnd && ((end) => inOrigin(origin, () => onEnd(end))),
     },
   };
 }

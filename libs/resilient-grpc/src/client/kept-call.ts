@@ -10,11 +10,11 @@ import { AttemptHistory } from './attempt-history.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
 import { callError, cancelled, draining, isCancelled, type CallFailure } from './call-failure.js';
+import { inOrigin, originHere, type CallOrigin } from './call-origin.js';
 import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
-import { tellEnd, tellStart, tellUnread } from './call-telling.js';
+import { endIsWanted, tellEnd, tellStart, tellUnread } from './call-telling.js';
 import { describeCall } from './describe-call.js';
 import type { HedgedAttempt } from './hedged-attempt.js';
-import { currentInbound, inboundInUse, inContextOf } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
 import { RequestPump, type PumpOwner } from './request-pump.js';
 import type { ActiveCall } from './active-call.js';
@@ -36,6 +36,8 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
   /** Headers of the attempt that runs came. */
   protected answerBegan = false;
   protected received = 0;
+  /** In which context it was begun; undefined where none are kept. */
+  protected origin: CallOrigin | undefined;
   /** Monotonic milliseconds. */
   lastMessageAt: number | undefined;
   private place: CallPlace<this> | undefined;
@@ -92,12 +94,13 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */
   begin(): void {
-    if (!inboundInUse() && currentStreamScope() === undefined) {
+    this.origin = originHere(this.asked.madeIn);
+    if (this.origin === undefined && currentStreamScope() === undefined) {
       this.beginHere();
       return;
     }
     // What it begins with, a source of requests or an interceptor, belongs to whoever asked for it, and is no part of its stream.
-    inContextOf(currentInbound() ?? this.asked.madeIn, () => {
+    inOrigin(this.origin, () => {
       inStreamScope(undefined, () => {
         this.beginHere();
       });
@@ -111,10 +114,12 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
       return;
     }
     let failure: CallFailure | undefined;
+    this.telemetry = this.context.client.telemetry?.begin(this.method, this.scope);
     try {
       failure = this.prepare(this.scope);
     } catch (error) {
       this.phase = 'ended';
+      this.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Options of the call are none');
       this.sink.error(error);
       return;
     }
@@ -124,6 +129,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     if (failure !== undefined) {
       this.phase = 'ended';
       if (!isCancelled(failure)) this.context.statistics.refused(failure);
+      this.telemetry?.end(failure.code, failure.details);
       this.sink.error(callError(this.context, failure, undefined, 'no'));
       return;
     }
@@ -181,6 +187,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     if (this.phase === 'ended') return;
     this.context.statistics.cancelled();
     this.stop('cancelled');
+    this.telemetry?.end(StatusCode.CANCELLED, 'Its reader has left');
   }
 
   /** It has not ended. What a caller, an interceptor or a listener does in between may end it at any place. */
@@ -204,6 +211,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     if (this.phase === 'ended') return;
     this.context.statistics.sourceFailed();
     this.stop('failed');
+    this.telemetry?.end(StatusCode.CANCELLED, 'The source of its requests failed');
     this.sink.error(error);
   }
 
@@ -273,8 +281,12 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   protected tellEnd(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;
+    this.telemetry?.end(code, details);
+    if (!endIsWanted(this.context, this.options)) return;
     const durationMs = this.context.client.clock.now() - this.startedAt;
-    tellEnd(this.context, this.options, this.outgoing, this.history, { code, details, trailers, peer, durationMs });
+    inOrigin(this.origin, () => {
+      tellEnd(this.context, this.options, this.outgoing, this.history, { code, details, trailers, peer, durationMs });
+    });
   }
 
   describe(): ActiveCall {

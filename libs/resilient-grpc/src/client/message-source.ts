@@ -1,4 +1,4 @@
-import { currentInbound, inboundInUse, runInbound } from './inbound-context.js';
+import { inOrigin, originHere } from './call-origin.js';
 import { PushedSource, type Subscribable } from './pushed-source.js';
 import type { MessageSource, MessageTaker } from './message-taker.js';
 
@@ -8,25 +8,25 @@ import type { MessageSource, MessageTaker } from './message-taker.js';
  */
 export function messageSource(input: unknown, taker: MessageTaker): MessageSource {
   const source = openSource(input, taker);
-  if (!inboundInUse()) return source;
   // It is pulled when the wire has room, in the context of whoever opened the connection.
-  const inbound = currentInbound();
+  const origin = originHere();
+  if (origin === undefined) return source;
   return {
     pushes: source.pushes === true,
     get complete() {
       return source.complete === true;
     },
     finish: () => {
-      runInbound(inbound, () => {
+      inOrigin(origin, () => {
         source.finish?.();
       });
     },
     pull: () => {
-      runInbound(inbound, () => {
+      inOrigin(origin, () => {
         source.pull();
       });
     },
-    close: () => runInbound(inbound, () => source.close()),
+    close: () => inOrigin(origin, () => source.close()),
   };
 }
 

@@ -1,12 +1,13 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { AttemptRequest } from '../call/attempt.js';
-import type { CapturedCall } from '../call/inbound-call.js';
+import type { CallTelemetry } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import type { StreamScope } from '../call/stream-scope.js';
 import { NO_METADATA } from '../channel/call-metadata.js';
 import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
 import { admissionFailure } from './call-admission.js';
 import type { MethodContext } from './call-context.js';
+import type { CallOrigin } from './call-origin.js';
 import { encodeRequest, type CallFailure } from './call-failure.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 import type { OutgoingCall } from './interceptors/outgoing-call.js';
@@ -16,8 +17,8 @@ import type { GrpcCallOptions } from './resilient-types.js';
 export interface AskedCall {
   readonly request: unknown;
   readonly given: CallArguments;
-  /** The inbound call in which it was asked for. */
-  readonly madeIn: CapturedCall | undefined;
+  /** In which context; undefined where none are kept. */
+  readonly madeIn: CallOrigin | undefined;
   /** Where in the code, where that is wanted: 'file:line'. */
   readonly openedAt?: string | undefined;
 }
@@ -32,6 +33,7 @@ export abstract class PreparedCall implements AttemptRequest {
   readonly maxReceiveBytes: number;
   /** The attempt that runs, or comes next: 1 for the original one. */
   number = 0;
+  telemetry: CallTelemetry | undefined;
 
   waitForReady: boolean | undefined;
   /** Of the one request message. */
@@ -70,7 +72,7 @@ export abstract class PreparedCall implements AttemptRequest {
     const { given, madeIn } = this.asked;
     this.startedAt = client.clock.now();
     this.deadline = callDeadline(context, options, client.clock.epoch());
-    this.binding = inboundBinding(context.propagation, options, client.clock, madeIn);
+    this.binding = inboundBinding(context.propagation, options, client.clock, madeIn?.inbound);
     if (this.binding !== undefined) this.deadline = Math.min(this.deadline, this.binding.deadline);
     // A stream of several calls has one deadline.
     if (scope !== undefined) this.deadline = Math.min(this.deadline, scope.deadline);

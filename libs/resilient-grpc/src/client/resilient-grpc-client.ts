@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
+import type { ClientTelemetry } from '../call/call-telemetry.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ActiveCall } from './active-call.js';
 import type { GrpcClientSnapshot } from './client-snapshot.js';
@@ -48,6 +49,12 @@ export interface ResilientGrpcClient {
 
 /** A client as the application's shutdown sees it, which is in two steps. */
 export interface DrainableClient extends ResilientGrpcClient {
+  /** `target` with its scheme: 'dns:///orders:50051'. */
+  readonly canonicalTarget: string;
+  /** Its connections are encrypted. */
+  readonly isSecure: boolean;
+  /** Its calls are told to `telemetry` from now on; at most once. */
+  tell(telemetry: ClientTelemetry): void;
   /**
    * Ends streams that are resumed or have `onDrain` 'complete' or 'fail'; none of them is resumed or begins any more. Everything
    * else goes on, and may begin.

@@ -43,6 +43,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
+  /** What had been handed over when it last went on. */
+  private handedOverBefore = 0;
   private deadline: DeadlineTimer | undefined;
   private untie: (() => void) | undefined;
 
@@ -87,9 +89,12 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.brokenAt = undefined;
     const { registry, events, clock } = this.context.client;
     registry.resumed += 1;
+    const { handedOver, resumes } = this.scope;
+    const progress = handedOver > this.handedOverBefore;
+    this.handedOverBefore = handedOver;
     if (!events.wanted) return;
     const gapMs = clock.now() - brokenAt;
-    events.emit({ type: 'stream-resumed', path: this.context.method.path, resumes: this.scope.resumes, gapMs });
+    events.emit({ type: 'stream-resumed', path: this.context.method.path, resumes, gapMs, progress });
   }
 
   delete(call: PartOfStream, outcome: StreamOutcome): void {

@@ -7,8 +7,8 @@ import { placeInApplication } from './code-place.js';
 import { callArguments } from './call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call-execution.js';
+import { originHere } from './call-origin.js';
 import { argumentsInContext, sinkInContext } from './inbound-binding.js';
-import { currentInbound, inboundInUse } from './inbound-context.js';
 import type { AskedCall } from './prepared-call.js';
 import { ScopedStream, type PartOf } from './scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
@@ -47,7 +47,7 @@ export function methodStub(
       request,
       openedAt: tracesStreams && method.kind !== 'unary' ? placeInApplication() : undefined,
       given: argumentsInContext(callArguments(metadataOrOptions, options)),
-      madeIn: inboundInUse() ? currentInbound() : undefined,
+      madeIn: originHere(),
     };
     const make = (sink: StreamSink<unknown>, part?: PartOf) =>
       new CallExecution(contextOf(), asked, sinkInContext(sink, asked.madeIn), part);

@@ -4,6 +4,7 @@ import type { InnerClient } from '../client/inner-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { ClientLog } from '../telemetry/client-log.js';
 import { debugIsRead } from '../telemetry/debug-level.js';
+import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 
@@ -11,7 +12,11 @@ import type { Random } from '../time/random.js';
 export function createLoggedClient(
   settings: ResolvedClientSettings,
   logger: Logger,
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  {
+    clock,
+    random,
+    telemetry,
+  }: { readonly clock: Clock; readonly random: Random; readonly telemetry?: GrpcTelemetry | undefined },
 ): InnerClient {
   // A warm client connects, and tells of it, while it is still being made.
   const made: { client?: InnerClient } = {};
@@ -29,6 +34,7 @@ export function createLoggedClient(
     },
   });
   made.client = client;
+  telemetry?.forClient(client);
   client.connectivity$.subscribe({
     complete: () => {
       log.close();

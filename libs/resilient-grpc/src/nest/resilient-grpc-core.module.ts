@@ -1,5 +1,6 @@
 import { Global, Inject, Module, RequestMethod, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
@@ -19,9 +20,9 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
   providers: [
     {
       provide: ClientRegistry,
-      inject: [ModuleRef],
-      useFactory: (moduleRef: ModuleRef) => {
-        const seams = { clock: systemClock, random: systemRandom };
+      inject: [ModuleRef, { token: GRPC_TELEMETRY, optional: true }],
+      useFactory: (moduleRef: ModuleRef, telemetry: GrpcTelemetry | undefined) => {
+        const seams = { clock: systemClock, random: systemRandom, telemetry };
         return new ClientRegistry({
           ...seams,
           interceptorOf: interceptorSource(moduleRef),

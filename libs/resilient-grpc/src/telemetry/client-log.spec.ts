@@ -510,7 +510,7 @@ describe('each event', () => {
       { path, from: 'half-open', to: 'closed', because: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
-      { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2 },
+      { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2, progress: true },
       'debug',
       /resumed after 80 ms \(2 times\)/,
       { path, resumes: 2, gapMs: 80 },
@@ -590,16 +590,16 @@ describe('each event', () => {
       { change: 'failed', address: undefined, cause: 'no such name' },
     ],
     [
-      { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2 },
+      { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, because: 'GOAWAY NO_ERROR' },
       'debug',
-      /^connection to a:1 ended after 3 s$/,
-      { change: 'ended', address: 'a:1', livedMs: 3_000 },
+      /^connection to a:1 ended after 3 s: GOAWAY NO_ERROR$/,
+      { change: 'ended', address: 'a:1', livedMs: 3_000, because: 'GOAWAY NO_ERROR' },
     ],
     [
-      { type: 'connection', change: 'closed', address: 'a:1', livedMs: 3_000 },
+      { type: 'connection', change: 'closed', address: 'a:1', livedMs: 3_000, because: 'subchannel shutdown' },
       'debug',
       /^connection to a:1 closed by this client after 3 s$/,
-      { change: 'closed', address: 'a:1', livedMs: 3_000 },
+      { change: 'closed', address: 'a:1', livedMs: 3_000, because: 'subchannel shutdown' },
     ],
     [{ type: 'call-start', path }, undefined, /^$/, {}],
   ])('has its level, its text for people and its fields for programs: %j', (event, level, text, fields) => {
@@ -616,7 +616,7 @@ describe('each event', () => {
     seen.debug = false;
     take({ type: 'connectivity', from: 'READY', to: 'IDLE' });
     take(failed({ next: 'retry' }));
-    take({ type: 'stream-resumed', path, resumes: 2, gapMs: 80 });
+    take({ type: 'stream-resumed', path, resumes: 2, gapMs: 80, progress: true });
     expect(kept).toEqual([]);
   });
 

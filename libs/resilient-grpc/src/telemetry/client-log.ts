@@ -246,11 +246,13 @@ function connection(event: EventOf<'connection'>): readonly [string, LogFields] 
     }
     case 'ended':
     case 'closed': {
-      const { address, livedMs } = event;
-      const who = event.change === 'closed' ? ' by this client' : '';
+      const { address, livedMs, because } = event;
+      const lived = duration(livedMs);
       return [
-        `connection to ${address} ${event.change}${who} after ${duration(livedMs)}`,
-        { event: type, change, address, livedMs: Math.round(livedMs) },
+        event.change === 'closed'
+          ? `connection to ${address} closed by this client after ${lived}`
+          : `connection to ${address} ended after ${lived}${because === 'unknown' ? '' : `: ${because}`}`,
+        { event: type, change, address, livedMs: Math.round(livedMs), because },
       ];
     }
   }

@@ -1,5 +1,7 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { Metadata } from '@grpc/grpc-js';
+import type { ClientTelemetry } from '../call/call-telemetry.js';
+import type { ConnectivityState } from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
@@ -14,6 +16,31 @@ export interface GrpcTelemetry {
    * @param traced somebody else makes spans of the calls that are served
    */
   forServer(traced: boolean): ServerTelemetry;
+  /** For one client, when it is made. It is told who takes what it tells, now or when the application has started, or never. */
+  forClient(client: TellingClient): void;
+}
+
+/** A client, as those see it who take what it tells. */
+export interface TellingClient {
+  readonly name: string;
+  /** With its scheme: 'dns:///orders:50051'. */
+  readonly canonicalTarget: string;
+  /** Its connections are encrypted. */
+  readonly isSecure: boolean;
+  /** Its calls are told to `telemetry` from now on, until it closes. */
+  tell(telemetry: ClientTelemetry): void;
+  /** What is known of it at this moment. */
+  snapshot(): ClientFigures;
+}
+
+/** What is looked at when metrics are collected; a part of a client's snapshot. */
+export interface ClientFigures {
+  readonly connections: readonly { readonly state: ConnectivityState }[];
+  readonly waiting: number;
+  readonly oldestWaitMs: number;
+  readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
+  /** The oldest comes first; moments are ISO 8601 texts. */
+  readonly streams: { readonly oldest: readonly { readonly startedAt: string }[] };
 }
 
 /** What is told of a server. */

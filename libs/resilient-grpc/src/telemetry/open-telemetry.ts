@@ -1,13 +1,22 @@
-import { metrics, trace } from '@opentelemetry/api';
+import { createNoopMeter, metrics, propagation, trace, type Meter, type Tracer } from '@opentelemetry/api';
+import type { GrpcClientEvent } from '../call/call-event.js';
+import type { CallTelemetry, ClientTelemetry } from '../call/call-telemetry.js';
+import type { MethodDescriptor } from '../call/method.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
+import type { StreamScope } from '../call/stream-scope.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
+import { OpenCall } from './client-call.js';
+import { clientInstruments, type ClientInstruments } from './client-instruments.js';
+import { ClientMetrics } from './client-metrics.js';
+import { ClientTraces, OPEN_CONTEXTS } from './client-traces.js';
 import type {
   ArrivedCall,
   GrpcTelemetry,
   ServedCallEnd,
   ServedCallTelemetry,
   ServerTelemetry,
+  TellingClient,
 } from './grpc-telemetry.js';
 import { SCOPE } from './instruments.js';
 import { ServerMetrics, type MeasuredCall } from './server-metrics.js';
@@ -20,8 +29,15 @@ export interface TelemetryParts {
   readonly traces: boolean;
 }
 
-/** Metrics and traces by OpenTelemetry's API, with the providers that are registered when a server begins to listen. */
+/**
+ * Metrics and traces by OpenTelemetry's API, with the providers that are registered when a server begins to listen, and when a
+ * client is made, or else when the application has started.
+ */
 export class OpenTelemetry implements GrpcTelemetry {
+  /** Clients that were made before anybody had registered a provider. */
+  private untold: TellingClient[] | undefined = [];
+  private instruments: ClientInstruments | undefined;
+
   constructor(
     private readonly parts: TelemetryParts,
     private readonly clock: Clock,
@@ -32,6 +48,73 @@ export class OpenTelemetry implements GrpcTelemetry {
       this.parts.metrics ? new ServerMetrics(metrics.getMeter(SCOPE, VERSION), this.clock) : undefined,
       this.parts.traces && !traced ? new ServerTraces(trace.getTracer(SCOPE, VERSION)) : undefined,
     );
+  }
+
+  forClient(client: TellingClient): void {
+    const telemetry = this.clientTelemetry(client);
+    if (telemetry === undefined) this.untold?.push(client);
+    else client.tell(telemetry);
+  }
+
+  /** The application has started: whoever has registered nothing by now does not. */
+  started(): void {
+    const { untold = [] } = this;
+    this.untold = undefined;
+    for (const client of untold) this.forClient(client);
+  }
+
+  /** Undefined where nobody takes anything: then nothing is built. */
+  private clientTelemetry(client: TellingClient): ClientTelemetry | undefined {
+    const meter = this.parts.metrics ? registeredMeter() : undefined;
+    const tracer = this.parts.traces ? registeredTracer() : undefined;
+    const injects = this.parts.traces && propagation.fields().length > 0;
+    if (meter === undefined && tracer === undefined && !injects) return undefined;
+    if (meter !== undefined) this.instruments ??= clientInstruments(meter);
+    return new OpenClientTelemetry(
+      this.instruments && new ClientMetrics(this.instruments, client, this.clock),
+      tracer === undefined && !injects ? undefined : new ClientTraces(tracer, injects),
+      this.clock,
+    );
+  }
+}
+
+/** Undefined where no SDK is registered. */
+function registeredMeter(): Meter | undefined {
+  const meter = metrics.getMeter(SCOPE, VERSION);
+  return meter === createNoopMeter() ? undefined : meter;
+}
+
+/** Undefined where no SDK is registered: the API then gives a provider that stands for one that may still come. */
+function registeredTracer(): Tracer | undefined {
+  const provider: ReturnType<typeof trace.getTracerProvider> & {
+    readonly getDelegateTracer?: (name: string, version: string) => Tracer | undefined;
+  } = trace.getTracerProvider();
+  return provider.getDelegateTracer === undefined
+    ? provider.getTracer(SCOPE, VERSION)
+    : provider.getDelegateTracer(SCOPE, VERSION);
+}
+
+class OpenClientTelemetry implements ClientTelemetry {
+  readonly contexts: ClientTelemetry['contexts'];
+
+  constructor(
+    private readonly metrics: ClientMetrics | undefined,
+    private readonly traces: ClientTraces | undefined,
+    private readonly clock: Clock,
+  ) {
+    this.contexts = traces === undefined ? undefined : OPEN_CONTEXTS;
+  }
+
+  begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {
+    return new OpenCall(method, this.metrics, this.traces?.begin(method.path, scope), this.clock);
+  }
+
+  take(event: GrpcClientEvent): void {
+    this.metrics?.take(event);
+  }
+
+  close(): void {
+    this.metrics?.close();
   }
 }
 

@@ -1,4 +1,4 @@
-import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { Inject, Module, type DynamicModule, type OnApplicationBootstrap, type Provider } from '@nestjs/common';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { systemClock } from '../time/clock.js';
 import { GRPC_TELEMETRY } from './grpc-telemetry.js';
@@ -6,10 +6,11 @@ import { OpenTelemetry } from './open-telemetry.js';
 
 /** What {@link ResilientGrpcTelemetryModule} makes. */
 export interface ResilientGrpcTelemetryOptions {
-  /** Metrics of gRFC A66, and ours. @defaultValue true */
+  /** Metrics of gRFC A66, A96 and A94, and ours. @defaultValue true */
   readonly metrics?: boolean | undefined;
   /**
-   * Spans of gRFC A72. None are made where `@opentelemetry/instrumentation-grpc` makes its own. @defaultValue true
+   * Spans of gRFC A72, and their context sent along by the registered propagator. A server makes none where
+   * `@opentelemetry/instrumentation-grpc` makes its own. @defaultValue true
    */
   readonly traces?: boolean | undefined;
 }
@@ -20,11 +21,17 @@ const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
 const PLACE = 'ResilientGrpcTelemetryModule.forRoot';
 
 /**
- * Metrics and traces of the servers of the application by OpenTelemetry's API. They go where the SDK that the application has
- * registered before its servers listen sends them, and nowhere without one.
+ * Metrics and traces of the clients and servers of the application by OpenTelemetry's API. They go where the SDK sends them that
+ * the application has registered before it has started, and nowhere without one.
  */
 @Module({})
-export class ResilientGrpcTelemetryModule {
+export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
+  constructor(@Inject(GRPC_TELEMETRY) private readonly telemetry: OpenTelemetry) {}
+
+  onApplicationBootstrap(): void {
+    this.telemetry.started();
+  }
+
   /** @throws GrpcConfigurationError when an option is unknown, or neither true nor false. */
   static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
     const problems = optionProblems(options);

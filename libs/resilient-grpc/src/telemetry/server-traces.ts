@@ -3,16 +3,14 @@ import {
   propagation,
   ROOT_CONTEXT,
   SpanKind,
-  SpanStatusCode,
   trace,
   type Context,
   type Span,
   type Tracer,
 } from '@opentelemetry/api';
-import { StatusCode, statusName } from '../status/status-code.js';
 import type { ArrivedCall, ServedCallEnd } from './grpc-telemetry.js';
-import { methodName } from './instruments.js';
 import { METADATA_GETTER } from './metadata-carrier.js';
+import { endSpan, spanName } from './span-status.js';
 
 /** Spans of served calls (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
 export class ServerTraces {
@@ -21,8 +19,7 @@ export class ServerTraces {
   begin({ path, metadata }: ArrivedCall): TracedCall {
     // From the root: the server may have been started within a span, which is no parent of what it serves.
     const parent = propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
-    const name = `Recv.${methodName(path).replace('/', '.')}`;
-    const span = this.tracer.startSpan(name, { kind: SpanKind.SERVER }, parent);
+    const span = this.tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);
     return new TracedCall(span, trace.setSpan(parent, span));
   }
 }
@@ -53,13 +50,7 @@ export class TracedCall {
   }
 
   end({ code, details }: ServedCallEnd): void {
-    if (code === StatusCode.OK) {
-      this.span.setStatus({ code: SpanStatusCode.OK });
-    } else {
-      const message = details === '' ? statusName(code) : `${statusName(code)}, ${details}`;
-      this.span.setStatus({ code: SpanStatusCode.ERROR, message });
-    }
-    this.span.end();
+    endSpan(this.span, code, details);
   }
 
   private tell(name: string, sequenceNumber: number, bytes: number): void {

@@ -7,7 +7,7 @@ import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { of } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { serveTold } from './collected-telemetry.js';
-import { serveOrders, started } from './served-orders.js';
+import { serveOrders, started } from '../server/served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());

@@ -2,7 +2,7 @@ import { compressionAlgorithms, credentials, type Client } from '@grpc/grpc-js';
 import type { Type } from '@nestjs/common';
 import type { MicroserviceOptions } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { context, metrics, propagation, trace } from '@opentelemetry/api';
+import { ROOT_CONTEXT, context, metrics, propagation, trace, type SpanContext } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import {
@@ -27,7 +27,7 @@ import { ResilientGrpcTelemetryModule, type ResilientGrpcTelemetryOptions } from
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { onTestFinished } from 'vitest';
 import { CapturedLog } from '../support/captured-log.js';
-import { ordersOf, ordersOptions, ownUrl } from './served-orders.js';
+import { ordersOf, ordersOptions, ownUrl } from '../server/served-orders.js';
 
 /** Reads when it is asked to. */
 class OnDemandReader extends MetricReader {
@@ -74,6 +74,11 @@ export function collectTelemetry() {
     /** Of a counter; 0 where nothing was counted. */
     count: async (name: string, attributes: Attributes = {}): Promise<number> =>
       (await points(name, attributes)).reduce((sum, { value }) => sum + (value as number), 0),
+    /** Of a gauge; undefined where it has none. */
+    gauge: async (name: string, attributes: Attributes = {}): Promise<number | undefined> => {
+      const [point] = await points(name, attributes);
+      return point?.value as number | undefined;
+    },
     /** Of a histogram; undefined where nothing was recorded. */
     recorded: async (name: string, attributes: Attributes = {}) => {
       const [point] = await points(name, attributes);
@@ -91,6 +96,9 @@ export function collectTelemetry() {
     nested: (name: string) => {
       tracer.startSpan(name).end();
     },
+    /** Does `work` in a context that somebody else has made. */
+    inContextOf: <T>(span: SpanContext, work: () => Promise<T>): Promise<T> =>
+      context.with(trace.setSpanContext(ROOT_CONTEXT, span), work),
     /** Does `work` within such a span. */
     within: <T>(name: string, work: () => Promise<T>): Promise<T> =>
       tracer.startActiveSpan(name, async (span) => {

@@ -1,0 +1,69 @@
+import { metrics } from '@opentelemetry/api';
+import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
+import { getGrpcClientToken, getGrpcServiceToken } from 'nestjs-resilient-grpc';
+import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
+import { overService } from './observable-service.mjs';
+import { openApp } from './resilient-grpc.mjs';
+
+/** @typedef {import('../contenders.mjs').Contender} Contender */
+
+/** Collects when asked, which nobody does: what is measured is what a call costs. */
+class IdleReader extends MetricReader {
+  onForceFlush() {
+    return Promise.resolve();
+  }
+  onShutdown() {
+    return Promise.resolve();
+  }
+}
+
+/**
+ * @param {string} address
+ * @param {readonly import('@nestjs/common').DynamicModule[]} modules
+ * @param {(client: import('nestjs-resilient-grpc').ResilientGrpcClient) => void} [look]
+ * @returns {Promise<Contender>}
+ */
+async function openWith(address, modules, look) {
+  const app = await openApp(address, {}, modules);
+  look?.(app.get(getGrpcClientToken('bench')));
+  return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
+}
+
+/** Nobody looks. */
+export const nobody = {
+  /** @param {string} address */
+  open: (address) => openWith(address, []),
+};
+
+/** The module is there, and no SDK. */
+export const withoutSdk = {
+  /** @param {string} address */
+  open: (address) => openWith(address, [ResilientGrpcTelemetryModule.forRoot()]),
+};
+
+/** Somebody hears of every call. */
+export const subscriber = {
+  /** @param {string} address */
+  open: (address) =>
+    openWith(address, [], (client) => {
+      client.events$.subscribe();
+    }),
+};
+
+/** An SDK collects metrics. To be opened last: clients look for an SDK when they are made. */
+export const withMetrics = {
+  /** @param {string} address */
+  async open(address) {
+    const provider = new MeterProvider({ readers: [new IdleReader()] });
+    metrics.setGlobalMeterProvider(provider);
+    const contender = await openWith(address, [ResilientGrpcTelemetryModule.forRoot()]);
+    return {
+      ...contender,
+      async close() {
+        await contender.close();
+        metrics.disable();
+        await provider.shutdown();
+      },
+    };
+  },
+};

@@ -1,0 +1,141 @@
+import type { Meter } from '@opentelemetry/api';
+import { LATENCY_BUCKETS, SIZE_BUCKETS } from './instruments.js';
+
+/** Bounds of the histograms of retries and hedges (gRFC A96). */
+const RETRY_BUCKETS: readonly number[] = [1, 2, 3, 4, 5];
+const TRANSPARENT_RETRY_BUCKETS: readonly number[] = [1, 2, 3, 4, 5, 10];
+/** Outages last longer than calls. */
+const OUTAGE_BUCKETS: readonly number[] = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600];
+
+const by = (boundaries: readonly number[]) => ({ advice: { explicitBucketBoundaries: [...boundaries] } });
+const SECONDS = { unit: 's', ...by(LATENCY_BUCKETS) };
+const BYTES = { unit: 'By', ...by(SIZE_BUCKETS) };
+
+/** The instruments of all clients of one meter. */
+export type ClientInstruments = ReturnType<typeof clientInstruments>;
+
+/**
+ * Those of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments), A96
+ * (https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md) and A94
+ * (https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md), and ours under a name of their own, as future
+ * ones of gRPC are not ours to take.
+ */
+export function clientInstruments(meter: Meter) {
+  return {
+    // A66
+    attempts: meter.createCounter('grpc.client.attempt.started', {
+      description: 'The total number of RPC attempts started, including those that have not completed.',
+      unit: '{attempt}',
+    }),
+    attemptDuration: meter.createHistogram('grpc.client.attempt.duration', {
+      description: 'End-to-end time taken to complete an RPC attempt.',
+      ...SECONDS,
+    }),
+    sentBytes: meter.createHistogram('grpc.client.attempt.sent_total_compressed_message_size', {
+      description: 'Total bytes (compressed but not encrypted) sent across all request messages per RPC attempt.',
+      ...BYTES,
+    }),
+    receivedBytes: meter.createHistogram('grpc.client.attempt.rcvd_total_compressed_message_size', {
+      description: 'Total bytes (compressed but not encrypted) received across all response messages per RPC attempt.',
+      ...BYTES,
+    }),
+    callDuration: meter.createHistogram('grpc.client.call.duration', {
+      description: "The end-to-end time an RPC takes from the application's perspective.",
+      ...SECONDS,
+    }),
+    // A96
+    retries: meter.createHistogram('grpc.client.call.retries', {
+      description: 'Number of retries during the client call. If there were no retries, 0 is not reported.',
+      unit: '{retry}',
+      ...by(RETRY_BUCKETS),
+    }),
+    transparentRetries: meter.createHistogram('grpc.client.call.transparent_retries', {
+      description:
+        'Number of transparent retries during the client call. If there were no transparent retries, 0 is not reported.',
+      unit: '{transparent_retry}',
+      ...by(TRANSPARENT_RETRY_BUCKETS),
+    }),
+    hedges: meter.createHistogram('grpc.client.call.hedges', {
+      description: 'Number of hedges during the client call. If there were no hedges, 0 is not reported.',
+      unit: '{hedge}',
+      ...by(RETRY_BUCKETS),
+    }),
+    retryDelay: meter.createHistogram('grpc.client.call.retry_delay', {
+      description: 'Total time of delay while there is no active attempt during the client call.',
+      ...SECONDS,
+    }),
+    // A94
+    disconnections: meter.createCounter('grpc.subchannel.disconnections', {
+      description: 'Number of times the selected subchannel becomes disconnected.',
+      unit: '{disconnection}',
+    }),
+    connectionsMade: meter.createCounter('grpc.subchannel.connection_attempts_succeeded', {
+      description: 'Number of successful connection attempts.',
+      unit: '{attempt}',
+    }),
+    connectionsFailed: meter.createCounter('grpc.subchannel.connection_attempts_failed', {
+      description: 'Number of failed connection attempts.',
+      unit: '{attempt}',
+    }),
+    openConnections: meter.createUpDownCounter('grpc.subchannel.open_connections', {
+      description: 'Number of open connections.',
+      unit: '{connection}',
+    }),
+    // Ours
+    outages: meter.createCounter('resilient_grpc.client.outages', {
+      description: 'Outages that have begun, those that last among them.',
+      unit: '{outage}',
+    }),
+    outageDuration: meter.createHistogram('resilient_grpc.client.outage.duration', {
+      description: 'How long an outage lasted that is over.',
+      unit: 's',
+      ...by(OUTAGE_BUCKETS),
+    }),
+    waitDuration: meter.createHistogram('resilient_grpc.client.wait.duration', {
+      description: 'How long a call waited for the channel, and how that ended.',
+      ...SECONDS,
+    }),
+    waitingCalls: meter.createObservableGauge('resilient_grpc.client.waiting_calls', {
+      description: 'Calls that wait for the channel.',
+      unit: '{call}',
+    }),
+    oldestWait: meter.createObservableGauge('resilient_grpc.client.oldest_wait', {
+      description: 'How long the call has waited that waits longest; 0 where none does.',
+      unit: 's',
+    }),
+    notRetried: meter.createCounter('resilient_grpc.client.not_retried', {
+      description: 'Failed attempts that were the last of their call, by why there was no further one.',
+      unit: '{attempt}',
+    }),
+    retryBudget: meter.createObservableGauge('resilient_grpc.client.retry_budget', {
+      description: 'What is left of the budget for retries: 1 is all of it, at 0 none is made.',
+      unit: '1',
+    }),
+    replacements: meter.createCounter('resilient_grpc.client.replacements', {
+      description: 'Connections that another took the place of.',
+      unit: '{connection}',
+    }),
+    streams: meter.createUpDownCounter('resilient_grpc.client.streams', {
+      description: 'Streams that are open.',
+      unit: '{stream}',
+    }),
+    oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {
+      description: 'How long the stream has been open that is open longest; 0 where none is.',
+      unit: 's',
+    }),
+    resumes: meter.createCounter('resilient_grpc.client.resumes', {
+      description: 'Streams that went on after they had broken off, and whether messages had come since the last time.',
+      unit: '{resume}',
+    }),
+    drainDuration: meter.createHistogram('resilient_grpc.client.drain.duration', {
+      description: 'The time the shutdown of the client took.',
+      ...SECONDS,
+    }),
+    cutOff: meter.createCounter('resilient_grpc.client.drain.cut_off_calls', {
+      description: 'Calls that were left at the end of the time of a shutdown, and were ended.',
+      unit: '{call}',
+    }),
+    /** For what is looked at when the metrics are collected. */
+    meter,
+  };
+}

@@ -1,0 +1,89 @@
+import { createRequire } from 'node:module';
+import { ClientsModule, Transport, type ClientGrpc } from '@nestjs/microservices';
+import { Test } from '@nestjs/testing';
+import { SpanKind, trace } from '@opentelemetry/api';
+import { GrpcInstrumentation } from '@opentelemetry/instrumentation-grpc';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, lastValueFrom } from 'rxjs';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { EACH_METHOD, callOnce, protoName, type EchoService } from '../calls/support.js';
+import { ECHO_PROTO } from '../testing/echo-client.js';
+import { collectTelemetry } from './collected-telemetry.js';
+import { toldScene } from './told-client.js';
+
+const leaks = captureLeaks();
+let instrumentation: GrpcInstrumentation;
+beforeAll(() => {
+  instrumentation = new GrpcInstrumentation();
+  // It changes what is required from now on, in place: those who have imported it see that too.
+  createRequire(import.meta.url)('@grpc/grpc-js');
+});
+afterAll(async () => {
+  instrumentation.disable();
+  await leaks.settled();
+});
+
+const OURS = 'nestjs-resilient-grpc';
+const THEIRS = '@opentelemetry/instrumentation-grpc';
+
+async function scene() {
+  instrumentation.enable();
+  const told = collectTelemetry();
+  // As the SDK of Node does; the one before is of the test before.
+  instrumentation.setTracerProvider(trace.getTracerProvider());
+  const { client, echo, server } = await toldScene();
+  /** 'whose name', in the order of their ends, of those that clients made: the server in this process is instrumented too. */
+  const spans = () =>
+    told
+      .spans()
+      .filter(({ kind }) => kind !== SpanKind.SERVER)
+      .map(({ name, instrumentationScope }) => `${instrumentationScope.name} ${name}`);
+  const traceparents = () => server.calls().map(({ metadata }) => metadata.get('traceparent'));
+  return { client, echo, server, spans, traceparents };
+}
+
+it.each(EACH_METHOD)(
+  'makes spans of its own calls, and @opentelemetry/instrumentation-grpc none: %s',
+  async (method) => {
+    const { echo, spans, traceparents } = await scene();
+    await lastValueFrom(callOnce(echo, method), { defaultValue: undefined });
+    const name = `testing.v1.Echo.${protoName(method)}`;
+    expect(spans()).toEqual([`${OURS} Attempt.${name}`, `${OURS} Sent.${name}`]);
+    expect(traceparents()).toEqual([[expect.any(String)]]);
+  },
+);
+
+it("leaves grpc-js's own client on its channel to that one, which makes one span", async () => {
+  const { client, spans, traceparents } = await scene();
+  const plain = client.getClientByServiceName<any>('Echo');
+  await new Promise((resolve) => plain.unary({}, resolve));
+  await waitFor(() => spans().length > 0);
+  expect(spans()).toEqual([`${THEIRS} grpc.testing.v1.Echo/Unary`]);
+  expect(traceparents()).toEqual([[expect.any(String)]]);
+});
+
+it("leaves Nest's plain client in the same process to that one", async () => {
+  const { server, echo, spans, traceparents } = await scene();
+  const module = await Test.createTestingModule({
+    imports: [
+      ClientsModule.register([
+        {
+          name: 'plain',
+          transport: Transport.GRPC,
+          options: { url: server.url, package: 'testing.v1', protoPath: ECHO_PROTO },
+        },
+      ]),
+    ],
+  }).compile();
+  await module.init();
+  onTestFinished(() => module.close());
+  const plain = module.get<ClientGrpc>('plain').getService<EchoService>('Echo');
+  await firstValueFrom(plain.unary({}));
+  await waitFor(() => spans().length > 0);
+  const theirs = spans();
+  expect(theirs).toEqual([`${THEIRS} grpc.testing.v1.Echo/Unary`]);
+  await firstValueFrom(echo.unary({}));
+  const names = ['Attempt', 'Sent'].map((what) => `${OURS} ${what}.testing.v1.Echo.Unary`);
+  expect(spans()).toEqual([...theirs, ...names]);
+  expect(traceparents()).toEqual([[expect.any(String)], [expect.any(String)]]);
+});

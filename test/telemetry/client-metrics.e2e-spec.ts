@@ -1,0 +1,425 @@
+import { gzipSync } from 'node:zlib';
+import { compressionAlgorithms } from '@grpc/grpc-js';
+import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import { NEVER, concat, firstValueFrom, lastValueFrom, of, toArray } from 'rxjs';
+import { afterAll, describe, expect, it, vi } from 'vitest';
+import { EACH_METHOD, callOnce, failureOf, protoName } from '../calls/support.js';
+import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
+import { collectTelemetry } from './collected-telemetry.js';
+import { bytesOfEcho, toldClient, toldScene } from './told-client.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+const LATENCY = [
+  0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.013,
+  0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 2, 5, 10,
+  20, 50, 100,
+];
+const SIZE = [
+  0, 1024, 2048, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864, 268435456, 1073741824, 4294967296,
+];
+const SUM = 'counter';
+const UP_DOWN = 'up-down counter';
+const HISTOGRAM = 'histogram';
+
+const METHOD = ['grpc.method', 'grpc.target'];
+const STATUS = [...METHOD, 'grpc.status'];
+
+/**
+ * The gRFCs as tables: name, kind, unit, labels, bounds.
+ * A66 https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments
+ * A96 https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md
+ * A94 https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md, with the optional labels that are known here
+ */
+const OF_GRPC = [
+  ['A66', 'grpc.client.attempt.started', SUM, '{attempt}', METHOD, undefined],
+  ['A66', 'grpc.client.attempt.duration', HISTOGRAM, 's', STATUS, LATENCY],
+  ['A66', 'grpc.client.attempt.sent_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE],
+  ['A66', 'grpc.client.attempt.rcvd_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE],
+  ['A66', 'grpc.client.call.duration', HISTOGRAM, 's', STATUS, LATENCY],
+  ['A96', 'grpc.client.call.retries', HISTOGRAM, '{retry}', METHOD, [1, 2, 3, 4, 5]],
+  ['A96', 'grpc.client.call.transparent_retries', HISTOGRAM, '{transparent_retry}', METHOD, [1, 2, 3, 4, 5, 10]],
+  ['A96', 'grpc.client.call.hedges', HISTOGRAM, '{hedge}', METHOD, [1, 2, 3, 4, 5]],
+  ['A96', 'grpc.client.call.retry_delay', HISTOGRAM, 's', METHOD, LATENCY],
+  [
+    'A94',
+    'grpc.subchannel.disconnections',
+    SUM,
+    '{disconnection}',
+    ['grpc.target', 'grpc.disconnect_error'],
+    undefined,
+  ],
+  ['A94', 'grpc.subchannel.connection_attempts_succeeded', SUM, '{attempt}', ['grpc.target'], undefined],
+  ['A94', 'grpc.subchannel.connection_attempts_failed', SUM, '{attempt}', ['grpc.target'], undefined],
+  [
+    'A94',
+    'grpc.subchannel.open_connections',
+    UP_DOWN,
+    '{connection}',
+    ['grpc.target', 'grpc.security_level'],
+    undefined,
+  ],
+] as const;
+
+const hedged = {
+  methodConfig: [
+    {
+      name: [{ service: 'testing.v1.Echo', method: 'ServerStream' }],
+      hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] },
+    },
+  ],
+};
+
+/** A server that refuses the first two streams unseen, and answers the others. */
+async function refusing() {
+  return startHttp2Server((stream, number) => {
+    stream.resume();
+    if (number <= 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
+    else succeed(stream);
+  });
+}
+
+const EMPTY = 'grpc.client.call.transparent_retries';
+
+describe('metrics of a client', () => {
+  it('are those of gRFC A66, A96 and A94, by name, kind, unit, labels and bounds', async () => {
+    const told = collectTelemetry();
+    const { client, echo, server, close } = await toldScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
+    server.script('Unary', ({ previousAttempts }) =>
+      previousAttempts === 0 ? { status: 'UNAVAILABLE' } : { message: { number: 1 } },
+    );
+    server.script('ServerStream', ({ previousAttempts }) =>
+      previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }] },
+    );
+    await firstValueFrom(echo.unary({}));
+    await lastValueFrom(echo.serverStream({}));
+    // A connection that ends, attempts that fail, and one that succeeds.
+    await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.state !== 'READY');
+    const waits = firstValueFrom(echo.unsafeUnary({}));
+    await waitFor(async () => (await told.count('grpc.subchannel.connection_attempts_failed')) > 0);
+    await server.restart();
+    await waits;
+    const refuser = await refusing();
+    const other = await toldClient(refuser.url);
+    // Larger than what grpc-js keeps to send it again by itself.
+    await lastValueFrom(other.echo.unsafeUnary({ text: 'x'.repeat(100_000) }));
+    const found = await told.instruments();
+    const seen = OF_GRPC.map(([gRfc, name]) => [gRfc, name, ...shapeOf(found, name)]);
+    expect(seen).toEqual(OF_GRPC.map((row) => [...row.slice(0, 4), [...row[4]].sort(), row[5]]));
+    expect(await told.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
+    await close();
+    await other.close();
+    expect(await told.count('grpc.subchannel.open_connections')).toBe(0);
+  });
+
+  it.each(EACH_METHOD)('count calls, attempts and bytes of %s', async (method) => {
+    const told = collectTelemetry();
+    const { echo, server } = await toldScene();
+    const [message] = (await lastValueFrom(callOnce(echo, method).pipe(toArray()))) as [object | undefined];
+    const attributes = {
+      'grpc.method': `testing.v1.Echo/${protoName(method)}`,
+      'grpc.target': `dns:///${server.url}`,
+      'grpc.status': 'OK',
+    };
+    expect(await told.recorded('grpc.client.call.duration', attributes)).toMatchObject({ count: 1 });
+    expect(await told.recorded('grpc.client.attempt.duration', attributes)).toMatchObject({ count: 1 });
+    expect(await told.count('grpc.client.attempt.started')).toBe(1);
+    const sent = await told.recorded('grpc.client.attempt.sent_total_compressed_message_size', attributes);
+    expect(sent).toMatchObject({ count: 1, sum: bytesOfEcho({ text: 'x' }) });
+    const received = await told.recorded('grpc.client.attempt.rcvd_total_compressed_message_size', attributes);
+    expect(received).toMatchObject({ count: 1, sum: message === undefined ? 0 : bytesOfEcho(message) });
+    for (const name of ['retries', 'transparent_retries', 'hedges', 'retry_delay']) {
+      expect(await told.recorded(`grpc.client.call.${name}`)).toBeUndefined();
+    }
+  });
+
+  it('count bytes as they are on the wire, where they are compressed', async () => {
+    const told = collectTelemetry();
+    const options = { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip };
+    const { echo } = await toldScene({ channelOptions: options });
+    // The server answers compressed only what it was asked so, and grpc-js's does not at all.
+    const request = { text: 'a'.repeat(20_000) };
+    await firstValueFrom(echo.unary(request));
+    const sent = await told.recorded('grpc.client.attempt.sent_total_compressed_message_size');
+    expect(sent?.sum).toBeGreaterThan(10);
+    expect(sent?.sum).toBeLessThan(1_000);
+    const received = await told.recorded('grpc.client.attempt.rcvd_total_compressed_message_size');
+    expect(received?.sum).toBe(bytesOfEcho(request));
+    const { events } = await told.span('Attempt.testing.v1.Echo.Unary');
+    expect(events.map(({ name, attributes }) => [name, attributes])).toEqual([
+      ['Delayed LB pick complete', {}],
+      ['Outbound message', { 'sequence-number': 0, 'message-size': bytesOfEcho(request) }],
+      ['Outbound message compressed', { 'sequence-number': 0, 'message-size-compressed': sent?.sum }],
+      ['Inbound message', { 'sequence-number': 0, 'message-size': bytesOfEcho(request) }],
+    ]);
+  });
+
+  it('count the bytes of responses as they came, where those are compressed', async () => {
+    const told = collectTelemetry();
+    const message = gzipSync(Buffer.concat([Buffer.from([0x0a, 0x80, 0x08]), Buffer.alloc(1_024, 'a')]));
+    const frame = Buffer.alloc(5);
+    frame.writeUInt8(1, 0);
+    frame.writeUInt32BE(message.length, 1);
+    const server = await startHttp2Server((stream) => {
+      stream.resume();
+      const headers = { ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' };
+      stream.respond(headers, { waitForTrailers: true });
+      stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      stream.end(Buffer.concat([frame, message]));
+    });
+    const { echo } = await toldClient(server.url);
+    expect((await firstValueFrom(echo.unary({}))).text).toHaveLength(1_024);
+    const received = await told.recorded('grpc.client.attempt.rcvd_total_compressed_message_size');
+    expect(received?.sum).toBe(message.length);
+    const { events } = await told.span('Attempt.testing.v1.Echo.Unary');
+    expect(events.slice(2).map(({ name, attributes }) => [name, attributes])).toEqual([
+      ['Inbound compressed message', { 'sequence-number': 0, 'message-size-compressed': message.length }],
+      ['Inbound message', { 'sequence-number': 0, 'message-size': 1_027 }],
+    ]);
+  });
+
+  it('have the status that the caller was told, of the call and of each attempt', async () => {
+    const told = collectTelemetry();
+    const { echo, server } = await toldScene();
+    const counted = async (what: 'call' | 'attempt', status: string) =>
+      (await told.recorded(`grpc.client.${what}.duration`, { 'grpc.status': status }))?.count ?? 0;
+    server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
+    await failureOf(echo.unary({}));
+    expect([await counted('call', 'NOT_FOUND'), await counted('attempt', 'NOT_FOUND')]).toEqual([1, 1]);
+    server.script('Unary', { never: true });
+    await failureOf(echo.unary({}, { timeoutMs: 50 }));
+    expect([await counted('call', 'DEADLINE_EXCEEDED'), await counted('attempt', 'DEADLINE_EXCEEDED')]).toEqual([1, 1]);
+    const leaver = echo.unary({}).subscribe();
+    await waitFor(() => server.counts().open === 1);
+    leaver.unsubscribe();
+    expect([await counted('call', 'CANCELLED'), await counted('attempt', 'CANCELLED')]).toEqual([1, 1]);
+    // grpc-js calls it INTERNAL, as it came.
+    const cutting = await startHttp2Server((stream) => {
+      reset(stream, 'NGHTTP2_NO_ERROR');
+    });
+    await failureOf((await toldClient(cutting.url)).echo.unsafeUnary({}));
+    expect([await counted('call', 'UNAVAILABLE'), await counted('attempt', 'UNAVAILABLE')]).toEqual([1, 1]);
+    expect(await told.count('grpc.client.attempt.started')).toBe(4);
+  });
+
+  it('have calls that were refused before they began, which are no attempts', async () => {
+    const told = collectTelemetry();
+    const { echo, client } = await toldScene({ maxSendMessageLength: 10 });
+    await failureOf(echo.unary({}, { signal: AbortSignal.abort() }));
+    await failureOf(echo.unary({ text: 'longer than that' }));
+    await client.close();
+    await failureOf(echo.unary({}));
+    const duration = (status: string) => told.recorded('grpc.client.call.duration', { 'grpc.status': status });
+    expect(await duration('CANCELLED')).toMatchObject({ count: 1 });
+    expect(await duration('RESOURCE_EXHAUSTED')).toMatchObject({ count: 1 });
+    expect(await duration('UNAVAILABLE')).toMatchObject({ count: 1 });
+    expect(await told.count('grpc.client.attempt.started')).toBe(0);
+  });
+
+  it('count retries and the time in which no attempt ran', async () => {
+    const told = collectTelemetry();
+    const { echo, server } = await toldScene();
+    server.script('Unary', [
+      { status: 'UNAVAILABLE', pushback: 40 },
+      { status: 'UNAVAILABLE', pushback: 40 },
+      { message: {} },
+    ]);
+    await firstValueFrom(echo.unary({}));
+    expect(await told.recorded('grpc.client.call.retries')).toMatchObject({ count: 1, sum: 2 });
+    const delay = await told.recorded('grpc.client.call.retry_delay');
+    expect(delay?.count).toBe(1);
+    expect(delay?.sum).toBeGreaterThan(0.07);
+    const call = await told.recorded('grpc.client.call.duration');
+    expect(delay?.sum).toBeLessThan(call!.sum!);
+    expect(await told.count('grpc.client.attempt.started')).toBe(3);
+    const unavailable = { 'grpc.status': 'UNAVAILABLE' };
+    expect(await told.recorded('grpc.client.attempt.duration', unavailable)).toMatchObject({ count: 2 });
+    expect(await told.recorded(EMPTY)).toBeUndefined();
+  });
+
+  it('count hedges, of which each that loses is CANCELLED', async () => {
+    const told = collectTelemetry();
+    const { echo, server } = await toldScene({ serviceConfig: hedged });
+    server.script('ServerStream', ({ previousAttempts }: ScriptedCall) =>
+      previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }] },
+    );
+    await lastValueFrom(echo.serverStream({}));
+    expect(await told.recorded('grpc.client.call.hedges')).toMatchObject({ count: 1, sum: 1 });
+    expect(await told.recorded('grpc.client.call.retries')).toBeUndefined();
+    const lost = { 'grpc.status': 'CANCELLED' };
+    expect(await told.recorded('grpc.client.attempt.duration', lost)).toMatchObject({ count: 1 });
+    expect(await told.recorded('grpc.client.call.duration', { 'grpc.status': 'OK' })).toMatchObject({ count: 1 });
+  });
+
+  it.each<[string, string]>([
+    ['GOAWAY NO_ERROR', 'goaway 0'],
+    ['GOAWAY ENHANCE_YOUR_CALM', 'goaway 11'],
+    ['connection reset', 'reset'],
+    ['unknown', 'end'],
+    ['subchannel shutdown', 'close'],
+  ])('say why a connection ended: %s', async (reason, how) => {
+    const told = collectTelemetry();
+    const peer = await startHttp2Server(succeed);
+    const { echo, close } = await toldClient(peer.url);
+    await firstValueFrom(echo.unsafeUnary({}));
+    expect(await told.count('grpc.subchannel.open_connections')).toBe(1);
+    const [session] = peer.sessions;
+    if (how.startsWith('goaway')) session!.goaway(Number(how.slice(7)));
+    // Of TCP: HTTP/2 would say that it goes.
+    else if (how === 'reset') session!.socket.resetAndDestroy();
+    else if (how === 'end') session!.socket.destroySoon();
+    else await close();
+    await waitFor(async () => (await told.count('grpc.subchannel.disconnections')) === 1);
+    expect(await told.count('grpc.subchannel.disconnections', { 'grpc.disconnect_error': reason })).toBe(1);
+    expect(await told.count('grpc.subchannel.open_connections', { 'grpc.security_level': 'none' })).toBe(0);
+  });
+});
+
+describe('metrics of ours', () => {
+  const OURS = { 'resilient_grpc.client': 'echo' };
+
+  it('have an outage, who waits in it and for how long, and how those waits ended', async () => {
+    const told = collectTelemetry();
+    const { client, echo, server } = await toldScene({ outageGraceMs: 10_000 });
+    await firstValueFrom(echo.unary({}));
+    await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.state !== 'READY');
+    const patient = firstValueFrom(echo.unary({}));
+    const leaver = echo.unary({}).subscribe();
+    const refused = failureOf(echo.unary({}, { waitForReady: false }));
+    await waitFor(async () => (await told.gauge('resilient_grpc.client.waiting_calls', OURS)) === 2);
+    await waitFor(async () => (await told.gauge('resilient_grpc.client.oldest_wait', OURS))! > 0.02);
+    await refused;
+    leaver.unsubscribe();
+    expect(await told.count('resilient_grpc.client.outages', OURS)).toBe(1);
+    expect(await told.recorded('resilient_grpc.client.outage.duration')).toBeUndefined();
+    await server.restart();
+    await patient;
+    await waitFor(async () => (await told.recorded('resilient_grpc.client.outage.duration', OURS)) !== undefined);
+    for (const outcome of ['released', 'refused', 'left']) {
+      const attributes = { ...OURS, 'resilient_grpc.outcome': outcome, 'grpc.method': 'testing.v1.Echo/Unary' };
+      expect(await told.recorded('resilient_grpc.client.wait.duration', attributes)).toMatchObject({
+        count: outcome === 'released' ? 2 : 1,
+      });
+    }
+    expect(await told.gauge('resilient_grpc.client.waiting_calls', OURS)).toBe(0);
+    expect(await told.gauge('resilient_grpc.client.oldest_wait', OURS)).toBe(0);
+  });
+
+  it('have what was not retried, by reason, and what is left of the budget', async () => {
+    const told = collectTelemetry();
+    const { echo, server } = await toldScene();
+    expect(await told.gauge('resilient_grpc.client.retry_budget', OURS)).toBe(1);
+    server.script('Unary', { status: 'UNAVAILABLE', pushback: 1 });
+    server.script('UnsafeUnary', { status: 'NOT_FOUND' });
+    await failureOf(echo.unary({}));
+    await failureOf(echo.unsafeUnary({}));
+    const reasons = async (reason: string) =>
+      told.count('resilient_grpc.client.not_retried', { ...OURS, 'resilient_grpc.reason': reason });
+    expect(await reasons('attempts-exhausted')).toBe(1);
+    expect(await told.count('resilient_grpc.client.not_retried', OURS)).toBe(2);
+    const left = await told.gauge('resilient_grpc.client.retry_budget', OURS);
+    expect(left).toBeGreaterThan(0.5);
+    expect(left).toBeLessThan(0.8);
+  });
+
+  it('have the streams that are open, and the age of the oldest', async () => {
+    const told = collectTelemetry();
+    const { echo, server } = await toldScene();
+    server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+    const reader = echo.serverStream({}).subscribe();
+    const attributes = { ...OURS, 'grpc.method': 'testing.v1.Echo/ServerStream' };
+    expect(await told.count('resilient_grpc.client.streams', attributes)).toBe(1);
+    await waitFor(async () => (await told.gauge('resilient_grpc.client.oldest_stream', OURS))! > 0.02);
+    reader.unsubscribe();
+    expect(await told.count('resilient_grpc.client.streams', attributes)).toBe(0);
+    expect(await told.gauge('resilient_grpc.client.oldest_stream', OURS)).toBe(0);
+  });
+
+  it('have streams that were resumed, with progress and without', async () => {
+    const told = collectTelemetry();
+    const { echo, server } = await toldScene();
+    const calls: number[] = [];
+    server.script('ServerStream', () => {
+      calls.push(calls.length);
+      if (calls.length === 1) return { messages: [{ number: 1 }], status: 'UNAVAILABLE' };
+      if (calls.length === 2) return { status: 'UNAVAILABLE', headers: true };
+      return { messages: [{ number: 2 }] };
+    });
+    const feed = resumable(() => echo.serverStream({}, { retry: false }), {
+      cursor: ({ number }) => number,
+      seed: 0,
+      backoff: { initialBackoffMs: 10, maxBackoffMs: 20 },
+    });
+    expect(await lastValueFrom(feed.pipe(toArray()))).toHaveLength(2);
+    const resumes = (progress: boolean) =>
+      told.count('resilient_grpc.client.resumes', { ...OURS, 'resilient_grpc.progress': progress });
+    expect(await resumes(true)).toBe(1);
+    expect(await resumes(false)).toBe(1);
+    expect(await told.count('resilient_grpc.client.streams')).toBe(0);
+    // Each of its calls is a span, and knows the one before.
+    const spans = told.spans().filter(({ name }) => name === 'Sent.testing.v1.Echo.ServerStream');
+    expect(spans.map(({ attributes }) => attributes['resilient_grpc.resumes'])).toEqual([undefined, 1, 2]);
+    expect(spans.map(({ links }) => links.map(({ context }) => context.spanId))).toEqual([
+      [],
+      [spans[0]!.spanContext().spanId],
+      [spans[1]!.spanContext().spanId],
+    ]);
+  });
+
+  it('have connections that were replaced, the shutdown, and what it cut off', async () => {
+    const told = collectTelemetry();
+    const { client, echo, server, close } = await toldScene({ maxConnectionAgeMs: 1_000 });
+    server.script('Unary', { never: true });
+    const cut = failureOf(echo.unary({}));
+    await waitFor(async () => (await told.count('resilient_grpc.client.replacements')) > 0);
+    const byAge = { ...OURS, 'resilient_grpc.reason': 'age' };
+    expect(await told.count('resilient_grpc.client.replacements', byAge)).toBeGreaterThan(0);
+    await close();
+    await cut;
+    expect(await told.count('resilient_grpc.client.drain.cut_off_calls', OURS)).toBe(1);
+    const drain = await told.recorded('resilient_grpc.client.drain.duration', OURS);
+    expect(drain?.count).toBe(1);
+    expect(drain?.sum).toBeGreaterThan(0.2);
+    expect(await told.recorded('grpc.client.call.duration', { 'grpc.status': 'UNAVAILABLE' })).toMatchObject({
+      count: 1,
+    });
+    expect(await told.gauge('resilient_grpc.client.waiting_calls')).toBe(0);
+    // A client that is closed is looked at once more, and then let go of.
+    const looked = vi.spyOn(client, 'snapshot');
+    await told.instruments();
+    expect(looked).not.toHaveBeenCalled();
+  });
+
+  it('end with what the request stream of a call fails with as CANCELLED', async () => {
+    const told = collectTelemetry();
+    const { echo } = await toldScene();
+    const requests = concat(of({ text: 'x' }), NEVER);
+    const call = echo.bidi(requests).subscribe();
+    await waitFor(async () => (await told.count('resilient_grpc.client.streams')) === 1);
+    call.unsubscribe();
+    expect(await told.recorded('grpc.client.call.duration', { 'grpc.status': 'CANCELLED' })).toMatchObject({
+      count: 1,
+    });
+  });
+});
+
+/** Kind, unit, labels and bounds of an instrument, as the SDK collected them. */
+function shapeOf(found: readonly MetricData[], name: string): unknown[] {
+  const metric = found.find(({ descriptor }) => descriptor.name === name);
+  if (metric === undefined) return ['missing'];
+  const [point] = metric.dataPoints;
+  const kind =
+    metric.dataPointType === DataPointType.HISTOGRAM
+      ? HISTOGRAM
+      : metric.dataPointType === DataPointType.SUM && metric.isMonotonic
+        ? SUM
+        : UP_DOWN;
+  const bounds =
+    metric.dataPointType === DataPointType.HISTOGRAM ? metric.dataPoints[0]!.value.buckets.boundaries : undefined;
+  return [kind, metric.descriptor.unit, Object.keys(point!.attributes).sort(), bounds];
+}

@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Controller, Get, Module, Req, Res } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { metrics } from '@opentelemetry/api';
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
+import { MeterProvider } from '@opentelemetry/sdk-metrics';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
+import { toldScene } from './told-client.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+const DOCS = readFileSync(new URL('../../docs/telemetry.md', import.meta.url), 'utf8');
+/** Names and labels of what the queries of the docs ask for. */
+const QUERIES = [...DOCS.matchAll(/^```promql\n(.*?)^```/gms)].map(([, text]) => text!).join('\n');
+
+/** As docs/telemetry.md has it, which is run as a program too. */
+async function scraped(): Promise<string> {
+  const prometheus = new PrometheusExporter({ preventServerStart: true });
+  const meters = new MeterProvider({ readers: [prometheus] });
+  metrics.setGlobalMeterProvider(meters);
+  onTestFinished(async () => {
+    metrics.disable();
+    await meters.shutdown();
+  });
+  const { echo } = await toldScene();
+  await firstValueFrom(echo.unary({}));
+  @Controller('metrics')
+  class MetricsController {
+    @Get()
+    scrape(@Req() request: IncomingMessage, @Res() response: ServerResponse): void {
+      prometheus.getMetricsRequestHandler(request, response);
+    }
+  }
+  @Module({ controllers: [MetricsController] })
+  class AppModule {}
+  const app = await NestFactory.create(AppModule, { logger: false, forceCloseConnections: true });
+  onTestFinished(() => app.close());
+  await app.listen(0, '127.0.0.1');
+  return (await fetch(`${await app.getUrl()}/metrics`)).text();
+}
+
+it('gives Prometheus what the queries in the docs ask for', async () => {
+  const text = await scraped();
+  const names = new Set(QUERIES.match(/\b(?:resilient_)?grpc_(?:client|server|subchannel)_\w+/g));
+  expect(names.size).toBeGreaterThanOrEqual(3);
+  for (const name of names) expect(text).toMatch(new RegExp(`^${name}\\{.*\\} \\d`, 'm'));
+  const labels = new Set(
+    [...QUERIES.matchAll(/by \(([\w, ]+)\)|\{(\w+)/g)].flatMap(([, by, of]) => by?.split(', ') ?? of!),
+  );
+  expect([...labels]).toContain('grpc_method');
+  for (const label of labels) expect(text).toContain(`${label}="`);
+});

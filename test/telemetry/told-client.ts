@@ -1,0 +1,62 @@
+import { loadPackageDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { NestFactory } from '@nestjs/core';
+import {
+  ResilientGrpcModule,
+  getGrpcClientToken,
+  type GrpcClientSettings,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
+import { ResilientGrpcTelemetryModule, type ResilientGrpcTelemetryOptions } from 'nestjs-resilient-grpc/telemetry';
+import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { onTestFinished } from 'vitest';
+import { startServer, type EchoService, type EchoStub, type ServerSettings } from '../calls/support.js';
+import { ECHO_PROTO } from '../testing/echo-client.js';
+
+const ECHO = (loadPackageDefinition(loadSync(ECHO_PROTO)) as any).testing.v1.Echo;
+
+export interface ToldClient {
+  readonly client: ResilientGrpcClient;
+  readonly echo: EchoStub;
+  close(): Promise<void>;
+}
+
+/** The client 'echo' of an application that tells what it does; closed after the test. */
+export async function toldClient(
+  url: string,
+  settings: Partial<GrpcClientSettings> = {},
+  telemetry?: ResilientGrpcTelemetryOptions | 'no module',
+): Promise<ToldClient> {
+  class AppModule {}
+  const app = await NestFactory.createApplicationContext(
+    {
+      module: AppModule,
+      imports: [
+        ...(telemetry === 'no module' ? [] : [ResilientGrpcTelemetryModule.forRoot(telemetry)]),
+        ResilientGrpcModule.forRoot({ drain: { timeoutMs: 300 } }),
+        ResilientGrpcModule.forFeature([{ name: 'echo', protoPath: ECHO_PROTO, url, ...settings }]),
+      ],
+    },
+    { logger: false, abortOnError: false },
+  );
+  let closing: Promise<void> | undefined;
+  const close = () => (closing ??= app.close());
+  onTestFinished(close);
+  const client = app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
+  return { client, echo: client.getService<EchoService>('Echo'), close };
+}
+
+/** A server that echoes, and a client of it that tells. */
+export async function toldScene(
+  settings: Partial<GrpcClientSettings> = {},
+  options: ServerSettings = {},
+  telemetry?: ResilientGrpcTelemetryOptions | 'no module',
+): Promise<ToldClient & { readonly server: ScriptedGrpcServer }> {
+  const server = await startServer(options);
+  return { server, ...(await toldClient(server.url, settings, telemetry)) };
+}
+
+/** Bytes of a message on the wire, before it is compressed. */
+export function bytesOfEcho(message: object): number {
+  return ECHO.service.Unary.requestSerialize(message).length;
+}

@@ -5,7 +5,7 @@ const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 
 /** What mostly waits for time to pass, in peers that are silent and processes that end. */
 const PATIENT = [
-  'test/demo-long.e2e-spec.ts',
+  'test/demo.e2e-spec.ts',
   'test/health/long.e2e-spec.ts',
   'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
   'test/server/{connections,shutdown,vanished}.e2e-spec.ts',

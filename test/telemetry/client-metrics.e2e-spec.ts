@@ -8,19 +8,12 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, protoName } from '../calls/support.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { collectTelemetry } from './collected-telemetry.js';
+import { LATENCY, SIZE } from './grfc-bounds.js';
 import { bytesOfEcho, toldClient, toldScene } from './told-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-const LATENCY = [
-  0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.013,
-  0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 2, 5, 10,
-  20, 50, 100,
-];
-const SIZE = [
-  0, 1024, 2048, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864, 268435456, 1073741824, 4294967296,
-];
 const SUM = 'counter';
 const UP_DOWN = 'up-down counter';
 const HISTOGRAM = 'histogram';

@@ -14,6 +14,7 @@ export type {
   OutageSnapshot,
   RecentCalls,
 } from './client/client-snapshot.js';
+export type { ReadyOptions } from './client/wait-for-ready.js';
 export { GrpcObservable } from './call/grpc-observable.js';
 export type {
   GrpcCallOptions,

@@ -3,6 +3,7 @@ import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
+import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { canonicalTarget } from '../channel/canonical-target.js';
@@ -22,6 +23,7 @@ import type { InnerClient, SideListener, SideStream } from './inner-client.js';
 import { ReplayLimits } from './request-buffer.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './unread-streams.js';
+import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
 import { openSideStream } from './side-stream.js';
 import { findService } from './settings/find-service.js';
@@ -178,71 +180,17 @@ class GrpcClient implements InnerClient {
     return openSideStream(this.settings, this.channel, method, request, listener);
   }
 
-  async waitForReady(
-    options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<void> {
-    const { timeoutMs, signal } = options;
-    const { clock } = this.seams;
-    await new Promise<void>((resolve, reject) => {
-      if (this.registry.accepting === 'closed') {
-        reject(new Error(`The client '${this.name}' was closed`));
-        return;
-      }
-      if (this.channel.ready) {
-        resolve();
-        return;
-      }
-      const leave = (): void => {
-        if (timer !== undefined) clock.clearTimer(timer);
-        signal?.removeEventListener('abort', onAbort);
-        this.channel.leave(waiter);
-      };
-      const fail = (error: unknown): void => {
-        leave();
-        // An abort reason is the caller's own, whatever it is.
-        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-        reject(error);
-      };
-      const waiter = {
-        waitForReady: true,
-        waitingSince: clock.now(),
-        deadline: Infinity,
-        bytes: 0,
-        paced: false,
-        // It sends nothing.
-        answerDue: false,
-        release: () => {
-          leave();
-          resolve();
-        },
-        refuse: ({ details }: { readonly details: string }) => {
-          fail(new Error(details));
-        },
-      };
-      const onAbort = (): void => {
-        fail(signal?.reason);
-      };
-      const timer =
-        timeoutMs === undefined
-          ? undefined
-          : clock.setTimer(
-              () => {
-                fail(new Error(`Not ready after ${String(timeoutMs)} ms: ${this.channel.whyNotReady()}`));
-              },
-              timeoutMs,
-              true,
-            );
-      if (signal?.aborted === true) {
-        fail(signal.reason);
-        return;
-      }
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.channel.wait(waiter);
-    });
+  async waitForReady(options: ReadyOptions = {}): Promise<void> {
+    if (this.registry.accepting === 'closed') throw new Error(`The client '${this.name}' was closed`);
+    await waitForReady(this.channel, options, this.seams.clock);
   }
 
   get waitingCalls(): number {
     return this.channel.waitingCalls;
+  }
+
+  failedBy(reason: FailureReason): number {
+    return this.statistics.failedBy(reason);
   }
 
   activeCalls(): readonly ActiveCall[] {

@@ -2,10 +2,12 @@ import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { ClientTelemetry } from '../call/call-telemetry.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
+import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { ActiveCall } from './active-call.js';
 import type { GrpcClientSnapshot } from './client-snapshot.js';
 import type { DrainReport } from './drain-report.js';
 import type { Resilient } from './resilient-types.js';
+import type { ReadyOptions } from './wait-for-ready.js';
 
 /** A named client: one channel, shared by all its services. Fits where Nest's `ClientGrpc` was injected. */
 export interface ResilientGrpcClient {
@@ -31,10 +33,7 @@ export interface ResilientGrpcClient {
    * Connects if need be; resolves when the channel is READY.
    * @throws Error when `timeoutMs` has passed, the signal is aborted, or the client is closed.
    */
-  waitForReady(options?: {
-    readonly timeoutMs?: number | undefined;
-    readonly signal?: AbortSignal | undefined;
-  }): Promise<void>;
+  waitForReady(options?: ReadyOptions): Promise<void>;
   activeCalls(): readonly ActiveCall[];
   /** Everything that is known of this client, as one JSON value. It is counted whether anybody asks or not. */
   snapshot(): GrpcClientSnapshot;
@@ -62,4 +61,6 @@ export interface DrainableClient extends ResilientGrpcClient {
   endStreams(): Promise<void>;
   /** Calls that wait for the channel. */
   readonly waitingCalls: number;
+  /** Calls that failed for `reason`, or were refused. */
+  failedBy(reason: FailureReason): number;
 }

@@ -22,7 +22,7 @@ export function createLoggedClient(
   const made: { client?: InnerClient } = {};
   const hurt = () => ({
     waiting: made.client?.waitingCalls ?? 0,
-    failed: made.client?.snapshot().failures.outage ?? 0,
+    failed: made.client?.failedBy('outage') ?? 0,
   });
   const { name, target } = settings;
   const log = new ClientLog(logger, { name, target, hurt, debugs: debugIsRead }, clock);

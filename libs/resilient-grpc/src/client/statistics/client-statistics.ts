@@ -3,7 +3,7 @@ import type { FailureReason } from '../../errors/grpc-call-error.js';
 import type { StatusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ErrorSnapshot, GrpcClientSnapshot, MethodSnapshot, RecentCalls } from '../client-snapshot.js';
-import { FailureLog } from './failure-log.js';
+import { LastFailures } from './last-failures.js';
 import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
 
 /** How a wait for the channel ended. */
@@ -15,7 +15,7 @@ export class ClientStatistics implements FailureCounter {
   private readonly byPath = new Map<string, MethodStatistics>();
   private readonly failures = new Map<FailureReason, number>();
   private readonly notRetried = new Map<string, number>();
-  private readonly log = new FailureLog();
+  private readonly log = new LastFailures();
 
   constructor(private readonly clock: Clock) {}
 
@@ -40,6 +40,11 @@ export class ClientStatistics implements FailureCounter {
   recentCalls(except: string): RecentCalls {
     const now = this.clock.now();
     return joined([...this.byPath].flatMap(([path, method]) => (path === except ? [] : method.recentCalls(now))));
+  }
+
+  /** Calls that failed for `reason`, or were refused. */
+  failedBy(reason: FailureReason): number {
+    return this.failures.get(reason) ?? 0;
   }
 
   snapshot(): StatisticsSnapshot {

@@ -23,7 +23,7 @@ const KINDS = 20;
 const SHOWN_DETAILS = 200;
 
 /** The kinds of failures that were seen last: in an outage thousands of calls fail for one reason. */
-export class FailureLog {
+export class LastFailures {
   /** The latest last. */
   private readonly kinds = new Map<string, Kind>();
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
-import { FailureLog, type FailedCall } from './failure-log.js';
+import { LastFailures, type FailedCall } from './last-failures.js';
 
 const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
   path: '/a.B/C',
@@ -12,7 +12,7 @@ const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
 });
 
 it('joins failures of one method, code and reason, and tells the latest of them', () => {
-  const log = new FailureLog();
+  const log = new LastFailures();
   log.add(failed(), 1_000);
   log.add(failed({ path: '/a.B/D' }), 2_000);
   log.add(failed({ details: 'x'.repeat(1_000), peer: '10.0.0.7:1' }), 3_000);
@@ -32,7 +32,7 @@ it('joins failures of one method, code and reason, and tells the latest of them'
 });
 
 it('forgets the kind that was not seen for longest', () => {
-  const log = new FailureLog();
+  const log = new LastFailures();
   for (let kind = 0; kind < 20; kind++) log.add(failed({ path: `/a.B/${kind}` }), kind);
   log.add(failed({ path: '/a.B/0' }), 20);
   log.add(failed({ path: '/a.B/new' }), 21);

@@ -6,6 +6,7 @@ import { isGrpcCallError } from '../errors/grpc-call-error.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { StatusCode } from '../status/status-code.js';
+import { LogLine } from '../telemetry/log-line.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { channelHealth } from './channel-health.js';
@@ -105,9 +106,10 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   private tellUnimplemented(client: InnerClient): void {
     if (this.told.has(client)) return;
     this.told.add(client);
-    new Logger(`ResilientGrpc:${client.name}`).warn(
-      `${client.target} has no grpc.health.v1.Health, and is taken for serving; serve it there, or check the channel alone`,
-    );
+    const { name, target } = client;
+    const text = `${target} has no grpc.health.v1.Health, and is taken for serving; serve it there, or check the channel alone`;
+    const line = new LogLine('warn', text, { client: name, event: 'no-health-service', target });
+    new Logger(`ResilientGrpc:${name}`).warn(line);
   }
 }
 

@@ -18,6 +18,7 @@ describe('docs/logs.md', () => {
         /\bevent: '([a-z-]+)'/g,
         'telemetry/outage-log.ts',
         'telemetry/unrepeated-calls.ts',
+        'health/grpc-serving.health-indicator.ts',
         'nest/start-up-line.ts',
         'nest/grpc-lifecycle.ts',
         'nest/errors/failure-log.ts',

@@ -12,8 +12,17 @@ const PATIENT = [
   'test/streams/silence.e2e-spec.ts',
 ];
 
-/** What needs no time of its own: most of it is virtual. */
-const UNIT = ['libs/*/src/**/*.spec.ts', 'src/**/*.spec.ts'];
+/** What no length of time decides: it waits for conditions, or its time is virtual. */
+const STEADY = [
+  '{libs/*/src,src}/**/*.spec.ts',
+  'test/*.spec.ts',
+  'test/{dashboard,docs}/*.spec.ts',
+  'test/dashboard/{express,fastify}.e2e-spec.ts',
+  'test/{errors,inbound,logs,nest,telemetry}/**/*.{spec,e2e-spec}.ts',
+  'test/health/!(long).e2e-spec.ts',
+  'test/server/!(connections|memory|shutdown|vanished).e2e-spec.ts',
+  'test/server/{handlers,parity}/**/*.e2e-spec.ts',
+];
 
 export default defineConfig({
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
@@ -36,12 +45,12 @@ export default defineConfig({
         test: {
           name: 'nest-12',
           include: ['test/**/*.spec.ts', 'test/**/*.e2e-spec.ts'],
-          exclude: ['**/node_modules/**', 'test/nest-11/**', ...PATIENT],
+          exclude: ['**/node_modules/**', 'test/nest-11/**', ...STEADY, ...PATIENT],
         },
       },
       // Two files at a time, after all others.
       ...[
-        { name: 'unit', include: UNIT },
+        { name: 'steady', include: STEADY },
         { name: 'patient', include: PATIENT },
       ].map(({ name, include }, index) => ({
         extends: true as const,

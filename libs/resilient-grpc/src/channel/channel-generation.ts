@@ -216,6 +216,15 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories.at(address)?.carries(session, this.pings);
   }
 
+  onUnresolved(): void {
+    if (this.closed) return;
+    this.connectFailed(this.unresolved);
+    // grpc-js looks a name up once, and by itself never again where that failed. Asked to connect it does, behind its backoff.
+    this.seams.clock.defer(() => {
+      this.connect();
+    });
+  }
+
   onLetGo(address: string): void {
     this.histories.letGo(address, this.closed);
   }
@@ -260,7 +269,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     return { [ADDRESS_ARGUMENT]: addressKey(address) };
   }
 
-  /** The only source where our policy has no place, and before it exists: a name that does not resolve never gets to it. */
+  private get unresolved(): string {
+    return `name resolution failed for ${this.channel.getTarget()}`;
+  }
+
+  /** The only source where our policy has no place, and before it exists: what cannot be resolved may never get to it. */
   private watchPublicState(): void {
     const arm = (): void => {
       if (this.closed) return;
@@ -277,8 +290,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private publicState(state: ConnectivityState): void {
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
-      const isKnown = this.policy === undefined;
-      this.connectFailed(isKnown ? 'the connection failed' : `name resolution failed for ${this.channel.getTarget()}`);
+      this.connectFailed(this.policy === undefined ? 'the connection failed' : this.unresolved);
     }
     this.onState(state, undefined);
   }

@@ -51,6 +51,9 @@ class Recorder implements PolicyObserver {
   onSession(_address: string, session: WatchedSession): void {
     this.sessions.push(session);
   }
+  onUnresolved(): void {
+    this.connections.push('unresolved');
+  }
   onLetGo(address: string): void {
     this.connections.push(`${address} let go`);
   }

@@ -18,6 +18,8 @@ const POLICY_NAME = 'nestjs_resilient_grpc';
 export interface PolicyObserver {
   /** The whole channel's state, after grpc-js has been told. `error` comes with TRANSIENT_FAILURE. */
   onState(state: ConnectivityState, error: string | undefined): void;
+  /** The name could not be resolved, or has no address: `onState` follows. */
+  onUnresolved(): void;
   /** A connection to `address` changed from one state to another. */
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void;
   /** What runs on the connection to `address` that has just become READY, where this grpc-js shows it. */
@@ -151,6 +153,8 @@ class ObservingPolicy implements LoadBalancer {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private registration: Registration | undefined;
   private readonly connections = new Map<unknown, ObservedConnection>();
+  /** The child policy is being told that there is no address. */
+  private isUnresolved = false;
 
   constructor(
     private readonly helper: ChannelControlHelper,
@@ -161,6 +165,7 @@ class ObservingPolicy implements LoadBalancer {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
           helper.updateState(state, picker, error);
+          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.registration?.observer.onUnresolved();
           this.registration?.observer.onState(stateName(state), error ?? undefined);
         },
       }),
@@ -201,7 +206,13 @@ class ObservingPolicy implements LoadBalancer {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     this.registration = registrations.get(config.id);
     if (this.registration !== undefined) this.registration.control = this;
-    return this.child.updateAddressList(endpoints, config.child, options, note);
+    // With addresses of before a child goes on; without any it says that it has failed, and there was no connection to see fail.
+    this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
+    try {
+      return this.child.updateAddressList(endpoints, config.child, options, note);
+    } finally {
+      this.isUnresolved = false;
+    }
   }
 
   exitIdle(): void {

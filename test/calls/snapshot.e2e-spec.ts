@@ -186,7 +186,7 @@ describe('the snapshot of a client', () => {
     const [outage, ...others] = client.snapshot().outages.latest;
     expect(others).toEqual([]);
     expect(outage?.durationMs).toBeGreaterThan(100);
-    expect(outage).toMatchObject({ held: 3, failed: 1 });
+    expect(outage).toMatchObject({ held: 3, left: 1, failed: 1 });
     expect(outage?.cause).toContain('ECONNREFUSED');
     expect(client.snapshot().connections).toMatchObject([{ address: server.url, state: 'READY', ended: 1 }]);
     const changes = events.flatMap((event) => (event.type === 'connection' ? event.change : []));

@@ -2,7 +2,6 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { failureOf } from '../calls/support.js';
 import { NameServer } from '../support/name-server.js';

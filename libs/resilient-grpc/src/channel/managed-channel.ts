@@ -179,7 +179,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   leave(waiter: Waiter): void {
-    this.waiting.remove(waiter);
+    if (this.waiting.remove(waiter)) this.outage.callLeft();
   }
 
   /** Why `waiter` may not wait. */

@@ -36,6 +36,8 @@ export interface PastOutage {
   readonly tries: number;
   /** Calls that waited in it. */
   readonly held: number;
+  /** Calls whose callers left while they waited, or whose deadlines came. */
+  readonly left: number;
   /** Calls that waited and failed, or were refused. */
   readonly failed: number;
 }
@@ -50,6 +52,7 @@ export class OutageWatch {
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
   private held = 0;
+  private left = 0;
   private failed = 0;
   private cause = '';
   /** From monotonic time to the wall's, as it was when the outage began: asked again it would be another by a fraction. */
@@ -123,6 +126,11 @@ export class OutageWatch {
     if (this.state.current !== undefined) this.held += 1;
   }
 
+  /** A call that waited does not any more: its caller left, or its deadline came. */
+  callLeft(): void {
+    if (this.state.current !== undefined) this.left += 1;
+  }
+
   /** Calls that waited, or would have, failed. */
   callsFailed(count: number): void {
     if (this.state.current !== undefined) this.failed += count;
@@ -146,6 +154,7 @@ export class OutageWatch {
   private began(outage: Outage): void {
     this.load.freeze(outage.startedAt);
     this.held = this.owner.waitingCalls;
+    this.left = 0;
     this.failed = 0;
     this.total += 1;
     this.shift = this.clock.epoch() - this.clock.now();
@@ -189,12 +198,12 @@ export class OutageWatch {
   private ended(outage: Outage, at: number): void {
     this.load.thaw(at);
     this.close();
-    const { cause, held, failed } = this;
+    const { cause, held, left, failed } = this;
     const { tries } = outage;
     const durationMs = at - outage.startedAt;
-    this.past.push({ since: outage.startedAt + this.shift, durationMs, cause, tries, held, failed });
+    this.past.push({ since: outage.startedAt + this.shift, durationMs, cause, tries, held, left, failed });
     if (this.past.length > REMEMBERED) this.past.shift();
-    if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, tries, held, failed });
+    if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, tries, held, left, failed });
   }
 
   private clearGrace(): void {

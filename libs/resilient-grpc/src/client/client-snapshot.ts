@@ -117,6 +117,8 @@ export interface OutageSnapshot {
   readonly tries: number;
   /** Calls that waited in it. */
   readonly held: number;
+  /** Calls whose callers left while they waited, or whose deadlines came. */
+  readonly left: number;
   /** Calls that waited and failed, or were refused. */
   readonly failed: number;
 }

@@ -28,7 +28,7 @@ const OUTAGE = {
   graceMs: 5_100,
   flapping: false,
 } as const;
-const END = { type: 'outage-end', durationMs: 7_300, tries: 9, held: 12, failed: 3 } as const;
+const END = { type: 'outage-end', durationMs: 7_300, tries: 9, held: 12, left: 0, failed: 3 } as const;
 
 const failed = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {}) =>
   ({

@@ -3,27 +3,31 @@ import { isStatusCode, StatusCode, statusName, type StatusName } from '../../sta
 /** Codes of gRPC, 0 to 16. */
 const CODES = 17;
 
-/** A count for each status code that is not OK. */
+/** A count for each status code that is not OK. It takes no room until one occurs: most methods of a client never fail. */
 export class StatusCounts {
-  private readonly counts = new Uint32Array(CODES);
+  private counts: Uint32Array | undefined;
 
   add(code: StatusCode): void {
     // A server may send a number that is no code; grpc-js hands it on.
-    const index = isStatusCode(code) ? code : StatusCode.UNKNOWN;
-    this.counts[index] = (this.counts[index] ?? 0) + 1;
+    this.count(isStatusCode(code) ? code : StatusCode.UNKNOWN, 1);
   }
 
   addAll(other: StatusCounts): void {
-    for (const [code, count] of other.counts.entries()) this.counts[code] = (this.counts[code] ?? 0) + count;
+    for (const [code, count] of other.counts?.entries() ?? []) this.count(code, count);
   }
 
   clear(): void {
-    this.counts.fill(0);
+    this.counts?.fill(0);
   }
 
   /** By name, without those that did not occur. */
   toJSON(): Readonly<Partial<Record<StatusName, number>>> {
-    const entries = [...this.counts.entries()].filter(([, count]) => count > 0);
+    const entries = [...(this.counts?.entries() ?? [])].filter(([, count]) => count > 0);
     return Object.fromEntries(entries.map(([code, count]) => [statusName(code), count]));
+  }
+
+  private count(code: number, by: number): void {
+    this.counts ??= new Uint32Array(CODES);
+    this.counts[code] = (this.counts[code] ?? 0) + by;
   }
 }

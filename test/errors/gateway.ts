@@ -17,6 +17,9 @@ import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
 
+/** Length of an answer that takes several turns to be sent. */
+export const WHOLE = 8 * 1_024 * 1_024;
+
 @Controller()
 class GatewayController {
   constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Resilient<OrdersClient>) {}
@@ -47,6 +50,16 @@ class GatewayController {
     });
   }
 
+  @Get('given-up')
+  givenUp(): Observable<object> {
+    return resumable((from: number) => this.orders.watch({ from: String(from) }), {
+      cursor: ({ sequence }) => Number(sequence),
+      seed: 0,
+      onError: () => 'resume',
+      backoff: { initialBackoffMs: 1, maxBackoffMs: 1 },
+    });
+  }
+
   @Get('wrapped/:id')
   async wrapped(@Param('id') id: string): Promise<object> {
     try {
@@ -67,6 +80,16 @@ class GatewayController {
     node.write('the first part, ');
     await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
     node.end('and the rest');
+  }
+
+  /** The answer is given before the call fails. */
+  @Get('given/:id')
+  async given(
+    @Param('id') id: string,
+    @Res() response: ServerResponse & { readonly raw?: ServerResponse },
+  ): Promise<void> {
+    (response.raw ?? response).end('x'.repeat(WHOLE));
+    await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
   }
 
   /** What comes after the first event no filter sees. */

@@ -3,7 +3,7 @@ import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing'
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ORDERS_PROTO } from '../nest/places.js';
-import { startGateway, type Gateway } from './gateway.js';
+import { startGateway, WHOLE, type Gateway } from './gateway.js';
 
 const SECRET = 'table customers_eu of db-7.internal, key hush';
 
@@ -35,7 +35,8 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     const lines = () => gateway.log.lines.filter(({ level }) => level !== 'debug');
 
     it.each<[code: string, status: number, message: string]>([
-      ['CANCELLED', 499, 'Client Closed Request'],
+      // The server's word: nobody here has gone.
+      ['CANCELLED', 500, 'Internal server error'],
       ['UNKNOWN', 500, 'Internal server error'],
       ['DEADLINE_EXCEEDED', 504, 'Gateway Timeout'],
       ['PERMISSION_DENIED', 403, 'Forbidden'],
@@ -52,6 +53,11 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(answer.status).toBe(status);
       expect(body).toEqual({ statusCode: status, message, code });
       expect(JSON.stringify([body, [...answer.headers]])).not.toMatch(/hush|customers/);
+      // What was not told is in the log.
+      const told = lines().filter(({ text }) => text.includes(`${code}: table customers_eu`));
+      expect(told.map(({ level, text }) => [level, text.slice(0, 13)])).toEqual([
+        [status === 500 ? 'error' : 'warn', `answered ${status},`],
+      ]);
     });
 
     it.each<[code: string, status: number, error: string]>([
@@ -109,6 +115,13 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       }
     });
 
+    it('is that of the last call where a stream is given up', async () => {
+      server.script('Watch', { status: 'NOT_FOUND', details: 'no such feed' });
+      const { status, body } = await gateway.ask('given-up');
+      expect([status, body]).toEqual([404, expect.objectContaining({ message: 'no such feed', code: 'NOT_FOUND' })]);
+      expect(server.counts('Watch').calls).toBe(5);
+    });
+
     it('inside an error of one’s own is what Nest makes of that', async () => {
       server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
       const { status, body } = await gateway.ask('wrapped/7');
@@ -123,6 +136,12 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       await expect(answer.text()).rejects.toThrow();
       // And it lives on.
       expect((await gateway.ask('promise/7')).status).toBe(500);
+    });
+
+    it('after the answer is given takes nothing of it away', async () => {
+      server.script('Create', { status: 'INTERNAL', details: SECRET });
+      const answer = await fetch(`${gateway.url}/given/7`);
+      expect(await answer.text()).toHaveLength(WHOLE);
     });
 
     it('within server-sent events is what toHttpException makes of it, where it is asked to', async () => {
@@ -144,6 +163,15 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(told[0]!.text).toMatch(
         /^answered 500, as orders \/orders\.v1\.Orders\/Watch at 127\.0\.0\.1:\d+ failed: DATA_LOSS: no table\\u000aFAKE \(server, reached the server: yes\)$/,
       );
+    });
+
+    it('is told with its count at the end, where it came again within the minute', async () => {
+      const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }) });
+      server.script('Create', { status: 'INTERNAL', details: SECRET });
+      for (let i = 0; i < 3; i++) await other.ask('promise/7');
+      await other.close();
+      const told = other.log.lines.map(({ text }) => text).filter((text) => text.startsWith('answered 500'));
+      expect(told).toEqual([told[0], `${told[0]!} (2 more in the last minute)`]);
     });
 
     it('of an outage is 503 without an address, and with the time of the next try', async () => {

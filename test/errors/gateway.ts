@@ -1,6 +1,18 @@
 import 'reflect-metadata';
 import type { ServerResponse } from 'node:http';
-import { Controller, Get, Module, Param, Res, Sse, type INestApplication, type Provider } from '@nestjs/common';
+import { Readable } from 'node:stream';
+import {
+  Controller,
+  Get,
+  InternalServerErrorException,
+  Module,
+  Param,
+  Res,
+  Sse,
+  StreamableFile,
+  type INestApplication,
+  type Provider,
+} from '@nestjs/common';
 import { APP_FILTER, NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
 import {
   GrpcToHttpExceptionFilter,
@@ -12,7 +24,7 @@ import {
   type Resilient,
 } from 'nestjs-resilient-grpc';
 import { resumable } from 'nestjs-resilient-grpc/operators';
-import { catchError, concat, firstValueFrom, map, of, throwError, type Observable } from 'rxjs';
+import { catchError, concat, firstValueFrom, map, throwError, type Observable } from 'rxjs';
 import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
@@ -92,13 +104,34 @@ class GatewayController {
     await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
   }
 
-  /** What comes after the first event no filter sees. */
-  @Sse('events')
-  events(): Observable<object> {
-    return concat(of({ sequence: '0' }), this.orders.watch({ from: '0' })).pipe(
+  /** What its stream fails with no filter sees under Express. */
+  @Get('download')
+  download(): StreamableFile {
+    const file = new StreamableFile(Readable.from(this.lines()));
+    return file.setErrorHandler((error, response) => {
+      file.errorLogger(error);
+      if (response.headersSent) {
+        response.destroy?.();
+        return;
+      }
+      const answer = isGrpcCallError(error) ? toHttpException(error) : new InternalServerErrorException();
+      response.statusCode = answer.getStatus();
+      response.send(answer.message);
+    });
+  }
+
+  /** What comes after its headers no filter sees, and they do not wait for the first event. */
+  @Sse('events/:sent')
+  events(@Param('sent') sent: string): Observable<object> {
+    const before = Array.from({ length: Number(sent) }, () => ({ sequence: '0' }));
+    return concat(before, this.orders.watch({ from: '0' })).pipe(
       map((data) => ({ data })),
       catchError((error: unknown) => throwError(() => (isGrpcCallError(error) ? toHttpException(error) : error))),
     );
+  }
+
+  private async *lines() {
+    for await (const { sequence } of this.orders.watch({ from: '0' })) yield `${sequence}\n`;
   }
 }
 

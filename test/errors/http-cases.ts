@@ -144,12 +144,38 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(await answer.text()).toHaveLength(WHOLE);
     });
 
-    it('within server-sent events is what toHttpException makes of it, where it is asked to', async () => {
-      server.script('Watch', { status: 'INTERNAL', details: SECRET });
-      const text = await (await fetch(`${gateway.url}/events`)).text();
-      expect(text).toContain('event: error\nid: 2\ndata: Internal server error');
-      expect(text).not.toContain('hush');
+    it.each([
+      ['INTERNAL', 500, SECRET, 'Internal server error'],
+      ['NOT_FOUND', 404, 'no such feed', 'no such feed'],
+    ] as const)(
+      'before the first byte of a download is answered, where that has a handler: %s is %i',
+      async (code, status, details, message) => {
+        server.script('Watch', { status: code, details });
+        const answer = await fetch(`${gateway.url}/download`);
+        expect(answer.status).toBe(status);
+        // Express has the handler's text, Fastify the filter's body.
+        const text = await answer.text();
+        expect(text).toContain(message);
+        expect(text).not.toContain('hush');
+      },
+    );
+
+    it('amid a download breaks it off', async () => {
+      server.script('Watch', { messages: [{ sequence: '1' }], status: 'INTERNAL', details: SECRET });
+      await expect(fetch(`${gateway.url}/download`).then((answer) => answer.text())).rejects.toThrow();
     });
+
+    it.each([0, 1])(
+      'within server-sent events, after %i of them, is what toHttpException makes of it',
+      async (sent) => {
+        server.script('Watch', { status: 'INTERNAL', details: SECRET });
+        const answer = await fetch(`${gateway.url}/events/${sent}`);
+        expect(answer.status).toBe(200);
+        const text = await answer.text();
+        expect(text).toContain(`event: error\nid: ${sent + 1}\ndata: Internal server error`);
+        expect(text).not.toContain('hush');
+      },
+    );
 
     it('leaves one line a minute for each method and code that were the fault of a server', async () => {
       server.script('Create', { status: 'INTERNAL', details: 'no table\nFAKE' });

@@ -1,4 +1,13 @@
-import type { AbstractHttpAdapter } from '@nestjs/core';
+import {
+  Catch,
+  HttpException,
+  type ArgumentsHost,
+  type ExceptionFilter,
+  type INestApplication,
+  type Provider,
+} from '@nestjs/common';
+import { APP_FILTER, type AbstractHttpAdapter } from '@nestjs/core';
+import { GrpcToHttpExceptionFilter } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -12,6 +21,20 @@ export const detailed = (...[code, message, options]: ConstructorParameters<type
   const { metadata } = new GrpcException(code, message, options);
   return Object.fromEntries(Object.entries(metadata.getMap()));
 };
+
+/** A filter of one's own, under either HTTP server. */
+class Own implements ExceptionFilter {
+  catch(_exception: unknown, host: ArgumentsHost): void {
+    const response = host.switchToHttp().getResponse<{ status(code: number): { send(body: object): void } }>();
+    response.status(418).send({});
+  }
+}
+
+@Catch()
+class OfAll extends Own {}
+
+@Catch(HttpException)
+class OfHttp extends Own {}
 
 /** What a gateway answers when calls fail, under the HTTP server of `adapter`. */
 export function describeGateway(name: string, adapter?: () => AbstractHttpAdapter): void {
@@ -168,9 +191,11 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     it.each([0, 1])(
       'within server-sent events, after %i of them, is what toHttpException makes of it',
       async (sent) => {
-        server.script('Watch', { status: 'INTERNAL', details: SECRET });
+        server.script('Watch', { hold: 'everything', status: 'INTERNAL', details: SECRET });
+        // The headers are out, with the first event or without.
         const answer = await fetch(`${gateway.url}/events/${sent}`);
         expect(answer.status).toBe(200);
+        await expect.poll(() => server.release()).toBe(1);
         const text = await answer.text();
         expect(text).toContain(`event: error\nid: ${sent + 1}\ndata: Internal server error`);
         expect(text).not.toContain('hush');
@@ -198,6 +223,29 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       await other.close();
       const told = other.log.lines.map(({ text }) => text).filter((text) => text.startsWith('answered 500'));
       expect(told).toEqual([told[0], `${told[0]!} (2 more in the last minute)`]);
+    });
+
+    describe('where other filters are bound too', () => {
+      const answerOf = async (providers: readonly Provider[], prepare?: (app: INestApplication) => void) => {
+        const parts = { upstream: server.url, providers, ...(adapter && { adapter }), ...(prepare && { prepare }) };
+        const other = await startGateway(parts);
+        server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
+        const { status } = await other.ask('promise/7');
+        await other.close();
+        return status;
+      };
+      const ours = { provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter };
+
+      it('is answered by the one that was bound last', async () => {
+        const ofAll = { provide: APP_FILTER, useClass: OfAll };
+        expect(await answerOf([ofAll, ours])).toBe(404);
+        expect(await answerOf([ours, ofAll])).toBe(418);
+        expect(await answerOf([ours], (app) => app.useGlobalFilters(new OfAll()))).toBe(418);
+      });
+
+      it('does not pass one for HttpException', async () => {
+        expect(await answerOf([ours, { provide: APP_FILTER, useClass: OfHttp }])).toBe(404);
+      });
     });
 
     it('of an outage is 503 without an address, and with the time of the next try', async () => {

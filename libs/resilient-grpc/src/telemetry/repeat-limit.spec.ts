@@ -5,9 +5,14 @@ import { RepeatLimit } from './repeat-limit.js';
 function make(most?: number) {
   const clock = new VirtualClock();
   const written: string[] = [];
-  const limit = new RepeatLimit<string>(clock, 60_000, (text, count, isOfOthers) => {
-    written.push(`${text} +${count}${isOfOthers ? ' of others' : ''}`);
-  }, most);
+  const limit = new RepeatLimit<string>(
+    clock,
+    60_000,
+    (text, count, isOfOthers) => {
+      written.push(`${text} +${count}${isOfOthers ? ' of others' : ''}`);
+    },
+    most,
+  );
   const say = (kind: string, text: string) => limit.say(kind, text, (line) => written.push(line));
   return { clock, written, limit, say };
 }

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { loadSync } from '@grpc/proto-loader';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OUTAGE_SETUP } from '../../src/contenders/contender-setup.js';
 import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
@@ -99,6 +101,38 @@ describe('the table of the README', () => {
     });
   });
 });
+
+describe('the proto of the README', () => {
+  it('loads, and says what the one says that its programs are tested with', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'readme-proto-'));
+    const [shown] = codeBlocks('README.md').filter(({ language }) => language === 'proto');
+    writeFileSync(join(folder, 'orders.proto'), shown!.text);
+    const own = contract(join(folder, 'orders.proto'));
+    rmSync(folder, { recursive: true });
+    const whole = contract(join(ROOT, 'protos/orders.proto'));
+    expect(whole.get).toEqual(own.get);
+    expect(whole.fields).toEqual(expect.arrayContaining(own.fields));
+    expect(own.fields).toHaveLength(3);
+  });
+});
+
+/** The method Get of a proto, and the fields of its messages. */
+function contract(path: string) {
+  // True: so proto-loader gives them for services and messages.
+  const all = loadSync(path) as unknown as {
+    readonly 'orders.v1.Orders': { readonly Get: { readonly path: string; readonly options: object } };
+  } & Readonly<
+    Record<
+      'orders.v1.GetOrderRequest' | 'orders.v1.Order',
+      { readonly type: { readonly field: readonly { name: string; number: number; type: string }[] } }
+    >
+  >;
+  const { path: name, options } = all['orders.v1.Orders'].Get;
+  const fields = (['GetOrderRequest', 'Order'] as const).flatMap((message) =>
+    all[`orders.v1.${message}`].type.field.map(({ name, number, type }) => `${message}.${name} ${number} ${type}`),
+  );
+  return { get: { name, options }, fields };
+}
 
 describe('the picture in the README', () => {
   it('is 1200 × 750 and light enough for a page', () => {

@@ -1,6 +1,18 @@
 import 'reflect-metadata';
 import type { ServerResponse } from 'node:http';
-import { Controller, Get, Module, Param, Res, Sse, type INestApplication, type Provider } from '@nestjs/common';
+import { Readable } from 'node:stream';
+import {
+  Controller,
+  Get,
+  InternalServerErrorException,
+  Module,
+  Param,
+  Res,
+  Sse,
+  StreamableFile,
+  type INestApplication,
+  type Provider,
+} from '@nestjs/common';
 import { APP_FILTER, NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
 import {
   GrpcToHttpExceptionFilter,
@@ -12,10 +24,13 @@ import {
   type Resilient,
 } from 'nestjs-resilient-grpc';
 import { resumable } from 'nestjs-resilient-grpc/operators';
-import { catchError, concat, firstValueFrom, map, of, throwError, type Observable } from 'rxjs';
+import { catchError, concat, firstValueFrom, map, throwError, type Observable } from 'rxjs';
 import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
+
+/** Length of an answer that takes several turns to be sent. */
+export const WHOLE = 8 * 1_024 * 1_024;
 
 @Controller()
 class GatewayController {
@@ -47,6 +62,16 @@ class GatewayController {
     });
   }
 
+  @Get('given-up')
+  givenUp(): Observable<object> {
+    return resumable((from: number) => this.orders.watch({ from: String(from) }), {
+      cursor: ({ sequence }) => Number(sequence),
+      seed: 0,
+      onError: () => 'resume',
+      backoff: { initialBackoffMs: 1, maxBackoffMs: 1 },
+    });
+  }
+
   @Get('wrapped/:id')
   async wrapped(@Param('id') id: string): Promise<object> {
     try {
@@ -69,13 +94,44 @@ class GatewayController {
     node.end('and the rest');
   }
 
-  /** What comes after the first event no filter sees. */
-  @Sse('events')
-  events(): Observable<object> {
-    return concat(of({ sequence: '0' }), this.orders.watch({ from: '0' })).pipe(
+  /** The answer is given before the call fails. */
+  @Get('given/:id')
+  async given(
+    @Param('id') id: string,
+    @Res() response: ServerResponse & { readonly raw?: ServerResponse },
+  ): Promise<void> {
+    (response.raw ?? response).end('x'.repeat(WHOLE));
+    await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
+  }
+
+  /** What its stream fails with no filter sees under Express. */
+  @Get('download')
+  download(): StreamableFile {
+    const file = new StreamableFile(Readable.from(this.lines()));
+    return file.setErrorHandler((error, response) => {
+      file.errorLogger(error);
+      if (response.headersSent) {
+        response.destroy?.();
+        return;
+      }
+      const answer = isGrpcCallError(error) ? toHttpException(error) : new InternalServerErrorException();
+      response.statusCode = answer.getStatus();
+      response.send(answer.message);
+    });
+  }
+
+  /** What comes after its headers no filter sees, and they do not wait for the first event. */
+  @Sse('events/:sent')
+  events(@Param('sent') sent: string): Observable<object> {
+    const before = Array.from({ length: Number(sent) }, () => ({ sequence: '0' }));
+    return concat(before, this.orders.watch({ from: '0' })).pipe(
       map((data) => ({ data })),
       catchError((error: unknown) => throwError(() => (isGrpcCallError(error) ? toHttpException(error) : error))),
     );
+  }
+
+  private async *lines() {
+    for await (const { sequence } of this.orders.watch({ from: '0' })) yield `${sequence}\n`;
   }
 }
 

@@ -1,9 +1,18 @@
-import type { AbstractHttpAdapter } from '@nestjs/core';
+import {
+  Catch,
+  HttpException,
+  type ArgumentsHost,
+  type ExceptionFilter,
+  type INestApplication,
+  type Provider,
+} from '@nestjs/common';
+import { APP_FILTER, type AbstractHttpAdapter } from '@nestjs/core';
+import { GrpcToHttpExceptionFilter } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ORDERS_PROTO } from '../nest/places.js';
-import { startGateway, type Gateway } from './gateway.js';
+import { startGateway, WHOLE, type Gateway } from './gateway.js';
 
 const SECRET = 'table customers_eu of db-7.internal, key hush';
 
@@ -12,6 +21,20 @@ export const detailed = (...[code, message, options]: ConstructorParameters<type
   const { metadata } = new GrpcException(code, message, options);
   return Object.fromEntries(Object.entries(metadata.getMap()));
 };
+
+/** A filter of one's own, under either HTTP server. */
+class Own implements ExceptionFilter {
+  catch(_exception: unknown, host: ArgumentsHost): void {
+    const response = host.switchToHttp().getResponse<{ status(code: number): { send(body: object): void } }>();
+    response.status(418).send({});
+  }
+}
+
+@Catch()
+class OfAll extends Own {}
+
+@Catch(HttpException)
+class OfHttp extends Own {}
 
 /** What a gateway answers when calls fail, under the HTTP server of `adapter`. */
 export function describeGateway(name: string, adapter?: () => AbstractHttpAdapter): void {
@@ -35,7 +58,8 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     const lines = () => gateway.log.lines.filter(({ level }) => level !== 'debug');
 
     it.each<[code: string, status: number, message: string]>([
-      ['CANCELLED', 499, 'Client Closed Request'],
+      // The server's word: nobody here has gone.
+      ['CANCELLED', 500, 'Internal server error'],
       ['UNKNOWN', 500, 'Internal server error'],
       ['DEADLINE_EXCEEDED', 504, 'Gateway Timeout'],
       ['PERMISSION_DENIED', 403, 'Forbidden'],
@@ -52,6 +76,11 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(answer.status).toBe(status);
       expect(body).toEqual({ statusCode: status, message, code });
       expect(JSON.stringify([body, [...answer.headers]])).not.toMatch(/hush|customers/);
+      // What was not told is in the log.
+      const told = lines().filter(({ text }) => text.includes(`${code}: table customers_eu`));
+      expect(told.map(({ level, text }) => [level, text.slice(0, 13)])).toEqual([
+        [status === 500 ? 'error' : 'warn', `answered ${status},`],
+      ]);
     });
 
     it.each<[code: string, status: number, error: string]>([
@@ -109,6 +138,13 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       }
     });
 
+    it('is that of the last call where a stream is given up', async () => {
+      server.script('Watch', { status: 'NOT_FOUND', details: 'no such feed' });
+      const { status, body } = await gateway.ask('given-up');
+      expect([status, body]).toEqual([404, expect.objectContaining({ message: 'no such feed', code: 'NOT_FOUND' })]);
+      expect(server.counts('Watch').calls).toBe(5);
+    });
+
     it('inside an error of one’s own is what Nest makes of that', async () => {
       server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
       const { status, body } = await gateway.ask('wrapped/7');
@@ -125,12 +161,46 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect((await gateway.ask('promise/7')).status).toBe(500);
     });
 
-    it('within server-sent events is what toHttpException makes of it, where it is asked to', async () => {
-      server.script('Watch', { status: 'INTERNAL', details: SECRET });
-      const text = await (await fetch(`${gateway.url}/events`)).text();
-      expect(text).toContain('event: error\nid: 2\ndata: Internal server error');
-      expect(text).not.toContain('hush');
+    it('after the answer is given takes nothing of it away', async () => {
+      server.script('Create', { status: 'INTERNAL', details: SECRET });
+      const answer = await fetch(`${gateway.url}/given/7`);
+      expect(await answer.text()).toHaveLength(WHOLE);
     });
+
+    it.each([
+      ['INTERNAL', 500, SECRET, 'Internal server error'],
+      ['NOT_FOUND', 404, 'no such feed', 'no such feed'],
+    ] as const)(
+      'before the first byte of a download is answered, where that has a handler: %s is %i',
+      async (code, status, details, message) => {
+        server.script('Watch', { status: code, details });
+        const answer = await fetch(`${gateway.url}/download`);
+        expect(answer.status).toBe(status);
+        // Express has the handler's text, Fastify the filter's body.
+        const text = await answer.text();
+        expect(text).toContain(message);
+        expect(text).not.toContain('hush');
+      },
+    );
+
+    it('amid a download breaks it off', async () => {
+      server.script('Watch', { messages: [{ sequence: '1' }], status: 'INTERNAL', details: SECRET });
+      await expect(fetch(`${gateway.url}/download`).then((answer) => answer.text())).rejects.toThrow();
+    });
+
+    it.each([0, 1])(
+      'within server-sent events, after %i of them, is what toHttpException makes of it',
+      async (sent) => {
+        server.script('Watch', { hold: 'everything', status: 'INTERNAL', details: SECRET });
+        // The headers are out, with the first event or without.
+        const answer = await fetch(`${gateway.url}/events/${sent}`);
+        expect(answer.status).toBe(200);
+        await expect.poll(() => server.release()).toBe(1);
+        const text = await answer.text();
+        expect(text).toContain(`event: error\nid: ${sent + 1}\ndata: Internal server error`);
+        expect(text).not.toContain('hush');
+      },
+    );
 
     it('leaves one line a minute for each method and code that were the fault of a server', async () => {
       server.script('Create', { status: 'INTERNAL', details: 'no table\nFAKE' });
@@ -144,6 +214,38 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(told[0]!.text).toMatch(
         /^answered 500, as orders \/orders\.v1\.Orders\/Watch at 127\.0\.0\.1:\d+ failed: DATA_LOSS: no table\\u000aFAKE \(server, reached the server: yes\)$/,
       );
+    });
+
+    it('is told with its count at the end, where it came again within the minute', async () => {
+      const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }) });
+      server.script('Create', { status: 'INTERNAL', details: SECRET });
+      for (let i = 0; i < 3; i++) await other.ask('promise/7');
+      await other.close();
+      const told = other.log.lines.map(({ text }) => text).filter((text) => text.startsWith('answered 500'));
+      expect(told).toEqual([told[0], `${told[0]!} (2 more in the last minute)`]);
+    });
+
+    describe('where other filters are bound too', () => {
+      const answerOf = async (providers: readonly Provider[], prepare?: (app: INestApplication) => void) => {
+        const parts = { upstream: server.url, providers, ...(adapter && { adapter }), ...(prepare && { prepare }) };
+        const other = await startGateway(parts);
+        server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
+        const { status } = await other.ask('promise/7');
+        await other.close();
+        return status;
+      };
+      const ours = { provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter };
+
+      it('is answered by the one that was bound last', async () => {
+        const ofAll = { provide: APP_FILTER, useClass: OfAll };
+        expect(await answerOf([ofAll, ours])).toBe(404);
+        expect(await answerOf([ours, ofAll])).toBe(418);
+        expect(await answerOf([ours], (app) => app.useGlobalFilters(new OfAll()))).toBe(418);
+      });
+
+      it('does not pass one for HttpException', async () => {
+        expect(await answerOf([ours, { provide: APP_FILTER, useClass: OfHttp }])).toBe(404);
+      });
     });
 
     it('of an outage is 503 without an address, and with the time of the next try', async () => {

@@ -227,7 +227,7 @@ describe.each<[name: string, kind: Kind]>([
       trailers: detailed('NOT_FOUND', 'x', { details, retryAfterMs: 100 }),
     });
     const failure = await failureOf(orders.create(order));
-    expect(failure.details).toBe(`${'☕'.repeat(1_024)}...`);
+    expect(failure.details).toBe(`${'☕'.repeat(227)}...`);
     expect(failure.retryAfterMs).toBe(100);
     expect(failure.statusDetails).toHaveLength(1);
   });
@@ -243,9 +243,12 @@ describe.each<[name: string, kind: Kind]>([
     }
     const told = log.lines.filter(({ level }) => level === 'warn' || level === 'error');
     expect(told.map(({ level, text }) => `${level} ${text.replace(/at \S+/, 'at …')}`)).toEqual([
-      'error answered INTERNAL, as upstream /orders.v1.Orders/Create at … failed: PERMISSION_DENIED: not for you ' +
-        '(server, reached the server: yes)',
+      'error answered INTERNAL, as upstream /orders.v1.Orders/Create at … refused this process as its caller: ' +
+        'PERMISSION_DENIED: not for you (server, reached the server: yes)',
     ]);
+    for (const close of closing.splice(0).reverse()) await close();
+    // What was counted is told at the end.
+    expect(log.lines.map(({ text }) => text)).toContain(`${told[0]!.text} (4 more in the last minute)`);
   });
 });
 

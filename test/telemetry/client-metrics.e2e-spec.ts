@@ -1,6 +1,5 @@
 import { gzipSync } from 'node:zlib';
 import { compressionAlgorithms } from '@grpc/grpc-js';
-import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import { captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { NEVER, concat, firstValueFrom, lastValueFrom, of, toArray } from 'rxjs';
@@ -8,107 +7,14 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, protoName } from '../calls/support.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { LATENCY, SIZE } from './grfc-bounds.js';
-import { bytesOfEcho, toldClient, toldScene } from './told-client.js';
+import { bytesOfEcho, hedged, toldClient, toldScene } from './told-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-const SUM = 'counter';
-const UP_DOWN = 'up-down counter';
-const HISTOGRAM = 'histogram';
-
-const METHOD = ['grpc.method', 'grpc.target'];
-const STATUS = [...METHOD, 'grpc.status'];
-
-/**
- * The gRFCs as tables: name, kind, unit, labels, bounds.
- * A66 https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments
- * A96 https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md
- * A94 https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md, with the optional labels that are known here
- */
-const OF_GRPC = [
-  ['A66', 'grpc.client.attempt.started', SUM, '{attempt}', METHOD, undefined],
-  ['A66', 'grpc.client.attempt.duration', HISTOGRAM, 's', STATUS, LATENCY],
-  ['A66', 'grpc.client.attempt.sent_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE],
-  ['A66', 'grpc.client.attempt.rcvd_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE],
-  ['A66', 'grpc.client.call.duration', HISTOGRAM, 's', STATUS, LATENCY],
-  ['A96', 'grpc.client.call.retries', HISTOGRAM, '{retry}', METHOD, [1, 2, 3, 4, 5]],
-  ['A96', 'grpc.client.call.transparent_retries', HISTOGRAM, '{transparent_retry}', METHOD, [1, 2, 3, 4, 5, 10]],
-  ['A96', 'grpc.client.call.hedges', HISTOGRAM, '{hedge}', METHOD, [1, 2, 3, 4, 5]],
-  ['A96', 'grpc.client.call.retry_delay', HISTOGRAM, 's', METHOD, LATENCY],
-  [
-    'A94',
-    'grpc.subchannel.disconnections',
-    SUM,
-    '{disconnection}',
-    ['grpc.target', 'grpc.disconnect_error'],
-    undefined,
-  ],
-  ['A94', 'grpc.subchannel.connection_attempts_succeeded', SUM, '{attempt}', ['grpc.target'], undefined],
-  ['A94', 'grpc.subchannel.connection_attempts_failed', SUM, '{attempt}', ['grpc.target'], undefined],
-  [
-    'A94',
-    'grpc.subchannel.open_connections',
-    UP_DOWN,
-    '{connection}',
-    ['grpc.target', 'grpc.security_level'],
-    undefined,
-  ],
-] as const;
-
-const hedged = {
-  methodConfig: [
-    {
-      name: [{ service: 'testing.v1.Echo', method: 'ServerStream' }],
-      hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] },
-    },
-  ],
-};
-
-/** A server that refuses the first two streams unseen, and answers the others. */
-async function refusing() {
-  return startHttp2Server((stream, number) => {
-    stream.resume();
-    if (number <= 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
-    else succeed(stream);
-  });
-}
-
 const EMPTY = 'grpc.client.call.transparent_retries';
 
 describe('metrics of a client', () => {
-  it('are those of gRFC A66, A96 and A94, by name, kind, unit, labels and bounds', async () => {
-    const told = collectTelemetry();
-    const { client, echo, server, close } = await toldScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
-    server.script('Unary', ({ previousAttempts }) =>
-      previousAttempts === 0 ? { status: 'UNAVAILABLE' } : { message: { number: 1 } },
-    );
-    server.script('ServerStream', ({ previousAttempts }) =>
-      previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }] },
-    );
-    await firstValueFrom(echo.unary({}));
-    await lastValueFrom(echo.serverStream({}));
-    // A connection that ends, attempts that fail, and one that succeeds.
-    await server.stop('kill-connections');
-    await waitFor(() => client.connectivity.state !== 'READY');
-    const waits = firstValueFrom(echo.unsafeUnary({}));
-    await waitFor(async () => (await told.count('grpc.subchannel.connection_attempts_failed')) > 0);
-    await server.restart();
-    await waits;
-    const refuser = await refusing();
-    const other = await toldClient(refuser.url);
-    // Larger than what grpc-js keeps to send it again by itself.
-    await lastValueFrom(other.echo.unsafeUnary({ text: 'x'.repeat(100_000) }));
-    const found = await told.instruments();
-    const seen = OF_GRPC.map(([gRfc, name]) => [gRfc, name, ...shapeOf(found, name)]);
-    expect(seen).toEqual(OF_GRPC.map((row) => [...row.slice(0, 4), [...row[4]].sort(), row[5]]));
-    expect(await told.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
-    await close();
-    await other.close();
-    expect(await told.count('grpc.subchannel.open_connections')).toBe(0);
-  });
-
   it.each(EACH_METHOD)('count calls, attempts and bytes of %s', async (method) => {
     const told = collectTelemetry();
     const { echo, server } = await toldScene();
@@ -400,19 +306,3 @@ describe('metrics of ours', () => {
     });
   });
 });
-
-/** Kind, unit, labels and bounds of an instrument, as the SDK collected them. */
-function shapeOf(found: readonly MetricData[], name: string): unknown[] {
-  const metric = found.find(({ descriptor }) => descriptor.name === name);
-  if (metric === undefined) return ['missing'];
-  const [point] = metric.dataPoints;
-  const kind =
-    metric.dataPointType === DataPointType.HISTOGRAM
-      ? HISTOGRAM
-      : metric.dataPointType === DataPointType.SUM && metric.isMonotonic
-        ? SUM
-        : UP_DOWN;
-  const bounds =
-    metric.dataPointType === DataPointType.HISTOGRAM ? metric.dataPoints[0]!.value.buckets.boundaries : undefined;
-  return [kind, metric.descriptor.unit, Object.keys(point!.attributes).sort(), bounds];
-}

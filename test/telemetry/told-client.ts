@@ -60,3 +60,13 @@ export async function toldScene(
 export function bytesOfEcho(message: object): number {
   return ECHO.service.Unary.requestSerialize(message).length;
 }
+
+/** Two attempts of a stream, the second soon behind the first. */
+export const hedged = {
+  methodConfig: [
+    {
+      name: [{ service: 'testing.v1.Echo', method: 'ServerStream' }],
+      hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] },
+    },
+  ],
+};

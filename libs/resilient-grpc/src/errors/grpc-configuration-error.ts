@@ -11,11 +11,12 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcConfigurationError');
 /** A configuration that cannot be used. Holds every problem that was found, not the first one. */
 export class GrpcConfigurationError extends Error {
   override readonly name = 'GrpcConfigurationError';
-  readonly problems: readonly ConfigurationProblem[];
+  /** Not enumerable: they are in the message, and Node would print them once more behind the stack. */
+  declare readonly problems: readonly ConfigurationProblem[];
 
   constructor(problems: readonly ConfigurationProblem[]) {
     super(summary(problems));
-    this.problems = Object.freeze([...problems]);
+    Object.defineProperty(this, 'problems', { value: Object.freeze([...problems]) });
     Object.defineProperty(this, BRAND, { value: true });
   }
 }

@@ -6,6 +6,7 @@ import {
   flag,
   integer,
   milliseconds,
+  millisecondsOrNone,
   millisecondsOrNever,
   onDrain,
   orUndefined,
@@ -15,7 +16,7 @@ import { drainSchema } from '../nest/module-options.validation.js';
 
 const methodEntries = {
   onDrain: orUndefined(onDrain),
-  streamIdleTimeoutMs: orUndefined(milliseconds(POSITIVE)),
+  streamIdleTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
   maxQueuedResponseBytes: orUndefined(integer(1)),
 } as const;
 
@@ -77,9 +78,9 @@ export const serverOptionsSchema = v.object(
     ),
     drain: orUndefined(drainSchema),
     leakWarningMs: orUndefined(millisecondsOrNever(POSITIVE, 'for no warning')),
-    maxConnectionAgeMs: orUndefined(milliseconds(1_000)),
-    maxConnectionAgeGraceMs: orUndefined(milliseconds(0)),
-    connectionIdleTimeoutMs: orUndefined(milliseconds(1_000)),
+    maxConnectionAgeMs: orUndefined(millisecondsOrNone(1_000)),
+    maxConnectionAgeGraceMs: orUndefined(millisecondsOrNone(0)),
+    connectionIdleTimeoutMs: orUndefined(millisecondsOrNone(1_000)),
     maxConcurrentStreams: orUndefined(integer(1)),
     backlog: orUndefined(integer(1)),
     health: orUndefined(flag),

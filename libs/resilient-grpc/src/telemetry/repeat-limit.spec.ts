@@ -2,10 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { RepeatLimit } from './repeat-limit.js';
 
-function make() {
+function make(most?: number) {
   const clock = new VirtualClock();
   const written: string[] = [];
-  const limit = new RepeatLimit<string>(clock, 60_000, (text, count) => written.push(`${text} +${count}`));
+  const limit = new RepeatLimit<string>(
+    clock,
+    60_000,
+    (text, count, isOfOthers) => {
+      written.push(`${text} +${count}${isOfOthers ? ' of others' : ''}`);
+    },
+    most,
+  );
   const say = (kind: string, text: string) => limit.say(kind, text, (line) => written.push(line));
   return { clock, written, limit, say };
 }
@@ -43,6 +50,19 @@ describe('texts that repeat', () => {
     say('b', 'of b');
     say('a', 'of a again');
     expect(written).toEqual(['of a', 'of b']);
+  });
+
+  it('are one kind more where there are too many kinds', () => {
+    const { clock, written, say } = make(2);
+    for (const kind of ['a', 'b', 'c', 'd', 'e', 'a']) say(kind, `of ${kind}`);
+    expect(written).toEqual(['of a', 'of b', 'of c']);
+    expect(clock.pending).toBe(3);
+    clock.advance(60_000);
+    expect(written.slice(3)).toEqual(['of a +1', 'of e +2 of others']);
+    // As soon as there is room they are kinds of their own again.
+    clock.advance(120_000);
+    for (const kind of ['d', 'd', 'e']) say(kind, `of ${kind}`);
+    expect(written.slice(5)).toEqual(['of d', 'of e']);
   });
 
   it('that were held back are told at the end, and no timer stays', () => {

@@ -17,15 +17,19 @@ function simplify(word: string): string {
   return word.toLowerCase().replace(/[_\-. ]/g, '');
 }
 
-/** Letters to insert, delete or exchange (Levenshtein). */
+/** Letters to insert, delete or exchange, or two neighbours that changed places (Damerau and Levenshtein). */
 function editDistance(a: string, b: string): number {
+  let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const substitute = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min((previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, substitute));
+      const isSwapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swap = isSwapped ? (beforePrevious[j - 2] ?? 0) + 1 : Infinity;
+      row.push(Math.min((previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, substitute, swap));
     }
+    beforePrevious = previous;
     previous = row;
   }
   return previous[b.length] ?? 0;

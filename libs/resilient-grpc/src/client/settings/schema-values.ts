@@ -9,8 +9,18 @@ export const orUndefined = <S extends v.GenericSchema>(schema: S) => v.optional(
 /** Above 0, as the least value. */
 export const POSITIVE = Number.MIN_VALUE;
 
-/** A length in milliseconds of `least` or more, below what a timer can hold for ever. */
-export function milliseconds(least: number): v.GenericSchema {
+/** What a timer can hold, some 24 days. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** A length in milliseconds of `least` or more that has a default; `instead`: what to write for no limit. */
+export function milliseconds(least: number, instead = ''): v.GenericSchema {
+  const text = millisecondsText(least);
+  const tooLong = `${text}, at most ${String(LONGEST_MS)} (24 days)${instead}`;
+  return v.pipe(v.number(text), v.maxValue(LONGEST_MS, tooLong), v.minValue(least, text));
+}
+
+/** A length in milliseconds of `least` or more; without it there is no limit. One that no timer can hold is none in effect. */
+export function millisecondsOrNone(least: number): v.GenericSchema {
   const text = millisecondsText(least);
   return v.pipe(v.number(text), v.finite(`${text}, or nothing for no limit`), v.minValue(least, text));
 }

@@ -6,6 +6,7 @@ import {
   flag,
   integer,
   milliseconds,
+  millisecondsOrNone,
   millisecondsOrNever,
   onDrain,
   orUndefined,
@@ -14,9 +15,9 @@ import {
 /** One entry of `methods`. */
 const methodOptionsSchema = v.object(
   {
-    timeoutMs: orUndefined(milliseconds(POSITIVE)),
-    attemptTimeoutMs: orUndefined(milliseconds(POSITIVE)),
-    streamIdleTimeoutMs: orUndefined(milliseconds(POSITIVE)),
+    timeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
+    attemptTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
+    streamIdleTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
     prefetch: orUndefined(integer(1)),
     onDrain: orUndefined(onDrain),
     maxQueuedRequestBytes: orUndefined(integer(1)),
@@ -31,7 +32,7 @@ const methodOptionsSchema = v.object(
 
 const keepaliveSchema = v.object(
   {
-    keepaliveTimeMs: orUndefined(milliseconds(0)),
+    keepaliveTimeMs: orUndefined(millisecondsOrNone(0)),
     keepaliveTimeoutMs: orUndefined(milliseconds(1)),
     keepalivePermitWithoutCalls: orUndefined(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
   },
@@ -53,11 +54,11 @@ const tlsSchema = v.object(
 const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig as [{ round_robin: {} }]";
 
 const defaultsEntries = {
-  timeoutMs: orUndefined(milliseconds(POSITIVE)),
-  streamIdleTimeoutMs: orUndefined(milliseconds(POSITIVE)),
+  timeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
+  streamIdleTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
   unreadStreamWarningMs: orUndefined(millisecondsOrNever(POSITIVE, 'for no warning')),
   traceStreams: orUndefined(flag),
-  outageGraceMs: orUndefined(milliseconds(0)),
+  outageGraceMs: orUndefined(milliseconds(0, ', or `waitForReady: true` of `methods` for no limit')),
   maxWaitingCalls: orUndefined(integer(0)),
   maxConcurrentCalls: orUndefined(integer(1)),
   maxQueuedCalls: orUndefined(integer(0)),
@@ -71,7 +72,7 @@ const defaultsEntries = {
   ),
   connectTimeoutMs: orUndefined(milliseconds(1)),
   connectionIdleTimeoutMs: orUndefined(milliseconds(1_000)),
-  maxConnectionAgeMs: orUndefined(milliseconds(1_000)),
+  maxConnectionAgeMs: orUndefined(millisecondsOrNone(1_000)),
   credentials: orUndefined(
     v.custom(
       isChannelCredentials,

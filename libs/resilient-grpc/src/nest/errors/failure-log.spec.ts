@@ -56,6 +56,40 @@ describe('the log of what a filter did not tell', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it('has at most 21 kinds a minute, of however many methods', () => {
+    const { clock, lines, log } = make();
+    for (let method = 0; method < 1_000; method++)
+      log.tell(failure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
+    expect(lines).toHaveLength(21);
+    expect(clock.pending).toBeLessThanOrEqual(21);
+    clock.advance(60_000);
+    expect(lines.slice(21).map(({ msg }) => msg)).toEqual([
+      expect.stringMatching(/Orders\/M999 at .* \(979 more in the last minute, of other methods and codes too\)$/),
+    ]);
+    clock.advance(60_000);
+    expect([lines.length, clock.pending]).toEqual([22, 0]);
+  });
+
+  it('has one line for a method and code of a thousand clients', () => {
+    const { lines, log } = make();
+    for (let tenant = 0; tenant < 1_000; tenant++) log.tell(failure({ client: `tenant-${tenant}` }), '500', true);
+    expect(lines).toHaveLength(1);
+    log.close();
+    expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
+  });
+
+  it.each([16, 7] as const)('says of code %i that it was this process that was refused', (code) => {
+    const { lines, log } = make();
+    log.tell(failure({ code }), '401', false);
+    expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 refused this process as its caller: ');
+  });
+
+  it('says of credentials that could not be had that the call failed', () => {
+    const { lines, log } = make();
+    log.tell(failure({ code: 16, reason: 'not-sent', reachedServer: 'no' }), '401', false);
+    expect(lines[0]?.msg).toContain(' failed: UNAUTHENTICATED');
+  });
+
   it.each([
     'outage',
     'connection-lost',
@@ -97,6 +131,15 @@ describe('a failed call, as an HttpException', () => {
       message: 'Not Found',
       code: 'NOT_FOUND',
     });
+  });
+
+  it.each<[reason: GrpcCallFailure['reason'], status: number]>([
+    ['cancelled', 499],
+    ['inbound-cancelled', 499],
+    ['server', 500],
+    ['connection-lost', 500],
+  ])('is that of a caller who left only where one did: CANCELLED for %s is %i', (reason, status) => {
+    expect(toHttpException(failure({ code: 1, reason })).getStatus()).toBe(status);
   });
 
   it.each([

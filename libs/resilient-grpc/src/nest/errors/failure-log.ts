@@ -3,9 +3,14 @@ import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.
 import { LogLine, type LogSink } from '../../telemetry/log-line.js';
 import { oneLine } from '../../telemetry/log-text.js';
 import { RepeatLimit } from '../../telemetry/repeat-limit.js';
+import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
 const SUMMARY_MS = 60_000;
+/** Kinds that are told apart: an upstream that is lost fails every method of a gateway. */
+const MOST_KINDS = 20;
+/** Of these codes a server speaks of its caller, which is this process. */
+const OF_CALLERS: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
 
 /** Of these the client's own log tells, or its shutdown. */
 const TOLD_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
@@ -20,7 +25,7 @@ const TOLD_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
 
 /**
  * What a filter does not tell the caller, for who runs the application: Nest logs an exception that it does not know, and one that
- * was mapped it does know. One line a minute for each method and code.
+ * was mapped it does know. One line a minute for each method and code, and one for all that are more than 20.
  */
 export class FailureLog {
   private readonly repeats: RepeatLimit<LogLine>;
@@ -29,9 +34,11 @@ export class FailureLog {
     private readonly sink: Pick<LogSink, 'warn' | 'error'> = new Logger('ResilientGrpc'),
     clock: Clock = systemClock,
   ) {
-    this.repeats = new RepeatLimit(clock, SUMMARY_MS, ({ level, msg, fields }, repeats) => {
-      this.write(new LogLine(level, `${msg} (${String(repeats)} more in the last minute)`, { ...fields, repeats }));
-    });
+    const summarize = ({ level, msg, fields }: LogLine, repeats: number, isOfOthers: boolean): void => {
+      const more = `${String(repeats)} more in the last minute${isOfOthers ? ', of other methods and codes too' : ''}`;
+      this.write(new LogLine(level, `${msg} (${more})`, { ...fields, repeats }));
+    };
+    this.repeats = new RepeatLimit(clock, SUMMARY_MS, summarize, MOST_KINDS);
   }
 
   /** `answered`: what the caller was told, '503' or 'INTERNAL'. A fault, of the upstream or of ours, is an error. */
@@ -40,12 +47,13 @@ export class FailureLog {
     if (TOLD_ELSEWHERE.has(reason)) return;
     const details = oneLine(error.details);
     const where = peer === undefined ? path : `${path} at ${peer}`;
+    const failed = OF_CALLERS.has(codeName) && reason === 'server' ? 'refused this process as its caller' : 'failed';
     const line = new LogLine(
       isFault ? 'error' : 'warn',
-      `answered ${answered}, as ${client} ${where} failed: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer})`,
+      `answered ${answered}, as ${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer})`,
       { client, event: 'call-failed', path, peer, code: codeName, details, reason, reachedServer, answered },
     );
-    this.repeats.say(`${client} ${path} ${codeName} ${answered}`, line, (first) => {
+    this.repeats.say(`${path} ${codeName} ${answered}`, line, (first) => {
       this.write(first);
     });
   }

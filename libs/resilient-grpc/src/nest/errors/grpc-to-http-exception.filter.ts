@@ -11,7 +11,7 @@ import { ResumeError } from '../../errors/resume-error.js';
 import { callErrorOf } from './call-error-of.js';
 import { FailureLog } from './failure-log.js';
 import { nestsOwnHandling } from './nests-own-handling.js';
-import { toHttpException } from './to-http-exception.js';
+import { isForCaller, toHttpException } from './to-http-exception.js';
 
 /** What is asked of Express' response, and of Node's below Fastify's. */
 interface NodeResponse {
@@ -43,7 +43,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     }
     const answer = toHttpException(error);
     const status = answer.getStatus();
-    if (status >= 500) this.log.tell(error, String(status), status === 500);
+    if (!isForCaller(error)) this.log.tell(error, String(status), status === 500);
     const response: unknown = host.getArgByIndex(1);
     if (httpAdapter.isHeadersSent(response)) {
       breakOff(response);

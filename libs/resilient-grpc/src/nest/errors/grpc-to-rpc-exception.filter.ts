@@ -73,9 +73,8 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
       return undefined;
     }
     if (kind !== 'rpc' || error === undefined) return nestsOwnHandling(exception, host);
-    const { codeName, details, retryAfterMs, metadata } = rpcStatusOf(error, this.relay);
-    const isHidden = codeName === 'INTERNAL' || codeName !== error.codeName;
-    if (isHidden || !this.relay.has(codeName)) this.log.tell(error, codeName, isHidden);
+    const { codeName, isRelayed, isFault, details, retryAfterMs, metadata } = rpcStatusOf(error, this.relay);
+    if (!isRelayed) this.log.tell(error, codeName, isFault);
     const status =
       serverCallOf(host.getArgs()) === undefined
         ? { status: 'error', code: codeName, message: details, ...(retryAfterMs !== undefined && { retryAfterMs }) }

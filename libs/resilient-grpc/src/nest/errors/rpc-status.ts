@@ -1,15 +1,19 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { toMetadata } from '../../channel/metadata-input.js';
 import { RETRY_INFO, typeNameOf } from '../../errors/error-detail-types.js';
-import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.js';
+import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
-import { inServersWords } from './call-error-of.js';
+import { inServersWords, isOfLeaving } from './call-error-of.js';
 
 /** What the caller of a gRPC method, or of another transport, is told. */
 export interface RpcStatus {
   readonly codeName: StatusName;
+  /** Whether it is what the server said. */
+  readonly isRelayed: boolean;
+  /** Whether it has to be mended, here or there. */
+  readonly isFault: boolean;
   readonly details: string;
   readonly retryAfterMs: number | undefined;
   /** Trailers of gRPC. */
@@ -18,17 +22,15 @@ export interface RpcStatus {
 
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 const DEBUG_INFO = 'google.rpc.DebugInfo';
-/** Bytes of details that are relayed: with the rest of the trailers they stay below the 8 KiB that most of gRPC takes. */
-const MAX_BYTES = 4_096;
-/** Characters of a text that is relayed, for the same reason. */
-const MAX_TEXT = 1_024;
+/** Bytes of details that are relayed, 4 096 in base64: with the rest of the trailers they stay below the 8 KiB that most of gRPC takes. */
+const MAX_BYTES = 3_072;
+/** Bytes of a text that is relayed, in the percent-encoding of its trailer, for the same reason. */
+const MAX_TEXT = 2_048;
 
 /** Faults: their texts are nobody's business, whatever is relayed. */
 const FAULTS: ReadonlySet<StatusName> = new Set(['INTERNAL', 'UNKNOWN', 'DATA_LOSS']);
 /** What is true of this service too while it is true of one that it needs: it is not there, has no time, or too much to do. */
 const TRUE_HERE_TOO: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']);
-/** The caller has left, or the one it serves. */
-const CALLER_GONE: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);
 
 /**
  * A service is no window into those it needs. What they say is relayed where `relay` names the code. Else the caller is told that it is
@@ -38,16 +40,18 @@ const CALLER_GONE: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-c
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;
   const codeName = codeFor(error, relay);
-  const isRelayed = relay.has(error.codeName) && inServersWords(error);
-  const isTold = isRelayed && !FAULTS.has(codeName) && error.details !== '';
+  const isRelayed = relay.has(error.codeName) && inServersWords(error) && !FAULTS.has(codeName);
+  const isTold = isRelayed && error.details !== '';
   const details = isTold ? cut(error.details) : `A call to another server failed: ${codeName}`;
   // When to come again holds for everyone, where the failure is the upstream's.
-  const isSame = codeName === error.codeName && !FAULTS.has(codeName);
-  const again = isSame ? retryAfterMs : undefined;
-  const pushback = isSame && inServersWords(error) ? pushbackOf(error) : undefined;
+  const isFault = codeName !== error.codeName || FAULTS.has(codeName);
+  const again = isFault ? undefined : retryAfterMs;
+  const pushback = !isFault && inServersWords(error) ? pushbackOf(error) : undefined;
   const relayed = isTold ? error.statusDetails.filter(isForCallers) : [];
   return {
     codeName,
+    isRelayed,
+    isFault,
     details,
     retryAfterMs: again,
     metadata: toMetadata({
@@ -57,9 +61,9 @@ export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>
   };
 }
 
-function codeFor({ codeName, reason }: GrpcCallError, relay: ReadonlySet<StatusName>): StatusName {
-  if (relay.has(codeName) || TRUE_HERE_TOO.has(codeName)) return codeName;
-  return codeName === 'CANCELLED' && CALLER_GONE.has(reason) ? codeName : 'INTERNAL';
+function codeFor(error: GrpcCallError, relay: ReadonlySet<StatusName>): StatusName {
+  const { codeName } = error;
+  return relay.has(codeName) || TRUE_HERE_TOO.has(codeName) || isOfLeaving(error) ? codeName : 'INTERNAL';
 }
 
 /** Stacks are not; and when to come again is told anew, once. */
@@ -93,7 +97,14 @@ function pushbackOf({ metadata }: GrpcCallError): string | undefined {
 }
 
 function cut(text: string): string {
-  const characters = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
-  // Half of a pair makes grpc-js throw where it writes the status.
-  return characters.replace(/\p{Surrogate}/gu, '\ufffd');
+  let kept = '';
+  let bytes = 0;
+  for (const character of text) {
+    // Half of a pair makes encodeURI throw, also where grpc-js writes the status.
+    const whole = character.replace(/\p{Surrogate}/u, '\ufffd');
+    bytes += encodeURI(whole).length;
+    if (bytes > MAX_TEXT) return `${kept}...`;
+    kept += whole;
+  }
+  return kept;
 }

@@ -3,13 +3,14 @@ import { HttpException } from '@nestjs/common';
 import { BAD_REQUEST, typeNameOf } from '../../errors/error-detail-types.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import type { StatusName } from '../../status/status-code.js';
-import { inServersWords } from './call-error-of.js';
+import { inServersWords, isOfLeaving } from './call-error-of.js';
 
 /** By google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). */
 const HTTP_STATUS: Readonly<Record<StatusName, number>> = {
   // No call fails with it.
   OK: 500,
-  CANCELLED: 499,
+  // 499 where the caller has left.
+  CANCELLED: 500,
   UNKNOWN: 500,
   INVALID_ARGUMENT: 400,
   DEADLINE_EXCEEDED: 504,
@@ -85,9 +86,9 @@ export class GrpcHttpException extends HttpException {
  */
 export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;
-  const statusCode = HTTP_STATUS[codeName];
+  const statusCode = isOfLeaving(error) ? 499 : HTTP_STATUS[codeName];
   const usual = wordsFor(statusCode);
-  const isTold = TOLD.has(codeName) && inServersWords(error) && error.details !== '';
+  const isTold = isForCaller(error) && error.details !== '';
   const violations = isTold && codeName === 'INVALID_ARGUMENT' ? fieldViolationsOf(error) : [];
   return new GrpcHttpException(
     {
@@ -99,6 +100,11 @@ export function toHttpException(error: GrpcCallError): GrpcHttpException {
     },
     error,
   );
+}
+
+/** Whether the server meant its words for whoever made the request. */
+export function isForCaller(error: GrpcCallError): boolean {
+  return TOLD.has(error.codeName) && inServersWords(error);
 }
 
 function wordsFor(statusCode: number): string {

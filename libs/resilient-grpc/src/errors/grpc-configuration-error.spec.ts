@@ -1,0 +1,15 @@
+import { inspect } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { GrpcConfigurationError } from './grpc-configuration-error.js';
+
+describe('a configuration that cannot be used', () => {
+  it('is printed with each of its problems once', () => {
+    const problems = [
+      { path: 'clients.orders.url', message: 'expected a target' },
+      { path: 'clients.orders.ulr', message: 'unknown key' },
+    ];
+    const error = new GrpcConfigurationError(problems);
+    expect(inspect(error).match(/expected a target|unknown key/g)).toEqual(['expected a target', 'unknown key']);
+    expect(error.problems).toEqual(problems);
+  });
+});

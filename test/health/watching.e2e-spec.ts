@@ -1,0 +1,139 @@
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { servingOf, startApp, startScripted } from './support.js';
+
+/** Watch of a server that serves and never ends it. */
+const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
+
+// Side by side, since most of what they do is to wait: one leak check for all.
+let leaks: ReturnType<typeof captureLeaks>;
+beforeAll(() => {
+  leaks = captureLeaks();
+});
+afterAll(() => leaks.settled());
+
+describe.concurrent('a Watch', () => {
+  it('is one call, however often health is asked', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    for (let round = 0; round < 1_000; round++) {
+      expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    }
+    expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
+    expect(server.connections.accepted).toBe(1);
+    expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
+  });
+
+  it('wakes no idle channel, keeps none from going idle, and is begun again with the next connection', async ({
+    onTestFinished,
+  }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
+    const ask = () => servingOf(app, { mode: 'watch' });
+    expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
+    expect(server.connections.accepted).toBe(0);
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect(await ask()).toMatchObject({ status: 'up', state: 'READY', serving: 'SERVING' });
+    await waitFor(() => app.client.connectivity.state === 'IDLE');
+    await waitFor(() => server.counts('Health/Watch').open === 0);
+    expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
+    expect(server.connections.accepted).toBe(1);
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    await waitFor(() => server.counts('Health/Watch').open === 1);
+    expect(await ask()).toMatchObject({ status: 'up', serving: 'SERVING' });
+  });
+
+  it('goes with new calls to a connection that takes the place of another, which still has calls', async ({
+    onTestFinished,
+  }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
+    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const feed = app.orders.watch({ from: '0' }).subscribe();
+    onTestFinished(() => {
+      feed.unsubscribe();
+    });
+    await waitFor(() => server.counts('Orders/Watch').open === 1);
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    await waitFor(() => server.counts('Health/Watch').calls === 2);
+    await waitFor(() => server.counts('Health/Watch').open === 1);
+    const peers = server.calls('Health/Watch').map(({ peer }) => peer);
+    expect(server.calls('Orders/Watch').map(({ peer }) => peer)).toEqual([peers[0]]);
+    expect(new Set(peers).size).toBe(2);
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+  });
+
+  it('of one of several connections lets its server go, and is begun on another', async ({ onTestFinished }) => {
+    const servers = await Promise.all([0, 1].map(() => startScripted(onTestFinished, { 'Health/Watch': WATCHED })));
+    const url = `ipv4:${servers.map(({ url }) => url).join(',')}`;
+    const app = await startApp(onTestFinished, { url, loadBalancing: 'round_robin' });
+    await waitFor(async () => {
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      return servers.every((server) => server.counts('Get').calls > 0);
+    });
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+    const [asked, other] = servers.sort((a, b) => b.counts('Health/Watch').open - a.counts('Health/Watch').open);
+    expect([asked, other].map((server) => server!.counts('Health/Watch').open)).toEqual([1, 0]);
+    // It waits for every stream.
+    await asked!.stop('graceful');
+    expect(app.client.connectivity.state).toBe('READY');
+    await waitFor(() => other!.counts('Health/Watch').open === 1);
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
+  });
+
+  it('that is answered by nobody is waited for in its time', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    const beganAt = performance.now();
+    expect(await servingOf(app, { mode: 'watch', timeoutMs: 200 })).toMatchObject({
+      status: 'down',
+      message: 'no answer within 200 ms',
+    });
+    expect(performance.now() - beganAt).toBeLessThan(5_000);
+    expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
+  });
+
+  it('that ends is not serving, and begun again behind a backoff', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    const ask = () => servingOf(app, { mode: 'watch' });
+    const beganAt = performance.now();
+    expect(await ask()).toMatchObject({ status: 'down', message: 'Watch failed: UNAVAILABLE' });
+    await waitFor(async () => (await ask()).status === 'up');
+    expect(performance.now() - beganAt).toBeGreaterThan(750);
+    expect(server.counts('Health/Watch').calls).toBe(2);
+  });
+
+  it.for([
+    ['the application shuts down', (app: { close(): Promise<void> }) => app.close()],
+    ['its client is closed', ({ client }: { client: { close(): Promise<void> } }) => client.close()],
+    ['its client is drained', ({ client }: { client: { drain(): Promise<unknown> } }) => client.drain()],
+  ] as const)('ends when %s', async ([, end], { onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    await servingOf(app, { mode: 'watch' });
+    await end(app);
+    await waitFor(() => server.counts('Health/Watch').open === 0 && server.connections.open === 0);
+    const { calls, answered } = server.counts('Health/Watch');
+    expect({ calls, answered }).toEqual({ calls: 1, answered: 0 });
+    expect((await servingOf(app, { mode: 'watch' })).status).toBe('down');
+  });
+
+  it('ends before calls that a shutdown lets finish', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, Get: { hold: 'everything' } });
+    const app = await startApp(onTestFinished, { url: server.url });
+    const last = firstValueFrom(app.orders.get({ id: '1' }));
+    await waitFor(() => server.heldCount('Get') === 1);
+    await servingOf(app, { mode: 'watch' });
+    const closing = app.close();
+    await waitFor(() => server.counts('Health/Watch').open === 0);
+    expect(server.counts('Get').open).toBe(1);
+    server.release('Get');
+    await last;
+    await closing;
+  });
+});

@@ -95,7 +95,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
     const { client } = await serveTold(OrdersController);
     for (const id of ['1', '2']) {
       const answer = await new Promise((resolve, reject) => {
-        client.get({ id }, { deadline: Date.now() + 5_000 }, (error: unknown, message: unknown) => {
+        client.get!({ id }, { deadline: Date.now() + 5_000 }, (error: Error | null, message: unknown) => {
           if (error === null) resolve(message);
           else reject(error);
         });

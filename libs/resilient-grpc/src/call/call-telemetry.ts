@@ -28,8 +28,8 @@ export type WaitEnd = 'released' | 'refused' | 'left';
 
 /** What is told of one call. */
 export interface CallTelemetry {
-  /** Set before it begins. */
-  nextAttempt: AttemptKind;
+  /** What the next attempt is; said before it begins. Without a word the first is the original one. */
+  nextIs(kind: AttemptKind): void;
   /** An attempt begins on the wire, with `metadata` unless it says otherwise. */
   attempt(metadata: Metadata): AttemptTelemetry;
   /** A wait for the channel is over. */

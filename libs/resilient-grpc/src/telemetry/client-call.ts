@@ -12,10 +12,10 @@ const SPANS = 'the spans of a client';
 
 /** One call, as its metrics and its span hear of it. */
 export class OpenCall implements CallTelemetry {
-  // As CallTelemetry
-  nextAttempt: AttemptKind = 'original';
-
   private readonly startedAt: number;
+  private next: AttemptKind = 'original';
+  /** An attempt of that kind has begun. */
+  private nextBegan = false;
   /** Attempts, but for those that took the place of one that no server has seen. */
   private attempts = 0;
   private retries = 0;
@@ -39,10 +39,18 @@ export class OpenCall implements CallTelemetry {
     unharmed(METRICS, () => metrics?.callBegan(method));
   }
 
+  nextIs(kind: AttemptKind): void {
+    // Nothing is repeated of an attempt that never began, as its channel went while it was prepared: what it was to be comes now.
+    if (kind === 'transparent-retry' && !this.nextBegan) return;
+    this.next = kind;
+    this.nextBegan = false;
+  }
+
   attempt(metadata: Metadata): AttemptTelemetry {
     const now = this.clock.now();
     // Of several that are being prepared the first to begin is the original one.
-    const kind = this.nextAttempt === 'hedge' && this.attempts === 0 ? 'original' : this.nextAttempt;
+    const kind = this.next === 'hedge' && this.attempts === 0 ? 'original' : this.next;
+    this.nextBegan ||= kind === this.next;
     const transparent = kind === 'transparent-retry';
     if (transparent) this.transparentRetries += 1;
     else this.attempts += 1;

@@ -20,6 +20,19 @@ export interface ClientTelemetry {
   close(): void;
 }
 
+/** What is looked at of a client when metrics are collected. */
+export interface ClientFigures {
+  /** Connections that are open, those that are idle or on their way out too. */
+  readonly openConnections: number;
+  /** Calls that wait for the channel. */
+  readonly waiting: number;
+  /** Of the call that has waited longest; 0 where none waits. */
+  readonly oldestWaitMs: number;
+  readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
+  /** How long the stream has been open that is open longest; 0 where none is. */
+  readonly oldestStreamMs: number;
+}
+
 /** What the next attempt of a call is. 'transparent-retry': no server has seen the one before (gRFC A6). */
 export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
 

@@ -1,7 +1,7 @@
 import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import type { ClientTelemetry } from '../call/call-telemetry.js';
+import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor } from '../call/method.js';
@@ -71,6 +71,7 @@ class GrpcClient implements InnerClient {
   private readonly madeAt: number;
   private drained: DrainReport | undefined;
   private closing: Promise<void> | undefined;
+  private leaveTraces: (() => void) | undefined;
   private warnedOfThrottle = false;
 
   constructor(
@@ -131,11 +132,23 @@ class GrpcClient implements InnerClient {
 
   tell(telemetry: ClientTelemetry): void {
     const { contexts } = telemetry;
-    if (contexts !== undefined) keepTraces(contexts);
+    if (contexts !== undefined) this.leaveTraces = keepTraces(contexts);
     this.context.telemetry = telemetry;
     this.hub.listen((event) => {
       telemetry.take(event);
     }, false);
+  }
+
+  figures(): ClientFigures {
+    const { channel, registry, budget } = this;
+    const now = this.seams.clock.now();
+    return {
+      openConnections: channel.openConnections,
+      waiting: channel.waiting.size,
+      oldestWaitMs: channel.waiting.oldestMs(now),
+      retryBudget: { tokens: budget.tokens(now), maxTokens: budget.maxTokens },
+      oldestStreamMs: registry.oldestStreamMs,
+    };
   }
 
   get history(): readonly ConnectivityTransition[] {
@@ -186,7 +199,7 @@ class GrpcClient implements InnerClient {
   }
 
   get waitingCalls(): number {
-    return this.channel.waitingCalls;
+    return this.channel.waiting.size;
   }
 
   failedBy(reason: FailureReason): number {
@@ -238,6 +251,7 @@ class GrpcClient implements InnerClient {
     this.channel.close();
     this.settings.live?.close();
     this.context.telemetry?.close();
+    this.leaveTraces?.();
     this.states.complete();
     this.gone.next();
     this.gone.complete();

@@ -19,6 +19,7 @@ import type {
   TellingClient,
 } from './grpc-telemetry.js';
 import { SCOPE } from './instruments.js';
+import { ObservedClients } from './observed-clients.js';
 import { ServerMetrics, type MeasuredCall } from './server-metrics.js';
 import { ServerTraces, type TracedCall } from './server-traces.js';
 import { unharmed } from './unharmed.js';
@@ -40,7 +41,7 @@ export interface TelemetryParts {
 export class OpenTelemetry implements GrpcTelemetry {
   /** Clients that were made before anybody had registered a provider. */
   private untold: TellingClient[] | undefined = [];
-  private instruments: ClientInstruments | undefined;
+  private measured: { readonly instruments: ClientInstruments; readonly clients: ObservedClients } | undefined;
 
   constructor(
     private readonly parts: TelemetryParts,
@@ -76,12 +77,20 @@ export class OpenTelemetry implements GrpcTelemetry {
     const tracer = this.parts.traces ? registeredTracer() : undefined;
     const injects = this.parts.traces && propagation.fields().length > 0;
     if (meter === undefined && tracer === undefined && !injects) return undefined;
-    if (meter !== undefined) this.instruments ??= clientInstruments(meter);
     return new OpenClientTelemetry(
-      this.instruments && new ClientMetrics(this.instruments, client, this.clock),
+      meter === undefined ? undefined : this.clientMetrics(meter, client),
       tracer === undefined && !injects ? undefined : new ClientTraces(tracer, injects),
       this.clock,
     );
+  }
+
+  private clientMetrics(meter: Meter, client: TellingClient): ClientMetrics {
+    if (this.measured === undefined) {
+      const instruments = clientInstruments(meter);
+      this.measured = { instruments, clients: new ObservedClients(instruments, meter) };
+    }
+    const { instruments, clients } = this.measured;
+    return new ClientMetrics(instruments, clients, client);
   }
 }
 

@@ -62,6 +62,8 @@ class GrpcClient implements InnerClient {
   private readonly parts: MethodParts;
   private readonly hub: EventHub;
   private readonly registry: CallRegistry;
+  /** Calls of methods outside the contract. */
+  private readonly outside: CallRegistry;
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
@@ -82,6 +84,7 @@ class GrpcClient implements InnerClient {
     this.name = settings.name;
     this.madeAt = clock.epoch();
     this.registry = new CallRegistry(clock);
+    this.outside = new CallRegistry(clock);
     this.statistics = new ClientStatistics(clock);
     this.target = settings.target;
     this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
@@ -180,12 +183,19 @@ class GrpcClient implements InnerClient {
     return this.channel.current.observed;
   }
 
-  recentCalls(except: string): RecentCalls {
-    return this.statistics.recentCalls(except);
+  get outageGraceMs(): number {
+    return this.settings.channel.outageGraceMs;
+  }
+
+  recentCalls(): RecentCalls {
+    return this.statistics.recentCalls();
   }
 
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
-    const context = this.parts.contextOf(method, plainPolicy(method));
+    const { outside: registry, seams, settings } = this;
+    const client = { ...this.context, registry, statistics: new ClientStatistics(seams.clock) };
+    const parts = new MethodParts({ ...settings, maxConcurrentCalls: undefined }, client);
+    const context = parts.contextOf(method, plainPolicy(method));
     return methodStub(method, () => context, false);
   }
 
@@ -244,6 +254,7 @@ class GrpcClient implements InnerClient {
 
   private async closeOnce(): Promise<void> {
     this.registry.close();
+    this.outside.close();
     // The second cancel of a call that had just begun goes out in the next turn, and needs its channel.
     await new Promise<void>((resolve) => {
       this.seams.clock.defer(resolve);

@@ -7,9 +7,10 @@ import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, startServer, type EchoService } from '../calls/support.js';
+import { CapturedLog } from '../support/captured-log.js';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { toldScene } from './told-client.js';
+import { toldClient, toldScene } from './told-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -67,6 +68,30 @@ describe('a client that nobody looks at', () => {
     collectTelemetry();
     const { client } = await toldScene();
     expect(onTheWay(client)).toEqual({ telemetry: expect.anything(), everyCallWanted: false });
+  });
+});
+
+describe('the module of telemetry', () => {
+  it('makes metrics and traces where it is imported as it is', async () => {
+    const told = collectTelemetry();
+    const { echo } = await toldScene({}, {}, 'no options');
+    await firstValueFrom(echo.unary({}));
+    expect(await told.count('grpc.client.attempt.started')).toBe(1);
+    expect(told.spans()).toHaveLength(2);
+  });
+
+  it.each([
+    ['no SDK is registered', undefined, false, 1],
+    ['no SDK is registered', 'no options', false, 1],
+    ['no SDK is registered, and nothing is to be made', { metrics: false, traces: false }, false, 0],
+    ['an SDK is registered', undefined, true, 0],
+    ['an SDK is registered for a part that is left out', { metrics: false }, true, 0],
+  ] as const)('tells once at the start whether nothing is collected: %s, %o', async (_, options, isSdk, lines) => {
+    if (isSdk) collectTelemetry();
+    const log = new CapturedLog();
+    await toldClient((await startServer()).url, {}, options, log);
+    const told = log.lines.filter((line) => line.text.includes('no OpenTelemetry SDK is registered'));
+    expect(told).toHaveLength(lines);
   });
 });
 

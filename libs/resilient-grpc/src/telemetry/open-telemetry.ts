@@ -71,6 +71,14 @@ export class OpenTelemetry implements GrpcTelemetry {
     for (const client of untold) this.forClient(client);
   }
 
+  /** Something is to be made, and nobody takes it. */
+  get isIdle(): boolean {
+    const { metrics: measures, traces } = this.parts;
+    if (!measures && !traces) return false;
+    if (measures && registeredMeter() !== undefined) return false;
+    return !traces || (registeredTracer() === undefined && propagation.fields().length === 0);
+  }
+
   /** Undefined where nobody takes anything: then nothing is built. */
   private clientTelemetry(client: TellingClient): ClientTelemetry | undefined {
     const meter = this.parts.metrics ? registeredMeter() : undefined;

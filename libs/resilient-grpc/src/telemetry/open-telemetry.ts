@@ -75,8 +75,10 @@ export class OpenTelemetry implements GrpcTelemetry {
   get isIdle(): boolean {
     const { metrics: measures, traces } = this.parts;
     if (!measures && !traces) return false;
-    if (measures && registeredMeter() !== undefined) return false;
-    return !traces || (registeredTracer() === undefined && propagation.fields().length === 0);
+    const isTaken = (): boolean =>
+      (measures && registeredMeter() !== undefined) ||
+      (traces && (registeredTracer() !== undefined || propagation.fields().length > 0));
+    return unharmed('the start of the application', isTaken) === false;
   }
 
   /** Undefined where nobody takes anything: then nothing is built. */

@@ -5,7 +5,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startHttp2Server, succeed } from '../calls/raw-http2-server.js';
+import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, started } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
 import { channelOf, meet, servingOf, startApp, startScripted, wordOf } from './support.js';
@@ -198,6 +198,44 @@ describe('a Check', () => {
     });
     expect(timeouts).toEqual([expect.stringMatching(/^\d+m$/)]);
     expect(Number.parseInt(String(timeouts[0]))).toBeLessThanOrEqual(700);
+  });
+
+  it('of a server that refuses every call is down, though the channel is READY', async () => {
+    const server = await startHttp2Server((stream) => {
+      stream.resume();
+      reset(stream, 'NGHTTP2_REFUSED_STREAM');
+    });
+    const app = await startApp(onTestFinished, { url: server.url });
+    await app.client.waitForReady();
+    expect(await servingOf(app)).toMatchObject({
+      status: 'down',
+      state: 'READY',
+      message: 'the server refuses calls (REFUSED_STREAM)',
+    });
+  });
+
+  it('needs no permit of the client, is shared by all who ask at once, and is in no figure of its calls', async () => {
+    const server = await startScripted(onTestFinished, { Check: SERVING, Get: { never: true } });
+    const app = await startApp(onTestFinished, { url: server.url, maxConcurrentCalls: 1, maxQueuedCalls: 0 });
+    const running = app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
+    await waitFor(() => server.counts('Get').open === 1);
+    const before = app.client.snapshot();
+    const all = await Promise.all(Array.from({ length: 1_000 }, () => servingOf(app)));
+    expect(new Set(all.map(({ status }) => status))).toEqual(new Set(['up']));
+    expect(server.counts('Check').calls).toBe(1);
+    server.script('Check', { status: 'INTERNAL' });
+    expect((await servingOf(app)).status).toBe('down');
+    const { counters, failures, errors, recent, methods, active } = app.client.snapshot();
+    const { windowMs: _, ...now } = recent;
+    expect({ counters, failures, errors, methods: methods.length, active }).toEqual({
+      counters: before.counters,
+      failures: {},
+      errors: [],
+      methods: 1,
+      active: 1,
+    });
+    expect(now).toEqual({ ended: 0, failed: 0, codes: {} });
+    running.unsubscribe();
   });
 
   it('of a connection that leads nowhere is down in its time, and leaves no call behind', async () => {

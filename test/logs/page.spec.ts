@@ -20,6 +20,7 @@ describe('docs/logs.md', () => {
         'telemetry/unrepeated-calls.ts',
         'health/grpc-serving.health-indicator.ts',
         'nest/start-up-line.ts',
+        'telemetry/resilient-grpc-telemetry.module.ts',
         'nest/grpc-lifecycle.ts',
         'nest/errors/failure-log.ts',
         'server/server-lifecycle.ts',

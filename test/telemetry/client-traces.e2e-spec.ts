@@ -87,6 +87,30 @@ describe('the spans of a call', () => {
     ]);
   });
 
+  it('show no transparent retry of an attempt that never began, as the channel went while it was prepared', async () => {
+    const told = collectTelemetry();
+    const asked: ((metadata: Metadata) => void)[] = [];
+    const { client, echo, server } = await toldScene({
+      metadata: () => new Promise<Metadata>((resolve) => asked.push(resolve)),
+    });
+    await client.waitForReady();
+    const answer = firstValueFrom(echo.unsafeUnary({}));
+    await waitFor(() => asked.length === 1);
+    await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.state !== 'READY');
+    asked[0]!(new Metadata());
+    await waitFor(() => client.snapshot().waiting === 1);
+    await server.restart();
+    await waitFor(() => asked.length === 2);
+    asked[1]!(new Metadata());
+    await answer;
+    const attempts = all(told, 'Attempt.testing.v1.Echo.UnsafeUnary');
+    expect(attempts.map(({ attributes }) => attributes)).toEqual([
+      { 'previous-rpc-attempts': 0, 'transparent-retry': false },
+    ]);
+    expect(await told.recorded('grpc.client.call.transparent_retries')).toBeUndefined();
+  });
+
   it('show hedges, of which the one that lost ended with its call', async () => {
     const told = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];

@@ -3,13 +3,14 @@ import { NestFactory } from '@nestjs/core';
 import { context, propagation, trace } from '@opentelemetry/api';
 import { ResilientGrpcModule, getGrpcClientToken, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
-import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, startServer, type EchoService } from '../calls/support.js';
+import { CapturedLog } from '../support/captured-log.js';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { toldScene } from './told-client.js';
+import { toldClient, toldScene } from './told-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -50,10 +51,47 @@ describe('a client that nobody looks at', () => {
     expect(onTheWay(client)).toEqual(NOTHING);
   });
 
+  it('has nothing of it when those that were traced are closed, as in the next test of a file', async () => {
+    collectTelemetry();
+    const traced = await toldScene();
+    await traced.close();
+    const { echo } = await toldScene({}, {}, 'no module');
+    const asked = vi.spyOn(context, 'active');
+    onTestFinished(() => {
+      asked.mockRestore();
+    });
+    await firstValueFrom(echo.unary({}));
+    expect(asked).not.toHaveBeenCalled();
+  });
+
   it('hears of no event of every call where an SDK is registered either: it is told by itself', async () => {
     collectTelemetry();
     const { client } = await toldScene();
     expect(onTheWay(client)).toEqual({ telemetry: expect.anything(), everyCallWanted: false });
+  });
+});
+
+describe('the module of telemetry', () => {
+  it('makes metrics and traces where it is imported as it is', async () => {
+    const told = collectTelemetry();
+    const { echo } = await toldScene({}, {}, 'no options');
+    await firstValueFrom(echo.unary({}));
+    expect(await told.count('grpc.client.attempt.started')).toBe(1);
+    expect(told.spans()).toHaveLength(2);
+  });
+
+  it.each([
+    ['no SDK is registered', undefined, false, 1],
+    ['no SDK is registered', 'no options', false, 1],
+    ['no SDK is registered, and nothing is to be made', { metrics: false, traces: false }, false, 0],
+    ['an SDK is registered', undefined, true, 0],
+    ['an SDK is registered for a part that is left out', { metrics: false }, true, 0],
+  ] as const)('tells once at the start whether nothing is collected: %s, %o', async (_, options, isSdk, lines) => {
+    if (isSdk) collectTelemetry();
+    const log = new CapturedLog();
+    await toldClient((await startServer()).url, {}, options, log);
+    const told = log.lines.filter((line) => line.text.includes('no OpenTelemetry SDK is registered'));
+    expect(told).toHaveLength(lines);
   });
 });
 
@@ -118,6 +156,32 @@ describe('an SDK', () => {
     expect(sdk.told!.spans()).toHaveLength(2);
     // Also what was connected before.
     expect(await sdk.told!.count('grpc.subchannel.open_connections')).toBe(1);
+  });
+
+  it('is told of a connection that was open before, though its channel is idle', async () => {
+    const server = await startServer();
+    const sdk: { told?: ReturnType<typeof collectTelemetry> } = {};
+    @Injectable()
+    class Sdk implements OnModuleInit {
+      constructor(@Inject(getGrpcClientToken('echo')) private readonly client: ResilientGrpcClient) {}
+      async onModuleInit(): Promise<void> {
+        await this.client.waitForReady();
+        await waitFor(() => this.client.connectivity.state === 'IDLE');
+        sdk.told = collectTelemetry();
+      }
+    }
+    const client = { name: 'echo', url: server.url, protoPath: ECHO_PROTO, connectionIdleTimeoutMs: 1_000 };
+    @Module({
+      imports: [ResilientGrpcTelemetryModule.forRoot(), ResilientGrpcModule.forFeature([client])],
+      providers: [Sdk],
+    })
+    class AppModule {}
+    const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
+    expect(await sdk.told!.count('grpc.subchannel.open_connections')).toBe(1);
+    await app.close();
+    await waitFor(() => server.connections.open === 0);
+    await waitFor(async () => (await sdk.told!.count('grpc.subchannel.open_connections')) < 1);
+    expect(await sdk.told!.count('grpc.subchannel.open_connections')).toBe(0);
   });
 
   it('is not looked for after the start', async () => {

@@ -1,5 +1,6 @@
 import { loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import type { LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
   ResilientGrpcModule,
@@ -25,19 +26,20 @@ export interface ToldClient {
 export async function toldClient(
   url: string,
   settings: Partial<GrpcClientSettings> = {},
-  telemetry?: ResilientGrpcTelemetryOptions | 'no module',
+  telemetry?: ResilientGrpcTelemetryOptions | 'no module' | 'no options',
+  logger: LoggerService | false = false,
 ): Promise<ToldClient> {
   class AppModule {}
   const app = await NestFactory.createApplicationContext(
     {
       module: AppModule,
       imports: [
-        ...(telemetry === 'no module' ? [] : [ResilientGrpcTelemetryModule.forRoot(telemetry)]),
+        ...moduleOf(telemetry),
         ResilientGrpcModule.forRoot({ drain: { timeoutMs: 300 } }),
         ResilientGrpcModule.forFeature([{ name: 'echo', protoPath: ECHO_PROTO, url, ...settings }]),
       ],
     },
-    { logger: false, abortOnError: false },
+    { logger, abortOnError: false },
   );
   let closing: Promise<void> | undefined;
   const close = () => (closing ??= app.close());
@@ -46,11 +48,16 @@ export async function toldClient(
   return { client, echo: client.getService<EchoService>('Echo'), close };
 }
 
+function moduleOf(telemetry: ResilientGrpcTelemetryOptions | 'no module' | 'no options' | undefined) {
+  if (telemetry === 'no module') return [];
+  return [telemetry === 'no options' ? ResilientGrpcTelemetryModule : ResilientGrpcTelemetryModule.forRoot(telemetry)];
+}
+
 /** A server that echoes, and a client of it that tells. */
 export async function toldScene(
   settings: Partial<GrpcClientSettings> = {},
   options: ServerSettings = {},
-  telemetry?: ResilientGrpcTelemetryOptions | 'no module',
+  telemetry?: ResilientGrpcTelemetryOptions | 'no module' | 'no options',
 ): Promise<ToldClient & { readonly server: ScriptedGrpcServer }> {
   const server = await startServer(options);
   return { server, ...(await toldClient(server.url, settings, telemetry)) };

@@ -20,6 +20,19 @@ export interface ClientTelemetry {
   close(): void;
 }
 
+/** What is looked at of a client when metrics are collected. */
+export interface ClientFigures {
+  /** Connections that are open, those that are idle or on their way out too. */
+  readonly openConnections: number;
+  /** Calls that wait for the channel. */
+  readonly waiting: number;
+  /** Of the call that has waited longest; 0 where none waits. */
+  readonly oldestWaitMs: number;
+  readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
+  /** How long the stream has been open that is open longest; 0 where none is. */
+  readonly oldestStreamMs: number;
+}
+
 /** What the next attempt of a call is. 'transparent-retry': no server has seen the one before (gRFC A6). */
 export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
 
@@ -28,8 +41,8 @@ export type WaitEnd = 'released' | 'refused' | 'left';
 
 /** What is told of one call. */
 export interface CallTelemetry {
-  /** Set before it begins. */
-  nextAttempt: AttemptKind;
+  /** What the next attempt is; said before it begins. Without a word the first is the original one. */
+  nextIs(kind: AttemptKind): void;
   /** An attempt begins on the wire, with `metadata` unless it says otherwise. */
   attempt(metadata: Metadata): AttemptTelemetry;
   /** A wait for the channel is over. */

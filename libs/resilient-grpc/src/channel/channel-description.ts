@@ -25,7 +25,7 @@ export interface ChannelDescription {
 interface ChannelParts {
   readonly current: Pick<ChannelGeneration, 'knownConnections'>;
   readonly outage: Pick<OutageWatch, 'total' | 'past'>;
-  readonly waiting: Pick<WaitingCalls, 'size' | 'oldestSince'>;
+  readonly waiting: Pick<WaitingCalls, 'size' | 'oldestMs'>;
   readonly succession: Pick<Succession, 'count'>;
   readonly suspicion: Pick<SuspicionWatch, 'replacedByOthers'>;
 }
@@ -39,7 +39,7 @@ export function describeChannel(parts: ChannelParts, clock: Clock): ChannelDescr
       latest: outage.past.map((one) => ({ ...one, since: moment(one.since).toISOString() })),
     },
     waiting: waiting.size,
-    oldestWaitMs: waiting.oldestSince === undefined ? 0 : clock.now() - waiting.oldestSince,
+    oldestWaitMs: waiting.oldestMs(clock.now()),
     replaced: succession.count + suspicion.replacedByOthers,
   };
 }

@@ -23,6 +23,8 @@ export interface GenerationObserver {
   onConnectFailed(generation: ChannelGeneration, cause: string): void;
   /** A connection that was READY ended. */
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void;
+  /** A connection of any generation is open, or no longer. */
+  onOpen(change: 1 | -1): void;
   onKeepaliveThrottled(keepaliveTimeMs: number): void;
   /** A call on `connection` was ended on this side because it took too long, `waitedMs` after it began. */
   onTimedOut(generation: ChannelGeneration, connection: EstablishedConnection, waitedMs: number): void;
@@ -203,6 +205,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     }
     if (to === 'READY') {
       this.histories.connected(address, attempt?.socket);
+      this.observer.onOpen(1);
       if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
@@ -243,6 +246,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     change: 'ended' | 'closed',
     { address, livedMs, because }: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>,
   ): void {
+    this.observer.onOpen(-1);
     if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, because });
   }
 

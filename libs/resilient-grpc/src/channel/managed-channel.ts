@@ -49,9 +49,11 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   ready = false;
   lastError: string | undefined;
   isClosed = false;
+  /** Those that are idle or on their way out too. */
+  openConnections = 0;
+  readonly waiting: WaitingCalls;
 
   private readonly hold: ProcessHold;
-  private readonly waiting: WaitingCalls;
   private readonly load: UsualLoad;
   private readonly release: CallRelease;
   private readonly outage: OutageWatch;
@@ -102,10 +104,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   /** grpc-js's channel that new calls go to. */
   get wire(): Channel {
     return this.current.channel;
-  }
-
-  get waitingCalls(): number {
-    return this.waiting.size;
   }
 
   describe(): ChannelDescription {
@@ -232,6 +230,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.lastShortLived = ended.shortLived;
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
     this.outage.connectionEnded(ended.livedMs, ended.answered);
+  }
+
+  onOpen(change: 1 | -1): void {
+    this.openConnections += change;
   }
 
   onKeepaliveThrottled(keepaliveTimeMs: number): void {

@@ -27,7 +27,7 @@ describe.each([0, 0.7, 4])('an outage, where timers come %s ms early', (earlyMs)
     const owner = {
       ready: false,
       lastError: 'refused',
-      waitingCalls: 0,
+      waiting: { size: 0 },
       outageBegan: () => undefined,
       graceEnded: () => told.push(`grace ended at ${clock.now()}, inside: ${String(outage.insideGrace)}`),
       changed: () => undefined,

@@ -19,7 +19,7 @@ export interface OutageOwner {
   /** Why it could not connect, or lost its connection. */
   readonly lastError: string | undefined;
   /** Calls that wait now. */
-  readonly waitingCalls: number;
+  readonly waiting: { readonly size: number };
   outageBegan(): void;
   graceEnded(): void;
   /** Anything that shows in `connectivity` is another now. */
@@ -153,7 +153,7 @@ export class OutageWatch {
 
   private began(outage: Outage): void {
     this.load.freeze(outage.startedAt);
-    this.held = this.owner.waitingCalls;
+    this.held = this.owner.waiting.size;
     this.left = 0;
     this.failed = 0;
     this.total += 1;

@@ -19,10 +19,10 @@ export class WaitingCalls {
     return this.held;
   }
 
-  /** Since when the one that has waited longest waits, in monotonic milliseconds. */
-  get oldestSince(): number | undefined {
+  /** How long the one has waited that has waited longest; 0 where none waits. */
+  oldestMs(now: number): number {
     const [oldest] = this.present;
-    return oldest?.waitingSince;
+    return oldest === undefined ? 0 : now - oldest.waitingSince;
   }
 
   /** Some of them were lost with a connection. */

@@ -192,9 +192,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       hedged === undefined
         ? this.history.judge(this.context, end, verdict, this.facts(end))
         : this.history.judgeHedged(end, verdict, hedged);
-    if (decision.retry && this.telemetry !== undefined) {
-      this.telemetry.nextAttempt = decision.kind === 'policy' ? 'retry' : 'transparent-retry';
-    }
+    if (decision.retry) this.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {
       this.number -= 1;

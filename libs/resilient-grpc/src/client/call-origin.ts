@@ -12,10 +12,20 @@ export interface CallOrigin {
 }
 
 let traces: TraceContexts | undefined;
+/** Clients that are traced. */
+let keepers = 0;
 
-/** From now on the contexts of who traces are kept too, in all clients of this process. */
-export function keepTraces(contexts: TraceContexts): void {
+/**
+ * From now on the contexts of who traces are kept too, in all clients of this process, until each that asked has left. Returns how to
+ * leave, once.
+ */
+export function keepTraces(contexts: TraceContexts): () => void {
   traces = contexts;
+  keepers += 1;
+  return () => {
+    keepers -= 1;
+    if (keepers === 0) traces = undefined;
+  };
 }
 
 /** The context in which this is asked, `made` for what there is nothing of; undefined: nobody keeps any. */

@@ -11,6 +11,8 @@ function make(count: number) {
   const calls = Array.from({ length: count }, (_, index): Changeable => {
     const call: Changeable = {
       onDrain: 'finish',
+      kind: 'unary',
+      startedAt: clock.now(),
       complete: () => {
         ended.push(`${index} completed`);
         registry.delete(call, 'succeeded');

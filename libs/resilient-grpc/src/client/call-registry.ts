@@ -1,4 +1,5 @@
 import type { Attempt } from '../call/attempt.js';
+import type { MethodKind } from '../call/method.js';
 import type { StreamOutcome } from '../call/stream-scope.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ActiveCall } from './active-call.js';
@@ -10,6 +11,9 @@ export type OnDrain = 'finish' | 'complete' | 'fail';
 /** A call as the registry holds it. */
 export interface RegisteredCall {
   readonly onDrain: OnDrain;
+  readonly kind: MethodKind;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
   describe(): ActiveCall;
   /** Ends it now, on both sides, whatever the transport does. */
   terminate(reason: 'draining' | 'closed', details: string): void;
@@ -93,6 +97,13 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   abandon(attempt: Attempt, because?: 'deadline'): void {
     if (this.streamsEnd && this.accepting !== 'closed' && this.resets++ >= RESETS_AT_ONCE) this.toReset.push(attempt);
     else attempt.abandon(because);
+  }
+
+  /** How long the stream has been open that is open longest; 0 where none is. */
+  get oldestStreamMs(): number {
+    // They are in the order of their begin.
+    for (const { kind, startedAt } of this.calls) if (kind !== 'unary') return this.clock.now() - startedAt;
+    return 0;
   }
 
   list(): ActiveCall[] {

@@ -1,7 +1,7 @@
 import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import type { ClientTelemetry } from '../call/call-telemetry.js';
+import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor } from '../call/method.js';
@@ -62,6 +62,8 @@ class GrpcClient implements InnerClient {
   private readonly parts: MethodParts;
   private readonly hub: EventHub;
   private readonly registry: CallRegistry;
+  /** Calls of methods outside the contract. */
+  private readonly outside: CallRegistry;
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
@@ -71,6 +73,7 @@ class GrpcClient implements InnerClient {
   private readonly madeAt: number;
   private drained: DrainReport | undefined;
   private closing: Promise<void> | undefined;
+  private leaveTraces: (() => void) | undefined;
   private warnedOfThrottle = false;
 
   constructor(
@@ -81,6 +84,7 @@ class GrpcClient implements InnerClient {
     this.name = settings.name;
     this.madeAt = clock.epoch();
     this.registry = new CallRegistry(clock);
+    this.outside = new CallRegistry(clock);
     this.statistics = new ClientStatistics(clock);
     this.target = settings.target;
     this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
@@ -131,11 +135,23 @@ class GrpcClient implements InnerClient {
 
   tell(telemetry: ClientTelemetry): void {
     const { contexts } = telemetry;
-    if (contexts !== undefined) keepTraces(contexts);
+    if (contexts !== undefined) this.leaveTraces = keepTraces(contexts);
     this.context.telemetry = telemetry;
     this.hub.listen((event) => {
       telemetry.take(event);
     }, false);
+  }
+
+  figures(): ClientFigures {
+    const { channel, registry, budget } = this;
+    const now = this.seams.clock.now();
+    return {
+      openConnections: channel.openConnections,
+      waiting: channel.waiting.size,
+      oldestWaitMs: channel.waiting.oldestMs(now),
+      retryBudget: { tokens: budget.tokens(now), maxTokens: budget.maxTokens },
+      oldestStreamMs: registry.oldestStreamMs,
+    };
   }
 
   get history(): readonly ConnectivityTransition[] {
@@ -167,12 +183,19 @@ class GrpcClient implements InnerClient {
     return this.channel.current.observed;
   }
 
-  recentCalls(except: string): RecentCalls {
-    return this.statistics.recentCalls(except);
+  get outageGraceMs(): number {
+    return this.settings.channel.outageGraceMs;
+  }
+
+  recentCalls(): RecentCalls {
+    return this.statistics.recentCalls();
   }
 
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
-    const context = this.parts.contextOf(method, plainPolicy(method));
+    const { outside: registry, seams, settings } = this;
+    const client = { ...this.context, registry, statistics: new ClientStatistics(seams.clock) };
+    const parts = new MethodParts({ ...settings, maxConcurrentCalls: undefined }, client);
+    const context = parts.contextOf(method, plainPolicy(method));
     return methodStub(method, () => context, false);
   }
 
@@ -186,7 +209,7 @@ class GrpcClient implements InnerClient {
   }
 
   get waitingCalls(): number {
-    return this.channel.waitingCalls;
+    return this.channel.waiting.size;
   }
 
   failedBy(reason: FailureReason): number {
@@ -231,6 +254,7 @@ class GrpcClient implements InnerClient {
 
   private async closeOnce(): Promise<void> {
     this.registry.close();
+    this.outside.close();
     // The second cancel of a call that had just begun goes out in the next turn, and needs its channel.
     await new Promise<void>((resolve) => {
       this.seams.clock.defer(resolve);
@@ -238,6 +262,7 @@ class GrpcClient implements InnerClient {
     this.channel.close();
     this.settings.live?.close();
     this.context.telemetry?.close();
+    this.leaveTraces?.();
     this.states.complete();
     this.gone.next();
     this.gone.complete();

@@ -246,7 +246,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
   }
 
   private nextIs(kind: AttemptKind): void {
-    if (this.request.telemetry !== undefined) this.request.telemetry.nextAttempt = kind;
+    this.request.telemetry?.nextIs(kind);
   }
 
   /** One could not be started, as the circuit opened meanwhile: those in flight go on, and no further one is sent. */

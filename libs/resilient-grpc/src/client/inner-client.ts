@@ -7,9 +7,14 @@ import type { ResilientMethod } from './resilient-types.js';
 export interface InnerClient extends DrainableClient {
   /** Each of its connections is seen by itself. Under `xds:` none is. */
   readonly seesConnections: boolean;
-  /** Calls that ended lately, but for those of one path. */
-  recentCalls(except: string): RecentCalls;
-  /** Calls of a method outside the contract: like all others, without a policy of their own. */
+  /** How long calls wait in an outage, in milliseconds. */
+  readonly outageGraceMs: number;
+  /** Calls of the contract that ended lately. */
+  recentCalls(): RecentCalls;
+  /**
+   * Calls of a method outside the contract, as they are at this moment: without a policy of their own and limits, and in no figure of
+   * the client, which are the application's calls. No drain waits for them.
+   */
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown>;
   /**
    * Opens a stream of responses on one connection that is READY, beside the calls: it is counted nowhere, nobody waits for its end, and

@@ -1,4 +1,5 @@
 import type { Attempt } from '../call/attempt.js';
+import type { MethodKind } from '../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
@@ -62,6 +63,10 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   get isWhole(): boolean {
     return this.part?.isWhole ?? false;
+  }
+
+  get kind(): MethodKind {
+    return this.method.kind;
   }
 
   get madeBy(): MethodContext {

@@ -38,7 +38,7 @@ export abstract class PreparedCall implements AttemptRequest {
   waitForReady: boolean | undefined;
   /** Of the one request message. */
   bytes = 0;
-  protected startedAt = 0;
+  startedAt = 0;
   /** Metadata of the first attempt. */
   protected callMetadata: Metadata = NO_METADATA;
   /** The one request message as it is sent. */

@@ -1,6 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
-import type { ClientTelemetry } from '../call/call-telemetry.js';
+import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { ActiveCall } from './active-call.js';
@@ -54,6 +54,8 @@ export interface DrainableClient extends ResilientGrpcClient {
   readonly isSecure: boolean;
   /** Its calls are told to `telemetry` from now on; at most once. */
   tell(telemetry: ClientTelemetry): void;
+  /** What metrics are collected of; unlike a snapshot it costs the same however many calls there are. */
+  figures(): ClientFigures;
   /**
    * Ends streams that are resumed or have `onDrain` 'complete' or 'fail'; none of them is resumed or begins any more. Everything
    * else goes on, and may begin.

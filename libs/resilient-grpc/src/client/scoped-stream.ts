@@ -1,3 +1,4 @@
+import type { MethodKind } from '../call/method.js';
 import type { StreamHost, StreamOutcome, StreamScope } from '../call/stream-scope.js';
 import type { Endable } from './call-bindings.js';
 import type { MethodContext } from './call-context.js';
@@ -37,7 +38,7 @@ interface PartOfStream extends RegisteredCall {
  */
 export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
   private readonly calls = new Set<PartOfStream>();
-  private readonly startedAt: number;
+  readonly startedAt: number;
   private readonly openedAt: string | undefined;
   onDrain: OnDrain = 'complete';
   private sent = 0;
@@ -73,6 +74,10 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     registry.add(stream);
     if (scope.demand !== undefined) unread.watch(stream, scope.demand);
     return stream;
+  }
+
+  get kind(): MethodKind {
+    return this.context.method.kind;
   }
 
   add(call: PartOfStream): void {

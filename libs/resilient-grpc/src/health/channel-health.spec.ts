@@ -3,13 +3,15 @@ import type { Connectivity } from '../call/connectivity.js';
 import { channelHealth } from './channel-health.js';
 
 const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), attempts: 3, flapping: false };
-const of = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true) =>
+const of = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true, waitingCalls = 0, failed = 19) =>
   channelHealth(
     {
       target: 'orders:1',
       connectivity: { state: 'READY', since: new Date(0), ...connectivity },
       accepting,
-      recentCalls: () => ({ windowMs: 30_000.4, ended: 20, failed: 19, codes: {} }),
+      waitingCalls,
+      outageGraceMs: 5_000,
+      recentCalls: () => ({ windowMs: 30_000.4, ended: 20, failed, codes: {} }),
     },
     true,
     epochNow,
@@ -27,6 +29,24 @@ describe('health of a channel', () => {
     ['closed', { state: 'SHUTDOWN' }, 2_000, false, 'down'],
   ] as const)('that is %s', (_, connectivity, now, accepting, status) => {
     expect(of(connectivity, now, accepting).status).toBe(status);
+  });
+
+  it.each([
+    ['the time of a grace', 5_000, 1, 1, 'up'],
+    ['longer, while nobody needs it', 60_000, 0, 0, 'up'],
+    ['longer, while a call waits', 5_001, 1, 0, 'degraded'],
+    ['longer, and calls have failed', 5_001, 0, 1, 'degraded'],
+  ])('that connects for the first time for %s', (_, now, waiting, failed, status) => {
+    expect(of({ state: 'CONNECTING' }, now, true, waiting, failed).status).toBe(status);
+  });
+
+  it.each([
+    ['READY', {}, false],
+    ['IDLE', {}, false],
+    ['READY', { outage }, true],
+    ['CONNECTING', {}, true],
+  ] as const)('that is %s with %o tells its last error: %s', (state, more, tells) => {
+    expect('lastError' in of({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(tells);
   });
 
   it('tells the state, its last error and the outage', () => {

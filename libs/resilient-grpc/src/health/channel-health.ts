@@ -1,5 +1,4 @@
 import type { InnerClient } from '../client/inner-client.js';
-import { CHECK } from './health-service.js';
 
 /** Health of a channel as its state tells it. */
 export interface ChannelHealth {
@@ -9,30 +8,40 @@ export interface ChannelHealth {
 }
 
 /** What of a client tells its health. */
-export type ClientState = Pick<InnerClient, 'target' | 'connectivity' | 'accepting' | 'recentCalls'>;
+export type ClientState = Pick<
+  InnerClient,
+  'target' | 'connectivity' | 'accepting' | 'recentCalls' | 'waitingCalls' | 'outageGraceMs'
+>;
 
 /**
  * READY and IDLE are up; an outage is degraded inside its grace, and down beyond it; draining and closed are down. A channel
- * that connects for the first time is up: it has failed nobody yet.
+ * that connects for the first time is up, and degraded where that takes longer than a grace while calls wait or have failed: an outage
+ * begins with the first attempt that has failed, which may take a while.
  *
  * @param applicationAccepts false from the beginning of the application's shutdown on
  * @param epochNow milliseconds since 1970
  */
 export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
   const { target, connectivity, accepting } = client;
-  // Behind a proxy the channel is READY while everything fails: this tells. What health asks by itself is no word of it.
-  const { windowMs, ended, failed } = client.recentCalls(CHECK.path);
+  // Behind a proxy the channel is READY while everything fails: this tells.
+  const { windowMs, ended, failed } = client.recentCalls();
   const { state, since, lastError, outage } = connectivity;
+  // Without a moment of its own it would read as trouble of now.
+  const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
   const details = {
     state,
     target,
     since: since.toISOString(),
-    ...(lastError === undefined ? {} : { lastError }),
+    ...(lastError === undefined || isWell ? {} : { lastError }),
     calls: { windowMs: Math.round(windowMs), ended, failed },
   };
   if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
   if (!accepting || !applicationAccepts) return { status: 'down', details: { ...details, message: 'draining' } };
-  if (outage === undefined) return { status: 'up', details };
+  if (outage === undefined) {
+    const isLate = state === 'CONNECTING' && epochNow - since.getTime() > client.outageGraceMs;
+    if (!isLate || (client.waitingCalls === 0 && failed === 0)) return { status: 'up', details };
+    return { status: 'degraded', details: { ...details, message: 'not connected yet; calls wait' } };
+  }
 
   const told = {
     ...details,

@@ -46,6 +46,7 @@ const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mod
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   private readonly watches = new Map<InnerClient, Map<string, ServingWatch>>();
+  private readonly asking = new WeakMap<InnerClient, Map<string, Promise<ServingAnswer | undefined>>>();
   private readonly told = new WeakSet<InnerClient>();
   private draining = false;
 
@@ -68,7 +69,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
         ? undefined
         : isWatch
           ? await this.watch(inner, service, timeoutMs)
-          : await ask(inner, service, timeoutMs);
+          : await this.askOnce(inner, service, timeoutMs);
     // As it is now: it may have been lost meanwhile, and that is what calls will meet.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.tellUnimplemented(inner);
@@ -103,6 +104,19 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return watch.ask(timeoutMs);
   }
 
+  /** Probes that ask at once share one call. */
+  private askOnce(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
+    const running = this.asking.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
+    this.asking.set(client, running);
+    const key = `${service} ${String(timeoutMs)}`;
+    let answer = running.get(key);
+    if (answer === undefined) {
+      answer = ask(client, service, timeoutMs).finally(() => running.delete(key));
+      running.set(key, answer);
+    }
+    return answer;
+  }
+
   private tellUnimplemented(client: InnerClient): void {
     if (this.told.has(client)) return;
     this.told.add(client);
@@ -114,7 +128,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
 }
 
 /** One call, never repeated, that waits for no outage to end. */
-async function ask(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer> {
+async function ask(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
   const check = client.stubOf(CHECK);
   try {
     const response = await firstValueFrom(
@@ -126,7 +140,9 @@ async function ask(client: InnerClient, service: string, timeoutMs: number): Pro
     if (!isGrpcCallError(error)) throw error;
     const { code, reason, reachedServer } = error;
     if (reason === 'deadline') return { kind: 'unanswered', afterMs: timeoutMs };
-    if (reason === 'connection-lost' || reason === 'refused' || reason === 'outage') return { kind: 'connection-lost' };
+    if (reason === 'connection-lost' || reason === 'refused') return { kind: reason };
+    // It was never sent, and what the channel says is all there is to say.
+    if (reason === 'outage') return undefined;
     if (code === StatusCode.UNIMPLEMENTED && reachedServer === 'yes') return { kind: 'unimplemented' };
     // In the words of Watch, which has no other.
     if (code === StatusCode.NOT_FOUND && reachedServer === 'yes') return { kind: 'status', status: 'SERVICE_UNKNOWN' };

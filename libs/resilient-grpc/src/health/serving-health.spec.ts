@@ -21,11 +21,19 @@ describe('health of a server', () => {
     [{ kind: 'unanswered', afterMs: 1_500 }, 'down', { message: 'no answer within 1.5 s' }],
     [{ kind: 'failed', method: 'Watch', code: 7 }, 'down', { message: 'Watch failed: PERMISSION_DENIED' }],
     [{ kind: 'failed', method: 'Check', code: 99 }, 'down', { message: 'Check failed: 99' }],
-    [{ kind: 'connection-lost' }, 'degraded', { message: 'the connection was lost meanwhile; calls wait' }],
+    [{ kind: 'refused' }, 'down', { message: 'the server refuses calls (REFUSED_STREAM)' }],
+    [{ kind: 'connection-lost' }, 'down', { message: 'its connection was lost, and another is READY' }],
   ])('%j is %s', (answer, status, details) => {
     expect(servingHealth(channel, 'Orders', answer)).toEqual({
       status,
       details: { state: 'READY', service: 'Orders', ...details },
+    });
+  });
+
+  it.each(['refused', 'connection-lost'] as const)('that is lost while it is asked is degraded: %s', (kind) => {
+    expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind })).toMatchObject({
+      status: 'degraded',
+      details: { message: 'the connection was lost meanwhile; calls wait' },
     });
   });
 });

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { DrainReport } from '../client/drain-report.js';
 import type { InnerClient } from '../client/inner-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import { closest } from '../client/settings/closest.js';
+import { closest } from '../errors/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';

@@ -5,13 +5,17 @@ import type { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ClientMetrics } from './client-metrics.js';
 import type { TracedAttempt, TracedClientCall } from './client-traces.js';
+import { unharmed } from './unharmed.js';
+
+const METRICS = 'the metrics of a client';
+const SPANS = 'the spans of a client';
 
 /** One call, as its metrics and its span hear of it. */
 export class OpenCall implements CallTelemetry {
-  // As CallTelemetry
-  nextAttempt: AttemptKind = 'original';
-
   private readonly startedAt: number;
+  private next: AttemptKind = 'original';
+  /** An attempt of that kind has begun. */
+  private nextBegan = false;
   /** Attempts, but for those that took the place of one that no server has seen. */
   private attempts = 0;
   private retries = 0;
@@ -32,13 +36,21 @@ export class OpenCall implements CallTelemetry {
     readonly clock: Clock,
   ) {
     this.startedAt = clock.now();
-    metrics?.callBegan(method);
+    unharmed(METRICS, () => metrics?.callBegan(method));
+  }
+
+  nextIs(kind: AttemptKind): void {
+    // Nothing is repeated of an attempt that never began, as its channel went while it was prepared: what it was to be comes now.
+    if (kind === 'transparent-retry' && !this.nextBegan) return;
+    this.next = kind;
+    this.nextBegan = false;
   }
 
   attempt(metadata: Metadata): AttemptTelemetry {
     const now = this.clock.now();
     // Of several that are being prepared the first to begin is the original one.
-    const kind = this.nextAttempt === 'hedge' && this.attempts === 0 ? 'original' : this.nextAttempt;
+    const kind = this.next === 'hedge' && this.attempts === 0 ? 'original' : this.next;
+    this.nextBegan ||= kind === this.next;
     const transparent = kind === 'transparent-retry';
     if (transparent) this.transparentRetries += 1;
     else this.attempts += 1;
@@ -47,8 +59,9 @@ export class OpenCall implements CallTelemetry {
     if (this.idleSince !== undefined) this.retryDelayMs += now - this.idleSince;
     this.idleSince = undefined;
     this.running += 1;
-    this.metrics?.attemptBegan(this.method);
-    const traced = this.traced?.attempt(metadata, Math.max(0, this.attempts - 1), transparent, this.delayed);
+    unharmed(METRICS, () => this.metrics?.attemptBegan(this.method));
+    const previous = Math.max(0, this.attempts - 1);
+    const traced = unharmed(SPANS, () => this.traced?.attempt(metadata, previous, transparent, this.delayed));
     this.delayed = false;
     return new OpenAttempt(this, traced, metadata, now);
   }
@@ -59,7 +72,7 @@ export class OpenCall implements CallTelemetry {
   }
 
   waited(how: WaitEnd, waitedMs: number): void {
-    this.metrics?.waitEnded(this.method, how, waitedMs);
+    unharmed(METRICS, () => this.metrics?.waitEnded(this.method, how, waitedMs));
     this.delayed = how === 'released';
   }
 
@@ -68,15 +81,9 @@ export class OpenCall implements CallTelemetry {
     this.ended = true;
     const { retries, transparentRetries, hedges, retryDelayMs } = this;
     const durationMs = this.clock.now() - this.startedAt;
-    this.metrics?.callEnded(this.method, {
-      code,
-      durationMs,
-      retries,
-      transparentRetries,
-      hedges,
-      retryDelayMs,
-    });
-    this.traced?.end(code, details);
+    const end = { code, durationMs, retries, transparentRetries, hedges, retryDelayMs };
+    unharmed(METRICS, () => this.metrics?.callEnded(this.method, end));
+    unharmed(SPANS, () => this.traced?.end(code, details));
   }
 }
 
@@ -103,24 +110,24 @@ class OpenAttempt implements AttemptTelemetry {
   sent(bytes: number): void {
     this.lastSent = bytes;
     this.sentBytes += bytes;
-    this.traced?.sent(bytes);
+    unharmed(SPANS, () => this.traced?.sent(bytes));
   }
 
   sentCompressed(bytes: number): void {
     this.sentBytes += bytes - this.lastSent;
-    this.traced?.sentCompressed(bytes);
+    unharmed(SPANS, () => this.traced?.sentCompressed(bytes));
   }
 
   receivedCompressed(bytes: number): void {
     this.counted = true;
     this.receivedBytes += bytes;
-    this.traced?.receivedCompressed(bytes);
+    unharmed(SPANS, () => this.traced?.receivedCompressed(bytes));
   }
 
   received(bytes: number): void {
     if (!this.counted) this.receivedBytes += bytes;
     this.counted = false;
-    this.traced?.received(bytes);
+    unharmed(SPANS, () => this.traced?.received(bytes));
   }
 
   end(code: StatusCode, details: string): void {
@@ -129,7 +136,8 @@ class OpenAttempt implements AttemptTelemetry {
     const { call, sentBytes: sent, receivedBytes: received } = this;
     const now = call.clock.now();
     call.attemptEnded(now);
-    call.metrics?.attemptEnded(call.method, { code, durationMs: now - this.startedAt, sent, received });
-    this.traced?.end(code, details);
+    const end = { code, durationMs: now - this.startedAt, sent, received };
+    unharmed(METRICS, () => call.metrics?.attemptEnded(call.method, end));
+    unharmed(SPANS, () => this.traced?.end(code, details));
   }
 }

@@ -14,6 +14,12 @@ const BYTES = { unit: 'By', ...by(SIZE_BUCKETS) };
 /** The instruments of all clients of one meter. */
 export type ClientInstruments = ReturnType<typeof clientInstruments>;
 
+/** Those that are looked at when the metrics are collected. */
+export type ObservedInstruments = Pick<
+  ClientInstruments,
+  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'oldestStream'
+>;
+
 /**
  * Those of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments), A96
  * (https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md) and A94
@@ -135,7 +141,5 @@ export function clientInstruments(meter: Meter) {
       description: 'Calls that were left at the end of the time of a shutdown, and were ended.',
       unit: '{call}',
     }),
-    /** For what is looked at when the metrics are collected. */
-    meter,
   };
 }

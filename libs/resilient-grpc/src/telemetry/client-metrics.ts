@@ -1,12 +1,12 @@
-import type { Attributes, BatchObservableCallback, Observable } from '@opentelemetry/api';
+import type { Attributes } from '@opentelemetry/api';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { WaitEnd } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
-import type { Clock } from '../time/clock.js';
 import type { ClientInstruments } from './client-instruments.js';
 import type { TellingClient } from './grpc-telemetry.js';
 import { methodName } from './instruments.js';
+import type { ObservedClients } from './observed-clients.js';
 
 /** What a call was when it has ended. */
 export interface MeasuredCallEnd {
@@ -58,24 +58,20 @@ export class ClientMetrics {
   private readonly client: Attributes;
   private readonly connected: Attributes;
   private readonly methods = new Map<string, MethodAttributes>();
-  private readonly observed: Observable[];
-  private closed = false;
 
   constructor(
     private readonly instruments: ClientInstruments,
-    private readonly told: TellingClient,
-    private readonly clock: Clock,
+    private readonly observed: ObservedClients,
+    told: TellingClient,
   ) {
     this.target = { 'grpc.target': told.canonicalTarget };
     // Two clients may have one target, and what is observed of one must not stand for both.
     this.client = { 'resilient_grpc.client': told.name, ...this.target };
     this.connected = { ...this.target, 'grpc.security_level': told.isSecure ? 'privacy_and_integrity' : 'none' };
     // Those that were there before.
-    const open = told.snapshot().connections.filter(({ state }) => state === 'READY').length;
-    if (open > 0) instruments.openConnections.add(open, this.connected);
-    const { waitingCalls, oldestWait, retryBudget, oldestStream, meter } = instruments;
-    this.observed = [waitingCalls, oldestWait, retryBudget, oldestStream];
-    meter.addBatchObservableCallback(this.observe, this.observed);
+    const { openConnections } = told.figures();
+    if (openConnections > 0) instruments.openConnections.add(openConnections, this.connected);
+    observed.add(this.client, told);
   }
 
   callBegan({ path, kind }: MethodDescriptor): void {
@@ -158,27 +154,9 @@ export class ClientMetrics {
     }
   }
 
-  /** It is observed once more, as it is now: the SDK gives for ever what it was given last. */
   close(): void {
-    this.closed = true;
+    this.observed.close(this.client);
   }
-
-  private readonly observe: BatchObservableCallback = (result) => {
-    const { instruments, client } = this;
-    if (this.closed) {
-      // Not while all of them are asked.
-      queueMicrotask(() => {
-        instruments.meter.removeBatchObservableCallback(this.observe, this.observed);
-      });
-    }
-    const { waiting, oldestWaitMs, retryBudget, streams } = this.told.snapshot();
-    result.observe(instruments.waitingCalls, waiting, client);
-    result.observe(instruments.oldestWait, oldestWaitMs / 1_000, client);
-    result.observe(instruments.retryBudget, retryBudget.tokens / retryBudget.maxTokens, client);
-    const [oldest] = streams.oldest;
-    const ageMs = oldest === undefined ? 0 : this.clock.epoch() - Date.parse(oldest.startedAt);
-    result.observe(instruments.oldestStream, Math.max(0, ageMs) / 1_000, client);
-  };
 
   /** Of methods that the client has: they are few. */
   private of(path: string): MethodAttributes {

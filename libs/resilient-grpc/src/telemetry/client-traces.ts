@@ -1,6 +1,5 @@
 import {
   context,
-  diag,
   propagation,
   ROOT_CONTEXT,
   SpanKind,
@@ -17,6 +16,7 @@ import type { TraceContexts } from '../call/trace-contexts.js';
 import type { StatusCode } from '../status/status-code.js';
 import { METADATA_SETTER } from './metadata-carrier.js';
 import { endSpan, spanName } from './span-status.js';
+import { unharmed } from './unharmed.js';
 
 /** Contexts of OpenTelemetry, as clients keep them for what they call back. */
 export const OPEN_CONTEXTS: TraceContexts = {
@@ -48,7 +48,11 @@ export class ClientTraces {
     const { tracer, injects } = this;
     const parent = context.active();
     if (tracer === undefined) return new TracedClientCall(undefined, undefined, path, parent, injects);
-    const span = tracer.startSpan(spanName('Sent', path), this.optionsOf(scope), parent);
+    const span = unharmed('the begin of a span', () =>
+      tracer.startSpan(spanName('Sent', path), this.optionsOf(scope), parent),
+    );
+    // What is active is sent on all the same.
+    if (span === undefined) return new TracedClientCall(tracer, undefined, path, parent, injects);
     if (scope !== undefined) this.latest.set(scope, span.spanContext());
     return new TracedClientCall(tracer, span, path, trace.setSpan(parent, span), injects);
   }
@@ -79,10 +83,9 @@ export class TracedClientCall {
    * @param delayed its call waited for the channel
    */
   attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean): TracedAttempt {
-    const span = this.tracer?.startSpan(
-      spanName('Attempt', this.path),
-      { kind: SpanKind.CLIENT, attributes: { 'previous-rpc-attempts': previous, 'transparent-retry': transparent } },
-      this.within,
+    const attributes = { 'previous-rpc-attempts': previous, 'transparent-retry': transparent };
+    const span = unharmed('the begin of a span', () =>
+      this.tracer?.startSpan(spanName('Attempt', this.path), { kind: SpanKind.CLIENT, attributes }, this.within),
     );
     if (delayed) span?.addEvent('Delayed LB pick complete');
     return new TracedAttempt(span, this.injects ? this.injected(metadata, span) : metadata);
@@ -95,12 +98,9 @@ export class TracedClientCall {
   private injected(metadata: Metadata, span: Span | undefined): Metadata {
     // Those of a caller are shared by his calls and by their attempts.
     const own = metadata.clone();
-    try {
+    unharmed('sending the context of a call along', () => {
       propagation.inject(span === undefined ? this.within : trace.setSpan(this.within, span), own, METADATA_SETTER);
-    } catch (error) {
-      // A propagator of somebody's own must not fail a call.
-      diag.error('The context of a call could not be sent along', error);
-    }
+    });
     return own;
   }
 }

@@ -1,7 +1,6 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { Metadata } from '@grpc/grpc-js';
-import type { ClientTelemetry } from '../call/call-telemetry.js';
-import type { ConnectivityState } from '../call/connectivity.js';
+import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import type { MethodKind } from '../call/method.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
@@ -29,18 +28,8 @@ export interface TellingClient {
   readonly isSecure: boolean;
   /** Its calls are told to `telemetry` from now on, until it closes. */
   tell(telemetry: ClientTelemetry): void;
-  /** What is known of it at this moment. */
-  snapshot(): ClientFigures;
-}
-
-/** What is looked at when metrics are collected; a part of a client's snapshot. */
-export interface ClientFigures {
-  readonly connections: readonly { readonly state: ConnectivityState }[];
-  readonly waiting: number;
-  readonly oldestWaitMs: number;
-  readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
-  /** The oldest comes first; moments are ISO 8601 texts. */
-  readonly streams: { readonly oldest: readonly { readonly startedAt: string }[] };
+  /** As it is at this moment. */
+  figures(): ClientFigures;
 }
 
 /** What is told of a server. */

@@ -19,9 +19,14 @@ import type {
   TellingClient,
 } from './grpc-telemetry.js';
 import { SCOPE } from './instruments.js';
+import { ObservedClients } from './observed-clients.js';
 import { ServerMetrics, type MeasuredCall } from './server-metrics.js';
 import { ServerTraces, type TracedCall } from './server-traces.js';
+import { unharmed } from './unharmed.js';
 import { VERSION } from './version.js';
+
+const METRICS = 'the metrics of a server';
+const SPANS = 'the spans of a server';
 
 /** What is made of it. */
 export interface TelemetryParts {
@@ -36,7 +41,7 @@ export interface TelemetryParts {
 export class OpenTelemetry implements GrpcTelemetry {
   /** Clients that were made before anybody had registered a provider. */
   private untold: TellingClient[] | undefined = [];
-  private instruments: ClientInstruments | undefined;
+  private measured: { readonly instruments: ClientInstruments; readonly clients: ObservedClients } | undefined;
 
   constructor(
     private readonly parts: TelemetryParts,
@@ -44,14 +49,17 @@ export class OpenTelemetry implements GrpcTelemetry {
   ) {}
 
   forServer(traced: boolean): ServerTelemetry {
+    const { parts, clock } = this;
+    const meters = (): ServerMetrics => new ServerMetrics(metrics.getMeter(SCOPE, VERSION), clock);
+    const tracers = (): ServerTraces => new ServerTraces(trace.getTracer(SCOPE, VERSION));
     return new OpenServerTelemetry(
-      this.parts.metrics ? new ServerMetrics(metrics.getMeter(SCOPE, VERSION), this.clock) : undefined,
-      this.parts.traces && !traced ? new ServerTraces(trace.getTracer(SCOPE, VERSION)) : undefined,
+      parts.metrics ? unharmed(METRICS, meters) : undefined,
+      parts.traces && !traced ? unharmed(SPANS, tracers) : undefined,
     );
   }
 
   forClient(client: TellingClient): void {
-    const telemetry = this.clientTelemetry(client);
+    const telemetry = unharmed('the begin of a client', () => this.clientTelemetry(client));
     if (telemetry === undefined) this.untold?.push(client);
     else client.tell(telemetry);
   }
@@ -63,18 +71,36 @@ export class OpenTelemetry implements GrpcTelemetry {
     for (const client of untold) this.forClient(client);
   }
 
+  /** Something is to be made, and nobody takes it. */
+  get isIdle(): boolean {
+    const { metrics: measures, traces } = this.parts;
+    if (!measures && !traces) return false;
+    const isTaken = (): boolean =>
+      (measures && registeredMeter() !== undefined) ||
+      (traces && (registeredTracer() !== undefined || propagation.fields().length > 0));
+    return unharmed('the start of the application', isTaken) === false;
+  }
+
   /** Undefined where nobody takes anything: then nothing is built. */
   private clientTelemetry(client: TellingClient): ClientTelemetry | undefined {
     const meter = this.parts.metrics ? registeredMeter() : undefined;
     const tracer = this.parts.traces ? registeredTracer() : undefined;
     const injects = this.parts.traces && propagation.fields().length > 0;
     if (meter === undefined && tracer === undefined && !injects) return undefined;
-    if (meter !== undefined) this.instruments ??= clientInstruments(meter);
     return new OpenClientTelemetry(
-      this.instruments && new ClientMetrics(this.instruments, client, this.clock),
+      meter === undefined ? undefined : this.clientMetrics(meter, client),
       tracer === undefined && !injects ? undefined : new ClientTraces(tracer, injects),
       this.clock,
     );
+  }
+
+  private clientMetrics(meter: Meter, client: TellingClient): ClientMetrics {
+    if (this.measured === undefined) {
+      const instruments = clientInstruments(meter);
+      this.measured = { instruments, clients: new ObservedClients(instruments, meter) };
+    }
+    const { instruments, clients } = this.measured;
+    return new ClientMetrics(instruments, clients, client);
   }
 }
 
@@ -106,11 +132,12 @@ class OpenClientTelemetry implements ClientTelemetry {
   }
 
   begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {
-    return new OpenCall(method, this.metrics, this.traces?.begin(method.path, scope), this.clock);
+    const traced = unharmed('the spans of a client', () => this.traces?.begin(method.path, scope));
+    return new OpenCall(method, this.metrics, traced, this.clock);
   }
 
   take(event: GrpcClientEvent): void {
-    this.metrics?.take(event);
+    unharmed('the metrics of a client', () => this.metrics?.take(event));
   }
 
   close(): void {
@@ -125,15 +152,20 @@ class OpenServerTelemetry implements ServerTelemetry {
   ) {}
 
   begin(call: ArrivedCall): ServedCallTelemetry {
-    return new OpenServedCall(this.metrics, this.metrics?.begin(call.path, call.kind), this.traces?.begin(call));
+    const measured = unharmed(METRICS, () => this.metrics?.begin(call.path, call.kind));
+    return new OpenServedCall(
+      this.metrics,
+      measured,
+      unharmed(SPANS, () => this.traces?.begin(call)),
+    );
   }
 
   refused(code: StatusCode): void {
-    this.metrics?.refused(code);
+    unharmed(METRICS, () => this.metrics?.refused(code));
   }
 
   take(event: GrpcServerEvent): void {
-    this.metrics?.take(event);
+    unharmed(METRICS, () => this.metrics?.take(event));
   }
 }
 
@@ -151,16 +183,17 @@ class OpenServedCall implements ServedCallTelemetry {
 
   received(bytes: number): void {
     if (this.measured !== undefined) this.measured.received += bytes;
-    this.traced?.received(bytes);
+    unharmed(SPANS, () => this.traced?.received(bytes));
   }
 
   sent(bytes: number): void {
     if (this.measured !== undefined) this.measured.sent += bytes;
-    this.traced?.sent(bytes);
+    unharmed(SPANS, () => this.traced?.sent(bytes));
   }
 
   end(end: ServedCallEnd): void {
-    if (this.measured !== undefined) this.metrics?.end(this.measured, end);
-    this.traced?.end(end);
+    const { measured } = this;
+    if (measured !== undefined) unharmed(METRICS, () => this.metrics?.end(measured, end));
+    unharmed(SPANS, () => this.traced?.end(end));
   }
 }

@@ -4,18 +4,19 @@ import { ResilientGrpcTelemetryModule } from './resilient-grpc-telemetry.module.
 
 describe('ResilientGrpcTelemetryModule.forRoot', () => {
   it.each([[undefined], [{}], [{ metrics: false }], [{ metrics: undefined, traces: true }]])('takes %o', (options) => {
-    expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ global: true });
+    expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ module: ResilientGrpcTelemetryModule });
   });
 
   it('tells all that is wrong with its options', () => {
-    const options = { metrics: 'yes', tracing: true } as object;
+    const options = { metrics: 'yes', trace: false, spans: true } as object;
     expect(() => ResilientGrpcTelemetryModule.forRoot(options)).toThrow(
       new GrpcConfigurationError([
         { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got string' },
         {
-          path: 'ResilientGrpcTelemetryModule.forRoot.tracing',
-          message: 'expected no such option; there are metrics and traces',
+          path: 'ResilientGrpcTelemetryModule.forRoot.trace',
+          message: "unknown key; did you mean 'traces'?",
         },
+        { path: 'ResilientGrpcTelemetryModule.forRoot.spans', message: 'unknown key; known are metrics, traces' },
       ]),
     );
   });

@@ -1,8 +1,18 @@
-import { Inject, Module, type DynamicModule, type OnApplicationBootstrap, type Provider } from '@nestjs/common';
+import {
+  Global,
+  Inject,
+  Logger,
+  Module,
+  type DynamicModule,
+  type OnApplicationBootstrap,
+  type Provider,
+} from '@nestjs/common';
+import { closest } from '../errors/closest.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { systemClock } from '../time/clock.js';
 import { GRPC_TELEMETRY } from './grpc-telemetry.js';
-import { OpenTelemetry } from './open-telemetry.js';
+import { LogLine } from './log-line.js';
+import { OpenTelemetry, type TelemetryParts } from './open-telemetry.js';
 
 /** What {@link ResilientGrpcTelemetryModule} makes. */
 export interface ResilientGrpcTelemetryOptions {
@@ -20,16 +30,26 @@ const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
 
 const PLACE = 'ResilientGrpcTelemetryModule.forRoot';
 
+const telemetryOf = (parts: TelemetryParts): Provider => ({
+  provide: GRPC_TELEMETRY,
+  useFactory: () => new OpenTelemetry(parts, systemClock),
+});
+
 /**
  * Metrics and traces of the clients and servers of the application by OpenTelemetry's API. They go where the SDK sends them that
- * the application has registered before it has started, and nowhere without one.
+ * the application has registered before it has started, and nowhere without one. Imported as it is, without {@link forRoot}, it makes both.
  */
-@Module({})
+@Global()
+@Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })
 export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
   constructor(@Inject(GRPC_TELEMETRY) private readonly telemetry: OpenTelemetry) {}
 
   onApplicationBootstrap(): void {
     this.telemetry.started();
+    if (!this.telemetry.isIdle) return;
+    const text =
+      'no OpenTelemetry SDK is registered: nothing is collected; register one before the application is made';
+    new Logger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk' }));
   }
 
   /** @throws GrpcConfigurationError when an option is unknown, or neither true nor false. */
@@ -37,16 +57,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     const problems = optionProblems(options);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     const { metrics = DEFAULT_TELEMETRY_OPTIONS.metrics, traces = DEFAULT_TELEMETRY_OPTIONS.traces } = options;
-    const telemetry: Provider = {
-      provide: GRPC_TELEMETRY,
-      useFactory: () => new OpenTelemetry({ metrics, traces }, systemClock),
-    };
-    return {
-      module: ResilientGrpcTelemetryModule,
-      global: true,
-      providers: [telemetry],
-      exports: [GRPC_TELEMETRY],
-    };
+    return { module: ResilientGrpcTelemetryModule, providers: [telemetryOf({ metrics, traces })] };
   }
 }
 
@@ -54,8 +65,10 @@ function optionProblems(options: object): ConfigurationProblem[] {
   return Object.entries(options).flatMap(([key, value]: [string, unknown]) => {
     const path = `${PLACE}.${key}`;
     if (!(key in DEFAULT_TELEMETRY_OPTIONS)) {
-      const known = Object.keys(DEFAULT_TELEMETRY_OPTIONS).join(' and ');
-      return [{ path, message: `expected no such option; there are ${known}` }];
+      const known = Object.keys(DEFAULT_TELEMETRY_OPTIONS);
+      const meant = closest(key, known);
+      const remedy = meant === undefined ? `known are ${known.join(', ')}` : `did you mean '${meant}'?`;
+      return [{ path, message: `unknown key; ${remedy}` }];
     }
     if (value === undefined || typeof value === 'boolean') return [];
     return [{ path, message: `expected true or false, got ${typeof value}` }];

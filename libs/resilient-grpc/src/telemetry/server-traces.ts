@@ -11,6 +11,7 @@ import {
 import type { ArrivedCall, ServedCallEnd } from './grpc-telemetry.js';
 import { METADATA_GETTER } from './metadata-carrier.js';
 import { endSpan, spanName } from './span-status.js';
+import { unharmed } from './unharmed.js';
 
 /** Spans of served calls (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
 export class ServerTraces {
@@ -18,7 +19,8 @@ export class ServerTraces {
 
   begin({ path, metadata }: ArrivedCall): TracedCall {
     // From the root: the server may have been started within a span, which is no parent of what it serves.
-    const parent = propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
+    const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
+    const parent = unharmed('reading the context of a call', extract) ?? ROOT_CONTEXT;
     const span = this.tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);
     return new TracedCall(span, trace.setSpan(parent, span));
   }

@@ -1,7 +1,7 @@
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { closest } from './closest.js';
+import { closest } from '../../errors/closest.js';
 import { describeValue, pathOf } from './describe-value.js';
 
 /** Services by full name, each with its methods by name. */

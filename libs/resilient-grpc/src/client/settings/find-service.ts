@@ -1,5 +1,5 @@
 import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
-import { closest } from './closest.js';
+import { closest } from '../../errors/closest.js';
 import type { Services } from './contract.js';
 
 /** What a name of a service means among those of a client. */

@@ -1,6 +1,6 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { matchMethodPattern } from '../../policy/service-config/method-pattern.js';
-import { closest } from './closest.js';
+import { closest } from '../../errors/closest.js';
 import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
 import { shortName } from './find-service.js';

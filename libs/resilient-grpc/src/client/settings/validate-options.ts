@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { closest } from './closest.js';
+import { closest } from '../../errors/closest.js';
 import { describeSecret, describeValue, pathOf } from './describe-value.js';
 
 /** What to do about a key that is not known, where that is more than a slip of the pen. */

@@ -36,10 +36,10 @@ export class ClientStatistics implements FailureCounter {
     this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 
-  /** Calls of all methods that ended lately, but for those of one path. */
-  recentCalls(except: string): RecentCalls {
+  /** Calls of all methods that ended lately. */
+  recentCalls(): RecentCalls {
     const now = this.clock.now();
-    return joined([...this.byPath].flatMap(([path, method]) => (path === except ? [] : method.recentCalls(now))));
+    return joined([...this.byPath.values()].map((method) => method.recentCalls(now)));
   }
 
   /** Calls that failed for `reason`, or were refused. */

@@ -1,7 +1,7 @@
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import { Logger } from '@nestjs/common';
 import { HealthImplementation } from 'grpc-health-check';
-import { closest } from '../../client/settings/closest.js';
+import { closest } from '../../errors/closest.js';
 import { oneLine } from '../../telemetry/log-text.js';
 import type { WireCall } from '../calls/wire-call.js';
 import { StandingStreams, addStandardService, type ServiceTaker } from '../standing-streams.js';

@@ -1,0 +1,14 @@
+import { expect, it } from 'vitest';
+import type { TraceContexts } from '../call/trace-contexts.js';
+import { keepTraces, originHere } from './call-origin.js';
+
+it('keeps contexts for as long as one client is traced', () => {
+  const mine = {};
+  const contexts: TraceContexts = { active: () => mine, run: (_, work) => work() };
+  expect(originHere()).toBeUndefined();
+  const leave = [keepTraces(contexts), keepTraces(contexts)] as const;
+  leave[0]();
+  expect(originHere()).toEqual({ inbound: undefined, trace: mine });
+  leave[1]();
+  expect(originHere()).toBeUndefined();
+});

@@ -1,0 +1,58 @@
+import type { Attributes, BatchObservableCallback, Meter } from '@opentelemetry/api';
+import { describe, expect, it } from 'vitest';
+import { ObservedClients } from './observed-clients.js';
+
+const figures = { openConnections: 0, waiting: 2, oldestWaitMs: 0, oldestStreamMs: 0 };
+
+/** A meter that is collected when a test says so, and clients told of to it. */
+function make() {
+  const callbacks = new Set<BatchObservableCallback>();
+  // The part of a meter that is used.
+  const meter = {
+    addBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.add(callback),
+    removeBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.delete(callback),
+  } as unknown as Meter;
+  const waitingCalls = { addCallback: () => undefined, removeCallback: () => undefined };
+  const others = { oldestWait: waitingCalls, retryBudget: waitingCalls, oldestStream: waitingCalls };
+  const clients = new ObservedClients({ ...others, waitingCalls: { ...waitingCalls } }, meter);
+  const add = (name: string) => {
+    const attributes: Attributes = { 'resilient_grpc.client': name };
+    const client = { figures: () => ({ ...figures, retryBudget: { tokens: 5, maxTokens: 10 } }) };
+    clients.add(attributes, client as never);
+    return () => {
+      clients.close(attributes);
+    };
+  };
+  /** Names of those that were observed. */
+  const collect = async () => {
+    const names = new Set<unknown>();
+    const observe = (_: unknown, __: number, attributes: Attributes) => names.add(attributes['resilient_grpc.client']);
+    for (const callback of callbacks) await callback({ observe });
+    await Promise.resolve();
+    return [...names];
+  };
+  return { add, collect, callbacks };
+}
+
+describe('clients that are observed', () => {
+  it('are asked by one callback, which goes with the last of them', async () => {
+    const { add, collect, callbacks } = make();
+    const closeOne = add('one');
+    const closeTwo = add('two');
+    expect(callbacks.size).toBe(1);
+    closeOne();
+    expect(await collect()).toEqual(['one', 'two']);
+    expect(await collect()).toEqual(['two']);
+    closeTwo();
+    expect(await collect()).toEqual(['two']);
+    expect(callbacks.size).toBe(0);
+    add('three');
+    expect(await collect()).toEqual(['three']);
+  });
+
+  it('are not kept for a collection that never comes', async () => {
+    const { add, collect } = make();
+    for (let i = 0; i < 1_000; i++) add(`client ${i}`)();
+    expect(await collect()).toEqual(Array.from({ length: 100 }, (_, i) => `client ${i + 900}`));
+  });
+});

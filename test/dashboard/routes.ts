@@ -220,7 +220,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const listeners = listenersOf(clients.get('orders'));
     const head = await fetch(`${url}/grpc/events`, { method: 'HEAD' });
     expect([head.status, await head.text(), listeners()]).toEqual([200, '', 0]);
-    const events = await Events.open(`${url}/grpc/events`);
+    const events = await Events.open(`${url}/grpc/events`, { connection: 'keep-alive' });
     for (const headers of [Object.fromEntries(head.headers), events.response.headers])
       expect(headers).toMatchObject({
         'content-type': 'text/event-stream; charset=utf-8',
@@ -315,7 +315,8 @@ async function filesOf(page: string): Promise<{ name: string; response: Response
     const response = await fetch(url);
     found.set(url, response);
     const text = await response.text();
-    for (const [, name] of text.matchAll(/^import .* from '(\.\/[^']+)';$/gm)) wanted.push(new URL(name!, url).href);
+    for (const [, name] of text.matchAll(/^(?:import .* from|@import) '(\.\/[^']+)';$/gm))
+      wanted.push(new URL(name!, url).href);
   }
   return [...found].map(([url, response]) => ({ name: url.slice(url.lastIndexOf('/') + 1), response }));
 }

@@ -62,7 +62,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
   private readonly changes = new StateChanges(() => this.stateChanged());
-  private readonly startedAt: number;
   private watched: ReadonlyMap<string, Watched> = new Map();
   /** Histories of clients that gave way to others in trouble: as many as are shown, the last to go at the end. */
   private readonly setAside = new Map<ResilientGrpcClient, SampleRing>();
@@ -82,9 +81,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     private readonly clients: GrpcClients,
     private readonly clock: Clock,
     private readonly process: DashboardProcess,
-  ) {
-    this.startedAt = clock.epoch();
-  }
+  ) {}
 
   /** No visitor is taken any more. */
   get ending(): boolean {
@@ -228,8 +225,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     const all = [...this.watched.values()];
     const clients = all.map(({ key, told }) => told.whole(key === looksAt));
     const samples = all.map(({ key, ring }) => [key, ring.latest(key === looksAt ? undefined : SHORT_HISTORY)]);
-    const { startedAt, process } = this;
-    const more = JSON.stringify({ startedAt, process, sampleFields: SAMPLE_FIELDS, samples });
+    const more = JSON.stringify({ process: this.process, sampleFields: SAMPLE_FIELDS, samples });
     return `{${this.common()},${more.slice(1, -1)},"clients":[${clients.join()}]}`;
   }
 

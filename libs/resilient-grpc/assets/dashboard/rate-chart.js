@@ -128,6 +128,7 @@ export class TimeChart {
       const { ctx, bbox } = chart;
       ctx.save();
       ctx.font = `${devicePixelRatio * 11}px system-ui, sans-serif`;
+      ctx.textAlign = 'left';
       ctx.textBaseline = 'top';
       ctx.fillStyle = colour(`--${this.series[i].colour}`);
       const text = `↑ ${this.options.value(Math.round(column[highest]))}`;

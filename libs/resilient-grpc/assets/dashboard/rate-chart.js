@@ -132,8 +132,10 @@ export class TimeChart {
       ctx.textBaseline = 'top';
       ctx.fillStyle = colour(`--${this.series[i].colour}`);
       const text = `↑ ${this.options.value(Math.round(column[highest]))}`;
-      const x = chart.valToPos(moments[highest], 'x', true) - ctx.measureText(text).width - 4 * devicePixelRatio;
-      ctx.fillText(text, Math.max(x, bbox.left), bbox.top + 2 * devicePixelRatio);
+      // Behind it: before it are the marks of what led to it.
+      const x = chart.valToPos(moments[highest], 'x', true) + 8 * devicePixelRatio;
+      const last = bbox.left + bbox.width - ctx.measureText(text).width;
+      ctx.fillText(text, Math.min(x, last), bbox.top + 2 * devicePixelRatio);
       ctx.restore();
     });
   }

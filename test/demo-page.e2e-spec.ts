@@ -94,7 +94,7 @@ describe('the demo page', () => {
 
   // What is drawn is drawn by a browser, where there is one.
   it.skipIf(CHROMIUM === undefined)(
-    'shows our client, and no other, below the contest; and a kill in both',
+    'shows our client, and no other, below the contest, a kill in both, and then does what a visitor likes',
     async () => {
       const browser = await startBrowser();
       try {
@@ -107,6 +107,23 @@ describe('the demo page', () => {
         await page.locator('#server[data-state=away]').waitFor({ timeout: 10_000 });
         await dashboard.getByRole('heading', { name: 'Outage orders' }).waitFor({ timeout: 1_000 });
         await dashboard.getByText(/calls wait, and fail in/).waitFor({ timeout: 1_500 });
+
+        // Then it is the visitor's: a kill that ends by itself, and one that does not.
+        const press = (name: string) => page.getByRole('button', { name, exact: true }).click({ timeout: 10_000 });
+        const countdown = page.locator('#countdown');
+        await press('Kill');
+        await countdown.getByText('killed; back in').waitFor({ timeout: 1_500 });
+        await page.locator('#server[data-state=listening]').waitFor({ timeout: 5_000 });
+        await press('Keep down');
+        await page.locator('#server[data-state=away]').waitFor({ timeout: 1_500 });
+        await countdown.waitFor({ state: 'hidden' });
+        await press('Start');
+        await page.locator('#server[data-state=listening]').waitFor({ timeout: 5_000 });
+        // What failed is what failed, whatever may have become of it.
+        const figures = page.locator('.column[data-name=plain] [data-figure=failed]');
+        expect(Number((await figures.textContent())!.replace(',', ''))).toBeGreaterThan(0);
+        // Load goes on where the page stays open.
+        expect(await page.getByRole('link', { name: 'the dashboard alone' }).getAttribute('target')).toBe('_blank');
         expect(problems).toEqual([]);
       } finally {
         await browser.close();

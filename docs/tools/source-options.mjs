@@ -5,6 +5,7 @@ import { sourceFile } from './source-file.mjs';
 const CLIENT_OPTIONS = 'client/settings/client-options.ts';
 const MODULE_OPTIONS = 'nest/module-options.ts';
 const HEALTH = 'health/grpc-channel.health-indicator.ts';
+const DASHBOARD_OPTIONS = 'dashboard/dashboard-options.ts';
 const SERVER_OPTIONS = 'server/server-options.ts';
 
 /** Where each group of options is declared, and the constant that holds its defaults. */
@@ -27,6 +28,9 @@ const GROUPS = {
   ServingCheckOptions: { file: 'health/grpc-serving.health-indicator.ts', defaults: 'DEFAULT_SERVING_CHECK' },
   ResilientGrpcServerOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
   ServerMethodOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
+  GrpcToRpcOptions: { file: 'nest/errors/grpc-to-rpc-exception.filter.ts' },
+  DashboardPlace: { file: DASHBOARD_OPTIONS },
+  ResilientGrpcDashboardOptions: { file: DASHBOARD_OPTIONS },
 };
 
 /** Groups of options that the docs must show. */

@@ -1,5 +1,5 @@
 /** What a visitor can do to the upstream. */
-export const FAULTS = ['kill', 'freeze', 'drain', 'slow', 'cut', 'start'] as const;
+export const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start'] as const;
 export type Fault = (typeof FAULTS)[number];
 
 export function isFault(name: string): name is Fault {

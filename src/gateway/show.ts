@@ -77,6 +77,10 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   async cause(fault: Fault): Promise<void> {
     switch (fault) {
       case 'kill':
+        await this.#kill();
+        break;
+      case 'keep-down':
+        this.#settle();
         await this.upstream.kill();
         break;
       case 'freeze':
@@ -92,6 +96,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
         await this.upstream.restartGracefully();
         break;
       case 'start':
+        this.#settle();
         await this.upstream.listen();
         break;
     }
@@ -140,12 +145,26 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.#contest = new Contest(this.contenders, this.upstream);
     this.#contest.load.start(RATE);
     this.#enter({ name: 'opening', endsAtMs: epochMs() + KILL_AFTER_MS }, KILL_AFTER_MS, async () => {
-      this.#enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
-        this.#phase = { name: 'free' };
-        await this.upstream.listen();
-      });
-      await this.upstream.kill();
+      await this.#kill();
     });
+  }
+
+  /** It comes back by itself: for longer than that a deploy takes it away, not a crash. */
+  async #kill(): Promise<void> {
+    this.#settle();
+    const { name } = this.#phase;
+    this.#enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
+      // Nobody has seen the opening where a visitor without a page did it.
+      this.#phase = { name: name === 'idle' ? name : 'free' };
+      await this.upstream.listen();
+    });
+    await this.upstream.kill();
+  }
+
+  /** What comes next is up to the visitor. */
+  #settle(): void {
+    clearTimeout(this.#nextPhase);
+    if (this.#phase.name !== 'idle') this.#phase = { name: 'free' };
   }
 
   #enter(phase: Phase, lengthMs: number, next: () => Promise<void>): void {

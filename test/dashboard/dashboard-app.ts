@@ -8,6 +8,7 @@ import {
   type CanActivate,
   type ExecutionContext,
   type INestApplication,
+  type NestInterceptor,
 } from '@nestjs/common';
 import { NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
 import { GrpcClients, ResilientGrpcModule, type GrpcClientSettings } from 'nestjs-resilient-grpc';
@@ -45,6 +46,7 @@ export interface DashboardAppOptions {
   readonly prefix?: string;
   readonly versioned?: boolean;
   readonly wrapped?: boolean;
+  readonly interceptors?: readonly NestInterceptor[];
   readonly port?: number;
   readonly readinessDelayMs?: number;
 }
@@ -66,6 +68,7 @@ export async function startDashboardApp({
   prefix,
   versioned = false,
   wrapped = false,
+  interceptors = [],
   port = 0,
   readinessDelayMs = 0,
 }: DashboardAppOptions = {}): Promise<DashboardApp> {
@@ -87,6 +90,7 @@ export async function startDashboardApp({
   if (versioned) app.enableVersioning({ type: VersioningType.URI, defaultVersion: '1' });
   if (wrapped)
     app.useGlobalInterceptors({ intercept: (_context, next) => next.handle().pipe(map((data) => ({ data }))) });
+  app.useGlobalInterceptors(...interceptors);
   await app.listen(port, '127.0.0.1');
   const url = await app.getUrl();
   const all = app.get(GrpcClients);

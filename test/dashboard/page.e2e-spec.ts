@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { CanActivate, Injectable } from '@nestjs/common';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { Browser, Page } from 'playwright-core';
@@ -11,6 +12,7 @@ import { ORDERS_PROTO, startDashboardApp, type DashboardApp, type DashboardAppOp
 const SOON = { timeout: 1_000 };
 
 const NOBODY = '127.0.0.1:1';
+const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 
 // Looked at in a real browser, which is found where a distribution puts it.
 describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
@@ -59,6 +61,13 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     await page.getByRole('heading', { name: 'Outage orders' }).waitFor(SOON);
     await page.getByText(/7 calls wait, and fail in .*ECONNREFUSED/).waitFor(SOON);
     expect(await fact(page, 'This outage', 'attempts to connect')).toMatch(/^\d+ ha(s|ve) failed$/);
+    const oldest = page.locator('.details > .facts > div', { hasText: 'oldest wait' }).locator('dd');
+    await waitFor(async () => /^[1-9](\.\d)? s$/.test((await oldest.textContent()) ?? ''));
+    // As wide as they were long.
+    const widths = await page.evaluate<number[]>(
+      `[...document.querySelectorAll('.details .stretch')].map(({ style }) => Number(style.flexGrow))`,
+    );
+    expect(widths.reduce((sum, width) => sum + width, 0)).toBeCloseTo(100, 0);
     expect(await page.locator('.stretch').last().getAttribute('data-state')).toBe('TRANSIENT_FAILURE');
     expect(await page.title()).toBe('1 of 1 in trouble · gRPC clients');
 
@@ -78,6 +87,27 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     expect(row!.slice(0, 4)).toEqual(['/orders.v1.Orders/Get', 'unary', String(arrived), '0']);
     expect(row![7]).toMatch(/^[\d.<]+ (ms|s)$/);
     expect(problems).toEqual([]);
+  });
+
+  it('shows the details of errors and methods on a telephone without scrolling sideways', async (test) => {
+    const details = 'a text of an upstream that is as long as such texts are, and has its meaning in its last word';
+    const server = await ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: { Get: { status: 'INTERNAL', details } },
+    });
+    test.onTestFinished(() => server.close());
+    const { url, orders } = await start(test, { clients: [{ name: 'orders', url: server.url }] });
+    await firstValueFrom(orders('orders').get({ id: '1' })).catch(() => undefined);
+    const { page } = await open(test, `${url}/grpc`, { viewport: { width: 390, height: 800 } });
+    await page.getByText(details).first().waitFor();
+    const sideways = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)`,
+    );
+    expect(sideways).toEqual([]);
+    // With a row of its own, below what it belongs to.
+    const cell = page.getByRole('region', { name: 'Last errors' }).locator('td.wide');
+    expect((await cell.boundingBox())!.width).toBeGreaterThan(300);
+    await page.getByRole('button', { name: 'calls' }).click();
   });
 
   it('shows what comes from outside as text, and nothing it says is done', async (test) => {
@@ -103,6 +133,103 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     );
     expect(await refused).toBe('script-src-elem');
     expect(problems.filter((problem) => !problem.includes('Content Security Policy'))).toEqual([]);
+  });
+
+  it('tells what is in trouble from requests that were wrong, and sorts by what one likes', async (test) => {
+    const server = await ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: {
+        Get: Array.from({ length: 20 }, (_none, i) => (i < 2 ? { status: 'NOT_FOUND' } : { message: {} })),
+        Create: { status: 'INTERNAL' },
+      },
+    });
+    test.onTestFinished(() => server.close());
+    const clients = ['reader', 'writer'].map((name) => ({ name, url: server.url }));
+    const { url, orders, clients: all } = await start(test, { clients });
+    for (let i = 0; i < 20; i++) await firstValueFrom(orders('reader').get({ id: '1' })).catch(() => undefined);
+    for (let i = 0; i < 5; i++) await firstValueFrom(orders('writer').create(ORDER)).catch(() => undefined);
+    const { page, problems } = await open(test, `${url}/grpc`);
+    page.setDefaultTimeout(5_000);
+    await page.getByText('1 of 2 clients is in trouble.').waitFor();
+    const cellsOf = (name: string) =>
+      page
+        .getByRole('row')
+        .filter({ has: page.getByRole('link', { name }) })
+        .locator('td.number');
+    expect(await cellsOf('reader').nth(1).textContent()).toBe('2 (10 %)');
+    expect(await cellsOf('reader').nth(1).getAttribute('data-tone')).toBe('');
+    expect(await cellsOf('writer').nth(1).textContent()).toBe('5 (100 %)');
+    expect(await cellsOf('writer').nth(1).getAttribute('data-tone')).toBe('bad');
+
+    // Who comes and goes does so here, too.
+    all.create({ name: 'tenant', protoPath: ORDERS_PROTO, url: NOBODY });
+    await page.getByRole('link', { name: 'tenant' }).waitFor({ timeout: 1_500 });
+    await all.get('tenant').close();
+    await page.getByRole('link', { name: 'tenant' }).waitFor({ state: 'detached', timeout: 1_500 });
+
+    await firstValueFrom(orders('reader').create(ORDER)).catch(() => undefined);
+    await page.getByRole('link', { name: 'reader' }).click();
+    await waitFor(async () => (await rows(page, 'Methods')).length === 2);
+    const order = async () => (await rows(page, 'Methods')).map(([path]) => path!.slice(path!.lastIndexOf('/') + 1));
+    const table = page.getByRole('table', { name: 'Methods' });
+    expect(await order()).toEqual(['Get', 'Create']);
+    await table.getByRole('button', { name: 'calls' }).click();
+    expect(await order()).toEqual(['Create', 'Get']);
+    expect(await table.locator('[aria-sort=ascending]').textContent()).toBe('calls');
+    await table.getByRole('button', { name: 'method' }).click();
+    expect(await order()).toEqual(['Create', 'Get']);
+    await table.getByRole('button', { name: 'method' }).click();
+    expect(await order()).toEqual(['Get', 'Create']);
+    // A method no call of which succeeded has no latency: it is below all others.
+    await table.getByRole('button', { name: 'method' }).click();
+    await table.getByRole('button', { name: 'p50' }).click();
+    expect(await order()).toEqual(['Get', 'Create']);
+    await table.getByRole('button', { name: 'p50' }).click();
+    expect(await order()).toEqual(['Create', 'Get']);
+    expect(
+      await page
+        .getByRole('region', { name: 'Last errors' })
+        .getByText('NOT_FOUND', { exact: true })
+        .getAttribute('data-tone'),
+    ).toBe('');
+
+    // Whoever writes an address by hand writes it as it comes.
+    await page.evaluate(`location.hash = '#client=100%'`);
+    await page.getByText('There is no client ‘100%’ (any more).').waitFor(SOON);
+    expect(problems).toEqual([]);
+  });
+
+  it('says which process answers, and loads itself anew, once, when that is of another release', async (test) => {
+    const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
+    const { page, problems } = await open(test, `${url}/grpc`);
+    let loads = 0;
+    // Each time another release, as behind a balancer in the middle of a deploy.
+    await page.route('**/grpc/events', async (route) => {
+      const clients = JSON.stringify({
+        at: Date.now(),
+        accepting: true,
+        total: 0,
+        process: { host: 'here', pid: 7, release: `0.0.${String((loads += 1) % 2)}` },
+        sampleFields: [],
+        samples: [],
+        clients: [],
+      });
+      await route.fulfill({
+        contentType: 'text/event-stream',
+        body: `retry: 50\n\nevent: whole\ndata: ${clients}\n\n`,
+      });
+    });
+    let navigations = 0;
+    page.on('load', () => (navigations += 1));
+    await page.reload();
+    await page.getByText('here, process 7').waitFor();
+    await waitFor(() => loads > 10);
+    // Once for each release that it met.
+    expect(navigations).toBeLessThanOrEqual(3);
+    expect(navigations).toBeGreaterThan(1);
+    await page.unroute('**/grpc/events');
+    await page.getByText(`${hostname()}, process ${String(process.pid)}`).waitFor({ timeout: 5_000 });
+    expect(problems).toEqual([]);
   });
 
   it('shows fifty clients, the worst first, and can be used with the keyboard alone', async (test) => {
@@ -246,7 +373,7 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
     // WCAG AA.
     for (const ink of inks) expect(contrast(ink, ground!), `${ink} on ${ground!}`).toBeGreaterThanOrEqual(4.5);
     expect(await page.evaluate(`getComputedStyle(document.querySelector('.view')).transitionDuration`)).toBe('0s');
-    // Nothing sticks out on a telephone.
+    // Nothing sticks out on a telephone, neither of the page nor of a part of it.
     for (const link of ['orders', undefined]) {
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
       if (link) await page.getByRole('link', { name: link }).click();

@@ -1,5 +1,9 @@
-import { firstValueFrom } from 'rxjs';
+import { request as httpRequest, type Server } from 'node:http';
+import { promisify } from 'node:util';
+import { Injectable, type CanActivate, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
+import { Observable, Subject, firstValueFrom, tap, timeout } from 'rxjs';
 import type { AbstractHttpAdapter } from '@nestjs/core';
+import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import {
@@ -158,6 +162,109 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
+  it('forgets those who leave while a guard is still looking', async () => {
+    const opened = new Subject<void>();
+    let asked = 0;
+    let passed = 0;
+    @Injectable()
+    class SlowGuard implements CanActivate {
+      async canActivate(): Promise<boolean> {
+        asked += 1;
+        await firstValueFrom(opened, { defaultValue: undefined });
+        passed += 1;
+        return true;
+      }
+    }
+    const { app, url, clients } = await start({ dashboard: { guards: [SlowGuard] } });
+    const listeners = listenersOf(clients.get('orders'));
+    const requests = Array.from({ length: 100 }, () => httpRequest(`${url}/grpc/events`, { agent: false }));
+    for (const request of requests) request.on('error', () => undefined).end();
+    await waitFor(() => asked === 100);
+    for (const request of requests) request.destroy();
+    // True: both platforms serve by Node's own.
+    const server = app.getHttpServer() as Server;
+    const connections = promisify(server.getConnections.bind(server));
+    await waitFor(async () => (await connections()) === 0);
+    opened.complete();
+    await waitFor(() => passed === 100);
+    const events = await Events.open(`${url}/grpc/events`);
+    expect(events.response.statusCode).toBe(200);
+    await waitFor(() => events.last('whole'));
+    events.close();
+    await waitFor(() => listeners() === 0);
+  });
+
+  it('takes a hundred visitors at once, and another one when one has gone', async () => {
+    const { url, clients } = await start();
+    const listeners = listenersOf(clients.get('orders'));
+    const at = `${url}/grpc/events`;
+    const visitors = await Promise.all(Array.from({ length: 100 }, () => Events.open(at)));
+    await waitFor(() => visitors.every((visitor) => visitor.last('whole')));
+    expect(listeners()).toBe(1);
+    const refused = await fetch(at);
+    expect([refused.status, await refused.json()]).toEqual([503, { message: 'too many pages look at it' }]);
+    visitors[0]!.close();
+    const another = await waitFor(async () => {
+      const events = await Events.open(at);
+      if (events.response.statusCode === 200) return events;
+      events.close();
+      return undefined;
+    });
+    for (const visitor of [...visitors, another]) visitor.close();
+    // With nobody looking nothing is listened to.
+    await waitFor(() => listeners() === 0);
+  });
+
+  it('sends events that nothing on the way compresses or holds back, and a head without any', async () => {
+    const { url, clients } = await start();
+    const listeners = listenersOf(clients.get('orders'));
+    const head = await fetch(`${url}/grpc/events`, { method: 'HEAD' });
+    expect([head.status, await head.text(), listeners()]).toEqual([200, '', 0]);
+    const events = await Events.open(`${url}/grpc/events`, { connection: 'keep-alive' });
+    for (const headers of [Object.fromEntries(head.headers), events.response.headers])
+      expect(headers).toMatchObject({
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-store, no-transform',
+        'x-accel-buffering': 'no',
+        // Or the shutdown would wait for the connection.
+        connection: 'close',
+      });
+    events.close();
+  });
+
+  it('goes on whatever interceptors of the application do when a handler is done', async () => {
+    const late: NestInterceptor = {
+      intercept: (context: ExecutionContext, next) => {
+        const response = context.switchToHttp().getResponse<{ header(name: string, value: string): unknown }>();
+        return next.handle().pipe(
+          timeout(500),
+          tap(() => response.header('x-late', 'yes')),
+        );
+      },
+    };
+    const { url } = await start({ interceptors: [late] });
+    for (const path of ['', '/snapshot', '/page.js']) expect((await fetch(`${url}/grpc${path}`)).status).toBe(200);
+    const events = await Events.open(`${url}/grpc/events`);
+    await waitFor(() => events.received.length >= 3);
+    expect(events.ended).toBe(false);
+    events.close();
+  });
+
+  it('refuses visitors from the beginning of the shutdown on, and says how things are as long as it is there', async () => {
+    const { url, app } = await start({ readinessDelayMs: 2_000 });
+    const events = await Events.open(`${url}/grpc/events`);
+    await waitFor(() => events.last('whole'));
+    const closed = app.close();
+    await waitFor(() => events.ended);
+    const refused = await fetch(`${url}/grpc/events`);
+    expect([refused.status, await refused.json()]).toEqual([503, { message: 'the application is shutting down' }]);
+    const snapshot = await fetch(`${url}/grpc/snapshot`);
+    expect(await snapshot.json()).toMatchObject({ accepting: false });
+    // The connection is not kept, for which the shutdown would wait.
+    for (const { headers } of [refused, snapshot]) expect(headers.get('connection')).toBe('close');
+    await closed;
+  });
+
   it('lets its visitors go at the beginning of the shutdown, which does not wait for them', async () => {
     const { url, app, clients } = await start();
     const events = await Events.open(`${url}/grpc/events`);
@@ -171,6 +278,20 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     // The last thing they are told is why.
     expect(events.last('change')).toMatchObject({ accepting: false });
   });
+}
+
+/** Has it counted who listens to the states of `client`. */
+function listenersOf(client: ResilientGrpcClient): () => number {
+  let listeners = 0;
+  const states = client.connectivity$;
+  Object.defineProperty(client, 'connectivity$', {
+    value: new Observable((subscriber) => {
+      listeners += 1;
+      subscriber.add(() => (listeners -= 1));
+      return states.subscribe(subscriber);
+    }),
+  });
+  return () => listeners;
 }
 
 /** What time alone changes; the begin of a connection is told to the millisecond, give or take one. */
@@ -194,7 +315,8 @@ async function filesOf(page: string): Promise<{ name: string; response: Response
     const response = await fetch(url);
     found.set(url, response);
     const text = await response.text();
-    for (const [, name] of text.matchAll(/^import .* from '(\.\/[^']+)';$/gm)) wanted.push(new URL(name!, url).href);
+    for (const [, name] of text.matchAll(/^(?:import .* from|@import) '(\.\/[^']+)';$/gm))
+      wanted.push(new URL(name!, url).href);
   }
   return [...found].map(([url, response]) => ({ name: url.slice(url.lastIndexOf('/') + 1), response }));
 }

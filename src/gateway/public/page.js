@@ -1,5 +1,6 @@
 import { Dashboard } from '/grpc/dashboard.js';
 import { duration } from '/grpc/format.js';
+import { setText } from '/grpc/parts.js';
 import { TimeChart } from '/grpc/rate-chart.js';
 
 const TITLES = {
@@ -16,19 +17,21 @@ const SERVER = {
 };
 /** What makes sense when. */
 const POSSIBLE = {
-  listening: ['kill', 'freeze', 'drain', 'slow', 'cut'],
-  slow: ['kill', 'freeze', 'drain', 'cut', 'start'],
-  frozen: ['kill', 'start'],
+  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut'],
+  slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
+  frozen: ['kill', 'keep-down', 'start'],
   draining: [],
   away: ['start'],
 };
+/** What is done about a kill while its countdown runs, and about nothing in the opening. */
+const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
 const SHOWN_SECONDS = 30;
+/** Of the charts, in calls per second: the load is 200, and more than three times as much is a spike that would flatten all else. */
+const LEAST_HIGHEST = 240;
+const MOST_HIGHEST = 600;
 const number = new Intl.NumberFormat('en');
 
 const byId = (id) => document.getElementById(id);
-const setText = (element, text) => {
-  if (element.textContent !== text) element.textContent = text;
-};
 
 /** One contender: its figures and its chart. */
 class Column {
@@ -77,8 +80,10 @@ class Column {
   }
 
   show(standing) {
+    // Of these nobody can know what became of them: once a connection is lost a write on it may have been done, or not.
+    const maybe = standing.unsafeInFlightFailed;
     const figures = {
-      failed: number.format(standing.failed),
+      failed: number.format(standing.failed + maybe),
       succeeded: number.format(standing.succeeded),
       inFlight: standing.waiting > 0 ? `${number.format(standing.waiting)} waiting` : number.format(standing.inFlight),
       longestWaitMs: duration(standing.longestWaitMs),
@@ -90,12 +95,13 @@ class Column {
     for (const [key, text] of Object.entries(figures)) setText(this.figure(key), text);
     for (const key of ['duplicatedWrites', 'lostWrites']) this.figure(key).classList.toggle('bad', standing[key] > 0);
     this.figure('inFlight').classList.toggle('wait', standing.inFlight > 50);
-    this.element.dataset.failed = standing.failed > 0 ? 'some' : 'none';
+    this.element.dataset.failed = standing.failed > 0 ? 'some' : maybe > 0 ? 'maybe' : 'none';
     setText(this.text('verdict'), `of ${number.format(standing.calls)} calls failed`);
-    // Counted apart in every column: once a connection is lost nobody can know what became of a write on it.
-    const maybe = standing.unsafeInFlightFailed;
-    const writes = maybe === 1 ? 'a write' : `${number.format(maybe)} writes`;
-    setText(this.text('maybe'), maybe > 0 ? `+ ${writes} cut off in flight: ‘maybe’ done` : '');
+    const writes = maybe === 1 ? 'a write' : 'writes';
+    setText(
+      this.text('maybe'),
+      maybe > 0 ? `${number.format(maybe)} of them ${writes} cut off in flight: ‘maybe’ done` : '',
+    );
     const codes = Object.entries(standing.failedByCode).map(([code, count]) => `${code} ${number.format(count)}`);
     setText(this.text('codes'), codes.join(' · '));
   }
@@ -112,7 +118,7 @@ class Column {
     this.chart.draw(this.series, {
       min: nowSeconds - SHOWN_SECONDS,
       max: nowSeconds,
-      highest: Math.max(240, highest),
+      highest: Math.min(Math.max(LEAST_HIGHEST, highest), MOST_HIGHEST),
       marks,
     });
   }
@@ -164,7 +170,8 @@ function showServer({ upstream, server, phase, phaseEndsInMs }) {
   setText(byId('countdown-text'), phase === 'opening' ? 'it will be killed in' : 'killed; back in');
   setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));
   for (const button of document.querySelectorAll('[data-fault]')) {
-    button.disabled = phase !== 'free' || !POSSIBLE[upstream].includes(button.dataset.fault);
+    const possible = phase === 'free' ? POSSIBLE[upstream] : (POSSIBLE_IN[phase] ?? []);
+    button.disabled = !possible.includes(button.dataset.fault);
   }
 }
 

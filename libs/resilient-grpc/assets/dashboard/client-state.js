@@ -5,7 +5,17 @@ const SHOWN_MS = 10 * 60_000;
 const WINDOWS_MS = [60_000, 120_000, 300_000, SHOWN_MS];
 /** A rate is that of the last so many seconds. */
 const RATE_MS = 5_000;
-/** From this share of failed calls on something is wrong that is not the connection. */
+/** Codes of a server or a connection in trouble; the others speak of the request. */
+const FAULTS = new Set([
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'INTERNAL',
+  'UNKNOWN',
+  'DATA_LOSS',
+  'RESOURCE_EXHAUSTED',
+  'UNIMPLEMENTED',
+]);
+/** From this share of faults on something is wrong that is not the connection. */
 const BAD_SHARE = 0.05;
 
 /** How much of the time before `now` is shown where nothing is known from before `oldest`. */
@@ -13,12 +23,17 @@ export function shownMs(oldest, now) {
   return WINDOWS_MS.find((ms) => ms >= now - oldest) ?? SHOWN_MS;
 }
 
+/** How many of `codes` are faults: a request for what is not there is answered as it should be. */
+export function faultsOf(codes) {
+  return Object.entries(codes).reduce((sum, [code, times]) => (FAULTS.has(code) ? sum + times : sum), 0);
+}
+
 /** What a state of the channel is called here; gRPC's name stands beside it. */
 export const STATES = {
   READY: { word: 'connected', tone: 'ok' },
   IDLE: { word: 'idle', tone: 'off' },
   CONNECTING: { word: 'connecting', tone: 'warn' },
-  TRANSIENT_FAILURE: { word: 'failing', tone: 'bad' },
+  TRANSIENT_FAILURE: { word: 'unreachable', tone: 'bad' },
   SHUTDOWN: { word: 'closed', tone: 'off' },
 };
 
@@ -84,6 +99,11 @@ export class ClientState {
     return ((values[last] - values[first]) * 1_000) / Math.max(at[last] - at[first], 1);
   }
 
+  /** How it is; see {@link assess}. */
+  assess(now) {
+    return assess(this.snapshot, now, this.rateNow('failed') === 0 && this.rateNow('succeeded') > 0);
+  }
+
   column(field) {
     return this.samples[this.fields.indexOf(field)] ?? [];
   }
@@ -102,9 +122,9 @@ export class ClientState {
 
 /**
  * How a client is: a tone (bad, warn, ok, off), a rank by which the worst comes first, a word, and a sentence that says what it means.
- * `now`: milliseconds since 1970 by the server's clock.
+ * `now`: milliseconds since 1970 by the server's clock. `isClean`: in the last seconds calls succeeded, and none failed.
  */
-export function assess({ connectivity, circuits, recent, waiting, drain }, now) {
+export function assess({ connectivity, circuits, recent, waiting, drain }, now, isClean) {
   const { state, outage, lastError } = connectivity;
   const because = lastError === undefined ? '' : `: ${lastError}`;
   if (drain.state === 'closed' || state === 'SHUTDOWN')
@@ -130,17 +150,20 @@ export function assess({ connectivity, circuits, recent, waiting, drain }, now) 
     const paths = open.map(({ path }) => path).join(', ');
     return { tone: 'bad', rank: 5, word: 'Circuit open', sentence: `Calls of ${paths} are refused here.` };
   }
-  if (recent.ended >= 5 && recent.failed / recent.ended >= BAD_SHARE) {
-    const codes = Object.keys(recent.codes).join(', ');
-    const share = percent(recent.failed, recent.ended);
-    return { tone: 'bad', rank: 4, word: 'Failing', sentence: `Connected, and ${share} of its calls fail: ${codes}` };
+  const faults = faultsOf(recent.codes);
+  if (recent.ended >= 5 && faults / recent.ended >= BAD_SHARE) {
+    const codes = Object.keys(recent.codes).filter((code) => FAULTS.has(code));
+    const share = `${percent(faults, recent.ended)} of its calls failed in the last ${age(recent.windowMs)}: ${codes.join(', ')}`;
+    return isClean
+      ? { tone: 'warn', rank: 3.2, word: 'Recovered', sentence: `Calls succeed again; ${share}` }
+      : { tone: 'bad', rank: 4, word: 'Failing', sentence: `Connected, and ${share}` };
   }
   if (state === 'READY' && waiting > 0) {
     const calls = waiting === 1 ? 'a call that waited is' : `${counted(waiting, 'call')} that waited are`;
     return { tone: 'warn', rank: 3.5, word: 'Catching up', sentence: `Connected; ${calls} sent at a pace.` };
   }
   if (state === 'TRANSIENT_FAILURE')
-    return { tone: 'bad', rank: 5, word: 'Failing', sentence: `The last attempt to connect failed${because}` };
+    return { tone: 'bad', rank: 5, word: 'Unreachable', sentence: `The last attempt to connect failed${because}` };
   if (state === 'CONNECTING')
     return { tone: 'warn', rank: 2, word: 'Connecting', sentence: 'It is looking for a connection.' };
   if (state === 'IDLE')

@@ -1,4 +1,4 @@
-import { assess, ClientState } from './client-state.js';
+import { ClientState } from './client-state.js';
 import { Details } from './details.js';
 import { age, counted, moment } from './format.js';
 import { LiveFeed } from './live-feed.js';
@@ -23,7 +23,7 @@ export class Dashboard {
   #link = { state: 'connecting' };
   #at = 0;
   #skew = 0;
-  #startedAt;
+  #release;
   #fields = [];
   #known = false;
   #details;
@@ -33,6 +33,7 @@ export class Dashboard {
     this.onVerdict = onVerdict;
     this.status = el('p', { class: 'link', role: 'status' });
     this.clock = el('span', { class: 'dim' });
+    this.process = el('span', { class: 'dim', title: 'The process that answers' });
     this.verdict = el('p', { class: 'verdict-line', role: 'status' });
     this.notice = el('p', { class: 'notice', role: 'alert', hidden: true });
     this.back = el('a', { class: 'back', text: '← all clients', href: this.#address('') });
@@ -42,7 +43,7 @@ export class Dashboard {
     this.element = el(
       'div',
       { class: 'dashboard' },
-      el('header', { class: 'top' }, el(heading, { text: 'gRPC clients' }), this.status, this.clock),
+      el('header', { class: 'top' }, el(heading, { text: 'gRPC clients' }), this.status, this.clock, this.process),
       this.notice,
       this.verdict,
       this.view,
@@ -63,7 +64,14 @@ export class Dashboard {
   }
 
   #chosen() {
-    return location.hash.startsWith(HASH) ? decodeURIComponent(location.hash.slice(HASH.length)) : undefined;
+    if (!location.hash.startsWith(HASH)) return undefined;
+    const written = location.hash.slice(HASH.length);
+    try {
+      return decodeURIComponent(written);
+    } catch {
+      // Somebody wrote it who did not know how it is written.
+      return written;
+    }
   }
 
   /** Key of the client whose details are shown: the chosen one, or the only one. */
@@ -114,9 +122,10 @@ export class Dashboard {
   }
 
   #takeWhole(data, at) {
-    // Another life of the application: what was known was of the one before.
-    if (this.#startedAt !== data.startedAt) this.#clients.clear();
-    this.#startedAt = data.startedAt;
+    const { host, pid, release } = data.process;
+    if (this.#release !== undefined && this.#release !== release) reloadFor(release);
+    this.#release = release;
+    setText(this.process, `${host}, process ${pid}`);
     this.#fields = data.sampleFields;
     const keys = new Set(data.clients.map(({ key }) => key));
     for (const key of this.#clients.keys()) if (!keys.has(key)) this.#clients.delete(key);
@@ -155,7 +164,7 @@ export class Dashboard {
     this.notice.hidden = state === 'live' || (state === 'connecting' && !this.#known);
     setText(this.notice, this.notice.hidden ? '' : text === undefined ? sentence : `${sentence} ${text}.`);
     this.element.classList.toggle('stale', this.#known && !fresh);
-    const assessed = [...this.#clients.values()].map((client) => assess(client.snapshot, now));
+    const assessed = [...this.#clients.values()].map((client) => client.assess(now));
     const bad = assessed.filter(({ rank }) => rank >= 4).length;
     // One client says so itself.
     this.verdict.hidden = assessed.length < 2;
@@ -222,6 +231,17 @@ export class Dashboard {
       this.overview.focusFilter();
     } else if (event.key === 'Escape' && !typing && this.#chosen() !== undefined) location.hash = '';
   }
+}
+
+/**
+ * What another release says only its own page knows how to read. Once for each: behind a balancer that asks now this one, now that one, the
+ * page would do nothing else.
+ */
+function reloadFor(release) {
+  const key = `nestjs-resilient-grpc.reloaded-for.${release}`;
+  if (sessionStorage.getItem(key) !== null) return;
+  sessionStorage.setItem(key, 'once');
+  location.reload();
 }
 
 function verdict(bad, all) {

@@ -1,3 +1,4 @@
+import { faultsOf } from './client-state.js';
 import { age, count, duration, momentAndAge, NONE, percent, shortPath } from './format.js';
 import { el, Table } from './parts.js';
 
@@ -56,7 +57,7 @@ export function callTables() {
         number('calls', ({ started }) => started, 'Begun since the client was made'),
         bad(
           number('failed', ({ failed }) => failed, 'Since the client was made'),
-          ({ failed }) => failed > 0,
+          ({ codes }) => faultsOf(codes) > 0,
         ),
         bad(
           {
@@ -66,7 +67,7 @@ export function callTables() {
             text: ({ recent }) => percent(recent.failed, recent.ended),
             order: ({ recent }) => recent.failed / Math.max(recent.ended, 1),
           },
-          ({ recent }) => recent.failed > 0,
+          ({ recent }) => faultsOf(recent.codes) > 0,
         ),
         number('retries', ({ retried }) => retried),
         number('hedges', ({ hedged }) => hedged),
@@ -117,7 +118,7 @@ export function callTables() {
       columns: [
         { title: 'last', text: ({ lastAt }, now) => momentAndAge(lastAt, now), cell: 'moment' },
         number('times', ({ count: times }) => times),
-        { title: 'code', text: ({ code }) => code, tone: () => 'bad' },
+        { title: 'code', text: ({ code }) => code, tone: ({ code }) => (faultsOf({ [code]: 1 }) > 0 ? 'bad' : '') },
         SHORT_METHOD,
         {
           title: 'details',

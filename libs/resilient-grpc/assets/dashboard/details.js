@@ -1,4 +1,4 @@
-import { assess, shownMs } from './client-state.js';
+import { faultsOf, shownMs } from './client-state.js';
 import { age, count, counted, duration, moment, momentAndAge, NONE, percent, rate } from './format.js';
 import { Children, el, Meter, panel, setAttribute, setText } from './parts.js';
 import { TimeChart } from './rate-chart.js';
@@ -98,7 +98,7 @@ export class Details {
 
   show(client, now) {
     const { snapshot } = client;
-    const is = assess(snapshot, now);
+    const is = client.assess(now);
     setAttribute(this.head, 'data-tone', is.tone);
     setText(this.word, is.word);
     setText(this.name, client.key);
@@ -126,7 +126,7 @@ export class Details {
     const share = recent.failed === 0 ? '0' : `${count(recent.failed)} (${percent(recent.failed, recent.ended)})`;
     this.facts.show([
       ['calls', rate(client.rateNow('started'))],
-      [`failed in ${age(recent.windowMs)}`, recent.ended === 0 ? NONE : share, recent.failed > 0 && 'bad'],
+      [`failed in ${age(recent.windowMs)}`, recent.ended === 0 ? NONE : share, faultsOf(recent.codes) > 0 && 'bad'],
       ['waiting', count(waiting), waiting > 0 && 'warn'],
       ['oldest wait', waiting === 0 ? NONE : duration(oldestWaitMs), waiting > 0 && 'warn'],
       ['retries', rate(client.rateNow('retried'))],

@@ -54,7 +54,10 @@ export function percent(part, all) {
   if (all === 0) return NONE;
   const share = (part / all) * 100;
   if (share > 0 && share < 0.1) return '<0.1 %';
-  return `${share >= 10 || Number.isInteger(share) ? Math.round(share) : share.toFixed(1)} %`;
+  // All of them is said of all of them alone.
+  if (share < 100 && share > 99.9) return '>99.9 %';
+  const isRound = Number.isInteger(share) || (share >= 10 && share <= 99);
+  return `${isRound ? Math.round(share) : share.toFixed(1)} %`;
 }
 
 /** 'Orders/Get' of '/orders.v1.Orders/Get'. */

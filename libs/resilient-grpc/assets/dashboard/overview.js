@@ -1,4 +1,4 @@
-import { assess, shownMs } from './client-state.js';
+import { faultsOf, shownMs } from './client-state.js';
 import { count, counted, duration, NONE, percent, rate } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
 import { StateStrip } from './state-strip.js';
@@ -75,7 +75,7 @@ export class Overview {
     const windowMs = shownMs(Math.min(...clients.map(({ oldest }) => oldest)), now);
     setText(this.window, `Last ${duration(windowMs)}`);
     const rows = chosen
-      .map((client) => ({ client, key: client.key, is: assess(client.snapshot, now) }))
+      .map((client) => ({ client, key: client.key, is: client.assess(now) }))
       .sort((a, b) => b.is.rank - a.is.rank || a.key.localeCompare(b.key));
     this.rows.show(rows, ({ key }) => key, now, windowMs);
   }
@@ -123,7 +123,7 @@ class Row {
       waiting === 0 ? '0' : `${count(waiting)}, ${duration(oldestWaitMs)}`,
       count(active),
     ];
-    const tones = ['', recent.failed > 0 ? 'bad' : '', waiting > 0 ? 'warn' : '', ''];
+    const tones = ['', faultsOf(recent.codes) > 0 ? 'bad' : '', waiting > 0 ? 'warn' : '', ''];
     this.cells.forEach((cell, i) => {
       setText(cell, texts[i]);
       setAttribute(cell, 'data-tone', tones[i]);

@@ -107,7 +107,9 @@ export class Table {
   }
 
   #row() {
-    const cells = this.columns.map(({ number, cell }) => el('td', { class: number ? 'number' : cell }));
+    const cells = this.columns.map(({ title, number, cell }) =>
+      el('td', { class: number ? 'number' : cell, 'data-title': title }),
+    );
     return {
       element: el('tr', {}, ...cells),
       show: (item, now) => {

@@ -93,7 +93,7 @@ export class TimeChart {
         ],
         series: [{}, ...this.series.map(line)],
         hooks: {
-          draw: [(chart) => this.#drawMarks(chart)],
+          draw: [(chart) => this.#drawMarks(chart), (chart) => this.#drawOvershoot(chart)],
           setCursor: [
             ({ cursor }) => {
               this.#pointed = cursor.left >= 0 ? cursor.idx : null;
@@ -116,6 +116,28 @@ export class TimeChart {
       columns.map((column) => (known ? this.options.value(column[at]) : '–')),
       this.#pointed !== null && known ? timeOfDay(moments[at]) : '',
     );
+  }
+
+  /** What does not fit: an arrow and the value, where the highest of it would be. */
+  #drawOvershoot(chart) {
+    const { max } = chart.scales.y;
+    const [moments, ...columns] = this.#data;
+    columns.forEach((column, i) => {
+      const highest = column.reduce((best, value, at) => (value > (column[best] ?? max) ? at : best), -1);
+      if (highest < 0) return;
+      const { ctx, bbox } = chart;
+      ctx.save();
+      ctx.font = `${devicePixelRatio * 11}px system-ui, sans-serif`;
+      ctx.textAlign = 'left';
+      ctx.textBaseline = 'top';
+      ctx.fillStyle = colour(`--${this.series[i].colour}`);
+      const text = `↑ ${this.options.value(Math.round(column[highest]))}`;
+      // Behind it: before it are the marks of what led to it.
+      const x = chart.valToPos(moments[highest], 'x', true) + 8 * devicePixelRatio;
+      const last = bbox.left + bbox.width - ctx.measureText(text).width;
+      ctx.fillText(text, Math.min(x, last), bbox.top + 2 * devicePixelRatio);
+      ctx.restore();
+    });
   }
 
   /** A line where something went, another where it came back. */

@@ -3,7 +3,7 @@ import { age, counted, duration, moment } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
 
 /** States since `begin` as stretches: { state, from, to, cause }, oldest first. */
-function stretches({ history, connectivity, madeAt }, begin, now) {
+export function stretches({ history, connectivity, madeAt }, begin, now) {
   const all = [];
   let state = history[0]?.from ?? connectivity.state;
   // Of more changes than are kept, nobody knows what was before the first.

@@ -20,6 +20,8 @@ const FOLDER = new URL('../../assets/dashboard/', import.meta.url);
 const OWN = [
   PAGE,
   'dashboard.css',
+  'tables.css',
+  'details.css',
   'page.js',
   'dashboard.js',
   'live-feed.js',

@@ -44,7 +44,7 @@ class ClientInTest {
 
 class VisitorInTest implements Visitor {
   readonly told: { event: string; data: any; atMs: number }[] = [];
-  missed = false;
+  isBlocked = false;
   ended = false;
   constructor(
     private readonly clock: VirtualClock,
@@ -72,7 +72,7 @@ beforeEach(() => {
   clock = new VirtualClock();
   clients = [new ClientInTest('orders'), new ClientInTest('audit')];
   const registry = { accepting: true, [Symbol.iterator]: () => clients[Symbol.iterator]() };
-  feed = new DashboardFeed(registry as unknown as GrpcClients, clock);
+  feed = new DashboardFeed(registry as unknown as GrpcClients, clock, { host: 'here', pid: 7, release: '1.2.3' });
   feed.onApplicationBootstrap();
   clock.advance(0);
 });
@@ -167,12 +167,22 @@ describe('a visitor', () => {
     expect(late.last.data.clients[0].counters.started).toBe(1);
   });
 
-  it('that could not be told is told everything the next time', () => {
+  it('that takes nothing has nothing written for it, and is told everything when it takes something again', () => {
     const slow = join();
     clock.advance(1_000);
-    slow.missed = true;
+    slow.isBlocked = true;
+    const told = slow.told.length;
+    clock.advance(10_000);
+    expect(slow.told).toHaveLength(told);
+    slow.isBlocked = false;
     clock.advance(1_000);
     expect(slow.last).toMatchObject({ event: 'whole' });
+    clock.advance(1_000);
+    expect(slow.last).toMatchObject({ event: 'change' });
+  });
+
+  it('is told which process answers, and of which release it is', () => {
+    expect(join().last.data.process).toEqual({ host: 'here', pid: 7, release: '1.2.3' });
   });
 
   it('hears of clients that come, go, and come again under the same name', () => {
@@ -196,12 +206,55 @@ describe('a visitor', () => {
     const keys = data.clients.map(({ key }: { key: string }) => key);
     expect(data.total).toBe(200);
     expect(keys).toHaveLength(50);
-    expect(keys.slice(0, 3)).toEqual(['tenant-150', 'tenant-199', 'tenant-0']);
+    expect(keys.slice(0, 3)).toEqual(['tenant-199', 'tenant-150', 'tenant-0']);
+  });
+
+  it('sees the one that it looks at though more than fifty others are in trouble', () => {
+    clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
+    for (const client of clients.slice(0, 100)) client.states.next('TRANSIENT_FAILURE');
+    clock.advance(2_000);
+    const visitor = join('tenant-199');
+    expect(visitor.last.data.clients[0].key).toBe('tenant-199');
+    clock.advance(2_000);
+    expect(visitor.last.data.gone).toEqual([]);
+  });
+
+  it('finds the minutes before a client gave way to others in trouble', () => {
+    clients = Array.from({ length: 60 }, (_none, i) => new ClientInTest(`tenant-${i}`));
+    clock.advance(20_000);
+    for (const client of clients.slice(10)) client.states.next('TRANSIENT_FAILURE');
+    clock.advance(20_000);
+    for (const client of clients) client.states.next('READY');
+    clock.advance(2_000);
+    const samplesOf = (key: string) => new Map<string, number[][]>(join(key).last.data.samples).get(key)!;
+    expect(samplesOf('tenant-5')[0]![0]! - clock.epoch()).toBeLessThan(-30_000);
+    expect(samplesOf('tenant-55')[0]![0]! - clock.epoch()).toBeLessThan(-10_000);
   });
 
   it('tells two clients of one name apart', () => {
     clients.push(new ClientInTest('orders'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit', 'orders (2)']);
+  });
+
+  it('tells a numbered client from one that is called so', () => {
+    clients.push(new ClientInTest('orders'), new ClientInTest('orders (2)'), new ClientInTest('orders (2)'));
+    expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual([
+      'orders',
+      'audit',
+      'orders (3)',
+      'orders (2)',
+      'orders (2) (2)',
+    ]);
+  });
+
+  it('of details that nobody had looked at before is told them from then on as they change', () => {
+    clients[0]!.methods = [{ path: '/a' }];
+    const early = join();
+    const first = join('orders');
+    expect(first.last.data.clients[0].methods).toEqual([{ path: '/a' }]);
+    clock.advance(1_000);
+    expect(first.last.data.clients).toEqual([]);
+    expect(early.last.data.clients).toEqual([]);
   });
 
   it('that was the last one leaves the feed asleep', () => {

@@ -4,7 +4,7 @@ import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClients } from '../nest/grpc-clients.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
-import { shownClients, type ShownClient } from './shown-clients.js';
+import { shownClients, SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { StateChanges } from './state-changes.js';
 import { ToldClient } from './told-client.js';
 
@@ -24,8 +24,8 @@ const RESTLESS_MS = 2_000;
 export interface Visitor {
   /** Key of the client whose details are wanted. */
   readonly looksAt: string | undefined;
-  /** What was sent last did not get through. */
-  readonly missed: boolean;
+  /** Takes nothing at present. What it misses is made good by a whole one. */
+  readonly isBlocked: boolean;
   send(event: 'whole' | 'change', json: string): void;
   end(): void;
 }
@@ -40,6 +40,14 @@ export interface DashboardSnapshot {
   readonly clients: readonly GrpcClientSnapshot[];
 }
 
+/** What answers: behind a balancer it may be another process each time. */
+export interface DashboardProcess {
+  readonly host: string;
+  readonly pid: number;
+  /** Of the library: the page of another release does not know this one's events. */
+  readonly release: string;
+}
+
 interface Watched extends ShownClient {
   readonly ring: SampleRing;
   readonly told: ToldClient;
@@ -52,9 +60,11 @@ interface Watched extends ShownClient {
 export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
+  private readonly missed = new WeakSet<Visitor>();
   private readonly changes = new StateChanges(() => this.stateChanged());
-  private readonly startedAt: number;
   private watched: ReadonlyMap<string, Watched> = new Map();
+  /** Histories of clients that gave way to others in trouble: as many as are shown, the last to go at the end. */
+  private readonly setAside = new Map<ResilientGrpcClient, SampleRing>();
   private gone: readonly string[] = [];
   private total = 0;
   /** Milliseconds since 1970. */
@@ -70,9 +80,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   constructor(
     private readonly clients: GrpcClients,
     private readonly clock: Clock,
-  ) {
-    this.startedAt = clock.epoch();
-  }
+    private readonly process: DashboardProcess,
+  ) {}
 
   /** No visitor is taken any more. */
   get ending(): boolean {
@@ -150,7 +159,9 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.toldAt = this.clock.now();
     for (const visitor of this.visitors) {
       if (visitor === newcomer) continue;
-      if (visitor.missed) visitor.send('whole', this.whole(visitor));
+      // Before anything is written for it.
+      if (visitor.isBlocked) this.missed.add(visitor);
+      else if (this.missed.delete(visitor)) visitor.send('whole', this.whole(visitor));
       else visitor.send('change', this.change(visitor));
     }
   }
@@ -172,19 +183,31 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       const same = known?.client === one.client ? known : undefined;
       const isLooked = looked.has(one.key);
       const { ring, told } = same ?? {
-        ring: new SampleRing(HISTORY_LENGTH),
+        ring: this.setAside.get(one.client) ?? new SampleRing(HISTORY_LENGTH),
         told: new ToldClient(one.key, snapshot, isLooked),
       };
       // With nobody to tell there is nothing to write.
       if (same !== undefined && this.visitors.size > 0) told.update(snapshot, isLooked);
       if (due || same === undefined) ring.push(sampleOf(snapshot, epoch));
       watched.set(one.key, { ...one, ring, told });
+      this.setAside.delete(one.client);
     }
+    this.putAside(before, total > shown.length ? new Set(shown.map(({ client }) => client)) : undefined);
     this.total = total;
     this.lookedAt = epoch;
     this.gone = [...before.keys()].filter((key) => !watched.has(key));
     this.watched = watched;
     if (this.visitors.size > 0 && !this.ended) this.changes.follow(shown.map(({ client }) => client));
+  }
+
+  /** Keeps histories of those of `before` that are not among `shown`; of nobody where all are. */
+  private putAside(before: ReadonlyMap<string, Watched>, shown: ReadonlySet<ResilientGrpcClient> | undefined): void {
+    if (shown === undefined) return this.setAside.clear();
+    for (const { client, ring } of before.values()) if (!shown.has(client)) this.setAside.set(client, ring);
+    for (const client of this.setAside.keys()) {
+      if (this.setAside.size <= SHOWN_CLIENTS) break;
+      this.setAside.delete(client);
+    }
   }
 
   /** A client that cannot be looked at is no reason to end the process that it serves. */
@@ -202,7 +225,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     const all = [...this.watched.values()];
     const clients = all.map(({ key, told }) => told.whole(key === looksAt));
     const samples = all.map(({ key, ring }) => [key, ring.latest(key === looksAt ? undefined : SHORT_HISTORY)]);
-    const more = JSON.stringify({ startedAt: this.startedAt, sampleFields: SAMPLE_FIELDS, samples });
+    const more = JSON.stringify({ process: this.process, sampleFields: SAMPLE_FIELDS, samples });
     return `{${this.common()},${more.slice(1, -1)},"clients":[${clients.join()}]}`;
   }
 

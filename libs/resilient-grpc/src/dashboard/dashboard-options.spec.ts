@@ -47,6 +47,11 @@ describe('options of the dashboard', () => {
       { public: true, path: '*' },
       [`${AT}.path: expected a path of its own without parameters, as 'ops/grpc', got "*"`],
     ],
+    ...['..', 'ops/..', './grpc', '/a/../b/'].map((path): [string, unknown, string[]] => [
+      `a path that is resolved away: ${path}`,
+      { public: true, path },
+      [`${AT}.path: expected a path of its own without parameters, as 'ops/grpc', got "${path}"`],
+    ]),
     [
       'no path at all',
       { public: true, path: '/' },

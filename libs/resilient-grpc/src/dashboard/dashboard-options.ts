@@ -40,9 +40,11 @@ const AT = 'ResilientGrpcDashboardModule.forRoot';
 
 const PATH_TEXT = "a path of its own without parameters, as 'ops/grpc'";
 const GUARDS_TEXT = 'classes of guards, as [OpsGuard]';
+// Segments '.' and '..' never arrive: whoever asks resolves them before.
+const PATH = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
 const schema = v.object(
   {
-    path: orUndefined(v.pipe(v.string(PATH_TEXT), v.regex(/^\/?[\w.~-]+(\/[\w.~-]+)*\/?$/, PATH_TEXT))),
+    path: orUndefined(v.pipe(v.string(PATH_TEXT), v.regex(PATH, PATH_TEXT))),
     imports: orUndefined(v.array(v.unknown(), 'an array of modules, as [AuthModule]')),
     guards: orUndefined(
       v.pipe(

@@ -38,6 +38,11 @@ export class DashboardResponse {
     if (last) this.close();
   }
 
+  /** There is nobody to answer: the visitor has gone, or something else of the application has answered. */
+  get isOver(): boolean {
+    return this.raw.headersSent || this.raw.destroyed || this.request.socket.destroyed;
+  }
+
   /** Sends `body`, or nothing where the browser has it already. */
   file(type: string, body: Buffer | string, tag: string): void {
     this.raw.setHeader('ETag', tag);

@@ -44,18 +44,30 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       // Links are relative, for proxies that put something before the path: to the page's own, or to the one below it.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
       const text = page.body.toString('utf8').replaceAll('"./', `"${inside}`);
-      this.answer(request, response).file(page.type, text, page.tag.replace(/"$/, `-${String(inside.length)}"`));
+      this.answer(request, response, (answer) =>
+        answer.file(page.type, text, page.tag.replace(/"$/, `-${String(inside.length)}"`)),
+      );
     }
 
     @Get('snapshot')
     snapshot(@Req() request: unknown, @Res() response: unknown): void {
-      this.answer(request, response).json(200, this.feed.snapshot());
+      this.answer(request, response, (answer) => answer.json(200, this.feed.snapshot()));
     }
 
     /** `client`: key of the one whose details are wanted. */
     @Get('events')
     events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
-      const answer = this.answer(request, response);
+      const looksAt = typeof client === 'string' ? client : undefined;
+      this.answer(request, response, (answer) => this.welcome(answer, looksAt));
+    }
+
+    @Get(':asset')
+    file(@Req() request: unknown, @Res() response: unknown, @Param('asset') name: string): void {
+      const { type, body, tag } = this.asset(name);
+      this.answer(request, response, (answer) => answer.file(type, body, tag));
+    }
+
+    private welcome(answer: DashboardResponse, looksAt: string | undefined): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
       if (this.visitors >= MOST_VISITORS) return answer.json(503, { message: 'too many pages look at it' });
       if (!answer.events()) return;
@@ -65,20 +77,14 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
         this.feed.leave(visitor);
       });
       const visitor: Visitor = {
-        looksAt: typeof client === 'string' ? client : undefined,
-        get missed() {
-          return stream.missed;
+        looksAt,
+        get isBlocked() {
+          return stream.isBlocked;
         },
         send: (event, json) => stream.send(event, json),
         end: () => stream.end(),
       };
       this.feed.join(visitor);
-    }
-
-    @Get(':asset')
-    file(@Req() request: unknown, @Res() response: unknown, @Param('asset') name: string): void {
-      const { type, body, tag } = this.asset(name);
-      this.answer(request, response).file(type, body, tag);
     }
 
     private asset(name: string): DashboardAsset {
@@ -87,8 +93,13 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       return asset;
     }
 
-    private answer(request: unknown, response: unknown): DashboardResponse {
-      return new DashboardResponse(request, response, this.feed.ending);
+    private answer(request: unknown, response: unknown, write: (answer: DashboardResponse) => void): void {
+      const answer = new DashboardResponse(request, response, this.feed.ending);
+      // When the application's interceptors are done: a header that one of them sets after the first byte would be an error, which
+      // Nest answers by ending the response. Whoever left while a guard was looking is not there any more, and is told nothing.
+      systemClock.defer(() => {
+        if (!answer.isOver) write(answer);
+      });
     }
   }
   return DashboardController;

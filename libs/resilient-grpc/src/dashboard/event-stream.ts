@@ -6,14 +6,10 @@ const STUCK_MS = 30_000;
 /** What was written last has this long to get out. */
 const LAST_WORDS_MS = 500;
 
-/**
- * Server-sent events to one visitor. Nothing queues up for those who read slowly: what cannot be taken is not written, and `missed`
- * says that the next event must be a whole one.
- */
+/** Server-sent events to one visitor. Nothing queues up for those who read slowly: while it is blocked nothing is written. */
 export class EventStream {
   private blocked: Timer | undefined;
   private left = false;
-  #missed = false;
 
   constructor(
     private readonly response: ServerResponse,
@@ -32,15 +28,15 @@ export class EventStream {
     response.write('retry: 1000\n\n');
   }
 
-  get missed(): boolean {
-    return this.#missed;
+  /** What was written before has not got out yet. */
+  get isBlocked(): boolean {
+    return this.blocked !== undefined;
   }
 
   /** Sends `json`, a text on one line. */
   send(event: string, json: string): void {
-    if (this.left) return;
-    this.#missed = this.blocked !== undefined;
-    if (this.#missed || this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
+    if (this.left || this.isBlocked) return;
+    if (this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
     this.blocked = this.clock.setTimer(() => this.response.destroy(), STUCK_MS);
   }
 

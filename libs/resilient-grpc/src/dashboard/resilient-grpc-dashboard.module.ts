@@ -1,6 +1,9 @@
-import { Module, type DynamicModule } from '@nestjs/common';
+import { hostname } from 'node:os';
+import { Inject, Module, Optional, type DynamicModule } from '@nestjs/common';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { GrpcClients } from '../nest/grpc-clients.js';
 import { ResilientGrpcCoreModule } from '../nest/resilient-grpc-core.module.js';
+import { VERSION } from '../telemetry/version.js';
 import { systemClock } from '../time/clock.js';
 import { readDashboardAssets } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
@@ -10,6 +13,14 @@ import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js
 /** A live page that shows all clients of the application, to those who may see it. It changes nothing. */
 @Module({})
 export class ResilientGrpcDashboardModule {
+  constructor(@Optional() @Inject(DashboardFeed) feed?: DashboardFeed) {
+    if (feed !== undefined) return;
+    // Mounted without a word it would show nothing to anybody, and say nothing about it.
+    const message =
+      'imported without options; write ResilientGrpcDashboardModule.forRoot({ guards: [OpsGuard] }), or forRoot({ public: true })';
+    throw new GrpcConfigurationError([{ path: 'imports: ResilientGrpcDashboardModule', message }]);
+  }
+
   /**
    * The dashboard at `path`, for those whom `guards` let pass, or for everybody.
    * @throws GrpcConfigurationError for options that cannot be used; without guards it takes `public: true`.
@@ -24,7 +35,8 @@ export class ResilientGrpcDashboardModule {
         {
           provide: DashboardFeed,
           inject: [GrpcClients],
-          useFactory: (clients: GrpcClients) => new DashboardFeed(clients, systemClock),
+          useFactory: (clients: GrpcClients) =>
+            new DashboardFeed(clients, systemClock, { host: hostname(), pid: process.pid, release: VERSION }),
         },
         { provide: DASHBOARD_ASSETS, useFactory: readDashboardAssets },
       ],

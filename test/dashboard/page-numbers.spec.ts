@@ -1,0 +1,204 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const ASSETS = join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashboard');
+/** A module of the page, which knows no types. */
+const moduleOf = (name: string): Promise<any> => import(pathToFileURL(join(ASSETS, name)).href);
+const { ClientState, assess, faultsOf, shownMs } = await moduleOf('client-state.js');
+const { age, duration, moment, percent, rate, shortPath } = await moduleOf('format.js');
+const { stretches } = await moduleOf('state-strip.js');
+
+const MADE_AT = '2026-01-01T00:00:00.000Z';
+const T = Date.parse(MADE_AT);
+const FIELDS = ['at', 'started', 'succeeded', 'failed', 'waiting'];
+
+function snapshot(more: Record<string, unknown> = {}) {
+  return {
+    madeAt: MADE_AT,
+    connectivity: { state: 'READY', since: MADE_AT },
+    history: [],
+    waiting: 0,
+    circuits: [],
+    drain: { state: 'none' },
+    recent: { windowMs: 45_000, ended: 0, failed: 0, codes: {} },
+    counters: { started: 0, succeeded: 0, failed: 0 },
+    ...more,
+  };
+}
+
+/** A client that begins `perSecond` calls, of which the share `failing` fails, for `seconds`. */
+function clientOf(perSecond: number, seconds: number, failing = 0) {
+  const client = new ClientState('orders', FIELDS);
+  for (let second = 0; second <= seconds; second++) {
+    const started = perSecond * second;
+    const counters = { started, succeeded: started * (1 - failing), failed: started * failing };
+    client.take(snapshot({ counters, waiting: second }), T + second * 1_000);
+  }
+  return client;
+}
+
+describe('rates of a client', () => {
+  it('are counts in a second, whatever lies between two samples', () => {
+    const client = clientOf(30, 10, 0.1);
+    expect(client.rateNow('started')).toBe(30);
+    const [moments, started, failed] = client.rates(['started', 'failed']);
+    expect(moments).toEqual(Array.from({ length: 10 }, (_none, i) => T / 1_000 + i + 1));
+    expect(new Set(started)).toEqual(new Set([30]));
+    expect(failed[9]).toBeCloseTo(3);
+    client.take({ counters: { started: 400, succeeded: 400, failed: 0 } }, T + 12_000);
+    // From 300 in 10 s to 400 in 12 s.
+    expect(client.rates(['started'])[1].at(-1)).toBe(50);
+    // Of the last five seconds.
+    expect(client.rateNow('started')).toBe(38);
+  });
+
+  it('are not known before there are two samples', () => {
+    expect(clientOf(30, 0).rateNow('started')).toBeUndefined();
+  });
+
+  it('begin anew with a client that was made anew', () => {
+    const client = clientOf(30, 10);
+    client.take(snapshot({ madeAt: '2026-01-01T00:00:11.000Z' }), T + 11_000);
+    expect(client.column('started')).toEqual([0]);
+  });
+
+  it('have one sample a second at most, the last of which is what is', () => {
+    const client = clientOf(10, 3);
+    for (const ms of [250, 500, 750]) client.take({ counters: { started: 30 + ms } }, T + 3_000 + ms);
+    expect(client.column('at').map((at: number) => at - T)).toEqual([0, 1_000, 2_000, 3_000, 3_750]);
+    expect(client.column('started').at(-1)).toBe(780);
+  });
+
+  it('go back to what the server has kept, which does not push out what is known better', () => {
+    const client = new ClientState('orders', FIELDS);
+    client.takeWhole(snapshot());
+    client.takeSamples([
+      [T, 0, 0, 0, 0],
+      [T + 2_000, 40, 40, 0, 0],
+    ]);
+    expect(client.rates(['started'])).toEqual([[T / 1_000 + 2], [20]]);
+    client.takeSamples([[T + 1_000, 20, 20, 0, 0]]);
+    expect(client.column('at')).toEqual([T, T + 2_000]);
+    // Older ones come before those that are here.
+    client.takeSamples([[T - 2_000, 0, 0, 0, 0]]);
+    expect(client.column('at')).toEqual([T - 2_000, T, T + 2_000]);
+    expect(client.oldest).toBe(T - 2_000);
+  });
+
+  it('are forgotten after ten minutes', () => {
+    const client = clientOf(1, 700);
+    expect(client.column('at')[0]).toBe(T + 100_000);
+    expect([shownMs(T, T + 59_000), shownMs(T, T + 61_000), shownMs(T, T + 9e6)]).toEqual([60_000, 120_000, 600_000]);
+  });
+});
+
+describe('how a client is', () => {
+  const recentOf = (codes: Record<string, number>, ended: number) => ({
+    windowMs: 45_300,
+    ended,
+    failed: Object.values(codes).reduce((a, b) => a + b, 0),
+    codes,
+  });
+  const wordOf = (more: Record<string, unknown>, isClean = false) => {
+    const { tone, word, sentence } = assess(snapshot(more), T + 60_000, isClean);
+    return `${tone} ${word}: ${sentence}`;
+  };
+  const outage = { since: MADE_AT, graceEndsAt: new Date(T + 90_000).toISOString(), attempts: 3, flapping: false };
+  const away = { state: 'TRANSIENT_FAILURE', since: MADE_AT, lastError: 'ECONNREFUSED' };
+
+  it.each<[string, Record<string, unknown>]>([
+    ['ok Well: Connected.', {}],
+    ['ok Idle: No connection, because no call needs one.', { connectivity: { state: 'IDLE' } }],
+    // What is about the request is shown, and is no trouble, however much of it there is.
+    ['ok Well: Connected; 1 call failed in 45 s.', { recent: recentOf({ NOT_FOUND: 1 }, 20) }],
+    ['ok Well: Connected; 20 calls failed in 45 s.', { recent: recentOf({ NOT_FOUND: 19, INVALID_ARGUMENT: 1 }, 20) }],
+    [
+      'bad Failing: Connected, and 10 % of its calls failed in the last 45 s: UNAVAILABLE, INTERNAL',
+      { recent: recentOf({ UNAVAILABLE: 1, NOT_FOUND: 9, INTERNAL: 1 }, 20) },
+    ],
+    ['ok Well: Connected; 4 calls failed in 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 100) }],
+    ['ok Well: Connected; 4 calls failed in 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 4) }],
+    [
+      'warn Outage: No connection for 1 min; 7 calls wait, and fail in 30 s: ECONNREFUSED',
+      { connectivity: { ...away, outage }, waiting: 7 },
+    ],
+    [
+      'bad Down: No connection for 1 min; calls fail: ECONNREFUSED',
+      { connectivity: { ...away, outage: { ...outage, graceEndsAt: MADE_AT } } },
+    ],
+    ['bad Unreachable: The last attempt to connect failed: ECONNREFUSED', { connectivity: away }],
+    ['bad Circuit open: Calls of /a are refused here.', { circuits: [{ path: '/a', state: 'open' }] }],
+    ['warn Catching up: Connected; a call that waited is sent at a pace.', { waiting: 1 }],
+    ['warn Draining: It begins no calls and lets those that run finish.', { drain: { state: 'draining' } }],
+    ['off Closed: It takes no calls any more.', { drain: { state: 'closed' } }],
+  ])('%s', (told, more) => expect(wordOf(more)).toBe(told));
+
+  it('has recovered where faults are over and calls succeed, until they are forgotten', () => {
+    const recent = recentOf({ UNAVAILABLE: 10 }, 20);
+    expect(wordOf({ recent }, true)).toBe(
+      'warn Recovered: Calls succeed again; 50 % of its calls failed in the last 45 s: UNAVAILABLE',
+    );
+    const clean = clientOf(10, 10);
+    clean.take({ recent }, T + 11_000);
+    expect(clean.assess(T + 11_000).word).toBe('Recovered');
+    const failing = clientOf(10, 10, 0.1);
+    failing.take({ recent }, T + 11_000);
+    expect(failing.assess(T + 11_000).word).toBe('Failing');
+    // Nothing is known of one that nobody calls.
+    const silent = clientOf(0, 10);
+    silent.take({ recent }, T + 11_000);
+    expect(silent.assess(T + 11_000).word).toBe('Failing');
+  });
+
+  it('is worse with a fault than with a request that was wrong', () => {
+    expect(faultsOf({ UNAVAILABLE: 2, DEADLINE_EXCEEDED: 1, NOT_FOUND: 9, UNAUTHENTICATED: 1, ABORTED: 1 })).toBe(3);
+  });
+});
+
+describe('stretches of a state', () => {
+  const change = (from: string, to: string, atMs: number) => ({ from, to, at: new Date(T + atMs).toISOString() });
+
+  it('follow each other without a gap, from what is shown first until now', () => {
+    const history = [change('IDLE', 'READY', 10_000), change('READY', 'CONNECTING', 40_000)];
+    const all = stretches(snapshot({ history }), T + 5_000, T + 60_000);
+    expect(all.map(({ state, from, to }: any) => [state, from - T, to - T])).toEqual([
+      ['IDLE', 5_000, 10_000],
+      ['READY', 10_000, 40_000],
+      ['CONNECTING', 40_000, 60_000],
+    ]);
+    expect(stretches(snapshot({ history }), T + 50_000, T + 60_000)).toHaveLength(1);
+  });
+});
+
+describe('numbers', () => {
+  it.each<[string, string]>([
+    [percent(996, 1_000), '99.6 %'],
+    [percent(99_999, 100_000), '>99.9 %'],
+    [percent(1_000, 1_000), '100 %'],
+    [percent(1, 10_000), '<0.1 %'],
+    [percent(5, 100), '5 %'],
+    [percent(1, 30), '3.3 %'],
+    [percent(555, 1_000), '56 %'],
+    [percent(0, 0), '–'],
+    [rate(undefined), '–'],
+    [rate(0), '0/s'],
+    [rate(12.34), '12.3/s'],
+    [rate(1_234.5), '1,235/s'],
+    [duration(0.5), '<1 ms'],
+    [duration(3.14), '3.1 ms'],
+    [duration(350), '350 ms'],
+    [duration(1_400), '1.4 s'],
+    [duration(59_600), '1 min'],
+    [duration(200_000), '3 min 20 s'],
+    [duration(7_500_000), '2 h 5 min'],
+    [duration(349_200_000), '4 d 1 h'],
+    [age(1_999), '1 s'],
+    [age(-5), '1 s'],
+    [shortPath('/orders.v1.Orders/Get'), 'Orders/Get'],
+    [
+      moment(T, T + 86_400_000 * 3).replace(/, .*/, ''),
+      new Date(T).toLocaleDateString('en', { month: 'short', day: 'numeric' }),
+    ],
+  ])('%s', (written, expected) => expect(written).toBe(expected));
+});

@@ -87,9 +87,10 @@ describe('a text of the other side', () => {
       masked(text);
       return performance.now() - began;
     };
-    timeOf(100_000);
-    const [short, long] = [Math.max(1, timeOf(100_000)), timeOf(1_600_000)];
-    // 16 times the text: as a square it would be 256 times the time.
-    expect(long / short).toBeLessThan(100);
+    // 16 times the text: as a square it would be 256 times the time. The best of three, as the machine has other work too.
+    const best = (length: number) => Math.max(1, Math.min(timeOf(length), timeOf(length), timeOf(length)));
+    const [short, middle] = [best(4_000), best(64_000)];
+    expect(middle / short).toBeLessThan(100);
+    expect(best(1_000_000) / middle).toBeLessThan(100);
   });
 });

@@ -138,11 +138,24 @@ describe('the lines of a client', () => {
     const lines: string[] = [];
     const own: LoggerService = {
       log: (message: string, context: string) => lines.push(`${context} ${message}`),
-      warn: (message: string, context: string) => lines.push(`${context} ${message}`),
+      warn: (message: string, context: string) => lines.push(`${context} ${message.replace(/\s+/g, ' ').trim()}`),
       error: () => undefined,
     };
     await written(own);
     expect(lines).toContainEqual(expect.stringMatching(/^ResilientGrpc:orders \/orders\.v1\.Orders\/Create at/));
+  });
+
+  it('disturb no start and no call where the logger throws', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const own: LoggerService = {
+      log: () => undefined,
+      // As where somebody takes what only an object of theirs has.
+      warn: (message: { readonly text: string }) => message.text.trim(),
+      error: () => undefined,
+      debug: (message: { readonly text: string }) => message.text.trim(),
+    };
+    await written(own);
+    expect(warned.mock.calls.flat().map(String)).toContainEqual(expect.stringMatching(/logger .* threw TypeError/));
   });
 
   it('hold no secret: no value of metadata or trailers, no token of an error, no line of the server’s own making', async () => {

@@ -1,7 +1,8 @@
-import { Logger, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClients } from '../nest/grpc-clients.js';
+import { LibraryLogger } from '../telemetry/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
 import { shownClients, SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
@@ -58,7 +59,7 @@ interface Watched extends ShownClient {
  * which would make every call build them.
  */
 export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly logger = new Logger('ResilientGrpc');
+  private readonly logger = new LibraryLogger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
   private readonly changes = new StateChanges(() => this.stateChanged());

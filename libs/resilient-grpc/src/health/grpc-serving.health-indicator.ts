@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { firstValueFrom } from 'rxjs';
 import type { InnerClient } from '../client/inner-client.js';
@@ -6,6 +6,7 @@ import { isGrpcCallError } from '../errors/grpc-call-error.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { StatusCode } from '../status/status-code.js';
+import { LibraryLogger } from '../telemetry/library-logger.js';
 import { LogLine } from '../telemetry/log-line.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
@@ -123,7 +124,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     const { name, target } = client;
     const text = `${target} has no grpc.health.v1.Health, and is taken for serving; serve it there, or check the channel alone`;
     const line = new LogLine('warn', text, { client: name, event: 'no-health-service', target });
-    new Logger(`ResilientGrpc:${name}`).warn(line);
+    new LibraryLogger(`ResilientGrpc:${name}`).warn(line);
   }
 }
 

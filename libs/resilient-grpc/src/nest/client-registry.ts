@@ -1,4 +1,3 @@
-import { Logger } from '@nestjs/common';
 import type { DrainReport } from '../client/drain-report.js';
 import type { InnerClient } from '../client/inner-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
@@ -15,6 +14,7 @@ import {
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { placeOfCaller } from '../client/code-place.js';
+import { LibraryLogger } from '../telemetry/library-logger.js';
 import { defineClients, pathOfClient, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
@@ -27,7 +27,7 @@ import { startUpLine } from './start-up-line.js';
 /** What the registry needs from outside. */
 export interface RegistrySeams {
   /** `logger` bears the client's name. */
-  readonly createClient: (settings: ResolvedClientSettings, logger: Logger) => InnerClient;
+  readonly createClient: (settings: ResolvedClientSettings, logger: LibraryLogger) => InnerClient;
   readonly clock: Clock;
   readonly random: Random;
   /** Where clients that are made at run time take classes of interceptors from. */
@@ -61,7 +61,7 @@ export class ClientRegistry extends GrpcClients {
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch((message) => {
-    new Logger('ResilientGrpc').warn(message);
+    new LibraryLogger('ResilientGrpc').warn(message);
   });
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
@@ -327,8 +327,8 @@ export class ClientRegistry extends GrpcClients {
   }
 }
 
-function loggerOf(label: string): Logger {
-  return new Logger(`ResilientGrpc:${label}`);
+function loggerOf(label: string): LibraryLogger {
+  return new LibraryLogger(`ResilientGrpc:${label}`);
 }
 
 function problemOf({ path }: ClientDefinition, error: unknown): ConfigurationProblem {

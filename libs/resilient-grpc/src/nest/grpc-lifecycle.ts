@@ -1,5 +1,4 @@
 import {
-  Logger,
   type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
@@ -7,6 +6,7 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { DrainReport } from '../client/drain-report.js';
+import { LibraryLogger } from '../telemetry/library-logger.js';
 import { LogLine } from '../telemetry/log-line.js';
 import { counted, duration } from '../telemetry/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -47,7 +47,7 @@ export interface ServerBeside {
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
 {
-  private readonly logger = new Logger('ResilientGrpc');
+  private readonly logger = new LibraryLogger('ResilientGrpc');
   private hooksCheck: Timer | undefined;
   /** Since when the application shuts down, in monotonic milliseconds. */
   private endingSince: number | undefined;

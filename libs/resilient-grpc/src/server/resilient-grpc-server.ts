@@ -1,6 +1,5 @@
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
-import { Logger } from '@nestjs/common';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
@@ -25,6 +24,7 @@ import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
 import { debugIsRead } from '../telemetry/debug-level.js';
+import { LibraryLogger } from '../telemetry/library-logger.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { StandingStreams } from './standing-streams.js';
 
@@ -91,7 +91,7 @@ export class ResilientGrpcServer extends ServerGrpc {
         subscriber.next(event);
       }, true),
     );
-    const logger = new Logger('ResilientGrpcServer');
+    const logger = new LibraryLogger('ResilientGrpcServer');
     for (const warning of resolved.warnings) logger.warn(warning);
     const log = new ServerLog(logger, clock, debugIsRead);
     events.listen((event) => {

@@ -1,9 +1,5 @@
-import {
-  Logger,
-  type BeforeApplicationShutdown,
-  type OnApplicationBootstrap,
-  type OnModuleDestroy,
-} from '@nestjs/common';
+import { type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { LibraryLogger } from '../telemetry/library-logger.js';
 import { LogLine } from '../telemetry/log-line.js';
 import { counted } from '../telemetry/log-text.js';
 import type { ServerBeside } from '../nest/grpc-lifecycle.js';
@@ -35,7 +31,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   constructor(
     private readonly server: DrainingServer,
     clients: ClientsBehind | undefined,
-    private readonly logger: Pick<Logger, 'log' | 'warn'> = new Logger('ResilientGrpcServer'),
+    private readonly logger: Pick<LibraryLogger, 'log' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     const { drain } = server;
     clients?.endAfter(drain);

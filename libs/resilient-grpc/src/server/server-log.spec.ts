@@ -119,6 +119,28 @@ describe('the log of a server', () => {
     expect(stacks).toEqual([error.stack]);
   });
 
+  it('spends nothing on a failure that it does not write, and little on one that it does', () => {
+    const { clock, kept, take } = make();
+    take({ type: 'handler-failed', path, error: new Error('no table') });
+    const error = new Error('one more');
+    let read = 0;
+    Object.defineProperty(error, 'message', { get: () => `one more, ${(read += 1)}` });
+    for (let i = 0; i < 1_000; i++) take({ type: 'handler-failed', path, error });
+    expect(read).toBe(0);
+    clock.advance(60_000);
+    expect(kept[1]!.msg).toMatch(/its handler failed: Error: one more, 1 \(1000 more/);
+  });
+
+  it('has a line of what a client sent, of any length and make, as one line', () => {
+    const { kept, take } = make();
+    const sent = `${'a-'.repeat(40_000)}\n[Nest] 1 LOG forged\u001b[31m`;
+    take({ type: 'handler-failed', path, error: new Error(`no such name: ${sent}`) });
+    const { error, stack } = kept[0]!.fields;
+    for (const text of [kept[0]!.msg, error, stack]) expect(String(text)).not.toMatch(/\u001b|^\[Nest\]/m);
+    expect(String(stack)).toMatch(/^Error: no such name: a-.*…\n {4}at /);
+    expect(String(stack).length).toBeLessThan(5_000);
+  });
+
   it.each([
     ['nothing', undefined, 'nothing'],
     ['null', null, 'null'],

@@ -1,7 +1,7 @@
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../client/settings/describe-value.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log-line.js';
-import { counted, duration, masked, oneLine } from '../telemetry/log-text.js';
+import { counted, duration, oneLine, stackOf } from '../telemetry/log-text.js';
 import { RepeatLimit } from '../telemetry/repeat-limit.js';
 import type { Clock } from '../time/clock.js';
 
@@ -16,7 +16,7 @@ const PULLED = 'answer with an async generator, which is pulled as the client re
  * connections are there for who looks for them. The drain has a line of its own, from where it is run.
  */
 export class ServerLog {
-  private readonly repeats: RepeatLimit<LogLine>;
+  private readonly repeats: RepeatLimit<() => LogLine>;
 
   /** @param debugs whether anybody reads `debug` */
   constructor(
@@ -24,7 +24,8 @@ export class ServerLog {
     clock: Clock,
     private readonly debugs: () => boolean,
   ) {
-    this.repeats = new RepeatLimit(clock, SUMMARY_MS, ({ level, msg, fields }, repeats) => {
+    this.repeats = new RepeatLimit(clock, SUMMARY_MS, (build, repeats) => {
+      const { level, msg, fields } = build();
       // The stack was shown with the first one.
       const { stack: _shown, ...others } = fields;
       sink[level](new LogLine(level, `${msg} (${String(repeats)} more in the last minute)`, { ...others, repeats }));
@@ -95,22 +96,42 @@ export class ServerLog {
 
   private say(
     level: LogLevel,
-    { type, path }: { readonly type: string; readonly path: string },
+    event: { readonly type: string; readonly path: string },
     text: string,
     fields: LogFields = {},
   ): void {
-    const line = new LogLine(level, `${path}: ${text}`, { event: type, path, ...fields });
-    this.repeats.say(`${path} ${type}`, line, (first) => {
-      this.sink[level](first);
+    this.sayBuilt(event, () => lineOf(level, event, text, fields));
+  }
+
+  /** What a thousand failures a second would be too much work for is done once for each line that is written. */
+  private sayBuilt({ type, path }: { readonly type: string; readonly path: string }, build: () => LogLine): void {
+    this.repeats.say(`${path} ${type}`, build, () => {
+      const line = build();
+      this.sink[line.level](line);
     });
   }
 
   private failed(event: EventOf<'handler-failed'>): void {
-    const { error } = event;
-    const what = error instanceof Error ? `${error.name}: ${error.message}` : textOf(error);
-    const stack = error instanceof Error && error.stack !== undefined ? masked(error.stack) : undefined;
-    this.say('error', event, `its handler failed: ${oneLine(what)}`, { error: oneLine(what), stack });
+    this.sayBuilt(event, () => {
+      const { error } = event;
+      const what = error instanceof Error ? `${error.name}: ${error.message}` : textOf(error);
+      const stack =
+        error instanceof Error && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
+      return lineOf('error', event, `its handler failed: ${oneLine(what)}`, {
+        error: oneLine(what),
+        stack,
+      });
+    });
   }
+}
+
+function lineOf(
+  level: LogLevel,
+  { type, path }: { readonly type: string; readonly path: string },
+  text: string,
+  fields: LogFields,
+): LogLine {
+  return new LogLine(level, `${path}: ${text}`, { event: type, path, ...fields });
 }
 
 const ENDS: Readonly<Record<EventOf<'connection-end'>['because'], string>> = {

@@ -41,178 +41,50 @@ const failed = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {
     ...change,
   }) as const;
 
-describe('an outage', () => {
-  it('of less than a second is nobody’s business', () => {
-    const { clock, calls, take, loud, lines } = make();
-    calls.waiting = 5;
-    take(OUTAGE);
-    clock.advance(990);
-    take({ ...END, durationMs: 990 });
-    clock.advance(120_000);
-    expect(loud()).toEqual([]);
-    expect(lines.length).toBeGreaterThan(0);
-  });
-
-  it('is one warning when it has lasted and somebody waits, one when its grace is over, and one line at its end', () => {
-    const { clock, calls, take, loud } = make();
-    calls.waiting = 12;
-    take(OUTAGE);
-    clock.advance(5_000);
-    expect(loud()).toEqual(['warn outage: connect ECONNREFUSED 10.0.0.7:50051; calls wait up to 5.1 s (12 waiting)']);
-    clock.advance(100);
-    expect(loud().slice(1)).toEqual([
-      'warn no connection for 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail at once (UNAVAILABLE) until there is one; ' +
-        'look at the server, the client goes on trying',
-    ]);
-    clock.advance(60_000);
-    take(END);
-    expect(loud().slice(2)).toEqual(['log back after 7.3 s, 9 tries; 12 calls held, 3 failed']);
-  });
-
-  it('has each of its lines once, also where a timer is early by a hair', () => {
-    const { clock, calls, take, loud } = make();
-    calls.waiting = 12;
-    take({ ...OUTAGE, graceMs: 5_100.6 });
-    clock.advance(2_000);
-    const now = clock.now.bind(clock);
-    clock.now = () => now() - 3;
-    clock.advance(8_000);
-    expect(loud().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn no connection ']);
-  });
-
-  it('that ends inside its grace is not told as one that did not', () => {
-    const { clock, calls, take, loud } = make();
-    calls.waiting = 12;
-    take(OUTAGE);
-    clock.advance(5_000);
-    take({ ...END, durationMs: 5_000, failed: 0 });
-    clock.advance(60_000);
-    expect(loud().slice(1)).toEqual(['log back after 5 s, 9 tries; 12 calls held, 0 failed']);
-  });
-
-  it('while nobody waits is told as soon as somebody does', () => {
-    const { clock, calls, take, loud } = make();
-    take(OUTAGE);
-    clock.advance(60_000);
-    expect(loud()).toEqual([]);
-    calls.waiting = 1;
-    clock.advance(5_000);
-    expect(loud()).toHaveLength(1);
-  });
-
-  it('that was not told begins and ends in silence', () => {
-    const { clock, take, loud } = make();
-    take(OUTAGE);
-    clock.advance(30_000);
-    take({ ...END, held: 0, failed: 0 });
-    clock.advance(120_000);
-    expect(loud()).toEqual([]);
-  });
-
-  it('in which calls do not wait but fail is told, as one in which they wait', () => {
-    const { clock, calls, take, loud } = make();
-    calls.failed = 7;
-    take({ ...OUTAGE, graceMs: 0 });
-    clock.advance(1_500);
-    expect(loud()).toEqual([]);
-    calls.failed = 8;
-    clock.advance(1_500);
-    expect(loud()).toEqual([expect.stringMatching(/^warn no connection for 3 s: .*calls fail at once/)]);
-    take(END);
-    expect(loud()[1]).toMatch(/^log back after/);
-  });
-
-  it('in which some calls wait and some do not says so', () => {
-    const { clock, calls, take, loud } = make();
-    calls.failed = 7;
-    take(OUTAGE);
-    Object.assign(calls, { waiting: 2, failed: 10 });
-    clock.advance(1_500);
-    expect(loud()[0]).toMatch(/calls wait up to 5\.1 s \(2 waiting, 3 failed\)$/);
-  });
-
-  it('that calls come to when its grace is over long since is told as what it is', () => {
-    const { clock, calls, take, loud } = make();
-    take(OUTAGE);
-    clock.advance(3_600_000);
-    calls.failed = 1;
-    clock.advance(1_500);
-    expect(loud()).toEqual([expect.stringMatching(/^warn no connection for 360\d s: /)]);
-    clock.advance(3_600_000);
-    expect(loud()).toHaveLength(1);
-  });
-
-  it('in which calls failed that nobody had seen waiting has its end told', () => {
-    const { clock, take, loud } = make();
-    take(OUTAGE);
-    clock.advance(2_000);
-    take({ ...END, durationMs: 2_000 });
-    expect(loud()).toEqual(['log back after 2 s, 9 tries; 12 calls held, 3 failed']);
-  });
-
-  it('names the target where its cause does not', () => {
-    const { clock, calls, take, loud } = make();
-    calls.waiting = 1;
-    take({ ...OUTAGE, cause: 'certificate has expired' });
-    clock.advance(5_100);
-    for (const line of loud()) expect(line).toContain(': 10.0.0.7:50051: certificate has expired; calls ');
-  });
-
-  it('says one try and one call where there was one', () => {
-    const { clock, calls, take, loud } = make();
-    calls.waiting = 1;
-    take(OUTAGE);
-    clock.advance(5_000);
-    take({ ...END, tries: 1, held: 1, failed: 0 });
-    expect(loud().at(-1)).toBe('log back after 7.3 s, 1 try; 1 call held, 0 failed');
-  });
-
-  it('whose cause is a text of the other side is told on one line', () => {
-    const { clock, calls, take, lines } = make();
-    calls.waiting = 1;
-    take({ ...OUTAGE, cause: 'bad\ncertificate\u001b[31m' });
-    clock.advance(5_000);
-    for (const line of lines) expect(line).toContain('bad\\u000acertificate\\u001b[31m');
-  });
-});
+const path = '/orders.v1.Orders/Get';
+const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationMs: 80 };
+const CIRCUIT = { type: 'circuit', path, because: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
+const ATTEMPT = { number: 2, code: 14, details: 'gone', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
 
 describe('a server that comes and goes', () => {
-  it('is told once, then in one line a minute', () => {
-    const { clock, calls, take, loud } = make();
-    calls.waiting = 1;
-    for (let second = 0; second < 150; second++) {
-      take({ ...OUTAGE, flapping: true });
-      clock.advance(500);
-      take({ ...END, durationMs: 500 });
-      clock.advance(500);
-    }
-    expect(loud()[0]).toMatch(/^warn flapping: three outages in a minute \(connect ECONNREFUSED/);
-    expect(loud()[1]).toBe('warn flapping: 59 more outages in the last minute; 720 calls held, 180 failed');
-    expect(loud()[2]).toBe('warn flapping: 60 more outages in the last minute; 720 calls held, 180 failed');
-    expect(loud()).toHaveLength(3);
-    clock.advance(600_000);
-    expect(loud()).toHaveLength(4);
-    expect(clock.pending).toBe(0);
-    take({ ...OUTAGE, flapping: true });
-    expect(loud()[4]).toBe(loud()[0]);
-  });
-
-  it('and then stays away is told as an outage again, and so is its end', () => {
-    const { clock, calls, take, loud } = make();
-    calls.waiting = 1;
-    take({ ...OUTAGE, flapping: true, graceMs: 3_000 });
-    clock.advance(2_999);
-    expect(loud()).toHaveLength(1);
-    clock.advance(1);
-    expect(loud()[1]).toMatch(/^warn no connection for 3 s: .*; calls fail at once/);
-    clock.advance(600_000);
-    take({ ...END, durationMs: 603_000 });
-    expect(loud().slice(2)).toEqual(['log back after 603 s, 9 tries; 12 calls held, 3 failed']);
-  });
-
   /** Most lines above debug that began in any one minute. */
   function busiest(times: readonly number[]) {
     return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + 60_000).length));
+  }
+
+  /** What is told above debug, and when, where calls fail and circuits open as well. */
+  function toldOf(away: number, there: number) {
+    const { clock, calls, take, log, kept } = make();
+    const told: { readonly at: number; readonly event: unknown }[] = [];
+    const ended: number[] = [];
+    const record = (task: () => void) => {
+      const before = kept.length;
+      task();
+      for (const { level, fields } of kept.slice(before))
+        if (level !== 'debug') told.push({ at: clock.now(), event: fields['event'] });
+    };
+    // So finely looked that each line has its time.
+    const pass = (ms: number) => {
+      for (let rest = ms; rest > 0; rest -= 100) record(() => clock.advance(Math.min(rest, 100)));
+    };
+    const paths = ['/a.A/Create', '/a.A/Pay', '/a.A/Ship'];
+    calls.waiting = 3;
+    while (clock.now() < 400_000) {
+      for (const path of paths)
+        for (const because of ['not-safe-to-repeat', 'throttled']) record(() => take(failed({ path, because })));
+      const flapping = ended.filter((at) => clock.now() - at < 60_000).length >= 2;
+      record(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
+      pass(away / 2);
+      for (const path of paths) record(() => take({ ...CIRCUIT, path, from: 'closed', to: 'open' }));
+      pass(away / 2);
+      record(() => take({ ...END, durationMs: away }));
+      ended.push(clock.now());
+      pass(there);
+    }
+    // At the end the log is silent.
+    log.close();
+    expect(clock.pending).toBe(0);
+    return { told, outages: ended.length };
   }
 
   it.each([
@@ -223,135 +95,31 @@ describe('a server that comes and goes', () => {
     [10_000, 10_000],
     [15_000, 5_000],
     [5, 29_000],
-    [25_000, 25_000],
-    [2_000, 45_000],
   ])(
-    'is at most four lines a minute, calls that fail and circuits with it: away for %i ms, there for %i ms',
+    'is at most four lines a minute from its third outage on, whatever else happens: away for %i ms, there for %i ms',
     (away, there) => {
-      const { clock, calls, take, log, kept } = make();
-      const times: number[] = [];
-      const past: number[] = [];
-      // Told while time passes: so finely looked that each line has its time.
-      const pass = (ms: number) => {
-        for (let left = ms; left > 0; left -= 100) {
-          count(() => {
-            clock.advance(Math.min(left, 100));
-          });
-        }
-      };
-      const count = (task: () => void) => {
-        const before = kept.length;
-        task();
-        for (const line of kept.slice(before)) if (line.level !== 'debug') times.push(clock.now());
-      };
-      calls.waiting = 3;
-      while (clock.now() < 400_000) {
-        count(() => {
-          for (const path of ['/a.A/Create', '/a.A/Pay', '/a.A/Ship']) {
-            for (const because of ['not-safe-to-repeat', 'throttled']) take(failed({ path, because }));
-          }
-        });
-        const start = clock.now();
-        const flapping = past.filter((endedAt) => start - endedAt < 60_000).length >= 2;
-        count(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
-        pass(away / 2);
-        count(() => {
-          for (const path of ['/a.A/Create', '/a.A/Pay', '/a.A/Ship']) {
-            take({
-              type: 'circuit',
-              path,
-              from: 'closed',
-              to: 'open',
-              because: 'x',
-              failures: 20,
-              total: 30,
-              breakMs: 5,
-            });
-          }
-        });
-        pass(away / 2);
-        count(() => take({ ...END, durationMs: away }));
-        past.push(clock.now());
-        pass(there);
-      }
-      expect(busiest(times)).toBeLessThanOrEqual(4);
-      expect(times.length).toBeGreaterThan(6);
-      // Nothing is lost but what was told: at the end the log is silent.
-      log.close();
-      expect(clock.pending).toBe(0);
+      const { told } = toldOf(away, there);
+      const flaps = told.slice(told.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
+      expect(busiest(flaps)).toBeLessThanOrEqual(4);
+      expect(flaps.length).toBeGreaterThan(6);
     },
   );
 
-  it('has what was too much told together within the minute, the latest of each kind', () => {
-    const { clock, calls, take, loud, kept } = make();
-    calls.waiting = 1;
-    for (const _outage of [1, 2]) {
-      take(OUTAGE);
-      clock.advance(10_000);
-      take({ ...END, durationMs: 10_000 });
-      clock.advance(10_000);
-    }
-    expect(loud().map((line) => line.slice(0, 15))).toEqual([
-      'warn outage: co',
-      'warn no connect',
-      'log back after ',
-      'warn outage: co',
-    ]);
-    clock.advance(60_000);
-    expect(loud()).toHaveLength(5);
-    expect(loud()[4]).toMatch(
-      /^warn no connection for 5\.1 s: .* \| back after 10 s, 9 tries; 12 calls held, 3 failed$/,
-    );
-    expect(kept.at(-1)?.fields).toMatchObject({ client: 'orders', event: 'outage-end', held: 12, lines: 2 });
-  });
+  it.each([
+    [25_000, 25_000, ['outage', 'outage-grace-over', 'outage-end']],
+    [2_000, 45_000, ['outage', 'outage-end']],
+  ])(
+    'but seldom has the lines of each outage, and one of the rest a minute: away for %i ms, there for %i ms',
+    (away, there, lines) => {
+      const { told, outages } = toldOf(away, there);
+      const ofOutages = told.filter(({ event }) => String(event).startsWith('outage'));
+      expect(ofOutages.map(({ event }) => event)).toEqual(Array.from({ length: outages }, () => lines).flat());
+      expect(busiest(told.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
+    },
+  );
 });
 
 describe('calls', () => {
-  it('that may have reached the server and were not repeated are counted by method and reason', () => {
-    const { clock, take, loud } = make();
-    for (let i = 0; i < 50; i++) take(failed());
-    take(failed({ path: '/orders.v1.Orders/Watch' }));
-    expect(loud()).toEqual([
-      'warn /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; it may have reached the server and was not ' +
-        'repeated (not-safe-to-repeat); look whether it was done, or declare it idempotent if it may be sent twice',
-    ]);
-    take(failed({ because: 'throttled' }));
-    clock.advance(60_000);
-    expect(loud().slice(1)).toEqual([
-      'warn 51 more calls may have reached the server and were not repeated, in the last minute: 49 of /orders.v1.Orders/Create ' +
-        '(not-safe-to-repeat), 1 of /orders.v1.Orders/Watch (not-safe-to-repeat), 1 of /orders.v1.Orders/Create (throttled); ' +
-        'the latest: /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending',
-    ]);
-  });
-
-  it('of one method and reason have its text again, with the count; and at which server', () => {
-    const { clock, take, loud } = make();
-    const attempt = {
-      number: 1,
-      code: 14,
-      details: 'lost',
-      durationMs: 5,
-      hedge: false,
-      peer: '10.0.0.7:50051',
-    } as const;
-    for (let i = 0; i < 50; i++) take(failed({ attempt, because: 'throttled' }));
-    clock.advance(60_000);
-    expect(loud()[0]).toMatch(
-      /^warn \/orders\.v1\.Orders\/Create at 10\.0\.0\.7:50051: UNAVAILABLE: lost; it may have .*\(throttled\)$/,
-    );
-    expect(loud().slice(1)).toEqual([`${loud()[0]!} (49 more in the last minute)`]);
-    clock.advance(60_000);
-    expect(clock.pending).toBe(0);
-  });
-
-  it('of many methods are one line, that names the most', () => {
-    const { clock, take, loud } = make();
-    for (let i = 0; i < 100; i++) take(failed({ path: `/a.A/M${i % 10}` }));
-    clock.advance(60_000);
-    expect(loud()).toHaveLength(2);
-    expect(loud()[1]).toMatch(/99 more calls .*: 10 of \/a\.A\/M1 .*, 5 more methods and reasons; the latest/);
-  });
-
   it.each([
     ['answered by the server', { reachedServer: 'yes', because: 'fatal-status' }],
     ['never sent', { reachedServer: 'no', because: 'local' }],
@@ -397,15 +165,6 @@ describe('a dead connection', () => {
     timeouts: 14,
   } as const;
 
-  it('is one warning: which, how long silent, how many calls, and what was done', () => {
-    const { take, loud } = make();
-    take({ ...DEAD, by: 'new-channel' });
-    expect(loud()).toEqual([
-      'warn dead connection to 10.0.0.7:50051 ended: no byte for 12.3 s, 14 calls timed out, and a probe got no answer; ' +
-        'calls go over a new one that is READY',
-    ]);
-  });
-
   it('of several says who carries the calls', () => {
     const { take, loud } = make();
     take({ ...DEAD, by: 'other-connections' });
@@ -432,21 +191,7 @@ describe('what belongs to the ordinary', () => {
       'debug drained in 80 ms: 2 calls finished',
     ]);
   });
-
-  it('is not: a drain that cuts calls off, and pings that are too many', () => {
-    const { take, loud } = make();
-    take({ type: 'drain', phase: 'end', running: 0, finished: 1, completed: 0, cancelled: 2, durationMs: 10_000 });
-    take({ type: 'keepalive-throttled', keepaliveTimeMs: 20_000 });
-    expect(loud()[0]).toBe('warn drained in 10 s: 1 call finished, 2 cut off');
-    expect(loud()[1]).toContain('too_many_pings');
-    expect(loud()[1]).toContain('set keepalive.keepaliveTimeMs to 20000 or more');
-  });
 });
-
-const path = '/orders.v1.Orders/Get';
-const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationMs: 80 };
-const CIRCUIT = { type: 'circuit', path, because: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
-const ATTEMPT = { number: 2, code: 14, details: 'gone', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
 
 describe('each event', () => {
   it.each<[event: EventBody, level: string | undefined, text: RegExp, fields: object]>([
@@ -472,7 +217,7 @@ describe('each event', () => {
       { ...END, durationMs: 900.4, failed: 0 },
       'debug',
       /^back after 900 ms, 9 tries; 12 calls held, 0 failed$/,
-      { target: '10.0.0.7:50051', durationMs: 900, tries: 9, held: 12, failed: 0 },
+      { target: '10.0.0.7:50051', durationMs: 900, tries: 9, held: 12, left: 0, failed: 0 },
     ],
     [
       { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', because: 'throttled' },
@@ -550,7 +295,7 @@ describe('each event', () => {
         by: 'new-channel',
       },
       'warn',
-      /^dead connection to a:1 ended/,
+      /^dead connection to a:1 ended: no byte for 12\.3 s, 3 calls timed out, and a probe got no answer; calls go over a new one/,
       { reason: 'suspicion', address: 'a:1', silentMs: 12_340, timeouts: 3, by: 'new-channel' },
     ],
     [

@@ -37,16 +37,17 @@ export class ClientLog {
     private readonly client: LoggedClient,
     clock: Clock,
   ) {
-    this.limit = new LineLimit((line) => {
+    const write = (line: LogLine) => {
       if (line.level === 'warn') sink.warn(line);
       else sink.log(line);
-    }, clock);
+    };
+    this.limit = new LineLimit(write, clock);
     this.outages = new OutageLog(
       client.target,
       client.hurt,
       (level, text, fields) => {
         if (level === 'debug') this.debug(() => [text, fields]);
-        else this.limit.say('outage', this.line(level, text, fields));
+        else write(this.line(level, text, fields));
       },
       clock,
     );
@@ -140,17 +141,17 @@ export class ClientLog {
   }
 
   private log(text: string, fields: LogFields): void {
-    this.limit.say('other', this.line('log', text, fields));
+    this.limit.say(this.line('log', text, fields));
   }
 
   private warn(text: string, fields: LogFields): void {
-    this.limit.say('other', this.line('warn', text, fields));
+    this.limit.say(this.line('warn', text, fields));
   }
 
   /** Told once a minute for each `kind`, with a count. */
   private repeated(kind: string, text: string, fields: LogFields): void {
     this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields), (line) => {
-      this.limit.say('other', line);
+      this.limit.say(line);
     });
   }
 

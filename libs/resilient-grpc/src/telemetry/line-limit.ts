@@ -1,26 +1,33 @@
 import type { Clock, Timer } from '../time/clock.js';
 import { LogLine } from './log-line.js';
+import { duration } from './log-text.js';
 
 const MINUTE_MS = 60_000;
-/** An outage is three lines: that it is there, that its grace is over, that it has ended. */
-const OF_OUTAGES = 3;
-/** Lines of anything else: one while connections come and go, as then most of it has the same cause. */
-const OF_OTHERS = 4;
-const OF_OTHERS_IN_UNREST = 1;
-/** Texts that stand in a line for those that were held back. */
-const TEXTS = 3;
+/** One while connections come and go, as then most of what there is to tell has the same cause. */
+const MOST = 4;
+const MOST_IN_UNREST = 1;
+/** Methods that a line names in which several were taken together. */
+const NAMED = 20;
+/** What somebody has to look after whatever else there is to tell: a call that may have had an effect. */
+const GRAVEST = 'attempt-end';
 
-type Part = 'outage' | 'other';
+/** The latest line of a kind about one method (or address), and how many it stands for. */
+interface Held {
+  readonly line: LogLine;
+  readonly at: number;
+  readonly lines: number;
+}
 
 /**
- * Lines above `debug` of one client: at most four a minute while its server comes and goes, and nothing is lost: what is over is told
- * within the minute in one line, with the latest text of each kind. An outage has its lines whatever else there is to tell.
+ * Lines above `debug` of one client, but those of outages, which have a limit of their own: at most four a minute, and one for a
+ * minute after an outage. What is over is told within the minute in one line: of each kind the latest, how old it is, of which
+ * methods there were more, and how many. Of a method it has the latest alone: a circuit that is closed again is not told as open.
  */
 export class LineLimit {
   /** When lines were told that are not a minute old. */
-  private told: { readonly part: Part; readonly at: number }[] = [];
-  private held: LogLine[] = [];
-  private heldLines = 0;
+  private told: number[] = [];
+  /** By kind and method, the latest last. */
+  private held = new Map<string, Held>();
   private timer: Timer | undefined;
   private unrestUntil = 0;
 
@@ -34,67 +41,95 @@ export class LineLimit {
     this.unrestUntil = this.clock.now() + MINUTE_MS;
   }
 
-  say(part: Part, line: LogLine): void {
-    if (this.room(part)) {
-      this.tell(part, line);
-      return;
-    }
-    // The latest of each kind.
-    const kind = kindOf(line);
-    this.held = [...this.held.filter((one) => kindOf(one) !== kind), line];
-    this.heldLines += 1;
-    this.timer ??= this.clock.setTimer(this.tellWhenRoom, this.nextRoomInMs());
+  say(line: LogLine): void {
+    const key = `${kindOf(line)} ${subjectOf(line)}`;
+    const lines = (this.held.get(key)?.lines ?? 0) + 1;
+    this.held.delete(key);
+    this.held.set(key, { line, at: this.clock.now(), lines });
+    this.tellWhenRoom();
   }
 
   /** Tells what was held back, and leaves no timer behind. */
   close(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
-    this.timer = undefined;
+    this.stop();
     this.tellHeld();
   }
 
-  private most(part: Part): number {
-    if (part === 'outage') return OF_OUTAGES;
-    return this.clock.now() < this.unrestUntil ? OF_OTHERS_IN_UNREST : OF_OTHERS;
-  }
-
-  private room(part: Part): boolean {
+  /** How long until the first of the lines that fill the room is a minute old. */
+  private noRoomForMs(): number {
     const now = this.clock.now();
-    this.told = this.told.filter(({ at }) => now - at < MINUTE_MS);
-    return this.told.filter((one) => one.part === part).length < this.most(part);
-  }
-
-  /** When the first of the lines that fill the room for others is a minute old. */
-  private nextRoomInMs(): number {
-    const others = this.told.filter(({ part }) => part === 'other');
-    const first = others.at(-this.most('other'));
-    return first === undefined ? 0 : Math.max(0, first.at + MINUTE_MS - this.clock.now());
-  }
-
-  private tell(part: Part, line: LogLine): void {
-    this.told.push({ part, at: this.clock.now() });
-    this.write(line);
+    this.told = this.told.filter((at) => now - at < MINUTE_MS);
+    const first = this.told.at(-(now < this.unrestUntil ? MOST_IN_UNREST : MOST));
+    return first === undefined ? 0 : first + MINUTE_MS - now;
   }
 
   private readonly tellWhenRoom = (): void => {
-    this.timer = undefined;
-    if (this.room('other')) this.tellHeld();
-    else this.timer = this.clock.setTimer(this.tellWhenRoom, this.nextRoomInMs());
+    this.stop();
+    const ms = this.noRoomForMs();
+    if (ms > 0) this.timer = this.clock.setTimer(this.tellWhenRoom, ms);
+    else this.tellHeld();
   };
 
+  private stop(): void {
+    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer = undefined;
+  }
+
   private tellHeld(): void {
-    const { held, heldLines } = this;
-    const latest = held.at(-1);
-    if (latest === undefined) return;
-    this.held = [];
-    this.heldLines = 0;
-    const level = held.some((one) => one.level === 'warn') ? 'warn' : 'log';
-    const texts = held.slice(-TEXTS).map(({ msg }) => msg);
-    const more = heldLines > texts.length ? ` (${String(heldLines)} lines of the last minute)` : '';
-    this.tell('other', new LogLine(level, `${texts.join(' | ')}${more}`, { ...latest.fields, lines: heldLines }));
+    const held = [...this.held.values()].reverse();
+    this.held = new Map();
+    const kinds = byKind(held);
+    const gravest = kinds[0]?.[0]?.line;
+    if (gravest === undefined) return;
+    const now = this.clock.now();
+    const lines = sumOf(held);
+    this.told.push(now);
+    this.write(
+      new LogLine(gravest.level, kinds.map((kind) => textOf(kind, now)).join(' | '), {
+        ...gravest.fields,
+        events: kinds.length > 1 ? [...new Set(held.map(({ line }) => kindOf(line)))].join(', ') : undefined,
+        lines: lines > 1 ? lines : undefined,
+      }),
+    );
   }
 }
 
-function kindOf(line: LogLine) {
-  return line.fields['event'];
+/** The gravest kind first. Circuits that opened are another kind than those that closed. */
+function byKind(held: readonly Held[]): readonly (readonly Held[])[] {
+  const kinds = new Map<string, Held[]>();
+  for (const one of held) {
+    const kind = `${one.line.level} ${kindOf(one.line)}`;
+    kinds.set(kind, [...(kinds.get(kind) ?? []), one]);
+  }
+  return [...kinds.values()].sort(([a], [b]) => gravity(b) - gravity(a));
+}
+
+function gravity(held: Held | undefined): number {
+  if (held?.line.level !== 'warn') return 0;
+  return kindOf(held.line) === GRAVEST ? 2 : 1;
+}
+
+/** Of one kind, the latest first. */
+function textOf(kind: readonly Held[], now: number): string {
+  const [latest, ...others] = kind;
+  if (latest === undefined) return '';
+  const ageMs = now - latest.at;
+  const text = `${latest.line.msg}${ageMs < 1_000 ? '' : ` (${duration(ageMs)} ago)`}`;
+  const more = sumOf(kind) - 1;
+  if (more === 0) return text;
+  const named = others.slice(0, NAMED).map(({ line }) => subjectOf(line));
+  const rest = others.length > NAMED ? [`${String(others.length - NAMED)} more methods`] : [];
+  return `${text} and ${String(more)} more${others.length === 0 ? '' : `: ${[...named, ...rest].join(', ')}`}`;
+}
+
+function sumOf(held: readonly Held[]): number {
+  return held.reduce((sum, { lines }) => sum + lines, 0);
+}
+
+function kindOf({ fields }: LogLine): string {
+  return String(fields['event']);
+}
+
+function subjectOf({ fields }: LogLine): string {
+  return String(fields['path'] ?? fields['address'] ?? '');
 }

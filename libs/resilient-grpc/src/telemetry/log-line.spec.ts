@@ -18,6 +18,32 @@ describe('a line', () => {
     expect(Object.assign({}, line)).toEqual(fields);
   });
 
+  it('is a text to what is written for texts', () => {
+    // True: what a logger is given, which takes it for a text.
+    const text = line as unknown as string;
+    expect(text.replace('gone', 'back')).toBe('outage: back');
+    expect(text.includes('gone') && text.startsWith('outage') && /^outage: gone$/.test(text)).toBe(true);
+    expect([text.length, text.toUpperCase(), text.slice(0, 6), text.split(': ')]).toEqual([
+      12,
+      'OUTAGE: GONE',
+      'outage',
+      ['outage', 'gone'],
+    ]);
+    expect(Array.from(text).join('')).toBe('outage: gone');
+    expect([`${text}!`, text + '!', [text, 'x'].join(' ')]).toEqual([
+      'outage: gone!',
+      'outage: gone!',
+      'outage: gone x',
+    ]);
+  });
+
+  it('has no field but its own to what takes objects apart', () => {
+    const seen: string[] = [];
+    for (const key in line) seen.push(key);
+    expect(seen).toEqual(['msg', 'client', 'event', 'waiting']);
+    expect(Object.keys(line)).toEqual(seen);
+  });
+
   it('is an object within one that is printed', () => {
     expect(inspect({ line }, { breakLength: Infinity })).toBe(
       "{ line: { msg: 'outage: gone', client: 'orders', event: 'outage', waiting: 3 } }",

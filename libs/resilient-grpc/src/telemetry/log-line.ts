@@ -21,12 +21,18 @@ interface InspectOptions {
 /**
  * One line of a log, for people and programs. Nest's loggers have no one way to take a text and its fields: Nest 11 prints each
  * argument as a line of its own, Nest 12 adds the fields to the text, nestjs-pino drops what stands behind a text. What all of
- * them do is to take one object. Printed, it is its text; written as JSON, its fields, with the text as `msg`.
+ * them do is to take one object. Printed, it is its text; written as JSON, its fields, with the text as `msg`. To a logger that is
+ * written for texts it is one: it has what a text has (`replace`, `includes`, `length`), which asks `toString` for the text. It cannot
+ * be a `String` by itself, as each character of that is a field.
  */
 export class LogLine {
   readonly msg: string;
   readonly #level: LogLevel;
   readonly #fields: LogFields;
+
+  static {
+    Object.setPrototypeOf(this.prototype, String.prototype);
+  }
 
   constructor(level: LogLevel, msg: string, fields: LogFields = {}) {
     this.#level = level;
@@ -51,7 +57,15 @@ export class LogLine {
     return this.msg;
   }
 
+  get length(): number {
+    return this.msg.length;
+  }
+
   toString(): string {
+    return this.msg;
+  }
+
+  valueOf(): string {
     return this.msg;
   }
 

@@ -1,34 +1,34 @@
+import { masked } from './masked.js';
+
 const LONGEST = 300;
+/** What is read of a text: secrets are looked for in more of it than is shown, so that one is known that the end of it cuts. */
+const READ = 2_000;
+/** Frames of a stack that are shown. */
+const FRAMES = 20;
 
 /** A text of the other side as it may stand in a log: cut, without what would begin a line or colour a terminal, secrets masked. */
 export function oneLine(text: string): string {
-  // Cut first, as what is masked takes time; a secret that is cut is masked all the same.
-  const cut = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
-  const escaped = masked(cut).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
-  return escaped.length > LONGEST ? `${escaped.slice(0, LONGEST)}…` : escaped;
+  const isCut = text.length > READ;
+  const escaped = masked(isCut ? text.slice(0, READ) : text, isCut).replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return isCut || escaped.length > LONGEST ? `${escaped.slice(0, LONGEST)}…` : escaped;
 }
 
 /**
- * What looks like a secret in a text that was written elsewhere: no line has values of metadata, but an error of an interceptor may
- * quote a header, and grpc-js quotes a value that it cannot send.
+ * The stack of an error as it may stand in a log: its text on one line, then frames, each a line that is set in. What an error says may
+ * be what a client sent: in a stack it stands as it is, of any length.
  */
-const SECRETS: readonly (readonly [RegExp, string])[] = [
-  [/(\bMetadata (?:string )?value ")[^"]*/g, '$1***'],
-  [/\b(Bearer|Basic)(\s+)[^\s"',;]+/gi, '$1$2***'],
-  // A token of its own (JWT).
-  [/\beyJ[\w-]+(?:\.[\w-]*){0,4}/g, '***'],
-  [
-    /\b([\w-]*(?:authorization|cookie|api[-_]?key|token|password|secret)"?\s*[:=]\s*"?)(?!Bearer|Basic)[^\s"',;]+/gi,
-    '$1***',
-  ],
-  [/(:\/\/)[^\s/@]+@/g, '$1***@'],
-];
-
-/** `text` with its secrets masked, as far as they can be told. */
-export function masked(text: string): string {
-  return SECRETS.reduce((rest, [secret, mask]) => rest.replace(secret, mask), text);
+export function stackOf(what: string, message: string, stack: string): string {
+  const frames = stack
+    .slice(Math.max(0, stack.indexOf(message)) + message.length)
+    .slice(0, FRAMES * LONGEST)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line.startsWith('at '))
+    .slice(0, FRAMES);
+  return [oneLine(what), ...frames.map((frame) => `    ${oneLine(frame)}`)].join('\n');
 }
 
 /** '80 ms', '5.1 s', '125 s' */

@@ -36,14 +36,16 @@ interface Told {
 
 /**
  * The lines of outages: one warning when an outage is 1.5 s old and some call waits or has failed, one when its grace is over and
- * calls fail, and one line when it is over. Of a server that comes and goes there is one line a minute, and such an outage is told by
- * itself when it outlasts the grace.
+ * calls fail, and one line when it is over: none of them is held back. Of a server that comes and goes there is one line a minute; such
+ * an outage is told by itself, with its end, when it outlasts the grace and none of them was in the last minute: at most three lines.
  */
 export class OutageLog {
   private outage: Told | undefined;
   private timer: Timer | undefined;
-  private flaps = { outages: 0, held: 0, failed: 0 };
+  private flaps = { outages: 0, held: 0, left: 0, failed: 0 };
   private flapTimer: Timer | undefined;
+  /** When a flapping outage was told by itself the last time, or its end. */
+  private flapToldAt = -Infinity;
 
   constructor(
     private readonly target: string,
@@ -67,22 +69,23 @@ export class OutageLog {
     this.later(flapping ? Math.max(graceMs, WORTH_A_WARNING_MS) : WORTH_A_WARNING_MS);
   }
 
-  ended({ durationMs, tries, held, failed }: EventOf<'outage-end'>): void {
+  ended({ durationMs, tries, held, left, failed }: EventOf<'outage-end'>): void {
     const { outage } = this;
     this.outage = undefined;
     this.stop();
     const isFlap = this.flapTimer !== undefined && outage?.start.flapping === true;
     if (isFlap) {
       this.flaps.held += held;
+      this.flaps.left += left;
       this.flaps.failed += failed;
     }
+    if (outage?.told === true && outage.start.flapping) this.flapToldAt = this.clock.now();
     // Calls that failed at its very end, say.
-    const worthALine = outage?.told === true || (!isFlap && failed > 0 && durationMs >= WORTH_A_WARNING_MS);
-    const calls = `${counted(held, 'call')} held, ${String(failed)} failed`;
+    const worthALine = outage?.told === true || (!isFlap && left + failed > 0 && durationMs >= WORTH_A_WARNING_MS);
     this.tell(
       worthALine ? 'log' : 'debug',
-      `back after ${duration(durationMs)}, ${counted(tries, 'try', 'tries')}; ${calls}`,
-      { event: 'outage-end', target: this.target, durationMs: Math.round(durationMs), tries, held, failed },
+      `back after ${duration(durationMs)}, ${counted(tries, 'try', 'tries')}; ${callsOf(held, left, failed)}`,
+      { event: 'outage-end', target: this.target, durationMs: Math.round(durationMs), tries, held, left, failed },
     );
   }
 
@@ -113,8 +116,16 @@ export class OutageLog {
       this.later(WORTH_A_WARNING_MS);
       return;
     }
-    outage.told = true;
     const { start, startedAt } = outage;
+    if (start.flapping) {
+      const quietMs = this.flapToldAt + SUMMARY_MS - this.clock.now();
+      if (quietMs > 0) {
+        this.later(quietMs);
+        return;
+      }
+      this.flapToldAt = this.clock.now();
+    }
+    outage.told = true;
     const ageMs = this.clock.now() - startedAt;
     if (outage.waits || ageMs >= start.graceMs) {
       this.graceOver(start, ageMs);
@@ -154,19 +165,19 @@ export class OutageLog {
 
   private readonly summarize = (): void => {
     this.flapTimer = undefined;
-    const { outages, held, failed } = this.flaps;
+    const { outages, held, left, failed } = this.flaps;
     // After a quiet minute the next is told at once again.
     if (outages === 0) return;
     this.tell(
       'warn',
-      `flapping: ${counted(outages, 'more outage')} in the last minute; ${counted(held, 'call')} held, ${String(failed)} failed`,
-      { event: 'flapping', target: this.target, outages, held, failed },
+      `flapping: ${counted(outages, 'more outage')} in the last minute; ${callsOf(held, left, failed)}`,
+      { event: 'flapping', target: this.target, outages, held, left, failed },
     );
     this.summarizeLater();
   };
 
   private summarizeLater(): void {
-    this.flaps = { outages: 0, held: 0, failed: 0 };
+    this.flaps = { outages: 0, held: 0, left: 0, failed: 0 };
     this.flapTimer = this.clock.setTimer(this.summarize, SUMMARY_MS);
   }
 
@@ -178,4 +189,8 @@ export class OutageLog {
   private causeOf({ cause }: EventOf<'outage-start'>): string {
     return cause.includes(this.target) ? oneLine(cause) : `${this.target}: ${oneLine(cause)}`;
   }
+}
+
+function callsOf(held: number, left: number, failed: number): string {
+  return `${counted(held, 'call')} held${left === 0 ? '' : `, ${String(left)} gave up`}, ${String(failed)} failed`;
 }

@@ -1,5 +1,5 @@
-import { Logger } from '@nestjs/common';
 import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.js';
+import { LibraryLogger } from '../../telemetry/library-logger.js';
 import { LogLine, type LogSink } from '../../telemetry/log-line.js';
 import { oneLine } from '../../telemetry/log-text.js';
 import { RepeatLimit } from '../../telemetry/repeat-limit.js';
@@ -31,7 +31,7 @@ export class FailureLog {
   private readonly repeats: RepeatLimit<LogLine>;
 
   constructor(
-    private readonly sink: Pick<LogSink, 'warn' | 'error'> = new Logger('ResilientGrpc'),
+    private readonly sink: Pick<LogSink, 'warn' | 'error'> = new LibraryLogger('ResilientGrpc'),
     clock: Clock = systemClock,
   ) {
     const summarize = ({ level, msg, fields }: LogLine, repeats: number, isOfOthers: boolean): void => {

@@ -1,7 +1,8 @@
-import { Logger, type ArgumentsHost } from '@nestjs/common';
+import { type ArgumentsHost } from '@nestjs/common';
 import { BaseRpcExceptionFilter } from '@nestjs/microservices';
+import { LibraryLogger } from '../../telemetry/library-logger.js';
 
-const logger = new Logger('ResilientGrpc');
+const logger = new LibraryLogger('ResilientGrpc');
 const rpc = new BaseRpcExceptionFilter();
 
 /**

@@ -1,7 +1,7 @@
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
-import { Logger } from '@nestjs/common';
 import { HealthImplementation } from 'grpc-health-check';
 import { closest } from '../../errors/closest.js';
+import { LibraryLogger } from '../../telemetry/library-logger.js';
 import { oneLine } from '../../telemetry/log-text.js';
 import type { WireCall } from '../calls/wire-call.js';
 import { StandingStreams, addStandardService, type ServiceTaker } from '../standing-streams.js';
@@ -25,7 +25,7 @@ export class GrpcServerHealth {
 
   constructor(
     private readonly standing = new StandingStreams(),
-    private readonly logger: Pick<Logger, 'debug' | 'warn'> = new Logger('ResilientGrpcServer'),
+    private readonly logger: Pick<LibraryLogger, 'debug' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     this.tell();
   }

@@ -1,0 +1,46 @@
+import { ConsoleLogger, Logger, type LoggerService } from '@nestjs/common';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { LibraryLogger } from './library-logger.js';
+import { LogLine } from './log-line.js';
+
+afterEach(() => {
+  Logger.overrideLogger(new ConsoleLogger());
+  vi.restoreAllMocks();
+});
+
+const line = new LogLine('warn', 'outage: gone', { event: 'outage' });
+
+describe('a logger that throws', () => {
+  it('disturbs nobody, and is told of once, outside of the log', () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const fail = () => {
+      throw new TypeError('no text');
+    };
+    Logger.overrideLogger({ log: fail, warn: fail, error: fail, debug: fail } satisfies LoggerService);
+    const logger = new LibraryLogger('ResilientGrpc:orders');
+    for (const level of ['warn', 'log', 'error', 'debug'] as const) logger[level](line);
+    expect(warned.mock.calls).toEqual([
+      [
+        expect.stringMatching(
+          /^The logger .* threw TypeError: no text, and lines .* are lost; the first: outage: gone$/,
+        ),
+      ],
+    ]);
+  });
+});
+
+describe('a logger', () => {
+  it('gets each line with its context, by its level', () => {
+    const got: unknown[] = [];
+    const keep =
+      (level: string) =>
+      (...args: unknown[]) => {
+        got.push([level, ...args.filter((arg) => arg !== undefined)]);
+      };
+    Logger.overrideLogger({ log: keep('log'), warn: keep('warn'), error: keep('error'), debug: keep('debug') });
+    const logger = new LibraryLogger('ResilientGrpc:orders');
+    const levels = ['warn', 'log', 'error', 'debug'] as const;
+    for (const level of levels) logger[level](line);
+    expect(got).toEqual(levels.map((level) => [level, line, 'ResilientGrpc:orders']));
+  });
+});

@@ -224,7 +224,7 @@ describe.concurrent('a server that does not come back', () => {
     onTestFinished(() => server.close());
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
-    const app = await startApp(onTestFinished, { url: proxy.url, outageGraceMs: 1_800 });
+    const app = await startApp(onTestFinished, { url: proxy.url });
     const order = { requestId: '1', item: 'tea', quantity: 1 };
     const load = CallLoad.start(30, (number) => {
       if (number % 3 === 0) return app.orders.create(order, { timeoutMs: 5_000 });

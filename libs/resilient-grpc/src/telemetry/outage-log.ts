@@ -36,15 +36,18 @@ interface Told {
 
 /**
  * The lines of outages: one warning when an outage is 1.5 s old and some call waits or has failed, one when its grace is over and
- * calls fail, and one line when it is over: none of them is held back. Of a server that comes and goes there is one line a minute; such
- * an outage is told by itself, with its end, when it outlasts the grace and none of them was in the last minute: at most three lines.
+ * calls fail, and one line when it is over. Of a second one within a minute there are the latter two: that calls fail is never held
+ * back. Of a server that comes and goes there is one line a minute; such an outage is told by itself, with its end, when it outlasts the
+ * grace and none of them was told in the last minute: at most three lines.
  */
 export class OutageLog {
   private outage: Told | undefined;
   private timer: Timer | undefined;
   private flaps = { outages: 0, held: 0, left: 0, failed: 0 };
   private flapTimer: Timer | undefined;
-  /** When a flapping outage was told by itself the last time, or its end. */
+  /** When the last warning of an outage was. */
+  private toldAt = -Infinity;
+  /** When the last line of flapping outages was. */
   private flapToldAt = -Infinity;
 
   constructor(
@@ -57,16 +60,12 @@ export class OutageLog {
   started(start: EventOf<'outage-start'>): void {
     const { flapping, graceMs } = start;
     const cause = this.causeOf(start);
-    this.outage = {
-      start,
-      startedAt: this.clock.now(),
-      failedBefore: this.hurt().failed,
-      told: false,
-      waits: flapping,
-    };
+    const startedAt = this.clock.now();
+    const waits = flapping || startedAt - this.toldAt < SUMMARY_MS;
+    this.outage = { start, startedAt, failedBefore: this.hurt().failed, told: false, waits };
     this.tell('debug', `outage: ${cause}`, { event: 'outage-start', ...this.about(start), flapping });
     if (flapping) this.flapped(start);
-    this.later(flapping ? Math.max(graceMs, WORTH_A_WARNING_MS) : WORTH_A_WARNING_MS);
+    this.later(waits ? Math.max(graceMs, WORTH_A_WARNING_MS) : WORTH_A_WARNING_MS);
   }
 
   ended({ durationMs, tries, held, left, failed }: EventOf<'outage-end'>): void {
@@ -126,7 +125,8 @@ export class OutageLog {
       this.flapToldAt = this.clock.now();
     }
     outage.told = true;
-    const ageMs = this.clock.now() - startedAt;
+    this.toldAt = this.clock.now();
+    const ageMs = this.toldAt - startedAt;
     if (outage.waits || ageMs >= start.graceMs) {
       this.graceOver(start, ageMs);
       return;
@@ -154,6 +154,7 @@ export class OutageLog {
   private flapped(start: EventOf<'outage-start'>): void {
     this.flaps.outages += 1;
     if (this.flapTimer !== undefined) return;
+    this.flapToldAt = this.clock.now();
     this.tell(
       'warn',
       `flapping: three outages in a minute (${this.causeOf(start)}); they share one grace, then calls fail at once; ` +

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
@@ -204,9 +205,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
       this.connectFailed(attempt?.timedOut ?? plain(error ?? 'the connection failed'), address);
     }
     if (to === 'READY') {
-      this.histories.connected(address, attempt?.socket);
-      this.observer.onOpen(1);
-      if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
+      this.connected(address, attempt?.socket);
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
       if (this.closed) return;
@@ -233,7 +232,13 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   onTakenUp(address: string): void {
-    this.histories.takenUp(address);
+    if (!this.histories.takenUp(address)) this.connected(address, undefined);
+  }
+
+  private connected(address: string, socket: Socket | undefined): void {
+    this.histories.connected(address, socket);
+    this.observer.onOpen(1);
+    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
   }
 
   private connectFailed(cause: string, address?: string): void {

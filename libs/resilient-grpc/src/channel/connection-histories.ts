@@ -158,9 +158,12 @@ export class ConnectionHistories {
     else history.isLetGo = true;
   }
 
-  takenUp(address: string): void {
-    this.history(address).isLetGo = false;
+  /** Whether it is told as open still: one whose socket is not known was told as closed when it was let go of. */
+  takenUp(address: string): boolean {
+    const history = this.history(address);
+    history.isLetGo = false;
     this.entered(address, 'READY');
+    return history.readyAt !== undefined;
   }
 
   private closed(address: string, history: ConnectionHistory): void {

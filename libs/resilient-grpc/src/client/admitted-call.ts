@@ -1,3 +1,4 @@
+import type { WaitEnd } from '../call/call-telemetry.js';
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
@@ -7,7 +8,6 @@ import { DeadlineTimer } from './deadline-timer.js';
 import type { OutgoingCall } from './interceptors/outgoing-call.js';
 import { preparationFailure } from './interceptors/preparation-failure.js';
 import { PreparedCall } from './prepared-call.js';
-import type { WaitOutcome } from './statistics/client-statistics.js';
 
 /** What a call is doing. */
 export type Phase = 'begun' | 'preparing' | 'waiting' | 'queued' | 'backoff' | 'running' | 'ended';
@@ -180,7 +180,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
     this.waitEnded('left');
   }
 
-  private waitEnded(outcome: WaitOutcome): void {
+  private waitEnded(outcome: WaitEnd): void {
     const { clock, statistics } = this.context.client;
     statistics.waits[outcome] += 1;
     this.telemetry?.waited(outcome, clock.now() - this.waitingSince);

@@ -161,11 +161,12 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.phase = 'ended';
     this.attempt = undefined;
     this.letGo('succeeded');
-    this.telemetry?.end(StatusCode.OK, end.details);
     if (endIsWanted(this.context, this.options)) {
       this.history ??= new AttemptHistory();
       this.history.add(this.number, end, { code: StatusCode.OK, details: end.details }, latencyMs);
       this.tellEnd({ code: StatusCode.OK, details: end.details, metadata: end.metadata, peer: end.peer });
+    } else {
+      this.telemetry?.end(StatusCode.OK, end.details);
     }
     if (this.hasResult) this.sink.next(this.result);
     this.sink.complete();

@@ -11,6 +11,8 @@ export interface CallOrigin {
   readonly trace: TraceContext | undefined;
 }
 
+const NOWHERE: CallOrigin = { inbound: undefined, trace: undefined };
+
 let traces: TraceContexts | undefined;
 /** Clients that are traced. */
 let keepers = 0;
@@ -31,7 +33,10 @@ export function keepTraces(contexts: TraceContexts): () => void {
 /** The context in which this is asked, `made` for what there is nothing of; undefined: nobody keeps any. */
 export function originHere(made?: CallOrigin): CallOrigin | undefined {
   if (!inboundInUse() && traces === undefined) return undefined;
-  return { inbound: currentInbound() ?? made?.inbound, trace: traces?.active() ?? made?.trace };
+  const inbound = currentInbound() ?? made?.inbound;
+  const trace = traces?.active() ?? made?.trace;
+  // A call asks several times, mostly in one place: one object is enough.
+  return made?.inbound === inbound && made?.trace === trace ? (made ?? NOWHERE) : { inbound, trace };
 }
 
 /** Does `work` in the context of `origin`; undefined: in whatever there is. */

@@ -1,3 +1,4 @@
+import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
 import type { StatusName } from '../../status/status-code.js';
@@ -6,12 +7,9 @@ import type { ErrorSnapshot, GrpcClientSnapshot, MethodSnapshot, RecentCalls } f
 import { LastFailures } from './last-failures.js';
 import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
 
-/** How a wait for the channel ended. */
-export type WaitOutcome = keyof GrpcClientSnapshot['waits'];
-
 /** What is counted of a client for its snapshot, whether anybody looks or not. */
 export class ClientStatistics implements FailureCounter {
-  readonly waits: Record<WaitOutcome, number> = { released: 0, refused: 0, left: 0 };
+  readonly waits: Record<WaitEnd, number> = { released: 0, refused: 0, left: 0 };
   private readonly byPath = new Map<string, MethodStatistics>();
   private readonly failures = new Map<FailureReason, number>();
   private readonly notRetried = new Map<string, number>();

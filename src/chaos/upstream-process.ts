@@ -145,9 +145,16 @@ export class UpstreamProcess implements OnApplicationShutdown {
     if (this.state === 'listening') this.#work(SLOW_WORK, 'slow');
   }
 
-  /** What differs from an upstream that is well, until it is told otherwise or replaced; nothing: it is well again. */
-  workAs(work: Partial<Work>): void {
-    if (this.state === 'listening') this.#work({ ...NORMAL_WORK, ...work }, 'listening');
+  /**
+   * What differs from an upstream that is well, until it is told otherwise or replaced; nothing: it is well again. Resolves when the
+   * next request is worked on so: what is told and what is requested come by different ways, and either may come first.
+   */
+  async workAs(work: Partial<Work>): Promise<void> {
+    const child = this.#serving;
+    if (!child || this.state !== 'listening') return;
+    const working = noticed<UpstreamNotice, 'working'>(child, 'working');
+    this.#work({ ...NORMAL_WORK, ...work }, 'listening');
+    await working;
   }
 
   /** Appends so many orders a second to the log by itself, whenever there is a process that can. */

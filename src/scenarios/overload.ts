@@ -41,10 +41,10 @@ export const overload = callScenario({
     const wellMs = (seconds * 1_000) / 10;
     contest.load.start(rate);
     await delay(wellMs);
-    upstream.workAs({ overloaded: true });
+    await upstream.workAs({ overloaded: true });
     say('server refuses everything');
     await delay(seconds * 1_000 - 2 * wellMs);
-    upstream.workAs({});
+    await upstream.workAs({});
     contest.serverReachable(epochMs());
     say('server is well again');
     await delay(wellMs);

@@ -43,7 +43,7 @@ export const rolling: Scenario = {
       const feeds = new StreamContest(followers, pair, { pausing: false, feeds: FEEDS, say });
       onEnd(() => feeds.close());
 
-      for (const upstream of pair.upstreams) upstream.workAs(WORK);
+      await Promise.all(pair.upstreams.map((upstream) => upstream.workAs(WORK)));
       calls.load.start({ reads: rate.reads + rate.writes - WRITES, writes: WRITES });
       const exitMs = await restartInTurn(pair, seconds, say);
       await calls.finish(SETTLE_MS);
@@ -83,7 +83,7 @@ async function restartInTurn(pair: UpstreamPair, seconds: number, say: ScenarioR
       const next = delay(everyMs);
       say(`server ${index + 1} asked to stop`);
       const tookMs = Math.round((await upstream.restartGracefully(0)) ?? NaN);
-      upstream.workAs(WORK);
+      await upstream.workAs(WORK);
       exitMs.push(tookMs);
       say(`it ended after ${tookMs} ms; the next one listens`);
       await Promise.all([next, delay(PAUSE_MS)]);

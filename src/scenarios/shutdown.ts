@@ -67,11 +67,11 @@ async function occupy(trials: readonly ShutdownTrial[], upstream: UpstreamProces
   const arrived = async (): Promise<void> => {
     while (trials.some(({ name, requested }) => requests.read()(name) < requested)) await delay(POLL_MS);
   };
-  upstream.workAs({ readMs: NEVER_MS });
+  await upstream.workAs({ readMs: NEVER_MS });
   for (const trial of trials) trial.hang();
   await arrived();
 
-  upstream.workAs({ readMs: READ_MS });
+  await upstream.workAs({ readMs: READ_MS });
   await Promise.all(trials.map((trial) => trial.read(READING_MS)));
   const log = LogFollower.fromStart(upstream.logPath);
   const length = [...log.read()].length;

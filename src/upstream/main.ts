@@ -85,6 +85,7 @@ process.on('message', (command: UpstreamCommand) => {
       break;
     case 'work':
       if (app) app.get(Workload).now = command.work;
+      notify({ type: 'working' });
       break;
     case 'produce':
       app?.get(Production).run(command.perSecond);

@@ -15,5 +15,7 @@ export type UpstreamCommand =
 export type UpstreamNotice =
   | { readonly type: 'standby' }
   | { readonly type: 'listening'; readonly atMs: number }
+  /** The next request is worked on as it was told to. */
+  | { readonly type: 'working' }
   /** A line of our server. */
   | { readonly type: 'line'; readonly line: LogLine };

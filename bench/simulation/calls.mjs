@@ -1,3 +1,4 @@
+import { CallHeap } from './call-heap.mjs';
 import { Ring } from './ring.mjs';
 
 /** What a call is doing. */
@@ -9,13 +10,13 @@ export class Calls {
   deadlines = new Ring();
   /** Of attempts, where a policy bounds them: call and attempt. */
   timeouts = new Ring();
+  /** Those that wait to be tried again. */
+  backoffs = new CallHeap();
   #mask;
   #next = 0;
-  #oldest = 0;
   #numbers;
   #clients;
   #startedAt;
-  #deadlines;
   #sentAt;
   #attempts;
   #servers;
@@ -29,16 +30,10 @@ export class Calls {
     this.#numbers = new Int32Array(length).fill(-1);
     this.#clients = new Int32Array(length);
     this.#startedAt = new Float64Array(length);
-    this.#deadlines = new Float64Array(length);
     this.#sentAt = new Float64Array(length);
     this.#attempts = new Int32Array(length);
     this.#servers = new Int32Array(length);
     this.#phases = new Uint8Array(length);
-  }
-
-  /** Where what belongs to `call` may be kept. @param {number} call */
-  place(call) {
-    return call & this.#mask;
   }
 
   /**
@@ -52,7 +47,6 @@ export class Calls {
     this.#numbers[place] = call;
     this.#clients[place] = client;
     this.#startedAt[place] = now;
-    this.#deadlines[place] = deadline;
     this.#attempts[place] = 0;
     this.#phases[place] = PHASE.waiting;
     this.deadlines.push(deadline, call, 0);
@@ -125,11 +119,6 @@ export class Calls {
   }
 
   /** @param {number} call */
-  deadlineOf(call) {
-    return this.#deadlines[call & this.#mask] ?? 0;
-  }
-
-  /** @param {number} call */
   sentAt(call) {
     return this.#sentAt[call & this.#mask] ?? 0;
   }
@@ -147,7 +136,7 @@ export class Calls {
   /** @param {(call: number) => void} visit */
   forEachOpen(visit) {
     // The first deadline that has not come yet is that of the oldest call that may be open.
-    this.#oldest = this.deadlines.size === 0 ? this.#next : this.deadlines.first;
-    for (let call = this.#oldest; call < this.#next; call++) if (this.isOpen(call)) visit(call);
+    const oldest = this.deadlines.size === 0 ? this.#next : this.deadlines.first;
+    for (let call = oldest; call < this.#next; call++) if (this.isOpen(call)) visit(call);
   }
 }

@@ -98,7 +98,8 @@ export class Fleet {
     let change = 0;
     for (;;) {
       clock.runDeferred();
-      let next = Math.min(callAt, this.#answers.nextAt, calls.deadlines.nextAt, calls.timeouts.nextAt, clock.nextAt);
+      const [answerAt, timerAt, backoffAt] = [this.#answers.nextAt, clock.nextAt, calls.backoffs.nextAt];
+      let next = Math.min(callAt, answerAt, calls.deadlines.nextAt, calls.timeouts.nextAt, backoffAt, timerAt);
       /** @type {Server | undefined} */
       let worker;
       for (const server of servers) {
@@ -115,12 +116,13 @@ export class Fleet {
       }
       clock.time = next;
       if (worker !== undefined) worker.done();
-      else if (next === this.#answers.nextAt) this.#answered();
+      else if (next === answerAt) this.#answered();
       else if (next === callAt) {
         this.#call();
         callAt = this.#nextCallAt();
       } else if (next === calls.timeouts.nextAt) this.#attemptTimedOut();
       else if (next === calls.deadlines.nextAt) this.#deadlinePassed();
+      else if (next === backoffAt) this.#backoffOver();
       else clock.runNext();
     }
     clock.time = endMs;
@@ -160,6 +162,11 @@ export class Fleet {
     if (this.calls.runs(call, attempt)) this.#client(this.calls.clientOf(call)).attemptTimedOut(call);
   }
 
+  #backoffOver() {
+    const call = this.calls.backoffs.pop();
+    if (this.calls.isOpen(call)) this.#client(this.calls.clientOf(call)).backoffOver(call);
+  }
+
   #deadlinePassed() {
     const { first: call } = this.calls.deadlines;
     this.calls.deadlines.shift();
@@ -175,6 +182,20 @@ export class Fleet {
   }
 
   // ── for clients ──
+
+  /**
+   * @param {number} call It is tried again after `delayMs`.
+   * @param {number} delayMs
+   */
+  backOff(call, delayMs) {
+    this.calls.enter(call, PHASE.backoff);
+    this.calls.backoffs.push(this.clock.time + delayMs, call);
+  }
+
+  /** The deadline of a call, as the library has it. @param {number} call */
+  deadlineOf(call) {
+    return this.clock.epoch() - this.clock.time + this.calls.startedAt(call) + this.world.patienceMs;
+  }
 
   /**
    * An attempt begins, whether or not it gets to a server.

@@ -40,8 +40,12 @@ export class Network {
       this.clock.setTimer(() => {
         const chosen = this.servers[server];
         if (!this.#connecting.has(id)) return;
-        if (chosen?.isUp !== true) this.#refuse(id);
-        else chosen.takeHandshake(id);
+        if (chosen?.isUp !== true) {
+          this.#refuse(id);
+          return;
+        }
+        subchannel.accepted();
+        chosen.takeHandshake(id);
       }, ROUND_TRIP_MS);
     }
     return id;

@@ -62,6 +62,11 @@ export class PlainClient {
   }
 
   /** @param {number} call */
+  backoffOver(call) {
+    this.begin(call);
+  }
+
+  /** @param {number} call */
   succeeded(call) {
     this.fleet.ended(call);
   }
@@ -118,12 +123,6 @@ export class PlainClient {
       fleet.failed(call);
       return;
     }
-    fleet.calls.enter(call, PHASE.backoff);
-    fleet.clock.setTimer(
-      () => {
-        if (fleet.calls.isOpen(call)) this.begin(call);
-      },
-      backoffMs(DEFAULT_RETRY_POLICY, attempts - 1, fleet.random),
-    );
+    fleet.backOff(call, backoffMs(DEFAULT_RETRY_POLICY, attempts - 1, fleet.random));
   }
 }

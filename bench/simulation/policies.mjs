@@ -12,6 +12,7 @@ import { ResilientClient } from './resilient-client.mjs';
  * @property {(call: number) => void} begin
  * @property {(call: number) => void} succeeded The attempt that runs was answered.
  * @property {(call: number) => void} refused It was answered UNAVAILABLE.
+ * @property {(call: number) => void} backoffOver It is tried again.
  * @property {(call: number) => void} attemptTimedOut
  * @property {(call: number) => void} attemptLost It was lost with its connection, which was told before.
  * @property {(call: number) => void} deadlinePassed Its caller leaves.

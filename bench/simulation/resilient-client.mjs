@@ -36,6 +36,8 @@ export class ResilientClient {
   #histories = new Map();
   /** @type {Map<number, Waiter>} Of calls that wait, and of those that were let out and not answered yet. */
   #waiters = new Map();
+  /** @type {Set<number>} Of calls in backoff, those that were lost with a connection. */
+  #paced = new Set();
   #lostKey = '';
 
   /** @param {Fleet} fleet */
@@ -64,6 +66,11 @@ export class ResilientClient {
   /** @param {number} call */
   begin(call) {
     this.#proceed(call, false);
+  }
+
+  /** @param {number} call */
+  backoffOver(call) {
+    this.#proceed(call, this.#paced.delete(call));
   }
 
   /**
@@ -138,6 +145,7 @@ export class ResilientClient {
     const { calls, clock } = this.fleet;
     const waiter = this.#waiters.get(call);
     this.#histories.delete(call);
+    this.#paced.delete(call);
     if (calls.phaseOf(call) === PHASE.running) {
       this.channel.attemptEnds();
       this.channel.timedOut(calls.sentAt(call), clock.time - calls.sentAt(call));
@@ -161,7 +169,7 @@ export class ResilientClient {
    * @param {string} connectionKey
    */
   #attemptFailed(call, verdict, connectionKey) {
-    const { calls, clock } = this.fleet;
+    const { fleet } = this;
     this.#tellReleased(call, undefined);
     let history = this.#histories.get(call);
     if (history === undefined) {
@@ -171,8 +179,8 @@ export class ResilientClient {
     const end = { code: verdict.code, details: verdict.details, metadata: NO_METADATA, connectionKey };
     const { decision } = history.judge(this.#context, end, verdict, {
       options: undefined,
-      deadline: clock.epoch() - clock.now() + calls.deadlineOf(call),
-      attempts: calls.attemptsOf(call),
+      deadline: fleet.deadlineOf(call),
+      attempts: fleet.calls.attemptsOf(call),
       requestReplayable: true,
       delivered: false,
       inRetryChain: false,
@@ -181,10 +189,9 @@ export class ResilientClient {
       this.#fails(call);
       return;
     }
-    calls.enter(call, PHASE.backoff);
-    clock.setTimer(() => {
-      if (calls.isOpen(call)) this.#proceed(call, verdict.connectionLost);
-    }, decision.delayMs);
+    // What was lost with a connection comes back at the pace of what waited.
+    if (verdict.connectionLost) this.#paced.add(call);
+    fleet.backOff(call, decision.delayMs);
   }
 
   /**
@@ -218,12 +225,12 @@ class Waiter {
    * @param {boolean} paced
    */
   constructor(client, call, paced) {
-    const { clock, calls } = client.fleet;
+    const { fleet } = client;
     this.client = client;
     this.call = call;
     this.paced = paced;
-    this.waitingSince = clock.now();
-    this.deadline = clock.epoch() - clock.now() + calls.deadlineOf(call);
+    this.waitingSince = fleet.clock.now();
+    this.deadline = fleet.deadlineOf(call);
   }
 
   release() {

@@ -53,6 +53,10 @@ export class Subchannel {
     const grown = Math.min(this.#nextMs * GROWTH, this.backoff.maxMs);
     this.#nextMs = grown * (1 - JITTER + 2 * JITTER * this.random());
     this.#connecting = this.network.connect(this);
+  }
+
+  /** The server has its handshake before it, and may take its time. */
+  accepted() {
     const timeoutMs = this.owner.connectTimeoutMs();
     if (timeoutMs === Infinity) return;
     this.#timer = this.clock.setTimer(() => {

@@ -98,9 +98,7 @@ export class Calls {
    */
   runs(call, attempt) {
     const place = call & this.#mask;
-    return (
-      this.#numbers[place] === call && this.#phases[place] === PHASE.running && this.#attempts[place] === attempt
-    );
+    return this.#numbers[place] === call && this.#phases[place] === PHASE.running && this.#attempts[place] === attempt;
   }
 
   /** @param {number} call */

@@ -31,7 +31,7 @@ async function run({ name, scenario, clients, rate, seconds, handshake, seed, sv
     ...DEFAULT_WORLD,
     clients,
     callsPerSecond: rate,
-    servers: scenario.servers ?? 1,
+    ...scenario.world,
     handshakeCost: handshake,
     seed,
   };

@@ -45,7 +45,12 @@ export function plot(results, faults, seconds, title) {
     color: COLOURS,
     title: { text: title, left: 10, top: 6, textStyle: { fontSize: 13 } },
     legend: { data: names, top: 28 },
-    grid: PANELS.map((_, index) => ({ left: 50, right: 20, top: TOP + 20 + index * (HEIGHT + GAP), height: HEIGHT - 30 })),
+    grid: PANELS.map((_, index) => ({
+      left: 50,
+      right: 20,
+      top: TOP + 20 + index * (HEIGHT + GAP),
+      height: HEIGHT - 30,
+    })),
     xAxis: PANELS.map((_, gridIndex) => ({
       gridIndex,
       type: 'value',

@@ -44,7 +44,8 @@ export const POLICIES = [
   },
   {
     name: 'grpc-js',
-    title: 'grpc-js with default options: fails fast, sends again what the transport refused, reconnects after 1 to 120 s',
+    title:
+      'grpc-js with default options: fails fast, sends again what the transport refused, reconnects after 1 to 120 s',
     open: (fleet) => new PlainClient(fleet, { backoff: GRPC_JS_BACKOFF, retries: false }),
   },
   {

@@ -30,7 +30,13 @@ export function toJson(scenario, clients, results) {
  * @param {number} seconds
  * @param {readonly Result[]} results
  */
-export function toTable(name, title, { clients, callsPerSecond, capacity, patienceMs, handshakeCost }, seconds, results) {
+export function toTable(
+  name,
+  title,
+  { clients, callsPerSecond, capacity, patienceMs, handshakeCost },
+  seconds,
+  results,
+) {
   const head = ['policy', 'amplification', 'peak load', 'goodput', 'new calls failed', 'time to recover'];
   const rows = results.map(({ policy, figures }) => [
     policy.name,

@@ -32,8 +32,7 @@ export class SimulatedChannel extends ManagedChannel {
   }
 
   makeGeneration() {
-    const timeoutMs = () =>
-      connectTimeoutMs(this.settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts);
+    const timeoutMs = () => connectTimeoutMs(this.settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts);
     return new SimulatedGeneration(this.settings.fleet, this, this.seams, timeoutMs);
   }
 
@@ -82,7 +81,12 @@ class SimulatedGeneration {
     this.observer = observer;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
-    this.#histories = new ConnectionHistories({ probe: () => undefined, connections: [] }, clock, random, () => undefined);
+    this.#histories = new ConnectionHistories(
+      { probe: () => undefined, connections: [] },
+      clock,
+      random,
+      () => undefined,
+    );
     this.#subchannel = new Subchannel(BACKOFF, this, fleet.network, clock, random);
   }
 

@@ -14,7 +14,7 @@
 /**
  * @typedef {object} Scenario
  * @property {string} title
- * @property {number} [servers]
+ * @property {Partial<import('./fleet.mjs').World>} [world] What its servers are, where they are not as usual.
  * @property {(seconds: number) => readonly Fault[]} faults In order; one is over before the next begins.
  */
 
@@ -50,7 +50,8 @@ export const SCENARIOS = {
   },
   rolling: {
     title: 'ten servers are restarted in turn, each gone for 5 s without a farewell',
-    servers: 10,
+    // Connections are spread by chance: some servers have half as many again as others, and one is always missing.
+    world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {
         const restart = {

@@ -48,11 +48,7 @@ export class Server {
    * @param {ServerOwner} owner
    * @param {SimulatedClock} clock
    */
-  constructor(
-    model,
-    owner,
-    clock,
-  ) {
+  constructor(model, owner, clock) {
     this.model = model;
     this.owner = owner;
     this.clock = clock;

@@ -9,6 +9,11 @@ export type {
   IdleCutHow,
   ProxyMode,
 } from './fault-proxy/faults.js';
+export { fakeGrpcService } from './fake-service/fake-grpc-service.js';
+export type { FakeGrpcService } from './fake-service/fake-grpc-service.js';
+export type { FakeAnswer, FakeCall, FakeCallOutcome, FakeCallRecord, FakeHandlers } from './fake-service/fake-call.js';
+export { grpcError } from './fake-service/grpc-error.js';
+export type { GrpcErrorExtra } from './fake-service/grpc-error.js';
 export { captureLeaks } from './leaks.js';
 export type { LeakCheck } from './leaks.js';
 export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';

@@ -16,6 +16,7 @@ export { grpcError } from './fake-service/grpc-error.js';
 export type { GrpcErrorExtra } from './fake-service/grpc-error.js';
 export { captureLeaks } from './leaks.js';
 export type { LeakCheck } from './leaks.js';
+export { overrideGrpcClient } from './override-grpc-client.js';
 export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';
 export type { StopHow } from './scripted-server/scripted-grpc-server.js';
 export type { ScriptedGrpcServerOptions, ScriptedServerTls } from './scripted-server/scripted-server-options.js';

@@ -45,7 +45,7 @@ export default defineConfig({
         test: {
           name: 'nest-12',
           include: ['test/**/*.spec.ts', 'test/**/*.e2e-spec.ts'],
-          exclude: ['**/node_modules/**', 'test/nest-11/**', ...STEADY, ...PATIENT],
+          exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**', ...STEADY, ...PATIENT],
         },
       },
       // Two files at a time, after all others.
@@ -81,6 +81,17 @@ export default defineConfig({
             'test/server/strangers/**',
             'test/server/{connections,memory,shutdown,vanished}.e2e-spec.ts',
           ],
+        },
+      },
+      {
+        // Every promise once more from outside; two files at a time, each with processes of its own.
+        extends: true,
+        test: {
+          name: 'scenarios',
+          include: ['test/scenarios/**/*.{spec,e2e-spec}.ts'],
+          fileParallelism: true,
+          maxWorkers: 2,
+          sequence: { groupOrder: 4 },
         },
       },
     ],

@@ -58,7 +58,7 @@ export default defineConfig({
         test: {
           name,
           include,
-          exclude: ['**/node_modules/**', 'test/nest-11/**', ...exclude],
+          exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**', ...exclude],
           fileParallelism: true,
           maxWorkers,
           sequence: { groupOrder: index + 2 },
@@ -89,6 +89,17 @@ export default defineConfig({
             'test/server/strangers/**',
             'test/server/{connections,memory,shutdown,vanished}.e2e-spec.ts',
           ],
+        },
+      },
+      {
+        // Every promise once more from outside; two files at a time, each with processes of its own.
+        extends: true,
+        test: {
+          name: 'scenarios',
+          include: ['test/scenarios/**/*.{spec,e2e-spec}.ts'],
+          fileParallelism: true,
+          maxWorkers: 2,
+          sequence: { groupOrder: 5 },
         },
       },
     ],

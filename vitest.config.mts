@@ -8,7 +8,7 @@ const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
 /** What mostly waits for time to pass, in peers that are silent and processes that end. */
 const PATIENT = [
-  'test/demo/*.e2e-spec.ts',
+  'test/demo/scenarios.e2e-spec.ts',
   'test/health/long.e2e-spec.ts',
   'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
   'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
@@ -52,7 +52,7 @@ export default defineConfig({
       },
       ...[
         { name: 'nest-12', include: ['test/**/*.{spec,e2e-spec}.ts'], exclude: [...PATIENT, ...ALONE], maxWorkers: 2 },
-        { name: 'patient', include: PATIENT, exclude: [], maxWorkers: 4 },
+        { name: 'patient', include: PATIENT, exclude: [], maxWorkers: 3 },
       ].map(({ name, include, exclude, maxWorkers }, index) => ({
         extends: true as const,
         test: {

@@ -15,7 +15,7 @@ const HERE = 'leaks\\.e2e-spec\\.ts:\\d+';
 async function told(leaks: ReturnType<typeof captureLeaks>): Promise<string> {
   return leaks.settled({ timeoutMs: 20 }).then(
     () => 'nothing',
-    (error: Error) => error.message,
+    (error: unknown) => (error as Error).message,
   );
 }
 

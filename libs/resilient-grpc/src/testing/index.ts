@@ -24,5 +24,6 @@ export type { MessageSource, MetadataRecord, Reply, Script } from './scripted-se
 export type { CallCounts, CallOutcome, CallRecord, ScriptedCall } from './scripted-server/scripted-call.js';
 export { seededRandom } from './seeded-random.js';
 export { VirtualClock } from './virtual-clock.js';
+export { VirtualScheduler } from './virtual-scheduler.js';
 export { waitFor } from './wait-for.js';
 export type { WaitForOptions } from './wait-for.js';

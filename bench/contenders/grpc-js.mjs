@@ -1,6 +1,7 @@
 import { Metadata, credentials, makeClientConstructor } from '@grpc/grpc-js';
 import { loadService } from '../contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
+import { readAtPace } from './read-at-pace.mjs';
 import { RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS, waitingForReady } from './tuned-options.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
@@ -73,9 +74,7 @@ function openWith(address, channelOptions = {}, callOptions = undefined) {
     watch(request, onMessage, done) {
       listen(client.watch(request), onMessage, done);
     },
-    async read(request, pause) {
-      for await (const _chunk of client.watch(request)) await pause();
-    },
+    read: (request, pause) => readAtPace(client.watch(request), pause),
     upload(chunks, done) {
       writeAll(client.upload(done), chunks);
     },

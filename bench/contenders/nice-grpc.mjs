@@ -4,7 +4,7 @@ import { retryMiddleware } from 'nice-grpc-client-middleware-retry';
 import { loadService } from '../contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 import { overPromises } from './promise-client.mjs';
-import { TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
+import { TUNED_CONNECTION, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
  * nice-grpc with its retry middleware, over the same definition, and so the same codec, as grpc-js.
@@ -19,16 +19,14 @@ export function open(address) {
 
 /**
  * Set up against restarts as well as it can be: its middleware retries until the call's time is up. It cannot wait for a
- * lost channel.
+ * lost channel. The retries of the channel are left alone, since the two would multiply.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
  */
 export function openTuned(address) {
-  // Its retries and those of the channel would multiply.
-  const { 'grpc.service_config': _itsRetries, ...channelOptions } = TUNED_CHANNEL;
   const retries = { retry: true, retryMaxAttempts: Infinity, retryBaseDelayMs: 100, retryMaxDelayMs: 500 };
-  const { client, close } = connect(address, channelOptions, retries);
+  const { client, close } = connect(address, TUNED_CONNECTION, retries);
   return {
     ...overPromises(client, close),
     get(id, done) {

@@ -1,4 +1,5 @@
 import { concatMap, from, lastValueFrom } from 'rxjs';
+import { readAtPace } from './read-at-pace.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
@@ -28,7 +29,11 @@ export function overService(service, close, pushed = false) {
     watch(request, onMessage, done) {
       takeAll(service.watch(request), onMessage, done);
     },
-    read: (request, pause) => (pushed ? readPushed : readPulled)(service.watch(request), pause),
+    read(request, pause) {
+      const call = service.watch(request);
+      // True: ours is an Observable that can be iterated.
+      return pushed ? readPushed(call, pause) : readAtPace(/** @type {any} */ (call), pause);
+    },
     upload(chunks, done) {
       takeOne(service.upload(pushed ? from(chunks) : chunks), done);
     },
@@ -80,13 +85,4 @@ function takeAll(call, onMessage, done) {
  */
 async function readPushed(call, pause) {
   await lastValueFrom(call.pipe(concatMap(() => pause())), { defaultValue: undefined });
-}
-
-/**
- * @param {import('rxjs').Observable<Chunk>} call
- * @param {() => Promise<void>} pause
- */
-async function readPulled(call, pause) {
-  // True: ours is an Observable that can be iterated.
-  for await (const _chunk of /** @type {AsyncIterable<Chunk>} */ (/** @type {unknown} */ (call))) await pause();
 }

@@ -1,3 +1,5 @@
+import { readAtPace } from './read-at-pace.mjs';
+
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
@@ -25,9 +27,7 @@ export function overPromises(client, close) {
     watch(request, onMessage, done) {
       readAll(client.watch(request), onMessage, done);
     },
-    async read(request, pause) {
-      for await (const _chunk of client.watch(request)) await pause();
-    },
+    read: (request, pause) => readAtPace(client.watch(request), pause),
     upload(chunks, done) {
       client.upload(asynchronous(chunks)).then((received) => {
         done(null, received);

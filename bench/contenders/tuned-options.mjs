@@ -16,16 +16,18 @@ export const RETRIES = {
   ],
 };
 
-/**
- * What the channel of grpc-js alone can do against a lost connection: its own retries, with every code under which it reports
- * one; a reconnect backoff of 0.1 to 0.5 s instead of 1 to 120 s; keepalive.
- */
-export const TUNED_CHANNEL = {
+/** What options make of a channel of grpc-js that is lost: a reconnect backoff of 0.1 to 0.5 s instead of 1 to 120 s; keepalive. */
+export const TUNED_CONNECTION = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 500,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
   'grpc.keepalive_permit_without_calls': 1,
+};
+
+/** The same with its own retries, with every code under which it reports a lost connection. */
+export const TUNED_CHANNEL = {
+  ...TUNED_CONNECTION,
   'grpc.service_config': JSON.stringify({
     methodConfig: RETRIES.methodConfig.map(({ name, retryPolicy }) => ({
       name,

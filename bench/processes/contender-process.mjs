@@ -52,6 +52,9 @@ function openStreams({ count }) {
   });
 }
 
+/** Whoever holds the end of a pause keeps its stream: one that nobody can go on with would be collected. */
+const paused = new Set();
+
 /**
  * @param {Messages} given
  * @returns {Promise<void>} When the first message came; nothing more is read.
@@ -60,7 +63,7 @@ function stopReading({ count, size }) {
   return new Promise((resolve, reject) => {
     const pause = () => {
       resolve();
-      return /** @type {Promise<void>} */ (new Promise(() => undefined));
+      return /** @type {Promise<void>} */ (new Promise((goOn) => paused.add(goOn)));
     };
     contender.read({ count, size }, pause).catch(reject);
   });

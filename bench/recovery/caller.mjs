@@ -6,8 +6,6 @@ export class Caller {
 
   calls = 0;
   failed = 0;
-  /** @type {number[]} Of each restart. */
-  recoveredMs = [];
   /** @type {(atMs: number) => void} */
   #answered = () => undefined;
   #open = 0;

@@ -57,13 +57,24 @@ export function overallTable(sections, minutes) {
     [title.padEnd(titleWidth), ...cells.map((cell, column) => cell.padStart(widths[column] ?? 0))].join('  ').trimEnd();
   return [
     ...machineLines(machineOf(sections)),
-    `took ${minutes.toFixed(0)} minutes; contenders in turns; ratios are to the baseline in the same round`,
-    ...sections.map(({ bench, how }) => `${bench}: ${how}`),
+    `npm run bench, which took ${minutes.toFixed(0)} minutes`,
+    ...hows(sections),
     '',
     ...head.map(text),
     text({ title: '-'.repeat(titleWidth), cells: widths.map((width) => '-'.repeat(width)) }),
     ...body.map(text),
   ].join('\n');
+}
+
+/**
+ * @param {readonly Section[]} sections
+ * @returns {string[]} How they were measured; what was measured alike stands together.
+ */
+function hows(sections) {
+  return [...new Set(sections.map(({ how }) => how))].map((how) => {
+    const alike = sections.filter((section) => section.how === how).map(({ bench }) => bench);
+    return `${alike.join(', ')}: ${how}`;
+  });
 }
 
 /**

@@ -44,8 +44,9 @@ const JSON_DIGITS = 3;
  * @param {Section} section
  * @returns {object}
  */
-export function toJson({ bench, question, how, machine, rows }) {
-  return { bench, question, how, machine, results: rows.map(roundedRow) };
+export function toJson({ bench, question, how, machine, figures, rows }) {
+  const titles = Object.fromEntries(figures.map(({ name, title }) => [name, title]));
+  return { bench, question, how, machine, figures: titles, results: rows.map(roundedRow) };
 }
 
 /**

@@ -55,7 +55,7 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
   return {
     bench,
     question: 'What piles up in a client when nobody reads on, in a stream of responses or of requests?',
-    how: `medians of ${String(rounds)} rounds; streams of ${String((messages * SIZE) / 1_048_576)} MiB, of which one message is read`,
+    how: `medians of ${String(rounds)} rounds; streams of ${((messages * SIZE) / 1_048_576).toFixed(0)} MiB, of which one message is read`,
     machine: describeMachine(entries),
     varied: { name: 'direction', title: 'of', label: String },
     figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],

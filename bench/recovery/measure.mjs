@@ -73,7 +73,8 @@ export async function measureRecovery({ bench, entries, restarts }) {
     question: 'How long after a restart of the server does a client answer again, and which calls failed?',
     how: [
       `${String(restarts)} restarts, the server killed and away for ${String(SHORTEST_MS)} to ${String(LONGEST_MS)} ms;`,
-      `new clients each time, all side by side, ${String(Caller.PER_SECOND)} calls/s each; from listening to the first answer`,
+      `new clients each time, all side by side, ${String(Caller.PER_SECOND)} calls/s each; from listening to the first answer;`,
+      'plain: without options; tuned: with what each has of retries, waiting, deadlines, keepalive and a short backoff',
     ].join(' '),
     machine: describeMachine(entries),
     varied: { name: 'setup', title: 'set up', label: String },

@@ -9,6 +9,20 @@ export type {
   IdleCutHow,
   ProxyMode,
 } from './fault-proxy/faults.js';
+export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';
+export type {
+  CallChoice,
+  CallFault,
+  GoawayFault,
+  GoawayOptions,
+  Http2ErrorCode,
+  Http2FaultProxyCounters,
+  Http2FaultProxyOptions,
+  MissingTrailersFault,
+  ResetFault,
+  ResetPoint,
+  UpstreamTls,
+} from './http2-faults/http2-faults.js';
 export { captureLeaks } from './leaks.js';
 export type { LeakCheck } from './leaks.js';
 export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';

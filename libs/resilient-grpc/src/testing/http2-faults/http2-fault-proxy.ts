@@ -6,6 +6,7 @@ import { parseUpstream } from '../fault-proxy/upstream-address.js';
 import type { UpstreamAddress } from '../fault-proxy/upstream-address.js';
 import { TcpListener } from '../tcp-listener.js';
 import { CallFaults } from './call-faults.js';
+import { withoutGoaway } from './goaway-frame.js';
 import type {
   CallChoice,
   CallFault,
@@ -145,15 +146,16 @@ export class Http2FaultProxy {
     // A connection lost during its handshake has nobody else to hear of it.
     tcp.on('error', () => undefined);
     if (this.#tls === undefined) {
-      this.#proxy(new SessionWire(tcp, tcp));
+      this.#proxy(new SessionWire(tcp, tcp, withoutGoaway));
       return;
     }
     // It never listens: it makes TLS of this one socket.
     createTlsServer(this.#tls, (socket) => {
-      this.#proxy(new SessionWire(socket, tcp));
+      this.#proxy(new SessionWire(socket, tcp, withoutGoaway));
     }).emit('connection', tcp);
   }
 
+  /** Of GOAWAY the session of `client` is silent: which calls it disowns is decided here, and its own would say otherwise. */
   #proxy(client: SessionWire): void {
     if (this.#holdsSettings) client.hold();
     const wires = { client, upstream: this.#connect() };

@@ -22,6 +22,14 @@ export interface IncomingCall {
   readonly fault: ResetFault | MissingTrailersFault | undefined;
 }
 
+/** The connections of a call. */
+export interface Surroundings {
+  /** Both are there: a stream that ends with its connection is not reset. */
+  readonly connected: boolean;
+  /** Resolves when the client was sent what there is. */
+  clientIdle(): Promise<void>;
+}
+
 /** One call: its stream of the client, and the one it became at the upstream. */
 export class ProxiedCall {
   /** Of the client's stream. */
@@ -31,18 +39,16 @@ export class ProxiedCall {
   #tell: () => void = () => undefined;
   readonly #client: ServerHttp2Stream;
   readonly #fault: ResetFault | MissingTrailersFault | undefined;
+  readonly #around: Surroundings;
   readonly #upstream: ClientHttp2Stream | undefined;
   #trailers: RawFields = [];
+  #response: Promise<boolean> | undefined;
 
-  /** `connected` says whether both connections are there: a stream that ends with its connection is not reset. */
-  constructor(
-    { id, stream, headers, ended, fault }: IncomingCall,
-    upstream: ClientHttp2Session,
-    connected: () => boolean,
-  ) {
+  constructor({ id, stream, headers, ended, fault }: IncomingCall, upstream: ClientHttp2Session, around: Surroundings) {
     this.id = id;
     this.#client = stream;
     this.#fault = fault;
+    this.#around = around;
     this.told = new Promise((resolve) => {
       this.#tell = resolve;
       stream.once('close', resolve);
@@ -58,16 +64,17 @@ export class ProxiedCall {
     // How it ended is in its code.
     forwarded.on('error', () => undefined);
     forwarded.once('response', (_headers: unknown, flags: number, raw: RawFields) => {
-      void this.#respond(forwarded, raw, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+      const isTrailersOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+      this.#response = this.#respond(forwarded, raw, isTrailersOnly);
     });
     forwarded.once('trailers', (_headers: unknown, _flags: number, raw: RawFields) => {
       this.#trailers = raw;
     });
     forwarded.once('close', () => {
-      if (connected()) this.#passReset(forwarded.rstCode);
+      if (around.connected) void this.#passEnd(forwarded.rstCode);
     });
     stream.once('close', () => {
-      if (connected()) forwarded.close(stream.rstCode);
+      if (around.connected) forwarded.close(stream.rstCode);
     });
     void this.#request(forwarded);
   }
@@ -93,18 +100,20 @@ export class ProxiedCall {
 
   async #request(forwarded: ClientHttp2Stream): Promise<void> {
     const outcome = await pump(this.#client, forwarded, this.#messagesAt('afterRequests'));
-    if (outcome === 'ended') forwarded.end();
-    else if (outcome === 'reached') this.#reset();
+    if (outcome === 'reached') this.#reset();
+    // Node ends what can be read at a reset too.
+    else if (outcome === 'ended' && !this.#client.aborted) forwarded.end();
   }
 
-  async #respond(forwarded: ClientHttp2Stream, raw: RawFields, isTrailersOnly: boolean): Promise<void> {
-    if (this.#isClosed() || this.#resetAt('headers')) return;
+  /** Resolves to whether the client has the whole of it, or will have. */
+  async #respond(forwarded: ClientHttp2Stream, raw: RawFields, isTrailersOnly: boolean): Promise<boolean> {
+    if (this.#isClosed() || this.#resetAt('headers')) return false;
     const noTrailers = this.#fault?.kind === 'missing-trailers';
     if (isTrailersOnly) {
-      if (this.#resetAt('trailers')) return;
+      if (this.#resetAt('trailers')) return false;
       this.#client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...AS_IT_CAME, endStream: true });
       this.#tell();
-      return;
+      return true;
     }
     this.#client.once('wantTrailers', () => {
       // None at all is an empty frame that ends the stream.
@@ -114,17 +123,21 @@ export class ProxiedCall {
     this.#client.respond(sendable(raw), { ...AS_IT_CAME, waitForTrailers: true });
     const outcome = await pump(forwarded, this.#client, this.#messagesAt('afterResponses'));
     if (outcome === 'reached') this.#reset();
-    else if (outcome === 'ended' && !this.#isClosed() && !this.#resetAt('trailers')) this.#client.end();
+    if (outcome !== 'ended' || forwarded.rstCode !== NO_ERROR) return false;
+    if (this.#isClosed() || this.#resetAt('trailers')) return false;
+    this.#client.end();
+    return true;
   }
 
-  /** The upstream's stream has ended: with a code, or in order though the client may not have ended its own. */
-  #passReset(code: number): void {
-    const pass = () => {
-      if (!this.#isClosed()) this.#client.close(code);
-    };
-    if (code !== NO_ERROR || this.#client.writableFinished || !this.#client.headersSent) pass();
-    // What it said before that is told first.
-    else this.#client.once('finish', pass);
+  /** The upstream's stream is over: reset, or in order though the client may not have ended its side. */
+  async #passEnd(code: number): Promise<void> {
+    if (code === NO_ERROR && (await this.#response) === true) {
+      await this.told;
+      // It ends by itself where the client has ended its side. Elsewhere a reset would take the place of trailers that wait.
+      if (this.#client.readableEnded) return;
+      await this.#around.clientIdle();
+    }
+    if (!this.#isClosed()) this.#client.close(code);
   }
 
   #messagesAt(point: 'afterRequests' | 'afterResponses'): number {

@@ -6,6 +6,7 @@ import type { RawFields } from './header-fields.js';
 import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { CallFault, GoawayOptions } from './http2-faults.js';
 import { ProxiedCall } from './proxied-call.js';
+import type { Surroundings } from './proxied-call.js';
 import type { SessionWire } from './session-wire.js';
 
 // No bounds of its own: the upstream decides what is too much.
@@ -28,7 +29,7 @@ export interface SessionEvents {
 }
 
 /** One connection of a client, with its counterpart to the upstream: HTTP/2 ends here, and begins anew. */
-export class ProxiedSession {
+export class ProxiedSession implements Surroundings {
   readonly #wires: Wires;
   readonly #events: SessionEvents;
   readonly #upstream: ClientHttp2Session;
@@ -69,8 +70,17 @@ export class ProxiedSession {
     wires.client.read(0);
   }
 
+  get connected(): boolean {
+    return this.#wires.client.lost === undefined && this.#wires.upstream.lost === undefined && !this.#closing;
+  }
+
+  clientIdle(): Promise<void> {
+    return this.#wires.client.idle();
+  }
+
   goaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData = '' }: GoawayOptions): void {
-    const last = this.#streamId(lastStreamId);
+    // One that grows from GOAWAY to GOAWAY is a protocol error.
+    const last = Math.min(this.#lastStreamId, this.#streamId(lastStreamId));
     this.#wires.client.inject(goawayFrame(last, errorNumber(code), debugData));
     this.#lastStreamId = last;
     for (const call of this.#calls) if (call.id > last) call.disown();
@@ -131,14 +141,10 @@ export class ProxiedSession {
       return;
     }
     this.#newestId = id;
-    const call = new ProxiedCall({ stream, id, headers, ended, fault }, this.#upstream, () => this.#connected);
+    const call = new ProxiedCall({ stream, id, headers, ended, fault }, this.#upstream, this);
     if (call.forwarded) this.#events.onForwarded();
     this.#calls.add(call);
     stream.once('close', () => this.#calls.delete(call));
-  }
-
-  get #connected(): boolean {
-    return this.#wires.client.lost === undefined && this.#wires.upstream.lost === undefined && !this.#closing;
   }
 
   #settings(): { maxConcurrentStreams: number; maxHeaderListSize: number; enablePush: false } {
@@ -163,7 +169,7 @@ export class ProxiedSession {
     const how = this.#wires.upstream.lost ?? 'fin';
     if (how === 'fin') {
       await Promise.all([...this.#calls].filter(({ isAnswered }) => isAnswered).map(({ told }) => told));
-      await this.#wires.client.idle();
+      await this.clientIdle();
     }
     this.#end(how);
   }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { systemClock } from '../../time/clock.js';
+import { turn } from '../virtual-scheduler.js';
 import type { EndHow } from '../fault-proxy/faults.js';
 
 interface Chunk {
@@ -17,14 +17,16 @@ type Done = (error?: Error | null) => void;
 export class SessionWire extends Duplex {
   readonly #socket: Socket;
   readonly #tcp: Socket;
+  readonly #outgoing: (frames: Buffer) => Buffer;
   readonly #idlers: (() => void)[] = [];
   #held: (() => void)[] | undefined;
   #isOver = false;
   #lost: EndHow | undefined;
 
-  /** `socket` is `tcp` itself, or TLS over it. */
-  constructor(socket: Socket, tcp: Socket) {
+  /** `socket` is `tcp` itself, or TLS over it; `outgoing` may change the frames that the session writes. */
+  constructor(socket: Socket, tcp: Socket, outgoing: (frames: Buffer) => Buffer = (frames) => frames) {
     super();
+    this.#outgoing = outgoing;
     this.#socket = socket;
     this.#tcp = tcp;
     socket.on('data', (bytes: Buffer) => {
@@ -66,13 +68,13 @@ export class SessionWire extends Duplex {
     });
   }
 
-  /** Resolves when all that the session has to write now was written, or never will be. */
+  /** Resolves when all that the session has to say by now was written, or never will be. */
   async idle(): Promise<void> {
-    do await new Promise<void>((resolve) => {
-      if (this.writableLength === 0) systemClock.defer(resolve);
-      else this.#idlers.push(resolve);
-    });
-    while (this.writableLength > 0);
+    do {
+      if (this.writableLength > 0) await new Promise<void>((resolve) => this.#idlers.push(resolve));
+      // Node tells the session in the turn after, and what it writes then counts too.
+      for (let turns = 0; turns < 2; turns += 1) await turn();
+    } while (this.writableLength > 0);
   }
 
   /** Ends the connection behind what was written; whatever the session still has to say is dropped. */
@@ -106,7 +108,7 @@ export class SessionWire extends Duplex {
     };
     this.#whenReleased(() => {
       if (this.#isOver || this.#socket.destroyed) written();
-      else this.#socket.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), written);
+      else this.#socket.write(this.#outgoing(Buffer.concat(chunks.map(({ chunk }) => chunk))), written);
     });
   }
 

@@ -1,177 +1,205 @@
-import { readFileSync } from 'node:fs';
-import { credentials, Metadata, status } from '@grpc/grpc-js';
-import { captureLeaks, Http2FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ECHO_PROTO, EchoClient } from './echo-client.js';
+import { connectivityState, status } from '@grpc/grpc-js';
+import { captureLeaks, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { CallFault, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { failureOf, startClient, startServer, upTo, type EchoService, type EchoStub } from '../calls/support.js';
+import { EchoClient } from './echo-client.js';
 
-const tlsFile = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url));
+const REFUSED: CallFault = { kind: 'reset', code: 'REFUSED_STREAM' };
 
-describe('Http2FaultProxy, when no fault is asked for,', () => {
-  let leaks: LeakCheck;
+/** What grpc-js says of each fault of a unary call, and whether the server had heard of the call. */
+const FAILURES: readonly (readonly [CallFault, { readonly code: number; readonly details: RegExp }, number])[] = [
+  [{ kind: 'reset', code: 'INTERNAL_ERROR' }, { code: status.INTERNAL, details: /code 2 \(Internal/ }, 0],
+  [{ kind: 'reset', code: 'CANCEL', at: { afterRequests: 1 } }, { code: status.CANCELLED, details: /cancelled/ }, 1],
+  [{ kind: 'reset', code: 0, at: 'headers' }, { code: status.INTERNAL, details: /code 0 / }, 1],
+  [{ kind: 'reset', code: 11, at: 'headers' }, { code: status.RESOURCE_EXHAUSTED, details: /exhausted/ }, 1],
+  [{ kind: 'reset', code: 'INTERNAL_ERROR', at: 'trailers' }, { code: status.INTERNAL, details: /code 2 / }, 1],
+  [{ kind: 'missing-trailers' }, { code: status.INTERNAL, details: /code 0 .*without gRPC status/ }, 1],
+  [{ kind: 'goaway', code: 'INTERNAL_ERROR' }, { code: status.INTERNAL, details: /code 2 .*Session closed/ }, 0],
+];
+
+describe('Http2FaultProxy', () => {
   let server: ScriptedGrpcServer;
   let proxy: Http2FaultProxy;
-  let client: EchoClient;
+  let plain: EchoClient;
 
   beforeEach(async () => {
-    leaks = captureLeaks();
-    server = await ScriptedGrpcServer.start({
-      protoPath: ECHO_PROTO,
-      scripts: {
-        Unary: (call) => ({ message: call.request }),
-        UnsafeUnary: { hold: 'everything' },
-        ServerStream: { messages: [{ number: 1 }, { number: 2 }, { number: 3 }] },
-        ClientStream: async ({ requests }) => {
-          let number = 0;
-          for await (const _ of requests) number += 1;
-          return { message: { number } };
-        },
-        Bidi: { messages: (call) => call.requests },
-      },
-    });
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+    server = await startServer();
     proxy = await Http2FaultProxy.start(server.url);
-    client = new EchoClient(proxy.url);
-  });
-  afterEach(async () => {
-    client.close();
-    await proxy.close();
-    await server.close();
-    await leaks.settled();
+    onTestFinished(() => proxy.close());
+    plain = connect();
   });
 
-  it('passes calls of all four kinds', async () => {
-    expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
-    expect((await client.clientStream([{}, {}, {}])).number).toBe(3);
-    const stream = client.serverStream({});
-    expect((await stream.ended).code).toBe(status.OK);
-    expect(stream.messages.map(({ number }) => number)).toEqual([1, 2, 3]);
-    const bidi = client.bidi();
-    bidi.call.write({ number: 1 });
-    await waitFor(() => bidi.messages.length === 1);
-    bidi.call.write({ number: 2 });
-    bidi.call.end();
-    expect((await bidi.ended).code).toBe(status.OK);
-    expect(bidi.messages.map(({ number }) => number)).toEqual([1, 2]);
-    expect(proxy.counters).toEqual({ accepted: 1, open: 1, calls: 4, forwarded: 4, pings: 0 });
-  });
-
-  it('passes metadata, headers, status, details and trailers', async () => {
-    const binary = Buffer.from([0, 1, 2, 250, 251]);
-    server.script('Unary', ({ metadata }) => ({
-      headers: { 'x-seen-bin': metadata.get('x-bin') as Buffer[], 'x-seen': metadata.get('x-text') as string[] },
-      status: 'DATA_LOSS',
-      details: 'größer\n100 %',
-      trailers: { 'x-last': ['a', 'b'], 'x-last-bin': binary },
-    }));
-    const metadata = new Metadata();
-    for (const value of [binary, Buffer.from('second')]) metadata.add('x-bin', value);
-    for (const value of ['one', 'two, three']) metadata.add('x-text', value);
-    const answer = await client.unary({}, { metadata });
-    expect(answer.headers?.get('x-seen-bin')).toEqual([binary, Buffer.from('second')]);
-    expect(answer.headers?.get('x-seen').join()).toBe('one, two, three');
-    expect(answer.status).toMatchObject({ code: status.DATA_LOSS, details: 'größer\n100 %' });
-    expect(answer.status.metadata.get('x-last').join()).toBe('a, b');
-    expect(answer.status.metadata.get('x-last-bin')).toEqual([binary]);
-  });
-
-  it('passes an answer of trailers alone', async () => {
-    server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing', trailers: { 'x-why': 'because' } });
-    const answer = await client.unary({});
-    expect(answer.status).toMatchObject({ code: status.NOT_FOUND, details: 'no such thing' });
-    expect(answer.status.metadata.get('x-why')).toEqual(['because']);
-    expect(answer.headers).toBeUndefined();
-  });
-
-  it('passes large messages whole, and slows a sender down to its reader', async () => {
-    const payload = Buffer.alloc(3_000_000, 7);
-    expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
-    let made = 0;
-    server.script('ServerStream', {
-      messages: function* () {
-        for (;;) {
-          made += 1;
-          yield { payload: Buffer.alloc(64 * 1024) };
-        }
-      },
+  function connect(options = {}): EchoClient {
+    const client = new EchoClient(proxy.url, undefined, options);
+    onTestFinished(() => {
+      client.close();
     });
-    const { call, ended } = client.serverStream({});
-    call.pause();
-    let before = -1;
-    await waitFor(
-      () => {
-        const still = made === before;
-        before = made;
-        return still && made > 0;
-      },
-      { intervalMs: 50 },
-    );
-    expect(made).toBeLessThan(200);
-    call.cancel();
-    expect((await ended).code).toBe(status.CANCELLED);
-    await waitFor(() => server.counts('ServerStream').cancelled === 1);
+    return client;
+  }
+
+  async function ours(): Promise<EchoStub> {
+    return (await startClient({ url: proxy.url })).getService<EchoService>('Echo');
+  }
+
+  const held = async (method: 'ServerStream' | 'UnsafeUnary' = 'UnsafeUnary') => {
+    server.script(method, { hold: 'everything' });
+    const before = server.heldCount();
+    const answer = method === 'UnsafeUnary' ? plain.unary({}, { method }) : plain.serverStream({}).ended;
+    await waitFor(() => server.heldCount() === before + 1);
+    return { answer };
+  };
+
+  describe('lets a call go wrong:', () => {
+    it.each(FAILURES)('%j', async (fault, { code, details }, seen) => {
+      proxy.failCalls(fault, { method: 'Unary' });
+      expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
+      expect(server.counts().calls).toBe(seen);
+      expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
+
+      // No side effect twice, and none lost: what is safe is sent again, what is not fails as lost with its connection.
+      const echo = await ours();
+      server.reset();
+      proxy.failCalls(fault, { method: 'Unary' });
+      expect(await firstValueFrom(echo.unary({ text: 'safe' }))).toMatchObject({ text: 'safe' });
+      expect(server.counts('Unary').calls).toBe(seen + 1);
+      proxy.failCalls(fault, { method: 'UnsafeUnary' });
+      expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({
+        code: status.UNAVAILABLE,
+        reason: 'connection-lost',
+      });
+      expect(server.counts('UnsafeUnary').calls).toBe(seen);
+    });
+
+    it.each(['unary', 'unsafeUnary'] as const)('refuses streams of %s, which are sent again', async (method) => {
+      proxy.failCalls(REFUSED, { method });
+      const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
+      expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
+      proxy.failCalls(REFUSED, { method, times: 2 });
+      // By grpc-js once.
+      expect((await plain.unary({}, { method: protoMethod })).status).toMatchObject({
+        code: status.UNAVAILABLE,
+        details: 'Stream refused by server',
+      });
+      const echo = await ours();
+      server.reset();
+      proxy.failCalls(REFUSED, { method, times: 3 });
+      expect(await firstValueFrom(echo[method]({ text: 'again' }))).toMatchObject({ text: 'again' });
+      expect(server.counts().calls).toBe(1);
+    });
+
+    it('disowns a call by GOAWAY, which is sent again on a new connection; calls before it finish', async () => {
+      const { answer } = await held();
+      proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'Unary' });
+      expect((await plain.unary({ text: 'elsewhere' })).value?.text).toBe('elsewhere');
+      expect(proxy.counters).toMatchObject({ accepted: 2, calls: 3, forwarded: 2 });
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      server.script('UnsafeUnary', {});
+      const echo = await ours();
+      await firstValueFrom(echo.unary({}));
+      proxy.failCalls({ kind: 'goaway' });
+      server.reset();
+      await firstValueFrom(echo.unsafeUnary({}));
+      expect(server.counts('UnsafeUnary').calls).toBe(1);
+    });
+
+    it('resets a stream behind a message of either side, and nothing of it is lost before that', async () => {
+      server.script('ServerStream', { messages: upTo(5) });
+      proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 3 } });
+      const down = plain.serverStream({});
+      expect(await down.ended).toMatchObject({ code: status.CANCELLED, details: 'Call cancelled' });
+      expect(down.messages).toHaveLength(3);
+
+      proxy.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR', at: { afterRequests: 2 }, direction: 'to-upstream' });
+      const up = plain.bidi();
+      for (const number of [1, 2, 3]) up.call.write({ number });
+      expect((await up.ended).code).toBe(status.CANCELLED);
+      await waitFor(() => server.counts('Bidi').open === 0);
+      expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
+    });
+
+    it('leaves out the status of an answer that is trailers alone', async () => {
+      server.script('Unary', { status: 'NOT_FOUND', details: 'gone' });
+      proxy.failCalls({ kind: 'missing-trailers' });
+      expect((await plain.unary({})).status).toMatchObject({ code: status.UNKNOWN });
+      expect((await plain.unary({})).status).toMatchObject({ code: status.NOT_FOUND, details: 'gone' });
+    });
   });
 
-  it("passes the caller's cancellation and its deadline, and the connection stays", async () => {
-    server.script('Bidi', { messages: [{ number: 1 }], never: true });
-    const stream = client.bidi();
-    stream.call.write({ number: 1 });
-    await waitFor(() => stream.messages.length === 1);
-    stream.call.cancel();
-    await waitFor(() => server.counts('Bidi').cancelled === 1);
-    expect((await client.unary({}, { deadline: Date.now() + 50, method: 'UnsafeUnary' })).status.code).toBe(
-      status.DEADLINE_EXCEEDED,
-    );
-    await waitFor(() => server.counts('UnsafeUnary').cancelled === 1);
+  describe('sends GOAWAY on every connection:', () => {
+    it.each(['newest', 'none'] as const)('%s: calls in flight finish, new ones go elsewhere', async (lastStreamId) => {
+      const { answer } = await held();
+      expect(proxy.goaway({ lastStreamId })).toBe(1);
+      await waitFor(() => plain.state === connectivityState.IDLE);
+      expect((await plain.unary({})).error).toBeUndefined();
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      await waitFor(() => proxy.counters.open === 1);
+    });
+
+    it('a number, 0 too: calls above it were never seen, and are sent again', async () => {
+      const { answer } = await held();
+      proxy.goaway({ lastStreamId: 0 });
+      await waitFor(() => server.counts('UnsafeUnary').calls === 2);
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      await waitFor(() => server.counts('UnsafeUnary').cancelled === 1);
+    });
+
+    it('with an error: the connection is closed behind it', async () => {
+      const { answer } = await held();
+      proxy.goaway({ code: 'PROTOCOL_ERROR' });
+      expect((await answer).status.code).toBe(status.INTERNAL);
+      await waitFor(() => proxy.counters.open === 0);
+      expect((await plain.unary({})).error).toBeUndefined();
+    });
+  });
+
+  it('limits streams: what is more waits at the client, until the limit is lifted', async () => {
+    await plain.unary({});
+    proxy.limitStreams(1);
+    const { answer } = await held();
+    expect((await plain.unary({}, { deadline: Date.now() + 100 })).status.code).toBe(status.DEADLINE_EXCEEDED);
+    const waits = plain.unary({});
+    proxy.limitStreams(undefined);
+    expect((await waits).error).toBeUndefined();
+    server.release();
+    await answer;
+  });
+
+  it('says too_many_pings after so many, which ends what is in flight', async () => {
+    const pinging = connect({ 'grpc.keepalive_time_ms': 50, 'grpc.keepalive_permit_without_calls': 1 });
+    await pinging.unary({});
+    proxy.tooManyPingsAfter(2);
+    server.script('UnsafeUnary', { hold: 'everything' });
+    const answer = await pinging.unary({}, { method: 'UnsafeUnary' });
+    expect(answer.status).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    expect(proxy.counters.pings).toBeGreaterThanOrEqual(3);
+    server.release();
+  });
+
+  it('holds SETTINGS: a client that connects is not READY before they are released', async () => {
+    proxy.holdSettings();
+    const late = plain.unary({ text: 'late' });
+    await waitFor(() => proxy.counters.open === 1);
+    const early = await plain.unary({}, { deadline: Date.now() + 100 });
+    expect(early.status.code).toBe(status.DEADLINE_EXCEEDED);
+    expect(plain.state).toBe(connectivityState.CONNECTING);
+    proxy.releaseSettings();
+    expect((await late).value?.text).toBe('late');
     expect(proxy.counters.accepted).toBe(1);
   });
 
-  it('ends a connection as the upstream does: killed, in order, or never there', async () => {
-    const held = client.unary({}, { method: 'UnsafeUnary' });
-    await waitFor(() => server.heldCount() === 1);
-    await server.stop('kill-connections');
-    expect((await held).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
-    expect((await client.unary({})).status.code).toBe(status.UNAVAILABLE);
-    await server.restart();
-    await waitFor(async () => (await client.unary({})).error === undefined);
-    const served = client.unary({}, { method: 'UnsafeUnary' });
-    await waitFor(() => server.heldCount() === 1);
-    server.drainConnections(10_000);
-    const next = await client.unary({ text: 'elsewhere' });
-    expect(next.value?.text).toBe('elsewhere');
-    server.release();
-    expect((await served).status.code).toBe(status.OK);
-    await waitFor(() => proxy.counters.open === 1);
-  });
-
-  it('tells the upstream that the client has left', async () => {
-    const held = client.unary({}, { method: 'UnsafeUnary' });
-    await waitFor(() => server.heldCount() === 1);
-    client.client.getChannel().close();
-    server.release();
-    await held;
-    await waitFor(() => proxy.counters.open === 0);
-    await waitFor(() => server.connections.open === 0);
-  });
-
-  it('speaks TLS on either side', async () => {
-    const [key, cert, ca] = [tlsFile('server-key'), tlsFile('server'), tlsFile('ca')];
-    const secure = await ScriptedGrpcServer.start({
-      protoPath: ECHO_PROTO,
-      tls: { key, cert },
-      scripts: { Unary: (call) => ({ message: call.request }) },
-    });
-    const between = await Http2FaultProxy.start(secure.url, { tls: { key, cert, ca }, upstreamTls: { ca } });
-    const identity = [tlsFile('client-key'), tlsFile('client')] as const;
-    const known = new EchoClient(between.url, credentials.createSsl(ca, ...identity));
-    expect((await known.unary({ text: 'secret' })).value?.text).toBe('secret');
-    const payload = Buffer.alloc(1_000_000, 7);
-    expect((await known.unary({ payload })).value?.payload.equals(payload)).toBe(true);
-    const stranger = new EchoClient(between.url, credentials.createSsl(ca));
-    expect((await stranger.unary({})).error).toBeDefined();
-    between.goaway({ debugData: 'bye' });
-    expect((await known.unary({ text: 'again' })).value?.text).toBe('again');
-    for (const one of [known, stranger]) one.close();
-    await between.close();
-    await secure.close();
+  it('forgets its faults when it is healed', async () => {
+    proxy.failCalls({ kind: 'missing-trailers' }, { times: Infinity });
+    proxy.limitStreams(0);
+    proxy.tooManyPingsAfter(0);
+    proxy.holdSettings();
+    proxy.heal();
+    expect((await plain.unary({ text: 'healed' })).value?.text).toBe('healed');
   });
 });

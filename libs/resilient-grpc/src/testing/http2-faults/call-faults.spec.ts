@@ -13,15 +13,18 @@ describe('faults of calls', () => {
     expect(taken).toEqual([refused, undefined, refused, undefined]);
   });
 
-  it.each(['Get', 'get', 'Orders/Get', 'Orders/get', 'orders.v1.Orders/Get', GET])('know the method as %s', (method) => {
-    const faults = new CallFaults();
-    faults.add(refused, { method });
-    expect(['/orders.v1.Orders/Forget', '/orders.v1.Orders/Getter'].map((path) => faults.claim(path))).toEqual([
-      undefined,
-      undefined,
-    ]);
-    expect(faults.claim(GET)).toBe(refused);
-  });
+  it.each(['Get', 'get', 'Orders/Get', 'Orders/get', 'orders.v1.Orders/Get', GET])(
+    'know the method as %s',
+    (method) => {
+      const faults = new CallFaults();
+      faults.add(refused, { method });
+      expect(['/orders.v1.Orders/Forget', '/orders.v1.Orders/Getter'].map((path) => faults.claim(path))).toEqual([
+        undefined,
+        undefined,
+      ]);
+      expect(faults.claim(GET)).toBe(refused);
+    },
+  );
 
   it('take a call by the one that was asked for first', () => {
     const faults = new CallFaults();

@@ -49,7 +49,11 @@ export class ProxiedSession implements Surroundings {
     this.#events = events;
     this.#streamLimit = streamLimit;
     const settings = { enablePush: false };
-    this.#upstream = connect(`${scheme}://upstream`, { ...UNBOUNDED, settings, createConnection: () => wires.upstream });
+    this.#upstream = connect(`${scheme}://upstream`, {
+      ...UNBOUNDED,
+      settings,
+      createConnection: () => wires.upstream,
+    });
     // What ends it is told as 'lost', and by the end of its streams.
     this.#upstream.on('error', () => undefined);
     this.#upstream.on('remoteSettings', () => {
@@ -160,7 +164,8 @@ export class ProxiedSession implements Surroundings {
   /** The upstream's own GOAWAY, with its last stream id in the client's numbers. */
   #passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
     const disowned = [...this.#calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
-    const last = disowned.length > 0 ? Math.min(...disowned) - 2 : lastStreamId === NO_LAST_STREAM_ID ? 'none' : 'newest';
+    const last =
+      disowned.length > 0 ? Math.min(...disowned) - 2 : lastStreamId === NO_LAST_STREAM_ID ? 'none' : 'newest';
     this.goaway({ code, lastStreamId: last, debugData });
   }
 

@@ -1,3 +1,11 @@
+export { chaos } from './chaos/chaos.js';
+export type { ChaosOptions, ChaosRun, ChaosSettings, DrawnChaos, PlannedChaos } from './chaos/chaos.js';
+export { ChaosError } from './chaos/chaos-error.js';
+export type { ChaosFault, ChaosWeights } from './chaos/chaos-fault.js';
+export { http2Faults, networkFaults, serverFaults } from './chaos/fault-kits.js';
+export type { Http2FaultName, NetworkFaultName, ServerFaultName } from './chaos/fault-kits.js';
+export { planChaos } from './chaos/plan-chaos.js';
+export type { ChaosPlan, ChaosPlanOptions, ChaosStep, PlannedFault, RangeMs } from './chaos/plan-chaos.js';
 export { ChildServer } from './child-process-server.js';
 export type { ChildServerOptions } from './child-process-server.js';
 export { FaultProxy } from './fault-proxy/fault-proxy.js';

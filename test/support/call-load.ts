@@ -83,5 +83,10 @@ export class CallLoad {
 
 /** The middle one of `values`; NaN of none. */
 export function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+  return quantile(values, 0.5);
+}
+
+/** The least of `values` below which `share` of them lie, 0 to below 1; NaN of none. */
+export function quantile(values: readonly number[], share: number): number {
+  return [...values].sort((a, b) => a - b)[Math.trunc(values.length * share)] ?? NaN;
 }

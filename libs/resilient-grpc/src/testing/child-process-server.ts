@@ -4,8 +4,13 @@ import { waitFor } from './wait-for.js';
 
 /** Options of a server in a process of its own. */
 export interface ChildServerOptions {
-  /** A module that Node can run. */
+  /** A module that Node can run, or what `execPath` runs. */
   readonly script: string | URL;
+  /**
+   * Another program than this Node. It may speak over the descriptor in NODE_CHANNEL_FD, in lines of JSON, and has to end itself
+   * where that ends.
+   */
+  readonly execPath?: string | undefined;
   /** Arguments for a port; 0 at the first start. @defaultValue `--port <port>` */
   readonly args?: ((port: number) => readonly string[]) | undefined;
   /** Joined to the environment of this process. */
@@ -122,10 +127,12 @@ export class ChildServer {
   }
 
   async #start(): Promise<void> {
-    const { script, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.#options;
+    const { script, execPath, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.#options;
+    const exitWithParent = ['--import', `data:text/javascript,${encodeURIComponent(EXIT_WITH_PARENT)}`];
     const child = fork(script, [...args(this.#port)], {
       env: { ...process.env, ...env },
-      execArgv: ['--import', `data:text/javascript,${encodeURIComponent(EXIT_WITH_PARENT)}`, ...execArgv],
+      execPath: execPath ?? process.execPath,
+      execArgv: execPath === undefined ? [...exitWithParent, ...execArgv] : [...execArgv],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#child = child;

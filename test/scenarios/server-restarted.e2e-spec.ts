@@ -1,0 +1,4 @@
+import { serverRestarted } from './server-restarted.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(serverRestarted);

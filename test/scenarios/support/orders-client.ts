@@ -1,0 +1,23 @@
+import type { GrpcClientSettings, ResilientGrpcModuleOptions } from 'nestjs-resilient-grpc';
+import { startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
+import type { Run, UpstreamKind } from './situation.js';
+import { Upstream, type UpstreamOptions } from './upstream.js';
+
+/** An upstream that ends with the play. */
+export async function startUpstream(run: Run, kind: UpstreamKind, options: UpstreamOptions = {}): Promise<Upstream> {
+  const upstream = await Upstream.start(kind, options);
+  run.onEnd(() => upstream.close());
+  return upstream;
+}
+
+/** A Nest application with a client of `upstream`, as users write it, that ends with the play. */
+export async function startClientOf(
+  run: Run,
+  upstream: Upstream,
+  settings: Partial<GrpcClientSettings> = {},
+  root?: ResilientGrpcModuleOptions,
+): Promise<OrdersApp> {
+  const app = await startOrdersApp({ url: upstream.url, ...upstream.settings, ...settings }, root);
+  run.onEnd(() => app.close());
+  return app;
+}

@@ -1,0 +1,83 @@
+// A bare grpc-js server of orders.v1.Orders in a process of its own: node orders-grpc-js.mjs '{ "port": 0, … }'. What it is told,
+// does and writes is said in upstream.ts; orders-grpcio.py does the same.
+import { appendFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+
+const { port, standby, log, delayMs, eventsEveryMs, serverOptions, tls } = JSON.parse(process.argv[2]);
+const proto = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)), { longs: String });
+let sequence = 0;
+
+function write(call, what, key) {
+  const previous = call.metadata.get('grpc-previous-rpc-attempts')[0] ?? 0;
+  appendFileSync(log, `${Date.now()} ${what} ${key} ${previous} ${call.getPeer()}\n`);
+  return Number(previous);
+}
+
+async function answer(call, what, key, callback) {
+  const previous = write(call, what, key);
+  const [, code, times = Infinity] = key.split('/');
+  call.once('cancelled', () => write(call, 'ended', what));
+  if (delayMs > 0) await pause(delayMs);
+  if (code === 'NEVER') return;
+  if (code !== undefined && previous < Number(times)) callback({ code: status[code], details: `as told by ${key}` });
+  else callback(null, { id: key, requestId: key, item: String(process.pid), sequence: ++sequence });
+}
+
+const methods = {
+  Get: (call, callback) => answer(call, 'Get', call.request.id, callback),
+  Create: (call, callback) => answer(call, 'Create', call.request.requestId, callback),
+  Watch: (call) => {
+    let at = Number(call.request.from);
+    write(call, 'Watch', at);
+    const timer = setInterval(() => call.write({ sequence: ++at, order: { id: String(at) } }), eventsEveryMs);
+    call.once('cancelled', () => {
+      clearInterval(timer);
+      write(call, 'ended', 'Watch');
+    });
+  },
+  Session: (call) => {
+    call.on('data', ({ messageId }) => {
+      write(call, 'Session', messageId);
+      call.write({ messageId, sequence: ++sequence });
+    });
+    call.once('cancelled', () => write(call, 'ended', 'Session'));
+    call.once('end', () => call.end());
+  },
+  Upload: (call, callback) => {
+    let count = 0;
+    call.on('data', ({ requestId }) => {
+      count += 1;
+      write(call, 'Upload', requestId);
+    });
+    call.once('cancelled', () => write(call, 'ended', 'Upload'));
+    call.once('end', () => callback(null, { count, lastSequence: ++sequence }));
+  },
+};
+
+const server = new Server(serverOptions);
+server.addService(proto['orders.v1.Orders'], methods);
+const credentials = tls
+  ? ServerCredentials.createSsl(null, [{ private_key: readFileSync(tls.key), cert_chain: readFileSync(tls.cert) }])
+  : ServerCredentials.createInsecure();
+
+function listen() {
+  server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) => {
+    if (error) throw error;
+    process.send({ listening: bound });
+    process.send({ boundAt: Date.now() });
+  });
+}
+
+if (standby) {
+  // Whoever started it has taken the reference away.
+  process.channel.ref();
+  process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
+  process.send({ listening: port });
+} else {
+  listen();
+}
+process.once('SIGTERM', () => server.tryShutdown(() => process.exit(0)));

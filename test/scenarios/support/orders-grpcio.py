@@ -1,0 +1,190 @@
+"""A server of orders.v1.Orders by grpcio in a process of its own: python3 orders-grpcio.py '{ "port": 0, ... }'.
+
+What it is told, does and writes is said in upstream.ts; orders-grpc-js.mjs does the same. It speaks with whoever started it as
+a child of Node does: in lines of JSON over the socket in NODE_CHANNEL_FD.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+
+import grpc
+
+told = json.loads(sys.argv[1])
+log = open(told["log"], "a", buffering=1)
+sequence = 0
+
+
+def decode(data):
+    """The fields of a message by their numbers; of type varint or text."""
+    fields, at = {}, 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        tag = varint()
+        if tag & 7 == 0:
+            fields[tag >> 3] = varint()
+        else:
+            length = varint()
+            fields[tag >> 3] = data[at : at + length]
+            at += length
+    return {number: value if isinstance(value, int) else value.decode() for number, value in fields.items()}
+
+
+def encode(fields):
+    """A message of numbers, texts and messages that are encoded already."""
+    out = bytearray()
+
+    def varint(value):
+        while value >= 0x80:
+            out.append(value & 0x7F | 0x80)
+            value >>= 7
+        out.append(value)
+
+    for number, value in fields.items():
+        if isinstance(value, int):
+            varint(number << 3)
+            varint(value)
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            varint(number << 3 | 2)
+            varint(len(data))
+            out.extend(data)
+    return bytes(out)
+
+
+def now():
+    return int(time.time() * 1000)
+
+
+def write(context, what, key):
+    previous = dict(context.invocation_metadata() or ()).get("grpc-previous-rpc-attempts", 0)
+    peer = context.peer().removeprefix("ipv4:")
+    log.write(f"{now()} {what} {key} {previous} {peer}\n")
+    return int(previous)
+
+
+def next_sequence():
+    global sequence
+    sequence += 1
+    return sequence
+
+
+def unary(what, key_field):
+    async def answer(request, context):
+        key = request.get(key_field, "")
+        previous = write(context, what, key)
+        _, code, times, *_ = *key.split("/"), None, None
+        try:
+            await asyncio.sleep(told["delayMs"] / 1000)
+            if code == "NEVER":
+                await asyncio.Event().wait()
+            if code and (times is None or previous < int(times)):
+                await context.abort(grpc.StatusCode[code], f"as told by {key}")
+        except asyncio.CancelledError:
+            write(context, "ended", what)
+            raise
+        return {1: key, 2: key, 3: str(os.getpid()), 5: next_sequence()}
+
+    return answer
+
+
+async def watch(request, context):
+    at = request.get(1, 0)
+    write(context, "Watch", at)
+    try:
+        while True:
+            await asyncio.sleep(told["eventsEveryMs"] / 1000)
+            at += 1
+            yield {1: at, 2: encode({1: str(at)})}
+    except (asyncio.CancelledError, GeneratorExit):
+        write(context, "ended", "Watch")
+        raise
+
+
+async def session(requests, context):
+    try:
+        async for request in requests:
+            write(context, "Session", request[1])
+            yield {1: request[1], 2: next_sequence()}
+    except (asyncio.CancelledError, GeneratorExit):
+        write(context, "ended", "Session")
+        raise
+
+
+async def upload(requests, context):
+    count = 0
+    try:
+        async for request in requests:
+            count += 1
+            write(context, "Upload", request.get(1, ""))
+    except asyncio.CancelledError:
+        write(context, "ended", "Upload")
+        raise
+    return {1: count, 2: next_sequence()}
+
+
+CODEC = {"request_deserializer": decode, "response_serializer": encode}
+METHODS = {
+    "Get": grpc.unary_unary_rpc_method_handler(unary("Get", 1), **CODEC),
+    "Create": grpc.unary_unary_rpc_method_handler(unary("Create", 1), **CODEC),
+    "Watch": grpc.unary_stream_rpc_method_handler(watch, **CODEC),
+    "Session": grpc.stream_stream_rpc_method_handler(session, **CODEC),
+    "Upload": grpc.stream_unary_rpc_method_handler(upload, **CODEC),
+}
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    parent = socket.socket(fileno=int(os.environ["NODE_CHANNEL_FD"]))
+    reader, writer = await asyncio.open_unix_connection(sock=parent)
+
+    def tell(message):
+        writer.write(json.dumps(message).encode() + b"\n")
+
+    options = [("grpc.so_reuseport", 0), *told["serverOptions"].items()]
+    server = grpc.aio.server(options=options)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("orders.v1.Orders", METHODS),))
+
+    async def listen():
+        address, tls = f"127.0.0.1:{told['port']}", told["tls"]
+        if tls:
+            pair = open(tls["key"], "rb").read(), open(tls["cert"], "rb").read()
+            port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        else:
+            port = server.add_insecure_port(address)
+        await server.start()
+        tell({"listening": port})
+        tell({"boundAt": now()})
+
+    async def end():
+        # As grpc-js's tryShutdown: calls that run may finish.
+        await server.stop(3600)
+        os._exit(0)
+
+    loop.add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(end()))
+    if told["standby"]:
+        tell({"listening": told["port"]})
+        listen_at = json.loads(await reader.readline())["listenAt"]
+        await asyncio.sleep(max(0, listen_at - now()) / 1000)
+    await listen()
+    # The end of whoever started it is its own.
+    await reader.read()
+    os._exit(0)
+
+
+asyncio.run(main())

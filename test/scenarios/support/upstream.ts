@@ -1,0 +1,151 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { certificate } from '../../support/orders-app.js';
+import { PYTHON } from './kinds.js';
+import type { UpstreamKind } from './situation.js';
+
+export interface UpstreamOptions {
+  /** How long it takes over a unary request. @defaultValue 0 */
+  readonly delayMs?: number;
+  /** Between two events of a feed. @defaultValue 10 */
+  readonly eventsEveryMs?: number;
+  /** Options of the server by gRPC's names, 'grpc.max_connection_age_ms' and the like. */
+  readonly serverOptions?: Readonly<Record<string, number>>;
+}
+
+/** What a call of `orders.v1.Orders` was to the server; 'ended' when its caller has gone or its stream is over. */
+export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended';
+
+/** Something that arrived at an upstream. */
+export interface Arrival {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly what: ArrivedWhat;
+  /** Of Get the id, of Create the requestId, of Watch `from`, of Session the messageId; of what ended its method. */
+  readonly key: string;
+  readonly previousAttempts: number;
+  /** Its connection. */
+  readonly peer: string;
+}
+
+const SCRIPTS = { 'grpc-js': 'orders-grpc-js.mjs', grpcio: 'orders-grpcio.py' } as const;
+
+/**
+ * A server of `orders.v1.Orders` in a process of its own, on one port over all its lives, which writes down what arrives before it
+ * answers. An id or requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each, 'any/NEVER' is
+ * not answered. An order says in `item` the pid of its server. A feed goes on for ever.
+ */
+export class Upstream {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'upstream-'));
+  readonly #log = join(this.#folder, 'arrived');
+  #server: ChildServer | undefined;
+
+  private constructor(
+    readonly kind: UpstreamKind,
+    private readonly options: UpstreamOptions,
+  ) {}
+
+  static async start(kind: UpstreamKind, options: UpstreamOptions = {}): Promise<Upstream> {
+    const upstream = new Upstream(kind, options);
+    upstream.#server = await upstream.#spawn(0, false);
+    return upstream;
+  }
+
+  /** '127.0.0.1:port' */
+  get url(): string {
+    return this.#process.url;
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** What a client of it has to be told, besides the address. */
+  get settings(): Pick<GrpcClientSettings, 'tls'> {
+    return this.kind.security === 'TLS' ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {};
+  }
+
+  /** All that arrived, in all its lives. */
+  arrived(...what: readonly ArrivedWhat[]): readonly Arrival[] {
+    if (!existsSync(this.#log)) return [];
+    // What follows the last line break is still being written.
+    const lines = readFileSync(this.#log, 'utf8').split('\n').slice(0, -1);
+    return lines.map(toArrival).filter((arrival) => what.length === 0 || what.includes(arrival.what));
+  }
+
+  /** How many of `what` arrived more than once. */
+  duplicates(what: ArrivedWhat): number {
+    const keys = this.arrived(what).map(({ key }) => key);
+    return keys.length - new Set(keys).size;
+  }
+
+  /**
+   * SIGKILL, or SIGTERM (GOAWAY, and an end when all calls have ended); another process listens on the same port `downMs` after
+   * that, or as soon as the port is free. Gives the time since which it listens, in milliseconds since 1970.
+   */
+  async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
+    // Waits for its turn with everything loaded: away for the time asked for, and not for the time a process takes to start.
+    const next = await this.#spawn(this.#process.port, true);
+    const listenAt = Date.now() + downMs;
+    await this.#process[how]();
+    this.#server = next;
+    next.send({ listenAt });
+    return waitFor(() => boundAt(next), { timeoutMs: downMs + 5_000 });
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    await this.#process.kill();
+  }
+
+  /** SIGTERM; resolves when the process is gone. */
+  async terminate(timeoutMs?: number): Promise<void> {
+    await this.#process.terminate(timeoutMs);
+  }
+
+  /** SIGSTOP. */
+  freeze(): void {
+    this.#process.freeze();
+  }
+
+  /** SIGCONT. */
+  thaw(): void {
+    this.#process.thaw();
+  }
+
+  async close(): Promise<void> {
+    await this.#process.close();
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  get #process(): ChildServer {
+    if (this.#server === undefined) throw new Error('Upstream is made by Upstream.start()');
+    return this.#server;
+  }
+
+  #spawn(port: number, standby: boolean): Promise<ChildServer> {
+    const { delayMs = 0, eventsEveryMs = 10, serverOptions = {} } = this.options;
+    const { implementation, security } = this.kind;
+    const tls = security === 'TLS' ? { cert: certificate('server'), key: certificate('server-key') } : null;
+    const told = { port, standby, log: this.#log, delayMs, eventsEveryMs, serverOptions, tls };
+    return ChildServer.start({
+      script: join(import.meta.dirname, SCRIPTS[implementation]),
+      ...(implementation === 'grpcio' && { execPath: PYTHON }),
+      args: () => [JSON.stringify(told)],
+    });
+  }
+}
+
+function boundAt(server: ChildServer): number | undefined {
+  // True: the scripts send nothing else.
+  return (server.messages.at(-1) as { readonly boundAt: number } | undefined)?.boundAt;
+}
+
+function toArrival(line: string): Arrival {
+  const [at, what, key, previousAttempts, peer] = line.split(' ');
+  // True: as the scripts write it.
+  return { at: Number(at), what, key, previousAttempts: Number(previousAttempts), peer } as Arrival;
+}

@@ -57,8 +57,8 @@ export class ProxiedSession implements Surroundings {
     // What ends it is told as 'lost', and by the end of its streams.
     this.#upstream.on('error', () => undefined);
     this.#upstream.on('remoteSettings', () => {
-      if (this.#client === undefined) this.#client = this.#accept();
-      else this.#client.settings(this.#settings());
+      if (this.#client === undefined && !this.#closing) this.#client = this.#accept();
+      else this.#sendSettings();
     });
     this.#upstream.on('goaway', (code: number, lastStreamId: number, debugData?: Buffer) => {
       this.#passGoaway(code, lastStreamId, debugData?.toString());
@@ -83,6 +83,8 @@ export class ProxiedSession implements Surroundings {
   }
 
   goaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData = '' }: GoawayOptions): void {
+    // Before SETTINGS there is nothing that it could end.
+    if (this.#client === undefined || this.#closing) return;
     // One that grows from GOAWAY to GOAWAY is a protocol error.
     const last = Math.min(this.#lastStreamId, this.#streamId(lastStreamId));
     this.#wires.client.inject(goawayFrame(last, errorNumber(code), debugData));
@@ -93,16 +95,12 @@ export class ProxiedSession implements Surroundings {
 
   limitStreams(max: number | undefined): void {
     this.#streamLimit = max;
-    this.#client?.settings(this.#settings());
+    this.#sendSettings();
   }
 
   /** Counted from now. */
   allowPings(pings: number): void {
     this.#pingsLeft = pings;
-  }
-
-  holdOutput(): void {
-    this.#wires.client.hold();
   }
 
   releaseOutput(): void {
@@ -151,6 +149,10 @@ export class ProxiedSession implements Surroundings {
     stream.once('close', () => this.#calls.delete(call));
   }
 
+  #sendSettings(): void {
+    if (this.#client?.destroyed === false) this.#client.settings(this.#settings());
+  }
+
   #settings(): { maxConcurrentStreams: number; maxHeaderListSize: number; enablePush: false } {
     const { maxConcurrentStreams = 2 ** 32 - 1, maxHeaderListSize = 2 ** 32 - 1 } = this.#upstream.remoteSettings;
     return { maxConcurrentStreams: this.#streamLimit ?? maxConcurrentStreams, maxHeaderListSize, enablePush: false };
@@ -165,7 +167,11 @@ export class ProxiedSession implements Surroundings {
   #passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
     const disowned = [...this.#calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
     const last =
-      disowned.length > 0 ? Math.min(...disowned) - 2 : lastStreamId === NO_LAST_STREAM_ID ? 'none' : 'newest';
+      disowned.length > 0
+        ? Math.max(0, Math.min(...disowned) - 2)
+        : lastStreamId === NO_LAST_STREAM_ID
+          ? 'none'
+          : 'newest';
     this.goaway({ code, lastStreamId: last, debugData });
   }
 

@@ -33,6 +33,7 @@ export function loadContract() {
  * @property {MethodDefinition<{ count: number, size: number, stay?: boolean }, Chunk>} Watch
  * @property {MethodDefinition<Chunk, Received>} Upload
  * @property {MethodDefinition<Chunk, Received>} Talk
+ * @property {MethodDefinition<Chunk, Chunk>} Echo
  */
 
 /**

@@ -50,6 +50,7 @@ server.addService(
     Watch: { ...service.Watch, responseSerialize: asItIs },
     // Messages are counted, not read: the client is what limits the run.
     Upload: { ...service.Upload, requestDeserialize: asItIs },
+    Echo: { ...service.Echo, requestDeserialize: asItIs, responseSerialize: asItIs },
   },
   {
     /** @type {import('@grpc/grpc-js').handleUnaryCall<{ id: string }, Buffer>} */
@@ -83,6 +84,18 @@ server.addService(
       });
       call.on('end', () => {
         done(null, { count });
+      });
+    },
+    /** @param {import('@grpc/grpc-js').ServerDuplexStream<Buffer, Buffer>} call */
+    Echo(call) {
+      // Not pipe(): a stream of objects that ends in an error would leave its other end open.
+      call.on('data', (chunk) => {
+        if (call.write(chunk)) return;
+        call.pause();
+        call.once('drain', () => call.resume());
+      });
+      call.on('end', () => {
+        call.end();
       });
     },
   },

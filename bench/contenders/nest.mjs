@@ -1,8 +1,10 @@
 import 'reflect-metadata';
 import { ClientProxyFactory, Transport } from '@nestjs/microservices';
+import { timeout } from 'rxjs';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
-import { overService } from './observable-service.mjs';
+import { overService, takeOne } from './observable-service.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
+import { TUNED_CHANNEL, TUNED_TIMEOUT_MS, waitingForReady } from './tuned-options.mjs';
 
 /**
  * Nest's `ClientGrpc`, as its docs have it.
@@ -11,12 +13,47 @@ import { OWN_CONNECTION } from './own-connection.mjs';
  * @returns {import('../contenders.mjs').Contender}
  */
 export function open(address) {
+  const { service, close } = connect(address);
+  return overService(service, close, true);
+}
+
+/**
+ * Set up against restarts as well as it can be.
+ *
+ * @param {string} address
+ * @returns {import('../contenders.mjs').Contender}
+ */
+export function openTuned(address) {
+  const { service, close } = connect(address, TUNED_CHANNEL);
+  return {
+    ...overService(service, close, true),
+    get(id, done) {
+      // It takes no deadline.
+      takeOne(service.get({ id }, waitingForReady()).pipe(timeout(TUNED_TIMEOUT_MS)), done);
+    },
+  };
+}
+
+/**
+ * @param {string} address
+ * @param {object} [channelOptions]
+ */
+function connect(address, channelOptions = {}) {
   const client = ClientProxyFactory.create({
     transport: Transport.GRPC,
-    options: { url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, channelOptions: OWN_CONNECTION },
+    options: {
+      url: address,
+      package: PROTO_PACKAGE,
+      protoPath: PROTO_PATH,
+      channelOptions: { ...OWN_CONNECTION, ...channelOptions },
+    },
   });
-  const close = () => {
-    client.close();
+  /** @type {import('./observable-service.mjs').BenchService} */
+  const service = client.getService('Bench');
+  return {
+    service,
+    close: () => {
+      client.close();
+    },
   };
-  return overService(client.getService('Bench'), close, true);
 }

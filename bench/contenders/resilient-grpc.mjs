@@ -4,6 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
 import { overService } from './observable-service.mjs';
+import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /** Standard output belongs to the report; Nest's own logger writes there. */
 const toStandardError = {
@@ -30,6 +31,16 @@ const toStandardError = {
 export async function open(address, settings = {}) {
   const app = await openApp(address, settings);
   return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
+}
+
+/**
+ * Set up against restarts as well as it can be.
+ *
+ * @param {string} address
+ * @returns {Promise<import('../contenders.mjs').Contender>}
+ */
+export function openTuned(address) {
+  return open(address, { connection: 'warm', timeoutMs: TUNED_TIMEOUT_MS, methods: { '*': { idempotent: true } } });
 }
 
 /**

@@ -1,10 +1,11 @@
 import 'reflect-metadata';
+import { Metadata } from '@grpc/grpc-js';
 import { ClientProxyFactory, Transport } from '@nestjs/microservices';
 import { timeout } from 'rxjs';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
 import { overService, takeOne } from './observable-service.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
-import { TUNED_CHANNEL, TUNED_TIMEOUT_MS, waitingForReady } from './tuned-options.mjs';
+import { TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
  * Nest's `ClientGrpc`, as its docs have it.
@@ -29,7 +30,7 @@ export function openTuned(address) {
     ...overService(service, close, true),
     get(id, done) {
       // It takes no deadline.
-      takeOne(service.get({ id }, waitingForReady()).pipe(timeout(TUNED_TIMEOUT_MS)), done);
+      takeOne(service.get({ id }, new Metadata({ waitForReady: true })).pipe(timeout(TUNED_TIMEOUT_MS)), done);
     },
   };
 }

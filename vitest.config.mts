@@ -78,6 +78,7 @@ export default defineConfig({
             'libs/*/src/server/{*,errors/*}.spec.ts',
             'test/{nest,health,server,inbound,logs,errors,telemetry}/**/*.e2e-spec.ts',
             'test/dashboard/express.e2e-spec.ts',
+            'test/testing/override-grpc-client.e2e-spec.ts',
             'test/nest-11/*.spec.ts',
           ],
           // The Nest 11 of test/nest-11 has Express and gRPC alone, and processes of their own have no alias.

@@ -1,4 +1,5 @@
 import { open as openWith } from './resilient-grpc.mjs';
+import { RETRIES } from './tuned-options.mjs';
 
 /**
  * Ours with a deadline, a retry policy and its budget, and a breaker.
@@ -9,19 +10,6 @@ export function open(address) {
   return openWith(address, {
     timeoutMs: 60_000,
     methods: { '*': { circuitBreaker: {} } },
-    serviceConfig: {
-      methodConfig: [
-        {
-          name: [{}],
-          retryPolicy: {
-            maxAttempts: 4,
-            initialBackoff: '0.1s',
-            maxBackoff: '2s',
-            backoffMultiplier: 2,
-            retryableStatusCodes: ['UNAVAILABLE'],
-          },
-        },
-      ],
-    },
+    serviceConfig: RETRIES,
   });
 }

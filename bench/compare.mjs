@@ -128,12 +128,12 @@ export function sectionOf(results, { bench, question, entries, size: { rounds, s
 }
 
 /** @type {import('./report.mjs').Varied} */
-const IN_FLIGHT = { name: 'inFlight', title: 'in flight', label: (value) => `${String(value)} in flight` };
+const IN_FLIGHT = { name: 'inFlight', title: 'calls', label: (value) => `${String(value)} in flight` };
 
 /** @type {import('./report.mjs').Varied} */
 const SIZE = {
   name: 'size',
-  title: 'of each',
+  title: 'messages',
   label: (value) => (Number(value) < 1_024 ? `${String(value)} B` : `${String(Number(value) / 1_024)} KiB`),
 };
 

@@ -1,7 +1,8 @@
 // The server of the benchmark, run in a process of its own so that its CPU is not counted. It sends messages that were
 // encoded once, at the start, so that the client is what limits the run.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { ORDER_ID, loadContract, loadService } from './contract.mjs';
+import { ORDER_ID } from './contract.mjs';
+import { loadContract, loadService } from './load-contract.mjs';
 
 const service = loadService();
 

@@ -1,5 +1,5 @@
 import { Channel, Metadata, credentials, status as Code } from '@grpc/grpc-js';
-import { loadService } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 
 /**

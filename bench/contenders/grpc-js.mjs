@@ -1,8 +1,8 @@
 import { Metadata, credentials, makeClientConstructor } from '@grpc/grpc-js';
-import { loadService } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 import { readAtPace } from './read-at-pace.mjs';
-import { RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS, waitingForReady } from './tuned-options.mjs';
+import { RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
@@ -46,7 +46,10 @@ export const withRetries = {
  * @returns {import('../contenders.mjs').Contender}
  */
 export function openTuned(address) {
-  return openWith(address, TUNED_CHANNEL, () => [waitingForReady(), { deadline: Date.now() + TUNED_TIMEOUT_MS }]);
+  return openWith(address, TUNED_CHANNEL, () => [
+    new Metadata({ waitForReady: true }),
+    { deadline: Date.now() + TUNED_TIMEOUT_MS },
+  ]);
 }
 
 /**

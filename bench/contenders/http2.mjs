@@ -1,5 +1,5 @@
 import { connect } from 'node:http2';
-import { loadService } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 

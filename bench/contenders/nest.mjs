@@ -1,19 +1,20 @@
-import 'reflect-metadata';
-import { ClientProxyFactory, Transport } from '@nestjs/microservices';
+import { Metadata } from '@grpc/grpc-js';
+import { ClientsModule, Transport } from '@nestjs/microservices';
 import { timeout } from 'rxjs';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { openApplication } from './application.mjs';
 import { overService, takeOne } from './observable-service.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
-import { TUNED_CHANNEL, TUNED_TIMEOUT_MS, waitingForReady } from './tuned-options.mjs';
+import { TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * Nest's `ClientGrpc`, as its docs have it.
+ * Nest's `ClientGrpc` in a Nest application, as its docs have it.
  *
  * @param {string} address
- * @returns {import('../contenders.mjs').Contender}
+ * @returns {Promise<import('../contenders.mjs').Contender>}
  */
-export function open(address) {
-  const { service, close } = connect(address);
+export async function open(address) {
+  const { service, close } = await connect(address);
   return overService(service, close, true);
 }
 
@@ -21,15 +22,15 @@ export function open(address) {
  * Set up against restarts as well as it can be.
  *
  * @param {string} address
- * @returns {import('../contenders.mjs').Contender}
+ * @returns {Promise<import('../contenders.mjs').Contender>}
  */
-export function openTuned(address) {
-  const { service, close } = connect(address, TUNED_CHANNEL);
+export async function openTuned(address) {
+  const { service, close } = await connect(address, TUNED_CHANNEL);
   return {
     ...overService(service, close, true),
     get(id, done) {
       // It takes no deadline.
-      takeOne(service.get({ id }, waitingForReady()).pipe(timeout(TUNED_TIMEOUT_MS)), done);
+      takeOne(service.get({ id }, new Metadata({ waitForReady: true })).pipe(timeout(TUNED_TIMEOUT_MS)), done);
     },
   };
 }
@@ -38,22 +39,22 @@ export function openTuned(address) {
  * @param {string} address
  * @param {object} [channelOptions]
  */
-function connect(address, channelOptions = {}) {
-  const client = ClientProxyFactory.create({
-    transport: Transport.GRPC,
-    options: {
-      url: address,
-      package: PROTO_PACKAGE,
-      protoPath: PROTO_PATH,
-      channelOptions: { ...OWN_CONNECTION, ...channelOptions },
-    },
-  });
+async function connect(address, channelOptions = {}) {
+  const app = await openApplication([
+    ClientsModule.register([
+      {
+        name: 'bench',
+        transport: Transport.GRPC,
+        options: {
+          url: address,
+          package: PROTO_PACKAGE,
+          protoPath: PROTO_PATH,
+          channelOptions: { ...OWN_CONNECTION, ...channelOptions },
+        },
+      },
+    ]),
+  ]);
   /** @type {import('./observable-service.mjs').BenchService} */
-  const service = client.getService('Bench');
-  return {
-    service,
-    close: () => {
-      client.close();
-    },
-  };
+  const service = app.get('bench').getService('Bench');
+  return { service, close: () => app.close() };
 }

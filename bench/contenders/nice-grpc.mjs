@@ -1,7 +1,7 @@
 import { credentials } from '@grpc/grpc-js';
 import { createChannel, createClientFactory } from 'nice-grpc';
 import { retryMiddleware } from 'nice-grpc-client-middleware-retry';
-import { loadService } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 import { overPromises } from './promise-client.mjs';
 import { TUNED_CONNECTION, TUNED_TIMEOUT_MS } from './tuned-options.mjs';

@@ -1,25 +1,8 @@
-import 'reflect-metadata';
-import { Module } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { openApplication } from './application.mjs';
 import { overService } from './observable-service.mjs';
 import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
-
-/** Standard output belongs to the report; Nest's own logger writes there. */
-const toStandardError = {
-  log() {
-    // The lines of a start say nothing about the benchmark.
-  },
-  /** @param {unknown} message */
-  warn(message) {
-    console.error(message);
-  },
-  /** @param {unknown} message */
-  error(message) {
-    console.error(message);
-  },
-};
 
 /**
  * Ours in a Nest application, with no option but the contract and the address, unless `settings` are given.
@@ -51,17 +34,11 @@ export function openTuned(address) {
  * @param {readonly import('@nestjs/common').DynamicModule[]} [modules] Beside it.
  * @returns {Promise<import('@nestjs/common').INestApplicationContext>}
  */
-export async function openApp(address, settings = {}, modules = []) {
-  const BenchModule = class {};
-  Module({
-    imports: [
-      ...modules,
-      ResilientGrpcModule.forFeature([
-        { name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...settings },
-      ]),
-    ],
-  })(BenchModule);
-  const app = await NestFactory.createApplicationContext(BenchModule, { logger: toStandardError });
-  app.enableShutdownHooks();
-  return app;
+export function openApp(address, settings = {}, modules = []) {
+  return openApplication([
+    ...modules,
+    ResilientGrpcModule.forFeature([
+      { name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...settings },
+    ]),
+  ]);
 }

@@ -1,5 +1,3 @@
-import { Metadata } from '@grpc/grpc-js';
-
 /** A service config that lets every method be repeated, as all who read one understand it. */
 export const RETRIES = {
   methodConfig: [
@@ -38,6 +36,3 @@ export const TUNED_CHANNEL = {
 
 /** How long a call may take whose contender is set up as well as it can be, in milliseconds. */
 export const TUNED_TIMEOUT_MS = 10_000;
-
-/** Metadata of a call that waits for a lost channel, until its deadline. */
-export const waitingForReady = () => new Metadata({ waitForReady: true });

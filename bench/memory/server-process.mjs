@@ -2,7 +2,7 @@
 // generator, one message for each that the stream takes, and read what they get at the pace its caller asks for.
 import { once } from 'node:events';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { loadService } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 import { obey } from './child.mjs';
 import { chunks } from './chunks.mjs';
 import { readMemory } from './memory.mjs';

@@ -1,6 +1,7 @@
 // A server that is killed, or the one that takes its place: started before, it listens when it is told to.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { ORDER_ID, loadService } from '../contract.mjs';
+import { ORDER_ID } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 import { obey } from '../memory/child.mjs';
 
 const { Get } = loadService();

@@ -1,5 +1,5 @@
-// CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's
-// with nothing around it, each in a process of its own, in turns, asked by the leanest client there is.
+// CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's with nothing around it, each in a
+// process of its own, in turns, asked by the leanest client there is.
 import { sectionOf } from '../compare.mjs';
 import { lengthOfRun, profile, runRounds } from '../rounds.mjs';
 import { openServer } from './open-server.mjs';

@@ -127,8 +127,8 @@ describe('ReleasePace', () => {
   });
 
   it('starts at 2 a second where the usual rate is low or unknown', () => {
-    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0 }).callsPerSecond).toBe(10);
-    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 39 }).callsPerSecond).toBe(10);
+    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0 }).callsPerSecond).toBe(2);
+    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 7 }).callsPerSecond).toBe(2);
   });
 
   it('grows by a quarter each 100 ms while calls are answered as usual', () => {

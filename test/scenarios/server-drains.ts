@@ -24,7 +24,6 @@ export const serverDrains: Situation = {
     'writes sent twice': { atMost: 0 },
     'events missed or repeated': { atMost: 0 },
     'servers or connections': { atLeast: GOAWAYS.short + 1 },
-    'lines above debug': { atMost: 0 },
   },
   play: (run) => againstEach(run, (kind) => drains(run, kind)),
 };

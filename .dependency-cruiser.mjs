@@ -158,6 +158,18 @@ const forbidden = [
     to: { path: '^(test|bench)/' },
   },
   {
+    name: 'loaded-when-needed',
+    comment:
+      'Of microservices and WebSockets nest/ takes what one of their handlers asks for: who serves HTTP alone loads neither.',
+    severity: 'error',
+    from: source('nest'),
+    to: {
+      path: packagePath(['@nestjs/microservices', '@nestjs/websockets']),
+      dynamic: false,
+      dependencyTypesNot: ['type-only'],
+    },
+  },
+  {
     name: 'no-spec-import',
     comment: 'A spec is the end of the line.',
     severity: 'error',

@@ -3,25 +3,23 @@ import { defineConfig } from 'vitest/config';
 const inRoot = (path: string) => new URL(path, import.meta.url).pathname;
 const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 
+/** Of single modules, in time that is virtual: all in one process, whose modules are loaded once. */
+const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
+
 /** What mostly waits for time to pass, in peers that are silent and processes that end. */
 const PATIENT = [
-  'test/demo.e2e-spec.ts',
+  'test/demo/scenarios.e2e-spec.ts',
   'test/health/long.e2e-spec.ts',
   'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
   'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
   'test/streams/silence.e2e-spec.ts',
 ];
 
-/** What no length of time decides: it waits for conditions, or its time is virtual. */
-const STEADY = [
-  '{libs/*/src,src}/**/*.spec.ts',
-  'test/*.spec.ts',
-  'test/{dashboard,docs}/*.spec.ts',
-  'test/dashboard/{express,fastify}.e2e-spec.ts',
-  'test/{errors,inbound,logs,nest,telemetry}/**/*.{spec,e2e-spec}.ts',
-  'test/health/!(long).e2e-spec.ts',
-  'test/server/!(connections|memory|shutdown|vanished).e2e-spec.ts',
-  'test/server/{handlers,parity}/**/*.e2e-spec.ts',
+/** What measures memory, or clients side by side, or loads the machine by itself: nothing runs beside it. */
+const ALONE = [
+  'test/{server,streams}/memory.e2e-spec.ts',
+  'test/policies/side-by-side.e2e-spec.ts',
+  'test/outages/restart.e2e-spec.ts',
 ];
 
 export default defineConfig({
@@ -40,21 +38,31 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 30_000,
     projects: [
+      { extends: true, test: { name: 'alone', include: ALONE } },
       {
         extends: true,
         test: {
-          name: 'nest-12',
-          include: ['test/**/*.spec.ts', 'test/**/*.e2e-spec.ts'],
-          exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**', ...STEADY, ...PATIENT],
+          name: 'units',
+          include: UNITS,
+          isolate: false,
+          fileParallelism: true,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
-      // Two files at a time, after all others.
       ...[
-        { name: 'steady', include: STEADY },
-        { name: 'patient', include: PATIENT },
-      ].map(({ name, include }, index) => ({
+        { name: 'nest-12', include: ['test/**/*.{spec,e2e-spec}.ts'], exclude: [...PATIENT, ...ALONE], maxWorkers: 2 },
+        { name: 'patient', include: PATIENT, exclude: [], maxWorkers: 3 },
+      ].map(({ name, include, exclude, maxWorkers }, index) => ({
         extends: true as const,
-        test: { name, include, fileParallelism: true, maxWorkers: 2, sequence: { groupOrder: index + 1 } },
+        test: {
+          name,
+          include,
+          exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**', ...exclude],
+          fileParallelism: true,
+          maxWorkers,
+          sequence: { groupOrder: index + 2 },
+        },
       })),
       {
         // What touches Nest once more, with the Nest 11 of test/nest-11 in place of every @nestjs package; two files at a time.
@@ -64,12 +72,13 @@ export default defineConfig({
           name: 'nest-11',
           fileParallelism: true,
           maxWorkers: 2,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
           include: [
             'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
             'libs/*/src/server/{*,errors/*}.spec.ts',
             'test/{nest,health,server,inbound,logs,errors,telemetry}/**/*.e2e-spec.ts',
             'test/dashboard/express.e2e-spec.ts',
+            'test/testing/override-grpc-client.e2e-spec.ts',
             'test/nest-11/*.spec.ts',
           ],
           // The Nest 11 of test/nest-11 has Express and gRPC alone, and processes of their own have no alias.
@@ -91,7 +100,7 @@ export default defineConfig({
           include: ['test/scenarios/**/*.{spec,e2e-spec}.ts'],
           fileParallelism: true,
           maxWorkers: 2,
-          sequence: { groupOrder: 4 },
+          sequence: { groupOrder: 5 },
         },
       },
     ],

@@ -1,19 +1,48 @@
 import { parseArgs } from 'node:util';
-import { BASELINE, CONTENDERS, FLOOR, ON_DEMAND, POLICIES, RETRY_BUFFERS, TELEMETRY, UNTOLD } from './contenders.mjs';
+import {
+  ALL_CONTENDERS,
+  BASELINE,
+  CHANNEL,
+  CONTENDERS,
+  POLICIES,
+  RETRY_BUFFERS,
+  TELEMETRY,
+  UNTOLD,
+  contenderNamed,
+} from './contenders.mjs';
 import { SERVERS } from './servers/measure.mjs';
-import { clientStreams, serverStreams, unaryCalls } from './workloads.mjs';
+import { bidirectionalStreams, clientStreams, serverStreams, unaryCalls } from './workloads.mjs';
+
+/** Those in the one table, in its order. */
+const IN_THE_TABLE = /** @type {const} */ ([
+  'unary',
+  'stream',
+  'upload',
+  'bidi',
+  'open-streams',
+  'slow-readers',
+  'recovery',
+  'first-call',
+  'package',
+]);
 
 /** Shown with each mistake in the arguments. */
-export const USAGE = `Usage: npm run bench -- unary|stream|upload|telemetry|memory|many-streams|server [options]
-  --rounds N          rounds that count, after one that warms up (11)
-  --seconds S         for each contender at each workload in each round (0.4)
+export const USAGE = `Usage: npm run bench -- [name] [options]
+All contenders, in one table, in some 12 minutes; or one of
+  ${IN_THE_TABLE.join(', ')}
+or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
+  --rounds N          that count, after one that warms up (11; all: 7; open-streams, slow-readers: 3)
+  --seconds S         unary, stream, upload, bidi, telemetry, server: for each contender at each workload in each round (0.4;
+                      all: 0.3)
   --in-flight A,B     unary, telemetry, server: calls open at any time (1,32,512; telemetry, server: 32)
-  --size A,B          stream, upload, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
-  --messages N        memory: messages of a stream, where they are smaller than 64 KiB (1000000)
-  --streams N         many-streams: open at once (10000)
+  --size A,B          stream, upload, bidi, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
+  --streams N         open-streams, many-streams: open at once (2000; many-streams: 10000)
+  --messages N        slow-readers: of 16 KiB, of a stream (4096); memory: those of less than 64 KiB, of a stream (1000000)
+  --restarts N        recovery (50)
   --only A,B          these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
-  --floor             with ${FLOOR.name}: grpc-js's channel with nothing around it
-  --policies          with ${POLICIES.name}: ours with every policy on
+  --channel           with ${CHANNEL.name}: grpc-js's channel with nothing around it
+  --policies          with ${POLICIES.map(({ name }) => name).join(' and ')}: ours with every policy on, grpc-js with the deadline
+                      that is among them (in the table: unary)
   --retry-buffers     with ours and other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
   --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
@@ -25,22 +54,18 @@ export const USAGE = `Usage: npm run bench -- unary|stream|upload|telemetry|memo
 export class UsageError extends Error {}
 
 /**
- * Contenders in turns.
+ * @typedef {import('./compare.mjs').Comparison | import('./processes/open-streams.mjs').OpenStreamsPlan |
+ *   import('./processes/slow-readers.mjs').SlowReadersPlan | import('./recovery/measure.mjs').RecoveryPlan |
+ *   import('./processes/first-call.mjs').FirstCallPlan | import('./packages/measure.mjs').PackagePlan |
+ *   import('./servers/measure.mjs').ServerPlan} SectionPlan One that gives a section of the report.
  *
- * @typedef {object} Comparison
- * @property {'unary' | 'stream' | 'upload' | 'telemetry'} bench
- * @property {readonly import('./contenders.mjs').Entry[]} entries
- * @property {string} baseline All ratios are to this entry.
- * @property {readonly import('./workloads.mjs').Workload[]} workloads
- * @property {number} rounds
- * @property {number} seconds
- * @property {boolean} json
- * @property {boolean} profile The only entry alone, instead of rounds.
+ * @typedef {import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan} OursPlan
+ * @typedef {{ bench: 'all', plans: readonly SectionPlan[], json: boolean }} OverallPlan
+ * @typedef {SectionPlan | OursPlan | OverallPlan} Plan
+ * @typedef {ReturnType<typeof parse>['values']} Values
  */
 
-/**
- * @typedef {Comparison | import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan |
- *   import('./servers/measure.mjs').ServerPlan} Plan */
+/** @typedef {typeof IN_THE_TABLE[number]} InTheTable */
 
 /**
  * Reads the command line.
@@ -54,11 +79,11 @@ export function parsePlan(argv) {
   const [bench, ...rest] = positionals;
   const json = values.json ?? false;
   if (rest.length === 0) {
+    const inTheTable = IN_THE_TABLE.find((name) => name === bench);
+    if (inTheTable !== undefined) return sectionPlan(inTheTable, values);
     switch (bench) {
-      case 'unary':
-      case 'stream':
-      case 'upload':
-        return comparison(bench, values);
+      case undefined:
+        return overall(values);
       case 'telemetry':
         return telemetry(values);
       case 'memory':
@@ -74,13 +99,68 @@ export function parsePlan(argv) {
         return servers(values);
     }
   }
-  throw new UsageError(`expected one of the benchmarks, got ${positionals.join(' ') || 'nothing'}`);
+  throw new UsageError(`expected one of the benchmarks, got ${positionals.join(' ')}`);
 }
 
 /**
- * @param {'unary' | 'stream' | 'upload'} bench
- * @param {ReturnType<typeof parse>['values']} values
- * @returns {Comparison}
+ * @param {Values} values
+ * @returns {OverallPlan}
+ */
+function overall(values) {
+  if (values.profile !== undefined) throw new UsageError('--profile: expected the name of a benchmark before it');
+  const plans = IN_THE_TABLE.map((bench) => {
+    const timed = bench !== 'open-streams' && bench !== 'slow-readers';
+    return sectionPlan(bench, {
+      ...(timed && { rounds: '7', seconds: '0.3' }),
+      ...(bench === 'unary' && { policies: true }),
+      ...values,
+    });
+  });
+  return { bench: 'all', plans, json: values.json ?? false };
+}
+
+/**
+ * @param {InTheTable} bench
+ * @param {Values} values
+ * @returns {SectionPlan}
+ */
+function sectionPlan(bench, values) {
+  const json = values.json ?? false;
+  switch (bench) {
+    case 'unary':
+    case 'stream':
+    case 'upload':
+    case 'bidi':
+      return comparison(bench, values);
+    case 'open-streams':
+      return {
+        bench,
+        entries: choose(values),
+        rounds: integer('--rounds', values.rounds ?? '3'),
+        streams: integer('--streams', values.streams ?? '2000'),
+        json,
+      };
+    case 'slow-readers':
+      return {
+        bench,
+        entries: choose(values),
+        rounds: integer('--rounds', values.rounds ?? '3'),
+        messages: integer('--messages', values.messages ?? '4096'),
+        json,
+      };
+    case 'recovery':
+      return { bench, entries: choose(values), restarts: integer('--restarts', values.restarts ?? '50'), json };
+    case 'first-call':
+      return { bench, entries: choose(values), rounds: integer('--rounds', values.rounds ?? '11'), json };
+    case 'package':
+      return { bench, entries: choose(values), json };
+  }
+}
+
+/**
+ * @param {'unary' | 'stream' | 'upload' | 'bidi'} bench
+ * @param {Values} values
+ * @returns {import('./compare.mjs').Comparison}
  */
 function comparison(bench, values) {
   const profile = values.profile !== undefined;
@@ -88,47 +168,49 @@ function comparison(bench, values) {
     bench === 'unary'
       ? integers('--in-flight', values['in-flight'] ?? (profile ? '32' : '1,32,512')).map(unaryCalls)
       : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536')).map(
-          bench === 'stream' ? serverStreams : clientStreams,
+          { stream: serverStreams, upload: clientStreams, bidi: bidirectionalStreams }[bench],
         );
-  const entries = profile
-    ? [find(values.profile ?? '')]
-    : choose(values.only, [
-        ...(values.floor ? [FLOOR] : []),
-        ...(values.policies ? [POLICIES] : []),
-        ...(values['retry-buffers'] ? RETRY_BUFFERS : []),
-      ]);
+  const entries = profile ? [find(values.profile ?? '')] : choose(values);
   return { bench, entries, baseline: BASELINE, workloads, ...size(values) };
 }
 
 /**
- * @param {ReturnType<typeof parse>['values']} values
- * @returns {Comparison}
+ * @param {Values} values
+ * @returns {import('./compare.mjs').Comparison}
  */
 function telemetry(values) {
   const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(unaryCalls);
-  const entries = TELEMETRY.filter(({ name }) => values.profile === undefined || values.profile === name);
-  if (entries.length === 0) {
-    throw new UsageError(
-      `expected one of ${TELEMETRY.map(({ name }) => name).join(', ')}, got ${values.profile ?? ''}`,
-    );
-  }
-  return { bench: 'telemetry', entries, baseline: UNTOLD, workloads, ...size(values) };
+  return {
+    bench: 'telemetry',
+    entries: allOrProfiled(TELEMETRY, values),
+    baseline: UNTOLD,
+    workloads,
+    ...size(values),
+  };
 }
 
 /**
- * @param {ReturnType<typeof parse>['values']} values
+ * @param {Values} values
  * @returns {import('./servers/measure.mjs').ServerPlan}
  */
 function servers(values) {
   const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(unaryCalls);
-  const entries = SERVERS.filter(({ name }) => values.profile === undefined || values.profile === name);
-  if (entries.length === 0) {
-    throw new UsageError(`expected one of ${SERVERS.map(({ name }) => name).join(', ')}, got ${values.profile ?? ''}`);
-  }
-  return { bench: 'server', entries, workloads, ...size(values) };
+  return { bench: 'server', entries: allOrProfiled(SERVERS, values), workloads, ...size(values) };
 }
 
-/** @param {ReturnType<typeof parse>['values']} values */
+/**
+ * @template {{ readonly name: string }} T
+ * @param {readonly T[]} all
+ * @param {Values} values
+ * @returns {readonly T[]}
+ */
+function allOrProfiled(all, { profile }) {
+  const entries = all.filter(({ name }) => profile === undefined || profile === name);
+  if (entries.length > 0) return entries;
+  throw new UsageError(`expected one of ${all.map(({ name }) => name).join(', ')}, got ${profile ?? ''}`);
+}
+
+/** @param {Values} values */
 function size(values) {
   const profile = values.profile !== undefined;
   const rounds = integer('--rounds', values.rounds ?? '11');
@@ -150,8 +232,9 @@ function parse(argv) {
         size: { type: 'string' },
         messages: { type: 'string' },
         streams: { type: 'string' },
+        restarts: { type: 'string' },
         only: { type: 'string' },
-        floor: { type: 'boolean' },
+        channel: { type: 'boolean' },
         policies: { type: 'boolean' },
         'retry-buffers': { type: 'boolean' },
         profile: { type: 'string' },
@@ -187,14 +270,20 @@ function integer(option, text) {
 }
 
 /**
- * @param {string | undefined} only
- * @param {readonly Entry[]} extra
+ * @param {Values} values
  * @returns {import('./contenders.mjs').Entry[]}
  */
-function choose(only, extra) {
-  const asked = only?.split(',').map(find);
-  const chosen = CONTENDERS.filter((entry) => !asked || asked.includes(entry) || entry.name === BASELINE);
-  return [...chosen, ...ON_DEMAND.filter((entry) => extra.includes(entry) || asked?.includes(entry))];
+function choose(values) {
+  const asked = values.only?.split(',').map(find);
+  const extra = [
+    ...(values.channel ? [CHANNEL] : []),
+    ...(values.policies ? POLICIES : []),
+    ...(values['retry-buffers'] ? RETRY_BUFFERS : []),
+  ];
+  return ALL_CONTENDERS.filter(
+    (entry) =>
+      entry.name === BASELINE || extra.includes(entry) || (asked ? asked.includes(entry) : CONTENDERS.includes(entry)),
+  );
 }
 
 /**
@@ -202,8 +291,7 @@ function choose(only, extra) {
  * @returns {import('./contenders.mjs').Entry}
  */
 function find(name) {
-  const all = [...CONTENDERS, ...ON_DEMAND];
-  const entry = all.find((candidate) => candidate.name === name);
-  if (!entry) throw new UsageError(`expected one of ${all.map((each) => each.name).join(', ')}, got ${name}`);
-  return entry;
+  const entry = contenderNamed(name);
+  if (entry) return entry;
+  throw new UsageError(`expected one of ${ALL_CONTENDERS.map((each) => each.name).join(', ')}, got ${name}`);
 }

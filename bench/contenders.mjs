@@ -4,23 +4,41 @@
  *
  * @typedef {object} Contender
  * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get One unary call.
- * @property {(request: { count: number, size: number }, onMessage: (chunk: { data: Uint8Array }) => void,
- *   done: (error: unknown) => void) => void} watch One server stream, read to its end.
- * @property {(chunks: Iterable<{ data: Uint8Array }>, done: (error: unknown, received?: { count: number }) => void) =>
- *   void} upload One client stream. What can pull takes from `chunks` as it can send.
+ * @property {(request: WatchRequest, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} watch One
+ *   server stream, read to its end.
+ * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read One server stream, by the way there is
+ *   to read at one's own pace; what can pull does not take a message while it pauses over the one before.
+ * @property {(chunks: Iterable<Chunk>, done: (error: unknown, received?: { count: number }) => void) => void} upload One client
+ *   stream. What can pull takes from `chunks` as it can send.
+ * @property {(chunks: Iterable<Chunk>, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} echo One
+ *   bidirectional stream, on which each message comes back.
  * @property {() => unknown} close Closes what was opened.
  * @property {() => Promise<NodeJS.CpuUsage>} [cpuUsage] Of the process that is measured, where it is not this one.
  */
 
+/** @typedef {import('./contract.mjs').Chunk} Chunk */
+/** @typedef {{ count: number, size: number, stay?: boolean }} WatchRequest */
+
 /**
  * @typedef {object} Entry
  * @property {string} name As in the report.
- * @property {string} package Whose version the report names.
- * @property {() => Promise<{ open(address: string): Contender | Promise<Contender> }>} load
+ * @property {readonly string[]} packages Whose versions the report names, and whose size it gives: those that one installs to
+ *   call with it. The first is the contender itself.
+ * @property {string} [peer] Another contender that does the same work; a second ratio is to it.
+ * @property {() => Promise<ContenderModule>} load
  */
 
-/** All ratios are to this contender. */
+/**
+ * @typedef {object} ContenderModule
+ * @property {(address: string) => Contender | Promise<Contender>} open As it is without options.
+ * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Set up against restarts as well as it can be.
+ */
+
+/** All ratios are to this contender. It retries what its server has not seen, and has no policy that asks for more. */
 export const BASELINE = 'grpc-js';
+
+const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];
+const RESILIENT_GRPC = ['nestjs-resilient-grpc', ...GRPC_JS];
 
 /**
  * Everybody who takes part, in the order of the report. Loaded only when asked for, so that a profile shows one alone.
@@ -28,31 +46,26 @@ export const BASELINE = 'grpc-js';
  * @type {readonly Entry[]}
  */
 export const CONTENDERS = [
+  { name: 'resilient-grpc', packages: RESILIENT_GRPC, load: () => import('./contenders/resilient-grpc.mjs') },
+  { name: BASELINE, packages: GRPC_JS, load: () => import('./contenders/grpc-js.mjs') },
   {
-    name: 'resilient-grpc',
-    package: 'nestjs-resilient-grpc',
-    load: () => import('./contenders/resilient-grpc.mjs'),
+    name: 'grpc-js-retries',
+    packages: GRPC_JS,
+    load: async () => (await import('./contenders/grpc-js.mjs')).withRetries,
   },
-  {
-    name: BASELINE,
-    package: '@grpc/grpc-js',
-    load: () => import('./contenders/grpc-js.mjs'),
-  },
-  {
-    name: 'nest',
-    package: '@nestjs/microservices',
-    load: () => import('./contenders/nest.mjs'),
-  },
+  { name: 'nest', packages: ['@nestjs/microservices', ...GRPC_JS], load: () => import('./contenders/nest.mjs') },
   {
     name: 'nice-grpc',
-    package: 'nice-grpc',
+    packages: ['nice-grpc', 'nice-grpc-client-middleware-retry', ...GRPC_JS],
     load: () => import('./contenders/nice-grpc.mjs'),
   },
   {
     name: 'connect-node',
-    package: '@connectrpc/connect-node',
+    packages: ['@connectrpc/connect-node', '@connectrpc/connect', '@bufbuild/protobuf'],
     load: () => import('./contenders/connect-node.mjs'),
   },
+  // The floor: no client on Node's HTTP/2 can cost less.
+  { name: 'http2', packages: [], load: () => import('./contenders/http2.mjs') },
 ];
 
 /**
@@ -60,22 +73,30 @@ export const CONTENDERS = [
  *
  * @type {Entry}
  */
-export const FLOOR = {
-  name: 'floor',
-  package: '@grpc/grpc-js',
-  load: () => import('./contenders/floor.mjs'),
+export const CHANNEL = {
+  name: 'grpc-js-channel',
+  packages: GRPC_JS,
+  load: () => import('./contenders/grpc-js-channel.mjs'),
 };
 
 /**
- * Ours again, with every policy on. Takes part on demand.
+ * Ours again, with every policy on, and grpc-js's client with the deadline that is among them. They take part on demand.
  *
- * @type {Entry}
+ * @type {readonly Entry[]}
  */
-export const POLICIES = {
-  name: 'resilient-grpc-policies',
-  package: 'nestjs-resilient-grpc',
-  load: () => import('./contenders/resilient-grpc-policies.mjs'),
-};
+export const POLICIES = [
+  {
+    name: 'resilient-grpc-policies',
+    packages: RESILIENT_GRPC,
+    peer: 'grpc-js-deadline',
+    load: () => import('./contenders/resilient-grpc-policies.mjs'),
+  },
+  {
+    name: 'grpc-js-deadline',
+    packages: GRPC_JS,
+    load: async () => (await import('./contenders/grpc-js.mjs')).withDeadline,
+  },
+];
 
 /**
  * Ours with other sizes of grpc-js's retry buffer, which is what requests may run ahead of the wire. They take part on demand.
@@ -84,7 +105,7 @@ export const POLICIES = {
  */
 export const RETRY_BUFFERS = [0, 16, 64, 256, 1_024].map((kib) => ({
   name: `resilient-grpc-${String(kib)}k`,
-  package: 'nestjs-resilient-grpc',
+  packages: RESILIENT_GRPC,
   load: async () => (await import('./contenders/resilient-grpc-retry-buffer.mjs')).withRetryBuffer(kib * 1_024),
 }));
 
@@ -103,9 +124,23 @@ export const TELEMETRY = [
   { name: 'sdk-metrics', key: /** @type {const} */ ('withMetrics') },
 ].map(({ name, key }) => ({
   name,
-  package: 'nestjs-resilient-grpc',
+  packages: RESILIENT_GRPC,
   load: async () => (await import('./contenders/telemetry.mjs'))[key],
 }));
 
 /** Those who take part on demand. */
-export const ON_DEMAND = [FLOOR, POLICIES, ...RETRY_BUFFERS];
+const ON_DEMAND = [CHANNEL, ...POLICIES, ...RETRY_BUFFERS];
+
+/** @param {Entry} entry */
+const placeOf = ({ packages }) => CONTENDERS.findIndex((contender) => contender.packages[0] === packages[0]);
+
+/** In the order of the report: those of one package stand together. */
+export const ALL_CONTENDERS = [...CONTENDERS, ...ON_DEMAND].sort((one, other) => placeOf(one) - placeOf(other));
+
+/**
+ * @param {string} name
+ * @returns {Entry | undefined}
+ */
+export function contenderNamed(name) {
+  return ALL_CONTENDERS.find((entry) => entry.name === name);
+}

@@ -1,5 +1,4 @@
 import { fileURLToPath } from 'node:url';
-import { loadSync } from '@grpc/proto-loader';
 
 /** The one contract all contenders and the server share. */
 export const PROTO_PATH = fileURLToPath(new URL('./bench.proto', import.meta.url));
@@ -9,15 +8,6 @@ export const PROTO_PACKAGE = 'bench';
 
 /** The order everybody asks for; the server has this one only. */
 export const ORDER_ID = 'order-000042';
-
-/**
- * The contract as proto-loader reads it with its defaults, which are also those of Nest.
- *
- * @returns {import('@grpc/proto-loader').PackageDefinition}
- */
-export function loadContract() {
-  return loadSync(PROTO_PATH);
-}
 
 /**
  * @template Request, Response
@@ -33,14 +23,5 @@ export function loadContract() {
  * @property {MethodDefinition<{ count: number, size: number, stay?: boolean }, Chunk>} Watch
  * @property {MethodDefinition<Chunk, Received>} Upload
  * @property {MethodDefinition<Chunk, Received>} Talk
+ * @property {MethodDefinition<Chunk, Chunk>} Echo
  */
-
-/**
- * The service's definition, as grpc-js takes it.
- *
- * @returns {BenchDefinition}
- */
-export function loadService() {
-  // proto-loader's type also stands for messages and enums, and knows no names; those are in bench.proto.
-  return /** @type {BenchDefinition} */ (/** @type {unknown} */ (loadContract()['bench.Bench']));
-}

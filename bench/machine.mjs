@@ -14,7 +14,7 @@ import os from 'node:os';
  */
 
 /**
- * @param {readonly import('./contenders.mjs').Entry[]} entries
+ * @param {readonly { readonly packages: readonly string[] }[]} entries
  * @returns {Machine}
  */
 export function describeMachine(entries) {
@@ -24,7 +24,7 @@ export function describeMachine(entries) {
     os: `${os.type()} ${os.release()} ${os.arch()}`,
     cpu: os.cpus()[0]?.model.trim() ?? 'unknown',
     cores: os.availableParallelism(),
-    versions: Object.fromEntries(entries.map((entry) => [entry.package, versionOf(entry.package)])),
+    versions: Object.fromEntries(entries.flatMap(({ packages }) => packages.map((name) => [name, versionOf(name)]))),
   };
 }
 

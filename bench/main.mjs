@@ -1,20 +1,17 @@
-// What does a call cost? CPU per call and throughput of ours next to grpc-js's own client and three others, in one process,
-// in turns, against a server in another process. And what is held, see memory/; what it costs a server, see servers/. It prints
-// and judges nothing.
+// What does it cost to call by this library, and what is it worth? Ours next to grpc-js's own client and three others, and to
+// node:http2 as the floor. Each benchmark asks one question and says how it was answered; none judges.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
-import { describeMachine } from './machine.mjs';
+import { compare } from './compare.mjs';
 import { measureBounds } from './memory/bounds.mjs';
 import { measureOpenStreams } from './memory/many-streams.mjs';
+import { overallJson, overallTable } from './overall.mjs';
+import { measurePackages } from './packages/measure.mjs';
+import { measureFirstCalls } from './processes/first-call.mjs';
+import { measureOpenStreamsOfAll } from './processes/open-streams.mjs';
+import { measureSlowReadersOfAll } from './processes/slow-readers.mjs';
+import { measureRecovery } from './recovery/measure.mjs';
 import { toJson, toTable } from './report.mjs';
-import { lengthOfRun, profile, runRounds } from './rounds.mjs';
-import { startServer } from './server.mjs';
 import { measureServers } from './servers/measure.mjs';
-import { rehearse } from './workloads.mjs';
-
-/** @typedef {import('./arguments.mjs').Comparison} Comparison */
-/** @typedef {import('./arguments.mjs').Plan} Plan */
-/** @typedef {import('./contenders.mjs').Contender} Contender */
-/** @typedef {import('./contenders.mjs').Entry} Entry */
 
 try {
   await run(parsePlan(process.argv.slice(2)));
@@ -24,70 +21,54 @@ try {
   process.exitCode = 2;
 }
 
-/** @param {Plan} plan */
+/** @param {import('./arguments.mjs').Plan} plan */
 async function run(plan) {
   switch (plan.bench) {
     case 'memory':
       return measureBounds(plan);
     case 'many-streams':
       return measureOpenStreams(plan);
+    case 'all':
+      return runAll(plan);
+    default: {
+      const section = await measure(plan);
+      if (section === undefined) return;
+      console.log(plan.json ? JSON.stringify(toJson(section), null, 2) : toTable(section));
+    }
+  }
+}
+
+/** @param {import('./arguments.mjs').OverallPlan} plan */
+async function runAll({ plans, json }) {
+  const beganAt = performance.now();
+  const sections = [];
+  for (const plan of plans) {
+    const section = await measure(plan);
+    if (section !== undefined) sections.push(section);
+  }
+  const minutes = (performance.now() - beganAt) / 60_000;
+  console.log(json ? JSON.stringify(overallJson(sections, minutes), null, 2) : overallTable(sections, minutes));
+}
+
+/**
+ * @param {import('./arguments.mjs').SectionPlan} plan
+ * @returns {Promise<import('./report.mjs').Section | undefined>} Nothing where there was no comparison.
+ */
+async function measure(plan) {
+  switch (plan.bench) {
+    case 'open-streams':
+      return measureOpenStreamsOfAll(plan);
+    case 'slow-readers':
+      return measureSlowReadersOfAll(plan);
+    case 'recovery':
+      return measureRecovery(plan);
+    case 'first-call':
+      return measureFirstCalls(plan);
+    case 'package':
+      return measurePackages(plan);
     case 'server':
       return measureServers(plan);
     default:
-      return runContenders(plan);
+      return compare(plan);
   }
-}
-
-/** @param {Comparison} plan */
-async function runContenders(plan) {
-  const server = await startServer();
-  /** @type {Map<string, Contender>} */
-  const open = new Map();
-  try {
-    const present = [];
-    for (const entry of plan.entries) {
-      const contender = await openContender(entry, server.address);
-      if (contender === undefined) continue;
-      open.set(entry.name, contender);
-      present.push(entry);
-      await rehearse(contender).catch((/** @type {unknown} */ error) => {
-        throw new Error(`${entry.name} does not do what it should`, { cause: error });
-      });
-    }
-    if (plan.profile) await profile(open, plan.workloads, plan.seconds);
-    else await compare(plan, present, open);
-  } finally {
-    for (const contender of open.values()) await contender.close();
-    server.stop();
-  }
-}
-
-/**
- * @param {Entry} entry
- * @param {string} address
- * @returns {Promise<Contender | undefined>} Nothing where its package cannot be loaded: the others can still be compared.
- */
-async function openContender(entry, address) {
-  let loaded;
-  try {
-    loaded = await entry.load();
-  } catch (error) {
-    console.error(`${entry.name} is left out: ${error instanceof Error ? error.message : String(error)}`);
-    return undefined;
-  }
-  return loaded.open(address);
-}
-
-/**
- * @param {Comparison} plan
- * @param {readonly Entry[]} present
- * @param {ReadonlyMap<string, Contender>} open
- */
-async function compare({ bench, baseline, workloads, rounds, seconds, json }, present, open) {
-  const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
-  console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
-  const size = { rounds, seconds, baseline };
-  const results = await runRounds(open, workloads, size);
-  const machine = describeMachine(present);
-  console.log(json ? toJson(bench, machine, results) : toTable(machine, results, size));
 }

@@ -1,59 +1,83 @@
 /** @typedef {import('./machine.mjs').Machine} Machine */
-/** @typedef {import('./rounds.mjs').Result} Result */
 
 /**
- * For programs: medians, and medians of ratios to the baseline.
+ * What a benchmark found.
  *
- * @param {string} bench
- * @param {Machine} machine
- * @param {readonly Result[]} results
- * @returns {string}
+ * @typedef {object} Section
+ * @property {string} bench
+ * @property {string} question That it answers.
+ * @property {string} how The numbers were taken.
+ * @property {Machine} machine
+ * @property {Varied} [varied] What is not the same in all rows of a contender.
+ * @property {readonly Figure[]} figures
+ * @property {readonly Row[]} rows
  */
-export function toJson(bench, machine, results) {
-  return JSON.stringify(
-    {
-      bench,
-      machine,
-      results: results.map(({ contender, workload, cpuUs, cpuRatio, throughputRatio }) => ({
-        contender,
-        ...workload.key,
-        cpuPerCallUs: rounded(cpuUs, 2),
-        cpuRatio: rounded(cpuRatio, 3),
-        throughputRatio: rounded(throughputRatio, 3),
-      })),
-    },
-    null,
-    2,
-  );
+
+/**
+ * A contender's figures at one value of what is varied, by name, as in the JSON.
+ *
+ * @typedef {{ readonly contender: string } & Readonly<Record<string, Value>>} Row
+ * @typedef {string | number | readonly number[] | undefined} Value
+ */
+
+/**
+ * @typedef {object} Varied
+ * @property {string} name In a row.
+ * @property {string} title
+ * @property {(value: Value) => string} label With its unit.
+ */
+
+/**
+ * @typedef {object} Figure
+ * @property {string} name In a row.
+ * @property {string} title
+ * @property {number} digits Behind the point, for people.
+ * @property {boolean} [alone] Not in the table of all benchmarks.
+ */
+
+/** Behind the point, for programs. */
+const JSON_DIGITS = 3;
+
+/**
+ * For programs.
+ *
+ * @param {Section} section
+ * @returns {object}
+ */
+export function toJson({ bench, question, how, machine, figures, rows }) {
+  const titles = Object.fromEntries(figures.map(({ name, title }) => [name, title]));
+  return { bench, question, how, machine, figures: titles, results: rows.map(roundedRow) };
 }
 
 /**
- * For people: the same with the rates, and how far apart the rounds were.
+ * For people.
  *
- * @param {Machine} machine
- * @param {readonly Result[]} results
- * @param {{ readonly rounds: number, readonly seconds: number, readonly baseline: string }} size
+ * @param {Section} section
  * @returns {string}
  */
-export function toTable(machine, results, { rounds, seconds, baseline }) {
-  const unit = results[0]?.workload.unit ?? 'call';
-  const key = Object.keys(results[0]?.workload.key ?? {})[0] === 'size' ? 'bytes' : 'in flight';
-  const head = ['contender', key, `CPU µs/${unit}`, 'CPU ratio', 'quartiles', `${unit}s/s`, 'throughput ratio'];
-  const rows = results.map((result) => [
-    result.contender,
-    Object.values(result.workload.key).join(),
-    result.cpuUs.toFixed(1),
-    result.cpuRatio.toFixed(2),
-    result.cpuRatioQuartiles.map((ratio) => ratio.toFixed(2)).join('–'),
-    result.perSecond.toFixed(0),
-    result.throughputRatio.toFixed(2),
+export function toTable({ question, how, machine, varied, figures, rows }) {
+  const head = ['contender', ...(varied ? [varied.title] : []), ...figures.map(({ title }) => title)];
+  const cells = rows.map((row) => [
+    row.contender,
+    ...(varied ? [varied.label(row[varied.name])] : []),
+    ...figures.map((figure) => cellOf(row, figure)),
   ]);
-  return [
-    ...machineLines(machine),
-    `medians of ${String(rounds)} rounds of ${String(seconds)} s; ratios are to ${baseline} in the same round`,
-    '',
-    ...tableLines(head, rows),
-  ].join('\n');
+  return [question, ...machineLines(machine), how, '', ...tableLines(head, cells)].join('\n');
+}
+
+/**
+ * @param {Row | undefined} row
+ * @param {Figure} figure
+ * @returns {string} A dash where there is no such figure.
+ */
+export function cellOf(row, { name, digits }) {
+  const value = row?.[name];
+  if (value === undefined) return '-';
+  if (typeof value === 'string') return value;
+  return [value]
+    .flat()
+    .map((number) => number.toFixed(digits))
+    .join('–');
 }
 
 /**
@@ -86,11 +110,16 @@ export function tableLines(head, rows) {
   return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)];
 }
 
+/** @param {Row} row */
+function roundedRow(row) {
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, rounded(value)]));
+}
+
 /**
- * @param {number} value
- * @param {number} digits
- * @returns {number}
+ * @param {Value} value
+ * @returns {Value}
  */
-function rounded(value, digits) {
-  return Number(value.toFixed(digits));
+function rounded(value) {
+  if (typeof value === 'number') return Number(value.toFixed(JSON_DIGITS));
+  return typeof value === 'object' ? value.map((number) => Number(number.toFixed(JSON_DIGITS))) : value;
 }

@@ -1,3 +1,4 @@
+import { createHistogram } from 'node:perf_hooks';
 import { median, quantile } from './statistics.mjs';
 
 /** @typedef {import('./contenders.mjs').Contender} Contender */
@@ -8,6 +9,8 @@ import { median, quantile } from './statistics.mjs';
  * @property {number} cpuUs CPU time of the process that is measured per call or message, in microseconds, all its threads
  *   together.
  * @property {number} perSecond Calls or messages.
+ * @property {number} p50Ms How long a call took, half of them at most; NaN where messages are counted.
+ * @property {number} p99Ms
  */
 
 /**
@@ -19,6 +22,18 @@ import { median, quantile } from './statistics.mjs';
  * @property {number} cpuRatio Median of the rounds' ratios to the baseline of the same round.
  * @property {readonly [number, number]} cpuRatioQuartiles How far apart the rounds were.
  * @property {number} throughputRatio
+ * @property {number} p50Ms Median of the rounds' percentiles; NaN where messages are counted.
+ * @property {number} p99Ms
+ * @property {string} [peer] Who does the same work.
+ * @property {number} [peerCpuRatio] As `cpuRatio`, to the peer.
+ */
+
+/**
+ * @typedef {object} Size
+ * @property {number} rounds
+ * @property {number} seconds Of each contender at each workload in each round.
+ * @property {string} baseline
+ * @property {ReadonlyMap<string, string>} [peers] By contender: who does the same work.
  */
 
 /**
@@ -53,15 +68,18 @@ export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
 async function takeSample(contender, workload, seconds) {
   // No garbage collection is forced here: a full one with nothing in flight frees the hidden classes of calls, and V8 drops
   // all optimized code that relied on them. It made every contender dearer, by up to three times and not by the same factor.
-  await workload.run(contender, seconds * LEAD_IN * 1_000);
+  await workload.run(contender, seconds * LEAD_IN * 1_000, createHistogram());
   const cpuUsage = contender.cpuUsage ?? process.cpuUsage;
+  const latency = createHistogram();
   const before = await cpuUsage();
   const begunAt = performance.now();
-  const amount = await workload.run(contender, seconds * 1_000);
+  const amount = await workload.run(contender, seconds * 1_000, latency);
   const tookMs = performance.now() - begunAt;
   const after = await cpuUsage();
   const cpuUs = (after.user + after.system - before.user - before.system) / amount;
-  return { cpuUs, perSecond: (amount * 1_000) / tookMs };
+  /** @param {number} percent */
+  const percentileMs = (percent) => (latency.count > 0 ? latency.percentile(percent) / 1_000 : NaN);
+  return { cpuUs, perSecond: (amount * 1_000) / tookMs, p50Ms: percentileMs(50), p99Ms: percentileMs(99) };
 }
 
 /**
@@ -87,10 +105,10 @@ export async function profile(contenders, workloads, seconds) {
  *
  * @param {ReadonlyMap<string, Contender>} contenders With the baseline among them.
  * @param {readonly Workload[]} workloads
- * @param {{ readonly rounds: number, readonly seconds: number, readonly baseline: string }} size
+ * @param {Size} size
  * @returns {Promise<readonly Result[]>} By workload, then in the order of the contenders.
  */
-export async function runRounds(contenders, workloads, { rounds, seconds, baseline }) {
+export async function runRounds(contenders, workloads, { rounds, seconds, baseline, peers }) {
   const names = [...contenders.keys()];
   /** @type {Map<Workload, Map<string, Sample>[]>} */
   const samples = new Map(workloads.map((workload) => [workload, []]));
@@ -107,7 +125,9 @@ export async function runRounds(contenders, workloads, { rounds, seconds, baseli
       if (round >= 0) taken.push(ofRound);
     }
   }
-  return [...samples].flatMap(([workload, taken]) => names.map((name) => summarize(name, baseline, workload, taken)));
+  return [...samples].flatMap(([workload, taken]) =>
+    names.map((name) => summarize(name, { baseline, peer: peers?.get(name) }, workload, taken)),
+  );
 }
 
 /**
@@ -126,20 +146,20 @@ function orderOfRound(names, round) {
 
 /**
  * @param {string} contender
- * @param {string} baseline
+ * @param {{ readonly baseline: string, readonly peer: string | undefined }} others
  * @param {Workload} workload
  * @param {readonly ReadonlyMap<string, Sample>[]} taken
  * @returns {Result}
  */
-function summarize(contender, baseline, workload, taken) {
-  /** @param {string} name @param {'cpuUs' | 'perSecond'} what */
+function summarize(contender, { baseline, peer }, workload, taken) {
+  /** @param {string} name @param {keyof Sample} what */
   const series = (name, what) => taken.map((ofRound) => ofRound.get(name)?.[what] ?? NaN);
-  /** @param {'cpuUs' | 'perSecond'} what */
-  const ratios = (what) => {
-    const those = series(baseline, what);
+  /** @param {keyof Sample} what @param {string} other */
+  const ratios = (what, other) => {
+    const those = series(other, what);
     return series(contender, what).map((value, round) => value / (those[round] ?? NaN));
   };
-  const cpuRatios = ratios('cpuUs');
+  const cpuRatios = ratios('cpuUs', baseline);
   return {
     contender,
     workload,
@@ -147,6 +167,9 @@ function summarize(contender, baseline, workload, taken) {
     perSecond: median(series(contender, 'perSecond')),
     cpuRatio: median(cpuRatios),
     cpuRatioQuartiles: [quantile(cpuRatios, 0.25), quantile(cpuRatios, 0.75)],
-    throughputRatio: median(ratios('perSecond')),
+    throughputRatio: median(ratios('perSecond', baseline)),
+    p50Ms: median(series(contender, 'p50Ms')),
+    p99Ms: median(series(contender, 'p99Ms')),
+    ...(peer !== undefined && taken[0]?.has(peer) && { peer, peerCpuRatio: median(ratios('cpuUs', peer)) }),
   };
 }

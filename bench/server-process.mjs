@@ -1,7 +1,8 @@
 // The server of the benchmark, run in a process of its own so that its CPU is not counted. It sends messages that were
 // encoded once, at the start, so that the client is what limits the run.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { ORDER_ID, loadContract, loadService } from './contract.mjs';
+import { ORDER_ID } from './contract.mjs';
+import { loadContract, loadService } from './load-contract.mjs';
 
 const service = loadService();
 
@@ -50,6 +51,7 @@ server.addService(
     Watch: { ...service.Watch, responseSerialize: asItIs },
     // Messages are counted, not read: the client is what limits the run.
     Upload: { ...service.Upload, requestDeserialize: asItIs },
+    Echo: { ...service.Echo, requestDeserialize: asItIs, responseSerialize: asItIs },
   },
   {
     /** @type {import('@grpc/grpc-js').handleUnaryCall<{ id: string }, Buffer>} */
@@ -83,6 +85,18 @@ server.addService(
       });
       call.on('end', () => {
         done(null, { count });
+      });
+    },
+    /** @param {import('@grpc/grpc-js').ServerDuplexStream<Buffer, Buffer>} call */
+    Echo(call) {
+      // Not pipe(): a stream of objects that ends in an error would leave its other end open.
+      call.on('data', (chunk) => {
+        if (call.write(chunk)) return;
+        call.pause();
+        call.once('drain', () => call.resume());
+      });
+      call.on('end', () => {
+        call.end();
       });
     },
   },

@@ -1,6 +1,7 @@
 import { ORDER_ID } from './contract.mjs';
 
 /** @typedef {import('./contenders.mjs').Contender} Contender */
+/** @typedef {import('./contract.mjs').Chunk} Chunk */
 
 /**
  * Something that can be repeated for a while by each contender alike. `unit` says what `run` counts.
@@ -8,8 +9,9 @@ import { ORDER_ID } from './contract.mjs';
  * @typedef {object} Workload
  * @property {{ inFlight: number } | { size: number }} key How the report names it.
  * @property {'call' | 'message'} unit
- * @property {(contender: Contender, milliseconds: number) => Promise<number>} run Resolves to how many were done, once
- *   nothing is in flight any more.
+ * @property {(contender: Contender, milliseconds: number, latency: import('node:perf_hooks').RecordableHistogram) =>
+ *   Promise<number>} run Resolves to how many were done, once nothing is in flight any more. Of calls, records how long each
+ *   took, in microseconds.
  */
 
 /**
@@ -22,9 +24,12 @@ export function unaryCalls(inFlight) {
   return {
     key: { inFlight },
     unit: 'call',
-    run: (contender, milliseconds) =>
+    run: (contender, milliseconds, latency) =>
       repeat(milliseconds, inFlight, (done) => {
+        // Less than a hundredth of a call, and the same for all.
+        const begunAt = performance.now();
         contender.get(ORDER_ID, (error) => {
+          latency.record(Math.max(1, Math.round((performance.now() - begunAt) * 1_000)));
           done(error, 1);
         });
       }),
@@ -66,8 +71,7 @@ export function serverStreams(size) {
  * @returns {Workload}
  */
 export function clientStreams(size) {
-  // Longer than what may run ahead of the wire, or nothing but that would be measured.
-  const count = Math.ceil((2 * 1_024 * 1_024) / size);
+  const count = sentMessages(size);
   const chunk = { data: Buffer.alloc(size, 'x') };
   return {
     key: { size },
@@ -80,6 +84,45 @@ export function clientStreams(size) {
         });
       }),
   };
+}
+
+/**
+ * Bidirectional streams of messages of `size` bytes, one after another, on which each message comes back. Those that came back
+ * are counted.
+ *
+ * @param {number} size
+ * @returns {Workload}
+ */
+export function bidirectionalStreams(size) {
+  const count = sentMessages(size);
+  const chunk = { data: Buffer.alloc(size, 'x') };
+  return {
+    key: { size },
+    unit: 'message',
+    run: (contender, milliseconds) =>
+      repeat(milliseconds, 1, (done) => {
+        let seen = 0;
+        contender.echo(
+          copies(chunk, count),
+          () => {
+            seen++;
+          },
+          (error) => {
+            done(error ?? (seen === count ? null : new Error(`${String(seen)} messages of ${String(count)}`)), seen);
+          },
+        );
+      }),
+  };
+}
+
+/**
+ * Longer than what may run ahead of the wire, or nothing but that would be measured.
+ *
+ * @param {number} size
+ * @returns {number} Messages that a stream of requests has.
+ */
+function sentMessages(size) {
+  return Math.ceil((2 * 1_024 * 1_024) / size);
 }
 
 /**
@@ -96,25 +139,37 @@ export async function rehearse(contender) {
       else reject(asError(error ?? new Error(`expected the order ${ORDER_ID}, got ${JSON.stringify(order)}`)));
     });
   });
-  /** @type {number[]} */
-  const sizes = [];
-  await new Promise((resolve, reject) => {
-    contender.watch(
-      { count: 3, size: 100 },
-      (chunk) => {
-        sizes.push(chunk.data.length);
-      },
-      (error) => {
-        if (!error && sizes.join() === '100,100,100') resolve(undefined);
-        else reject(asError(error ?? new Error(`expected 3 messages of 100 bytes, got [${sizes.join()}]`)));
-      },
-    );
+  await threeMessages((onMessage, done) => {
+    contender.watch({ count: 3, size: 100 }, onMessage, done);
+  });
+  await threeMessages((onMessage, done) => {
+    contender.echo(copies({ data: Buffer.alloc(100) }, 3), onMessage, done);
   });
   await new Promise((resolve, reject) => {
     contender.upload(copies({ data: Buffer.alloc(100) }, 3), (error, received) => {
       if (!error && received?.count === 3) resolve(undefined);
       else reject(asError(error ?? new Error(`expected 3 messages to arrive, got ${JSON.stringify(received)}`)));
     });
+  });
+}
+
+/**
+ * @param {(onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} begin
+ * @returns {Promise<void>}
+ */
+function threeMessages(begin) {
+  return new Promise((resolve, reject) => {
+    /** @type {number[]} */
+    const sizes = [];
+    begin(
+      (chunk) => {
+        sizes.push(chunk.data.length);
+      },
+      (error) => {
+        if (!error && sizes.join() === '100,100,100') resolve();
+        else reject(asError(error ?? new Error(`expected 3 messages of 100 bytes, got [${sizes.join()}]`)));
+      },
+    );
   });
 }
 

@@ -72,6 +72,12 @@ describe('the rules of imports', () => {
     ['any type of grpc-js in policy/', 'policy', `import type { Metadata } from '@grpc/grpc-js';`, 'policy-packages'],
     ['RxJS in policy/', 'policy', `import { of } from 'rxjs';`, 'policy-packages'],
     ['Nest below nest/', 'client', `import { Logger } from '@nestjs/common';`, 'client-packages'],
+    [
+      'microservices at the start of nest/',
+      'nest',
+      `import { RpcException } from '@nestjs/microservices';`,
+      'loaded-when-needed',
+    ],
     ['Terminus outside health/', 'nest', `import { TerminusModule } from '@nestjs/terminus';`, 'nest-packages'],
     ['Node in operators/', 'operators', `import { readFileSync } from 'node:fs';`, 'operators-no-node'],
     ['a folder without a level', 'utils', `import '../status/thing.js';`, 'known-folders'],

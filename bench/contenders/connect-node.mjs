@@ -1,9 +1,9 @@
-import { create, createFileRegistry, fromBinary } from '@bufbuild/protobuf';
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { createClient } from '@connectrpc/connect';
 import { Http2SessionManager, createGrpcTransport } from '@connectrpc/connect-node';
-import { loadContract } from '../contract.mjs';
+import { serviceDesc } from '@bufbuild/protobuf/codegenv2';
+import { BENCH_FILE } from './bench-descriptor.mjs';
 import { overPromises } from './promise-client.mjs';
+import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
  * Connect with its gRPC transport, and protobuf-es, which it is made for.
@@ -12,24 +12,42 @@ import { overPromises } from './promise-client.mjs';
  * @returns {import('../contenders.mjs').Contender}
  */
 export function open(address) {
+  return connect(address);
+}
+
+/**
+ * Set up against restarts as well as it can be. It has no retries.
+ *
+ * @param {string} address
+ * @returns {import('../contenders.mjs').Contender}
+ */
+export function openTuned(address) {
+  return connect(
+    address,
+    { pingIntervalMs: 10_000, pingTimeoutMs: 5_000, pingIdleConnection: true },
+    { defaultTimeoutMs: TUNED_TIMEOUT_MS },
+  );
+}
+
+/**
+ * @param {string} address
+ * @param {import('@connectrpc/connect-node').Http2SessionOptions} [sessionOptions]
+ * @param {{ defaultTimeoutMs?: number }} [transportOptions]
+ */
+function connect(address, sessionOptions = {}, transportOptions = {}) {
   const baseUrl = `http://${address}`;
-  const sessionManager = new Http2SessionManager(baseUrl);
-  const client = createClient(describeService(), createGrpcTransport({ baseUrl, sessionManager }));
+  // As grpc-js has it: Node's default of 10 MB is too little for thousands of streams.
+  const sessionManager = new Http2SessionManager(baseUrl, sessionOptions, {
+    maxSessionMemory: Number.MAX_SAFE_INTEGER,
+  });
+  const client = createClient(
+    serviceDesc(BENCH_FILE, 0),
+    createGrpcTransport({ baseUrl, sessionManager, ...transportOptions }),
+  );
   return overPromises(
     /** @type {import('./promise-client.mjs').PromiseClient} */ (/** @type {unknown} */ (client)),
     () => {
       sessionManager.abort();
     },
   );
-}
-
-/** The descriptor that generated code would hold, built as it builds it: from the file's binary descriptor. */
-function describeService() {
-  const { fileDescriptorProtos } = /** @type {import('@grpc/proto-loader').MessageTypeDefinition<object, object>} */ (
-    loadContract()['bench.Order']
-  );
-  const file = fileDescriptorProtos.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
-  const service = createFileRegistry(create(FileDescriptorSetSchema, { file })).getService('bench.Bench');
-  if (service === undefined) throw new Error('bench.proto has no service bench.Bench');
-  return service;
 }

@@ -1,16 +1,20 @@
-import { credentials, makeClientConstructor } from '@grpc/grpc-js';
-import { loadService } from '../contract.mjs';
+import { Metadata, credentials, makeClientConstructor } from '@grpc/grpc-js';
+import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
+import { readAtPace } from './read-at-pace.mjs';
+import { RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
+
+/** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
  * The methods that makeClientConstructor adds.
  *
  * @typedef {object} BenchMethods
- * @property {(request: { id: string }, done: (error: unknown, order?: { id: string }) => void) => unknown} get
- * @property {(request: { count: number, size: number }) =>
- *   import('@grpc/grpc-js').ClientReadableStream<{ data: Uint8Array }>} watch
+ * @property {(...request: any[]) => unknown} get
+ * @property {(request: { count: number, size: number }) => import('@grpc/grpc-js').ClientReadableStream<Chunk>} watch
  * @property {(done: (error: unknown, received?: { count: number }) => void) =>
- *   import('@grpc/grpc-js').ClientWritableStream<{ data: Uint8Array }>} upload
+ *   import('@grpc/grpc-js').ClientWritableStream<Chunk>} upload
+ * @property {() => import('@grpc/grpc-js').ClientDuplexStream<Chunk, Chunk>} echo
  */
 
 /**
@@ -20,41 +24,104 @@ import { OWN_CONNECTION } from './own-connection.mjs';
  * @returns {import('../contenders.mjs').Contender}
  */
 export function open(address) {
+  return openWith(address);
+}
+
+/** With a deadline for each call, which those with policies have too. */
+export const withDeadline = {
+  /** @param {string} address */
+  open: (address) => openWith(address, {}, () => [new Metadata(), { deadline: Date.now() + 60_000 }]),
+};
+
+/** With its own retries. */
+export const withRetries = {
+  /** @param {string} address */
+  open: (address) => openWith(address, { 'grpc.service_config': JSON.stringify(RETRIES) }),
+};
+
+/**
+ * Set up against restarts as well as it can be.
+ *
+ * @param {string} address
+ * @returns {import('../contenders.mjs').Contender}
+ */
+export function openTuned(address) {
+  return openWith(address, TUNED_CHANNEL, () => [
+    new Metadata({ waitForReady: true }),
+    { deadline: Date.now() + TUNED_TIMEOUT_MS },
+  ]);
+}
+
+/**
+ * @param {string} address
+ * @param {object} [channelOptions]
+ * @param {() => readonly [Metadata, object]} [callOptions] Of each unary call.
+ * @returns {import('../contenders.mjs').Contender}
+ */
+function openWith(address, channelOptions = {}, callOptions = undefined) {
   const BenchClient = makeClientConstructor(loadService(), 'Bench');
   const client = /** @type {import('@grpc/grpc-js').Client & BenchMethods} */ (
-    /** @type {unknown} */ (new BenchClient(address, credentials.createInsecure(), OWN_CONNECTION))
+    /** @type {unknown} */ (
+      new BenchClient(address, credentials.createInsecure(), { ...OWN_CONNECTION, ...channelOptions })
+    )
   );
   return {
-    get(id, done) {
-      client.get({ id }, done);
-    },
+    get:
+      callOptions === undefined
+        ? (id, done) => {
+            client.get({ id }, done);
+          }
+        : (id, done) => {
+            client.get({ id }, ...callOptions(), done);
+          },
     watch(request, onMessage, done) {
-      const stream = client.watch(request);
-      stream.on('data', onMessage);
-      stream.on('error', done);
-      stream.on('end', () => {
-        done(null);
-      });
+      listen(client.watch(request), onMessage, done);
     },
+    read: (request, pause) => readAtPace(client.watch(request), pause),
     upload(chunks, done) {
-      const stream = client.upload(done);
-      const source = chunks[Symbol.iterator]();
-      const fill = () => {
-        for (let next = source.next(); ; next = source.next()) {
-          if (next.done === true) {
-            stream.end();
-            return;
-          }
-          if (!stream.write(next.value)) {
-            stream.once('drain', fill);
-            return;
-          }
-        }
-      };
-      fill();
+      writeAll(client.upload(done), chunks);
+    },
+    echo(chunks, onMessage, done) {
+      const stream = client.echo();
+      listen(stream, onMessage, done);
+      writeAll(stream, chunks);
     },
     close() {
       client.close();
     },
   };
+}
+
+/**
+ * @param {import('node:stream').Readable} stream
+ * @param {(chunk: Chunk) => void} onMessage
+ * @param {(error: unknown) => void} done
+ */
+function listen(stream, onMessage, done) {
+  stream.on('data', onMessage);
+  stream.on('error', done);
+  stream.on('end', () => {
+    done(null);
+  });
+}
+
+/**
+ * @param {import('node:stream').Writable} stream
+ * @param {Iterable<Chunk>} chunks
+ */
+function writeAll(stream, chunks) {
+  const source = chunks[Symbol.iterator]();
+  const fill = () => {
+    for (let next = source.next(); ; next = source.next()) {
+      if (next.done === true) {
+        stream.end();
+        return;
+      }
+      if (!stream.write(next.value)) {
+        stream.once('drain', fill);
+        return;
+      }
+    }
+  };
+  fill();
 }

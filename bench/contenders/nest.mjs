@@ -1,22 +1,60 @@
-import 'reflect-metadata';
-import { ClientProxyFactory, Transport } from '@nestjs/microservices';
+import { Metadata } from '@grpc/grpc-js';
+import { ClientsModule, Transport } from '@nestjs/microservices';
+import { timeout } from 'rxjs';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
-import { overService } from './observable-service.mjs';
+import { openApplication } from './application.mjs';
+import { overService, takeOne } from './observable-service.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
+import { TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * Nest's `ClientGrpc`, as its docs have it.
+ * Nest's `ClientGrpc` in a Nest application, as its docs have it.
  *
  * @param {string} address
- * @returns {import('../contenders.mjs').Contender}
+ * @returns {Promise<import('../contenders.mjs').Contender>}
  */
-export function open(address) {
-  const client = ClientProxyFactory.create({
-    transport: Transport.GRPC,
-    options: { url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, channelOptions: OWN_CONNECTION },
-  });
-  const close = () => {
-    client.close();
+export async function open(address) {
+  const { service, close } = await connect(address);
+  return overService(service, close, true);
+}
+
+/**
+ * Set up against restarts as well as it can be.
+ *
+ * @param {string} address
+ * @returns {Promise<import('../contenders.mjs').Contender>}
+ */
+export async function openTuned(address) {
+  const { service, close } = await connect(address, TUNED_CHANNEL);
+  return {
+    ...overService(service, close, true),
+    get(id, done) {
+      // It takes no deadline.
+      takeOne(service.get({ id }, new Metadata({ waitForReady: true })).pipe(timeout(TUNED_TIMEOUT_MS)), done);
+    },
   };
-  return overService(client.getService('Bench'), close, true);
+}
+
+/**
+ * @param {string} address
+ * @param {object} [channelOptions]
+ */
+async function connect(address, channelOptions = {}) {
+  const app = await openApplication([
+    ClientsModule.register([
+      {
+        name: 'bench',
+        transport: Transport.GRPC,
+        options: {
+          url: address,
+          package: PROTO_PACKAGE,
+          protoPath: PROTO_PATH,
+          channelOptions: { ...OWN_CONNECTION, ...channelOptions },
+        },
+      },
+    ]),
+  ]);
+  /** @type {import('./observable-service.mjs').BenchService} */
+  const service = app.get('bench').getService('Bench');
+  return { service, close: () => app.close() };
 }

@@ -1,21 +1,57 @@
 import { credentials } from '@grpc/grpc-js';
-import { createChannel, createClient } from 'nice-grpc';
-import { loadService } from '../contract.mjs';
+import { createChannel, createClientFactory } from 'nice-grpc';
+import { retryMiddleware } from 'nice-grpc-client-middleware-retry';
+import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 import { overPromises } from './promise-client.mjs';
+import { TUNED_CONNECTION, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * nice-grpc over the same definition, and so the same codec, as grpc-js.
+ * nice-grpc with its retry middleware, over the same definition, and so the same codec, as grpc-js.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
  */
 export function open(address) {
-  const channel = createChannel(address, credentials.createInsecure(), OWN_CONNECTION);
+  const { client, close } = connect(address, {}, { retry: true });
+  return overPromises(client, close);
+}
+
+/**
+ * Set up against restarts as well as it can be: its middleware retries until the call's time is up. It cannot wait for a
+ * lost channel. The retries of the channel are left alone, since the two would multiply.
+ *
+ * @param {string} address
+ * @returns {import('../contenders.mjs').Contender}
+ */
+export function openTuned(address) {
+  const retries = { retry: true, retryMaxAttempts: Infinity, retryBaseDelayMs: 100, retryMaxDelayMs: 500 };
+  const { client, close } = connect(address, TUNED_CONNECTION, retries);
+  return {
+    ...overPromises(client, close),
+    get(id, done) {
+      client.get({ id }, { signal: AbortSignal.timeout(TUNED_TIMEOUT_MS) }).then((order) => {
+        done(null, order);
+      }, done);
+    },
+  };
+}
+
+/**
+ * @param {string} address
+ * @param {object} channelOptions
+ * @param {import('nice-grpc-client-middleware-retry').RetryOptions} retries
+ */
+function connect(address, channelOptions, retries) {
+  const channel = createChannel(address, credentials.createInsecure(), { ...OWN_CONNECTION, ...channelOptions });
   // Its methods bear the keys of the definition, which in proto-loader's are the names in the proto.
-  const { Get, Watch, Upload } = loadService();
-  const client = createClient({ get: Get, watch: Watch, upload: Upload }, channel);
-  return overPromises(client, () => {
-    channel.close();
-  });
+  const { Get, Watch, Upload, Echo } = loadService();
+  const definition = { get: Get, watch: Watch, upload: Upload, echo: Echo };
+  const client = createClientFactory().use(retryMiddleware).create(definition, channel, { '*': retries });
+  return {
+    client,
+    close: () => {
+      channel.close();
+    },
+  };
 }

@@ -1,12 +1,16 @@
-import { from } from 'rxjs';
+import { concatMap, from, lastValueFrom } from 'rxjs';
+import { readAtPace } from './read-at-pace.mjs';
+
+/** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
  * A service as Nest's clients and ours give it: methods that return Observables.
  *
  * @typedef {object} BenchService
- * @property {(request: { id: string }) => import('rxjs').Observable<{ id: string }>} get
- * @property {(request: { count: number, size: number }) => import('rxjs').Observable<{ data: Uint8Array }>} watch
+ * @property {(request: { id: string }, metadata?: any) => import('rxjs').Observable<{ id: string }>} get
+ * @property {(request: { count: number, size: number }) => import('rxjs').Observable<Chunk>} watch
  * @property {(chunks: any) => import('rxjs').Observable<{ count: number }>} upload
+ * @property {(chunks: any) => import('rxjs').Observable<Chunk>} echo
  */
 
 /**
@@ -14,7 +18,7 @@ import { from } from 'rxjs';
  *
  * @param {BenchService} service
  * @param {() => unknown} close
- * @param {boolean} [pushed] It takes requests as an Observable only.
+ * @param {boolean} [pushed] It takes requests as an Observable only, and gives responses as no more than that.
  * @returns {import('../contenders.mjs').Contender}
  */
 export function overService(service, close, pushed = false) {
@@ -23,16 +27,18 @@ export function overService(service, close, pushed = false) {
       takeOne(service.get({ id }), done);
     },
     watch(request, onMessage, done) {
-      service.watch(request).subscribe({
-        next: onMessage,
-        error: done,
-        complete() {
-          done(null);
-        },
-      });
+      takeAll(service.watch(request), onMessage, done);
+    },
+    read(request, pause) {
+      const call = service.watch(request);
+      // True: ours is an Observable that can be iterated.
+      return pushed ? readPushed(call, pause) : readAtPace(/** @type {any} */ (call), pause);
     },
     upload(chunks, done) {
       takeOne(service.upload(pushed ? from(chunks) : chunks), done);
+    },
+    echo(chunks, onMessage, done) {
+      takeAll(service.echo(pushed ? from(chunks) : chunks), onMessage, done);
     },
     close,
   };
@@ -43,7 +49,7 @@ export function overService(service, close, pushed = false) {
  * @param {import('rxjs').Observable<T>} call
  * @param {(error: unknown, answer?: T) => void} done
  */
-function takeOne(call, done) {
+export function takeOne(call, done) {
   /** @type {T | undefined} */
   let answer;
   call.subscribe({
@@ -55,4 +61,28 @@ function takeOne(call, done) {
       done(null, answer);
     },
   });
+}
+
+/**
+ * @template T
+ * @param {import('rxjs').Observable<T>} call
+ * @param {(message: T) => void} onMessage
+ * @param {(error: unknown) => void} done
+ */
+function takeAll(call, onMessage, done) {
+  call.subscribe({
+    next: onMessage,
+    error: done,
+    complete() {
+      done(null);
+    },
+  });
+}
+
+/**
+ * @param {import('rxjs').Observable<Chunk>} call
+ * @param {() => Promise<void>} pause
+ */
+async function readPushed(call, pause) {
+  await lastValueFrom(call.pipe(concatMap(() => pause())), { defaultValue: undefined });
 }

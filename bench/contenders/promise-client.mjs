@@ -1,10 +1,15 @@
+import { readAtPace } from './read-at-pace.mjs';
+
+/** @typedef {import('../contract.mjs').Chunk} Chunk */
+
 /**
  * A client whose unary methods return promises and whose streams are iterated.
  *
  * @typedef {object} PromiseClient
  * @property {(request: { id: string }) => Promise<{ id: string }>} get
- * @property {(request: { count: number, size: number }) => AsyncIterable<{ data: Uint8Array }>} watch
- * @property {(chunks: AsyncIterable<{ data: Uint8Array }>) => Promise<{ count: number }>} upload
+ * @property {(request: { count: number, size: number }) => AsyncIterable<Chunk>} watch
+ * @property {(chunks: AsyncIterable<Chunk>) => Promise<{ count: number }>} upload
+ * @property {(chunks: AsyncIterable<Chunk>) => AsyncIterable<Chunk>} echo
  */
 
 /**
@@ -20,14 +25,16 @@ export function overPromises(client, close) {
       }, done);
     },
     watch(request, onMessage, done) {
-      readAll(client.watch(request), onMessage).then(() => {
-        done(null);
-      }, done);
+      readAll(client.watch(request), onMessage, done);
     },
+    read: (request, pause) => readAtPace(client.watch(request), pause),
     upload(chunks, done) {
       client.upload(asynchronous(chunks)).then((received) => {
         done(null, received);
       }, done);
+    },
+    echo(chunks, onMessage, done) {
+      readAll(client.echo(asynchronous(chunks)), onMessage, done);
     },
     close,
   };
@@ -43,9 +50,15 @@ async function* asynchronous(items) {
 }
 
 /**
- * @param {AsyncIterable<{ data: Uint8Array }>} chunks
- * @param {(chunk: { data: Uint8Array }) => void} onMessage
+ * @param {AsyncIterable<Chunk>} chunks
+ * @param {(chunk: Chunk) => void} onMessage
+ * @param {(error: unknown) => void} done
  */
-async function readAll(chunks, onMessage) {
-  for await (const chunk of chunks) onMessage(chunk);
+function readAll(chunks, onMessage, done) {
+  const read = async () => {
+    for await (const chunk of chunks) onMessage(chunk);
+  };
+  read().then(() => {
+    done(null);
+  }, done);
 }

@@ -1,4 +1,5 @@
 import { open as openWith } from './resilient-grpc.mjs';
+import { RETRIES } from './tuned-options.mjs';
 
 /**
  * Ours with every policy on: a deadline, an attempt timeout, retries, a breaker, limits.
@@ -10,19 +11,6 @@ export function open(address) {
     timeoutMs: 60_000,
     maxConcurrentCalls: 10_000,
     methods: { '*': { attemptTimeoutMs: 30_000, circuitBreaker: {}, maxConcurrentCalls: 10_000 } },
-    serviceConfig: {
-      methodConfig: [
-        {
-          name: [{}],
-          retryPolicy: {
-            maxAttempts: 4,
-            initialBackoff: '0.1s',
-            maxBackoff: '2s',
-            backoffMultiplier: 2,
-            retryableStatusCodes: ['UNAVAILABLE'],
-          },
-        },
-      ],
-    },
+    serviceConfig: RETRIES,
   });
 }

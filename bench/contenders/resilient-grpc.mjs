@@ -1,24 +1,8 @@
-import 'reflect-metadata';
-import { Module } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { openApplication } from './application.mjs';
 import { overService } from './observable-service.mjs';
-
-/** Standard output belongs to the report; Nest's own logger writes there. */
-const toStandardError = {
-  log() {
-    // The lines of a start say nothing about the benchmark.
-  },
-  /** @param {unknown} message */
-  warn(message) {
-    console.error(message);
-  },
-  /** @param {unknown} message */
-  error(message) {
-    console.error(message);
-  },
-};
+import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
  * Ours in a Nest application, with no option but the contract and the address, unless `settings` are given.
@@ -33,6 +17,16 @@ export async function open(address, settings = {}) {
 }
 
 /**
+ * Set up against restarts as well as it can be.
+ *
+ * @param {string} address
+ * @returns {Promise<import('../contenders.mjs').Contender>}
+ */
+export function openTuned(address) {
+  return open(address, { connection: 'warm', timeoutMs: TUNED_TIMEOUT_MS, methods: { '*': { idempotent: true } } });
+}
+
+/**
  * The application around it; its client is called 'bench'.
  *
  * @param {string} address
@@ -40,17 +34,11 @@ export async function open(address, settings = {}) {
  * @param {readonly import('@nestjs/common').DynamicModule[]} [modules] Beside it.
  * @returns {Promise<import('@nestjs/common').INestApplicationContext>}
  */
-export async function openApp(address, settings = {}, modules = []) {
-  const BenchModule = class {};
-  Module({
-    imports: [
-      ...modules,
-      ResilientGrpcModule.forFeature([
-        { name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...settings },
-      ]),
-    ],
-  })(BenchModule);
-  const app = await NestFactory.createApplicationContext(BenchModule, { logger: toStandardError });
-  app.enableShutdownHooks();
-  return app;
+export function openApp(address, settings = {}, modules = []) {
+  return openApplication([
+    ...modules,
+    ResilientGrpcModule.forFeature([
+      { name: 'bench', url: address, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...settings },
+    ]),
+  ]);
 }

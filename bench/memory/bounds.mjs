@@ -1,5 +1,5 @@
-// Does memory stay bounded, however long a stream is? Each goes twice through a client and a server, each in a process of its
-// own: as fast as it can, then to a reader who is ten times slower. Then requests go to a server that stops reading for good.
+// Each stream goes twice through a client and a server, each in a process of its own: as fast as it can, then to a reader who is
+// ten times slower. Then requests go to a server that stops reading for good.
 import { machineLines, tableLines } from '../report.mjs';
 import { measureSlowReader, measureStoppedReader } from './measure.mjs';
 import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
@@ -14,6 +14,8 @@ const FLOWS = /** @type {const} */ ([
   { kind: 'talk', source: 'iterable' },
   { kind: 'talk', source: 'async-iterable' },
 ]);
+
+const QUESTION = 'Does memory stay bounded, however long a stream is and whoever reads it?';
 
 /** Of messages from this size on there are fewer. */
 const LARGE = 65_536;
@@ -44,10 +46,11 @@ export async function measureBounds({ bench, sizes, messages, json }) {
   }
   const machine = ourMachine();
   if (json) {
-    console.log(JSON.stringify({ bench, machine, slow, stopped }, null, 2));
+    console.log(JSON.stringify({ bench, question: QUESTION, machine, slow, stopped }, null, 2));
     return;
   }
   const lines = [
+    QUESTION,
     ...machineLines(machine),
     '',
     'A reader who is ten times slower. Memory: the most over what was held before, in MiB.',

@@ -16,6 +16,7 @@ const END_MS = 5_000;
  * @property {(command: string, given?: object) => Promise<any>} ask
  * @property {() => Promise<void>} stop Lets go of it and waits for its end, which it must find by itself: a socket or a timer
  *   that is left would keep it. Rejects when it had to be killed.
+ * @property {() => Promise<void>} kill Ends it at once, as a crash would.
  */
 
 /**
@@ -50,6 +51,10 @@ export function startChild(script, given = []) {
           if (error) reject(error);
         });
       }),
+    async kill() {
+      child.kill('SIGKILL');
+      await ended;
+    },
     async stop() {
       if (child.connected) child.disconnect();
       let killed = false;

@@ -1,10 +1,12 @@
-// What do streams cost that are open at once, and is anything left of them? All on one connection, each with a message received,
-// a client and a server each in a process of its own; then all are ended, once in each of the ways there are.
+// All streams on one connection, each with a message received, a client and a server each in a process of its own; then all are
+// ended, once in each of the ways there are.
 import { machineLines, tableLines } from '../report.mjs';
 import { measureManyStreams } from './measure.mjs';
 import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
 
 /** @typedef {import('./measure.mjs').Ending} Ending */
+
+const QUESTION = 'What do streams cost that are open at once, and is anything left of them?';
 
 const ENDINGS = /** @type {const} */ (['end', 'cancel', 'drain', 'close']);
 
@@ -24,10 +26,11 @@ export async function measureOpenStreams({ bench, streams, json }) {
   }
   const machine = ourMachine();
   if (json) {
-    console.log(JSON.stringify({ bench, machine, streams, results }, null, 2));
+    console.log(JSON.stringify({ bench, question: QUESTION, machine, streams, results }, null, 2));
     return;
   }
   const lines = [
+    QUESTION,
     ...machineLines(machine),
     '',
     `${String(streams)} streams. Memory: for all of them while they are open, over what was held before, in MiB.`,

@@ -145,7 +145,7 @@ async function fastest(pair, stream, count) {
  * @param {() => Promise<number>} read
  * @returns {Promise<number>} What it reads when it no longer changes.
  */
-async function standstill(read) {
+export async function standstill(read) {
   let last = 0;
   let same = 0;
   return poll(50, 'a standstill', async () => {

@@ -51,6 +51,22 @@ export async function withPair(channelOptions, work) {
   return result;
 }
 
+/**
+ * The server of the memory benchmarks alone, for as long as `work` takes.
+ *
+ * @template T
+ * @param {(served: { readonly address: string, readonly server: Child }) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function withMemoryServer(work) {
+  const server = startChild(SERVER);
+  try {
+    return await work({ address: `127.0.0.1:${String(await server.ask('port'))}`, server });
+  } finally {
+    await server.stop();
+  }
+}
+
 /** A client's and a server's process. */
 export class Pair {
   /**

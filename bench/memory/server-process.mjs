@@ -2,7 +2,7 @@
 // generator, one message for each that the stream takes, and read what they get at the pace its caller asks for.
 import { once } from 'node:events';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { loadService } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 import { obey } from './child.mjs';
 import { chunks } from './chunks.mjs';
 import { readMemory } from './memory.mjs';
@@ -19,6 +19,9 @@ const open = new Set();
 /** @type {Set<WatchCall>} */
 const staying = new Set();
 let cancelled = 0;
+/** Messages, to all. */
+let sent = 0;
+let paceOfAll = Infinity;
 
 /**
  * @param {UploadCall | TalkCall | WatchCall} call
@@ -50,6 +53,7 @@ function end(call) {
 async function send(call, gone) {
   const { count, size, stay } = call.request;
   for (const chunk of chunks(size, count)) {
+    sent++;
     if (!call.write(chunk)) await once(call, 'drain', { signal: gone });
   }
   if (stay) staying.add(call);
@@ -57,14 +61,14 @@ async function send(call, gone) {
 }
 
 /**
- * Reads at the pace that the metadata name; 0: one message, and then none for good.
+ * Reads at the pace that the metadata name, or at that of all; 0: one message, and then none for good.
  *
  * @param {UploadCall | TalkCall} call
  * @param {(count: number) => Promise<void>} [onChunk]
  * @returns {Promise<number>} How many came.
  */
 async function read(call, onChunk) {
-  const perSecond = Number(call.metadata.get('pace')[0] ?? Infinity);
+  const perSecond = Number(call.metadata.get('pace')[0] ?? paceOfAll);
   if (perSecond === 0) {
     call.once('data', () => call.pause());
     await new Promise(() => undefined);
@@ -133,6 +137,10 @@ obey({
   port: () => port,
   memory: readMemory,
   resident: () => ({ resident: process.memoryUsage.rss() }),
+  sent: () => sent,
+  stopReading() {
+    paceOfAll = 0;
+  },
   counts: () => ({ open: open.size, cancelled }),
   endAll() {
     for (const call of staying) end(call);

@@ -1,7 +1,6 @@
-// What does a call cost the server? CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's
-// with nothing around it, each in a process of its own, in turns, asked by the leanest client there is.
-import { describeMachine } from '../machine.mjs';
-import { toJson, toTable } from '../report.mjs';
+// CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's with nothing around it, each in a
+// process of its own, in turns, asked by the leanest client there is.
+import { sectionOf } from '../compare.mjs';
 import { lengthOfRun, profile, runRounds } from '../rounds.mjs';
 import { openServer } from './open-server.mjs';
 
@@ -21,7 +20,7 @@ import { openServer } from './open-server.mjs';
 /**
  * @typedef {object} ServerEntry
  * @property {'resilient-grpc' | 'nest' | 'grpc-js'} name As in the report.
- * @property {string} package Whose version the report names.
+ * @property {readonly string[]} packages Whose versions the report names.
  */
 
 /** All ratios are to this server. */
@@ -33,13 +32,16 @@ const BASELINE = 'nest';
  * @type {readonly ServerEntry[]}
  */
 export const SERVERS = [
-  { name: 'resilient-grpc', package: 'nestjs-resilient-grpc' },
-  { name: BASELINE, package: '@nestjs/microservices' },
-  { name: 'grpc-js', package: '@grpc/grpc-js' },
+  { name: 'resilient-grpc', packages: ['nestjs-resilient-grpc'] },
+  { name: BASELINE, packages: ['@nestjs/microservices'] },
+  { name: 'grpc-js', packages: ['@grpc/grpc-js'] },
 ];
 
-/** @param {ServerPlan} plan */
-export async function measureServers({ bench, entries, workloads, rounds, seconds, json, profile: alone }) {
+/**
+ * @param {ServerPlan} plan
+ * @returns {Promise<import('../report.mjs').Section | undefined>} Nothing where a server was alone.
+ */
+export async function measureServers({ bench, entries, workloads, rounds, seconds, profile: alone }) {
   /** @type {Map<string, Contender>} */
   const open = new Map();
   try {
@@ -47,14 +49,13 @@ export async function measureServers({ bench, entries, workloads, rounds, second
     for (const { name } of entries) open.set(name, await openServer(name, alone ? process.execArgv : []));
     if (alone) {
       await profile(open, workloads, seconds);
-      return;
+      return undefined;
     }
     const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
     console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
     const size = { rounds, seconds, baseline: BASELINE };
     const results = await runRounds(open, workloads, size);
-    const machine = describeMachine(entries);
-    console.log(json ? toJson(bench, machine, results) : toTable(machine, results, size));
+    return sectionOf(results, { bench, question: 'What does a call cost the process of its server?', entries, size });
   } finally {
     for (const contender of open.values()) await contender.close();
   }

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { open as openClient } from '../contenders/floor.mjs';
+import { open as openClient } from '../contenders/grpc-js-channel.mjs';
 import { ORDER_ID } from '../contract.mjs';
 
 /**

@@ -8,7 +8,8 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, Transport } from '@nestjs/microservices';
-import { ORDER_ID, PROTO_PACKAGE, PROTO_PATH, loadService } from '../contract.mjs';
+import { ORDER_ID, PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 
 const ORDER = {
   id: ORDER_ID,

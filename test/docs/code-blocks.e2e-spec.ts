@@ -1,5 +1,6 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { consumerOf, packLibrary, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
 import { compiled, HELPER, PROGRAMS, writeCodeBlocks } from './code-blocks.js';
@@ -15,7 +16,7 @@ beforeAll(() => {
   packed = packLibrary();
   application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER, HELPER] });
   blocks = writeCodeBlocks(application.folder);
-  application.compile('tsconfig.blocks.json');
+  application.compile('tsconfig.json');
   return () => {
     application.remove();
     packed.remove();
@@ -66,6 +67,26 @@ describe('the code in the README and the docs', () => {
       notPlaced: 'not placed (deadline), try again',
     });
   }, 60_000);
+
+  // As their users start them: they compile the sources by the configuration that the page shows.
+  describe.concurrent('the tests of docs/testing.md', () => {
+    it.each([
+      ['Vitest', ['vitest/vitest.mjs', 'run', '--root', 'blocks/docs/testing', 'shop.spec'], {}],
+      [
+        'Jest',
+        ['jest/bin/jest.js', '--config', 'blocks/docs/testing/jest.config.js', 'shop.test'],
+        { NODE_OPTIONS: '--experimental-vm-modules' },
+      ],
+    ])('pass under %s', async (_runner, [script, ...args], options) => {
+      const env = Object.entries({ ...process.env, ...options }).filter(([name]) => !name.startsWith('VITEST'));
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, [`node_modules/${script!}`, ...args], {
+        cwd: application.folder,
+        env: Object.fromEntries(env),
+        timeout: 60_000,
+      });
+      expect(stdout + stderr).toMatch(/Tests: *1 passed|Tests .*1 passed/);
+    });
+  });
 
   it.each([
     [

@@ -47,7 +47,8 @@ const COMPILER_OPTIONS = {
 
 /**
  * Writes every block of TypeScript of the pages into `application`, one folder a page, with the generated types and the proto
- * that they name, and a tsconfig.blocks.json that compiles them to dist/. Gives their paths, as in `PROGRAMS`.
+ * that they name, configuration files in JavaScript beside them, and a tsconfig.json that compiles them to dist/. Gives their paths,
+ * as in `PROGRAMS`.
  */
 export function writeCodeBlocks(application: string): readonly string[] {
   const files = PAGES.flatMap((page) => {
@@ -58,6 +59,10 @@ export function writeCodeBlocks(application: string): readonly string[] {
       cpSync(join(application, 'src/gen/orders.pb.ts'), join(application, folder, 'gen/orders.ts'));
       cpSync(join(application, HELPER), join(application, folder, basename(HELPER)));
     }
+    for (const { language, text } of codeBlocks(page)) {
+      const name = /^\/\/ ([\w.-]+\.js)$/m.exec(text)?.[1];
+      if (language === 'js' && name !== undefined) writeFileSync(join(application, folder, name), text);
+    }
     return blocks.map((block) => {
       const path = pathOf(block);
       const isWhole = /^import /m.test(block.text);
@@ -67,7 +72,7 @@ export function writeCodeBlocks(application: string): readonly string[] {
   });
   cpSync(join(application, 'protos/orders.proto'), join(application, 'orders.proto'));
   writeFileSync(
-    join(application, 'tsconfig.blocks.json'),
+    join(application, 'tsconfig.json'),
     JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['blocks'] }),
   );
   return files;

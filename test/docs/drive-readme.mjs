@@ -4,8 +4,8 @@ import 'reflect-metadata';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Test } from '@nestjs/testing';
-import { ResilientGrpcModule, getGrpcClientSettingsToken } from 'nestjs-resilient-grpc';
-import { FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
+import { FaultProxy, ScriptedGrpcServer, overrideGrpcClient, waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, map, take, toArray } from 'rxjs';
 
 const block = (name) => import(pathToFileURL(join(process.argv[2], `${name}.js`)).href);
@@ -21,11 +21,8 @@ const proxy = await FaultProxy.start(server.url);
 // The same client as OrdersModule's, defined alike and so shared.
 const client = ResilientGrpcModule.forFeature([{ name: 'orders', url: 'orders:50051', protoPath }]);
 const desk = { module: class DeskModule {}, imports: [client], providers: [OrderDesk, OrderFeed] };
-const testing = await Test.createTestingModule({ imports: [OrdersModule, HealthModule, desk] })
-  .overrideProvider(getGrpcClientSettingsToken('orders'))
-  .useValue({ url: proxy.url })
-  .setLogger(false)
-  .compile();
+const builder = Test.createTestingModule({ imports: [OrdersModule, HealthModule, desk] }).setLogger(false);
+const testing = await overrideGrpcClient(builder, 'orders', { url: proxy.url }).compile();
 const app = testing.createNestApplication({ forceCloseConnections: true });
 await app.listen(0, '127.0.0.1');
 const http = await app.getUrl();

@@ -24,10 +24,12 @@ function figures(label: string): number[] {
 
 describe('the commands of the README', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-  const commands = [...pageText('README.md').matchAll(/\bnpm (?:run )?(start|test|demo)\b/g)].map((match) => match[1]!);
+  const commands = [...pageText('README.md').matchAll(/\bnpm (?:run )?(start|test|demo|bench)\b/g)].map(
+    (match) => match[1]!,
+  );
 
   it('are scripts of package.json, and need no step before them', () => {
-    expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo']));
+    expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);
       expect(scripts[`pre${command}`]).toBe('tsc -b');

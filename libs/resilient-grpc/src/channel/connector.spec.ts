@@ -12,7 +12,7 @@ import {
 import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { Metadata, credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { captureLeaks } from '../testing/leaks.js';
+import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { systemClock } from '../time/clock.js';
 import { EventHub } from '../call/event-hub.js';

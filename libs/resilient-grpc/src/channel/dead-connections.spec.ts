@@ -7,7 +7,7 @@ import type { GrpcClientEvent } from '../call/call-event.js';
 import { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { FaultProxy } from '../testing/fault-proxy/fault-proxy.js';
-import { captureLeaks } from '../testing/leaks.js';
+import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
 import { insecureCredentials } from './channel-checks.js';

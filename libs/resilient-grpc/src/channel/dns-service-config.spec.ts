@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import type { AddressInfo } from 'node:net';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { captureLeaks } from '../testing/leaks.js';
+import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
 import {

@@ -15,7 +15,7 @@ import {
   type experimental,
 } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { captureLeaks } from '../testing/leaks.js';
+import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';

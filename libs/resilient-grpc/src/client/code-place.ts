@@ -4,22 +4,38 @@ import { fileURLToPath } from 'node:url';
 /** 'file:line' of who called the function that asks, for messages about something that was written twice. */
 export function placeOfCaller(): string {
   // First the function that asks.
-  return places(placeOfCaller).slice(1)[0] ?? UNKNOWN;
+  return places(stackAbove(placeOfCaller)).slice(1)[0] ?? UNKNOWN;
 }
 
 /** 'file:line' of the nearest code that is neither this library's nor a package's: where the application asked for something. */
 export function placeInApplication(): string {
+  return applicationPlaceOf(stackAbove(placeInApplication)) ?? UNKNOWN;
+}
+
+/** The same of a stack that was taken elsewhere; undefined: no such code is in it. */
+export function applicationPlaceOf(holder: Stack): string | undefined {
   const own = dirname(dirname(fileURLToPath(import.meta.url)));
-  return places(placeInApplication).find((place) => !place.startsWith(own) && !PACKAGE.test(place)) ?? UNKNOWN;
+  return places(holder).find((place) => !place.startsWith(own) && !PACKAGE.test(place));
 }
 
 const UNKNOWN = 'an unknown place';
 const PACKAGE = /[\\/]node_modules[\\/]|^node:/;
-const FRAME = /\(?((?:file:\/\/|[A-Za-z]:\\|\/)[^()]*?):(\d+):\d+\)?$/;
+// What does not begin as a path is none: node:internal/timers has a slash too.
+const FRAME = /(?:\(|\s)((?:file:\/\/|[A-Za-z]:\\|\/)[^()]*?):(\d+):\d+\)?$/;
 
-function places(above: (...args: never) => unknown): string[] {
-  const holder: { stack?: string } = {};
+/** Whose text is only made when it is read. */
+export interface Stack {
+  readonly stack?: string;
+}
+
+/** The stack of whoever called `above`. */
+export function stackAbove(above: (...args: never) => unknown): Stack {
+  const holder: Stack = {};
   Error.captureStackTrace(holder, above);
+  return holder;
+}
+
+function places(holder: Stack): string[] {
   // First the heading.
   return (holder.stack ?? '')
     .split('\n')

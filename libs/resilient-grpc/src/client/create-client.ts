@@ -20,6 +20,7 @@ import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 import type { InnerClient, SideListener, SideStream } from './inner-client.js';
+import { OPEN_CLIENTS } from './open-clients.js';
 import { ReplayLimits } from './request-buffer.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './unread-streams.js';
@@ -119,6 +120,7 @@ class GrpcClient implements InnerClient {
       random,
     };
     this.parts = new MethodParts(settings, this.context);
+    OPEN_CLIENTS.add(this);
   }
 
   get connectivity(): Connectivity {
@@ -263,6 +265,7 @@ class GrpcClient implements InnerClient {
     this.settings.live?.close();
     this.context.telemetry?.close();
     this.leaveTraces?.();
+    OPEN_CLIENTS.delete(this);
     this.states.complete();
     this.gone.next();
     this.gone.complete();

@@ -4,14 +4,19 @@ import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { findService, shortName } from '../client/settings/find-service.js';
 import type { ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
-import { getGrpcClientSettingsToken, getGrpcClientToken, getGrpcServiceToken } from './grpc-tokens.js';
+import {
+  getGrpcClientSettingsToken,
+  getGrpcClientToken,
+  getGrpcServiceToken,
+  givenSettingsToken,
+} from './grpc-tokens.js';
 import { interceptorSource } from './interceptor-source.js';
 import { ROOT_OPTIONS } from './resilient-grpc-core.module.js';
 
 /** A provider with a token of its own. */
 export type TokenProvider = Exclude<Provider, { readonly prototype: unknown }> & { readonly provide: InjectionToken };
 
-/** Providers of a client and its services; its settings are provided beside them. */
+/** Providers of a client, its settings and its services; the settings as they were given are provided beside them. */
 export function clientProviders(definition: ClientDefinition): readonly TokenProvider[] {
   const { name } = definition;
   const token = getGrpcClientToken(name);
@@ -21,9 +26,14 @@ export function clientProviders(definition: ClientDefinition): readonly TokenPro
     useFactory: (registry: ClientRegistry, settings: unknown, moduleRef: ModuleRef) =>
       registry.obtain(definition, settings, interceptorSource(moduleRef)),
   };
+  const settings: TokenProvider = {
+    provide: getGrpcClientSettingsToken(name),
+    inject: [givenSettingsToken(name)],
+    useFactory: (given: unknown) => given,
+  };
   // Existing code injects by the bare name, as ClientsModule provides it.
   const bareName: readonly TokenProvider[] = token === name ? [] : [{ provide: name, useExisting: token }];
-  return [client, ...bareName, ...serviceProviders(definition, token)];
+  return [settings, client, ...bareName, ...serviceProviders(definition, token)];
 }
 
 function serviceProviders(

@@ -14,9 +14,14 @@ export function getGrpcServiceToken(client: string | symbol, service: string): I
   return `gRPC service '${service}' of client ${label(client)}`;
 }
 
-/** Token of a client's settings as the factory, or the call of forFeature, gave them; for `overrideProvider()` in tests. */
+/** Token of the settings that a client is made with; `overrideProvider()` it in tests to replace all of them. */
 export function getGrpcClientSettingsToken(client: string | symbol): InjectionToken {
   return `settings of gRPC client ${label(client)}`;
+}
+
+/** Token of a client's settings as the factory, or the call of forFeature, gave them: what a test may stand others over. */
+export function givenSettingsToken(client: string | symbol): InjectionToken {
+  return `settings of gRPC client ${label(client)}, as given`;
 }
 
 /** A client's name for people. */

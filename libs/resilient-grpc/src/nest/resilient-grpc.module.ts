@@ -7,7 +7,7 @@ import { defineClients, type ClientDefinition } from './client-definition.js';
 import { clientProviders } from './client-providers.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
-import { getGrpcClientSettingsToken } from './grpc-tokens.js';
+import { givenSettingsToken } from './grpc-tokens.js';
 import { InboundInterceptor } from './inbound/inbound.interceptor.js';
 import type {
   ForFeatureExtras,
@@ -61,7 +61,7 @@ export class ResilientGrpcModule {
   static forFeature(clients: readonly GrpcClientOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = defined(clients, 'sync', placeOfCaller());
     const settings = definitions.map((one): Provider => ({
-      provide: getGrpcClientSettingsToken(one.name),
+      provide: givenSettingsToken(one.name),
       useValue: one.settings,
     }));
     return featureModule(definitions, settings, [], extras);
@@ -73,7 +73,7 @@ export class ResilientGrpcModule {
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = defined(clients, 'async', placeOfCaller());
-    const settings = clients.flatMap((one) => asyncSourceProviders(getGrpcClientSettingsToken(one.name), one));
+    const settings = clients.flatMap((one) => asyncSourceProviders(givenSettingsToken(one.name), one));
     const imports = clients.flatMap((one) => one.imports ?? []);
     return featureModule(definitions, settings, imports, extras);
   }
@@ -137,10 +137,7 @@ function featureModule(
     global: isGlobal,
     imports: [ResilientGrpcCoreModule, ...imports],
     providers: [...settings, ...providers, SHUTDOWN_NOTICE],
-    exports: [
-      ...providers.map((provider) => provider.provide),
-      ...definitions.map((one) => getGrpcClientSettingsToken(one.name)),
-    ],
+    exports: providers.map((provider) => provider.provide),
   };
 }
 

@@ -15,7 +15,7 @@ import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { captureLeaks } from '../testing/leaks.js';
+import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { addReflection } from './reflection.js';
 import { StandingStreams } from './standing-streams.js';

@@ -9,8 +9,14 @@ export type {
   IdleCutHow,
   ProxyMode,
 } from './fault-proxy/faults.js';
-export { captureLeaks } from './leaks.js';
-export type { LeakCheck } from './leaks.js';
+export { fakeGrpcService } from './fake-service/fake-grpc-service.js';
+export type { FakeGrpcService } from './fake-service/fake-grpc-service.js';
+export type { FakeAnswer, FakeCall, FakeCallOutcome, FakeCallRecord, FakeHandlers } from './fake-service/fake-call.js';
+export { grpcError } from './fake-service/grpc-error.js';
+export type { GrpcErrorExtra } from './fake-service/grpc-error.js';
+export { captureLeaks, failOnLeaks } from './leaks/capture-leaks.js';
+export type { LeakCheck, LeakOptions } from './leaks/capture-leaks.js';
+export { overrideGrpcClient } from './override-grpc-client.js';
 export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';
 export type { StopHow } from './scripted-server/scripted-grpc-server.js';
 export type { ScriptedGrpcServerOptions, ScriptedServerTls } from './scripted-server/scripted-server-options.js';
@@ -18,5 +24,6 @@ export type { MessageSource, MetadataRecord, Reply, Script } from './scripted-se
 export type { CallCounts, CallOutcome, CallRecord, ScriptedCall } from './scripted-server/scripted-call.js';
 export { seededRandom } from './seeded-random.js';
 export { VirtualClock } from './virtual-clock.js';
+export { VirtualScheduler } from './virtual-scheduler.js';
 export { waitFor } from './wait-for.js';
 export type { WaitForOptions } from './wait-for.js';

@@ -10,7 +10,7 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation, protoPath } from 'grpc-health-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { captureLeaks } from '../../testing/leaks.js';
+import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { StandingStreams } from '../standing-streams.js';
 import { GrpcServerHealth } from './serving-health.js';

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CHROMIUM, openPage, startBrowser } from './support/browser.js';
+import { CHROMIUM, openPage, startBrowser } from '../support/browser.js';
 
-const MAIN = join(import.meta.dirname, '..', 'dist', 'main.js');
+const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
 
 // The program itself, as `npm start` runs it: `npm test` builds it first.
 describe('the demo page', () => {

@@ -1,5 +1,5 @@
 import { Channel, Metadata, credentials, status as Code } from '@grpc/grpc-js';
-import { loadService } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 
 /**
@@ -10,7 +10,7 @@ import { OWN_CONNECTION } from './own-connection.mjs';
  */
 export function open(address) {
   const channel = new Channel(address, credentials.createInsecure(), OWN_CONNECTION);
-  const { Get, Watch, Upload } = loadService();
+  const { Get, Watch, Upload, Echo } = loadService();
   return {
     get(id, done) {
       /** @type {{ id: string } | undefined} */
@@ -45,6 +45,25 @@ export function open(address) {
       call.startRead();
       call.halfClose();
     },
+    read(request, pause) {
+      return new Promise((resolve) => {
+        const call = channel.createCall(Watch.path, Infinity, null, null, null);
+        call.start(new Metadata(), {
+          onReceiveMetadata: ignore,
+          onReceiveMessage() {
+            void pause().then(() => {
+              call.startRead();
+            });
+          },
+          onReceiveStatus() {
+            resolve();
+          },
+        });
+        call.sendMessageWithContext({}, Watch.requestSerialize(request));
+        call.startRead();
+        call.halfClose();
+      });
+    },
     upload(chunks, done) {
       /** @type {{ count: number } | undefined} */
       let received;
@@ -59,18 +78,45 @@ export function open(address) {
         },
       });
       call.startRead();
-      const source = chunks[Symbol.iterator]();
-      const sendOne = () => {
-        const next = source.next();
-        if (next.done === true) call.halfClose();
-        else call.sendMessageWithContext({ callback: sendOne }, Upload.requestSerialize(next.value));
-      };
-      sendOne();
+      sendAll(call, chunks, Upload.requestSerialize);
+    },
+    echo(chunks, onMessage, done) {
+      const call = channel.createCall(Echo.path, Infinity, null, null, null);
+      call.start(new Metadata(), {
+        onReceiveMetadata: ignore,
+        onReceiveMessage(/** @type {Buffer} */ bytes) {
+          onMessage(Echo.responseDeserialize(bytes));
+          call.startRead();
+        },
+        onReceiveStatus(status) {
+          done(status.code === Code.OK ? null : status);
+        },
+      });
+      call.startRead();
+      sendAll(call, chunks, Echo.requestSerialize);
     },
     close() {
       channel.close();
     },
   };
+}
+
+/**
+ * Each message when the one before is on its way.
+ *
+ * @template T
+ * @param {ReturnType<Channel['createCall']>} call
+ * @param {Iterable<T>} messages
+ * @param {(message: T) => Buffer} serialize
+ */
+function sendAll(call, messages, serialize) {
+  const source = messages[Symbol.iterator]();
+  const sendOne = () => {
+    const next = source.next();
+    if (next.done === true) call.halfClose();
+    else call.sendMessageWithContext({ callback: sendOne }, serialize(next.value));
+  };
+  sendOne();
 }
 
 function ignore() {

@@ -1,0 +1,165 @@
+// What does a call cost, and a message? CPU, latency and throughput of contenders in turns, in one process, against a server in
+// another.
+import { describeMachine } from './machine.mjs';
+import { lengthOfRun, profile, runRounds } from './rounds.mjs';
+import { startServer } from './server.mjs';
+import { rehearse } from './workloads.mjs';
+
+/** @typedef {import('./contenders.mjs').Contender} Contender */
+/** @typedef {import('./contenders.mjs').Entry} Entry */
+/** @typedef {import('./report.mjs').Figure} Figure */
+/** @typedef {import('./rounds.mjs').Result} Result */
+
+/**
+ * Contenders in turns.
+ *
+ * @typedef {object} Comparison
+ * @property {keyof typeof QUESTIONS} bench
+ * @property {readonly Entry[]} entries
+ * @property {string} baseline All ratios are to this entry.
+ * @property {readonly import('./workloads.mjs').Workload[]} workloads
+ * @property {number} rounds
+ * @property {number} seconds
+ * @property {boolean} json
+ * @property {boolean} profile The only entry alone, instead of rounds.
+ */
+
+const QUESTIONS = {
+  unary: 'What does a call cost, and how long does it take?',
+  stream: 'What does a message of a server stream cost, and how many come through?',
+  upload: 'What does a message of a client stream cost, and how many go through?',
+  bidi: 'What does a message cost that goes there and back on one stream, and how many do?',
+  telemetry: 'What does it cost a call that somebody looks on?',
+};
+
+/**
+ * @param {Comparison} plan
+ * @returns {Promise<import('./report.mjs').Section | undefined>} Nothing where a contender was alone.
+ */
+export async function compare(plan) {
+  const server = await startServer();
+  /** @type {Map<string, Contender>} */
+  const open = new Map();
+  try {
+    const present = [];
+    for (const entry of plan.entries) {
+      const contender = await openContender(entry, server.address);
+      if (contender === undefined) continue;
+      open.set(entry.name, contender);
+      present.push(entry);
+      await rehearse(contender).catch((/** @type {unknown} */ error) => {
+        throw new Error(`${entry.name} does not do what it should`, { cause: error });
+      });
+    }
+    if (plan.profile) {
+      await profile(open, plan.workloads, plan.seconds);
+      return undefined;
+    }
+    return await inTurns(plan, present, open);
+  } finally {
+    for (const contender of open.values()) await contender.close();
+    server.stop();
+  }
+}
+
+/**
+ * @param {Entry} entry
+ * @param {string} address
+ * @returns {Promise<Contender | undefined>} Nothing where its package cannot be loaded: the others can still be compared.
+ */
+async function openContender(entry, address) {
+  let loaded;
+  try {
+    loaded = await entry.load();
+  } catch (error) {
+    console.error(`${entry.name} is left out: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
+  return loaded.open(address);
+}
+
+/**
+ * @param {Comparison} plan
+ * @param {readonly Entry[]} present
+ * @param {ReadonlyMap<string, Contender>} open
+ */
+async function inTurns({ bench, baseline, workloads, rounds, seconds }, present, open) {
+  const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
+  console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
+  const peers = new Map(present.flatMap(({ name, peer }) => (peer === undefined ? [] : [[name, peer]])));
+  const size = { rounds, seconds, baseline, peers };
+  const results = await runRounds(open, workloads, size);
+  return sectionOf(results, { bench, question: QUESTIONS[bench], entries: present, size });
+}
+
+/**
+ * @param {readonly Result[]} results At least one.
+ * @param {object} of
+ * @param {string} of.bench
+ * @param {string} of.question
+ * @param {readonly { readonly packages: readonly string[] }[]} of.entries
+ * @param {import('./rounds.mjs').Size} of.size
+ * @returns {import('./report.mjs').Section}
+ */
+export function sectionOf(results, { bench, question, entries, size: { rounds, seconds, baseline } }) {
+  const workload = results[0]?.workload;
+  const unit = workload?.unit ?? 'call';
+  return {
+    bench,
+    question,
+    how: `medians of ${String(rounds)} rounds of ${String(seconds)} s; ratios are to ${baseline} in the same round`,
+    machine: describeMachine(entries),
+    varied: workload !== undefined && 'size' in workload.key ? SIZE : IN_FLIGHT,
+    figures: figuresOf(unit, results),
+    rows: results.map(
+      ({ contender, workload: { key }, cpuUs, cpuRatio, cpuRatioQuartiles, perSecond, throughputRatio, ...more }) => ({
+        contender,
+        ...key,
+        cpuPerCallUs: cpuUs,
+        cpuRatio,
+        cpuRatioQuartiles,
+        perSecond,
+        throughputRatio,
+        ...(unit === 'call' && { p50Ms: more.p50Ms, p99Ms: more.p99Ms }),
+        ...(more.peer !== undefined && { peer: more.peer, peerCpuRatio: more.peerCpuRatio }),
+      }),
+    ),
+  };
+}
+
+/** @type {import('./report.mjs').Varied} */
+const IN_FLIGHT = { name: 'inFlight', title: 'calls', label: (value) => `${String(value)} in flight` };
+
+/** @type {import('./report.mjs').Varied} */
+const SIZE = {
+  name: 'size',
+  title: 'messages',
+  label: (value) => (Number(value) < 1_024 ? `${String(value)} B` : `${String(Number(value) / 1_024)} KiB`),
+};
+
+/**
+ * @param {'call' | 'message'} unit
+ * @param {readonly Result[]} results
+ * @returns {readonly Figure[]}
+ */
+function figuresOf(unit, results) {
+  return [
+    { name: 'cpuPerCallUs', title: `CPU µs/${unit}`, digits: 1 },
+    { name: 'cpuRatio', title: 'CPU ratio', digits: 2 },
+    { name: 'cpuRatioQuartiles', title: 'quartiles', digits: 2, alone: true },
+    ...(results.some(({ peer }) => peer !== undefined)
+      ? [
+          { name: 'peerCpuRatio', title: 'CPU ratio to peer', digits: 2 },
+          { name: 'peer', title: 'peer', digits: 0, alone: true },
+        ]
+      : []),
+    ...(unit === 'call'
+      ? [
+          { name: 'p50Ms', title: 'p50 ms', digits: 2 },
+          { name: 'p99Ms', title: 'p99 ms', digits: 2 },
+        ]
+      : []),
+    { name: 'perSecond', title: `${unit}s/s`, digits: 0, alone: unit === 'call' },
+    { name: 'throughputRatio', title: 'throughput ratio', digits: 2, alone: unit === 'call' },
+  ];
+}

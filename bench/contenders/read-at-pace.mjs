@@ -1,0 +1,10 @@
+/**
+ * Takes a message when it is done with the one before.
+ *
+ * @param {AsyncIterable<unknown>} messages
+ * @param {() => Promise<void>} pause
+ */
+export async function readAtPace(messages, pause) {
+  const iterator = messages[Symbol.asyncIterator]();
+  while ((await iterator.next()).done !== true) await pause();
+}

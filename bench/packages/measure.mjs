@@ -1,0 +1,126 @@
+// What does a contender bring into node_modules? Its own package, and all that is installed with it.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describeMachine } from '../machine.mjs';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/**
+ * @typedef {object} PackagePlan
+ * @property {'package'} bench
+ * @property {readonly import('../contenders.mjs').Entry[]} entries
+ * @property {boolean} json
+ */
+
+/**
+ * @typedef {object} Manifest
+ * @property {Record<string, string>} [dependencies]
+ * @property {Record<string, string>} [peerDependencies]
+ * @property {Record<string, { optional?: boolean }>} [peerDependenciesMeta]
+ */
+
+/**
+ * @param {PackagePlan} plan
+ * @returns {import('../report.mjs').Section}
+ */
+export function measurePackages({ bench, entries }) {
+  return {
+    bench,
+    question: 'What does it bring into node_modules?',
+    how: 'unpacked; its own package, and that with all that is installed to call with it, peers that are not optional among them',
+    machine: describeMachine(entries),
+    figures: [
+      { name: 'ownKib', title: 'KiB, alone', digits: 0 },
+      { name: 'installedKib', title: 'KiB, installed', digits: 0 },
+      { name: 'installedPackages', title: 'packages', digits: 0 },
+    ],
+    rows: entries.map(({ name, packages }) => {
+      const installed = installedWith(packages);
+      const [own] = packages;
+      return {
+        contender: name,
+        ownKib: own === undefined ? 0 : sizeOf(folderOf(own, ROOT)) / 1_024,
+        installedKib: [...installed].reduce((sum, folder) => sum + sizeOf(folder), 0) / 1_024,
+        installedPackages: installed.size,
+      };
+    }),
+  };
+}
+
+/**
+ * @param {readonly string[]} packages
+ * @returns {Set<string>} Their folders, and those of all that they need.
+ */
+function installedWith(packages) {
+  /** @type {Set<string>} */
+  const folders = new Set();
+  /** @param {string} folder */
+  const add = (folder) => {
+    if (folders.has(folder)) return;
+    folders.add(folder);
+    /** @type {Manifest} */
+    const { dependencies, peerDependencies, peerDependenciesMeta } = JSON.parse(
+      readFileSync(join(folder, 'package.json'), 'utf8'),
+    );
+    const peers = Object.keys(peerDependencies ?? {}).filter((name) => peerDependenciesMeta?.[name]?.optional !== true);
+    for (const name of [...Object.keys(dependencies ?? {}), ...peers]) add(folderOf(name, folder));
+  };
+  for (const name of packages) add(folderOf(name, ROOT));
+  return folders;
+}
+
+/**
+ * Where Node finds a package. Not by resolving it: most do not export their package.json.
+ *
+ * @param {string} name
+ * @param {string} from
+ * @returns {string}
+ */
+function folderOf(name, from) {
+  const folder = join(from, 'node_modules', name);
+  if (existsSync(folder)) return realpathSync(folder);
+  if (dirname(from) === from) throw new Error(`${name} is not installed`);
+  return folderOf(name, dirname(from));
+}
+
+/** @type {Map<string, number>} */
+const sizes = new Map();
+
+/**
+ * @param {string} folder Of a package.
+ * @returns {number} Bytes of what is published.
+ */
+function sizeOf(folder) {
+  const known = sizes.get(folder);
+  if (known !== undefined) return known;
+  const size = folder.startsWith(join(ROOT, 'libs')) ? packedSize(folder) : sizeOfFiles(folder);
+  sizes.set(folder, size);
+  return size;
+}
+
+/**
+ * A package of this workspace stands beside its sources; npm knows which of its files it would publish.
+ *
+ * @param {string} folder
+ * @returns {number}
+ */
+function packedSize(folder) {
+  // Its scripts bring the README, and would write.
+  const pack = ['pack', '--dry-run', '--json', '--ignore-scripts', '--loglevel=error'];
+  const [{ unpackedSize }] = JSON.parse(execFileSync('npm', pack, { cwd: folder, encoding: 'utf8' }));
+  return unpackedSize + statSync(join(ROOT, 'README.md')).size;
+}
+
+/**
+ * @param {string} folder
+ * @returns {number} Without the packages that lie in it.
+ */
+function sizeOfFiles(folder) {
+  return readdirSync(folder, { withFileTypes: true }).reduce((sum, entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? sum : sum + sizeOfFiles(path);
+    return entry.isFile() ? sum + statSync(path).size : sum;
+  }, 0);
+}

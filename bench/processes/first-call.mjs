@@ -1,0 +1,60 @@
+// How long after its start does a process have its first answer? Each contender in a new process, one at a time, in turns.
+import { describeMachine } from '../machine.mjs';
+import { startServer } from '../server.mjs';
+import { median } from '../statistics.mjs';
+import { withContenders } from './contender.mjs';
+
+/**
+ * In milliseconds.
+ *
+ * @typedef {object} FirstCall
+ * @property {number} importMs Of the contender's packages, and of what reads the contract.
+ * @property {number} callMs The connection and the call.
+ * @property {number} startMs From the start of the process to the answer: Node's own start, the import, a client, the call.
+ */
+
+/**
+ * @typedef {object} FirstCallPlan
+ * @property {'first-call'} bench
+ * @property {readonly import('../contenders.mjs').Entry[]} entries
+ * @property {number} rounds
+ * @property {boolean} json
+ */
+
+/**
+ * @param {FirstCallPlan} plan
+ * @returns {Promise<import('../report.mjs').Section>}
+ */
+export async function measureFirstCalls({ bench, entries, rounds }) {
+  console.error(`${bench}: ${String(rounds)} processes of each`);
+  const taken = entries.map(({ name }) => ({ name, calls: /** @type {FirstCall[]} */ ([]) }));
+  const server = await startServer();
+  try {
+    for (let round = 0; round < rounds; round++) {
+      for (const { name, calls } of taken) {
+        await withContenders([{ name }], server.address, async (children) => {
+          calls.push(await children.get(name)?.ask('firstCall'));
+        });
+      }
+    }
+  } finally {
+    server.stop();
+  }
+  return {
+    bench,
+    question: 'How long after its start does a process have its first answer?',
+    how: `medians of ${String(rounds)} new processes of each contender, Node's own start counted`,
+    machine: describeMachine(entries),
+    figures: [
+      { name: 'importMs', title: 'import ms', digits: 0 },
+      { name: 'callMs', title: 'connection and call ms', digits: 0 },
+      { name: 'startMs', title: 'start to answer ms', digits: 0 },
+    ],
+    rows: taken.map(({ name: contender, calls }) => ({
+      contender,
+      importMs: median(calls.map(({ importMs }) => importMs)),
+      callMs: median(calls.map(({ callMs }) => callMs)),
+      startMs: median(calls.map(({ startMs }) => startMs)),
+    })),
+  };
+}

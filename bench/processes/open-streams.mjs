@@ -1,0 +1,59 @@
+// What does an open stream hold? Each contender in a process of its own, with so many streams open on one connection, each with
+// a message received.
+import { describeMachine } from '../machine.mjs';
+import { withMemoryServer } from '../memory/pair.mjs';
+import { median } from '../statistics.mjs';
+import { withContenders } from './contender.mjs';
+
+/** Opened before, so that what is made once is not counted. */
+const WARM_UP = 100;
+
+/**
+ * @typedef {object} OpenStreamsPlan
+ * @property {'open-streams'} bench
+ * @property {readonly import('../contenders.mjs').Entry[]} entries
+ * @property {number} rounds
+ * @property {number} streams
+ * @property {boolean} json
+ */
+
+/**
+ * @param {OpenStreamsPlan} plan
+ * @returns {Promise<import('../report.mjs').Section>}
+ */
+export async function measureOpenStreamsOfAll({ bench, entries, rounds, streams }) {
+  console.error(`${bench}: ${String(streams)} of each`);
+  /** @type {Map<string, number[]>} */
+  const taken = new Map(entries.map(({ name }) => [name, []]));
+  await withMemoryServer(async ({ address }) => {
+    for (let round = 0; round < rounds; round++) {
+      await withContenders(entries, address, (children) =>
+        // Memory is not time: they do not disturb each other.
+        Promise.all(
+          [...children].map(async ([name, child]) => taken.get(name)?.push(await bytesPerStream(child, streams))),
+        ),
+      );
+    }
+  });
+  return {
+    bench,
+    question: 'What does an open stream hold in the memory of its client?',
+    how: `medians of ${String(rounds)} rounds of ${String(streams)} server streams on one connection, after a garbage collection`,
+    machine: describeMachine(entries),
+    figures: [{ name: 'kibPerStream', title: 'KiB/stream', digits: 1 }],
+    rows: [...taken].map(([contender, bytes]) => ({ contender, kibPerStream: median(bytes) / 1_024 })),
+  };
+}
+
+/**
+ * @param {import('../memory/child.mjs').Child} child
+ * @param {number} streams
+ * @returns {Promise<number>}
+ */
+async function bytesPerStream(child, streams) {
+  await child.ask('openStreams', { count: WARM_UP });
+  const { heap: before } = await child.ask('memory');
+  await child.ask('openStreams', { count: streams });
+  const { heap: after } = await child.ask('memory');
+  return (after - before) / streams;
+}

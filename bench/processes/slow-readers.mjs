@@ -1,0 +1,83 @@
+// What piles up in a client when the reader of a long stream has enough for a while? Responses that its own reader does not take,
+// and requests that its server does not; each contender in a process of its own.
+import { describeMachine } from '../machine.mjs';
+import { standstill } from '../memory/measure.mjs';
+import { withMemoryServer } from '../memory/pair.mjs';
+import { median } from '../statistics.mjs';
+import { withContenders } from './contender.mjs';
+
+/** @typedef {import('../memory/child.mjs').Child} Child */
+/** @typedef {{ readonly count: number, readonly size: number }} Messages */
+
+/** Bytes of a message. */
+const SIZE = 16_384;
+/** Messages of a stream that is read to its end before, so that what is made once is not counted. */
+const WARM_UP = 50;
+
+/**
+ * @typedef {object} SlowReadersPlan
+ * @property {'slow-readers'} bench
+ * @property {readonly import('../contenders.mjs').Entry[]} entries
+ * @property {number} rounds
+ * @property {number} messages Of a stream.
+ * @property {boolean} json
+ */
+
+/**
+ * @param {SlowReadersPlan} plan
+ * @returns {Promise<import('../report.mjs').Section>}
+ */
+export async function measureSlowReadersOfAll({ bench, entries, rounds, messages }) {
+  console.error(`${bench}: ${String(messages)} messages for each`);
+  const stream = { count: messages, size: SIZE };
+  const taken = entries.flatMap(({ name }) =>
+    ['responses', 'requests'].map((direction) => ({ name, direction, bytes: /** @type {number[]} */ ([]) })),
+  );
+  for (let round = 0; round < rounds; round++) {
+    await withMemoryServer(({ address, server }) =>
+      withContenders(entries, address, async (children) => {
+        /** @param {string} direction @param {(child: Child) => Promise<number>} held */
+        const measure = (direction, held) =>
+          // Memory is not time: they do not disturb each other.
+          Promise.all(
+            taken.map(async ({ name, bytes, direction: of }) => {
+              const child = children.get(name);
+              if (of === direction && child !== undefined) bytes.push(await held(child));
+            }),
+          );
+        await Promise.all([...children.values()].map((child) => child.ask('upload', { count: WARM_UP, size: SIZE })));
+        await measure('responses', (child) => heldOf(child, 'stopReading', stream, () => server.ask('sent')));
+        await server.ask('stopReading');
+        await measure('requests', (child) => heldOf(child, 'beginUpload', stream, () => child.ask('taken')));
+      }),
+    );
+  }
+  return {
+    bench,
+    question: 'What piles up in a client when nobody reads on, in a stream of responses or of requests?',
+    how: `medians of ${String(rounds)} rounds; streams of ${((messages * SIZE) / 1_048_576).toFixed(0)} MiB, of which one message is read`,
+    machine: describeMachine(entries),
+    varied: { name: 'direction', title: 'of', label: String },
+    figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
+    rows: taken.map(({ name, direction, bytes }) => ({
+      contender: name,
+      direction,
+      heldMib: median(bytes) / 1_048_576,
+    })),
+  };
+}
+
+/**
+ * @param {Child} child
+ * @param {'stopReading' | 'beginUpload'} command
+ * @param {Messages} stream
+ * @param {() => Promise<number>} progress Of whoever sends.
+ * @returns {Promise<number>} Bytes, once nothing moves any more.
+ */
+async function heldOf(child, command, stream, progress) {
+  const { heap: before } = await child.ask('memory');
+  await child.ask(command, stream);
+  await standstill(progress);
+  const { heap: after } = await child.ask('memory');
+  return after - before;
+}

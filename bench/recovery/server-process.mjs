@@ -1,0 +1,34 @@
+// A server that is killed, or the one that takes its place: started before, it listens when it is told to.
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { ORDER_ID } from '../contract.mjs';
+import { loadService } from '../load-contract.mjs';
+import { obey } from '../memory/child.mjs';
+
+const { Get } = loadService();
+const server = new Server();
+server.addService(
+  { Get },
+  {
+    /** @type {import('@grpc/grpc-js').handleUnaryCall<{ id: string }, { id: string }>} */
+    Get(_call, callback) {
+      callback(null, { id: ORDER_ID });
+    },
+  },
+);
+
+/**
+ * @param {{ port: number }} given 0: any.
+ * @returns {Promise<{ port: number, atMs: number }>} Since when, by the clock that all processes share.
+ */
+function listen({ port }) {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`127.0.0.1:${String(port)}`, ServerCredentials.createInsecure(), (error, bound) => {
+      const atMs = Number(process.hrtime.bigint()) / 1e6;
+      if (error) reject(error);
+      else resolve({ port: bound, atMs });
+    });
+  });
+}
+
+obey({ listen, ready: () => true });
+process.once('disconnect', () => process.exit());

@@ -1,0 +1,122 @@
+/**
+ * @typedef {object} SimulatedTimer
+ * @property {number} at
+ * @property {number} order
+ * @property {(() => void) | undefined} task Undefined once it was cleared.
+ */
+
+// So that deadlines are numbers of the usual size.
+const EPOCH = Date.UTC(2026, 0, 1);
+
+const SHORTEST_MS = 0.001;
+
+/** The library's clock in virtual time, made for tens of thousands of timers: a heap, from which what was cleared drops out late. */
+export class SimulatedClock {
+  /** @type {SimulatedTimer[]} */
+  #heap = [];
+  /** @type {(() => void)[]} */
+  #soon = [];
+  #order = 0;
+  /** Milliseconds since the beginning. */
+  time = 0;
+
+  now() {
+    return this.time;
+  }
+
+  epoch() {
+    return EPOCH + this.time;
+  }
+
+  /**
+   * @param {() => void} task
+   * @param {number} ms
+   * @returns {{ readonly id: SimulatedTimer }}
+   */
+  setTimer(task, ms) {
+    // Whoever asks again for what is left of a length must find that time has passed, however small a rounding left it.
+    const timer = { at: ms > 0 ? this.time + Math.max(ms, SHORTEST_MS) : this.time, order: this.#order++, task };
+    if (timer.at !== Infinity) this.#push(timer);
+    return { id: timer };
+  }
+
+  /** @param {{ readonly id: unknown }} timer */
+  clearTimer(timer) {
+    // True: every timer of this clock was made above.
+    /** @type {SimulatedTimer} */ (timer.id).task = undefined;
+  }
+
+  /** @param {() => void} task */
+  defer(task) {
+    this.#soon.push(task);
+  }
+
+  /** When the next timer is due; Infinity when none is set. */
+  get nextAt() {
+    const heap = this.#heap;
+    for (let top = heap[0]; top !== undefined; top = heap[0]) {
+      if (top.task !== undefined) return top.at;
+      this.#pop();
+    }
+    return Infinity;
+  }
+
+  /** Runs the timer that is due next; call it when `time` has come to `nextAt`. */
+  runNext() {
+    const timer = this.#pop();
+    timer?.task?.();
+  }
+
+  /** Runs what was put off to the next turn of the event loop, and what that puts off. */
+  runDeferred() {
+    if (this.#soon.length === 0) return;
+    for (let i = 0; i < this.#soon.length; i++) this.#soon[i]?.();
+    this.#soon = [];
+  }
+
+  /** @param {SimulatedTimer} timer */
+  #push(timer) {
+    const heap = this.#heap;
+    let place = heap.length;
+    heap.push(timer);
+    while (place > 0) {
+      const parent = (place - 1) >> 1;
+      const above = /** @type {SimulatedTimer} */ (heap[parent]);
+      if (!isBefore(timer, above)) break;
+      heap[place] = above;
+      place = parent;
+    }
+    heap[place] = timer;
+  }
+
+  #pop() {
+    const heap = this.#heap;
+    const top = heap[0];
+    const last = heap.pop();
+    if (last === undefined || last === top) return top;
+    let place = 0;
+    for (;;) {
+      let child = 2 * place + 1;
+      if (child >= heap.length) break;
+      const right = heap[child + 1];
+      let below = /** @type {SimulatedTimer} */ (heap[child]);
+      if (right !== undefined && isBefore(right, below)) {
+        below = right;
+        child++;
+      }
+      if (!isBefore(below, last)) break;
+      heap[place] = below;
+      place = child;
+    }
+    heap[place] = last;
+    return top;
+  }
+}
+
+/**
+ * @param {SimulatedTimer} a
+ * @param {SimulatedTimer} b
+ */
+function isBefore(a, b) {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}

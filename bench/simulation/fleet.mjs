@@ -1,0 +1,272 @@
+import { SimulatedClock } from './clock.mjs';
+import { seededRandom } from '../../libs/resilient-grpc/dist/testing/seeded-random.js';
+import { Calls, PHASE } from './calls.mjs';
+import { Meter } from './meter.mjs';
+import { Network } from './network.mjs';
+import { Ring } from './ring.mjs';
+import { Server } from './server.mjs';
+
+/** @typedef {import('./policies.mjs').Policy} Policy */
+/** @typedef {import('./policies.mjs').Client} Client */
+
+/**
+ * What a simulation is of.
+ *
+ * @typedef {object} World
+ * @property {number} clients
+ * @property {number} callsPerSecond Of each client.
+ * @property {number} patienceMs The deadline of every call.
+ * @property {number} servers
+ * @property {number} capacity Of all servers together, as a share of the usual load.
+ * @property {number} queueMs
+ * @property {number} shedCost
+ * @property {number} handshakeCost
+ * @property {number} latencyMs Of an answer, beside the work and the queue.
+ * @property {number} seed
+ */
+
+/** One policy's fleet of clients and the servers it calls, event by event in virtual time. */
+export class Fleet {
+  clock = new SimulatedClock();
+  /** Of all clients, as a share of the usual. */
+  traffic = 1;
+  #answers = new Ring();
+  #arrivals;
+  #callsPerMs;
+  /** @type {Map<number, () => void>} Questions to a server beside the calls, by a number below 0. */
+  #probes = new Map();
+  #lastProbe = 0;
+  /** @type {Client[]} */
+  #clients = [];
+
+  /**
+   * @param {World} world
+   * @param {Policy} policy
+   * @param {number} lengthMs
+   */
+  constructor(world, policy, lengthMs) {
+    this.world = world;
+    this.#callsPerMs = (world.clients * world.callsPerSecond) / 1_000;
+    this.#arrivals = seededRandom(world.seed);
+    this.random = seededRandom(world.seed + 1);
+    this.meter = new Meter(lengthMs, this.#callsPerMs);
+    this.calls = new Calls(this.#callsPerMs * world.patienceMs);
+    this.servers = Array.from({ length: world.servers }, () => this.#makeServer());
+    this.network = new Network(this.servers, this.clock, this.random);
+    for (let i = 0; i < world.clients; i++) this.#clients.push(policy.open(this));
+    this.#connectAll();
+  }
+
+  /** The fleet has been there for long: its connections stand, and cost nobody anything. */
+  #connectAll() {
+    this.network.isFree = true;
+    for (const client of this.#clients) client.connect();
+    this.clock.runDeferred();
+    this.network.isFree = false;
+  }
+
+  #makeServer() {
+    const { clients, callsPerSecond, capacity, servers, queueMs, shedCost, handshakeCost, latencyMs } = this.world;
+    const model = {
+      callsPerSecond: (clients * callsPerSecond * capacity) / servers,
+      queueMs,
+      shedCost,
+      handshakeCost,
+    };
+    const owner = {
+      /** @type {import('./server.mjs').ServerOwner['answer']} */
+      answer: (call, attempt, ok) => {
+        this.#answers.push(this.clock.time + latencyMs, call, 2 * attempt + Number(ok));
+      },
+      /** @type {import('./server.mjs').ServerOwner['accepted']} */
+      accepted: (connecting) => {
+        this.network.accepted(connecting);
+      },
+    };
+    return new Server(model, owner, this.clock);
+  }
+
+  /**
+   * Plays until `endMs`. Traffic is a Poisson process, the same for each policy.
+   *
+   * @param {readonly { readonly at: number, readonly play: (fleet: Fleet) => void }[]} changes In order of time.
+   * @param {number} endMs
+   */
+  run(changes, endMs) {
+    const { clock, calls, servers } = this;
+    let callAt = this.#nextCallAt();
+    let change = 0;
+    for (;;) {
+      clock.runDeferred();
+      const [answerAt, timerAt, backoffAt] = [this.#answers.nextAt, clock.nextAt, calls.backoffs.nextAt];
+      let next = Math.min(callAt, answerAt, calls.deadlines.nextAt, calls.timeouts.nextAt, backoffAt, timerAt);
+      /** @type {Server | undefined} */
+      let worker;
+      for (const server of servers) {
+        if (server.busyUntil > next) continue;
+        next = server.busyUntil;
+        worker = server;
+      }
+      const changeAt = changes[change]?.at ?? Infinity;
+      if (Math.min(next, changeAt) > endMs) break;
+      if (changeAt <= next) {
+        clock.time = changeAt;
+        changes[change++]?.play(this);
+        continue;
+      }
+      clock.time = next;
+      if (worker !== undefined) worker.done();
+      else if (next === answerAt) this.#answered();
+      else if (next === callAt) {
+        this.#call();
+        callAt = this.#nextCallAt();
+      } else if (next === calls.timeouts.nextAt) this.#attemptTimedOut();
+      else if (next === calls.deadlines.nextAt) this.#deadlinePassed();
+      else if (next === backoffAt) this.#backoffOver();
+      else clock.runNext();
+    }
+    clock.time = endMs;
+  }
+
+  #nextCallAt() {
+    return this.clock.time - Math.log(1 - this.#arrivals()) / (this.#callsPerMs * this.traffic);
+  }
+
+  #call() {
+    const index = Math.floor(this.#arrivals() * this.#clients.length);
+    const client = this.#client(index);
+    const now = this.clock.time;
+    const call = this.calls.begin(index, now, now + this.world.patienceMs);
+    this.meter.called(now, call, client.isConnected);
+    client.begin(call);
+  }
+
+  #answered() {
+    const { first: call, second } = this.#answers;
+    this.#answers.shift();
+    if (call < 0) {
+      this.#probes.get(call)?.();
+      this.#probes.delete(call);
+      return;
+    }
+    const attempt = second >> 1;
+    if (!this.calls.runs(call, attempt)) return;
+    const client = this.#client(this.calls.clientOf(call));
+    if (second % 2 === 1) client.succeeded(call);
+    else client.refused(call);
+  }
+
+  #attemptTimedOut() {
+    const { first: call, second: attempt } = this.calls.timeouts;
+    this.calls.timeouts.shift();
+    if (this.calls.runs(call, attempt)) this.#client(this.calls.clientOf(call)).attemptTimedOut(call);
+  }
+
+  #backoffOver() {
+    const call = this.calls.backoffs.pop();
+    if (this.calls.isOpen(call)) this.#client(this.calls.clientOf(call)).backoffOver(call);
+  }
+
+  #deadlinePassed() {
+    const { first: call } = this.calls.deadlines;
+    this.calls.deadlines.shift();
+    if (!this.calls.isOpen(call)) return;
+    this.#client(this.calls.clientOf(call)).deadlinePassed(call);
+    if (this.calls.isOpen(call)) this.failed(call);
+  }
+
+  /** @param {number} index */
+  #client(index) {
+    // True: calls are of clients that there are.
+    return /** @type {Client} */ (this.#clients[index]);
+  }
+
+  // ── for clients ──
+
+  /**
+   * @param {number} call It is tried again after `delayMs`.
+   * @param {number} delayMs
+   */
+  backOff(call, delayMs) {
+    this.calls.enter(call, PHASE.backoff);
+    this.calls.backoffs.push(this.clock.time + delayMs, call);
+  }
+
+  /** The deadline of a call, as the library has it. @param {number} call */
+  deadlineOf(call) {
+    return this.clock.epoch() - this.clock.time + this.calls.startedAt(call) + this.world.patienceMs;
+  }
+
+  /**
+   * An attempt begins, whether or not it gets to a server.
+   *
+   * @param {number} call
+   */
+  attempted(call) {
+    this.meter.attempted(this.clock.time);
+    return this.calls.nextAttempt(call);
+  }
+
+  /**
+   * It is sent.
+   *
+   * @param {number} call
+   * @param {number} server
+   */
+  send(call, server) {
+    const { calls, clock } = this;
+    calls.sent(call, server, clock.time);
+    this.meter.arrived(clock.time);
+    this.servers[server]?.takeCall(call, calls.attemptsOf(call));
+  }
+
+  /**
+   * Asks a server whether it is there.
+   *
+   * @param {number} server
+   * @param {() => void} answered
+   */
+  probe(server, answered) {
+    const id = --this.#lastProbe;
+    this.#probes.set(id, answered);
+    this.servers[server]?.takeCall(id, 0);
+  }
+
+  /**
+   * The call ends well.
+   *
+   * @param {number} call
+   */
+  ended(call) {
+    this.meter.succeeded(this.calls.startedAt(call));
+    this.calls.end(call);
+  }
+
+  /**
+   * It fails.
+   *
+   * @param {number} call
+   */
+  failed(call) {
+    this.meter.failed(call);
+    this.calls.end(call);
+  }
+
+  // ── for faults ──
+
+  /** @param {number} index Its process is gone, its connections are reset, and nobody listens. */
+  stop(index) {
+    this.servers[index]?.stop();
+    this.network.gone(index);
+    for (const client of this.#clients) client.connectionLost(index);
+    this.calls.forEachOpen((call) => {
+      if (this.calls.phaseOf(call) !== PHASE.running || this.calls.serverOf(call) !== index) return;
+      this.#client(this.calls.clientOf(call)).attemptLost(call);
+    });
+  }
+
+  /** @param {number} index */
+  start(index) {
+    this.servers[index]?.start();
+  }
+}

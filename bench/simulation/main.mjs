@@ -1,0 +1,74 @@
+// What does a fleet of clients do to servers that are in trouble, and to themselves? The library's own policies under a virtual clock,
+// next to three others: `npm run simulate -- outage`. The same seed gives the same figures.
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { POLICIES } from './policies.mjs';
+import { toJson, toTable } from './report.mjs';
+import { SCENARIOS } from './scenarios.mjs';
+import { DEFAULT_WORLD, simulate } from './simulate.mjs';
+
+const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [options]
+  --clients N      clients of the fleet (200)
+  --rate R         calls a second of each (10000 / clients)
+  --seconds S      simulated, 60 or more; the faults of ten minutes shrink with them (600)
+  --handshake C    work of a connection, in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
+  --seed N         of all chance (${String(DEFAULT_WORLD.seed)})
+  --svg FILE       where the curves go (simulation-SCENARIO.svg; not with --json unless it is named)
+  --json           one JSON object on standard output and nothing else`;
+
+const plan = parse();
+if (plan === undefined) {
+  console.error(USAGE);
+  process.exitCode = 2;
+} else {
+  await run(plan);
+}
+
+/** @param {NonNullable<ReturnType<typeof parse>>} plan */
+async function run({ name, scenario, clients, rate, seconds, handshake, seed, svg, json }) {
+  const faults = scenario.faults(seconds);
+  const world = {
+    ...DEFAULT_WORLD,
+    clients,
+    callsPerSecond: rate,
+    ...scenario.world,
+    handshakeCost: handshake,
+    seed,
+  };
+  const results = POLICIES.map((policy) => simulate(world, policy, faults, seconds));
+  if (svg !== undefined) {
+    const { plot } = await import('./plot.mjs');
+    writeFileSync(svg, plot(results, faults, seconds, `${name}: ${scenario.title}`));
+  }
+  console.log(json ? toJson(name, clients, results) : toTable(name, scenario.title, world, seconds, results));
+  if (svg !== undefined && !json) console.log(`\nThe curves: ${svg}`);
+}
+
+function parse() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        clients: { type: 'string', default: '200' },
+        rate: { type: 'string' },
+        seconds: { type: 'string', default: '600' },
+        handshake: { type: 'string', default: String(DEFAULT_WORLD.handshakeCost) },
+        seed: { type: 'string', default: String(DEFAULT_WORLD.seed) },
+        svg: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    });
+    const [name = '', ...rest] = positionals;
+    const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
+    const clients = Number(values.clients);
+    const rate = Number(values.rate ?? 10_000 / clients);
+    const [seconds, handshake, seed] = [Number(values.seconds), Number(values.handshake), Number(values.seed)];
+    const makesSense =
+      Number.isInteger(clients) && clients > 0 && rate > 0 && seconds >= 60 && handshake > 0 && Number.isInteger(seed);
+    if (scenario === undefined || rest.length > 0 || !makesSense) return undefined;
+    const svg = values.svg ?? (values.json ? undefined : `simulation-${name}.svg`);
+    return { name, scenario, clients, rate, seconds, handshake, seed, svg, json: values.json };
+  } catch {
+    return undefined;
+  }
+}

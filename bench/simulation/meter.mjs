@@ -1,0 +1,90 @@
+/** Length of a sample. */
+export const SAMPLE_MS = 100;
+/** So long after a fault calls count as new. */
+const NEW_MS = 10_000;
+
+/** Counts what happens, a tenth of a second at a time. */
+export class Meter {
+  /** Calls begun. */
+  calls;
+  /** Of those, the ones that succeed. */
+  successes;
+  /** Attempts begun. */
+  attempts;
+  /** Attempts that got to a server. */
+  load;
+  /** @type {{ begun: number, failed: number }[]} New calls after each fault. */
+  fresh = [];
+  #freshAt = -Infinity;
+  /** @type {Set<number>} */
+  #freshCalls = new Set();
+
+  /**
+   * @param {number} lengthMs
+   * @param {number} usualPerMs
+   */
+  constructor(lengthMs, usualPerMs) {
+    const length = Math.ceil(lengthMs / SAMPLE_MS) + 1;
+    this.usual = usualPerMs * SAMPLE_MS;
+    this.calls = new Float64Array(length);
+    this.successes = new Float64Array(length);
+    this.attempts = new Float64Array(length);
+    this.load = new Float64Array(length);
+  }
+
+  /** A fault is over. @param {number} now */
+  faultOver(now) {
+    this.#freshAt = now;
+    this.fresh.push({ begun: 0, failed: 0 });
+    this.#freshCalls.clear();
+  }
+
+  /** Another one begins: who fails now fails for it. */
+  faultBegins() {
+    this.#freshAt = -Infinity;
+    this.#freshCalls.clear();
+  }
+
+  /**
+   * @param {number} now
+   * @param {number} call
+   * @param {boolean} isConnected Its client has found the server.
+   */
+  called(now, call, isConnected) {
+    add(this.calls, now);
+    if (!isConnected || now - this.#freshAt > NEW_MS) return;
+    this.#freshCalls.add(call);
+    const fresh = this.fresh.at(-1);
+    if (fresh !== undefined) fresh.begun++;
+  }
+
+  /** @param {number} now */
+  attempted(now) {
+    add(this.attempts, now);
+  }
+
+  /** @param {number} now */
+  arrived(now) {
+    add(this.load, now);
+  }
+
+  /** @param {number} startedAt */
+  succeeded(startedAt) {
+    add(this.successes, startedAt);
+  }
+
+  /** @param {number} call */
+  failed(call) {
+    const fresh = this.fresh.at(-1);
+    if (fresh !== undefined && this.#freshCalls.delete(call)) fresh.failed++;
+  }
+}
+
+/**
+ * @param {Float64Array} samples
+ * @param {number} at
+ */
+function add(samples, at) {
+  const index = Math.floor(at / SAMPLE_MS);
+  samples[index] = (samples[index] ?? 0) + 1;
+}

@@ -1,0 +1,140 @@
+import { init } from 'echarts';
+import { SAMPLE_MS } from './meter.mjs';
+
+/** @typedef {import('./simulate.mjs').Result} Result */
+/** @typedef {import('./scenarios.mjs').Fault} Fault */
+/** @typedef {(meter: Result['meter'], from: number, to: number) => number} Curve */
+
+const COLOURS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98'];
+const [WIDTH, HEIGHT, TOP, GAP] = [900, 190, 70, 40];
+/** Points of a curve. */
+const POINTS = 300;
+
+/** @type {readonly { readonly title: string, readonly curve: Curve }[]} */
+const PANELS = [
+  {
+    title: 'load: attempts that arrive, to the usual',
+    curve: ({ load, usual }, from, to) => most(load, from, to) / usual,
+  },
+  {
+    title: 'amplification: attempts per call',
+    curve: ({ attempts, calls }, from, to) => ratio(sum(attempts, from, to), sum(calls, from, to)),
+  },
+  {
+    title: 'goodput: share of calls answered in time',
+    curve: ({ successes, calls }, from, to) => ratio(sum(successes, from, to), sum(calls, from, to)),
+  },
+];
+
+/**
+ * The curves of all policies, as an SVG; the faults are shaded.
+ *
+ * @param {readonly Result[]} results
+ * @param {readonly Fault[]} faults
+ * @param {number} seconds
+ * @param {string} title
+ * @returns {string}
+ */
+export function plot(results, faults, seconds, title) {
+  const height = TOP + PANELS.length * (HEIGHT + GAP);
+  const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
+  const names = results.map(({ policy }) => policy.name);
+  chart.setOption({
+    animation: false,
+    backgroundColor: '#ffffff',
+    color: COLOURS,
+    title: { text: title, left: 10, top: 6, textStyle: { fontSize: 13 } },
+    legend: { data: names, top: 28 },
+    grid: PANELS.map((_, index) => ({
+      left: 50,
+      right: 20,
+      top: TOP + 20 + index * (HEIGHT + GAP),
+      height: HEIGHT - 30,
+    })),
+    xAxis: PANELS.map((_, gridIndex) => ({
+      gridIndex,
+      type: 'value',
+      min: 0,
+      max: seconds,
+      axisLabel: { formatter: '{value} s' },
+      splitLine: { show: false },
+    })),
+    yAxis: PANELS.map((panel, gridIndex) => ({
+      gridIndex,
+      type: 'value',
+      min: 0,
+      name: panel.title,
+      nameTextStyle: { align: 'left' },
+    })),
+    series: PANELS.flatMap(({ curve }, index) =>
+      results.map(({ policy, meter }, place) => ({
+        name: policy.name,
+        type: 'line',
+        showSymbol: false,
+        lineStyle: { width: place === 0 ? 2 : 1.2 },
+        // Ours lies on top.
+        z: results.length - place,
+        xAxisIndex: index,
+        yAxisIndex: index,
+        data: points(meter, seconds, curve),
+        ...(place === 0
+          ? {
+              markArea: {
+                silent: true,
+                itemStyle: { color: '#00000012' },
+                data: faults.map(({ from, to }) => [{ xAxis: from / 1_000 }, { xAxis: to / 1_000 }]),
+              },
+            }
+          : {}),
+      })),
+    ),
+  });
+  const svg = chart.renderToSVGString();
+  chart.dispose();
+  return svg;
+}
+
+/**
+ * @param {Result['meter']} meter
+ * @param {number} seconds
+ * @param {Curve} curve
+ */
+function points(meter, seconds, curve) {
+  const samples = (seconds * 1_000) / SAMPLE_MS;
+  const step = Math.max(Math.floor(samples / POINTS), 1);
+  const all = [];
+  for (let from = 0; from + step <= samples; from += step) {
+    all.push([Number(((from * SAMPLE_MS) / 1_000).toFixed(1)), Number(curve(meter, from, from + step).toFixed(3))]);
+  }
+  return all;
+}
+
+/**
+ * @param {Float64Array} samples
+ * @param {number} from
+ * @param {number} to
+ */
+function sum(samples, from, to) {
+  let all = 0;
+  for (let i = from; i < to; i++) all += samples[i] ?? 0;
+  return all;
+}
+
+/**
+ * @param {Float64Array} samples
+ * @param {number} from
+ * @param {number} to
+ */
+function most(samples, from, to) {
+  let top = 0;
+  for (let i = from; i < to; i++) top = Math.max(top, samples[i] ?? 0);
+  return top;
+}
+
+/**
+ * @param {number} part
+ * @param {number} whole
+ */
+function ratio(part, whole) {
+  return whole === 0 ? 0 : part / whole;
+}

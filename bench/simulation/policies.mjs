@@ -1,0 +1,56 @@
+import { PlainClient } from './plain-client.mjs';
+import { ResilientClient } from './resilient-client.mjs';
+
+/** @typedef {import('./fleet.mjs').Fleet} Fleet */
+
+/**
+ * A client of the fleet. Calls are numbers.
+ *
+ * @typedef {object} Client
+ * @property {boolean} isConnected
+ * @property {() => void} connect
+ * @property {(call: number) => void} begin
+ * @property {(call: number) => void} succeeded The attempt that runs was answered.
+ * @property {(call: number) => void} refused It was answered UNAVAILABLE.
+ * @property {(call: number) => void} backoffOver It is tried again.
+ * @property {(call: number) => void} attemptTimedOut
+ * @property {(call: number) => void} attemptLost It was lost with its connection, which was told before.
+ * @property {(call: number) => void} deadlinePassed Its caller leaves.
+ * @property {(server: number) => void} connectionLost All connections to that server are.
+ */
+
+/**
+ * @typedef {object} Policy
+ * @property {string} name
+ * @property {string} title
+ * @property {(fleet: Fleet) => Client} open
+ */
+
+/** As people set it, so that clients are back soon. */
+const SHORT_BACKOFF = { initialMs: 100, maxMs: 1_000 };
+const GRPC_JS_BACKOFF = { initialMs: 1_000, maxMs: 120_000 };
+
+/** @type {readonly Policy[]} */
+export const POLICIES = [
+  {
+    name: 'resilient-grpc',
+    title: 'this library with default options; the method is safe to repeat',
+    open: (fleet) => new ResilientClient(fleet),
+  },
+  {
+    name: 'retry-without-budget',
+    title: 'as many attempts with the same backoff, 0.5 s for each, no budget; fails fast; reconnects after 0.1 to 1 s',
+    open: (fleet) => new PlainClient(fleet, { backoff: SHORT_BACKOFF, retries: true, attemptTimeoutMs: 500 }),
+  },
+  {
+    name: 'grpc-js',
+    title:
+      'grpc-js with default options: fails fast, sends again what the transport refused, reconnects after 1 to 120 s',
+    open: (fleet) => new PlainClient(fleet, { backoff: GRPC_JS_BACKOFF, retries: false }),
+  },
+  {
+    name: 'no-retry',
+    title: 'one attempt a call; fails fast; reconnects after 0.1 to 1 s',
+    open: (fleet) => new PlainClient(fleet, { backoff: SHORT_BACKOFF, retries: false }),
+  },
+];

@@ -1,0 +1,216 @@
+import { EventHub } from '../../libs/resilient-grpc/dist/call/event-hub.js';
+import { ConnectionHistories } from '../../libs/resilient-grpc/dist/channel/connection-histories.js';
+import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
+import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
+import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
+import { connectTimeoutMs } from '../../libs/resilient-grpc/dist/policy/reconnect/connect-timeout.js';
+import { jitter } from '../../libs/resilient-grpc/dist/time/random.js';
+import { Subchannel } from './subchannel.mjs';
+
+/** @typedef {import('./fleet.mjs').Fleet} Fleet */
+
+const TARGET = 'fleet:50051';
+/** As client/settings/resolve-channel-settings.ts gives them to grpc-js. */
+const BACKOFF = { initialMs: 1_000, maxMs: 5_000 };
+
+/** The library's channel, with everything it decides, over a model of grpc-js's. */
+export class SimulatedChannel extends ManagedChannel {
+  /** @param {Fleet} fleet */
+  static open(fleet) {
+    const { clock, random } = fleet;
+    const { outageGraceMs, ...defaults } = DEFAULT_CLIENT_SETTINGS;
+    const settings = {
+      ...defaults,
+      target: TARGET,
+      outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
+      maxConnectionAgeMs: undefined,
+      credentials: { current: undefined, watch: () => () => undefined, close: () => undefined },
+      fleet,
+    };
+    const events = new EventHub({ client: 'simulated' }, () => clock.epoch());
+    return new SimulatedChannel(settings, { clock, random, events, changed: () => undefined });
+  }
+
+  makeGeneration() {
+    const timeoutMs = () => connectTimeoutMs(this.settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts);
+    return new SimulatedGeneration(this.settings.fleet, this, this.seams, timeoutMs);
+  }
+
+  /** As `start`, without anything to send. */
+  attemptBegins() {
+    this.load.callStarted(this.seams.clock.now());
+    this.current.attemptStarted();
+  }
+
+  attemptEnds() {
+    this.current.attemptEnded();
+  }
+
+  /**
+   * @param {number} startedAt
+   * @param {number} waitedMs
+   */
+  timedOut(startedAt, waitedMs) {
+    this.current.timedOut(startedAt, waitedMs);
+  }
+
+  /** The one it is connected to, or -1. */
+  get server() {
+    return this.current.server;
+  }
+
+  get connectionKey() {
+    return this.current.connectionKey();
+  }
+
+  connectionLost() {
+    this.current.connectionLost();
+  }
+}
+
+/** In the place of channel/channel-generation.ts: what grpc-js's channel with pick_first would do and tell. */
+class SimulatedGeneration {
+  /** @type {import('../../libs/resilient-grpc/dist/call/connectivity.js').ConnectivityState} */
+  state = 'IDLE';
+  #subchannel;
+  #histories;
+  #connection;
+
+  constructor(fleet, observer, { clock, random }, timeoutMs) {
+    this.fleet = fleet;
+    this.observer = observer;
+    this.clock = clock;
+    this.timeoutMs = timeoutMs;
+    this.#histories = new ConnectionHistories(
+      { probe: () => undefined, connections: [] },
+      clock,
+      random,
+      () => undefined,
+    );
+    this.#subchannel = new Subchannel(BACKOFF, this, fleet.network, clock, random);
+  }
+
+  get ready() {
+    return this.state === 'READY';
+  }
+
+  get server() {
+    return this.#subchannel.server;
+  }
+
+  connectionKey() {
+    return this.#histories.key(TARGET);
+  }
+
+  connect() {
+    if (this.state !== 'IDLE') return;
+    this.#enter('CONNECTING');
+    const holdOffMs = this.#histories.holdOffMs(TARGET);
+    if (holdOffMs <= 0) {
+      this.#subchannel.connect();
+      return;
+    }
+    this.clock.setTimer(() => {
+      if (this.state === 'CONNECTING') this.#subchannel.connect();
+    }, holdOffMs);
+  }
+
+  endBackoff() {
+    this.#subchannel.endBackoff();
+  }
+
+  nextAttemptAt() {
+    const at = this.#subchannel.backoffUntil;
+    return at === undefined ? undefined : this.clock.epoch() + at - this.clock.now();
+  }
+
+  attemptStarted() {
+    // Nobody waits for the last one to close it.
+  }
+
+  attemptEnded() {
+    // As above.
+  }
+
+  answered() {
+    this.#histories.answered();
+    if (this.#connection !== undefined) this.#connection.bytesRead++;
+  }
+
+  timedOut(startedAt, waitedMs) {
+    const connection = this.#connection;
+    if (connection === undefined || startedAt < connection.readyAt) return;
+    this.observer.onTimedOut(this, connection, waitedMs);
+  }
+
+  retire() {
+    this.close();
+  }
+
+  close() {
+    this.state = 'SHUTDOWN';
+    this.#subchannel.close();
+  }
+
+  connectionLost() {
+    this.#subchannel.lost();
+    this.#connection = undefined;
+    const ended = this.#histories.disconnected(TARGET);
+    this.observer.onConnectionEnded(this, ended);
+    this.#enter('IDLE');
+  }
+
+  // ── as owner of the subchannel ──
+
+  connectTimeoutMs() {
+    return this.timeoutMs();
+  }
+
+  onReady() {
+    this.#histories.connected(TARGET, undefined);
+    this.#connection = new SimulatedConnection(this.fleet, this.#subchannel.server);
+    this.observer.onOpen(1);
+    this.#enter('READY');
+  }
+
+  /** @param {string} cause */
+  onFailed(cause) {
+    this.observer.onConnectFailed(this, cause);
+    this.#enter('TRANSIENT_FAILURE', cause);
+  }
+
+  #enter(state, cause) {
+    if (this.state === 'SHUTDOWN') return;
+    this.state = state;
+    this.observer.onState(this, state, cause);
+  }
+}
+
+/** As channel/suspicion-watch.ts sees one. */
+class SimulatedConnection {
+  address = TARGET;
+  others = [];
+  bytesRead = 0;
+
+  constructor(fleet, server) {
+    this.fleet = fleet;
+    this.server = server;
+    this.readyAt = fleet.clock.now();
+  }
+
+  probe() {
+    return {
+      check: () => {
+        this.fleet.probe(this.server, () => {
+          this.bytesRead++;
+        });
+      },
+      ping: () => undefined,
+      end: () => undefined,
+    };
+  }
+
+  destroy() {
+    // Its channel is replaced, and closed.
+  }
+}

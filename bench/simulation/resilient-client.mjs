@@ -1,0 +1,243 @@
+import { AttemptHistory } from '../../libs/resilient-grpc/dist/client/attempt-history.js';
+import { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
+import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
+import { LiveBudget } from '../../libs/resilient-grpc/dist/policy/throttling/live-budget.js';
+import { PHASE } from './calls.mjs';
+import { SimulatedChannel } from './resilient-channel.mjs';
+
+/** @typedef {import('./fleet.mjs').Fleet} Fleet */
+
+const EVIDENCE = {
+  code: 14,
+  details: '',
+  picked: true,
+  channelReady: true,
+  endedHere: /** @type {const} */ ('no'),
+  headersReceived: false,
+  messagesReceived: 0,
+  contentType: undefined,
+};
+const REFUSED = classify({ ...EVIDENCE, contentType: 'application/grpc' });
+const LOST = classify({ ...EVIDENCE, details: 'Connection dropped', channelReady: false });
+
+const NO_METADATA = { get: () => [] };
+const REGISTRY = { accepting: 'open' };
+
+/**
+ * A client of this library: its channel, its budget, its decisions. Here stand only the steps of a unary call from one of them to
+ * the next, as in client/call-execution.ts and client/admitted-call.ts.
+ *
+ * @implements {import('./policies.mjs').Client}
+ */
+export class ResilientClient {
+  #budget = new LiveBudget(undefined);
+  #context;
+  /** @type {Map<number, AttemptHistory>} Of calls that have failed once. */
+  #histories = new Map();
+  /** @type {Map<number, Waiter>} Of calls that wait, and of those that were let out and not answered yet. */
+  #waiters = new Map();
+  /** @type {Set<number>} Of calls in backoff, those that were lost with a connection. */
+  #paced = new Set();
+  #lostKey = '';
+
+  /** @param {Fleet} fleet */
+  constructor(fleet) {
+    this.fleet = fleet;
+    this.channel = SimulatedChannel.open(fleet);
+    const client = {
+      clock: fleet.clock,
+      random: fleet.random,
+      budget: this.#budget,
+      registry: REGISTRY,
+      throttled: () => undefined,
+    };
+    // What a decision is made from, and nothing else of a method.
+    this.#context = { client, policy: { retry: DEFAULT_RETRY_POLICY } };
+  }
+
+  get isConnected() {
+    return this.channel.ready;
+  }
+
+  connect() {
+    this.channel.current.connect();
+  }
+
+  /** @param {number} call */
+  begin(call) {
+    this.#proceed(call, false);
+  }
+
+  /** @param {number} call */
+  backoffOver(call) {
+    this.#proceed(call, this.#paced.delete(call));
+  }
+
+  /**
+   * @param {number} call
+   * @param {boolean} paced
+   */
+  #proceed(call, paced) {
+    if (this.channel.ready && !paced) this.#attempt(call);
+    else this.#wait(call, paced);
+  }
+
+  /**
+   * @param {number} call
+   * @param {boolean} paced
+   */
+  #wait(call, paced) {
+    this.fleet.calls.enter(call, PHASE.waiting);
+    const waiter = new Waiter(this, call, paced);
+    this.#waiters.set(call, waiter);
+    this.channel.wait(waiter);
+  }
+
+  /** @param {number} call */
+  #attempt(call) {
+    this.fleet.attempted(call);
+    this.channel.attemptBegins();
+    this.fleet.send(call, this.channel.server);
+  }
+
+  /** @param {number} call */
+  released(call) {
+    if (this.channel.ready) this.#attempt(call);
+    else this.#wait(call, false);
+  }
+
+  /** @param {number} call It may not wait, or not any more. */
+  refusedToWait(call) {
+    this.#waiters.delete(call);
+    this.#fails(call);
+  }
+
+  /** @param {number} call */
+  succeeded(call) {
+    const { clock, calls } = this.fleet;
+    const latencyMs = clock.time - calls.sentAt(call);
+    this.channel.attemptEnds();
+    this.channel.answered(latencyMs);
+    this.#tellReleased(call, latencyMs);
+    this.#budget.onSuccess(clock.time);
+    if (this.#histories.size > 0) this.#histories.delete(call);
+    this.fleet.ended(call);
+  }
+
+  /** @param {number} call */
+  refused(call) {
+    this.channel.attemptEnds();
+    this.channel.answered(undefined);
+    this.#attemptFailed(call, REFUSED, '');
+  }
+
+  /** @param {number} call */
+  attemptLost(call) {
+    this.#attemptFailed(call, LOST, this.#lostKey);
+  }
+
+  attemptTimedOut() {
+    // Attempts have no bound of their own where none is named.
+  }
+
+  /** @param {number} call */
+  deadlinePassed(call) {
+    const { calls, clock } = this.fleet;
+    const waiter = this.#waiters.get(call);
+    this.#histories.delete(call);
+    this.#paced.delete(call);
+    if (calls.phaseOf(call) === PHASE.running) {
+      this.channel.attemptEnds();
+      this.channel.timedOut(calls.sentAt(call), clock.time - calls.sentAt(call));
+      this.#tellReleased(call, undefined);
+    } else if (waiter !== undefined) {
+      this.#waiters.delete(call);
+      this.channel.leave(waiter);
+    }
+  }
+
+  /** @param {number} server */
+  connectionLost(server) {
+    if (this.channel.server !== server) return;
+    this.#lostKey = this.channel.connectionKey;
+    this.channel.connectionLost();
+  }
+
+  /**
+   * @param {number} call
+   * @param {import('../../libs/resilient-grpc/dist/policy/evidence/verdict.js').Verdict} verdict
+   * @param {string} connectionKey
+   */
+  #attemptFailed(call, verdict, connectionKey) {
+    const { fleet } = this;
+    this.#tellReleased(call, undefined);
+    let history = this.#histories.get(call);
+    if (history === undefined) {
+      history = new AttemptHistory();
+      this.#histories.set(call, history);
+    }
+    const end = { code: verdict.code, details: verdict.details, metadata: NO_METADATA, connectionKey };
+    const { decision } = history.judge(this.#context, end, verdict, {
+      options: undefined,
+      deadline: fleet.deadlineOf(call),
+      attempts: fleet.calls.attemptsOf(call),
+      requestReplayable: true,
+      delivered: false,
+      inRetryChain: false,
+    });
+    if (!decision.retry) {
+      this.#fails(call);
+      return;
+    }
+    // What was lost with a connection comes back at the pace of what waited.
+    if (verdict.connectionLost) this.#paced.add(call);
+    fleet.backOff(call, decision.delayMs);
+  }
+
+  /**
+   * @param {number} call
+   * @param {number | undefined} latencyMs
+   */
+  #tellReleased(call, latencyMs) {
+    if (this.#waiters.size === 0) return;
+    const waiter = this.#waiters.get(call);
+    if (waiter === undefined) return;
+    this.#waiters.delete(call);
+    this.channel.releasedEnded(latencyMs, waiter);
+  }
+
+  /** @param {number} call */
+  #fails(call) {
+    this.#histories.delete(call);
+    this.fleet.failed(call);
+  }
+}
+
+/** A place in the queue of a channel. */
+class Waiter {
+  waitForReady = undefined;
+  bytes = 100;
+  answerDue = true;
+
+  /**
+   * @param {ResilientClient} client
+   * @param {number} call
+   * @param {boolean} paced
+   */
+  constructor(client, call, paced) {
+    const { fleet } = client;
+    this.client = client;
+    this.call = call;
+    this.paced = paced;
+    this.waitingSince = fleet.clock.now();
+    this.deadline = fleet.deadlineOf(call);
+  }
+
+  release() {
+    this.client.released(this.call);
+  }
+
+  refuse() {
+    if (this.client.fleet.calls.isOpen(this.call)) this.client.refusedToWait(this.call);
+  }
+}

@@ -1,0 +1,66 @@
+import { Fleet } from './fleet.mjs';
+import { SAMPLE_MS } from './meter.mjs';
+import { figuresOf } from './figures.mjs';
+
+/** @typedef {import('./fleet.mjs').World} World */
+/** @typedef {import('./meter.mjs').Meter} Meter */
+/** @typedef {import('./policies.mjs').Policy} Policy */
+/** @typedef {import('./scenarios.mjs').Fault} Fault */
+
+/**
+ * What came of one policy.
+ *
+ * @typedef {object} Result
+ * @property {Policy} policy
+ * @property {Meter} meter
+ * @property {import('./figures.mjs').Figures} figures
+ */
+
+/**
+ * What the servers are like where nothing else is said: a fifth of capacity to spare, and a queue that is shorter than callers are
+ * patient.
+ */
+export const DEFAULT_WORLD = {
+  patienceMs: 2_000,
+  servers: 1,
+  capacity: 1.2,
+  queueMs: 1_000,
+  shedCost: 0.1,
+  handshakeCost: 3,
+  latencyMs: 5,
+  seed: 1,
+};
+
+/**
+ * Plays `faults` against the fleet of one policy.
+ *
+ * @param {World} world
+ * @param {Policy} policy
+ * @param {readonly Fault[]} faults
+ * @param {number} seconds
+ * @returns {Result}
+ */
+export function simulate(world, policy, faults, seconds) {
+  const lengthMs = seconds * 1_000;
+  const fleet = new Fleet(world, policy, lengthMs + world.patienceMs);
+  const changes = faults.flatMap((fault) => [
+    {
+      at: fault.from,
+      play: () => {
+        fleet.meter.faultBegins();
+        fault.begin(fleet);
+      },
+    },
+    {
+      at: fault.to,
+      play: () => {
+        fault.end(fleet);
+        fleet.meter.faultOver(fault.to);
+      },
+    },
+  ]);
+  fleet.run(changes, lengthMs + world.patienceMs);
+  // Calls of the last moments ended after it; those that began after it do not count.
+  const samples = Math.floor(lengthMs / SAMPLE_MS);
+  return { policy, meter: fleet.meter, figures: figuresOf(fleet.meter, faults, samples) };
+}

@@ -1,0 +1,111 @@
+/** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
+/** @typedef {import('./network.mjs').Network} Network */
+
+/** grpc-js's, see its backoff-timeout.js: the first backoff is not spread. */
+const GROWTH = 1.6;
+const JITTER = 0.2;
+
+/**
+ * What happens to a subchannel.
+ *
+ * @typedef {object} SubchannelOwner
+ * @property {() => void} onReady
+ * @property {(cause: string) => void} onFailed An attempt to connect failed; the next one follows by itself, after the backoff.
+ * @property {() => number} connectTimeoutMs How long an attempt may take; Infinity: as long as it likes.
+ */
+
+/** A subchannel of grpc-js: one connection, and the backoff between attempts to make it, which counts from the beginning of each. */
+export class Subchannel {
+  /** @type {'idle' | 'connecting' | 'backoff' | 'ready'} */
+  state = 'idle';
+  /** Server it is connected to. */
+  server = -1;
+  #nextMs;
+  #backoffUntil = 0;
+  /** @type {{ readonly id: unknown } | undefined} */
+  #timer;
+  #connecting = -1;
+
+  /**
+   * @param {{ readonly initialMs: number, readonly maxMs: number }} backoff
+   * @param {SubchannelOwner} owner
+   * @param {Network} network
+   * @param {SimulatedClock} clock
+   * @param {() => number} random
+   */
+  constructor(backoff, owner, network, clock, random) {
+    this.backoff = backoff;
+    this.owner = owner;
+    this.network = network;
+    this.clock = clock;
+    this.random = random;
+    this.#nextMs = backoff.initialMs;
+  }
+
+  /** When its backoff ends; undefined while it is in none. */
+  get backoffUntil() {
+    return this.state === 'backoff' ? this.#backoffUntil : undefined;
+  }
+
+  connect() {
+    this.state = 'connecting';
+    this.#backoffUntil = this.clock.time + this.#nextMs;
+    const grown = Math.min(this.#nextMs * GROWTH, this.backoff.maxMs);
+    this.#nextMs = grown * (1 - JITTER + 2 * JITTER * this.random());
+    this.#connecting = this.network.connect(this);
+  }
+
+  /** The server has its handshake before it, and may take its time. */
+  accepted() {
+    const timeoutMs = this.owner.connectTimeoutMs();
+    if (timeoutMs === Infinity) return;
+    this.#timer = this.clock.setTimer(() => {
+      this.network.abort(this.#connecting);
+      this.failed(`timed out after ${String(timeoutMs)} ms`);
+    }, timeoutMs);
+  }
+
+  /** Ends the backoff, as `resetBackoff` does. */
+  endBackoff() {
+    if (this.state !== 'backoff') return;
+    this.#clear();
+    this.#nextMs = this.backoff.initialMs;
+    this.connect();
+  }
+
+  /** @param {number} server */
+  connected(server) {
+    this.#clear();
+    this.state = 'ready';
+    this.server = server;
+    this.#nextMs = this.backoff.initialMs;
+    this.owner.onReady();
+  }
+
+  /** @param {string} cause */
+  failed(cause) {
+    this.#clear();
+    this.state = 'backoff';
+    this.#timer = this.clock.setTimer(() => {
+      this.connect();
+    }, this.#backoffUntil - this.clock.time);
+    this.owner.onFailed(cause);
+  }
+
+  lost() {
+    this.state = 'idle';
+    this.server = -1;
+  }
+
+  close() {
+    this.#clear();
+    if (this.state === 'connecting') this.network.abort(this.#connecting);
+    this.state = 'idle';
+    this.server = -1;
+  }
+
+  #clear() {
+    if (this.#timer !== undefined) this.clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+}

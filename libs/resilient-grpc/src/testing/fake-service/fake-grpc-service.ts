@@ -1,0 +1,111 @@
+import { GrpcObservable } from '../../call/grpc-observable.js';
+import type { StreamSink } from '../../call/stream-source.js';
+import type { GrpcCallOptions, Resilient, ResilientMethod } from '../../client/resilient-types.js';
+import { methodStub } from '../../client/service-stub.js';
+import { isGrpcCallError } from '../../errors/grpc-call-error.js';
+import type { AnyHandler, FakeCallRecord, FakeCallRecords, FakeHandlers } from './fake-call.js';
+import { fakeContexts } from './fake-context.js';
+import { FakeMethod } from './fake-method.js';
+import { grpcError } from './grpc-error.js';
+import { HandlerAttempt, isStream } from './handler-attempt.js';
+import { HandlerFailure } from './handler-failure.js';
+
+/** A service without a server, and what it was asked. */
+export type FakeGrpcService<S> = Resilient<S> & {
+  /** Every call, in the order in which they were subscribed to. */
+  readonly calls: readonly FakeCallRecords<S>[];
+};
+
+/**
+ * A service without a server and a socket, to be injected in place of a stub. A call runs its handler once, by the very code that runs
+ * calls of a client: cold, pulled by `for await`, with `timeoutMs`, `signal` and an unsubscribe that end the handler. No setting of a
+ * client and no policy is at work. A method without a handler fails UNIMPLEMENTED.
+ */
+export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S> {
+  const fake = new FakeService(handlers as Readonly<Record<string, AnyHandler>>);
+  // True: its methods are those of the handlers, and the types of S say which.
+  return fake.stub() as FakeGrpcService<S>;
+}
+
+/** Asked of any object by whoever awaits, prints, compares or owns it: an answer would be taken for what it is not. */
+const NO_METHOD =
+  /^(?:then|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
+
+class FakeService {
+  private readonly calls: FakeCallRecord[] = [];
+  private readonly contextOf = fakeContexts((fakeMethod, request, listener) => {
+    const { method } = fakeMethod;
+    // True: these are the options of a call of the stub below.
+    const options = (request.options ?? {}) as GrpcCallOptions;
+    const { metadata, deadline } = request;
+    const record = { method, request: undefined, metadata, options, outcome: 'open' as const };
+    this.calls.push(record);
+    const handler = this.handlers[method] ?? unimplemented(method);
+    return new HandlerAttempt(fakeMethod, listener, handler, { metadata, options, deadline }, record);
+  });
+
+  constructor(private readonly handlers: Readonly<Record<string, AnyHandler>>) {
+    for (const [name, handler] of Object.entries(handlers as Readonly<Record<string, unknown>>)) {
+      if (handler !== undefined && typeof handler !== 'function') {
+        throw new TypeError(`fakeGrpcService: expected a function as handler of '${name}', got ${typeof handler}`);
+      }
+    }
+  }
+
+  stub(): object {
+    const methods: Record<string, unknown> = { calls: this.calls };
+    for (const name of Object.keys(this.handlers)) methods[name] = this.method(name);
+    // The other name under which a stub has it.
+    for (const name of Object.keys(this.handlers)) methods[otherName(name)] ??= methods[name];
+    return new Proxy(methods, {
+      get: (target, name): unknown => {
+        if (typeof name === 'symbol' || name in target || NO_METHOD.test(name)) return Reflect.get(target, name);
+        return (target[name] = this.method(name));
+      },
+    });
+  }
+
+  private method(name: string): ResilientMethod<unknown, unknown> {
+    const one = this.stubOf(name, false);
+    const many = this.stubOf(name, true);
+    return (request, metadataOrOptions, options) =>
+      failingAsTold((isStream(request) ? many : one)(request, metadataOrOptions, options));
+  }
+
+  private stubOf(name: string, requestStream: boolean): ResilientMethod<unknown, unknown> {
+    const method = () => new FakeMethod(name, requestStream);
+    return methodStub(method(), () => this.contextOf(method()), false);
+  }
+}
+
+/** A call whose error is its handler's own, as that one told it. */
+function failingAsTold(call: GrpcObservable<unknown>): GrpcObservable<unknown> {
+  const open: GrpcObservable<unknown>['openStream'] = (sink, scope) => call.openStream(withOwnErrors(sink), scope);
+  return new GrpcObservable((subscriber) => call.subscribe(withOwnErrors(subscriber)), open);
+}
+
+function withOwnErrors(sink: StreamSink<unknown>): StreamSink<unknown> {
+  return {
+    demand: sink.demand,
+    next: (message) => sink.next(message),
+    complete: () => {
+      sink.complete();
+    },
+    error: (error) => {
+      const told = isGrpcCallError(error) && error.cause instanceof HandlerFailure ? error.cause.toldBy(error) : error;
+      sink.error(told);
+    },
+  };
+}
+
+function unimplemented(name: string): AnyHandler {
+  return () => {
+    throw grpcError('UNIMPLEMENTED', `fakeGrpcService has no handler of '${name}'`);
+  };
+}
+
+function otherName(name: string): string {
+  const [first = ''] = name;
+  const other = first === first.toLowerCase() ? first.toUpperCase() : first.toLowerCase();
+  return other + name.slice(1);
+}

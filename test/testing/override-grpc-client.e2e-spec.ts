@@ -1,0 +1,157 @@
+import { join } from 'node:path';
+import { Injectable, Module } from '@nestjs/common';
+import { Test, type TestingModule } from '@nestjs/testing';
+import {
+  InjectGrpcService,
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type GrpcClientOptions,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
+import {
+  ScriptedGrpcServer,
+  captureLeaks,
+  fakeGrpcService,
+  grpcError,
+  overrideGrpcClient,
+} from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OrdersClient } from '../../src/gen/orders.pb.js';
+
+const PROTO = join(import.meta.dirname, '../../protos/orders.proto');
+const contract = { name: 'orders', protoPath: PROTO } as const;
+
+@Injectable()
+class Shop {
+  constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}
+
+  async item(id: string): Promise<string> {
+    return (await firstValueFrom(this.orders.get({ id }))).item;
+  }
+}
+
+/** An application as it is written, with settings that lead nowhere in a test. */
+function application(settings: Omit<GrpcClientOptions, 'name' | 'protoPath'>) {
+  @Module({
+    imports: [
+      ResilientGrpcModule.forRoot({ defaults: { metadata: { 'x-app': 'shop' } } }),
+      // True: the contract is the other part.
+      ResilientGrpcModule.forFeature([{ ...contract, ...settings } as GrpcClientOptions]),
+    ],
+    providers: [Shop],
+  })
+  class AppModule {}
+  return Test.createTestingModule({ imports: [AppModule] });
+}
+
+let leaks: ReturnType<typeof captureLeaks>;
+let server: ScriptedGrpcServer;
+let app: TestingModule | undefined;
+
+beforeEach(async () => {
+  leaks = captureLeaks();
+  server = await ScriptedGrpcServer.start({
+    protoPath: PROTO,
+    scripts: { Get: { message: { id: '7', item: 'tea' } } },
+  });
+});
+afterEach(async () => {
+  await app?.close();
+  app = undefined;
+  await server.close();
+  await leaks.settled();
+});
+
+describe('overrideGrpcClient', () => {
+  it('sends a client elsewhere, and leaves all else that the application configures', async () => {
+    const builder = application({
+      url: 'orders.invalid:1',
+      metadata: { 'x-tenant': 'one', 'x-user': 'me' },
+      methods: { Get: { idempotent: true, timeoutMs: 10_000 } },
+    });
+    expect(overrideGrpcClient(builder, 'orders', { url: server.url, metadata: { 'x-tenant': 'two' } })).toBe(builder);
+    app = await builder.compile();
+    server.script('Get', [{ status: 'UNAVAILABLE' }, { message: { id: '7', item: 'tea' } }]);
+    await expect(app.get(Shop).item('7')).resolves.toBe('tea');
+    const calls = server.calls('Get');
+    expect(calls).toHaveLength(2);
+    expect(calls[0]?.metadata.getMap()).toMatchObject({ 'x-app': 'shop', 'x-tenant': 'two', 'x-user': 'me' });
+  });
+
+  it('joins methods by their pattern, and the later of two overrides stands over the earlier', async () => {
+    const builder = application({ url: 'orders.invalid:1', methods: { Get: { idempotent: true, timeoutMs: 60_000 } } });
+    overrideGrpcClient(builder, 'orders', { url: 'elsewhere.invalid:1', methods: { Get: { timeoutMs: 50_000 } } });
+    app = await overrideGrpcClient(builder, 'orders', {
+      url: server.url,
+      methods: { Get: { timeoutMs: 30_000 } },
+    }).compile();
+    const deadlines: number[] = [];
+    server.script('Get', ({ deadline, number }) => {
+      deadlines.push(deadline - Date.now());
+      return number === 1 ? { status: 'UNAVAILABLE', pushback: 0 } : { message: { item: 'tea' } };
+    });
+    await expect(app.get(Shop).item('7')).resolves.toBe('tea');
+    expect(deadlines).toHaveLength(2);
+    for (const deadline of deadlines) expect(deadline).toBeLessThanOrEqual(30_000);
+  });
+
+  it('stands over what a factory gives', async () => {
+    const feature = ResilientGrpcModule.forFeatureAsync([
+      { ...contract, useFactory: async () => ({ url: 'orders.invalid:1', metadata: { 'x-tenant': 'one' } }) },
+    ]);
+    const builder = Test.createTestingModule({ imports: [feature], providers: [Shop] });
+    app = await overrideGrpcClient(builder, 'orders', { url: server.url }).compile();
+    await expect(app.get(Shop).item('7')).resolves.toBe('tea');
+    expect(server.calls('Get')[0]?.metadata.get('x-tenant')).toEqual(['one']);
+  });
+
+  it('makes up for an url that only production knows', async () => {
+    const nowhere = { url: undefined as never };
+    app = await overrideGrpcClient(application(nowhere), 'orders', { url: server.url }).compile();
+    await expect(app.get(Shop).item('7')).resolves.toBe('tea');
+  });
+
+  it('is told all that is wrong with it, as any settings are', async () => {
+    const builder = application({ url: 'orders.invalid:1' });
+    const wrong = { url: server.url, timeoutMs: -1 };
+    await expect(overrideGrpcClient(builder, 'orders', wrong).compile()).rejects.toThrow('clients.orders.timeoutMs');
+  });
+
+  it.each([
+    ['a name that nearly is one', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
+    ['a symbol', Symbol('stock'), "No gRPC client 'stock'; there are 'orders'"],
+  ])('refuses %s', async (_what, name, message) => {
+    const builder = overrideGrpcClient(application({ url: server.url }), name, { url: server.url });
+    await expect(builder.compile()).rejects.toThrow(message);
+  });
+
+  it('refuses an application without clients', async () => {
+    const builder = overrideGrpcClient(Test.createTestingModule({}), 'orders', { url: server.url });
+    await expect(builder.compile()).rejects.toThrow(
+      "No gRPC client 'orders' to override; the module under test imports no ResilientGrpcModule.forFeature([...])",
+    );
+  });
+});
+
+describe('fakeGrpcService', () => {
+  it('stands in for a service in an application, whose hooks it has no part in', async () => {
+    const orders = fakeGrpcService<OrdersClient>({
+      get: ({ id }) => {
+        if (id !== '7') throw grpcError('NOT_FOUND', `no order ${id}`);
+        return { id, requestId: '', item: 'tea', quantity: 1, sequence: '1' };
+      },
+    });
+    const builder = application({ url: 'orders.invalid:1' });
+    app = await builder.overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(orders).compile();
+    await app.init();
+    await expect(app.get(Shop).item('7')).resolves.toBe('tea');
+    await expect(app.get(Shop).item('8')).rejects.toMatchObject({ codeName: 'NOT_FOUND', reachedServer: 'yes' });
+    await app.close();
+    expect(orders.calls.map(({ method, request }) => [method, request])).toEqual([
+      ['get', { id: '7' }],
+      ['get', { id: '8' }],
+    ]);
+    app = undefined;
+  });
+});

@@ -41,7 +41,7 @@ or of what concerns ours alone: telemetry, memory, many-streams; server: ours ne
   --restarts N        recovery (50)
   --only A,B          these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
   --channel           with ${CHANNEL.name}: grpc-js's channel with nothing around it
-  --policies          with ${POLICIES.map(({ name }) => name).join(' and ')}: ours with every policy on, grpc-js with the deadline
+  --policies          with ${POLICIES.map(({ name }) => name).join(' and ')}: ours with deadline, retries and breaker, grpc-js with the deadline
                       that is among them (in the table: unary)
   --retry-buffers     with ours and other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
   --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.

@@ -80,7 +80,7 @@ export const CHANNEL = {
 };
 
 /**
- * Ours again, with every policy on, and grpc-js's client with the deadline that is among them. They take part on demand.
+ * Ours again, with the policies of a call, and grpc-js's client with the deadline that is among them. They take part on demand.
  *
  * @type {readonly Entry[]}
  */

@@ -87,27 +87,6 @@ describe.concurrent('a connection', () => {
     ]);
   });
 
-  it('is made by the first call; a warm one at the start, and again whenever it ends', async ({ onTestFinished }) => {
-    const server = await startServer(onTestFinished);
-    const [lazy, warm] = [await startProxy(onTestFinished, server), await startProxy(onTestFinished, server)];
-    const app = await startApp(onTestFinished, [{ url: lazy.url }, { url: warm.url, connection: 'warm' }]);
-    const [onDemand, kept] = app.clients as [OrdersApp, OrdersApp];
-    for (let lives = 1; lives <= 3; lives++) {
-      await waitFor(() => warm.counters.accepted === lives && kept.client.connectivity.state === 'READY');
-      // One that was of use: what dies unused is an outage, and that is looked after anyway.
-      await firstValueFrom(kept.orders.get({ id: '1' }));
-      warm.closeAll();
-    }
-    expect(onDemand.client.connectivity.state).toBe('IDLE');
-    expect(lazy.counters.accepted).toBe(0);
-    await firstValueFrom(onDemand.orders.get({ id: '1' }));
-    expect(lazy.counters.accepted).toBe(1);
-    lazy.closeAll();
-    await waitFor(() => onDemand.client.connectivity.state === 'IDLE');
-    await waitFor(() => warm.counters.accepted === 4);
-    expect(lazy.counters.accepted).toBe(1);
-  });
-
   it('that nobody uses is closed after connectionIdleTimeoutMs, and the next call makes another', async ({
     onTestFinished,
   }) => {

@@ -85,6 +85,11 @@ function ordersOf(context: TestingModule, name: string, startedAt: number): Orde
   };
 }
 
+/** Forgets what was logged so far, for processes that start many applications. */
+export function forgetLines(): void {
+  log.lines.length = 0;
+}
+
 /** Lines that somebody would read. */
 export function aboveDebug({ lines }: OrdersOf): readonly string[] {
   return lines.filter(({ level }) => level !== 'debug').map(({ level, text }) => `${level}: ${text}`);

@@ -7,10 +7,11 @@ import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-const { port, standby, log, delayMs, eventsEveryMs, serverOptions, tls } = JSON.parse(process.argv[2]);
+const { port, standby, log, delayMs, perSecond, eventsEveryMs, serverOptions, tls } = JSON.parse(process.argv[2]);
 const proto = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)), { longs: String });
 const feeds = new Set();
 let sequence = 0;
+let freeAt = 0;
 
 function write(call, what, key) {
   const previous = call.metadata.get('grpc-previous-rpc-attempts')[0] ?? 0;
@@ -22,7 +23,9 @@ async function answer(call, what, key, callback) {
   const previous = write(call, what, key);
   const [, code, times = Infinity] = key.split('/');
   call.once('cancelled', () => write(call, 'ended', what));
-  if (delayMs > 0) await pause(delayMs);
+  freeAt = Math.max(freeAt, performance.now()) + 1_000 / perSecond;
+  const waitMs = delayMs + freeAt - performance.now();
+  if (waitMs >= 1) await pause(waitMs);
   if (code === 'NEVER') return;
   if (code !== undefined && previous < Number(times)) callback({ code: status[code], details: `as told by ${key}` });
   else callback(null, { id: key, requestId: key, item: String(process.pid), sequence: ++sequence });

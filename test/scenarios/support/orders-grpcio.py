@@ -17,6 +17,7 @@ import grpc
 told = json.loads(sys.argv[1])
 log = open(told["log"], "a", buffering=1)
 sequence = 0
+free_at = 0
 ending = asyncio.Event()
 
 
@@ -85,13 +86,20 @@ def next_sequence():
     return sequence
 
 
+def queued():
+    """Seconds until it has served what came before, and this one."""
+    global free_at
+    free_at = max(free_at, time.monotonic()) + 1 / told["perSecond"]
+    return free_at - time.monotonic()
+
+
 def unary(what, key_field):
     async def answer(request, context):
         key = request.get(key_field, "")
         previous = write(context, what, key)
         _, code, times, *_ = *key.split("/"), None, None
         try:
-            await asyncio.sleep(told["delayMs"] / 1000)
+            await asyncio.sleep(told["delayMs"] / 1000 + queued())
             if code == "NEVER":
                 await asyncio.Event().wait()
             if code and (times is None or previous < int(times)):
@@ -122,9 +130,9 @@ async def session(requests, context):
         async for request in requests:
             write(context, "Session", request[1])
             yield {1: request[1], 2: next_sequence()}
-    except (asyncio.CancelledError, GeneratorExit):
+    finally:
+        # Where the connection is lost its requests are over, and that is all it is told.
         write(context, "ended", "Session")
-        raise
 
 
 async def upload(requests, context):

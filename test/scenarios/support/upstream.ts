@@ -10,6 +10,8 @@ import type { UpstreamKind } from './situation.js';
 export interface UpstreamOptions {
   /** How long it takes over a unary request. @defaultValue 0 */
   readonly delayMs?: number;
+  /** Unary requests that it can bear; more of them queue up. @defaultValue any */
+  readonly perSecond?: number;
   /** Between two events of a feed. @defaultValue 10 */
   readonly eventsEveryMs?: number;
   /** Options of the server by gRPC's names, 'grpc.max_connection_age_ms' and the like. */
@@ -128,10 +130,10 @@ export class Upstream {
   }
 
   #spawn(port: number, standby: boolean): Promise<ChildServer> {
-    const { delayMs = 0, eventsEveryMs = 10, serverOptions = {} } = this.options;
+    const { delayMs = 0, perSecond = 1_000_000, eventsEveryMs = 10, serverOptions = {} } = this.options;
     const { implementation, security } = this.kind;
     const tls = security === 'TLS' ? { cert: certificate('server'), key: certificate('server-key') } : null;
-    const told = { port, standby, log: this.#log, delayMs, eventsEveryMs, serverOptions, tls };
+    const told = { port, standby, log: this.#log, delayMs, perSecond, eventsEveryMs, serverOptions, tls };
     return ChildServer.start({
       script: join(import.meta.dirname, SCRIPTS[implementation]),
       ...(implementation === 'grpcio' && { execPath: PYTHON }),

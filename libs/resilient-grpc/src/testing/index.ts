@@ -1,3 +1,11 @@
+export { chaos } from './chaos/chaos.js';
+export type { ChaosOptions, ChaosRun, ChaosSettings, DrawnChaos, PlannedChaos } from './chaos/chaos.js';
+export { ChaosError } from './chaos/chaos-error.js';
+export type { ChaosFault, ChaosWeights } from './chaos/chaos-fault.js';
+export { http2Faults, networkFaults, serverFaults } from './chaos/fault-kits.js';
+export type { Http2FaultName, NetworkFaultName, ServerFaultName } from './chaos/fault-kits.js';
+export { planChaos } from './chaos/plan-chaos.js';
+export type { ChaosPlan, ChaosPlanOptions, ChaosStep, PlannedFault, RangeMs } from './chaos/plan-chaos.js';
 export { ChildServer } from './child-process-server.js';
 export type { ChildServerOptions } from './child-process-server.js';
 export { FaultProxy } from './fault-proxy/fault-proxy.js';
@@ -14,6 +22,20 @@ export type { FakeGrpcService } from './fake-service/fake-grpc-service.js';
 export type { FakeAnswer, FakeCall, FakeCallOutcome, FakeCallRecord, FakeHandlers } from './fake-service/fake-call.js';
 export { grpcError } from './fake-service/grpc-error.js';
 export type { GrpcErrorExtra } from './fake-service/grpc-error.js';
+export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';
+export type {
+  CallChoice,
+  CallFault,
+  GoawayFault,
+  GoawayOptions,
+  Http2ErrorCode,
+  Http2FaultProxyCounters,
+  Http2FaultProxyOptions,
+  MissingTrailersFault,
+  ResetFault,
+  ResetPoint,
+  UpstreamTls,
+} from './http2-faults/http2-faults.js';
 export { captureLeaks, failOnLeaks } from './leaks/capture-leaks.js';
 export type { LeakCheck, LeakOptions } from './leaks/capture-leaks.js';
 export { overrideGrpcClient } from './override-grpc-client.js';

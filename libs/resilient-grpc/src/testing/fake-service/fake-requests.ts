@@ -27,11 +27,10 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
     taken();
   }
 
-  /** There are no more, or no more will come. What has come before a failure is not read any more. */
+  /** There are no more, or no more will come. */
   end(ended: End): void {
     if (this.ended !== undefined) return;
     this.ended = ended;
-    if (ended.kind === 'failed') this.message = undefined;
     for (const reader of this.readers.splice(0)) lastOf(ended).then(reader.resolve, reader.reject);
   }
 

@@ -160,6 +160,23 @@ export class FaultProxy {
     for (const connection of this.#connections) this.#allow(connection);
   }
 
+  /**
+   * Ends every fault: bytes pass again, new connections are served. Connections that were silenced for good are torn, since
+   * nothing else would tell their clients; gives their number.
+   */
+  async heal(): Promise<number> {
+    this.cutIdleAfter(undefined);
+    this.delay(0);
+    this.closeAfterBytes(Infinity, 'to-client');
+    this.releaseBytes();
+    await this.forward();
+    const dead = [...this.#connections].filter(({ isDead }) => isDead);
+    const count = dead.length + this.#silent.size;
+    for (const connection of dead) connection.end('rst');
+    for (const socket of this.#silent) socket.resetAndDestroy();
+    return count;
+  }
+
   /** Stops listening and destroys every connection; resolves when nothing is left. */
   async close(): Promise<void> {
     this.#mode = 'refuse';

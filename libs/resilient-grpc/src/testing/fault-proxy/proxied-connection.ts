@@ -50,6 +50,11 @@ export class ProxiedConnection {
     }
   }
 
+  /** Neither side was told that it was cut. */
+  get isDead(): boolean {
+    return this.#dead;
+  }
+
   hold(direction: Direction): void {
     this.#pipes[direction].hold();
   }

@@ -1,11 +1,11 @@
-// A gateway in a process of its own: HTTP with the three routes of health and GET /orders/:id, and orders.v1.Orders over gRPC, both
-// answered by an upstream:
-//   node gateway.mjs --port 0 --upstream URL [--client JSON]
+// A gateway in a process of its own: HTTP with the three routes of health, GET /orders/:id and the feed as events, and orders.v1.Orders
+// over gRPC, all answered by an upstream:
+//   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
 // Over IPC it tells its gRPC address, and takes { peer } to check another gateway as well.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Controller, Get, Inject, Module, Param } from '@nestjs/common';
+import { Controller, Get, Inject, Module, Param, Sse } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod } from '@nestjs/microservices';
 import { HealthCheckService, TerminusModule } from '@nestjs/terminus';
@@ -16,17 +16,20 @@ import {
   GrpcServingHealthIndicator,
   ResilientGrpcHealthModule,
 } from 'nestjs-resilient-grpc/health';
+import { resumable } from 'nestjs-resilient-grpc/operators';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, map } from 'rxjs';
 
 const { values } = parseArgs({
   options: {
     port: { type: 'string', default: '0' },
     upstream: { type: 'string' },
     client: { type: 'string', default: '{}' },
+    drain: { type: 'string', default: '10000' },
   },
 });
-const protoPath = fileURLToPath(new URL('../../protos/orders.proto', import.meta.url));
+const protoPath = fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url));
+const drain = { timeoutMs: Number(values.drain) };
 const contract = { protoPath, package: 'orders.v1', loader: { longs: String } };
 let peer;
 
@@ -47,6 +50,12 @@ class Orders {
     return firstValueFrom(this.orders.get({ id }));
   }
 
+  feed() {
+    const watch = (from) => this.orders.watch({ from: String(from) });
+    const feed = resumable(watch, { cursor: ({ sequence }) => BigInt(sequence), seed: 0n });
+    return feed.pipe(map(({ sequence }) => ({ data: sequence })));
+  }
+
   ofPeer(id) {
     return firstValueFrom(peer.getService('Orders').get({ id }));
   }
@@ -56,6 +65,7 @@ Controller()(Orders);
 decorate(GrpcMethod('Orders', 'Get'), Orders, 'get');
 decorate(Get('orders/:id'), Orders, 'page');
 Param('id')(Orders.prototype, 'page', 0);
+decorate(Sse('feed'), Orders, 'feed');
 decorate(Get('peer/:id'), Orders, 'ofPeer');
 Param('id')(Orders.prototype, 'ofPeer', 0);
 
@@ -93,7 +103,8 @@ Module({
     ResilientGrpcModule.forFeature([
       { ...contract, name: 'upstream', url: values.upstream, ...JSON.parse(values.client) },
     ]),
-    ResilientGrpcServerModule.forRoot({ ...contract, url: '127.0.0.1:0' }),
+    ResilientGrpcModule.forRoot({ drain }),
+    ResilientGrpcServerModule.forRoot({ ...contract, url: '127.0.0.1:0', drain }),
     ResilientGrpcHealthModule,
     TerminusModule.forRoot({ logger: false }),
   ],

@@ -1,0 +1,148 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { VirtualClock } from '../virtual-clock.js';
+import { ChaosError } from './chaos-error.js';
+import type { ChaosFault } from './chaos-fault.js';
+import { chaos } from './chaos.js';
+import type { ChaosRun } from './chaos.js';
+
+const PLAN = {
+  seed: 7,
+  durationMs: 1_000,
+  steps: [
+    { atMs: 100, fault: 'cut', forMs: 0 },
+    { atMs: 300, fault: 'hold', forMs: 200 },
+  ],
+};
+
+describe('chaos', () => {
+  let clock: VirtualClock;
+  let log: string[];
+  let faults: ChaosFault[];
+
+  beforeEach(() => {
+    clock = new VirtualClock();
+    log = [];
+    const note = (what: string) => () => {
+      log.push(`${clock.now()} ${what}`);
+    };
+    faults = [
+      { name: 'cut', begin: note('cut') },
+      { name: 'hold', begin: note('hold'), end: note('release') },
+    ];
+  });
+
+  const untilOver = ({ signal }: ChaosRun) =>
+    new Promise<string>((resolve) => {
+      signal.addEventListener('abort', () => {
+        log.push(`${clock.now()} over`);
+        resolve('done');
+      });
+    });
+  const failure = async (promise: Promise<unknown>) => {
+    const error = await promise.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    expect(error).toBeInstanceOf(ChaosError);
+    return error as ChaosError;
+  };
+
+  it('plays each fault at its time, tells what runs when it is over, and gives its result', async () => {
+    const result = chaos({ plan: PLAN, faults, clock }, untilOver);
+    await clock.advanceAsync(999);
+    expect(log).toEqual(['100 cut', '300 hold', '500 release']);
+    await clock.advanceAsync(1);
+    expect(await result).toBe('done');
+    expect(log.at(-1)).toBe('1000 over');
+    expect(clock.pending).toBe(0);
+  });
+
+  it('heals, and plays no more, when what runs has ended before', async () => {
+    const result = chaos({ plan: PLAN, faults, clock }, async () => {
+      await clock.advanceAsync(400);
+      return 'early';
+    });
+    expect(await result).toBe('early');
+    expect(log).toEqual(['100 cut', '300 hold', '400 release']);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('names its seed and the faults so far when what runs fails, heals, and keeps the cause', async () => {
+    const cause = new Error('an order was lost');
+    const error = await failure(
+      chaos({ plan: PLAN, faults, clock }, async () => {
+        await clock.advanceAsync(350);
+        throw cause;
+      }),
+    );
+    expect(error.message).toBe(
+      'chaos failed; replay with seed 7: an order was lost\nafter 2 of 2 faults:\n  at 100 ms: cut\n  at 300 ms: hold for 200 ms',
+    );
+    expect(error.cause).toBe(cause);
+    expect(log.at(-1)).toBe('350 release');
+    expect(clock.pending).toBe(0);
+  });
+
+  it('replays a plan that was drawn by chance from the seed in its error', async () => {
+    const options = { durationMs: 60_000, faults, clock };
+    const { plan } = await failure(chaos(options, () => Promise.reject(new Error('x'))));
+    let replayed: unknown;
+    await chaos({ ...options, seed: plan.seed }, async (run) => {
+      replayed = run.plan;
+    });
+    expect(replayed).toEqual(plan);
+    expect(plan.steps.length).toBeGreaterThan(10);
+  });
+
+  it.each([100, 400])('ends by a signal at %d ms, also when what runs does not', async (at) => {
+    const controller = new AbortController();
+    let told = false;
+    const result = chaos({ plan: PLAN, faults, clock, signal: controller.signal }, ({ signal }) => {
+      signal.addEventListener('abort', () => (told = true));
+      return new Promise(() => undefined);
+    });
+    const failed = failure(result);
+    await clock.advanceAsync(at);
+    controller.abort(new Error('time is up'));
+    expect((await failed).message).toContain('seed 7: time is up');
+    expect(told).toBe(true);
+    expect(log.at(-1)).toBe(at === 100 ? '100 cut' : '400 release');
+    expect(clock.pending).toBe(0);
+  });
+
+  it('plays nothing when its signal was aborted before', async () => {
+    const error = await failure(
+      chaos({ plan: PLAN, faults, clock, signal: AbortSignal.abort('no') }, () => new Promise(() => undefined)),
+    );
+    expect(error.message).toBe('chaos failed; replay with seed 7: no\nbefore its first fault');
+    expect(log).toEqual([]);
+  });
+
+  it('keeps the distance behind a fault that took longer than planned', async () => {
+    const slow: ChaosFault = {
+      name: 'cut',
+      begin: () => new Promise<void>((resolve) => void clock.setTimer(resolve, 5_000)),
+    };
+    const result = chaos({ plan: PLAN, faults: [slow, faults[1]!], clock }, untilOver);
+    await clock.advanceAsync(10_000);
+    await result;
+    expect(log).toEqual(['5300 hold', '5500 release', '6000 over']);
+  });
+
+  it('fails when a fault cannot be brought about, or not healed', async () => {
+    const broken = (part: 'begin' | 'end'): ChaosFault => ({
+      name: 'cut',
+      begin: () => undefined,
+      [part]: () => Promise.reject(new Error(`no ${part}`)),
+    });
+    for (const part of ['begin', 'end'] as const) {
+      const failed = failure(chaos({ plan: PLAN, faults: [broken(part), faults[1]!], clock }, untilOver));
+      await clock.advanceAsync(1_000);
+      expect((await failed).message).toContain(`seed 7: no ${part}`);
+    }
+  });
+
+  it('refuses a plan whose fault is not there', async () => {
+    await expect(chaos({ plan: PLAN, faults: [] }, untilOver)).rejects.toThrow("the plan's fault 'cut'");
+  });
+});

@@ -1,0 +1,93 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { planChaos } from './plan-chaos.js';
+import type { ChaosPlanOptions, RangeMs } from './plan-chaos.js';
+
+const range = (max: number) =>
+  fc.tuple(fc.nat(max), fc.nat(max)).map(([one, other]): RangeMs => [Math.min(one, other), Math.max(one, other)]);
+const faults = fc.uniqueArray(
+  fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
+  { minLength: 1, maxLength: 6, selector: ({ name }) => name },
+);
+const options: fc.Arbitrary<ChaosPlanOptions> = fc.record({
+  seed: fc.integer(),
+  durationMs: fc.integer({ min: 1, max: 60_000 }),
+  faults,
+  distanceMs: fc.constantFrom(undefined, [1, 1] as const, [100, 900] as const, [0, 3_000] as const),
+  quietMs: fc.constantFrom(undefined, 0),
+});
+
+describe('a plan of chaos', () => {
+  it('is the same for the same options, and the beginning of a longer one', () => {
+    fc.assert(
+      fc.property(options, fc.nat(60_000), (shorter, moreMs) => {
+        const plan = planChaos(shorter);
+        expect(planChaos({ ...shorter })).toEqual(plan);
+        const longer = planChaos({ ...shorter, durationMs: shorter.durationMs + moreMs });
+        expect(longer.steps.slice(0, plan.steps.length)).toEqual(plan.steps);
+      }),
+    );
+  });
+
+  it('has its faults one at a time, at their distance, as long as they may last, and is quiet at its end', () => {
+    fc.assert(
+      fc.property(options, (drawn) => {
+        const { durationMs, distanceMs = [500, 1_500], quietMs = durationMs / 4 } = drawn;
+        let endedAt = 0;
+        for (const { atMs, fault, forMs } of planChaos(drawn).steps) {
+          expect(atMs - endedAt).toBeGreaterThanOrEqual(distanceMs[0]);
+          expect(atMs - endedAt).toBeLessThanOrEqual(distanceMs[1]);
+          const [from, to] = drawn.faults.find(({ name }) => name === fault)!.forMs!;
+          expect(forMs).toBeGreaterThanOrEqual(from);
+          expect(forMs).toBeLessThanOrEqual(to);
+          endedAt = atMs + forMs;
+        }
+        expect(endedAt).toBeLessThanOrEqual(durationMs - quietMs);
+      }),
+    );
+  });
+
+  it('outlives being printed', () => {
+    fc.assert(
+      fc.property(options, (drawn) => {
+        const plan = planChaos(drawn);
+        expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
+      }),
+    );
+  });
+
+  it('draws each fault as often as its weight says, and never one of weight 0', () => {
+    const { steps } = planChaos({
+      seed: 1,
+      durationMs: 1_000_000,
+      faults: [{ name: 'often', weight: 3 }, { name: 'seldom' }, { name: 'never', weight: 0 }],
+      distanceMs: [100, 100],
+      quietMs: 0,
+    });
+    expect(steps.length).toBe(10_000);
+    const share = steps.filter(({ fault }) => fault === 'often').length / steps.length;
+    expect(share).toBeCloseTo(0.75, 1);
+    expect(steps.some(({ fault }) => fault === 'never')).toBe(false);
+  });
+
+  it('differs from seed to seed', () => {
+    const plans = [1, 2, 3].map((seed) =>
+      planChaos({ seed, durationMs: 60_000, faults: [{ name: 'a' }, { name: 'b' }] }),
+    );
+    expect(new Set(plans.map(({ steps }) => JSON.stringify(steps))).size).toBe(3);
+  });
+
+  it.each<[string, Partial<ChaosPlanOptions>]>([
+    ['seed as an integer, got NaN', { seed: NaN }],
+    ['durationMs as a length above 0, got 0', { durationMs: 0 }],
+    ['distanceMs as [from, to] above 0, got [0,0]', { distanceMs: [0, 0] }],
+    ['quietMs from 0 to below 1000, got 1000', { quietMs: 1_000 }],
+    ['faults of which one has a weight above 0', { faults: [] }],
+    ['faults of which one has a weight above 0', { faults: [{ name: 'a', weight: 0 }] }],
+    ['names that tell faults apart, got a, a', { faults: [{ name: 'a' }, { name: 'a' }] }],
+    ['forMs of a as [from, to], got [5,1]', { faults: [{ name: 'a', forMs: [5, 1] }] }],
+  ])('cannot be drawn: expected %s', (expected, wrong) => {
+    const right = { seed: 1, durationMs: 1_000, faults: [{ name: 'a' }] };
+    expect(() => planChaos({ ...right, ...wrong })).toThrow(`chaos: expected ${expected}`);
+  });
+});

@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { CallFaults } from './call-faults.js';
+
+const refused = { kind: 'reset', code: 'REFUSED_STREAM' } as const;
+const missing = { kind: 'missing-trailers' } as const;
+const GET = '/orders.v1.Orders/Get';
+
+describe('faults of calls', () => {
+  it('take as many calls of their method as they were asked for', () => {
+    const faults = new CallFaults();
+    faults.add(refused, { method: 'Get', times: 2 });
+    const taken = [GET, '/orders.v1.Orders/Watch', GET, GET].map((path) => faults.claim(path));
+    expect(taken).toEqual([refused, undefined, refused, undefined]);
+  });
+
+  it.each(['Get', 'get', 'Orders/Get', 'Orders/get', 'orders.v1.Orders/Get', GET])(
+    'know the method as %s',
+    (method) => {
+      const faults = new CallFaults();
+      faults.add(refused, { method });
+      expect(['/orders.v1.Orders/Forget', '/orders.v1.Orders/Getter'].map((path) => faults.claim(path))).toEqual([
+        undefined,
+        undefined,
+      ]);
+      expect(faults.claim(GET)).toBe(refused);
+    },
+  );
+
+  it('take a call by the one that was asked for first', () => {
+    const faults = new CallFaults();
+    faults.add(missing, {});
+    faults.add(refused, { method: 'Get', times: Infinity });
+    expect([GET, GET].map((path) => faults.claim(path))).toEqual([missing, refused]);
+    faults.clear();
+    expect(faults.claim(GET)).toBeUndefined();
+  });
+
+  it.each([0, -1, 1.5, NaN])('refuse to take %d calls', (times) => {
+    expect(() => new CallFaults().add(missing, { times })).toThrow(`got ${times}`);
+  });
+});

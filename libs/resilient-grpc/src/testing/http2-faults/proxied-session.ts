@@ -1,0 +1,209 @@
+import { connect, constants, performServerHandshake } from 'node:http2';
+import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import type { EndHow } from '../fault-proxy/faults.js';
+import { goawayFrame, NO_LAST_STREAM_ID } from './goaway-frame.js';
+import type { RawFields } from './header-fields.js';
+import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
+import type { CallFault, GoawayOptions } from './http2-faults.js';
+import { ProxiedCall } from './proxied-call.js';
+import type { Surroundings } from './proxied-call.js';
+import type { SessionWire } from './session-wire.js';
+
+// No bounds of its own: the upstream decides what is too much.
+const UNBOUNDED = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeaderListPairs: Number.MAX_SAFE_INTEGER };
+
+/** The two connections of a session. */
+export interface Wires {
+  readonly client: SessionWire;
+  readonly upstream: SessionWire;
+}
+
+/** What a session tells and asks its proxy. */
+export interface SessionEvents {
+  /** A call came: the fault that takes it. */
+  claim(path: string): CallFault | undefined;
+  onForwarded(): void;
+  onPing(): void;
+  /** Both connections are gone. */
+  onClosed(): void;
+}
+
+/** One connection of a client, with its counterpart to the upstream: HTTP/2 ends here, and begins anew. */
+export class ProxiedSession implements Surroundings {
+  readonly #wires: Wires;
+  readonly #events: SessionEvents;
+  readonly #upstream: ClientHttp2Session;
+  readonly #calls = new Set<ProxiedCall>();
+  /** There since the upstream's SETTINGS: a client is told of an upstream that it has none, as by TCP. */
+  #client: ServerHttp2Session | undefined;
+  #streamLimit: number | undefined;
+  #pingsLeft = Infinity;
+  /** The newest call that came. */
+  #newestId = 0;
+  /** Calls above it are ignored, as GOAWAY said. */
+  #lastStreamId = Infinity;
+  #closing = false;
+
+  constructor(wires: Wires, scheme: 'http' | 'https', streamLimit: number | undefined, events: SessionEvents) {
+    this.#wires = wires;
+    this.#events = events;
+    this.#streamLimit = streamLimit;
+    const settings = { enablePush: false };
+    this.#upstream = connect(`${scheme}://upstream`, {
+      ...UNBOUNDED,
+      settings,
+      createConnection: () => wires.upstream,
+    });
+    // What ends it is told as 'lost', and by the end of its streams.
+    this.#upstream.on('error', () => undefined);
+    this.#upstream.on('remoteSettings', () => {
+      if (this.#client === undefined && !this.#closing) this.#client = this.#accept();
+      else this.#sendSettings();
+    });
+    this.#upstream.on('goaway', (code: number, lastStreamId: number, debugData?: Buffer) => {
+      this.#passGoaway(code, lastStreamId, debugData?.toString());
+    });
+    wires.client.once('lost', () => {
+      this.#end(wires.client.lost ?? 'fin');
+    });
+    wires.upstream.once('lost', () => {
+      void this.#endBehindAnswers();
+    });
+    this.#watchWires();
+    // Or the end of a client whose upstream is not there yet would go unnoticed.
+    wires.client.read(0);
+  }
+
+  get connected(): boolean {
+    return this.#wires.client.lost === undefined && this.#wires.upstream.lost === undefined && !this.#closing;
+  }
+
+  clientIdle(): Promise<void> {
+    return this.#wires.client.idle();
+  }
+
+  goaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData = '' }: GoawayOptions): void {
+    // Before SETTINGS there is nothing that it could end.
+    if (this.#client === undefined || this.#closing) return;
+    // One that grows from GOAWAY to GOAWAY is a protocol error.
+    const last = Math.min(this.#lastStreamId, this.#streamId(lastStreamId));
+    this.#wires.client.inject(goawayFrame(last, errorNumber(code), debugData));
+    this.#lastStreamId = last;
+    for (const call of this.#calls) if (call.id > last) call.disown();
+    if (errorNumber(code) !== HTTP2_ERROR_CODES.NO_ERROR) this.#end('fin');
+  }
+
+  limitStreams(max: number | undefined): void {
+    this.#streamLimit = max;
+    this.#sendSettings();
+  }
+
+  /** Counted from now. */
+  allowPings(pings: number): void {
+    this.#pingsLeft = pings;
+  }
+
+  releaseOutput(): void {
+    this.#wires.client.release();
+  }
+
+  /** Destroys both connections, whatever is still to be said. */
+  destroy(): void {
+    this.#closing = true;
+    this.#client?.destroy();
+    this.#upstream.destroy();
+    this.#wires.client.cut();
+    this.#wires.upstream.cut();
+  }
+
+  #accept(): ServerHttp2Session {
+    const session = performServerHandshake(this.#wires.client, { ...UNBOUNDED, settings: this.#settings() });
+    session.on('error', () => undefined);
+    const onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw: RawFields) => {
+      const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+      this.#acceptCall(stream, headers[':path'] ?? '', raw, ended);
+    };
+    session.on('stream', onStream);
+    session.on('ping', () => {
+      this.#events.onPing();
+      this.#pingsLeft -= 1;
+      if (this.#pingsLeft < 0) this.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' });
+    });
+    return session;
+  }
+
+  #acceptCall(stream: ServerHttp2Stream, path: string, headers: RawFields, ended: boolean): void {
+    const { id = 0 } = stream;
+    stream.on('error', () => undefined);
+    // GOAWAY promised that nothing above it is looked at; its sender knows, and waits for nothing.
+    if (id > this.#lastStreamId) return;
+    const fault = this.#events.claim(path);
+    if (fault?.kind === 'goaway') {
+      this.goaway({ ...fault, lastStreamId: this.#newestId });
+      return;
+    }
+    this.#newestId = id;
+    const call = new ProxiedCall({ stream, id, headers, ended, fault }, this.#upstream, this);
+    if (call.forwarded) this.#events.onForwarded();
+    this.#calls.add(call);
+    stream.once('close', () => this.#calls.delete(call));
+  }
+
+  #sendSettings(): void {
+    if (this.#client?.destroyed === false) this.#client.settings(this.#settings());
+  }
+
+  #settings(): { maxConcurrentStreams: number; maxHeaderListSize: number; enablePush: false } {
+    const { maxConcurrentStreams = 2 ** 32 - 1, maxHeaderListSize = 2 ** 32 - 1 } = this.#upstream.remoteSettings;
+    return { maxConcurrentStreams: this.#streamLimit ?? maxConcurrentStreams, maxHeaderListSize, enablePush: false };
+  }
+
+  #streamId(lastStreamId: number | 'newest' | 'none'): number {
+    if (lastStreamId === 'none') return NO_LAST_STREAM_ID;
+    return lastStreamId === 'newest' ? this.#newestId : lastStreamId;
+  }
+
+  /** The upstream's own GOAWAY, with its last stream id in the client's numbers. */
+  #passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
+    const disowned = [...this.#calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
+    const last =
+      disowned.length > 0
+        ? Math.max(0, Math.min(...disowned) - 2)
+        : lastStreamId === NO_LAST_STREAM_ID
+          ? 'none'
+          : 'newest';
+    this.goaway({ code, lastStreamId: last, debugData });
+  }
+
+  /** Ends the client's connection as the upstream's has ended, behind the answers that had come whole. */
+  async #endBehindAnswers(): Promise<void> {
+    const how = this.#wires.upstream.lost ?? 'fin';
+    if (how === 'fin') {
+      await Promise.all([...this.#calls].filter(({ isAnswered }) => isAnswered).map(({ told }) => told));
+      await this.clientIdle();
+    }
+    this.#end(how);
+  }
+
+  #end(how: EndHow): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#wires.client.finish(how);
+    this.#wires.upstream.finish(how);
+    this.#client?.destroy();
+    this.#upstream.destroy();
+    this.#wires.client.destroy();
+    this.#wires.upstream.destroy();
+  }
+
+  #watchWires(): void {
+    let open = 2;
+    for (const wire of [this.#wires.client, this.#wires.upstream]) {
+      wire.on('error', () => undefined);
+      wire.once('close', () => {
+        open -= 1;
+        if (open === 0) this.#events.onClosed();
+      });
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { turn } from '../virtual-scheduler.js';
+import type { EndHow } from '../fault-proxy/faults.js';
+
+interface Chunk {
+  readonly chunk: Buffer;
+}
+
+type Done = (error?: Error | null) => void;
+
+/**
+ * The socket of an HTTP/2 session, with a hand in what goes out. node:http2 writes whole frames, so that between two of its
+ * writes there is room for a frame that it would not write. Emits 'lost' when the peer has left; its session hears nothing of
+ * that, so that the owner can first pass on what came before.
+ */
+export class SessionWire extends Duplex {
+  readonly #socket: Socket;
+  readonly #tcp: Socket;
+  readonly #outgoing: (frames: Buffer) => Buffer;
+  readonly #idlers: (() => void)[] = [];
+  #held: (() => void)[] | undefined;
+  #isOver = false;
+  #lost: EndHow | undefined;
+
+  /** `socket` is `tcp` itself, or TLS over it; `outgoing` may change the frames that the session writes. */
+  constructor(socket: Socket, tcp: Socket, outgoing: (frames: Buffer) => Buffer = (frames) => frames) {
+    super();
+    this.#outgoing = outgoing;
+    this.#socket = socket;
+    this.#tcp = tcp;
+    socket.on('data', (bytes: Buffer) => {
+      if (!this.push(bytes)) socket.pause();
+    });
+    socket.once('end', () => {
+      this.#lose('fin');
+    });
+    socket.once('close', () => {
+      this.#lose('fin');
+    });
+    for (const one of new Set([socket, tcp])) {
+      one.on('error', () => {
+        this.#lose('rst');
+      });
+    }
+  }
+
+  /** How the peer has left; undefined while it is there. */
+  get lost(): EndHow | undefined {
+    return this.#lost;
+  }
+
+  /** What is written goes out after `release`. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const write of held) write();
+  }
+
+  /** Writes a frame of ours between two of the session's. */
+  inject(frame: Buffer): void {
+    this.#whenReleased(() => {
+      if (!this.#isOver) this.#socket.write(frame);
+    });
+  }
+
+  /** Resolves when all that the session has to say by now was written, or never will be. */
+  async idle(): Promise<void> {
+    do {
+      if (this.writableLength > 0) await new Promise<void>((resolve) => this.#idlers.push(resolve));
+      // Node tells the session in the turn after, and what it writes then counts too.
+      for (let turns = 0; turns < 2; turns += 1) await turn();
+    } while (this.writableLength > 0);
+  }
+
+  /** Ends the connection behind what was written; whatever the session still has to say is dropped. */
+  finish(how: EndHow): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    if (how === 'rst' && !this.#tcp.destroyed) this.#tcp.resetAndDestroy();
+    else this.#socket.destroySoon();
+  }
+
+  /** Ends the connection whatever is still to be written. */
+  cut(): void {
+    this.#isOver = true;
+    this.#socket.destroy();
+    this.#tcp.destroy();
+    this.destroy();
+  }
+
+  override _read(): void {
+    this.#socket.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
+    this._writev([{ chunk }], done);
+  }
+
+  override _writev(chunks: readonly Chunk[], done: Done): void {
+    const written = () => {
+      done();
+      for (const resolve of this.#idlers.splice(0)) resolve();
+    };
+    this.#whenReleased(() => {
+      if (this.#isOver || this.#socket.destroyed) written();
+      else this.#socket.write(this.#outgoing(Buffer.concat(chunks.map(({ chunk }) => chunk))), written);
+    });
+  }
+
+  override _final(done: Done): void {
+    this.finish('fin');
+    done();
+  }
+
+  override _destroy(error: Error | null, done: Done): void {
+    this.finish('fin');
+    if (this.#tcp.closed) done(error);
+    else this.#tcp.once('close', () => done(error));
+  }
+
+  #lose(how: EndHow): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = how;
+    this.emit('lost');
+  }
+
+  #whenReleased(write: () => void): void {
+    if (this.#held === undefined) write();
+    else this.#held.push(write);
+  }
+}

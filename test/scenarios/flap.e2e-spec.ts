@@ -1,0 +1,4 @@
+import { flap } from './flap.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(flap);

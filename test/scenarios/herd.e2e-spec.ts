@@ -1,0 +1,4 @@
+import { herd } from './herd.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(herd);

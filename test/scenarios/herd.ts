@@ -1,0 +1,82 @@
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { CallLoad } from '../support/call-load.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import type { Upstream } from './support/upstream.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const CLIENTS = 4;
+/** A quarter of it is the least that a release begins at. */
+const PER_SECOND = 40;
+const USUAL_PER_SECOND = CLIENTS * PER_SECOND;
+/** What the server can bear, to what it usually has. */
+const CAPACITY = 1.2;
+const PATIENCE_MS = 2_000;
+/** In which the load is looked at: on a busy machine calls come in heaps. */
+const WINDOW_MS = 1_000;
+const AFTER_MS = 4_000;
+
+/** The first experiment of the design: with few clients that call as often. What ten thousand do is simulated. */
+export const herd: Situation = {
+  name: 'herd',
+  promise:
+    'A server with a fifth to spare that comes back after 3 s (or 8, or 60) sees no more than 1.6 times its usual load, though callers wait for it; calls begun from then on succeed, 99.9 % of them.',
+  bounds: {
+    'peak to the usual load': { atMost: 1.6 },
+    'new calls that succeed, %': { atLeast: 99.9 },
+    'held calls': { atLeast: PER_SECOND },
+  },
+  async play(run) {
+    const [kind] = run.kinds;
+    if (kind === undefined) throw new Error('There is no upstream to play against.');
+    const each = [];
+    for (const downMs of run.length === 'short' ? [3_000] : [3_000, 8_000, 60_000]) {
+      const measured = await comeBack(run, kind, downMs);
+      each.push(...Object.entries(measured).map(([figure, value]) => [`${figure} @away ${downMs / 1_000} s`, value]));
+    }
+    return Object.fromEntries(each) as Measured;
+  },
+};
+
+async function comeBack(run: Run, kind: UpstreamKind, downMs: number): Promise<Measured> {
+  const upstream = await startUpstream(run, kind, { perSecond: USUAL_PER_SECOND * CAPACITY });
+  const loads: CallLoad[] = [];
+  for (let client = 1; client <= CLIENTS; client++) {
+    const { orders } = await startClientOf(run, upstream);
+    const load = CallLoad.start(PER_SECOND, (number) => orders.get({ id: String(number) }, { timeoutMs: PATIENCE_MS }));
+    run.onEnd(() => load.stop());
+    loads.push(load);
+  }
+  await waitFor(() => loads.every(({ succeeded }) => succeeded.length > 1.5 * PER_SECOND));
+  const listensAt = await upstream.restartAfter(downMs);
+  await pass(run, AFTER_MS);
+  const endedAt = Date.now();
+  await Promise.all(loads.map((load) => load.stop()));
+  const calls = loads.flatMap((load) => load.calls);
+  const begunAnew = calls.filter(({ startedAt }) => startedAt > listensAt);
+  const held = calls.filter(({ startedAt, endedAt = 0 }) => startedAt <= listensAt && endedAt > listensAt);
+  const succeeded = (some: typeof calls) => some.filter(({ error }) => error === undefined).length;
+  return {
+    'peak to the usual load': peakOf(upstream, listensAt, endedAt),
+    'new calls': begunAnew.length,
+    'new calls that succeed, %': (100 * succeeded(begunAnew)) / begunAnew.length,
+    'held calls': held.length,
+    'held calls that succeed': succeeded(held),
+    'last held call after, ms': Math.max(...held.map(({ endedAt = NaN }) => endedAt)) - listensAt,
+  };
+}
+
+/** The most requests in any window from when it listened, to what usually comes in one. */
+function peakOf(upstream: Upstream, from: number, until: number): number {
+  const times = upstream
+    .arrived('Get')
+    .map(({ at }) => at)
+    .filter((at) => at >= from && at < until);
+  let most = 0;
+  let first = 0;
+  for (const [index, at] of times.entries()) {
+    while ((times[first] ?? at) <= at - WINDOW_MS) first += 1;
+    most = Math.max(most, index - first + 1);
+  }
+  return most / (USUAL_PER_SECOND * (WINDOW_MS / 1_000));
+}

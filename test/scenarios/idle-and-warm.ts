@@ -1,0 +1,60 @@
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { againstEach } from './support/kinds.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const ENDS = 3;
+
+/** The connection is closed in order, as an idle balancer or a server does, and nobody calls. */
+export const idleAndWarm: Situation = {
+  name: 'idle-and-warm',
+  promise:
+    "A channel whose connection was closed stays idle until a call needs it; one that is 'warm' connects at the start, and by itself each time.",
+  bounds: {
+    'connections nobody called for': { atMost: 0 },
+    'warm connections': { atLeast: ENDS + 1, atMost: ENDS + 1 },
+    'slowest warm one, ms': { atMost: 1_000 },
+    failed: { atMost: 0 },
+  },
+  play: (run) => againstEach(run, (kind) => closeBoth(run, kind)),
+};
+
+async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const way = async () => {
+    const proxy = await FaultProxy.start(upstream.url);
+    run.onEnd(() => proxy.close());
+    return proxy;
+  };
+  const [idleWay, warmWay] = [await way(), await way()];
+  const idle = await startClientOf(run, upstream, { url: idleWay.url });
+  let endedAt = performance.now();
+  const warm = await startClientOf(run, upstream, { url: warmWay.url, connection: 'warm' });
+
+  const afterMs: number[] = [];
+  for (let ends = 0; ends <= ENDS; ends++) {
+    await waitFor(() => warmWay.counters.accepted === ends + 1 && warm.client.connectivity.state === 'READY');
+    afterMs.push(performance.now() - endedAt);
+    // One that was of use: what dies unused is an outage, and that is looked after anyway.
+    await firstValueFrom(warm.orders.get({ id: '1' }));
+    endedAt = performance.now();
+    if (ends < ENDS) warmWay.closeAll();
+  }
+  const uncalled = idleWay.counters.accepted;
+  await firstValueFrom(idle.orders.get({ id: '1' }));
+  idleWay.closeAll();
+  await waitFor(() => idle.client.connectivity.state === 'IDLE');
+  await pass(run, run.length === 'short' ? 1_500 : 20_000);
+  const again = idleWay.counters.accepted - 1;
+  const calledAt = performance.now();
+  await firstValueFrom(idle.orders.get({ id: '2' }));
+  return {
+    'connections nobody called for': uncalled + again,
+    'next call of the idle one, ms': performance.now() - calledAt,
+    'warm connections': warmWay.counters.accepted,
+    'slowest warm one, ms': Math.max(...afterMs),
+    failed: idle.client.snapshot().counters.failed + warm.client.snapshot().counters.failed,
+  };
+}

@@ -1,0 +1,4 @@
+import { leaksFound } from './leaks-found.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(leaksFound);

@@ -1,0 +1,67 @@
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { aboveDebug } from '../support/orders-app.js';
+import { againstEach } from './support/kinds.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const UNREAD_MS = 300;
+
+/** A stream is opened and left, and an application is not closed. */
+export const leaksFound: Situation = {
+  name: 'leaks-found',
+  promise:
+    'A stream that nobody reads is told once, with the place where it was opened, and listed among the active calls; an application that is not closed is found by captureLeaks.',
+  bounds: {
+    'told after, ms': { atMost: UNREAD_MS + 500 },
+    'times told': { atLeast: 1, atMost: 1 },
+    'opened in this file': { atLeast: 1, atMost: 1 },
+    'active calls with that place': { atLeast: 1, atMost: 1 },
+    'leaks named of an open application': { atLeast: 1 },
+    'leaks of a closed one': { atMost: 0 },
+  },
+  async play(run) {
+    // One after another: sockets and timers are counted of the whole process.
+    const each = [];
+    for (const kind of run.kinds) each.push(await againstEach({ ...run, kinds: [kind] }, (one) => leak(run, one)));
+    return Object.assign({}, ...each) as Measured;
+  },
+};
+
+async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const leaks = captureLeaks();
+  const settings = { unreadStreamWarningMs: UNREAD_MS, traceStreams: true };
+  const app = await startClientOf(run, upstream, settings, { drain: { timeoutMs: 100 } });
+  const told: (string | undefined)[] = [];
+  app.client.events$.subscribe((event) => {
+    if (event.type === 'stream-leak') told.push(event.openedAt);
+  });
+  await firstValueFrom(app.orders.get({ id: '1' }));
+  await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
+  const leftAt = performance.now();
+  await waitFor(() => told.length > 0);
+  const toldAfterMs = performance.now() - leftAt;
+  await pass(run, 2 * UNREAD_MS);
+  const here = (place: string | undefined) => Number(/leaks-found\.ts:\d+$/.test(place ?? ''));
+  const active = app.client.activeCalls();
+  const open = await complaintOf(leaks, 50);
+  await app.close();
+  return {
+    'told after, ms': toldAfterMs,
+    'times told': aboveDebug(app).filter((line) => line.includes('nobody has read it')).length,
+    'opened in this file': here(told[0]),
+    'active calls with that place': active.filter(({ openedAt }) => here(openedAt) === 1).length,
+    'leaks named of an open application': Number(open.includes(`(${upstream.url}) was not closed`)),
+    'leaks of a closed one': Number((await complaintOf(leaks, 2_000)) !== ''),
+  };
+}
+
+/** What is left open, in words; '' where nothing is. */
+async function complaintOf(leaks: ReturnType<typeof captureLeaks>, timeoutMs: number): Promise<string> {
+  return leaks.settled({ timeoutMs }).then(
+    () => '',
+    (error: unknown) => String(error),
+  );
+}

@@ -1,0 +1,4 @@
+import { overallTimeouts } from './overall-timeouts.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(overallTimeouts);

@@ -1,0 +1,98 @@
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { Observable } from 'rxjs';
+import { CallLoad } from '../support/call-load.js';
+import { againstEach } from './support/kinds.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import { timed } from './support/timed.js';
+
+const CALLS_PER_SECOND = 10;
+const LEAST_MS = 300;
+const MOST_MS = 1_400;
+const CUT_EACH_MS = 250;
+
+/** Calls that would go on for ever: over retries, attempts without an answer, waits for a channel, streams, and streams that are resumed. */
+export const overallTimeouts: Situation = {
+  name: 'overall-timeouts',
+  promise:
+    'Whatever a call goes through (retries, attempts that hang, an outage, a stream, a stream that is resumed), it ends no later than timeoutMs + 100 ms.',
+  bounds: {
+    'latest end after timeoutMs, ms': { atMost: 100 },
+    'ended by anything but the deadline': { atMost: 0 },
+    'calls of the rarest kind': { atLeast: 10 },
+    'attempts of the most retried': { atLeast: 3 },
+    'most resumed': { atLeast: 1 },
+    'still active': { atMost: 0 },
+  },
+  play: (run) => againstEach(run, (kind) => outlast(run, kind)),
+};
+
+async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const broken = await FaultProxy.start(upstream.url);
+  run.onEnd(() => broken.close());
+  const away = await FaultProxy.start(upstream.url);
+  run.onEnd(() => away.close());
+  away.refuse();
+  const retryPolicy = {
+    maxAttempts: 5,
+    initialBackoff: '0.05s',
+    maxBackoff: '60s',
+    backoffMultiplier: 3,
+    retryableStatusCodes: ['UNAVAILABLE'],
+  };
+  const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
+  const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
+  const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
+  const cut = await startClientOf(run, upstream, { url: broken.url });
+  const waiting = await startClientOf(run, upstream, { url: away.url });
+
+  let most = 0;
+  const forms: ((number: number, timeoutMs: number) => Observable<unknown>)[] = [
+    // Ends before its deadline where the next backoff would not.
+    (_, timeoutMs) => orders.get({ id: 'hangs/NEVER' }, { timeoutMs, attemptTimeoutMs: 70 }),
+    (_, timeoutMs) => orders.create({ requestId: 'hangs/NEVER', item: 'tea', quantity: 1 }, { timeoutMs }),
+    (number, timeoutMs) => waiting.orders.get({ id: String(number) }, { timeoutMs, waitForReady: true }),
+    (_, timeoutMs) => orders.watch({ from: '0' }, { timeoutMs }),
+    (_, timeoutMs) => {
+      let calls = 0;
+      const watch = (from: bigint) => {
+        most = Math.max(most, calls++);
+        return cut.orders.watch({ from: String(from) }, { timeoutMs });
+      };
+      const backoff = { maxAttempts: 1_000, initialBackoffMs: 20, maxBackoffMs: 200 };
+      return resumable(watch, { cursor: ({ sequence }) => BigInt(sequence), seed: 0n, backoff });
+    },
+  ];
+  const late: number[] = [];
+  const loads = forms.map((form) =>
+    CallLoad.start(CALLS_PER_SECOND, (number) => {
+      const timeoutMs = Math.round(LEAST_MS + (MOST_MS - LEAST_MS) * run.random());
+      return timed(form(number, timeoutMs), timeoutMs, (overMs) => late.push(overMs));
+    }),
+  );
+  for (const load of loads) run.onEnd(() => load.stop());
+  const endsAt = performance.now() + (run.length === 'short' ? 2_500 : 20_000);
+  while (!run.signal.aborted && performance.now() < endsAt) {
+    await pass(run, CUT_EACH_MS);
+    broken.resetAll();
+  }
+  await Promise.all(loads.map((load) => load.stop()));
+  const failures = loads.flatMap(({ failed }) => failed.map(({ error }) => error as GrpcCallError));
+  const apps = [client, cut.client, waiting.client];
+  await waitFor(() => apps.every((one) => one.activeCalls().length === 0)).catch(() => undefined);
+  return {
+    calls: loads.reduce((sum, { calls }) => sum + calls.length, 0),
+    'latest end after timeoutMs, ms': Math.max(...late),
+    'ended by anything but the deadline':
+      loads.reduce((sum, { succeeded }) => sum + succeeded.length, 0) +
+      failures.filter(({ codeName }) => codeName !== 'DEADLINE_EXCEEDED').length,
+    'calls of the rarest kind': Math.min(...loads.map(({ failed }) => failed.length)),
+    'attempts of the most retried': Math.max(...failures.map(({ attempts }) => attempts.length)),
+    'most resumed': most,
+    'still active': apps.reduce((sum, one) => sum + one.activeCalls().length, 0),
+  };
+}

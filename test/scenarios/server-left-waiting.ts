@@ -1,0 +1,149 @@
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { FaultProxy, waitFor, type Direction } from 'nestjs-resilient-grpc/testing';
+import { NEVER, startWith } from 'rxjs';
+import { NestServer } from '../server/support/nest-server.js';
+import { CallLoad } from '../support/call-load.js';
+import { certificate, startOrdersApp } from '../support/orders-app.js';
+import { Feed } from './support/feed.js';
+import { againstEach } from './support/kinds.js';
+import { startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import { timed } from './support/timed.js';
+
+const SESSIONS = 20;
+const DEADLINE_MS = 1_000;
+/** Of the servers, which end a connection on which a ping was not answered. */
+const [PING_MS, ANSWER_MS] = [1_000, 500];
+
+/** The way to the server, or the way back, swallows everything, while handlers wait for the next request of their streams. */
+export const serverLeftWaiting: Situation = {
+  name: 'server-left-waiting',
+  promise:
+    "Where the network is cut in one direction, handlers that wait for requests are told within the server's keepalive, calls end by their own deadline, and feeds go on without a gap.",
+  bounds: {
+    'handlers told after, ms': { atMost: PING_MS + ANSWER_MS + 1_000 },
+    'handlers never told': { atMost: 0 },
+    'latest end after the deadline, ms': { atMost: 100 },
+    'calls failed otherwise': { atMost: 0 },
+    // Where the server has ended the connection, and the client heard of it.
+    'feed went on after, ms': { atMost: 5_000 },
+    'feeds still for 20 s': { atMost: 0 },
+    'events lost or repeated': { atMost: 0 },
+  },
+  async play(run) {
+    // On the way back the client has to find out by itself, which takes its time.
+    const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
+    const plays = ways.map(async (way) => {
+      const measured = await againstEach(run, (kind) => cut(run, way, () => theirs(run, kind)));
+      const own = Object.entries(await cut(run, way, () => ours(run, way)));
+      const named = Object.fromEntries(own.map(([figure, value]) => [`${figure} @ours`, value]));
+      const entries = Object.entries({ ...measured, ...named });
+      return entries.map(([figure, value]) => [`${figure}, ${way}`, value] as const);
+    });
+    return Object.fromEntries((await Promise.all(plays)).flat());
+  },
+};
+
+interface Server {
+  readonly url: string;
+  readonly settings: object;
+  /** Whether it counts a connection as dead on which something still comes, and its pings are not answered. */
+  readonly isStrict: boolean;
+  /** Whether its feed goes on after it was resumed. */
+  readonly feeds: boolean;
+  /** Handlers of sessions that have not ended. */
+  waiting(): number | Promise<number>;
+}
+
+/** By grpc-js or grpcio themselves. */
+async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
+  const upstream = await startUpstream(run, kind, {
+    serverOptions: {
+      'grpc.keepalive_time_ms': PING_MS,
+      'grpc.keepalive_timeout_ms': ANSWER_MS,
+      'grpc.keepalive_permit_without_calls': 1,
+      'grpc.http2.max_pings_without_data': 0,
+    },
+  });
+  const waiting = () => {
+    const ended = upstream.arrived('ended').filter(({ key }) => key === 'Session').length;
+    return upstream.arrived('Session').length - ended;
+  };
+  const isStrict = kind.implementation === 'grpc-js';
+  return { url: upstream.url, settings: upstream.settings, isStrict, feeds: true, waiting };
+}
+
+/** By the strategy of this library. */
+async function ours(run: Run, way: Direction): Promise<Server> {
+  const isTls = way === 'to-client';
+  const keepalive = { keepaliveTimeMs: PING_MS, keepaliveTimeoutMs: ANSWER_MS };
+  const server = await NestServer.start({ keepalive }, isTls ? ['--tls'] : []);
+  run.onEnd(() => server.close());
+  return {
+    url: server.url,
+    settings: isTls ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {},
+    isStrict: true,
+    feeds: false,
+    waiting: async () => (await server.counts()).streams,
+  };
+}
+
+async function cut(run: Run, way: Direction, start: () => Promise<Server>): Promise<Measured> {
+  const server = await start();
+  const proxy = await FaultProxy.start(server.url);
+  run.onEnd(() => proxy.close());
+  const app = await startOrdersApp({ ...server.settings, url: proxy.url });
+  run.onEnd(() => app.close());
+  const late: number[] = [];
+  const load = CallLoad.start(10, (number) =>
+    timed(app.orders.get({ id: String(number) }, { timeoutMs: DEADLINE_MS }), DEADLINE_MS, (ms) => late.push(ms)),
+  );
+  run.onEnd(() => load.stop());
+  const feed = server.feeds ? Feed.follow(run, app) : undefined;
+  for (let id = 1; id <= SESSIONS; id++) {
+    // One request, and then none.
+    const requests = NEVER.pipe(startWith({ messageId: String(id), order: undefined }));
+    const session = app.orders.session(requests).subscribe({ error: () => undefined });
+    run.onEnd(() => {
+      session.unsubscribe();
+    });
+  }
+  await waitFor(async () => (await server.waiting()) === SESSIONS && feed?.events !== 0 && load.succeeded.length > 10);
+
+  const cutAt = performance.now();
+  proxy.holdBytes(way);
+  const heldEvents = feed?.events ?? 0;
+  let notTold = SESSIONS;
+  const isTold = async () => (notTold = await server.waiting()) === 0;
+  const wentOn = () => feed === undefined || (feed.events > heldEvents && proxy.counters.accepted > 1);
+  const [toldMs, wentOnMs] = await Promise.all([isTold, wentOn].map((one) => lengthOf(cutAt, one)));
+  await load.stop();
+  const failures = load.failed.map(({ error }) => error as GrpcCallError);
+  return {
+    ...((server.isStrict || way === 'to-upstream') && {
+      'handlers told after, ms': toldMs,
+      'handlers never told': notTold,
+    }),
+    'calls ended by the deadline': failures.filter(isOver).length,
+    'latest end after the deadline, ms': Math.max(...late),
+    'calls failed otherwise': failures.filter((error) => !isOver(error)).length,
+    ...(feed !== undefined && {
+      ...(way === 'to-upstream' && { 'feed went on after, ms': wentOnMs }),
+      'feeds still for 20 s': Number((wentOnMs ?? Infinity) > 20_000),
+      'events lost or repeated': feed.lost + feed.repeated,
+    }),
+  };
+}
+
+/** From `since` until `condition` holds; Infinity where it does not in time. */
+function lengthOf(since: number, condition: () => boolean | Promise<boolean>): Promise<number> {
+  return waitFor(condition, { timeoutMs: 22_000, intervalMs: 20 }).then(
+    () => performance.now() - since,
+    () => Infinity,
+  );
+}
+
+/** At the deadline, or where a retry could not have begun before it. */
+function isOver({ reason, notRetriedBecause }: GrpcCallError): boolean {
+  return reason === 'deadline' || notRetriedBecause === 'deadline';
+}

@@ -1,0 +1,98 @@
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { NEVER, startWith, type Observable } from 'rxjs';
+import { NestServer } from '../server/support/nest-server.js';
+import { startOrdersApp } from '../support/orders-app.js';
+import { againstEach } from './support/kinds.js';
+import { startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+/** Of each kind. */
+const STREAMS = 50;
+const DRAIN_MS = 1_500;
+
+/** Our server gets SIGTERM under feeds, plain streams and sessions, and one client that reads nothing; feeds go on at another server. */
+export const shutdownEndsStreams: Situation = {
+  name: 'shutdown-ends-streams',
+  promise:
+    'A server of ours that gets SIGTERM ends every stream, UNAVAILABLE, and its process is gone within the drain time and 0.5 s, whatever its clients do; feeds go on elsewhere.',
+  bounds: {
+    'process gone after, ms': { atMost: DRAIN_MS + 500 },
+    'streams not ended': { atMost: 0 },
+    'streams ended by another status': { atMost: 0 },
+    'feeds that did not go on': { atMost: 0 },
+    'feeds with events lost or repeated': { atMost: 0 },
+  },
+  async play(run) {
+    const rounds = run.length === 'short' ? 1 : 5;
+    const all: Measured[] = [];
+    for (let round = 0; round < rounds; round++) all.push(await againstEach(run, (kind) => terminate(run, kind)));
+    return worstOf(all);
+  },
+};
+
+async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const server = await NestServer.start({ drain: { timeoutMs: DRAIN_MS } }, kind.security === 'TLS' ? ['--tls'] : []);
+  run.onEnd(() => server.close());
+  const other = await startUpstream(run, kind);
+  const settings = { url: `ipv4:${server.url},${other.url}`, ...other.settings };
+  const { client, orders, close } = await startOrdersApp(settings, { drain: { timeoutMs: 200 } });
+  run.onEnd(close);
+
+  const ends: unknown[] = [];
+  const begun = { count: 0 };
+  const plain: readonly Observable<unknown>[] = [
+    ...Array.from({ length: STREAMS }, () => orders.watch({ from: '0' })),
+    ...Array.from({ length: STREAMS }, () =>
+      orders.session(NEVER.pipe(startWith({ messageId: '1', order: undefined }))),
+    ),
+  ];
+  for (const stream of plain) {
+    const next = () => (begun.count += 1);
+    stream.subscribe({ next, error: (error: unknown) => ends.push(error), complete: () => ends.push('completed') });
+  }
+  const feeds = Array.from({ length: STREAMS }, () => ({ events: [] as string[] }));
+  for (const { events } of feeds) {
+    const watch = (from: bigint) => orders.watch({ from: String(from) });
+    const feed = resumable(watch, { cursor: ({ sequence }) => BigInt(sequence), seed: 0n });
+    const subscription = feed.subscribe(({ sequence }) => events.push(sequence));
+    run.onEnd(() => {
+      subscription.unsubscribe();
+    });
+  }
+  // As much as the wire takes lies there, and nobody reads it.
+  const stuck = orders.watch({ from: '1' })[Symbol.asyncIterator]();
+  await stuck.next();
+  await waitFor(() => begun.count === plain.length && feeds.every(({ events }) => events.length === 1), {
+    timeoutMs: 10_000,
+  });
+
+  const signalledAt = performance.now();
+  server.signal();
+  await server.gone();
+  const goneMs = performance.now() - signalledAt;
+  await waitFor(() => ends.length === plain.length).catch(() => undefined);
+  await waitFor(() => feeds.every(({ events }) => events.length > 3)).catch(() => undefined);
+  const codes = ends.map((end) => (end as GrpcCallError).codeName);
+  return {
+    streams: plain.length,
+    'process gone after, ms': goneMs,
+    'streams not ended': plain.length - ends.length,
+    'streams ended by another status': codes.filter((name) => name !== 'UNAVAILABLE').length,
+    'feeds that did not go on': feeds.filter(({ events }) => events.length <= 3).length,
+    'feeds with events lost or repeated': feeds.filter(({ events }) => !isWhole(events)).length,
+    'still active': client.snapshot().active,
+  };
+}
+
+/** From 1 on, each once. */
+function isWhole(events: readonly string[]): boolean {
+  return events.every((sequence, index) => sequence === String(index + 1));
+}
+
+/** The most of each figure. */
+function worstOf(plays: readonly Measured[]): Measured {
+  const keys = Object.keys(plays[0] ?? {});
+  return Object.fromEntries(keys.map((key) => [key, Math.max(...plays.map((play) => Number(play[key])))]));
+}

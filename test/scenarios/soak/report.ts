@@ -1,0 +1,40 @@
+import type { Held } from './memory.js';
+import type { Tally } from './tally.js';
+
+/** How often each was played, what failed, and what the process held at the start, in the middle and at the end. */
+export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[]): string {
+  const rows = [...tallies].map(([name, { plays, seconds, calls, failures }]) => [
+    name,
+    String(plays),
+    String(failures.length),
+    String(Math.round(seconds)),
+    String(calls),
+  ]);
+  const [start, middle, end] = [held.at(0), held.at(held.length >> 1), held.at(-1)];
+  const samples = [
+    ['start', start],
+    ['middle', middle],
+    ['end', end],
+  ] as const;
+  const memory = samples.map(([when, sample]) => [
+    when,
+    ...[sample?.rssMb, sample?.heapMb].map((megabytes) => megabytes?.toFixed(1) ?? ''),
+    String(sample?.handles ?? ''),
+  ]);
+  return [
+    table(['situation', 'plays', 'failures', 'seconds', 'calls'], rows),
+    table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
+    ...[...tallies].flatMap(([name, { failures }]) => failures.map((failure) => `${name}: ${failure}`)),
+  ].join('\n\n');
+}
+
+/** The first column to the left, numbers to the right. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join('  ');
+  return all.map(line).join('\n');
+}

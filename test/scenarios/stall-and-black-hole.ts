@@ -1,0 +1,133 @@
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { OrdersApp } from '../support/orders-app.js';
+import { CallLoad } from '../support/call-load.js';
+import { Feed } from './support/feed.js';
+import { againstEach } from './support/kinds.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const DEADLINE_MS = 1_000;
+const CALLS_PER_SECOND = 20;
+const FROZEN_MS = 5_000;
+const BLOCKED_MS = 3_000;
+
+/** The third experiment of the design, with keepalive off, as it is by default. */
+export const stallAndBlackHole: Situation = {
+  name: 'stall-and-black-hole',
+  promise:
+    'At deadlines of 1 s a server that is frozen for 5 s keeps its connection, and so does one that waits for our own blocked event loop; a connection into a black hole is replaced within 20 s, never before the new one is READY.',
+  bounds: {
+    'replaced after the stall': { atMost: 0 },
+    'failed from 1.5 s after the stall on': { atMost: 0 },
+    'replaced after the blocked loop': { atMost: 0 },
+    'replaced in the black hole': { atLeast: 1, atMost: 1 },
+    'black hole left after, ms': { atMost: 20_000 },
+    'without a READY channel meanwhile': { atMost: 0 },
+    'open when it was left': { atLeast: 2, atMost: 2 },
+    'events lost': { atMost: 0 },
+    'failed after it was left': { atMost: 0 },
+  },
+  async play(run) {
+    // Before anything else runs that would be held up.
+    const blocked = await againstEach(run, (kind) => blockLoop(run, kind));
+    const [stalled, holed] = await Promise.all([
+      againstEach(run, (kind) => freeze(run, kind)),
+      againstEach(run, (kind) => blackHole(run, kind)),
+    ]);
+    return { ...blocked, ...stalled, ...holed };
+  },
+};
+
+async function blockLoop(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const proxy = await startProxy(run, upstream.url);
+  const app = await startClientOf(run, upstream, { url: proxy.url });
+  const watched = watch(app);
+  const load = await startLoad(run, app);
+  // Of the two that are played at once, the second one goes on where the first left the loop blocked.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BLOCKED_MS / run.kinds.length);
+  await failuresOfNext(load);
+  await load.stop();
+  return { 'replaced after the blocked loop': watched.replaced + proxy.counters.accepted - 1 };
+}
+
+async function freeze(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const proxy = await startProxy(run, upstream.url);
+  const app = await startClientOf(run, upstream, { url: proxy.url });
+  const watched = watch(app);
+  const load = await startLoad(run, app);
+  upstream.freeze();
+  await pass(run, FROZEN_MS);
+  upstream.thaw();
+  await pass(run, 1_500);
+  const failed = await failuresOfNext(load);
+  await load.stop();
+  return {
+    'failed in the stall': load.failed.length,
+    'failed from 1.5 s after the stall on': failed,
+    'replaced after the stall': watched.replaced + proxy.counters.accepted - 1,
+  };
+}
+
+async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const proxy = await startProxy(run, upstream.url);
+  const app = await startClientOf(run, upstream, { url: proxy.url });
+  let open = 0;
+  const watched = watch(app, () => (open = proxy.counters.open));
+  const load = await startLoad(run, app);
+  const feed = Feed.follow(run, app);
+  await waitFor(() => feed.events > 0);
+  const holeAt = performance.now();
+  proxy.holdBytes();
+  await waitFor(() => watched.replaced > 0, { timeoutMs: 25_000 });
+  const leftAt = performance.now();
+  const before = feed.events;
+  // What hung on it goes on, on the new one.
+  await waitFor(() => feed.events > before && proxy.counters.open === 1);
+  const failed = await failuresOfNext(load);
+  await load.stop();
+  return {
+    'black hole left after, ms': leftAt - holeAt,
+    'replaced in the black hole': watched.replaced,
+    'open when it was left': open,
+    'without a READY channel meanwhile': watched.left,
+    'events lost': feed.lost + feed.repeated,
+    'failed after it was left': failed,
+  };
+}
+
+async function startProxy(run: Run, upstream: string): Promise<FaultProxy> {
+  const proxy = await FaultProxy.start(upstream);
+  run.onEnd(() => proxy.close());
+  return proxy;
+}
+
+/** How many connections were replaced, and how often the channel left READY. */
+function watch({ client }: OrdersApp, onReplaced: () => void = () => undefined) {
+  const watched = { replaced: 0, left: 0 };
+  client.events$.subscribe((event) => {
+    if (event.type === 'connectivity' && event.from === 'READY') watched.left += 1;
+    if (event.type !== 'connection-replaced') return;
+    watched.replaced += 1;
+    onReplaced();
+  });
+  return watched;
+}
+
+async function startLoad(run: Run, { orders }: OrdersApp): Promise<CallLoad> {
+  const load = CallLoad.start(CALLS_PER_SECOND, () => orders.get({ id: '1' }, { timeoutMs: DEADLINE_MS }));
+  run.onEnd(() => load.stop());
+  await waitFor(() => load.succeeded.length >= 10);
+  return load;
+}
+
+/** How many of the next twenty calls fail. */
+async function failuresOfNext(load: CallLoad): Promise<number> {
+  const from = load.calls.length;
+  const next = () => load.calls.slice(from, from + 20);
+  await waitFor(() => next().length === 20 && next().every(({ endedAt }) => endedAt !== undefined));
+  return next().filter(({ error }) => error !== undefined).length;
+}

@@ -1,0 +1,95 @@
+import { ChildServer } from 'nestjs-resilient-grpc/testing';
+import { pass } from './pass.js';
+import type { Run } from './situation.js';
+import type { Upstream } from './upstream.js';
+
+/** What a route of health said, again and again. */
+export interface Followed {
+  readonly count: number;
+  /** Answers other than 200, and requests that failed. */
+  readonly others: readonly string[];
+}
+
+/** A Nest gateway in a process of its own: HTTP and gRPC in front of an upstream. */
+export class Gateway {
+  private constructor(
+    private readonly run: Run,
+    private readonly server: ChildServer,
+  ) {}
+
+  static async start(run: Run, upstream: Upstream, drainMs: number): Promise<Gateway> {
+    const retryPolicy = {
+      maxAttempts: 2,
+      initialBackoff: '60s',
+      maxBackoff: '60s',
+      backoffMultiplier: 1,
+      retryableStatusCodes: ['ABORTED', 'UNAVAILABLE'],
+    };
+    const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }] };
+    const client = JSON.stringify({ ...upstream.settings, serviceConfig });
+    const server = await ChildServer.start({
+      script: new URL('./gateway-process.mjs', import.meta.url),
+      args: (port) => [
+        ...['--port', String(port), '--upstream', upstream.url],
+        ...['--client', client, '--drain', String(drainMs)],
+      ],
+      ready: /listening on .*:(\d+)/,
+      env: { NODE_ENV: 'production' },
+    });
+    run.onEnd(() => server.close());
+    return new Gateway(run, server);
+  }
+
+  /** Has it check `other`, and ask it for `/peer/:id`. */
+  watch(other: Gateway): void {
+    this.server.send({ peer: other.grpc });
+  }
+
+  async get(path: string): Promise<{ readonly code: number; readonly body: any }> {
+    const answer = await this.open(path);
+    return { code: answer.status, body: await answer.json() };
+  }
+
+  /** The answer as it begins. */
+  open(path: string): Promise<Response> {
+    return fetch(`http://${this.server.url}${path}`, { headers: { connection: 'close' } });
+  }
+
+  async code(path: string): Promise<number> {
+    return (await this.get(path)).code;
+  }
+
+  /** Asks for `path` each 100 ms until `stop`. */
+  follow(path: string): { stop(): Promise<Followed> } {
+    const others: string[] = [];
+    let count = 0;
+    let isOver = false;
+    const asking = (async () => {
+      while (!isOver && !this.run.signal.aborted) {
+        const code = await this.code(path).catch(String);
+        count += 1;
+        if (code !== 200) others.push(String(code));
+        await pass(this.run, 100);
+      }
+    })();
+    const stop = async () => {
+      isOver = true;
+      await asking;
+      return { count, others };
+    };
+    this.run.onEnd(stop);
+    return { stop };
+  }
+
+  /** SIGTERM; how many milliseconds until its process is gone. */
+  async terminate(): Promise<number> {
+    const signalledAt = performance.now();
+    await this.server.terminate(20_000);
+    return performance.now() - signalledAt;
+  }
+
+  private get grpc(): string {
+    const told = this.server.messages as readonly { readonly grpc?: string }[];
+    return told.find(({ grpc }) => grpc !== undefined)?.grpc ?? '';
+  }
+}

@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import { Test, type TestingModule } from '@nestjs/testing';
+import {
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type GrpcCallError,
+  type GrpcCallOptions,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, fakeGrpcService, grpcError } from 'nestjs-resilient-grpc/testing';
+import type { Observable } from 'rxjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { OrderEvent, OrdersClient } from '../../src/gen/orders.pb.js';
+
+const PROTO = join(import.meta.dirname, '../../protos/orders.proto');
+const order = { id: '7', requestId: '', item: 'tea', quantity: 1, sequence: '1' };
+const event = (sequence: string): OrderEvent => ({ sequence, order: undefined });
+
+const [ENDS, FAILS, HANGS] = ['0', '8', '9'] as const;
+/** Both serve the same: Get by its id, and of Watch two events, then what `from` says. */
+const fake = fakeGrpcService<OrdersClient>({
+  get: ({ id }, { signal }) => {
+    if (id === '7') return order;
+    if (id === 'none') throw grpcError('NOT_FOUND', 'no such order');
+    return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('left'))));
+  },
+  async *watch({ from }) {
+    yield* [event('1'), event('2')];
+    if (from === FAILS) throw grpcError('DATA_LOSS', 'the log is torn');
+    if (from === HANGS) await new Promise(() => undefined);
+  },
+});
+
+let server: ScriptedGrpcServer;
+let app: TestingModule;
+let stub: Resilient<OrdersClient>;
+beforeAll(async () => {
+  server = await ScriptedGrpcServer.start({
+    protoPath: PROTO,
+    scripts: {
+      Get: ({ request }) => {
+        const { id } = request as { id: string };
+        if (id === '7') return { message: order };
+        return id === 'none' ? { status: 'NOT_FOUND', details: 'no such order' } : { never: true };
+      },
+      Watch: ({ request }) => {
+        const from = String((request as { from: unknown }).from);
+        const messages = [event('1'), event('2')];
+        if (from === FAILS) return { messages, status: 'DATA_LOSS', details: 'the log is torn' };
+        return from === HANGS ? { messages, never: true } : { messages };
+      },
+    },
+  });
+  const client = { name: 'orders', url: server.url, protoPath: PROTO, loader: { longs: String } };
+  app = await Test.createTestingModule({ imports: [ResilientGrpcModule.forFeature([client])] }).compile();
+  stub = app.get(getGrpcServiceToken('orders', 'Orders'), { strict: false });
+  return async () => {
+    await app.close();
+    await server.close();
+  };
+});
+
+/** What a caller sees of a call: its messages, how it ended, and what it was told of it. */
+async function seenOf(call: (options: GrpcCallOptions) => Observable<object>): Promise<unknown> {
+  const told: unknown[] = [];
+  const options: GrpcCallOptions = {
+    onHeaders: () => told.push('headers'),
+    onEnd: ({ code, attempts }) => told.push({ code, attempts: attempts.length }),
+  };
+  return new Promise((resolve) => {
+    const messages: string[] = [];
+    call(options).subscribe({
+      next: (message) => messages.push(String(Object.values(message)[0])),
+      complete: () => resolve({ messages, told, ended: 'completed' }),
+      error: ({ codeName, details, reason, reachedServer, attempts }: GrpcCallError) => {
+        const text = details.replace(/[\d.]+s.*/, '… s');
+        resolve({ messages, told, ended: { codeName, text, reason, reachedServer, attempts: attempts.length } });
+      },
+    });
+  });
+}
+
+type Call = (orders: Resilient<OrdersClient>, options: GrpcCallOptions) => Observable<object>;
+
+describe('a fake and a stub with a server behind it', () => {
+  it.each<[string, Call]>([
+    ['a call that is answered', (orders, options) => orders.get({ id: '7' }, options)],
+    ['one that fails', (orders, options) => orders.get({ id: 'none' }, options)],
+    ['one that hangs until its deadline', (orders, options) => orders.get({ id: '' }, { ...options, timeoutMs: 300 })],
+    [
+      'one whose caller aborts it before it begins',
+      (orders, options) => orders.get({ id: '7' }, { ...options, signal: AbortSignal.abort(new Error('left')) }),
+    ],
+    ['a stream that ends', (orders, options) => orders.watch({ from: ENDS }, options)],
+    ['one that fails after messages', (orders, options) => orders.watch({ from: FAILS }, options)],
+    [
+      'one that is silent for too long',
+      (orders, options) => orders.watch({ from: HANGS }, { ...options, streamIdleTimeoutMs: 500 }),
+    ],
+  ])('show the same to their caller: %s', async (_what, call) => {
+    const [faked, real] = await Promise.all([
+      seenOf((options) => call(fake, options)),
+      seenOf((options) => call(stub, options)),
+    ]);
+    expect(faked).toEqual(real);
+  });
+});

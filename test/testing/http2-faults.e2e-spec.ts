@@ -1,0 +1,205 @@
+import { connectivityState, status } from '@grpc/grpc-js';
+import { captureLeaks, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { CallFault, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { failureOf, startClient, startServer, upTo, type EchoService, type EchoStub } from '../calls/support.js';
+import { EchoClient } from './echo-client.js';
+
+const REFUSED: CallFault = { kind: 'reset', code: 'REFUSED_STREAM' };
+
+/** What grpc-js says of each fault of a unary call, and whether the server had heard of the call. */
+const FAILURES: readonly (readonly [CallFault, { readonly code: number; readonly details: RegExp }, number])[] = [
+  [{ kind: 'reset', code: 'INTERNAL_ERROR' }, { code: status.INTERNAL, details: /code 2 \(Internal/ }, 0],
+  [{ kind: 'reset', code: 'CANCEL', at: { afterRequests: 1 } }, { code: status.CANCELLED, details: /cancelled/ }, 1],
+  [{ kind: 'reset', code: 0, at: 'headers' }, { code: status.INTERNAL, details: /code 0 / }, 1],
+  [{ kind: 'reset', code: 11, at: 'headers' }, { code: status.RESOURCE_EXHAUSTED, details: /exhausted/ }, 1],
+  [{ kind: 'reset', code: 'INTERNAL_ERROR', at: 'trailers' }, { code: status.INTERNAL, details: /code 2 / }, 1],
+  [{ kind: 'missing-trailers' }, { code: status.INTERNAL, details: /code 0 .*without gRPC status/ }, 1],
+  [{ kind: 'goaway', code: 'INTERNAL_ERROR' }, { code: status.INTERNAL, details: /code 2 .*Session closed/ }, 0],
+];
+
+describe('Http2FaultProxy', () => {
+  let server: ScriptedGrpcServer;
+  let proxy: Http2FaultProxy;
+  let plain: EchoClient;
+
+  beforeEach(async () => {
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+    server = await startServer();
+    proxy = await Http2FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    plain = connect();
+  });
+
+  function connect(options = {}): EchoClient {
+    const client = new EchoClient(proxy.url, undefined, options);
+    onTestFinished(() => {
+      client.close();
+    });
+    return client;
+  }
+
+  async function ours(): Promise<EchoStub> {
+    return (await startClient({ url: proxy.url })).getService<EchoService>('Echo');
+  }
+
+  const held = async () => {
+    server.script('UnsafeUnary', { hold: 'everything' });
+    // Wrapped, so that awaiting this does not await the call.
+    const answer = plain.unary({}, { method: 'UnsafeUnary' });
+    await waitFor(() => server.heldCount() === 1);
+    return { answer };
+  };
+
+  describe('lets a call go wrong:', () => {
+    it.each(FAILURES)('%j', async (fault, { code, details }, seen) => {
+      proxy.failCalls(fault, { method: 'Unary' });
+      expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
+      expect(server.counts().calls).toBe(seen);
+      expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
+
+      // No side effect twice, and none lost: what is safe is sent again, what is not fails as lost with its connection.
+      const echo = await ours();
+      server.reset();
+      proxy.failCalls(fault, { method: 'Unary' });
+      expect(await firstValueFrom(echo.unary({ text: 'safe' }))).toMatchObject({ text: 'safe' });
+      expect(server.counts('Unary').calls).toBe(seen + 1);
+      proxy.failCalls(fault, { method: 'UnsafeUnary' });
+      expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({
+        code: status.UNAVAILABLE,
+        reason: 'connection-lost',
+      });
+      expect(server.counts('UnsafeUnary').calls).toBe(seen);
+    });
+
+    it.each(['unary', 'unsafeUnary'] as const)('refuses streams of %s, which are sent again', async (method) => {
+      proxy.failCalls(REFUSED, { method });
+      const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
+      expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
+      proxy.failCalls(REFUSED, { method, times: 2 });
+      // By grpc-js once.
+      expect((await plain.unary({}, { method: protoMethod })).status).toMatchObject({
+        code: status.UNAVAILABLE,
+        details: 'Stream refused by server',
+      });
+      const echo = await ours();
+      server.reset();
+      proxy.failCalls(REFUSED, { method, times: 3 });
+      expect(await firstValueFrom(echo[method]({ text: 'again' }))).toMatchObject({ text: 'again' });
+      expect(server.counts().calls).toBe(1);
+    });
+
+    it('disowns a call by GOAWAY, which is sent again on a new connection; calls before it finish', async () => {
+      const { answer } = await held();
+      proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'Unary' });
+      expect((await plain.unary({ text: 'elsewhere' })).value?.text).toBe('elsewhere');
+      expect(proxy.counters).toMatchObject({ accepted: 2, calls: 3, forwarded: 2 });
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      server.script('UnsafeUnary', {});
+      const echo = await ours();
+      await firstValueFrom(echo.unary({}));
+      proxy.failCalls({ kind: 'goaway' });
+      server.reset();
+      await firstValueFrom(echo.unsafeUnary({}));
+      expect(server.counts('UnsafeUnary').calls).toBe(1);
+    });
+
+    it('resets a stream behind a message of either side, and nothing of it is lost before that', async () => {
+      server.script('ServerStream', { messages: upTo(5) });
+      proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 3 } });
+      const down = plain.serverStream({});
+      expect(await down.ended).toMatchObject({ code: status.CANCELLED, details: 'Call cancelled' });
+      expect(down.messages).toHaveLength(3);
+
+      proxy.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR', at: { afterRequests: 2 }, direction: 'to-upstream' });
+      const up = plain.bidi();
+      for (const number of [1, 2, 3]) up.call.write({ number });
+      expect((await up.ended).code).toBe(status.CANCELLED);
+      await waitFor(() => server.counts('Bidi').open === 0);
+      expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
+    });
+
+    it('leaves out the status of an answer that is trailers alone', async () => {
+      server.script('Unary', { status: 'NOT_FOUND', details: 'gone' });
+      proxy.failCalls({ kind: 'missing-trailers' });
+      expect((await plain.unary({})).status).toMatchObject({ code: status.UNKNOWN });
+      expect((await plain.unary({})).status).toMatchObject({ code: status.NOT_FOUND, details: 'gone' });
+    });
+  });
+
+  describe('sends GOAWAY on every connection:', () => {
+    it.each(['newest', 'none'] as const)('%s: calls in flight finish, new ones go elsewhere', async (lastStreamId) => {
+      const { answer } = await held();
+      expect(proxy.goaway({ lastStreamId })).toBe(1);
+      await waitFor(() => plain.state === connectivityState.IDLE);
+      expect((await plain.unary({})).error).toBeUndefined();
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      await waitFor(() => proxy.counters.open === 1);
+    });
+
+    it('a number, 0 too: calls above it were never seen, and are sent again', async () => {
+      const { answer } = await held();
+      proxy.goaway({ lastStreamId: 0 });
+      await waitFor(() => server.counts('UnsafeUnary').calls === 2);
+      server.release();
+      expect((await answer).status.code).toBe(status.OK);
+      await waitFor(() => server.counts('UnsafeUnary').cancelled === 1);
+    });
+
+    it('with an error: the connection is closed behind it', async () => {
+      const { answer } = await held();
+      proxy.goaway({ code: 'PROTOCOL_ERROR' });
+      expect((await answer).status.code).toBe(status.INTERNAL);
+      await waitFor(() => proxy.counters.open === 0);
+      expect((await plain.unary({})).error).toBeUndefined();
+    });
+  });
+
+  it('limits streams: what is more waits at the client, until the limit is lifted', async () => {
+    await plain.unary({});
+    proxy.limitStreams(1);
+    const { answer } = await held();
+    expect((await plain.unary({}, { deadline: Date.now() + 100 })).status.code).toBe(status.DEADLINE_EXCEEDED);
+    const waits = plain.unary({});
+    proxy.limitStreams(undefined);
+    expect((await waits).error).toBeUndefined();
+    server.release();
+    await answer;
+  });
+
+  it('says too_many_pings after so many, which ends what is in flight', async () => {
+    const pinging = connect({ 'grpc.keepalive_time_ms': 50, 'grpc.keepalive_permit_without_calls': 1 });
+    await pinging.unary({});
+    proxy.tooManyPingsAfter(2);
+    server.script('UnsafeUnary', { hold: 'everything' });
+    const answer = await pinging.unary({}, { method: 'UnsafeUnary' });
+    expect(answer.status).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    expect(proxy.counters.pings).toBeGreaterThanOrEqual(3);
+    server.release();
+  });
+
+  it('holds SETTINGS: a client that connects is not READY before they are released', async () => {
+    proxy.holdSettings();
+    const late = plain.unary({ text: 'late' });
+    await waitFor(() => proxy.counters.open === 1);
+    const early = await plain.unary({}, { deadline: Date.now() + 100 });
+    expect(early.status.code).toBe(status.DEADLINE_EXCEEDED);
+    expect(plain.state).toBe(connectivityState.CONNECTING);
+    proxy.releaseSettings();
+    expect((await late).value?.text).toBe('late');
+    expect(proxy.counters.accepted).toBe(1);
+  });
+
+  it('forgets its faults when it is healed', async () => {
+    proxy.failCalls({ kind: 'missing-trailers' }, { times: Infinity });
+    proxy.limitStreams(0);
+    proxy.tooManyPingsAfter(0);
+    proxy.holdSettings();
+    proxy.heal();
+    expect((await plain.unary({ text: 'healed' })).value?.text).toBe('healed');
+  });
+});

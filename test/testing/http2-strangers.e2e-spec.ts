@@ -1,0 +1,52 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { captureLeaks, Http2FaultProxy, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { expect, it, onTestFinished } from 'vitest';
+import { ECHOES, upTo } from '../calls/support.js';
+import { ECHO_PROTO } from './echo-client.js';
+
+const PYTHON = '/usr/bin/python3';
+const STRANGER = fileURLToPath(new URL('./fixtures/stranger.py', import.meta.url));
+
+it("Http2FaultProxy serves Python's grpcio as the server does, and fails it as it was asked to", async ({ skip }) => {
+  skip(spawnSync(PYTHON, ['-c', 'import grpc']).status !== 0, `${PYTHON} has no grpcio (Debian: python3-grpcio)`);
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const server = await ScriptedGrpcServer.start({
+    protoPath: ECHO_PROTO,
+    scripts: {
+      ...ECHOES,
+      Unary: ({ request, metadata }) => ({
+        message: request,
+        headers: { 'x-seen-bin': metadata.get('x-sent-bin') as Buffer[] },
+        trailers: { 'x-last': 'one' },
+      }),
+      // Of an answer without messages and trailers grpcio 1.51 dies (SIGILL).
+      ServerStream: { messages: upTo(2) },
+    },
+  });
+  onTestFinished(() => server.close());
+  const proxy = await Http2FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+
+  proxy.failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'UnsafeUnary' });
+  proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'UnsafeUnary' });
+  proxy.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR', at: 'headers' }, { method: 'ServerStream' });
+  proxy.failCalls({ kind: 'missing-trailers' }, { method: 'ServerStream' });
+  const { stdout } = await promisify(execFile)(PYTHON, [STRANGER, proxy.url], { timeout: 20_000 });
+  expect(JSON.parse(stdout)).toEqual({
+    unary: true,
+    large: true,
+    headers: { 'x-seen-bin': '00ff' },
+    trailers: { 'x-last': 'one' },
+    uploaded: '1003',
+    bidi: true,
+    // Which it does not send again, as grpc-js does.
+    refused: 'UNAVAILABLE',
+    disowned: 'OK',
+    reset: 'INTERNAL',
+    'without trailers': 'UNKNOWN',
+  });
+  expect(proxy.counters.accepted).toBe(2);
+});

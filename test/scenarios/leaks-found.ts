@@ -53,7 +53,7 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
     'times told': aboveDebug(app).filter((line) => line.includes('nobody has read it')).length,
     'opened in this file': here(told[0]),
     'active calls with that place': active.filter(({ openedAt }) => here(openedAt) === 1).length,
-    'leaks named of an open application': Number(open.includes('TCPSocketWrap') && open.includes(upstream.url)),
+    'leaks named of an open application': Number(open.includes(`(${upstream.url}) was not closed`)),
     'leaks of a closed one': Number((await complaintOf(leaks, 2_000)) !== ''),
   };
 }

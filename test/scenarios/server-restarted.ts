@@ -5,24 +5,24 @@ import { figuresOf, reads, writes } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-const PER_SECOND = 150;
-const DOWN_MS = 1_000;
+const PER_SECOND = 75;
+const DOWN_MS = { short: 1_500, full: 3_000 };
+const RESTARTS = { short: 1, full: 3 };
 
-/** C-core's word for a request that comes between its SIGTERM and its GOAWAY, and that its application never saw. */
-const isTurnedAway = ({ error }: LoadCall) => (error as Error).message.startsWith('1 CANCELLED: CANCELLED');
-
-/** The only server of a client is killed, and then restarted in order, under reads and writes. */
+/** The only server of a client is killed under reads and writes, and comes back. */
 export const serverRestarted: Situation = {
   name: 'server-restarted',
   promise:
-    'While the only server is restarted no safe call fails and no write is sent twice; a restart in order fails no call at all.',
+    'When the only server is killed and comes back, no safe call fails, of the writes only those fail that were on the wire, and none is sent twice.',
   bounds: {
-    'reads that failed': { atMost: 0 },
+    'reads failed': { atMost: 0 },
     'writes failed that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
-    'first answer after it listens, ms': { atMost: 500 },
-    'answers after the last restart': { atLeast: 100 },
+    'calls that waited': { atLeast: 50 },
+    // grpc-js alone is back after 1.2 to 1.8 s.
+    'first answer after it listens, ms': { atMost: 1_000 },
+    'last one that waited, ms': { atMost: 5_000 },
   },
   play: (run) => againstEach(run, (kind) => restarts(run, kind)),
 };
@@ -35,39 +35,41 @@ async function restarts(run: Run, kind: UpstreamKind): Promise<Measured> {
     if (event.type === 'connectivity' && event.from === 'READY') lostAt.push(event.at);
   });
   const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
-  const answers = () => gets.succeeded.length + creates.succeeded.length;
-  // A connection that lived for a second, and was used.
-  await waitFor(() => answers() > 1.2 * 2 * PER_SECOND);
-  const firstAnswers: number[] = [];
-  const rounds = run.length === 'short' ? 1 : 5;
-  for (let round = 0; round < rounds; round++) {
-    for (const how of ['kill', 'terminate'] as const) {
-      const listensAt = await upstream.restartAfter(DOWN_MS, how);
-      const first = await waitFor(() =>
-        [...gets.succeeded, ...creates.succeeded].find(({ endedAt = 0 }) => endedAt >= listensAt),
-      );
-      firstAnswers.push((first.endedAt ?? NaN) - listensAt);
-      const before = answers();
-      await waitFor(() => answers() > before + 2 * PER_SECOND * (DOWN_MS / 1_000 + 0.4), { timeoutMs: 10_000 });
-    }
+  const calls = () => [...gets.calls, ...creates.calls];
+  const answered = (since: number) =>
+    calls().filter(({ endedAt = 0, error }) => endedAt >= since && error === undefined);
+  const listened: number[] = [];
+  for (let restart = 0; restart < RESTARTS[run.length]; restart++) {
+    // A connection that lived for a second, and was used.
+    const began = Date.now();
+    await waitFor(() => answered(began).length > 1.2 * 2 * PER_SECOND, { timeoutMs: 15_000 });
+    const listensAt = await upstream.restartAfter(DOWN_MS[run.length]);
+    listened.push(listensAt);
+    await waitFor(
+      () => calls().every(({ startedAt, endedAt }) => endedAt !== undefined || startedAt > listensAt + 100),
+      {
+        timeoutMs: 15_000,
+      },
+    );
   }
-  const before = answers();
-  await waitFor(() => answers() >= before + 100);
   await Promise.all([gets.stop(), creates.stop()]);
   const wasOnTheWire = ({ startedAt, endedAt = 0 }: LoadCall) =>
     lostAt.some((at) => startedAt <= at && endedAt >= at - 20);
-  const failedWrites = creates.failed.filter((call) => !isTurnedAway(call));
   const arrived = new Set(upstream.arrived('Create').map(({ key }) => key));
+  const waited = listened.flatMap((at) =>
+    calls().flatMap(({ startedAt, endedAt = 0 }) => (startedAt < at && endedAt >= at ? [endedAt - at] : [])),
+  );
   return {
     ...figuresOf(gets, 'reads'),
-    'reads that failed': gets.failed.filter((call) => !isTurnedAway(call)).length,
-    'turned away by the server': [...gets.failed, ...creates.failed].filter(isTurnedAway).length,
     writes: creates.calls.length,
-    'writes failed by a kill': failedWrites.filter(wasOnTheWire).length,
-    'writes failed that were not on the wire': failedWrites.filter((call) => !wasOnTheWire(call)).length,
+    'writes failed on the wire': creates.failed.filter(wasOnTheWire).length,
+    'writes failed that were not on the wire': creates.failed.filter((call) => !wasOnTheWire(call)).length,
     'writes sent twice': upstream.duplicates('Create'),
     'writes acknowledged and lost': creates.succeeded.filter(({ number }) => !arrived.has(String(number))).length,
-    'first answer after it listens, ms': Math.max(...firstAnswers),
-    'answers after the last restart': answers() - before,
+    'calls that waited': waited.length,
+    'first answer after it listens, ms': Math.max(
+      ...listened.map((at) => Math.min(...answered(at).map(({ endedAt = 0 }) => endedAt - at))),
+    ),
+    'last one that waited, ms': Math.max(...waited),
   };
 }

@@ -2,11 +2,14 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
 const A = 1;
+const TXT = 16;
 
-/** A name server on loopback. Whatever it is asked for has the address 127.0.0.1, from the moment on that it is told so. */
+/** A name server on loopback. Whatever it is asked for has the address 127.0.0.1 and a text, from the moment on that it is told so. */
 export class NameServer {
   /** Whether names have an address; else there are no such names. */
   knows = false;
+  /** The TXT record of each name; undefined: none. */
+  text: string | undefined;
   queries = 0;
 
   private constructor(private readonly socket = createSocket('udp4')) {
@@ -32,14 +35,26 @@ export class NameServer {
     this.socket.close();
   }
 
-  /** The query with its own question (RFC 1035, 4.1): no such name, or one A record; no record of another type. */
+  /** The query with its own question (RFC 1035, 4.1): no such name, or the one record of the type asked for, if there is one. */
   private answer(query: Buffer): Buffer {
     const end = query.indexOf(0, 12) + 5;
     const question = query.subarray(12, end);
-    const hasAddress = this.knows && query.readUInt16BE(end - 4) === A;
+    const data = this.knows ? this.record(query.readUInt16BE(end - 4)) : undefined;
     const flags = Buffer.from([0x81, this.knows ? 0x80 : 0x83]);
-    const counts = Buffer.from([0, 1, 0, hasAddress ? 1 : 0, 0, 0, 0, 0]);
-    const record = Buffer.from([0xc0, 12, 0, A, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
-    return Buffer.concat([query.subarray(0, 2), flags, counts, question, ...(hasAddress ? [record] : [])]);
+    const counts = Buffer.from([0, 1, 0, data === undefined ? 0 : 1, 0, 0, 0, 0]);
+    const type = query.subarray(end - 4, end - 2);
+    const record =
+      data === undefined
+        ? []
+        : [Buffer.from([0xc0, 12]), type, Buffer.from([0, 1, 0, 0, 0, 60, data.length >> 8, data.length & 0xff]), data];
+    return Buffer.concat([query.subarray(0, 2), flags, counts, question, ...record]);
+  }
+
+  private record(type: number): Buffer | undefined {
+    if (type === A) return Buffer.from([127, 0, 0, 1]);
+    if (type !== TXT || this.text === undefined) return undefined;
+    // Strings of at most 255 bytes.
+    const strings = this.text.match(/.{1,255}/gs) ?? [];
+    return Buffer.concat(strings.flatMap((text) => [Buffer.from([text.length]), Buffer.from(text)]));
   }
 }

@@ -9,6 +9,7 @@ import { loadSync } from '@grpc/proto-loader';
 
 const { port, standby, log, delayMs, perSecond, eventsEveryMs, serverOptions, tls } = JSON.parse(process.argv[2]);
 const proto = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)), { longs: String });
+const feeds = new Set();
 let sequence = 0;
 let freeAt = 0;
 
@@ -37,8 +38,14 @@ const methods = {
     let at = Number(call.request.from);
     write(call, 'Watch', at);
     const timer = setInterval(() => call.write({ sequence: ++at, order: { id: String(at) } }), eventsEveryMs);
-    call.once('cancelled', () => {
+    const end = () => {
       clearInterval(timer);
+      feeds.delete(end);
+      call.end();
+    };
+    feeds.add(end);
+    call.once('cancelled', () => {
+      end();
       write(call, 'ended', 'Watch');
     });
   },
@@ -83,4 +90,8 @@ if (standby) {
 } else {
   listen();
 }
-process.once('SIGTERM', () => server.tryShutdown(() => process.exit(0)));
+process.once('SIGTERM', () => {
+  server.tryShutdown(() => process.exit(0));
+  // Feeds have no end of their own.
+  for (const end of feeds) end();
+});

@@ -18,6 +18,7 @@ told = json.loads(sys.argv[1])
 log = open(told["log"], "a", buffering=1)
 sequence = 0
 free_at = 0
+ending = asyncio.Event()
 
 
 def decode(data):
@@ -115,7 +116,7 @@ async def watch(request, context):
     at = request.get(1, 0)
     write(context, "Watch", at)
     try:
-        while True:
+        while not ending.is_set():
             await asyncio.sleep(told["eventsEveryMs"] / 1000)
             at += 1
             yield {1: at, 2: encode({1: str(at)})}
@@ -180,7 +181,8 @@ async def main():
         tell({"boundAt": now()})
 
     async def end():
-        # As grpc-js's tryShutdown: calls that run may finish.
+        # As grpc-js's tryShutdown: calls that run may finish. Feeds have no end of their own.
+        ending.set()
         await server.stop(3600)
         os._exit(0)
 

@@ -38,7 +38,8 @@ const SCRIPTS = { 'grpc-js': 'orders-grpc-js.mjs', grpcio: 'orders-grpcio.py' } 
 /**
  * A server of `orders.v1.Orders` in a process of its own, on one port over all its lives, which writes down what arrives before it
  * answers. An id or requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each, 'any/NEVER' is
- * not answered. An order says in `item` the pid of its server. A feed goes on for ever.
+ * not answered. An order says in `item` the pid of its server. A feed goes on until its server
+ * ends in order.
  */
 export class Upstream {
   readonly #folder = mkdtempSync(join(tmpdir(), 'upstream-'));

@@ -1,5 +1,5 @@
 import { Metadata } from '@grpc/grpc-js';
-import { EMPTY, NEVER, firstValueFrom, lastValueFrom, of, tap, throwError, toArray, type Observable } from 'rxjs';
+import { EMPTY, NEVER, firstValueFrom, lastValueFrom, of, toArray, type Observable } from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { replayUnacknowledged } from '../../operators/replay-unacknowledged.js';
@@ -287,93 +287,6 @@ describe('a call', () => {
   });
 });
 
-describe('a failure', () => {
-  it('reaches the caller as the handler told it', async () => {
-    const error = await failureOf(
-      get(() => {
-        throw grpcError('UNAVAILABLE', 'the bank is closed', {
-          reason: 'circuit-open',
-          retryAfterMs: 700,
-          metadata: { 'x-a': 'b' },
-        });
-      }),
-    );
-    expect(error).toMatchObject({
-      message: '14 UNAVAILABLE: the bank is closed',
-      reason: 'circuit-open',
-      reachedServer: 'no',
-      retryAfterMs: 700,
-      path: '/fake/get',
-      attempts: [expect.objectContaining({ number: 1, code: 14 })],
-    });
-    expect((error as { metadata: Metadata }).metadata.get('x-a')).toEqual(['b']);
-  });
-
-  it.each<[string, () => never | Observable<never>]>([
-    [
-      'thrown',
-      () => {
-        throw grpcError('NOT_FOUND', 'no 7');
-      },
-    ],
-    ['of an Observable', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
-    [
-      'as a server of grpc-js has it',
-      () => {
-        throw Object.assign(new Error('x'), { code: 5, details: 'no 7' });
-      },
-    ],
-  ])('may be %s', async (_what, handler) => {
-    expect(await failureOf(get(handler))).toMatchObject({
-      codeName: 'NOT_FOUND',
-      details: 'no 7',
-      reason: 'server',
-      reachedServer: 'yes',
-    });
-  });
-
-  it('that is none of gRPC is UNKNOWN, with what was thrown as its cause', async () => {
-    const bug = new TypeError('x is not a function');
-    const error = await failureOf(
-      get(() => {
-        throw bug;
-      }),
-    );
-    expect(error).toMatchObject({ codeName: 'UNKNOWN', details: 'x is not a function', cause: bug });
-  });
-
-  it('comes behind the messages before it, and has then reached the server', async () => {
-    const shop = fake({
-      async *watch({ from }) {
-        yield* count(from, from + 1);
-        throw grpcError('UNAVAILABLE', 'gone', { reason: 'connection-lost' });
-      },
-    });
-    const seen: unknown[] = [];
-    const error = await failureOf(lastValueFrom(shop.watch({ from: 1 }).pipe(tap((one) => seen.push(one)))));
-    expect(error).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
-    expect(seen).toEqual([{ sequence: 1 }, { sequence: 2 }]);
-  });
-
-  it('is never repeated: no policy runs, whatever the options say', async () => {
-    const handler = vi.fn(() => {
-      throw grpcError('UNAVAILABLE');
-    });
-    const shop = fake({ get: handler });
-    await failureOf(firstValueFrom(shop.get({ id: '7' }, { idempotent: true })));
-    expect(handler).toHaveBeenCalledTimes(1);
-  });
-
-  it('is UNIMPLEMENTED where there is no handler', async () => {
-    const shop = fake({});
-    expect(await failureOf(firstValueFrom(shop.get({ id: '7' })))).toMatchObject({
-      codeName: 'UNIMPLEMENTED',
-      details: "fakeGrpcService has no handler of 'get'",
-    });
-    expect(shop.calls.map(({ method }) => method)).toEqual(['get']);
-  });
-});
-
 describe('a fake', () => {
   it('has its methods by both names that a stub has', async () => {
     const shop = fake({ get: ({ id }) => ({ id }) }) as unknown as Record<
@@ -464,33 +377,5 @@ describe('the types', () => {
     // Where the interface of the service is asked for it fits.
     const client: ShopClient = shop;
     expect(client).toBe(shop);
-  });
-});
-
-describe('grpcError', () => {
-  it.each([
-    ['outage', 'no'],
-    ['connection-lost', 'maybe'],
-    ['server', 'yes'],
-  ] as const)('knows how far a request has got at most: %s, %s', (reason, reachedServer) => {
-    expect(grpcError('UNAVAILABLE', 'x', { reason })).toMatchObject({ reason, reachedServer });
-    expect(grpcError('UNAVAILABLE', 'x', { reason, reachedServer: 'yes' }).reachedServer).toBe('yes');
-  });
-
-  it('brings details of google.rpc as a server would', () => {
-    const value = { fieldViolations: [{ field: 'id', description: 'too short' }] };
-    const error = grpcError('INVALID_ARGUMENT', 'bad', {
-      statusDetails: [{ typeUrl: 'google.rpc.BadRequest', value }],
-    });
-    expect(error.statusDetails).toEqual([
-      expect.objectContaining({
-        value: expect.objectContaining({ fieldViolations: [expect.objectContaining({ field: 'id' })] }),
-      }),
-    ]);
-    expect(isGrpcCallError(error, 'INVALID_ARGUMENT')).toBe(true);
-  });
-
-  it.each(['OK', 'NOT_THERE', 5])('refuses %s', (code) => {
-    expect(() => grpcError(code as never)).toThrow(TypeError);
   });
 });

@@ -1,0 +1,78 @@
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { aboveDebug } from '../support/orders-app.js';
+import { againstEach } from './support/kinds.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const CLIENTS = 8;
+
+/** Connections that are closed between two calls: by a proxy (FIN, RST, idle time) or with their server (SIGKILL, SIGTERM). */
+export const closedWhileIdle: Situation = {
+  name: 'closed-while-idle',
+  promise:
+    'A connection that the other side has closed costs the next call nothing, of either kind, however it was closed.',
+  bounds: {
+    calls: { atLeast: 5 * CLIENTS },
+    failed: { atMost: 0 },
+    'sent twice': { atMost: 0 },
+    'slowest ms': { atMost: 1_000 },
+    'lines above debug': { atMost: 0 },
+  },
+  play: (run) => againstEach(run, (kind) => closings(run, kind)),
+};
+
+async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const proxy = await FaultProxy.start(upstream.url);
+  run.onEnd(() => proxy.close());
+  const apps = await Promise.all(
+    Array.from({ length: CLIENTS }, () => startClientOf(run, upstream, { url: proxy.url })),
+  );
+  const idleCut = async () => {
+    proxy.cutIdleAfter(50, 'rst');
+    await waitFor(() => proxy.counters.open === 0);
+    proxy.cutIdleAfter(undefined);
+  };
+  const closings: readonly (() => unknown)[] = [
+    () => proxy.closeAll(),
+    () => proxy.resetAll(),
+    idleCut,
+    () => upstream.restartAfter(0, 'kill'),
+    () => upstream.restartAfter(0, 'terminate'),
+  ];
+  const latencies: number[] = [];
+  const failures: unknown[] = [];
+  let calls = 0;
+  /** Each client makes a call after a time of its own. */
+  const callEach = () =>
+    Promise.all(
+      apps.map(async ({ orders }) => {
+        await pause(20 + run.random() * 80);
+        const beganAt = performance.now();
+        const id = String(++calls);
+        const create = () => orders.create({ requestId: id, item: 'tea', quantity: 1 });
+        await firstValueFrom<unknown>(calls % 2 === 0 ? create() : orders.get({ id })).catch(
+          (error: unknown) => void failures.push(error),
+        );
+        latencies.push(performance.now() - beganAt);
+      }),
+    );
+  await callEach();
+  for (let round = 0; round < (run.length === 'short' ? 1 : 10); round++) {
+    for (const close of closings) {
+      await close();
+      await callEach();
+    }
+  }
+  return {
+    calls,
+    failed: failures.length,
+    ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
+    'sent twice': upstream.duplicates('Get') + upstream.duplicates('Create'),
+    'slowest ms': Math.max(...latencies),
+    'lines above debug': apps.flatMap(aboveDebug).length,
+  };
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,56 @@
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { againstEach } from './support/kinds.js';
+import { figuresOf, load, reads } from './support/load.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const CUTS = { short: 8, full: 100 };
+const ITEM = 'tea '.repeat(5_000);
+
+/** Connections that are torn somewhere in the middle of requests of 20 kB. */
+export const cutInAWrite: Situation = {
+  name: 'cut-in-a-write',
+  promise:
+    'When a connection is cut in the middle of a write, that write fails as one that may have reached the server and is not sent again; reads are, and succeed.',
+  bounds: {
+    cuts: { atLeast: CUTS.short },
+    'reads failed': { atMost: 0 },
+    'writes failed': { atLeast: 1 },
+    'writes failed otherwise': { atMost: 0 },
+    'writes sent twice': { atMost: 0 },
+    'writes acknowledged and lost': { atMost: 0 },
+  },
+  play: (run) => againstEach(run, (kind) => cuts(run, kind)),
+};
+
+async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind, { delayMs: 10 });
+  const proxy = await FaultProxy.start(upstream.url);
+  run.onEnd(() => proxy.close());
+  // A connection that is cut before its first answer is an outage, and many of them have one grace.
+  const app = await startClientOf(run, upstream, { url: proxy.url, outageGraceMs: 60_000 });
+  const creates = load(run, 40, (number) => app.orders.create({ requestId: String(number), item: ITEM, quantity: 1 }));
+  // Enough answers for the retries of those that are lost.
+  const gets = reads(run, app, 60);
+  await waitFor(() => creates.succeeded.length > 10);
+  for (let cut = 1; cut <= CUTS[run.length]; cut++) {
+    const { accepted } = proxy.counters;
+    const answered = creates.succeeded.length + gets.succeeded.length;
+    proxy.closeAfterBytes(Math.trunc(run.random() * 3 * ITEM.length), 'to-upstream', cut % 2 === 0 ? 'rst' : 'fin');
+    await waitFor(() => proxy.counters.accepted > accepted, { timeoutMs: 10_000 });
+    await waitFor(() => creates.succeeded.length + gets.succeeded.length > answered + 20, { timeoutMs: 10_000 });
+  }
+  await Promise.all([gets.stop(), creates.stop()]);
+  const arrived = new Set(upstream.arrived('Create').map(({ key }) => key));
+  const otherwise = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
+  return {
+    cuts: CUTS[run.length],
+    ...figuresOf(gets, 'reads'),
+    ...figuresOf(creates, 'writes'),
+    'writes failed otherwise': otherwise.length,
+    ...(otherwise[0] && { 'first otherwise': String(otherwise[0].error) }),
+    'writes sent twice': upstream.duplicates('Create'),
+    'writes acknowledged and lost': creates.succeeded.filter(({ number }) => !arrived.has(String(number))).length,
+  };
+}

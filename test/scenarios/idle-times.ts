@@ -1,0 +1,104 @@
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import type { OrdersOf } from '../support/orders-app.js';
+import { againstEach } from './support/kinds.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
+
+const CALLERS = 6;
+const ROUNDS = { short: 3, full: 10 };
+
+/** A server that closes idle connections, and a balancer that drops them without a word, under callers who pause. */
+export const idleTimes: Situation = {
+  name: 'idle-times',
+  promise:
+    'Connections that a server closes when they are idle, or that a balancer drops in silence after the client has let them go, or that pings keep alive, cost no call anything.',
+  bounds: {
+    calls: { atLeast: CALLERS * ROUNDS.short },
+    failed: { atMost: 0 },
+    'sent twice': { atMost: 0 },
+    'slowest ms': { atMost: 2_000 },
+    'connections that the server closed': { atLeast: CALLERS },
+    'connections dropped in silence': { atMost: 0 },
+  },
+  play: async (run) => ({
+    ...(await againstEach(run, (kind) => idles(run, kind))),
+    ...(run.length === 'full' && (await keptAliveByPings(run))),
+  }),
+};
+
+async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const [closing, patient] = [
+    await startUpstream(run, kind, { serverOptions: { 'grpc.max_connection_idle_ms': 300 } }),
+    await startUpstream(run, kind),
+  ];
+  const balancer = await FaultProxy.start(patient.url);
+  run.onEnd(() => balancer.close());
+  // A balancer's 240 or 350 s to the 200 s of the client, made short. grpc-js closes at its next look what was let go of, after 10 s
+  // at most, and a new call takes up what is still open: then the balancer has to be later.
+  balancer.cutIdleAfter(13_000, 'silent');
+  const ours = await Promise.all(Array.from({ length: CALLERS }, () => startClientOf(run, closing)));
+  const theirs = await Promise.all(
+    Array.from({ length: CALLERS }, () =>
+      startClientOf(run, patient, { url: balancer.url, connectionIdleTimeoutMs: 1_000 }),
+    ),
+  );
+  const [atServer, behindBalancer] = await Promise.all([
+    pausingCalls(run, ours, () => 200 + run.random() * 800),
+    pausingCalls(run, theirs, () => 200 + run.random() * 1_800),
+  ]);
+  const failures = [...atServer.failures, ...behindBalancer.failures];
+  const latencies = [...atServer.latencies, ...behindBalancer.latencies];
+  return {
+    calls: latencies.length,
+    failed: failures.length,
+    ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
+    'sent twice': sentTwice(closing) + sentTwice(patient),
+    'slowest ms': Math.max(...latencies),
+    'connections that the server closed':
+      new Set(closing.arrived('Get', 'Create').map(({ peer }) => peer)).size - CALLERS,
+    'connections dropped in silence': behindBalancer.latencies.filter((ms) => ms > 5_000).length,
+  };
+}
+
+/** Calls of both kinds by each of `callers` in turn, each after a pause. */
+async function pausingCalls(run: Run, callers: readonly OrdersOf[], pauseMs: () => number) {
+  const failures: unknown[] = [];
+  const latencies: number[] = [];
+  await Promise.all(
+    callers.map(async ({ orders }, caller) => {
+      for (let round = 0; round < ROUNDS[run.length]; round++) {
+        const id = `${caller}-${round}`;
+        const beganAt = performance.now();
+        const create = () => orders.create({ requestId: id, item: 'tea', quantity: 1 }, { timeoutMs: 10_000 });
+        const get = () => orders.get({ id }, { timeoutMs: 10_000 });
+        await firstValueFrom<unknown>(round % 2 === 0 ? create() : get()).catch((error: unknown) =>
+          failures.push(error),
+        );
+        latencies.push(performance.now() - beganAt);
+        const pause = pauseMs();
+        const since = performance.now();
+        await waitFor(() => performance.now() - since >= pause, { intervalMs: 10 });
+      }
+    }),
+  );
+  return { failures, latencies };
+}
+
+/** A minute and a half behind a balancer of 25 s, without a call: one connection, by pings each 10 s. */
+async function keptAliveByPings(run: Run): Promise<Measured> {
+  const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
+  const balancer = await FaultProxy.start(upstream.url);
+  run.onEnd(() => balancer.close());
+  balancer.cutIdleAfter(25_000, 'silent');
+  const keepalive = { keepaliveTimeMs: 10_000, keepalivePermitWithoutCalls: true };
+  const { orders } = await startClientOf(run, upstream, { url: balancer.url, keepalive });
+  await firstValueFrom(orders.get({ id: 'first' }));
+  const since = performance.now();
+  await waitFor(() => performance.now() - since > 90_000, { timeoutMs: 100_000, intervalMs: 100 });
+  await firstValueFrom(orders.create({ requestId: 'last', item: 'tea', quantity: 1 }));
+  return { 'connections kept alive by pings': balancer.counters.accepted };
+}
+
+const sentTwice = (upstream: Upstream): number => upstream.duplicates('Get') + upstream.duplicates('Create');

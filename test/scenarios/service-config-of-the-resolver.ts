@@ -1,0 +1,83 @@
+import { dnsServiceConfig } from 'nestjs-resilient-grpc';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { NameServer } from '../support/name-server.js';
+import type { OrdersOf } from '../support/orders-app.js';
+import { againstEach } from './support/kinds.js';
+import { figuresOf, reads } from './support/load.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+/** Retries of what no default repeats, so that it is seen whether the record is in force. */
+const record = (...retryableStatusCodes: readonly string[]): string => {
+  const backoff = { initialBackoff: '0.05s', maxBackoff: '0.1s', backoffMultiplier: 1 };
+  const retryPolicy = { maxAttempts: 3, ...backoff, retryableStatusCodes };
+  const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], retryPolicy }] };
+  return `grpc_config=${JSON.stringify([{ serviceConfig }])}`;
+};
+
+/** A TXT record that is changed, broken and mended while a client makes calls. */
+export const serviceConfigOfTheResolver: Situation = {
+  name: 'service-config-of-the-resolver',
+  promise:
+    'The service config that the resolver gives is in force from the start and follows its changes; one that is broken leaves the one before, and no call fails by it.',
+  bounds: {
+    'retried as the first record says': { atLeast: 1 },
+    'followed a change, ms': { atMost: 3_000 },
+    'outlived a broken record': { atLeast: 1 },
+    'followed the mended one, ms': { atMost: 3_000 },
+    'reads failed': { atMost: 0 },
+  },
+  play: (run) => againstEach(run, (kind) => changes(run, kind)),
+};
+
+async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const names = await NameServer.start();
+  run.onEnd(() => {
+    names.close();
+  });
+  names.knows = true;
+  names.text = record('ABORTED');
+  const app = await startClientOf(run, upstream, {
+    url: upstream.url.replace('127.0.0.1', 'localhost'),
+    serviceConfig: dnsServiceConfig({ servers: [names.url], refreshMs: 1_000 }),
+  });
+  const gets = reads(run, app, 50);
+  const first = await isRepeated(app, 'ABORTED');
+  names.text = record('DATA_LOSS');
+  const changedAfter = await until(() => isRepeated(app, 'DATA_LOSS'));
+  names.text =
+    'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{"service":"orders.v1.Orders"}],"timeout":"soon"}]}}]';
+  const { queries } = names;
+  await waitFor(() => names.queries >= queries + 2, { intervalMs: 20 });
+  const outlived = await isRepeated(app, 'DATA_LOSS');
+  names.text = record('ABORTED');
+  const mendedAfter = await until(
+    async () => (await isRepeated(app, 'ABORTED')) && !(await isRepeated(app, 'DATA_LOSS')),
+  );
+  await gets.stop();
+  return {
+    'retried as the first record says': Number(first),
+    'followed a change, ms': changedAfter,
+    'outlived a broken record': Number(outlived),
+    'followed the mended one, ms': mendedAfter,
+    ...figuresOf(gets, 'reads'),
+  };
+}
+
+let calls = 0;
+
+/** Whether a call that fails with `code` once, and then succeeds, succeeds. */
+async function isRepeated({ orders }: OrdersOf, code: string): Promise<boolean> {
+  return firstValueFrom(orders.get({ id: `c${++calls}/${code}/1` })).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function until(condition: () => Promise<boolean>): Promise<number> {
+  const beganAt = performance.now();
+  await waitFor(condition, { intervalMs: 50 });
+  return performance.now() - beganAt;
+}

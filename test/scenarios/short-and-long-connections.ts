@@ -1,0 +1,69 @@
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { againstEach } from './support/kinds.js';
+import { figuresOf, reads, writes } from './support/load.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
+
+const CLIENTS = 2;
+/** Against each upstream. */
+const CYCLES = { short: 50, full: 1_000 };
+
+/**
+ * On a machine without a core to spare a connection of 100 ms ends before its first answer, which makes it a failed try, and three
+ * of them an outage of one grace.
+ */
+const PATIENT = { outageGraceMs: 60_000 };
+
+/** A server that ends each connection at 100 ms, beside one that never does. */
+export const shortAndLongConnections: Situation = {
+  name: 'short-and-long-connections',
+  promise:
+    'A server may end each connection after 100 ms, or none for as long as it lives: no call fails, none is sent twice, and a connection that lives is kept.',
+  bounds: {
+    connections: { atLeast: CYCLES.short },
+    failed: { atMost: 0 },
+    'sent twice': { atMost: 0 },
+    'long-lived connections': { atLeast: 1, atMost: 1 },
+    'long-lived failed': { atMost: 0 },
+  },
+  play: async (run) => {
+    const own = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
+    const kept = reads(run, await startClientOf(run, own), 20);
+    // One after the other: a connection has to be made and used within 100 ms, on a busy machine too.
+    let measured: Measured = {};
+    for (const kind of run.kinds) {
+      measured = { ...measured, ...(await againstEach({ ...run, kinds: [kind] }, (one) => shortLived(run, one))) };
+    }
+    await kept.stop();
+    return {
+      ...measured,
+      ...figuresOf(kept, 'long-lived'),
+      'long-lived connections': connectionsTo(own),
+    };
+  },
+};
+
+async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const cycles = CYCLES[run.length];
+  const serverOptions = { 'grpc.max_connection_age_ms': 100, 'grpc.max_connection_age_grace_ms': 5_000 };
+  const upstream = await startUpstream(run, kind, { delayMs: 10, serverOptions });
+  const apps = await Promise.all(Array.from({ length: CLIENTS }, () => startClientOf(run, upstream, PATIENT)));
+  const loads = apps.flatMap((app) => [reads(run, app, 15), writes(run, app, 15)]);
+  await waitFor(() => connectionsTo(upstream) >= cycles, { timeoutMs: cycles * 200, intervalMs: 100 });
+  await Promise.all(loads.map((calls) => calls.stop()));
+  const calls = loads.reduce((sum, one) => sum + one.calls.length, 0);
+  const failures = loads.flatMap(({ failed }) => failed);
+  return {
+    connections: connectionsTo(upstream),
+    calls,
+    failed: failures.length,
+    ...(failures[0] && { 'first failure': String(failures[0].error) }),
+    'sent twice': upstream.arrived('Get', 'Create').length - calls,
+  };
+}
+
+/** How many connections had a request on them. */
+function connectionsTo(upstream: Upstream): number {
+  return new Set(upstream.arrived('Get', 'Create').map(({ peer }) => peer)).size;
+}

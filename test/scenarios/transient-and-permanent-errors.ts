@@ -1,0 +1,80 @@
+import { GrpcCallError } from 'nestjs-resilient-grpc';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { median, type CallLoad } from '../support/call-load.js';
+import { againstEach } from './support/kinds.js';
+import { figuresOf, latenciesOf, load, reads } from './support/load.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
+
+const PERMANENT = [
+  ...[
+    'INVALID_ARGUMENT',
+    'NOT_FOUND',
+    'ALREADY_EXISTS',
+    'PERMISSION_DENIED',
+    'RESOURCE_EXHAUSTED',
+    'ABORTED',
+    'UNKNOWN',
+  ],
+  ...['FAILED_PRECONDITION', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'INTERNAL', 'DATA_LOSS', 'UNAUTHENTICATED'],
+];
+
+/** A server that answers well, and among that with every error there is. */
+export const transientAndPermanentErrors: Situation = {
+  name: 'transient-and-permanent-errors',
+  promise:
+    'A transient error (UNAVAILABLE) of a safe call is repeated until it passes; a permanent one, and any of a write, is sent once and fails at once.',
+  bounds: {
+    'reads failed': { atMost: 0 },
+    'transient failed': { atMost: 0 },
+    'transient sent, times': { atLeast: 2, atMost: 2 },
+    permanent: { atLeast: 2 * PERMANENT.length },
+    'permanent with another code': { atMost: 0 },
+    'permanent sent, times': { atLeast: 1, atMost: 1 },
+    // The shortest backoff is 80 ms.
+    'permanent later than an answer, ms': { atMost: 40 },
+    'writes with another code': { atMost: 0 },
+    'writes sent, times': { atLeast: 1, atMost: 1 },
+  },
+  play: (run) => againstEach(run, (kind) => errors(run, kind)),
+};
+
+async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const app = await startClientOf(run, upstream);
+  const well = reads(run, app, 100);
+  // Once each: a fifth of what a hundred answers a second are worth in retries.
+  const transient = load(run, 2, (number) => app.orders.get({ id: `t${number}/UNAVAILABLE/1` }));
+  const permanent = load(run, 20, (number) => app.orders.get({ id: `p${number}/${permanentCode(number)}` }));
+  const write = (number: number) => ({ requestId: `w${number}/UNAVAILABLE/1`, item: 'tea', quantity: 1 });
+  const written = load(run, 10, (number) => app.orders.create(write(number)));
+  const seconds = run.length === 'short' ? 2 : 20;
+  await waitFor(() => well.succeeded.length >= seconds * 100 && permanent.failed.length >= 2 * PERMANENT.length, {
+    timeoutMs: seconds * 1_000 + 20_000,
+  });
+  await Promise.all([well, transient, permanent, written].map((calls) => calls.stop()));
+  return {
+    ...figuresOf(well, 'reads'),
+    ...figuresOf(transient, 'transient'),
+    'transient sent, times': timesSent(upstream, 't', transient),
+    permanent: permanent.calls.length,
+    'permanent with another code': permanent.calls.filter(
+      ({ number, error }) => !(error instanceof GrpcCallError && error.codeName === permanentCode(number)),
+    ).length,
+    'permanent sent, times': timesSent(upstream, 'p', permanent),
+    'permanent later than an answer, ms':
+      median(permanent.failed.map(({ latencyMs }) => latencyMs ?? NaN)) - median(latenciesOf(well)),
+    writes: written.calls.length,
+    'writes with another code': written.calls.filter(
+      ({ error }) => !(error instanceof GrpcCallError && error.codeName === 'UNAVAILABLE'),
+    ).length,
+    'writes sent, times': timesSent(upstream, 'w', written),
+  };
+}
+
+const permanentCode = (number: number): string => PERMANENT[number % PERMANENT.length] ?? 'INTERNAL';
+
+function timesSent(upstream: Upstream, prefix: string, { calls }: CallLoad): number {
+  return upstream.arrived('Get', 'Create').filter(({ key }) => key.startsWith(prefix)).length / calls.length;
+}

@@ -32,3 +32,8 @@ it('a simulated fleet of ours bears a total outage as it must, and another with 
   expect(ours.newCallsFailed).toBeLessThanOrEqual(0.001);
   expect(unbounded.amplification).toBeGreaterThan(3.5);
 });
+
+it('many clients of few calls do not overrun a simulated server that is back', () => {
+  const [ours] = JSON.parse(simulate('--clients', '200', '--rate', '5', '--seed', '3')).policies;
+  expect(ours.peakLoadRatio).toBeLessThanOrEqual(1.6);
+});

@@ -17,8 +17,8 @@ const SECOND = 1_000 / SAMPLE_MS;
 const RECOVERED = 0.99;
 /** Connections are made, and budgets are full. */
 const WARM_UP = 2 * SECOND;
-/** With fewer calls than that in a sample, the load of several is taken together: chance alone would be a peak. */
-const ENOUGH_CALLS = 1_000;
+/** With fewer calls than that in a sample, the load of several is taken together, of a second at most: chance alone would be a peak. */
+const ENOUGH_CALLS = 500;
 
 /**
  * @param {Meter} meter
@@ -53,7 +53,7 @@ export function figuresOf(meter, faults, length) {
  * @param {number} end
  */
 function peak({ load, usual }, begin, end) {
-  const together = Math.ceil(ENOUGH_CALLS / usual);
+  const together = Math.min(Math.ceil(ENOUGH_CALLS / usual), SECOND);
   let most = 0;
   for (let from = begin; from + together <= end; from++) most = Math.max(most, sum(load, from, from + together));
   return most / (usual * together);

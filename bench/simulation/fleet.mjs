@@ -98,7 +98,9 @@ export class Fleet {
     let change = 0;
     for (;;) {
       clock.runDeferred();
-      const [answerAt, timerAt, backoffAt] = [this.#answers.nextAt, clock.nextAt, calls.backoffs.nextAt];
+      const answerAt = this.#answers.nextAt;
+      const timerAt = clock.nextAt;
+      const backoffAt = calls.backoffs.nextAt;
       let next = Math.min(callAt, answerAt, calls.deadlines.nextAt, calls.timeouts.nextAt, backoffAt, timerAt);
       /** @type {Server | undefined} */
       let worker;

@@ -127,7 +127,8 @@ export class Server {
 
   #goOn() {
     if (this.busyUntil !== Infinity) return;
-    const [calls, handshakes] = [this.#calls.size, this.#handshakes.size];
+    const calls = this.#calls.size;
+    const handshakes = this.#handshakes.size;
     if (calls === 0 && handshakes === 0) return;
     if (calls === 0 || handshakes === 0) this.#balanceMs = 0;
     const ring = handshakes > 0 && (calls === 0 || this.#balanceMs <= 0) ? this.#handshakes : this.#calls;

@@ -120,14 +120,6 @@ describe.concurrent('a connection', () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('that the server ends every 300 ms by its own age costs nothing', async ({ onTestFinished }) => {
-    const server = await startServer(onTestFinished, { serverOptions: { 'grpc.max_connection_age_ms': 300 } });
-    const app = await startApp(onTestFinished, { url: server.url });
-    const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 12, { timeoutMs: 8_000 }));
-    expect(server.counts().calls).toBe(calls);
-    expect(aboveDebug(app)).toEqual([]);
-  });
-
   it('changes to a rotated key and certificate under load at no cost', async ({ onTestFinished }) => {
     const tls = {
       ca: readFileSync(certificate('ca')),

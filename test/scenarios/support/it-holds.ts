@@ -6,7 +6,7 @@ import type { Situation } from './situation.js';
 
 /** Plays `situation` short, and expects its promise to hold. SCENARIO_SEED plays it once more as it went. */
 export function itHolds(situation: Situation): void {
-  it(situation.promise, async () => {
+  it(situation.promise, { timeout: 60_000 }, async () => {
     const seed = Number(process.env['SCENARIO_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));
     if (missingPython !== undefined) console.log(missingPython);
     const say = (line: string) => {

@@ -41,6 +41,10 @@ export async function playSituation(situation: Situation, { length, seed, say, s
       onEnd: (cleanUp) => void ending.push(cleanUp),
     });
     measured = await Promise.race([play, aborted(abort)]);
+  } catch (error) {
+    // Now, for the clean-up of what hangs takes its time.
+    say(`failed: ${String(error)}`);
+    throw error;
   } finally {
     for (const cleanUp of ending.reverse()) await cleanUp();
   }

@@ -9,7 +9,7 @@ export interface ReleasePaceInput {
 }
 
 const START_SHARE = 0.25;
-const START_AT_LEAST = 10;
+const START_AT_LEAST = 2;
 /**
  * Of the start, while calls fail: slower than this, what waits would die of waiting. Calls that are slow do not bring it below
  * the start, which is little beside the new calls that go out anyway; a server that has just started is slow at first.

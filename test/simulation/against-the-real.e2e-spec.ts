@@ -1,0 +1,147 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { NestFactory } from '@nestjs/core';
+import {
+  ResilientGrpcModule,
+  getGrpcClientToken,
+  type Resilient,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
+import { ChildServer, seededRandom, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { Observable } from 'rxjs';
+import { expect, it, onTestFinished } from 'vitest';
+import { figuresOf, type Figures } from '../../bench/simulation/figures.mjs';
+import { Meter, SAMPLE_MS } from '../../bench/simulation/meter.mjs';
+import { POLICIES } from '../../bench/simulation/policies.mjs';
+import { DEFAULT_WORLD, simulate } from '../../bench/simulation/simulate.mjs';
+
+interface Orders {
+  get(request: { id: string }): Observable<unknown>;
+}
+
+// Connections cost the real server no part of its bound.
+const WORLD = { ...DEFAULT_WORLD, clients: 50, callsPerSecond: 5, handshakeCost: 0.01 };
+const CALLS_PER_MS = (WORLD.clients * WORLD.callsPerSecond) / 1_000;
+/** Every call is answered UNAVAILABLE; then the server is gone. */
+const FAILING = { from: 500, to: 4_500 };
+const GONE = { from: 5_300, to: 6_800 };
+const LENGTH_MS = 9_000;
+
+function inSimulation(): Figures {
+  const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
+  const faults = [
+    {
+      ...FAILING,
+      title: '',
+      begin: ({ servers }: any) => (servers[0].isUnreachable = true),
+      end: ({ servers }: any) => (servers[0].isUnreachable = false),
+    },
+    { ...GONE, title: '', begin: (fleet: any) => fleet.stop(0), end: (fleet: any) => fleet.start(0) },
+  ];
+  return simulate(WORLD, ours, faults, LENGTH_MS / 1_000).figures;
+}
+
+async function startServer(): Promise<ChildServer> {
+  const bounds = [
+    '--rate',
+    CALLS_PER_MS * 1_000 * WORLD.capacity,
+    '--queue',
+    WORLD.queueMs,
+    '--latency',
+    WORLD.latencyMs,
+  ];
+  const server = await ChildServer.start({
+    script: new URL('./bounded-server.mjs', import.meta.url),
+    args: (port) => ['--port', String(port), ...bounds.map(String)],
+  });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+async function startClients(url: string): Promise<readonly Resilient<Orders>[]> {
+  const names = Array.from({ length: WORLD.clients }, (_, index) => `orders-${index}`);
+  class AppModule {}
+  const clients = names.map((name) => ({
+    name,
+    url,
+    package: 'orders.v1',
+    protoPath: fileURLToPath(new URL('../../protos/orders.proto', import.meta.url)),
+    timeoutMs: WORLD.patienceMs,
+  }));
+  const app = await NestFactory.createApplicationContext(
+    {
+      module: AppModule,
+      imports: [ResilientGrpcModule.forRoot({ drain: { timeoutMs: 1_000 } }), ResilientGrpcModule.forFeature(clients)],
+    },
+    { logger: false, abortOnError: false },
+  );
+  onTestFinished(() => app.close());
+  const opened = names.map((name) => app.get<ResilientGrpcClient>(getGrpcClientToken(name)));
+  await Promise.all(opened.map((client) => client.waitForReady({ timeoutMs: 10_000 })));
+  return opened.map((client) => client.getService<Orders>('Orders'));
+}
+
+async function inReality(): Promise<Figures> {
+  const server = await startServer();
+  const clients = await startClients(server.url);
+  const meter = new Meter(LENGTH_MS + WORLD.patienceMs, CALLS_PER_MS);
+  const random = seededRandom(WORLD.seed);
+  const beganAt = Date.now();
+  const now = (): number => Date.now() - beganAt;
+  let begun = 0;
+  let ended = 0;
+  const call = (): void => {
+    const number = begun++;
+    const startedAt = now();
+    meter.called(startedAt, number, startedAt > GONE.to);
+    clients[Math.floor(random() * clients.length)]!.get({ id: String(number) }).subscribe({
+      error: () => {
+        ended += 1;
+        meter.failed(number);
+      },
+      complete: () => {
+        ended += 1;
+        meter.succeeded(startedAt);
+      },
+    });
+  };
+  const load = setInterval(() => {
+    for (const due = Math.min(now(), LENGTH_MS) * CALLS_PER_MS; begun < due;) call();
+  }, 5);
+  onTestFinished(() => clearInterval(load));
+
+  await delay(FAILING.from - now());
+  server.send({ unreachable: true });
+  await delay(FAILING.to - now());
+  server.send({ unreachable: false });
+  await delay(GONE.from - now());
+  server.send({ goneUntil: beganAt + GONE.to });
+  await delay(GONE.to - now());
+  meter.faultOver(GONE.to);
+  await delay(LENGTH_MS - now());
+  await waitFor(() => begun > 0 && ended === begun);
+  clearInterval(load);
+
+  server.send({ report: true });
+  await waitFor(() => server.messages.length > 0);
+  for (const at of (server.messages.at(-1) as { arrivals: number[] }).arrivals) {
+    meter.arrived(Math.max(at - beganAt, 0));
+    // Nothing fails before it is sent: what waits is no attempt.
+    meter.attempted(Math.max(at - beganAt, 0));
+  }
+  return figuresOf(
+    meter,
+    [FAILING, GONE].map((fault) => ({ ...fault, title: '', begin: () => {}, end: () => {} })),
+    LENGTH_MS / SAMPLE_MS,
+  );
+}
+
+it('the simulation gives the figures of fifty real clients of a real server', async () => {
+  const simulated = inSimulation();
+  const real = await inReality();
+  console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);
+  expect(Math.abs(real.amplification - simulated.amplification)).toBeLessThanOrEqual(0.1);
+  expect(Math.abs(real.goodput - simulated.goodput)).toBeLessThanOrEqual(0.05);
+  expect(Math.abs(real.peakLoadRatio - simulated.peakLoadRatio)).toBeLessThanOrEqual(0.4);
+  expect(real.amplification).toBeLessThanOrEqual(1.1);
+});

@@ -29,7 +29,7 @@ process.once('SIGINT', () => {
   interrupted.abort(new Error('interrupted'));
 });
 if (missingPython !== undefined) console.log(missingPython);
-console.log(`${situations.length} situations for ${minutes} minutes, seed ${seed}`);
+console.log(`For ${minutes} minutes, seed ${seed}: ${situations.map(({ name }) => name).join(', ')}`);
 
 const { signal } = interrupted;
 const { tallies, held } = await soak(situations, { minutes, seed, signal, say: (line) => console.log(line) });

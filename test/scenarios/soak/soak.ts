@@ -43,7 +43,9 @@ export async function soak(
       forgetLines();
       held.push(heldNow());
       const judgement = play.broken.length === 0 ? 'ok' : `BROKEN: ${play.broken.join('; ')}`;
-      say(`${inOneLine(situation, play.measured)} (${play.seconds.toFixed(1)} s, seed ${playSeed}) ${judgement}`);
+      say(
+        `${inOneLine(situation, play.measured, 'full')} (${play.seconds.toFixed(1)} s, seed ${playSeed}) ${judgement}`,
+      );
     }
   } while (!isOver());
   return { tallies, held };

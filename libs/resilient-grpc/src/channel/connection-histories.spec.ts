@@ -22,9 +22,11 @@ function make() {
 
 /** What came of a connection that its server ended by GOAWAY `code` after 100 ms. */
 function goneAfterGoaway({ clock, histories }: ReturnType<typeof make>, code = 0) {
-  // True: nothing else of them is asked for here.
-  const [socket, session] = [new EventEmitter(), new EventEmitter()];
+  // True: nothing else of it is asked for here.
+  const socket = new EventEmitter() as unknown as Socket;
+  const session = new EventEmitter();
   histories.connected(ADDRESS, socket);
+  // True: neither is of this.
   histories.at(ADDRESS)?.carries(session as unknown as WatchedSession, false);
   clock.advance(100);
   session.emit('goaway', code);

@@ -40,6 +40,7 @@ const NUMBERS = [
   ['Release'],
   ['starts at this share of the usual calls per second', percent, PACE, 'START_SHARE'],
   ['and at no less calls per second than', plain, PACE, 'START_AT_LEAST'],
+  ['and where there were no calls, at', plain, PACE, 'START_WITHOUT_USUAL'],
   ['grows', times, PACE, 'GROWTH'],
   ['each', ms, PACE, 'STEP_MS'],
   ['halves at most each', ms, PACE, 'HALVE_AT_MOST_EACH_MS'],

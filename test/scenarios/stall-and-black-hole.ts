@@ -1,5 +1,6 @@
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { OrdersApp } from '../support/orders-app.js';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { aboveDebug, type OrdersApp } from '../support/orders-app.js';
 import { CallLoad } from '../support/call-load.js';
 import { Feed } from './support/feed.js';
 import { againstEach } from './support/kinds.js';
@@ -25,6 +26,9 @@ export const stallAndBlackHole: Situation = {
     'open when it was left': { atLeast: 2, atMost: 2 },
     'events lost': { atMost: 0 },
     'failed after it was left': { atMost: 0 },
+    'streams on it that ended as lost, reached the server': { atLeast: 1, atMost: 1 },
+    'replaced by a new channel': { atLeast: 1, atMost: 1 },
+    'lines about it': { atLeast: 1, atMost: 1 },
   },
   async play(run) {
     const [stalled, holed] = await Promise.all([
@@ -62,6 +66,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const watched = watch(app, () => (open = proxy.counters.open));
   const load = await startLoad(run, app);
   const feed = Feed.follow(run, app);
+  const hung = bareStream(app);
   await waitFor(() => feed.events > 0);
   const holeAt = performance.now();
   proxy.holdBytes();
@@ -79,6 +84,11 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
     'without a READY channel meanwhile': watched.left,
     'events lost': feed.lost + feed.repeated,
     'failed after it was left': failed,
+    'streams on it that ended as lost, reached the server': hung().filter(
+      ({ reason, reachedServer }) => reason === 'connection-lost' && reachedServer === 'yes',
+    ).length,
+    'replaced by a new channel': watched.byNewChannel,
+    'lines about it': aboveDebug(app).filter((line) => line.startsWith('warn: dead connection to ')).length,
   };
 }
 
@@ -88,13 +98,22 @@ async function startProxy(run: Run, upstream: string): Promise<FaultProxy> {
   return proxy;
 }
 
-/** How many connections were replaced, and how often the channel left READY. */
+/** A stream that nobody resumes; gives what it failed with, once it has. */
+function bareStream({ orders }: OrdersApp): () => readonly GrpcCallError[] {
+  const errors: GrpcCallError[] = [];
+  // True: a call fails with nothing else.
+  orders.watch({ from: '0' }).subscribe({ error: (error: unknown) => errors.push(error as GrpcCallError) });
+  return () => errors;
+}
+
+/** How many connections were replaced, how, and how often the channel left READY. */
 function watch({ client }: OrdersApp, onReplaced: () => void = () => undefined) {
-  const watched = { replaced: 0, left: 0 };
+  const watched = { replaced: 0, left: 0, byNewChannel: 0 };
   client.events$.subscribe((event) => {
     if (event.type === 'connectivity' && event.from === 'READY') watched.left += 1;
     if (event.type !== 'connection-replaced') return;
     watched.replaced += 1;
+    if (event.reason === 'suspicion' && event.by === 'new-channel') watched.byNewChannel += 1;
     onReplaced();
   });
   return watched;

@@ -69,9 +69,13 @@ const EXPECTED_DEBUG_DATA = `debugData as a string of up to ${MAX_DEBUG_BYTES} b
 function checker(call: string) {
   return (holds: boolean, expected: string, got: unknown): void => {
     if (holds) return;
-    const value = typeof got === 'object' ? JSON.stringify(got) : typeof got === 'string' ? `'${got}'` : String(got);
-    throw new RangeError(`${call}: expected ${expected}, got ${value.slice(0, 100)}`);
+    throw new RangeError(`${call}: expected ${expected}, got ${shown(got).slice(0, 100)}`);
   };
+}
+
+function shown(got: unknown): string {
+  if (typeof got === 'string') return `'${got}'`;
+  return typeof got === 'number' || got === undefined ? String(got) : JSON.stringify(got);
 }
 
 function isErrorCode(code: unknown): boolean {

@@ -94,7 +94,7 @@ describe('the code in the README and the docs', () => {
             env: { ...Object.fromEntries(env), NODE_OPTIONS: '--experimental-vm-modules' },
             timeout: 60_000,
           },
-        ).catch((error: { readonly stdout: string }) => error);
+        ).catch((error: unknown) => error as { readonly stdout: string });
         // True: the report of Jest, which Vitest follows.
         const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
           readonly testResults: readonly { readonly assertionResults: readonly { title: string; status: string }[] }[];

@@ -7,8 +7,8 @@ import { RESOURCE_NAMES, RESOURCES, type Resource } from './watched-resources.js
 /** Options of `captureLeaks`. */
 export interface LeakOptions {
   /**
-   * Notes where each socket, server, timer and process is made, and tells it of those that are left. A call takes about half as long
-   * again meanwhile. @defaultValue false
+   * Notes where each socket, server, timer and process is made, and tells it of those that are left. A call takes two or three times
+   * as long meanwhile. @defaultValue false
    */
   readonly trace?: boolean | undefined;
 }
@@ -47,7 +47,7 @@ type Hook = (run: () => Promise<void>) => unknown;
 
 /**
  * Fails each test that leaves something open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest or node:test; with
- * `beforeAll` and `afterAll`, or `before` and `after`, the tests of a file together.
+ * `beforeAll` and `afterAll`, or `before` and `after`, the tests of a file together, as those need that run at the same time.
  */
 export function failOnLeaks(
   before: Hook,

@@ -20,6 +20,8 @@ const ALONE = [
   'test/{server,streams}/memory.e2e-spec.ts',
   'test/policies/side-by-side.e2e-spec.ts',
   'test/outages/restart.e2e-spec.ts',
+  'test/demo/long-scenarios.e2e-spec.ts',
+  'test/simulation/*.e2e-spec.ts',
 ];
 
 export default defineConfig({

@@ -42,8 +42,8 @@ describe('streams that are released', () => {
   it('let the pace grow while they are quiet and do not fail', () => {
     const pace = new ReleasePace(FEEDS_ONLY);
     expect(runStreams(pace, 300, { oneOf: Infinity, afterMs: 0 })).toBeLessThan(10);
-    expect(pace.callsPerSecond).toBeCloseTo(2 * 1.25 ** 2);
-    expect(runStreams(new ReleasePace(FEEDS_ONLY), 3_200, { oneOf: Infinity, afterMs: 0 })).toBeGreaterThan(300);
+    expect(pace.callsPerSecond).toBeCloseTo(10 * 1.25 ** 2);
+    expect(runStreams(new ReleasePace(FEEDS_ONLY), 2_500, { oneOf: Infinity, afterMs: 0 })).toBeGreaterThan(300);
   });
 
   it.each([0, 90, 150, 300])('halve it while the server refuses them, %i ms later', (afterMs) => {
@@ -126,8 +126,9 @@ describe('ReleasePace', () => {
     expect(new ReleasePace(USUAL).callsPerSecond).toBe(50);
   });
 
-  it('starts at 2 a second where the usual rate is low or unknown', () => {
-    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0 }).callsPerSecond).toBe(2);
+  it('starts at 2 a second where the usual rate is low, and at 10 where there is none', () => {
+    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0 }).callsPerSecond).toBe(10);
+    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0.1 }).callsPerSecond).toBe(2);
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 7 }).callsPerSecond).toBe(2);
   });
 

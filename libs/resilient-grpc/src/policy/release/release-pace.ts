@@ -2,7 +2,7 @@
 export interface ReleasePaceInput {
   /** Monotonic milliseconds. */
   readonly now: number;
-  /** Calls per second of this client before the outage. */
+  /** Calls per second of this client before the outage; 0 when there were none. */
   readonly usualCallsPerSecond: number;
   /** Median latency before the outage; 0 when none is known, then the first answer sets it. */
   readonly usualLatencyMs: number;
@@ -10,6 +10,8 @@ export interface ReleasePaceInput {
 
 const START_SHARE = 0.25;
 const START_AT_LEAST = 2;
+/** Who made no calls has few that wait, or streams alone, which cost a server little at first. */
+const START_WITHOUT_USUAL = 10;
 /**
  * Of the start, while calls fail: slower than this, what waits would die of waiting. Calls that are slow do not bring it below
  * the start, which is little beside the new calls that go out anyway; a server that has just started is slow at first.
@@ -52,7 +54,8 @@ export class ReleasePace {
   #quiet = 0;
 
   constructor(input: ReleasePaceInput) {
-    this.#perSecond = Math.max(input.usualCallsPerSecond * START_SHARE, START_AT_LEAST);
+    const usual = input.usualCallsPerSecond;
+    this.#perSecond = usual === 0 ? START_WITHOUT_USUAL : Math.max(usual * START_SHARE, START_AT_LEAST);
     this.#start = this.#perSecond;
     this.#slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.#creditedAt = input.now;

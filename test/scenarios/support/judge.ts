@@ -3,7 +3,7 @@ import type { Bound, Length, Measured, Situation } from './situation.js';
 type Judged = Pick<Situation, 'bounds' | 'fullBounds'>;
 
 /** Those of a play of `length`. */
-export function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
+function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }
 

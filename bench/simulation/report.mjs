@@ -19,7 +19,7 @@ export function toJson(scenario, clients, results) {
     newCallsFailedConnected: rounded(figures.newCallsFailedConnected, 5),
     recoverySeconds: figures.recoverySeconds,
   }));
-  return JSON.stringify({ scenario, clients, policies }, null, 2);
+  return JSON.stringify({ scenario, clients, policies });
 }
 
 /**

@@ -28,8 +28,7 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());
-  // A connection that is cut before its first answer is an outage, and many of them have one grace.
-  const app = await startClientOf(run, upstream, { url: proxy.url, outageGraceMs: 60_000 });
+  const app = await startClientOf(run, upstream, { url: proxy.url });
   const creates = load(run, 40, (number) => app.orders.create({ requestId: String(number), item: ITEM, quantity: 1 }));
   // Enough answers for the retries of those that are lost.
   const gets = reads(run, app, 60);

@@ -13,6 +13,7 @@ import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
 import type { ConnectionOwner, EstablishedConnection } from './established-connection.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
 import { stateName } from './state-name.js';
+import { UnreadEnds } from './unread-ends.js';
 import type { WireOwner } from './wire-attempt.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
@@ -60,6 +61,8 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyHandle | undefined;
   private readonly histories: ConnectionHistories;
+  /** Under TLS. */
+  private readonly unreadEnds: UnreadEnds | undefined;
   readonly keptBytes: number;
   private readonly authority: string | undefined;
   /** Opened beside the calls. */
@@ -78,6 +81,13 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories = new ConnectionHistories(this, clock, random, (closed) => {
       this.tellEnded('closed', closed);
     });
+    if (settings.credentials._isSecure()) {
+      this.unreadEnds = new UnreadEnds(
+        () => this.connections,
+        () => this.active > 0,
+        clock,
+      );
+    }
     this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.pings = settings.channelOptions['grpc.keepalive_time_ms'] !== undefined;
@@ -131,6 +141,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   attemptStarted(): void {
     this.active += 1;
+    this.unreadEnds?.wake();
   }
 
   attemptEnded(): void {
@@ -170,6 +181,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories.answered();
   }
 
+  /** The server answered a call that began at `startedAt`, on a connection that it had ended. */
+  answeredLate(startedAt: number): void {
+    this.histories.answeredLate(startedAt);
+  }
+
   connectionKey(peer: string | undefined): string {
     return peer === undefined ? '' : this.histories.key(peer);
   }
@@ -185,6 +201,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     if (this.closed) return;
     this.closed = true;
     this.state = 'SHUTDOWN';
+    this.unreadEnds?.stop();
     this.policy?.release();
     this.channel.close();
     this.attempts.abortAll();

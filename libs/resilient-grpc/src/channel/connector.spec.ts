@@ -10,6 +10,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { Metadata, credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
@@ -278,6 +279,42 @@ describe('a connection', () => {
     await waitFor(() => ended.length === 1);
     expect(made.connections).toEqual([]);
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
+  });
+
+  it('that is reset while it is written to ends, though Node overlooks that (TLS)', async () => {
+    const frame = (type: number, length: number): Buffer => {
+      const made = Buffer.alloc(9 + length);
+      made.writeUIntBE(length, 0, 3);
+      made.writeUInt8(type, 3);
+      return made;
+    };
+    const [settings, ping, unknown] = [frame(4, 0), frame(6, 8), frame(0xfa, 16_384)];
+    let reset: () => void = () => undefined;
+    const server = createTlsServer(
+      { key: pem('server-key'), cert: pem('server'), ALPNProtocols: ['h2'] },
+      (secured) => {
+        secured.on('error', () => undefined).write(settings);
+        reset = () => {
+          // Two records of TLS, each of which asks for an answer: the first one meets the reset, the second one waits for the first.
+          secured.write(Buffer.concat([ping, unknown, ping]));
+          tcp?.resetAndDestroy();
+        };
+      },
+    );
+    let tcp: Socket | undefined;
+    server.on('connection', (socket) => (tcp = socket));
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { made, ended } = generation(url, SECURE[1](), 5_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    const hangs = call(made, '/a/Silent');
+    made.attemptStarted();
+    reset();
+    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    made.attemptEnded();
+    await waitFor(() => ended.length === 1);
+    expect(ended[0]).toMatchObject({ because: 'connection reset' });
   });
 
   it('knows the others', async () => {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { getSystemErrorName } from 'node:util';
 import type { ConnectionEnd } from '../call/connection-end.js';
 import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
 import type { ConnectionProbe } from './connection-probe.js';
@@ -13,7 +14,7 @@ export interface ConnectionOwner {
 /** A connection that became READY, with the socket below it. */
 export class EstablishedConnection {
   private watch: ConnectionEndWatch | undefined;
-  private givenUp = false;
+  private givenUp: ConnectionEnd | undefined;
 
   constructor(
     readonly address: string,
@@ -39,9 +40,18 @@ export class EstablishedConnection {
 
   /** Why it has just ended. */
   get end(): ConnectionEnd {
-    // Nothing came from its peer, as where a keepalive ping got no answer.
-    if (this.givenUp) return 'connection timed out';
-    return this.watch?.end ?? 'unknown';
+    return this.givenUp ?? this.watch?.end ?? 'unknown';
+  }
+
+  /** The kernel has no peer for it any more, whatever Node knows. */
+  get isSevered(): boolean {
+    // True at every Node this was written for; another may differ, hence the question marks. `remoteAddress` says the same as
+    // long as nobody asked it before, and then for ever what it said first.
+    const { _handle: handle } = this.socket as unknown as {
+      readonly _handle?: { getpeername?(out: object): number } | null;
+    };
+    const failure = handle?.getpeername?.({}) ?? 0;
+    return failure < 0 && getSystemErrorName(failure) === 'ENOTCONN';
   }
 
   /** What runs on it is known. */
@@ -49,9 +59,12 @@ export class EstablishedConnection {
     this.watch ??= new ConnectionEndWatch(session, isPinged);
   }
 
-  /** Ends it at once: what is still on it fails as lost with its connection. */
-  destroy(): void {
-    this.givenUp = true;
+  /**
+   * Ends it at once: what is still on it fails as lost with its connection. Where nothing else is said nothing came from its peer,
+   * as where a keepalive ping got no answer.
+   */
+  destroy(because: ConnectionEnd = 'connection timed out'): void {
+    this.givenUp = because;
     this.socket.destroy();
   }
 }

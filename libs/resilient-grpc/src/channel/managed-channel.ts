@@ -149,7 +149,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
     // An answer on a connection that is on its way out says nothing of the next one.
-    if (!this.ready) return;
+    if (!this.ready) {
+      if (latencyMs !== undefined) this.current.answeredLate(this.seams.clock.now() - latencyMs);
+      return;
+    }
     this.current.answered();
     this.outage.answered();
   }
@@ -229,7 +232,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     if (ended.othersReady) return;
     this.lastShortLived = ended.shortLived;
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
-    this.outage.connectionEnded(ended.livedMs, ended.answered);
+    this.outage.connectionEnded(ended);
   }
 
   onOpen(change: 1 | -1): void {

@@ -1,0 +1,92 @@
+import { replayUnacknowledged } from 'nestjs-resilient-grpc/operators';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, toArray } from 'rxjs';
+import type { SessionReply, SessionRequest } from '../../src/gen/orders.pb.js';
+import { againstEach } from './support/kinds.js';
+import { reads } from './support/load.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const SESSIONS = 3;
+const MESSAGES = { short: 1_500, full: 30_000 };
+const WINDOW = 50;
+
+/** Sessions of numbered messages whose connections are cut, and whose server is killed. */
+export const replayAfterReconnect: Situation = {
+  name: 'replay-after-reconnect',
+  promise:
+    'What a session sent and was not acknowledged is sent again first after a reconnect: every message arrives, for the first time in order, and no more are repeated than were on their way.',
+  bounds: {
+    breaks: { atLeast: 4 },
+    'messages lost': { atMost: 0 },
+    'first arrivals out of order': { atMost: 0 },
+    'messages unacknowledged': { atMost: 0 },
+    'repeated a break and session': { atMost: WINDOW },
+    'reads failed': { atMost: 0 },
+  },
+  play: (run) => againstEach(run, (kind) => replays(run, kind)),
+};
+
+async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind);
+  const proxy = await FaultProxy.start(upstream.url);
+  run.onEnd(() => proxy.close());
+  const app = await startClientOf(run, upstream, { url: proxy.url, outageGraceMs: 60_000 });
+  const gets = reads(run, app, 30);
+  const count = MESSAGES[run.length];
+  const sent = Array.from({ length: SESSIONS }, () => 0);
+  const replies = sent.map((_, session) => {
+    function* messages(): Generator<SessionRequest> {
+      while ((sent[session] ?? 0) < count) {
+        sent[session] = (sent[session] ?? 0) + 1;
+        yield { messageId: String(session * 1_000_000 + (sent[session] ?? 0)), order: undefined };
+      }
+    }
+    const replayed = replayUnacknowledged(
+      (outgoing: AsyncIterable<SessionRequest>) => app.orders.session(outgoing),
+      messages(),
+      {
+        id: ({ messageId }) => messageId,
+        acknowledges: ({ messageId }: SessionReply) => messageId,
+        maxUnacknowledged: WINDOW,
+        // Breaks are what this is about.
+        minHealthyMs: 0,
+        backoff: { initialBackoffMs: 20, maxBackoffMs: 100 },
+      },
+    );
+    return lastValueFrom(replayed.pipe(toArray()));
+  });
+  const ended = Promise.all(replies);
+  const breaks = run.length === 'short' ? 4 : 40;
+  for (let cut = 1; cut <= breaks; cut++) {
+    const due = (cut / (breaks + 1)) * count * SESSIONS * (0.9 + 0.1 * run.random());
+    await waitFor(() => sent.reduce((sum, one) => sum + one) >= due, {
+      timeoutMs: 12_000,
+      intervalMs: 1,
+      describe: () => `${Math.trunc(due)} messages to be sent before cut ${cut}; so far ${sent.join(', ')}`,
+    });
+    if (cut % 4 === 0) await upstream.restartAfter(0);
+    else proxy.resetAll();
+  }
+  const acknowledged = new Set((await ended).flat().map(({ messageId }) => messageId));
+  await gets.stop();
+  const arrived = upstream.arrived('Session').map(({ key }) => Number(key));
+  const first = [...new Set(arrived)];
+  const lasts = new Map<number, number>();
+  let outOfOrder = 0;
+  for (const id of first) {
+    const session = Math.trunc(id / 1_000_000);
+    if (id % 1_000_000 !== (lasts.get(session) ?? 0) + 1) outOfOrder += 1;
+    lasts.set(session, id % 1_000_000);
+  }
+  return {
+    breaks,
+    messages: count * SESSIONS,
+    'messages lost': count * SESSIONS - first.length,
+    'first arrivals out of order': outOfOrder,
+    'messages unacknowledged': count * SESSIONS - acknowledged.size,
+    'repeated a break and session': (arrived.length - first.length) / breaks / SESSIONS,
+    reads: gets.calls.length,
+    'reads failed': gets.failed.length,
+  };
+}

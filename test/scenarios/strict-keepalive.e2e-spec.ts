@@ -1,0 +1,4 @@
+import { strictKeepalive } from './strict-keepalive.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(strictKeepalive);

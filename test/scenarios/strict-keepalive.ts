@@ -1,0 +1,120 @@
+import { readFileSync } from 'node:fs';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { FaultProxy, Http2FaultProxy, waitFor, type Http2FaultProxyOptions } from 'nestjs-resilient-grpc/testing';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import type { OrderEvent } from '../../src/gen/orders.pb.js';
+import { certificate, type OrdersApp } from '../support/orders-app.js';
+import { againstEach, missingPython } from './support/kinds.js';
+import { figuresOf, reads, writes } from './support/load.js';
+import { startClientOf, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+/** The least that a client may ask for. */
+const EVERY_MS = 10_000;
+const COMPLAINTS = 2;
+const PER_SECOND = 40;
+
+/** Servers that find the pings of their clients too many, and end the connection for it at once. */
+export const strictKeepalive: Situation = {
+  name: 'strict-keepalive',
+  promise:
+    'A server that finds the pings of keepalive too many gets half as many from then on; no read fails by it, and of the writes only those that were on the wire.',
+  bounds: {
+    'interval at the end, times': { atLeast: 2 ** COMPLAINTS, atMost: 2 ** COMPLAINTS },
+    // Each interval from its beginning: 10, 20 and 40 s.
+    pings: { atMost: COMPLAINTS + 1 },
+    'complaints after that': { atMost: 0 },
+    connections: { atLeast: COMPLAINTS + 1, atMost: COMPLAINTS + 1 },
+    'reads failed': { atMost: 0 },
+    'writes failed otherwise than on the wire': { atMost: 0 },
+    'writes sent twice': { atMost: 0 },
+  },
+  play: async (run) => {
+    const [measured, own] = await Promise.all([
+      againstEach(run, (kind) => complaints(run, kind)),
+      run.length === 'full' && missingPython === undefined ? grpciosOwn(run) : {},
+    ]);
+    return { ...measured, ...own };
+  },
+};
+
+/** Complains by itself in the short play, which is over before the first ping, and about each ping in the full one. */
+async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const upstream = await startUpstream(run, kind, { delayMs: 20 });
+  const proxy = await Http2FaultProxy.start(upstream.url, kind.security === 'TLS' ? overTls() : {});
+  run.onEnd(() => proxy.close());
+  const app = await startClientOf(run, upstream, { url: proxy.url, keepalive: { keepaliveTimeMs: EVERY_MS } });
+  const throttled = intervalsOf(app);
+  const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
+  const answers = () => gets.succeeded.length + creates.succeeded.length;
+  if (run.length === 'full') proxy.tooManyPingsAfter(0);
+  for (let complaint = 1; complaint <= COMPLAINTS; complaint++) {
+    const before = answers();
+    await waitFor(() => answers() > before + PER_SECOND, { timeoutMs: 15_000 });
+    if (run.length === 'short') proxy.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' });
+    await waitFor(() => throttled.length === complaint, { timeoutMs: EVERY_MS * 2 ** complaint });
+  }
+  proxy.tooManyPingsAfter(undefined);
+  const before = answers();
+  await waitFor(() => answers() > before + PER_SECOND, { timeoutMs: 15_000 });
+  // The next interval, to its end.
+  if (run.length === 'full') await pass(run, EVERY_MS * 2 ** COMPLAINTS);
+  await Promise.all([gets.stop(), creates.stop()]);
+  const otherwise = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
+  return {
+    ...figuresOf(gets, 'reads'),
+    ...figuresOf(creates, 'writes'),
+    'writes failed otherwise than on the wire': otherwise.length,
+    'writes sent twice': upstream.duplicates('Create'),
+    'interval at the end, times': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
+    pings: proxy.counters.pings,
+    'complaints after that': throttled.length - COMPLAINTS,
+    connections: proxy.counters.accepted,
+  };
+}
+
+/** grpcio's own enforcement: 10 s are too many to it, 20 s are not. Whatever it says resets its patience, so the feed is quiet. */
+async function grpciosOwn(run: Run): Promise<Measured> {
+  const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };
+  const upstream = await startUpstream(
+    run,
+    { implementation: 'grpcio', security: 'plain' },
+    { serverOptions, eventsEveryMs: 3_600_000 },
+  );
+  const proxy = await FaultProxy.start(upstream.url);
+  run.onEnd(() => proxy.close());
+  const app = await startClientOf(run, upstream, { url: proxy.url, keepalive: { keepaliveTimeMs: EVERY_MS } });
+  const throttled = intervalsOf(app);
+  let broken: string | undefined;
+  const feed = resumable((from: number) => app.orders.watch({ from: String(from) }), {
+    cursor: ({ sequence }: OrderEvent) => Number(sequence),
+    seed: 0,
+  }).subscribe({ error: (error: unknown) => (broken = String(error)) });
+  run.onEnd(() => {
+    feed.unsubscribe();
+  });
+  await waitFor(() => throttled.length === 1, { timeoutMs: 5 * EVERY_MS });
+  // Three intervals more, in which it has nothing to say.
+  await pass(run, 6 * EVERY_MS + 5_000);
+  return {
+    'interval that suits it, times @its own patience, grpcio': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
+    'complaints after that @its own patience, grpcio': broken ?? throttled.length - 1,
+    'connections to it @its own patience, grpcio': proxy.counters.accepted,
+  };
+}
+
+/** With the certificate of its upstream. */
+function overTls(): Http2FaultProxyOptions {
+  const [ca, cert, key] = ['ca', 'server', 'server-key'].map((name) => readFileSync(certificate(name)));
+  return { tls: { cert: cert!, key: key! }, upstreamTls: { ca, serverName: 'localhost' } };
+}
+
+/** What the interval was raised to, each time. */
+function intervalsOf({ client }: OrdersApp): readonly number[] {
+  const intervals: number[] = [];
+  client.events$.subscribe((event) => {
+    if (event.type === 'keepalive-throttled') intervals.push(event.keepaliveTimeMs);
+  });
+  return intervals;
+}

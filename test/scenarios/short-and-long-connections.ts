@@ -19,7 +19,7 @@ const PATIENT = { outageGraceMs: 60_000 };
 export const shortAndLongConnections: Situation = {
   name: 'short-and-long-connections',
   promise:
-    'A server may end each connection after 100 ms, or none for as long as it lives: no call fails, none is sent twice, and a connection that lives is kept.',
+    'A server may end each connection after 100 ms, or none for as long as it lives: given a grace of 60 s no call fails, none is sent twice, and a connection that lives is kept.',
   bounds: {
     connections: { atLeast: CYCLES.short },
     failed: { atMost: 0 },

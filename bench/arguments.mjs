@@ -28,7 +28,7 @@ const IN_THE_TABLE = /** @type {const} */ ([
 
 /** Shown with each mistake in the arguments. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-All contenders, in one table, in some 12 minutes; or one of
+All contenders, in one table, in some 11 minutes; or one of
   ${IN_THE_TABLE.join(', ')}
 or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
   --rounds N          that count, after one that warms up (11; all: 7; open-streams, slow-readers: 3)
@@ -41,14 +41,42 @@ or of what concerns ours alone: telemetry, memory, many-streams; server: ours ne
   --restarts N        recovery (50)
   --only A,B          these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
   --channel           with ${CHANNEL.name}: grpc-js's channel with nothing around it
-  --policies          with ${POLICIES.map(({ name }) => name).join(' and ')}: ours with deadline, retries and breaker, grpc-js with the deadline
-                      that is among them (in the table: unary)
+  --policies          with those that have some (in the table: unary):
+${POLICIES.map(({ name, about }) => `                      ${name}: ${String(about)}`).join('\n')}
   --retry-buffers     with ours and other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
   --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
                       telemetry: one of ${TELEMETRY.map(({ name }) => name).join(', ')}
                       server: one of ${SERVERS.map(({ name }) => name).join(', ')}, whose process gets the flags
-  --json              one JSON object on standard output and nothing else`;
+  --json              one JSON object on one line and nothing else: npm run --silent bench -- --json
+What does not apply to a benchmark is refused.`;
+
+const OF_CONTENDERS = /** @type {const} */ (['only', 'channel', 'policies', 'retry-buffers', 'json']);
+const OF_UNARY = /** @type {const} */ (['rounds', 'seconds', 'in-flight', 'profile', 'json']);
+const OF_MESSAGES = /** @type {const} */ (['rounds', 'seconds', 'size', 'profile', ...OF_CONTENDERS]);
+
+/**
+ * What applies to each benchmark. To all together: what applies to any in the table, but for a profile.
+ *
+ * @type {Readonly<Record<string, readonly (keyof Values)[]>>}
+ */
+const OPTIONS = {
+  unary: [...OF_UNARY, ...OF_CONTENDERS],
+  stream: OF_MESSAGES,
+  upload: OF_MESSAGES,
+  bidi: OF_MESSAGES,
+  'open-streams': ['rounds', 'streams', ...OF_CONTENDERS],
+  'slow-readers': ['rounds', 'messages', ...OF_CONTENDERS],
+  recovery: ['restarts', ...OF_CONTENDERS],
+  'first-call': ['rounds', ...OF_CONTENDERS],
+  package: OF_CONTENDERS,
+  telemetry: OF_UNARY,
+  server: OF_UNARY,
+  memory: ['size', 'messages', 'json'],
+  'many-streams': ['streams', 'json'],
+};
+/** With `--profile`: there are no rounds, and nobody else takes part. */
+const OF_PROFILE = /** @type {readonly (keyof Values)[]} */ (['seconds', 'in-flight', 'size', 'profile']);
 
 /** The arguments make no sense; the message says what was expected. */
 export class UsageError extends Error {}
@@ -60,7 +88,7 @@ export class UsageError extends Error {}
  *   import('./servers/measure.mjs').ServerPlan} SectionPlan One that gives a section of the report.
  *
  * @typedef {import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan} OursPlan
- * @typedef {{ bench: 'all', plans: readonly SectionPlan[], json: boolean }} OverallPlan
+ * @typedef {{ bench: 'all', command: string, plans: readonly SectionPlan[], json: boolean }} OverallPlan `command`: as it was typed.
  * @typedef {SectionPlan | OursPlan | OverallPlan} Plan
  * @typedef {ReturnType<typeof parse>['values']} Values
  */
@@ -79,11 +107,12 @@ export function parsePlan(argv) {
   const [bench, ...rest] = positionals;
   const json = values.json ?? false;
   if (rest.length === 0) {
+    refuseOthers(bench, values);
     const inTheTable = IN_THE_TABLE.find((name) => name === bench);
     if (inTheTable !== undefined) return sectionPlan(inTheTable, values);
     switch (bench) {
       case undefined:
-        return overall(values);
+        return overall(['npm run bench', ...(argv.length > 0 ? ['--', ...argv] : [])].join(' '), values);
       case 'telemetry':
         return telemetry(values);
       case 'memory':
@@ -103,11 +132,31 @@ export function parsePlan(argv) {
 }
 
 /**
+ * @param {string | undefined} bench
+ * @param {Values} values
+ * @throws {UsageError} For an option that would be ignored.
+ */
+function refuseOthers(bench, values) {
+  if (bench !== undefined && !Object.hasOwn(OPTIONS, bench)) return;
+  const applies =
+    bench === undefined
+      ? new Set(IN_THE_TABLE.flatMap((name) => OPTIONS[name] ?? []).filter((option) => option !== 'profile'))
+      : new Set(OPTIONS[bench]?.filter((option) => values.profile === undefined || OF_PROFILE.includes(option)));
+  const of = bench === undefined ? 'all together' : values.profile === undefined ? bench : `a profile of ${bench}`;
+  // True: these are the options that `parse` knows.
+  for (const option of /** @type {(keyof Values)[]} */ (Object.keys(values))) {
+    if (values[option] === undefined || applies.has(option)) continue;
+    const list = [...applies].map((each) => `--${each}`).join(', ');
+    throw new UsageError(`--${option} does not apply to ${of}; what does: ${list}`);
+  }
+}
+
+/**
+ * @param {string} command
  * @param {Values} values
  * @returns {OverallPlan}
  */
-function overall(values) {
-  if (values.profile !== undefined) throw new UsageError('--profile: expected the name of a benchmark before it');
+function overall(command, values) {
   const plans = IN_THE_TABLE.map((bench) => {
     const timed = bench !== 'open-streams' && bench !== 'slow-readers';
     return sectionPlan(bench, {
@@ -116,7 +165,7 @@ function overall(values) {
       ...values,
     });
   });
-  return { bench: 'all', plans, json: values.json ?? false };
+  return { bench: 'all', command, plans, json: values.json ?? false };
 }
 
 /**

@@ -1,6 +1,5 @@
 // What does a call cost, and a message? CPU, latency and throughput of contenders in turns, in one process, against a server in
 // another.
-import { describeMachine } from './machine.mjs';
 import { lengthOfRun, profile, runRounds } from './rounds.mjs';
 import { startServer } from './server.mjs';
 import { rehearse } from './workloads.mjs';
@@ -8,6 +7,7 @@ import { rehearse } from './workloads.mjs';
 /** @typedef {import('./contenders.mjs').Contender} Contender */
 /** @typedef {import('./contenders.mjs').Entry} Entry */
 /** @typedef {import('./report.mjs').Figure} Figure */
+/** @typedef {import('./report.mjs').Row} Row */
 /** @typedef {import('./rounds.mjs').Result} Result */
 
 /**
@@ -34,7 +34,15 @@ const QUESTIONS = {
 
 /**
  * @param {Comparison} plan
- * @returns {Promise<import('./report.mjs').Section | undefined>} Nothing where a contender was alone.
+ * @returns {import('./report.mjs').Outline}
+ */
+export function outlineOfComparison({ bench, entries, workloads, rounds, seconds, baseline }) {
+  return outlineOfRounds({ bench, question: QUESTIONS[bench], entries, workloads, rounds, seconds, baseline });
+}
+
+/**
+ * @param {Comparison} plan
+ * @returns {Promise<readonly Row[] | undefined>} Nothing where a contender was alone.
  */
 export async function compare(plan) {
   const server = await startServer();
@@ -87,44 +95,57 @@ async function inTurns({ bench, baseline, workloads, rounds, seconds }, present,
   const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
   console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
   const peers = new Map(present.flatMap(({ name, peer }) => (peer === undefined ? [] : [[name, peer]])));
-  const size = { rounds, seconds, baseline, peers };
-  const results = await runRounds(open, workloads, size);
-  return sectionOf(results, { bench, question: QUESTIONS[bench], entries: present, size });
+  return rowsOf(await runRounds(open, workloads, { rounds, seconds, baseline, peers }));
 }
 
 /**
- * @param {readonly Result[]} results At least one.
  * @param {object} of
  * @param {string} of.bench
  * @param {string} of.question
- * @param {readonly { readonly packages: readonly string[] }[]} of.entries
- * @param {import('./rounds.mjs').Size} of.size
- * @returns {import('./report.mjs').Section}
+ * @param {readonly Partial<Pick<Entry, 'name' | 'about' | 'peer'>>[]} of.entries
+ * @param {readonly import('./workloads.mjs').Workload[]} of.workloads At least one.
+ * @param {number} of.rounds
+ * @param {number} of.seconds
+ * @param {string} of.baseline
+ * @returns {import('./report.mjs').Outline}
  */
-export function sectionOf(results, { bench, question, entries, size: { rounds, seconds, baseline } }) {
-  const workload = results[0]?.workload;
+export function outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline }) {
+  const [workload] = workloads;
   const unit = workload?.unit ?? 'call';
   return {
     bench,
     question,
-    how: `medians of ${String(rounds)} rounds of ${String(seconds)} s; ratios are to ${baseline} in the same round`,
-    machine: describeMachine(entries),
+    how: [
+      `medians of ${String(rounds)} rounds of ${String(seconds)} s`,
+      `ratios are to ${baseline} in the same round`,
+      ...entries.flatMap(({ name, about }) => (about === undefined ? [] : [`${String(name)}: ${about}`])),
+    ].join('; '),
     varied: workload !== undefined && 'size' in workload.key ? SIZE : IN_FLIGHT,
-    figures: figuresOf(unit, results),
-    rows: results.map(
-      ({ contender, workload: { key }, cpuUs, cpuRatio, cpuRatioQuartiles, perSecond, throughputRatio, ...more }) => ({
-        contender,
-        ...key,
-        cpuPerCallUs: cpuUs,
-        cpuRatio,
-        cpuRatioQuartiles,
-        perSecond,
-        throughputRatio,
-        ...(unit === 'call' && { p50Ms: more.p50Ms, p99Ms: more.p99Ms }),
-        ...(more.peer !== undefined && { peer: more.peer, peerCpuRatio: more.peerCpuRatio }),
-      }),
+    figures: figuresOf(
+      unit,
+      entries.some(({ peer }) => peer !== undefined),
     ),
   };
+}
+
+/**
+ * @param {readonly Result[]} results
+ * @returns {readonly Row[]}
+ */
+export function rowsOf(results) {
+  return results.map(
+    ({ contender, workload: { key, unit }, cpuUs, cpuRatio, cpuRatioQuartiles, perSecond, ...more }) => ({
+      contender,
+      ...key,
+      cpuPerCallUs: cpuUs,
+      cpuRatio,
+      cpuRatioQuartiles,
+      perSecond,
+      throughputRatio: more.throughputRatio,
+      ...(unit === 'call' && { p50Ms: more.p50Ms, p99Ms: more.p99Ms }),
+      ...(more.peer !== undefined && { peer: more.peer, peerCpuRatio: more.peerCpuRatio }),
+    }),
+  );
 }
 
 /** @type {import('./report.mjs').Varied} */
@@ -139,15 +160,15 @@ const SIZE = {
 
 /**
  * @param {'call' | 'message'} unit
- * @param {readonly Result[]} results
+ * @param {boolean} peers Whether anybody has one.
  * @returns {readonly Figure[]}
  */
-function figuresOf(unit, results) {
+function figuresOf(unit, peers) {
   return [
     { name: 'cpuPerCallUs', title: `CPU µs/${unit}`, digits: 1 },
     { name: 'cpuRatio', title: 'CPU ratio', digits: 2 },
     { name: 'cpuRatioQuartiles', title: 'quartiles', digits: 2, alone: true },
-    ...(results.some(({ peer }) => peer !== undefined)
+    ...(peers
       ? [
           { name: 'peerCpuRatio', title: 'CPU ratio to peer', digits: 2 },
           { name: 'peer', title: 'peer', digits: 0, alone: true },

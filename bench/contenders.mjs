@@ -24,6 +24,7 @@
  * @property {string} name As in the report.
  * @property {readonly string[]} packages Whose versions the report names, and whose size it gives: those that one installs to
  *   call with it. The first is the contender itself.
+ * @property {string} [about] What it is, where its name does not say it.
  * @property {string} [peer] Another contender that does the same work; a second ratio is to it.
  * @property {() => Promise<ContenderModule>} load
  */
@@ -87,12 +88,14 @@ export const CHANNEL = {
 export const POLICIES = [
   {
     name: 'resilient-grpc-policies',
+    about: 'resilient-grpc with a deadline, retries and their budget, and a breaker',
     packages: RESILIENT_GRPC,
     peer: 'grpc-js-deadline',
     load: () => import('./contenders/resilient-grpc-policies.mjs'),
   },
   {
     name: 'grpc-js-deadline',
+    about: 'grpc-js with that deadline alone',
     packages: GRPC_JS,
     load: async () => (await import('./contenders/grpc-js.mjs')).withDeadline,
   },

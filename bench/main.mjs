@@ -1,17 +1,11 @@
 // What does it cost to call by this library, and what is it worth? Ours next to grpc-js's own client and three others, and to
 // node:http2 as the floor. Each benchmark asks one question and says how it was answered; none judges.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
-import { compare } from './compare.mjs';
 import { measureBounds } from './memory/bounds.mjs';
 import { measureOpenStreams } from './memory/many-streams.mjs';
 import { overallJson, overallTable } from './overall.mjs';
-import { measurePackages } from './packages/measure.mjs';
-import { measureFirstCalls } from './processes/first-call.mjs';
-import { measureOpenStreamsOfAll } from './processes/open-streams.mjs';
-import { measureSlowReadersOfAll } from './processes/slow-readers.mjs';
-import { measureRecovery } from './recovery/measure.mjs';
 import { toJson, toTable } from './report.mjs';
-import { measureServers } from './servers/measure.mjs';
+import { measure } from './sections.mjs';
 
 try {
   await run(parsePlan(process.argv.slice(2)));
@@ -33,13 +27,13 @@ async function run(plan) {
     default: {
       const section = await measure(plan);
       if (section === undefined) return;
-      console.log(plan.json ? JSON.stringify(toJson(section), null, 2) : toTable(section));
+      console.log(plan.json ? JSON.stringify(toJson(section)) : toTable(section));
     }
   }
 }
 
 /** @param {import('./arguments.mjs').OverallPlan} plan */
-async function runAll({ plans, json }) {
+async function runAll({ command, plans, json }) {
   const beganAt = performance.now();
   const sections = [];
   for (const plan of plans) {
@@ -47,28 +41,6 @@ async function runAll({ plans, json }) {
     if (section !== undefined) sections.push(section);
   }
   const minutes = (performance.now() - beganAt) / 60_000;
-  console.log(json ? JSON.stringify(overallJson(sections, minutes), null, 2) : overallTable(sections, minutes));
-}
-
-/**
- * @param {import('./arguments.mjs').SectionPlan} plan
- * @returns {Promise<import('./report.mjs').Section | undefined>} Nothing where there was no comparison.
- */
-async function measure(plan) {
-  switch (plan.bench) {
-    case 'open-streams':
-      return measureOpenStreamsOfAll(plan);
-    case 'slow-readers':
-      return measureSlowReadersOfAll(plan);
-    case 'recovery':
-      return measureRecovery(plan);
-    case 'first-call':
-      return measureFirstCalls(plan);
-    case 'package':
-      return measurePackages(plan);
-    case 'server':
-      return measureServers(plan);
-    default:
-      return compare(plan);
-  }
+  const ran = { command, minutes };
+  console.log(json ? JSON.stringify(overallJson(sections, ran)) : overallTable(sections, ran));
 }

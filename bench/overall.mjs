@@ -2,6 +2,7 @@ import { cellOf, machineLines, toJson } from './report.mjs';
 
 /** @typedef {import('./report.mjs').Section} Section */
 /** @typedef {import('./report.mjs').Row} Row */
+/** @typedef {{ readonly command: string, readonly minutes: number }} Ran What was typed, and how long it took. */
 
 /** Of a column, unless what stands in it is wider. */
 const NAME_WIDTH = 10;
@@ -18,12 +19,13 @@ const NAME_WIDTH = 10;
  * All benchmarks for programs.
  *
  * @param {readonly Section[]} sections At least one.
- * @param {number} minutes They took.
+ * @param {Ran} ran
  * @returns {object}
  */
-export function overallJson(sections, minutes) {
+export function overallJson(sections, { command, minutes }) {
   return {
     machine: machineOf(sections),
+    command,
     minutes: Number(minutes.toFixed(1)),
     benches: sections.map((section) => ({ ...toJson(section), machine: undefined })),
   };
@@ -33,10 +35,10 @@ export function overallJson(sections, minutes) {
  * All benchmarks for people, in one table: a line for each figure, a column for each contender.
  *
  * @param {readonly Section[]} sections At least one.
- * @param {number} minutes They took.
+ * @param {Ran} ran
  * @returns {string}
  */
-export function overallTable(sections, minutes) {
+export function overallTable(sections, { command, minutes }) {
   const contenders = [...new Set(sections.flatMap(({ rows }) => rows.map(({ contender }) => contender)))];
   const names = contenders.map(wrapped);
   const height = Math.max(...names.map((parts) => parts.length));
@@ -57,7 +59,7 @@ export function overallTable(sections, minutes) {
     [title.padEnd(titleWidth), ...cells.map((cell, column) => cell.padStart(widths[column] ?? 0))].join('  ').trimEnd();
   return [
     ...machineLines(machineOf(sections)),
-    `npm run bench, which took ${minutes.toFixed(0)} minutes`,
+    `${command}, which took ${minutes.toFixed(0)} minutes`,
     ...hows(sections),
     '',
     ...head.map(text),

@@ -1,16 +1,20 @@
 /** @typedef {import('./machine.mjs').Machine} Machine */
 
 /**
- * What a benchmark found.
+ * What a benchmark is to find, known before it has begun.
  *
- * @typedef {object} Section
+ * @typedef {object} Outline
  * @property {string} bench
  * @property {string} question That it answers.
- * @property {string} how The numbers were taken.
- * @property {Machine} machine
+ * @property {string} how The numbers are taken.
  * @property {Varied} [varied] What is not the same in all rows of a contender.
  * @property {readonly Figure[]} figures
- * @property {readonly Row[]} rows
+ */
+
+/**
+ * What a benchmark found.
+ *
+ * @typedef {Outline & { readonly machine: Machine, readonly rows: readonly Row[] }} Section
  */
 
 /**

@@ -20,3 +20,16 @@ export function quantile(values, share) {
 export function median(values) {
   return quantile(values, 0.5);
 }
+
+/**
+ * A value that was measured: the least that `share` of the values do not exceed. Between two of few values, none of which was seen
+ * there, an interpolation would promise what the next one breaks.
+ *
+ * @param {readonly number[]} values At least one.
+ * @param {number} share Above 0, up to 1.
+ * @returns {number}
+ */
+export function nearestRank(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.ceil(sorted.length * share) - 1] ?? NaN;
+}

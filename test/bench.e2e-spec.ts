@@ -1,16 +1,20 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ROOT, codeBlocks } from './docs/markdown.js';
+import { parsePlan } from '../bench/arguments.mjs';
+import { describeMachine } from '../bench/machine.mjs';
+import { overallTable } from '../bench/overall.mjs';
+import { outlineOf } from '../bench/sections.mjs';
+import { ROOT, pageText } from './docs/markdown.js';
+
+type Results = readonly ({ readonly contender: string } & Readonly<Record<string, unknown>>)[];
 
 interface Bench {
   readonly bench: string;
   readonly question: string;
   readonly how: string;
   readonly figures: Readonly<Record<string, string>>;
-  readonly results: readonly ({ readonly contender: string } & Readonly<Record<string, unknown>>)[];
+  readonly results: Results;
 }
 
 interface Overall {
@@ -19,11 +23,9 @@ interface Overall {
     readonly cores: number;
     readonly versions: Readonly<Record<string, string>>;
   };
+  readonly command: string;
   readonly benches: readonly Bench[];
 }
-
-const CONTENDERS = ['resilient-grpc', 'grpc-js', 'grpc-js-retries', 'nest', 'nice-grpc', 'connect-node', 'http2'];
-const WITH_POLICIES = ['resilient-grpc-policies', 'grpc-js-deadline'];
 
 /** What differs between the rows of a contender, at the smallest size below. */
 const ROWS: Readonly<Record<string, readonly object[]>> = {
@@ -37,22 +39,33 @@ const ROWS: Readonly<Record<string, readonly object[]>> = {
   'first-call': [{}],
   package: [{}],
 };
-/** Who has nothing to set up, or is set up already. */
-const UNTUNED = ['grpc-js-retries', 'http2'];
 
+/** The baseline alone, whose processes are the first to be there. */
 const SMALLEST =
-  '--rounds 1 --seconds 0.01 --in-flight 1,2 --size 65536 --streams 10 --messages 50 --restarts 1 --json'.split(' ');
+  '--only grpc-js --rounds 1 --seconds 0.01 --in-flight 1,2 --size 65536 --streams 10 --messages 50 --restarts 1 --json';
 
-const bench = (...args: string[]) => promisify(execFile)(process.execPath, ['bench/main.mjs', ...args], { cwd: ROOT });
+const run = promisify(execFile);
+const bench = (...args: string[]) => run(process.execPath, ['bench/main.mjs', ...args], { cwd: ROOT });
 
+let printed: string;
 let overall: Overall;
+let everyone: Results;
 beforeAll(async () => {
-  const { stdout } = await bench(...SMALLEST);
-  overall = JSON.parse(stdout) as Overall;
+  const [all, unary] = await Promise.all([
+    run('npm', ['run', '--silent', 'bench', '--', ...SMALLEST.split(' ')], { cwd: ROOT }),
+    bench('unary', ...'--policies --rounds 1 --seconds 0.01 --in-flight 1 --json'.split(' ')),
+  ]);
+  printed = all.stdout;
+  overall = JSON.parse(printed) as Overall;
+  everyone = (JSON.parse(unary.stdout) as Bench).results;
 }, 120_000);
 
 describe('npm run bench', () => {
-  it('asks each of its questions, and says how and on which machine they were answered', () => {
+  it('prints one JSON object on one line, and nothing else where npm is silent', () => {
+    expect(printed).toMatch(/^\{[^\n]+\}\n$/);
+  });
+
+  it('asks each of its questions, and says how and on which machine they were answered, and by which command', () => {
     expect(overall.benches.map(({ bench }) => bench)).toEqual(Object.keys(ROWS));
     for (const { question, how } of overall.benches) {
       expect(question).toMatch(/^[A-Z].*\?$/);
@@ -62,21 +75,17 @@ describe('npm run bench', () => {
     expect(Date.now() - Date.parse(date)).toBeLessThan(120_000);
     expect(cores).toBeGreaterThan(0);
     expect(versions['@grpc/grpc-js']).toMatch(/^1\./);
-    expect(versions).toHaveProperty('nice-grpc-client-middleware-retry');
+    expect(overall.command).toBe(`npm run bench -- ${SMALLEST}`);
   });
 
-  it.each(Object.keys(ROWS))('%s: has every contender at every size, and numbers alone', (name) => {
+  it.each(Object.keys(ROWS))('%s: has its contenders at every size, and numbers alone', (name) => {
     const { results, figures } = overall.benches.find(({ bench }) => bench === name)!;
-    const contenders = name === 'unary' ? [...CONTENDERS, ...WITH_POLICIES] : CONTENDERS;
+    const contenders = ['grpc-js', ...(name === 'unary' ? ['resilient-grpc-policies', 'grpc-js-deadline'] : [])];
     const found = results.map(({ contender, inFlight, size, direction, setup }) => ({
       contender,
       ...JSON.parse(JSON.stringify({ inFlight, size, direction, setup })),
     }));
-    const expected = contenders.flatMap((contender) =>
-      ROWS[name]!.filter((row) => !('setup' in row && row.setup === 'tuned' && UNTUNED.includes(contender))).map(
-        (row) => ({ contender, ...row }),
-      ),
-    );
+    const expected = contenders.flatMap((contender) => ROWS[name]!.map((row) => ({ contender, ...row })));
     expect(found).toHaveLength(expected.length);
     expect(found).toEqual(expect.arrayContaining(expected));
     for (const row of results) {
@@ -93,9 +102,19 @@ describe('npm run bench', () => {
     }
   });
 
-  it('measures all against grpc-js, and ours with every policy against grpc-js with the same deadline', () => {
-    const unary = overall.benches.find(({ bench }) => bench === 'unary')!.results;
-    for (const row of unary) {
+  it('has every contender do each kind of call, and measures them against grpc-js', () => {
+    expect(everyone.map(({ contender }) => contender)).toEqual([
+      'resilient-grpc',
+      'resilient-grpc-policies',
+      'grpc-js',
+      'grpc-js-retries',
+      'grpc-js-deadline',
+      'nest',
+      'nice-grpc',
+      'connect-node',
+      'http2',
+    ]);
+    for (const row of everyone) {
       if (row.contender === 'grpc-js') expect(row).toMatchObject({ cpuRatio: 1, throughputRatio: 1 });
       if (row.contender === 'resilient-grpc-policies') expect(row).toMatchObject({ peer: 'grpc-js-deadline' });
     }
@@ -108,50 +127,98 @@ describe('npm run bench', () => {
       stderr: expect.stringMatching(/got unray\nUsage: npm run bench .*unary/s),
     });
   });
+
+  it.each([
+    ['recovery', '--size 5', '--restarts'],
+    ['first-call', '--seconds 1', '--rounds'],
+    ['unary', '--profile http2 --rounds 3', '--seconds'],
+    ['', '--profile http2', '--rounds'],
+  ])('refuses an option that does not apply to it: %s %s', (name, options, applies) => {
+    expect(() => parsePlan(`${name} ${options}`.trim().split(' '))).toThrow(
+      new RegExp(`^--\\S+ does not apply to .*; what does: .*${applies}\\b`),
+    );
+  });
+});
+
+describe('npm run simulate', () => {
+  it('prints one JSON object on one line', async () => {
+    const small = 'outage --json --seconds 60 --clients 5 --rate 1'.split(' ');
+    const { stdout } = await run(process.execPath, ['bench/simulation/main.mjs', ...small], { cwd: ROOT });
+    expect(stdout).toMatch(/^\{[^\n]+\}\n$/);
+    expect(JSON.parse(stdout)).toMatchObject({ scenario: 'outage', clients: 5 });
+  });
 });
 
 describe('the table of the README', () => {
-  const [table] = codeBlocks('README.md').filter(({ text }) => text.includes('npm run bench, which took'));
-  const lines = table!.text.split('\n');
-  const ruler = lines.findIndex((line) => line.startsWith('---'));
-  const body = lines.slice(ruler + 1);
+  const place = /^<!-- pasted: npm run bench -->\n\n(?:```text\n(.*?)\n```\n\n)?<!-- end of pasted -->$/ms;
+  const [pasted, table] = place.exec(pageText('README.md')) ?? [];
 
-  it('says where and when it was measured, with what', () => {
-    expect(lines[0]).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z, Node v\d+\.\d+\.\d+, .+, \d+ cores$/);
-    expect(lines[1]).toMatch(/nestjs-resilient-grpc \d+\.\d+\.\d+, @grpc\/grpc-js \d/);
+  it('has its place, where it may be absent', () => {
+    expect(pasted).toBeDefined();
   });
 
-  it('has a column for every contender', () => {
-    const columns = [...lines[ruler]!.matchAll(/-+/g)].map(({ index, 0: { length } }) => [index, index + length]);
-    const head = lines.slice(lines.indexOf('') + 1, ruler);
-    const names = columns.slice(1).map((at) => head.map((line) => line.slice(...at).trim()).join(''));
-    expect(new Set(names)).toEqual(new Set([...CONTENDERS, ...WITH_POLICIES]));
+  it('is what the command prints without arguments', () => {
+    expect(shapeOf(table ?? tableOf())).toEqual(shapeOf(tableOf()));
   });
 
-  it('has the lines that the command prints, and no others', () => {
-    let of: Bench | undefined;
-    const seen = new Set<string>();
-    for (const line of body) {
-      if (!line.startsWith(' ')) {
-        of = overall.benches.find(({ bench, question }) => line === `${bench}: ${question}`);
-        expect([line, of !== undefined]).toEqual([line, true]);
-        continue;
-      }
-      const [, title = ''] =
-        /^ {2}(?:(?:\d+ (?:in flight|B|KiB)|responses|requests|plain|tuned) {2})?(\S+(?: \S+)*)(?: {2,}(?:-?[\d.]+|-)){9}$/.exec(
-          line,
-        ) ?? [];
-      expect([line, Object.values(of!.figures).includes(title)]).toEqual([line, true]);
-      seen.add(`${of!.bench}: ${title}`);
-    }
-    // Those of one benchmark alone are how far apart the rounds were, and what a second ratio is to.
-    const printed = overall.benches.flatMap(({ bench, figures }) =>
-      Object.entries(figures)
-        .filter(([name]) => !['cpuRatioQuartiles', 'peer'].includes(name))
-        .filter(([name]) => bench !== 'unary' || !['perSecond', 'throughputRatio'].includes(name))
-        .map(([, title]) => `${bench}: ${title}`),
-    );
-    expect([...seen].sort()).toEqual(printed.sort());
-    expect(readFileSync(join(ROOT, 'README.md'), 'utf8')).toContain('<!-- pasted: npm run bench -->\n\n```text\n');
+  it.each([
+    '--rounds 3',
+    '--seconds 0.06',
+    '--restarts 12',
+    '--streams 10',
+    '--messages 50',
+    '--only nest',
+    '--size 100',
+  ])('cannot be one that was made with %s', (options) => {
+    const { command, ...right } = shapeOf(tableOf());
+    const { command: otherCommand, ...other } = shapeOf(tableOf(...options.split(' ')));
+    expect([command, otherCommand]).toEqual([
+      'npm run bench, which took N minutes',
+      `npm run bench -- ${options}, which took N minutes`,
+    ]);
+    expect(right.titles.length).toBeGreaterThan(50);
+    expect(other).not.toEqual(right);
   });
 });
+
+/** What the command would print, if all that it measured were 1. */
+function tableOf(...argv: string[]): string {
+  const overall = parsePlan(argv);
+  if (overall.bench !== 'all') throw new Error('expected all benchmarks');
+  const sections = overall.plans.map((plan) => {
+    const outline = outlineOf(plan);
+    const keys = 'workloads' in plan ? plan.workloads.map(({ key }) => key) : ROWS[plan.bench]!;
+    const ones = Object.fromEntries(outline.figures.map(({ name }) => [name, 1]));
+    const rows = plan.entries.flatMap(({ name }) => keys.map((key) => ({ contender: name, ...key, ...ones })));
+    return { ...outline, machine: describeMachine(plan.entries), rows };
+  });
+  return overallTable(sections, { command: overall.command, minutes: 11 });
+}
+
+/** A table but for where and when it was made, and for its figures, which are numbers. */
+function shapeOf(table: string) {
+  const lines = table.split('\n');
+  expect(lines[0]).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z, Node v\d+\.\d+\.\d+, .+, \d+ cores$/);
+  expect(lines[1]).toMatch(/nestjs-resilient-grpc \d+\.\d+\.\d+, @grpc\/grpc-js \d/);
+  const blank = lines.indexOf('');
+  const ruler = lines.findIndex((line) => line.startsWith('---'));
+  const [[, titleEnd] = [0, 0], ...columns] = [...lines[ruler]!.matchAll(/-+/g)].map(
+    ({ index, 0: { length } }) => [index, index + length] as const,
+  );
+  return {
+    command: lines[2]!.replace(/took \d+ minutes$/, 'took N minutes'),
+    hows: lines.slice(3, blank),
+    contenders: columns.map((at) =>
+      lines
+        .slice(blank + 1, ruler)
+        .map((line) => line.slice(...at).trim())
+        .join(''),
+    ),
+    titles: lines.slice(ruler + 1).map((line) => {
+      if (!line.startsWith(' ')) return line;
+      for (const at of columns)
+        expect([line, line.slice(...at).trim()]).toEqual([line, expect.stringMatching(/^(-?\d[\d.]*|-)$/)]);
+      return line.slice(0, titleEnd).trimEnd();
+    }),
+  };
+}

@@ -2,7 +2,7 @@ import { open as openWith } from './resilient-grpc.mjs';
 import { RETRIES } from './tuned-options.mjs';
 
 /**
- * Ours with a deadline, a retry policy and its budget, and a breaker.
+ * Ours with a deadline, retries and their budget, and a breaker.
  *
  * @param {string} address
  */

@@ -46,7 +46,7 @@ export async function measureBounds({ bench, sizes, messages, json }) {
   }
   const machine = ourMachine();
   if (json) {
-    console.log(JSON.stringify({ bench, question: QUESTION, machine, slow, stopped }, null, 2));
+    console.log(JSON.stringify({ bench, question: QUESTION, machine, slow, stopped }));
     return;
   }
   const lines = [

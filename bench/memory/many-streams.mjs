@@ -26,7 +26,7 @@ export async function measureOpenStreams({ bench, streams, json }) {
   }
   const machine = ourMachine();
   if (json) {
-    console.log(JSON.stringify({ bench, question: QUESTION, machine, streams, results }, null, 2));
+    console.log(JSON.stringify({ bench, question: QUESTION, machine, streams, results }));
     return;
   }
   const lines = [

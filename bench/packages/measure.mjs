@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describeMachine } from '../machine.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -23,30 +22,36 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
  * @param {PackagePlan} plan
- * @returns {import('../report.mjs').Section}
+ * @returns {import('../report.mjs').Outline}
  */
-export function measurePackages({ bench, entries }) {
+export function outlineOfPackages({ bench }) {
   return {
     bench,
     question: 'What does it bring into node_modules?',
     how: 'unpacked; its own package, and that with all that is installed to call with it, peers that are not optional among them',
-    machine: describeMachine(entries),
     figures: [
       { name: 'ownKib', title: 'KiB, alone', digits: 0 },
       { name: 'installedKib', title: 'KiB, installed', digits: 0 },
       { name: 'installedPackages', title: 'packages', digits: 0 },
     ],
-    rows: entries.map(({ name, packages }) => {
-      const installed = installedWith(packages);
-      const [own] = packages;
-      return {
-        contender: name,
-        ownKib: own === undefined ? 0 : sizeOf(folderOf(own, ROOT)) / 1_024,
-        installedKib: [...installed].reduce((sum, folder) => sum + sizeOf(folder), 0) / 1_024,
-        installedPackages: installed.size,
-      };
-    }),
   };
+}
+
+/**
+ * @param {PackagePlan} plan
+ * @returns {readonly import('../report.mjs').Row[]}
+ */
+export function measurePackages({ entries }) {
+  return entries.map(({ name, packages }) => {
+    const installed = installedWith(packages);
+    const [own] = packages;
+    return {
+      contender: name,
+      ownKib: own === undefined ? 0 : sizeOf(folderOf(own, ROOT)) / 1_024,
+      installedKib: [...installed].reduce((sum, folder) => sum + sizeOf(folder), 0) / 1_024,
+      installedPackages: installed.size,
+    };
+  });
 }
 
 /**

@@ -1,5 +1,4 @@
 // How long after its start does a process have its first answer? Each contender in a new process, one at a time, in turns.
-import { describeMachine } from '../machine.mjs';
 import { startServer } from '../server.mjs';
 import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
@@ -23,7 +22,24 @@ import { withContenders } from './contender.mjs';
 
 /**
  * @param {FirstCallPlan} plan
- * @returns {Promise<import('../report.mjs').Section>}
+ * @returns {import('../report.mjs').Outline}
+ */
+export function outlineOfFirstCalls({ bench, rounds }) {
+  return {
+    bench,
+    question: 'How long after its start does a process have its first answer?',
+    how: `medians of ${String(rounds)} new processes of each contender, Node's own start counted`,
+    figures: [
+      { name: 'importMs', title: 'import ms', digits: 0 },
+      { name: 'callMs', title: 'connection and call ms', digits: 0 },
+      { name: 'startMs', title: 'start to answer ms', digits: 0 },
+    ],
+  };
+}
+
+/**
+ * @param {FirstCallPlan} plan
+ * @returns {Promise<readonly import('../report.mjs').Row[]>}
  */
 export async function measureFirstCalls({ bench, entries, rounds }) {
   console.error(`${bench}: ${String(rounds)} processes of each`);
@@ -40,21 +56,10 @@ export async function measureFirstCalls({ bench, entries, rounds }) {
   } finally {
     server.stop();
   }
-  return {
-    bench,
-    question: 'How long after its start does a process have its first answer?',
-    how: `medians of ${String(rounds)} new processes of each contender, Node's own start counted`,
-    machine: describeMachine(entries),
-    figures: [
-      { name: 'importMs', title: 'import ms', digits: 0 },
-      { name: 'callMs', title: 'connection and call ms', digits: 0 },
-      { name: 'startMs', title: 'start to answer ms', digits: 0 },
-    ],
-    rows: taken.map(({ name: contender, calls }) => ({
-      contender,
-      importMs: median(calls.map(({ importMs }) => importMs)),
-      callMs: median(calls.map(({ callMs }) => callMs)),
-      startMs: median(calls.map(({ startMs }) => startMs)),
-    })),
-  };
+  return taken.map(({ name: contender, calls }) => ({
+    contender,
+    importMs: median(calls.map(({ importMs }) => importMs)),
+    callMs: median(calls.map(({ callMs }) => callMs)),
+    startMs: median(calls.map(({ startMs }) => startMs)),
+  }));
 }

@@ -1,6 +1,5 @@
 // What does an open stream hold? Each contender in a process of its own, with so many streams open on one connection, each with
 // a message received.
-import { describeMachine } from '../machine.mjs';
 import { withMemoryServer } from '../memory/pair.mjs';
 import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
@@ -19,7 +18,20 @@ const WARM_UP = 100;
 
 /**
  * @param {OpenStreamsPlan} plan
- * @returns {Promise<import('../report.mjs').Section>}
+ * @returns {import('../report.mjs').Outline}
+ */
+export function outlineOfOpenStreams({ bench, rounds, streams }) {
+  return {
+    bench,
+    question: 'What does an open stream hold in the memory of its client?',
+    how: `medians of ${String(rounds)} rounds of ${String(streams)} server streams on one connection, after a garbage collection`,
+    figures: [{ name: 'kibPerStream', title: 'KiB/stream', digits: 1 }],
+  };
+}
+
+/**
+ * @param {OpenStreamsPlan} plan
+ * @returns {Promise<readonly import('../report.mjs').Row[]>}
  */
 export async function measureOpenStreamsOfAll({ bench, entries, rounds, streams }) {
   console.error(`${bench}: ${String(streams)} of each`);
@@ -35,14 +47,7 @@ export async function measureOpenStreamsOfAll({ bench, entries, rounds, streams 
       );
     }
   });
-  return {
-    bench,
-    question: 'What does an open stream hold in the memory of its client?',
-    how: `medians of ${String(rounds)} rounds of ${String(streams)} server streams on one connection, after a garbage collection`,
-    machine: describeMachine(entries),
-    figures: [{ name: 'kibPerStream', title: 'KiB/stream', digits: 1 }],
-    rows: [...taken].map(([contender, bytes]) => ({ contender, kibPerStream: median(bytes) / 1_024 })),
-  };
+  return [...taken].map(([contender, bytes]) => ({ contender, kibPerStream: median(bytes) / 1_024 }));
 }
 
 /**

@@ -1,6 +1,5 @@
 // What piles up in a client when the reader of a long stream has enough for a while? Responses that its own reader does not take,
 // and requests that its server does not; each contender in a process of its own.
-import { describeMachine } from '../machine.mjs';
 import { standstill } from '../memory/measure.mjs';
 import { withMemoryServer } from '../memory/pair.mjs';
 import { median } from '../statistics.mjs';
@@ -25,7 +24,21 @@ const WARM_UP = 50;
 
 /**
  * @param {SlowReadersPlan} plan
- * @returns {Promise<import('../report.mjs').Section>}
+ * @returns {import('../report.mjs').Outline}
+ */
+export function outlineOfSlowReaders({ bench, rounds, messages }) {
+  return {
+    bench,
+    question: 'What piles up in a client when nobody reads on, in a stream of responses or of requests?',
+    how: `medians of ${String(rounds)} rounds; streams of ${((messages * SIZE) / 1_048_576).toFixed(0)} MiB, of which one message is read`,
+    varied: { name: 'direction', title: 'of', label: String },
+    figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
+  };
+}
+
+/**
+ * @param {SlowReadersPlan} plan
+ * @returns {Promise<readonly import('../report.mjs').Row[]>}
  */
 export async function measureSlowReadersOfAll({ bench, entries, rounds, messages }) {
   console.error(`${bench}: ${String(messages)} messages for each`);
@@ -52,19 +65,11 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
       }),
     );
   }
-  return {
-    bench,
-    question: 'What piles up in a client when nobody reads on, in a stream of responses or of requests?',
-    how: `medians of ${String(rounds)} rounds; streams of ${((messages * SIZE) / 1_048_576).toFixed(0)} MiB, of which one message is read`,
-    machine: describeMachine(entries),
-    varied: { name: 'direction', title: 'of', label: String },
-    figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
-    rows: taken.map(({ name, direction, bytes }) => ({
-      contender: name,
-      direction,
-      heldMib: median(bytes) / 1_048_576,
-    })),
-  };
+  return taken.map(({ name, direction, bytes }) => ({
+    contender: name,
+    direction,
+    heldMib: median(bytes) / 1_048_576,
+  }));
 }
 
 /**

@@ -1,9 +1,9 @@
 import { ORDER_ID } from '../contract.mjs';
 
+export const CALLS_PER_SECOND = 50;
+
 /** Calls a server at a pace, whatever becomes of the calls before. */
 export class Caller {
-  static PER_SECOND = 50;
-
   calls = 0;
   failed = 0;
   /** @type {(atMs: number) => void} */
@@ -13,14 +13,8 @@ export class Caller {
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
 
-  /**
-   * @param {string} name Of the contender.
-   * @param {'plain' | 'tuned'} setup
-   * @param {import('../contenders.mjs').Contender} contender
-   */
-  constructor(name, setup, contender) {
-    this.name = name;
-    this.setup = setup;
+  /** @param {import('../contenders.mjs').Contender} contender */
+  constructor(contender) {
     this.contender = contender;
   }
 
@@ -28,7 +22,7 @@ export class Caller {
   begin() {
     this.#timer = setInterval(() => {
       this.#call();
-    }, 1_000 / Caller.PER_SECOND);
+    }, 1_000 / CALLS_PER_SECOND);
     return this.nextAnswer();
   }
 

@@ -1,6 +1,6 @@
 // CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's with nothing around it, each in a
 // process of its own, in turns, asked by the leanest client there is.
-import { sectionOf } from '../compare.mjs';
+import { outlineOfRounds, rowsOf } from '../compare.mjs';
 import { lengthOfRun, profile, runRounds } from '../rounds.mjs';
 import { openServer } from './open-server.mjs';
 
@@ -39,7 +39,16 @@ export const SERVERS = [
 
 /**
  * @param {ServerPlan} plan
- * @returns {Promise<import('../report.mjs').Section | undefined>} Nothing where a server was alone.
+ * @returns {import('../report.mjs').Outline}
+ */
+export function outlineOfServers({ bench, entries, workloads, rounds, seconds }) {
+  const question = 'What does a call cost the process of its server?';
+  return outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline: BASELINE });
+}
+
+/**
+ * @param {ServerPlan} plan
+ * @returns {Promise<readonly import('../report.mjs').Row[] | undefined>} Nothing where a server was alone.
  */
 export async function measureServers({ bench, entries, workloads, rounds, seconds, profile: alone }) {
   /** @type {Map<string, Contender>} */
@@ -53,9 +62,7 @@ export async function measureServers({ bench, entries, workloads, rounds, second
     }
     const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
     console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
-    const size = { rounds, seconds, baseline: BASELINE };
-    const results = await runRounds(open, workloads, size);
-    return sectionOf(results, { bench, question: 'What does a call cost the process of its server?', entries, size });
+    return rowsOf(await runRounds(open, workloads, { rounds, seconds, baseline: BASELINE }));
   } finally {
     for (const contender of open.values()) await contender.close();
   }

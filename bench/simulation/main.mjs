@@ -14,7 +14,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --handshake C    work of a connection, in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
   --seed N         of all chance (${String(DEFAULT_WORLD.seed)})
   --svg FILE       where the curves go (simulation-SCENARIO.svg; not with --json unless it is named)
-  --json           one JSON object on standard output and nothing else`;
+  --json           one JSON object on one line and nothing else: npm run --silent simulate -- outage --json`;
 
 const plan = parse();
 if (plan === undefined) {

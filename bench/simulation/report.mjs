@@ -18,7 +18,7 @@ export function toJson(scenario, clients, results) {
     newCallsFailed: rounded(figures.newCallsFailed, 5),
     recoverySeconds: figures.recoverySeconds,
   }));
-  return JSON.stringify({ scenario, clients, policies }, null, 2);
+  return JSON.stringify({ scenario, clients, policies });
 }
 
 /**

@@ -1,3 +1,4 @@
+import { status } from '@grpc/grpc-js';
 import {
   captureLeaks,
   chaos,
@@ -8,8 +9,9 @@ import {
   networkFaults,
   planChaos,
   serverFaults,
+  waitFor,
 } from 'nestjs-resilient-grpc/testing';
-import type { ChaosFault } from 'nestjs-resilient-grpc/testing';
+import type { ChaosFault, Http2FaultName, NetworkFaultName, ServerFaultName } from 'nestjs-resilient-grpc/testing';
 import { from, tap } from 'rxjs';
 import { expect, it, onTestFinished } from 'vitest';
 import { startClient, type EchoService } from '../calls/support.js';
@@ -65,18 +67,87 @@ it("our client loses no safe call in the chaos of all three kits, which grpc-js'
   expect(server.running).toBe(true);
 }, 30_000);
 
-it('each fault of the kits is healed by its end, on a connection that is open too', async () => {
-  const { url, faults } = await place();
+/** What a call meets while a fault lasts; of one that is over as it begins, that the client has a new connection. */
+type Seen = 'fails' | 'waits' | 'late' | 'reconnects';
+const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | ServerFaultName, Seen>> = {
+  reset: 'reconnects',
+  close: 'reconnects',
+  outage: 'fails',
+  'black-hole': 'waits',
+  cut: 'fails',
+  delay: 'late',
+  'http2-goaway': 'reconnects',
+  'http2-disowned': 'reconnects',
+  'http2-refused': 'fails',
+  'http2-reset': 'fails',
+  'http2-missing-trailers': 'fails',
+  'http2-stream-limit': 'waits',
+  'http2-held-settings': 'waits',
+  kill: 'fails',
+  freeze: 'waits',
+  restart: 'fails',
+};
+
+it('each fault of the kits does what it says, and nothing of it is left behind its end', async () => {
+  const { url, faults, http2 } = await place();
+  expect(faults.map(({ name }) => name).sort()).toEqual(Object.keys(SEEN).sort());
   const client = new EchoClient(url);
   onTestFinished(() => client.close());
+  const isWell = async () => (await client.unary({ text: 'well' })).value?.text === 'well';
+  const well = () => expect.poll(isWell, { timeout: 5_000, interval: 10 }).toBe(true);
+  const waits = async () =>
+    (await client.unary({}, { deadline: Date.now() + 150 })).status.code === status.DEADLINE_EXCEEDED;
+  const isLate = async () => {
+    const startedAt = performance.now();
+    await client.unary({});
+    return performance.now() - startedAt >= 190;
+  };
   for (const { name, begin, end } of faults as readonly Required<ChaosFault>[]) {
-    await client.unary({ text: 'before' });
+    await well();
+    const { accepted } = http2.counters;
+    // What is not answered takes the whole of a limit of one.
+    const stream = name === 'http2-stream-limit' ? client.serverStream({ number: 1_000 }) : undefined;
+    if (stream !== undefined) await waitFor(() => stream.messages.length > 0);
+    await begin();
+    const seen = SEEN[name as keyof typeof SEEN];
+    if (seen === 'fails') expect(await isWell(), name).toBe(false);
+    // SETTINGS need not be there before a call is.
+    if (seen === 'waits') await waitFor(waits, { describe: () => `${name} to let calls wait` });
+    if (seen === 'late') expect(await isLate(), name).toBe(true);
+    if (seen === 'reconnects') {
+      await well();
+      expect(http2.counters.accepted, name).toBe(accepted + 1);
+    }
+    await end?.();
+    await well();
+    if (seen === 'late') await expect.poll(isLate).toBe(false);
+    // Not even of one that nothing has met, and that is not over by that.
+    const { failed } = http2.counters;
+    if (seen === 'fails' && /^(cut|http2)/.test(name)) {
+      await begin();
+      await end();
+    }
+    expect([await isWell(), await isWell()], name).toEqual([true, true]);
+    expect(http2.counters.failed, name).toBe(failed);
+    stream?.call.cancel();
+  }
+}, 30_000);
+
+it("the end of a kit's fault leaves what its proxies were asked for besides", async () => {
+  const { url, proxy, http2 } = await place();
+  const client = new EchoClient(url);
+  onTestFinished(() => client.close());
+  proxy.delay(20);
+  http2.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR' }, { times: Infinity });
+  for (const { name, begin, end } of [...networkFaults(proxy), ...http2Faults(http2)]) {
+    if (name === 'delay') continue;
     await begin();
     await end?.();
-    // Those that end connections do so for good; the next call opens one.
-    const after = async () => (await client.unary({ text: name })).value?.text;
-    await expect.poll(after, { timeout: 5_000, interval: 20 }).toBe(name);
   }
+  await waitFor(async () => (await client.unary({})).status.code === status.INTERNAL);
+  const startedAt = performance.now();
+  expect((await client.unary({})).status.code).toBe(status.INTERNAL);
+  expect(performance.now() - startedAt).toBeGreaterThanOrEqual(35);
 });
 
 function raise(error: Error | undefined): void {

@@ -98,6 +98,27 @@ describe('FaultProxy', () => {
     expect(seen.error).toBe('ECONNRESET');
   });
 
+  it('heals: of what it was asked for nothing is left, and what was silenced is torn', async () => {
+    proxy.delay(60_000);
+    proxy.cutIdleAfter(10);
+    proxy.closeAfterBytes(5, 'to-client');
+    await proxy.staySilent();
+    const { seen, socket } = rawSocket();
+    await waitFor(() => seen.connected);
+    expect(await proxy.heal()).toBe(1);
+    await waitFor(() => seen.closed);
+    expect(seen.error).toBe('ECONNRESET');
+    socket.destroy();
+    expect((await client.unary({ text: 'healed' }, deadline(5_000))).value?.text).toBe('healed');
+    proxy.holdBytes();
+    const held = client.unary({ text: 'held' }, deadline(5_000));
+    proxy.refuse();
+    // Torn is what was silenced, not what was held.
+    expect(await proxy.heal()).toBe(0);
+    expect((await held).value?.text).toBe('held');
+    expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
+  });
+
   it('resets: the call in flight ends with "read ECONNRESET"', async () => {
     const { answer } = await held();
     expect(proxy.resetAll()).toBe(1);

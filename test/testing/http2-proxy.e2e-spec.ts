@@ -52,7 +52,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     bidi.call.end();
     expect((await bidi.ended).code).toBe(status.OK);
     expect(bidi.messages.map(({ number }) => number)).toEqual([1, 2]);
-    expect(proxy.counters).toEqual({ accepted: 1, open: 1, calls: 4, forwarded: 4, pings: 0 });
+    expect(proxy.counters).toEqual({ accepted: 1, open: 1, calls: 4, forwarded: 4, failed: 0, pings: 0 });
   });
 
   it('passes metadata, headers, status, details and trailers', async () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Test } from '@nestjs/testing';
 import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, failOnLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
 const PROTO = join(import.meta.dirname, '../../protos/orders.proto');
@@ -38,6 +38,46 @@ describe('captureLeaks', () => {
     left.unsubscribe();
     await app.close();
     await server.close();
+    await leaks.settled();
+  });
+
+  it('knows a call that was open before from one that began in the same millisecond, whatever the clock says', async () => {
+    const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });
+    const feature = ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]);
+    const app = await Test.createTestingModule({ imports: [feature] }).compile();
+    const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'), { strict: false });
+    const watch = () => orders.watch({ from: '0' }).subscribe({ error: () => undefined });
+    const now = vi.spyOn(Date, 'now').mockReturnValue(Date.now());
+    const before = watch();
+    await waitFor(() => server.counts('Watch').calls === 1);
+    const leaks = captureLeaks();
+    await leaks.settled();
+    const left = watch();
+    expect((await told(leaks)).match(/call \/orders/g)).toHaveLength(1);
+    now.mockRestore();
+    left.unsubscribe();
+    await leaks.settled();
+    before.unsubscribe();
+    await app.close();
+    await server.close();
+  });
+
+  it('is not cheated by a timer or a server that ends while another stays', async () => {
+    const old = createServer().listen(0, '127.0.0.1');
+    await once(old, 'listening');
+    const before = setTimeout(() => undefined, 60_000);
+    const leaks = captureLeaks();
+    const timer = setTimeout(() => undefined, 60_000);
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    clearTimeout(before);
+    old.close();
+    await once(old, 'close');
+    const message = await told(leaks);
+    expect(message).toContain('1 × listening server: 127.0.0.1:');
+    expect(message).toContain('1 × timer');
+    clearTimeout(timer);
+    server.close();
     await leaks.settled();
   });
 

@@ -126,8 +126,19 @@ describe('overrideGrpcClient', () => {
     ['a name that nearly is one', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
     ['a symbol', Symbol('stock'), "No gRPC client 'stock'; there are 'orders'"],
   ])('refuses %s', async (_what, name, message) => {
-    const builder = overrideGrpcClient(application({ url: server.url }), name, { url: server.url });
+    // A warm client has its connection from the beginning, and would keep it.
+    const sinceThen = captureLeaks();
+    const warm = application({ url: server.url, connection: 'warm' });
+    const builder = overrideGrpcClient(warm, name, { url: server.url });
     await expect(builder.compile()).rejects.toThrow(message);
+    await sinceThen.settled();
+  });
+
+  it('refuses settings that are none', () => {
+    const builder = application({ url: server.url });
+    expect(() => overrideGrpcClient(builder, 'orders', undefined as never)).toThrow(
+      "overrideGrpcClient: expected settings of 'orders' like { url }, got undefined",
+    );
   });
 
   it('refuses an application without clients', async () => {

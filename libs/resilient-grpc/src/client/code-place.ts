@@ -18,6 +18,11 @@ export function applicationPlaceOf(holder: Stack): string | undefined {
   return places(holder).find((place) => !place.startsWith(own) && !PACKAGE.test(place));
 }
 
+/** 'file:line' of the nearest code that is not Node's own; undefined: there is none. */
+export function nearestPlaceOf(holder: Stack): string | undefined {
+  return places(holder)[0];
+}
+
 const UNKNOWN = 'an unknown place';
 const PACKAGE = /[\\/]node_modules[\\/]|^node:/;
 // What does not begin as a path is none: node:internal/timers has a slash too.

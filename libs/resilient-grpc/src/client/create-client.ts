@@ -20,7 +20,7 @@ import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 import type { InnerClient, SideListener, SideStream } from './inner-client.js';
-import { OPEN_CLIENTS } from './open-clients.js';
+import { markClosed, markOpen, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from './request-buffer.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './unread-streams.js';
@@ -62,7 +62,7 @@ class GrpcClient implements InnerClient {
   private readonly context: ClientContext;
   private readonly parts: MethodParts;
   private readonly hub: EventHub;
-  private readonly registry: CallRegistry;
+  readonly registry: CallRegistry;
   /** Calls of methods outside the contract. */
   private readonly outside: CallRegistry;
   private readonly statistics: ClientStatistics;
@@ -76,6 +76,7 @@ class GrpcClient implements InnerClient {
   private closing: Promise<void> | undefined;
   private leaveTraces: (() => void) | undefined;
   private warnedOfThrottle = false;
+  private readonly mark: WeakRef<OpenClient>;
 
   constructor(
     private readonly settings: ResolvedClientSettings,
@@ -120,7 +121,7 @@ class GrpcClient implements InnerClient {
       random,
     };
     this.parts = new MethodParts(settings, this.context);
-    OPEN_CLIENTS.add(this);
+    this.mark = markOpen(this);
   }
 
   get connectivity(): Connectivity {
@@ -265,7 +266,7 @@ class GrpcClient implements InnerClient {
     this.settings.live?.close();
     this.context.telemetry?.close();
     this.leaveTraces?.();
-    OPEN_CLIENTS.delete(this);
+    markClosed(this.mark);
     this.states.complete();
     this.gone.next();
     this.gone.complete();

@@ -13,18 +13,25 @@ const OVERRIDES = new WeakMap<TestingModuleBuilder, Overrides>();
  * The same client with other settings, as `{ url: server.url }`. They stand over what the application configures as that stands over
  * the defaults of forRoot: key by key, `methods` by pattern, and what is undefined says nothing. `compile()` fails where no forFeature
  * or forFeatureAsync defines the client. Returns the builder.
+ * @throws TypeError for settings that are none
  */
 export function overrideGrpcClient(
   builder: TestingModuleBuilder,
   client: string | symbol,
   settings: Settings,
 ): TestingModuleBuilder {
+  // Not trusted: from JavaScript, or from a server that was never started.
+  const given: unknown = settings;
+  if (typeof given !== 'object' || given === null) {
+    const name = clientLabel(client);
+    throw new TypeError(`overrideGrpcClient: expected settings of '${name}' like { url }, got ${String(given)}`);
+  }
   const overrides = overridesOf(builder);
   const all = [...(overrides.get(client) ?? []), settings];
   overrides.set(client, all);
   return builder.overrideProvider(getGrpcClientSettingsToken(client)).useFactory({
     inject: [givenSettingsToken(client)],
-    factory: (given: unknown) => all.reduce(joined, given),
+    factory: (configured: unknown) => all.reduce(joined, configured),
   });
 }
 

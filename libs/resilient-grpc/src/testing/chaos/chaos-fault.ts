@@ -4,7 +4,10 @@ import type { PlannedFault } from './plan-chaos.js';
 export interface ChaosFault extends PlannedFault {
   /** Awaited, where it gives a promise. */
   begin(): unknown;
-  /** Heals it: when its time is over, when chaos ends before that, and when `begin` failed. Awaited too. */
+  /**
+   * Heals it: when its time is over, when chaos ends before that, and when `begin` failed. Awaited too. When chaos is aborted
+   * or `begin` hangs it comes beside that.
+   */
   end?(): unknown;
 }
 

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '../virtual-clock.js';
 import { ChaosError } from './chaos-error.js';
@@ -111,11 +112,90 @@ describe('chaos', () => {
   });
 
   it('plays nothing when its signal was aborted before', async () => {
+    let ran = false;
     const error = await failure(
-      chaos({ plan: PLAN, faults, clock, signal: AbortSignal.abort('no') }, () => new Promise(() => undefined)),
+      chaos({ plan: PLAN, faults, clock, signal: AbortSignal.abort('no') }, async () => {
+        ran = true;
+      }),
     );
+    expect(ran).toBe(false);
     expect(error.message).toBe('chaos failed; replay with seed 7: no\nbefore its first fault');
     expect(log).toEqual([]);
+  });
+
+  it.each(['begin', 'end'] as const)(
+    'is ended by a signal though %s of a fault hangs, heals, and says so',
+    async (part) => {
+      const hanging: ChaosFault = {
+        name: 'cut',
+        begin: () => undefined,
+        end: () => log.push(`${clock.now()} heal`),
+      };
+      const controller = new AbortController();
+      const hang = () => {
+        log.push(`${clock.now()} ${part} hangs`);
+        return new Promise<never>(() => undefined);
+      };
+      const options = { plan: PLAN, clock, signal: controller.signal, graceMs: 3_000 };
+      const failed = failure(chaos({ ...options, faults: [{ ...hanging, [part]: hang }, faults[1]!] }, untilOver));
+      await clock.advanceAsync(200);
+      controller.abort(new Error('time is up'));
+      await clock.advanceAsync(part === 'begin' ? 0 : 2_900);
+      const { message } = await failed;
+      expect(message).toContain(
+        part === 'begin'
+          ? 'seed 7: time is up\nafter 1 of 2 faults:\n  at 100 ms: cut'
+          : "seed 7: time is up; fault 'cut' was not healed within 3000 ms\nafter 1 of 2",
+      );
+      expect(log.slice(0, 3)).toEqual([
+        `100 ${part} hangs`,
+        ...(part === 'begin' ? ['200 over', '200 heal'] : ['200 over']),
+      ]);
+      expect(clock.pending).toBe(0);
+    },
+  );
+
+  it.each([
+    ['a fault that does not begin', { begin: true }, "fault 'cut' did not begin within 3000 ms", 3_100],
+    ['a fault that is not healed', { end: true }, "fault 'cut' was not healed within 3000 ms", 3_100],
+    ['what runs and does not end', {}, 'what runs did not end behind its signal within 3000 ms', 4_000],
+  ])('names its seed and %s', async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {
+    const forever = () => new Promise(() => undefined);
+    const cut = { name: 'cut', begin: hangs.begin ? forever : () => undefined, end: hangs.end ? forever : undefined };
+    let failedAt: number | undefined;
+    const run = why.startsWith('what runs') ? forever : untilOver;
+    const failed = failure(chaos({ plan: PLAN, faults: [cut as ChaosFault, faults[1]!], clock, graceMs: 3_000 }, run));
+    void failed.then(() => (failedAt = clock.now()));
+    await clock.advanceAsync(10_000);
+    expect((await failed).message).toContain(`seed 7: ${why}\n`);
+    expect(failedAt).toBeDefined();
+    expect(clock.pending).toBe(0);
+    expect(log).toContain(atMs === 4_000 ? '500 release' : `${atMs} over`);
+  });
+
+  it('waits for a fault that begins when what runs has ended, and heals it behind that', async () => {
+    const slow: ChaosFault = {
+      name: 'cut',
+      begin: () => new Promise<void>((resolve) => void clock.setTimer(resolve, 2_000)),
+      end: () => log.push(`${clock.now()} heal`),
+    };
+    const early = () => new Promise<string>((resolve) => void clock.setTimer(() => resolve('early'), 200));
+    const ran = chaos({ plan: PLAN, faults: [slow, faults[1]!], clock }, early);
+    await clock.advanceAsync(3_000);
+    expect(await ran).toBe('early');
+    expect(log).toEqual(['2100 heal']);
+  });
+
+  it('leaves nothing at the signal of its caller', async () => {
+    const { signal } = new AbortController();
+    await chaos({ plan: PLAN, faults, clock, signal }, () => clock.advanceAsync(400));
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  it.each([0, -1, NaN])('refuses a grace of %d ms', async (graceMs) => {
+    await expect(chaos({ plan: PLAN, faults, clock, graceMs }, untilOver)).rejects.toThrow(
+      `chaos: expected graceMs as a length above 0, got ${graceMs}`,
+    );
   });
 
   it('keeps the distance behind a fault that took longer than planned', async () => {

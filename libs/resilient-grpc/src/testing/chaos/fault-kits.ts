@@ -1,6 +1,7 @@
 import type { ChildServer } from '../child-process-server.js';
 import type { FaultProxy } from '../fault-proxy/fault-proxy.js';
 import type { Http2FaultProxy } from '../http2-faults/http2-fault-proxy.js';
+import type { CallFault } from '../http2-faults/http2-faults.js';
 import { chosen } from './chaos-fault.js';
 import type { ChaosFault, ChaosWeights } from './chaos-fault.js';
 import type { RangeMs } from './plan-chaos.js';
@@ -14,9 +15,11 @@ const LONG_MS: RangeMs = [200, 1_000];
  */
 export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cut' | 'delay';
 
-/** The faults of a network, or those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. */
+/**
+ * The faults of a network, or those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. The end of each undoes what
+ * it did; of a setting that it shares with one of yours, such as the delay, nothing is left.
+ */
 export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkFaultName>): readonly ChaosFault[] {
-  const end = () => proxy.heal();
   return chosen(
     {
       reset: { begin: () => void proxy.resetAll() },
@@ -27,7 +30,7 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
           proxy.refuse();
           proxy.resetAll();
         },
-        end,
+        end: () => proxy.forward(),
       },
       'black-hole': {
         forMs: LONG_MS,
@@ -35,11 +38,19 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
           proxy.holdBytes();
           return proxy.staySilent();
         },
-        end,
+        end: async () => {
+          proxy.releaseBytes();
+          await proxy.forward();
+          proxy.resetSilenced();
+        },
       },
       // In the middle of the 9 bytes that begin a frame.
-      cut: { forMs: SHORT_MS, begin: () => proxy.closeAfterBytes(5, 'to-client'), end },
-      delay: { forMs: LONG_MS, begin: () => proxy.delay(100), end },
+      cut: {
+        forMs: SHORT_MS,
+        begin: () => proxy.closeAfterBytes(5, 'to-client'),
+        end: () => proxy.closeAfterBytes(Infinity, 'to-client'),
+      },
+      delay: { forMs: LONG_MS, begin: () => proxy.delay(100), end: () => proxy.delay(0) },
     },
     weights,
   );
@@ -55,36 +66,35 @@ export type Http2FaultName =
 
 /** The faults of HTTP/2, or those with a weight; their names in a plan begin with 'http2-'. */
 export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2FaultName>): readonly ChaosFault[] {
-  const end = () => {
-    proxy.heal();
+  const failing = (fault: CallFault, times: number) => {
+    let takeBack: (() => void) | undefined;
+    return {
+      forMs: SHORT_MS,
+      begin: () => {
+        takeBack = proxy.failCalls(fault, { times });
+      },
+      end: () => takeBack?.(),
+    };
   };
   return chosen(
     {
       goaway: { begin: () => void proxy.goaway() },
-      disowned: { forMs: SHORT_MS, begin: () => proxy.failCalls({ kind: 'goaway' }), end },
-      refused: {
-        forMs: SHORT_MS,
-        begin: () => proxy.failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { times: 3 }),
-        end,
+      disowned: failing({ kind: 'goaway' }, 1),
+      refused: failing({ kind: 'reset', code: 'REFUSED_STREAM' }, 3),
+      reset: failing({ kind: 'reset', code: 'INTERNAL_ERROR', at: 'headers' }, 2),
+      'missing-trailers': failing({ kind: 'missing-trailers' }, 2),
+      'stream-limit': {
+        forMs: LONG_MS,
+        begin: () => proxy.limitStreams(1),
+        end: () => proxy.limitStreams(undefined),
       },
-      reset: {
-        forMs: SHORT_MS,
-        begin: () => proxy.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR', at: 'headers' }, { times: 2 }),
-        end,
-      },
-      'missing-trailers': {
-        forMs: SHORT_MS,
-        begin: () => proxy.failCalls({ kind: 'missing-trailers' }, { times: 2 }),
-        end,
-      },
-      'stream-limit': { forMs: LONG_MS, begin: () => proxy.limitStreams(1), end },
       'held-settings': {
         forMs: LONG_MS,
         begin: () => {
           proxy.holdSettings();
           proxy.goaway();
         },
-        end,
+        end: () => proxy.releaseSettings(),
       },
     },
     weights,

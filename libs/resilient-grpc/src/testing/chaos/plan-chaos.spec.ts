@@ -9,13 +9,17 @@ const faults = fc.uniqueArray(
   fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
   { minLength: 1, maxLength: 6, selector: ({ name }) => name },
 );
-const options: fc.Arbitrary<ChaosPlanOptions> = fc.record({
-  seed: fc.integer(),
-  durationMs: fc.integer({ min: 1, max: 60_000 }),
-  faults,
-  distanceMs: fc.constantFrom(undefined, [1, 1] as const, [100, 900] as const, [0, 3_000] as const),
-  quietMs: fc.constantFrom(undefined, 0),
-});
+// Of the longest distance and fault, with a quarter that is quiet.
+const SURE_TO_FIT_MS = 7_000;
+const options: fc.Arbitrary<ChaosPlanOptions> = fc
+  .record({
+    seed: fc.integer(),
+    durationMs: fc.integer({ min: 1, max: 60_000 }),
+    faults,
+    distanceMs: fc.constantFrom(undefined, [1, 1] as const, [100, 900] as const, [0, 3_000] as const),
+    quietMs: fc.constantFrom(undefined, 0),
+  })
+  .map((drawn) => ({ ...drawn, durationMs: drawn.durationMs + SURE_TO_FIT_MS }));
 
 describe('a plan of chaos', () => {
   it('is the same for the same options, and the beginning of a longer one', () => {
@@ -78,7 +82,9 @@ describe('a plan of chaos', () => {
   });
 
   it.each<[string, Partial<ChaosPlanOptions>]>([
-    ['seed as an integer, got NaN', { seed: NaN }],
+    ['seed as an integer of 32 bits, got NaN', { seed: NaN }],
+    ['seed as an integer of 32 bits, got 4294967296', { seed: 2 ** 32 }],
+    ['seed as an integer of 32 bits, got -2147483649', { seed: -(2 ** 31) - 1 }],
     ['durationMs as a length above 0, got 0', { durationMs: 0 }],
     ['distanceMs as [from, to] above 0, got [0,0]', { distanceMs: [0, 0] }],
     ['quietMs from 0 to below 1000, got 1000', { quietMs: 1_000 }],
@@ -89,5 +95,24 @@ describe('a plan of chaos', () => {
   ])('cannot be drawn: expected %s', (expected, wrong) => {
     const right = { seed: 1, durationMs: 1_000, faults: [{ name: 'a' }] };
     expect(() => planChaos({ ...right, ...wrong })).toThrow(`chaos: expected ${expected}`);
+  });
+
+  it('is refused where no fault is sure to fit, and has one where it is, whatever the seed', () => {
+    const exact = {
+      durationMs: 1_000,
+      quietMs: 200,
+      distanceMs: [100, 500],
+      faults: [{ name: 'a', forMs: [50, 300] }],
+    } as const;
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        expect(planChaos({ ...exact, seed }).steps.length).toBeGreaterThan(0);
+      }),
+    );
+    expect(() => planChaos({ ...exact, seed: 1, durationMs: 999 })).toThrow(
+      'chaos: no fault is sure to fit: it may take 800 ms with its distance, and there are 799; ' +
+        'lengthen durationMs, shorten distanceMs or quietMs',
+    );
+    expect(() => planChaos({ seed: 1, durationMs: 300, faults: [{ name: 'a' }] })).toThrow('no fault is sure to fit');
   });
 });

@@ -15,9 +15,9 @@ export interface PlannedFault {
 
 /** What a plan is drawn from. */
 export interface ChaosPlanOptions {
-  /** Any integer of 32 bits. */
+  /** Any integer of 32 bits, with a sign or without. */
   readonly seed: number;
-  /** Length of the whole. */
+  /** Length of the whole: a fault must fit, at the longest that `distanceMs` and its `forMs` may draw, before `quietMs`. */
   readonly durationMs: number;
   readonly faults: readonly PlannedFault[];
   /** Time from the end of one fault to the beginning of the next, and before the first. @defaultValue [500, 1 500] */
@@ -50,7 +50,7 @@ const DEFAULT_DISTANCE_MS: RangeMs = [500, 1_500];
  */
 export function planChaos(options: ChaosPlanOptions): ChaosPlan {
   const { seed, durationMs, faults, distanceMs = DEFAULT_DISTANCE_MS, quietMs = durationMs / 4 } = options;
-  validate({ ...options, distanceMs, quietMs });
+  validate({ seed, durationMs, faults, distanceMs, quietMs });
   const random = seededRandom(seed);
   const steps: ChaosStep[] = [];
   for (let atMs = between(distanceMs, random()); ;) {
@@ -86,16 +86,15 @@ function found(fault: PlannedFault | undefined): PlannedFault {
   return fault;
 }
 
-function validate({ seed, durationMs, faults, distanceMs, quietMs }: ChaosPlanOptions): void {
+type ValidOptions = Required<ChaosPlanOptions> & { readonly distanceMs: RangeMs; readonly quietMs: number };
+
+function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOptions): void {
   const names = faults.map(({ name }) => name);
   const checks: readonly (readonly [boolean, string])[] = [
-    [Number.isInteger(seed), `seed as an integer, got ${seed}`],
+    [Number.isInteger(seed) && seed >= -(2 ** 31) && seed < 2 ** 32, `seed as an integer of 32 bits, got ${seed}`],
     [Number.isFinite(durationMs) && durationMs > 0, `durationMs as a length above 0, got ${durationMs}`],
     [isRange(distanceMs) && distanceMs[1] > 0, `distanceMs as [from, to] above 0, got ${JSON.stringify(distanceMs)}`],
-    [
-      quietMs !== undefined && quietMs >= 0 && quietMs < durationMs,
-      `quietMs from 0 to below ${durationMs}, got ${String(quietMs)}`,
-    ],
+    [quietMs >= 0 && quietMs < durationMs, `quietMs from 0 to below ${durationMs}, got ${quietMs}`],
     [
       faults.every(({ weight = 1 }) => weight >= 0 && weight < Infinity) && sumOf(faults) > 0,
       'faults of which one has a weight above 0, and none one below',
@@ -107,10 +106,17 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ChaosPlanOp
   ];
   const wrong = checks.find(([holds]) => !holds);
   if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}`);
+  // Whatever the seed: a plan that is empty by chance would be a test that proves nothing now and then.
+  const longestMs = Math.max(...faults.filter(({ weight = 1 }) => weight > 0).map(({ forMs = [0, 0] }) => forMs[1]));
+  const neededMs = distanceMs[1] + longestMs;
+  const roomMs = durationMs - quietMs;
+  if (neededMs <= roomMs) return;
+  throw new RangeError(
+    `chaos: no fault is sure to fit: it may take ${neededMs} ms with its distance, and there are ${roomMs}; ` +
+      'lengthen durationMs, shorten distanceMs or quietMs',
+  );
 }
 
-function isRange(range: RangeMs | undefined): range is RangeMs {
-  if (range === undefined) return false;
-  const [from, to] = range;
+function isRange([from, to]: RangeMs): boolean {
   return Number.isInteger(from) && Number.isInteger(to) && from >= 0 && to >= from;
 }

@@ -1,5 +1,5 @@
 import { Metadata } from '@grpc/grpc-js';
-import { EMPTY, NEVER, firstValueFrom, lastValueFrom, of, toArray, type Observable } from 'rxjs';
+import { EMPTY, NEVER, firstValueFrom, from, isObservable, lastValueFrom, of, toArray, type Observable } from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { replayUnacknowledged } from '../../operators/replay-unacknowledged.js';
@@ -302,6 +302,8 @@ describe('a fake', () => {
   it('is no promise, and has no hook of Nest', async () => {
     const shop = fake({});
     expect(await Promise.resolve(shop)).toBe(shop);
+    expect(isObservable(shop)).toBe(false);
+    expect(() => from(shop as never)).toThrow('where a stream was expected');
     for (const name of ['onModuleInit', 'onApplicationShutdown', 'toJSON'])
       expect(name in shop || (shop as never)[name]).toBeFalsy();
   });
@@ -343,6 +345,12 @@ describe('a fake', () => {
   it('refuses a handler that is none', () => {
     expect(() => fakeGrpcService<ShopClient>({ get: 'x' as never })).toThrow(
       "expected a function as handler of 'get', got string",
+    );
+  });
+
+  it('refuses a method that would hide what was called', () => {
+    expect(() => fakeGrpcService<{ calls(request: Item): Observable<Item> }>({ calls: (one) => one })).toThrow(
+      "a service with a method 'calls' cannot be faked",
     );
   });
 });

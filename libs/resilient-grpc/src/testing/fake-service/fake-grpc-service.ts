@@ -20,6 +20,7 @@ export type FakeGrpcService<S> = Resilient<S> & {
  * A service without a server and a socket, to be injected in place of a stub. A call runs its handler once, by the very code that runs
  * calls of a client: cold, pulled by `for await`, with `timeoutMs`, `signal` and an unsubscribe that end the handler. No setting of a
  * client and no policy is at work. A method without a handler fails UNIMPLEMENTED.
+ * @throws TypeError for what is no handler, and for a method `calls`
  */
 export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S> {
   const fake = new FakeService(handlers as Readonly<Record<string, AnyHandler>>);
@@ -27,9 +28,9 @@ export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S
   return fake.stub() as FakeGrpcService<S>;
 }
 
-/** Asked of any object by whoever awaits, prints, compares or owns it: an answer would be taken for what it is not. */
+/** Asked of any object by whoever awaits, prints, compares, subscribes to or owns it: an answer would be taken for what it is not. */
 const NO_METHOD =
-  /^(?:then|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
+  /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
 
 class FakeService {
   private readonly calls: FakeCallRecord[] = [];
@@ -49,6 +50,11 @@ class FakeService {
       if (handler !== undefined && typeof handler !== 'function') {
         throw new TypeError(`fakeGrpcService: expected a function as handler of '${name}', got ${typeof handler}`);
       }
+    }
+    if (handlers['calls'] !== undefined) {
+      throw new TypeError(
+        "fakeGrpcService: a service with a method 'calls' cannot be faked: `calls` is what was called",
+      );
     }
   }
 

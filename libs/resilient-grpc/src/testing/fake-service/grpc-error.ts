@@ -21,7 +21,7 @@ export interface GrpcErrorExtra {
   readonly cause?: unknown;
 }
 
-/** How far the request has got at most, by the reason: what a caller must reckon with. */
+/** How far the one attempt of a call without an answer has got at most, by the reason: what a caller must reckon with. */
 const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
   protocol: 'yes',
@@ -33,18 +33,18 @@ const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
   'inbound-cancelled': 'maybe',
   'requests-overflow': 'maybe',
   closed: 'maybe',
+  draining: 'maybe',
   refused: 'no',
   outage: 'no',
   'too-many-waiting': 'no',
   'concurrency-limit': 'no',
   'circuit-open': 'no',
-  draining: 'no',
   'not-sent': 'no',
 };
 
 /**
  * The error that a call of our client fails with: for a handler of `fakeGrpcService` to throw, or to give to code under test by itself.
- * @throws TypeError for what is no name of an error's code
+ * @throws TypeError for what is no name of an error's code, reason, `reachedServer` or time to wait
  */
 export function grpcError(
   code: Exclude<StatusName, 'OK'>,
@@ -56,6 +56,12 @@ export function grpcError(
     throw new TypeError(`grpcError: expected the name of a status like 'NOT_FOUND', got ${JSON.stringify(code)}`);
   }
   const { reason = 'server', statusDetails = [], cause } = extra;
+  const { reachedServer = REACHED[reason], retryAfterMs } = extra;
+  if (!Object.hasOwn(REACHED, reason)) throw unexpected('reason', `one of ${Object.keys(REACHED).join(', ')}`, reason);
+  if (!FAR.includes(reachedServer)) throw unexpected('reachedServer', `one of ${FAR.join(', ')}`, reachedServer);
+  if (retryAfterMs !== undefined && !(Number.isFinite(retryAfterMs) && retryAfterMs >= 0)) {
+    throw unexpected('retryAfterMs', 'milliseconds, 0 or more', retryAfterMs);
+  }
   const metadata = toMetadata(extra.metadata ?? {});
   if (statusDetails.length > 0) metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(number, details, statusDetails));
   return new GrpcCallError({
@@ -66,12 +72,18 @@ export function grpcError(
     path: '',
     peer: undefined,
     reason,
-    reachedServer: extra.reachedServer ?? REACHED[reason],
+    reachedServer,
     attempts: [],
     notRetriedBecause: reason,
-    retryAfterMs: extra.retryAfterMs,
+    retryAfterMs,
     ...(cause === undefined ? {} : { cause }),
   });
+}
+
+const FAR: readonly ReachedServer[] = ['no', 'maybe', 'yes'];
+
+function unexpected(option: string, expected: string, got: unknown): TypeError {
+  return new TypeError(`grpcError: ${option}: expected ${expected}, got ${String(got)}`);
 }
 
 /** Name of the client of all fakes. */

@@ -44,7 +44,7 @@ export class FaultProxy {
   #open = 0;
 
   private constructor(upstream: string, clock: Clock) {
-    this.#upstream = parseUpstream(upstream);
+    this.#upstream = parseUpstream('FaultProxy', upstream);
     this.#clock = clock;
   }
 
@@ -107,7 +107,7 @@ export class FaultProxy {
 
   /** New connections go to another upstream, 'host:port'. */
   retarget(upstream: string): void {
-    this.#upstream = parseUpstream(upstream);
+    this.#upstream = parseUpstream('FaultProxy', upstream);
   }
 
   /** Tears every open connection (RST to both sides); gives their number. */
@@ -170,6 +170,13 @@ export class FaultProxy {
     this.closeAfterBytes(Infinity, 'to-client');
     this.releaseBytes();
     await this.forward();
+    return this.resetSilenced();
+  }
+
+  /**
+   * Tears connections that were silenced for good, by `staySilent` or a silent idle cut; gives their number. Others stay.
+   */
+  resetSilenced(): number {
     const dead = [...this.#connections].filter(({ isDead }) => isDead);
     const count = dead.length + this.#silent.size;
     for (const connection of dead) connection.end('rst');

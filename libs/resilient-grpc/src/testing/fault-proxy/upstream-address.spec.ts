@@ -7,10 +7,23 @@ describe('parseUpstream', () => {
     ['localhost:1', { host: 'localhost', port: 1 }],
     ['[::1]:80', { host: '::1', port: 80 }],
   ])('reads %s', (address, expected) => {
-    expect(parseUpstream(address)).toEqual(expected);
+    expect(parseUpstream('FaultProxy', address)).toEqual(expected);
   });
 
-  it.each(['localhost', ':50051', 'host:', 'host:0', 'host:x', ''])('refuses %j', (address) => {
-    expect(() => parseUpstream(address)).toThrow("expected an upstream as 'host:port'");
+  it.each([
+    'localhost',
+    ':50051',
+    'host:',
+    'host:0',
+    'host:x',
+    '',
+    'host:65536',
+    'http://127.0.0.1:5',
+    '::1:80',
+    '127.0.0.1:5/',
+  ])('refuses %j', (address) => {
+    expect(() => parseUpstream('FaultProxy', address)).toThrow(
+      `FaultProxy: expected an upstream as 'host:port', got '${address}'`,
+    );
   });
 });

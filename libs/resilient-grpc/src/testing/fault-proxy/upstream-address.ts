@@ -8,11 +8,13 @@ export interface UpstreamAddress {
  * Reads 'host:port', '[::1]:port' too.
  * @throws TypeError when it is not that
  */
-export function parseUpstream(address: string): UpstreamAddress {
+export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: string): UpstreamAddress {
   const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon);
   const port = Number(address.slice(colon + 1));
-  if (colon < 1 || !Number.isInteger(port) || port < 1) {
-    throw new TypeError(`FaultProxy: expected an upstream as 'host:port', got '${address}'`);
+  const isHost = /^([^:/\[\]\s]+|\[[^/\[\]\s]+\])$/.test(host);
+  if (!isHost || !Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new TypeError(`${proxy}: expected an upstream as 'host:port', got '${address}'`);
   }
-  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port };
+  return { host: host.replace(/^\[|\]$/g, ''), port };
 }

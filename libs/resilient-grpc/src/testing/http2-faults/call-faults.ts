@@ -1,3 +1,4 @@
+import { checkCallFault } from './check-arguments.js';
 import type { CallChoice, CallFault } from './http2-faults.js';
 
 interface Rule {
@@ -11,12 +12,18 @@ interface Rule {
 export class CallFaults {
   #rules: Rule[] = [];
 
-  /** @throws RangeError when `times` is not a number of calls */
-  add(fault: CallFault, { method, times = 1 }: CallChoice): void {
-    if (times !== Infinity && (!Number.isInteger(times) || times < 1)) {
-      throw new RangeError(`failCalls: expected times as an integer of 1 or more or Infinity, got ${times}`);
-    }
-    this.#rules.push({ fault, method, times });
+  /**
+   * Gives what takes it back, as far as it still waits.
+   * @throws RangeError when an argument cannot be
+   */
+  add(fault: CallFault, choice: CallChoice): () => void {
+    checkCallFault(fault, choice);
+    const { method, times = 1 } = choice;
+    const rule = { fault, method, times };
+    this.#rules.push(rule);
+    return () => {
+      this.#drop(rule);
+    };
   }
 
   /** The fault that takes a call of `path`; undefined for none. */
@@ -24,12 +31,16 @@ export class CallFaults {
     const rule = this.#rules.find(({ method }) => method === undefined || isMethod(path, method));
     if (rule === undefined) return undefined;
     rule.times -= 1;
-    if (rule.times === 0) this.#rules = this.#rules.filter((other) => other !== rule);
+    if (rule.times === 0) this.#drop(rule);
     return rule.fault;
   }
 
   clear(): void {
     this.#rules = [];
+  }
+
+  #drop(rule: Rule): void {
+    this.#rules = this.#rules.filter((other) => other !== rule);
   }
 }
 

@@ -1,11 +1,12 @@
 import { connect, isIP } from 'node:net';
 import type { Socket } from 'node:net';
-import { connect as connectTls, createSecureContext, createServer as createTlsServer } from 'node:tls';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import type { TlsOptions } from 'node:tls';
 import { parseUpstream } from '../fault-proxy/upstream-address.js';
 import type { UpstreamAddress } from '../fault-proxy/upstream-address.js';
 import { TcpListener } from '../tcp-listener.js';
 import { CallFaults } from './call-faults.js';
+import { checkGoaway, checkPings, checkStreamLimit, checkTls } from './check-arguments.js';
 import { withoutGoaway } from './goaway-frame.js';
 import type {
   CallChoice,
@@ -35,20 +36,22 @@ export class Http2FaultProxy {
   #holdsSettings = false;
   #calls = 0;
   #forwarded = 0;
+  #failed = 0;
   #pings = 0;
 
   private constructor(upstream: string, { tls, upstreamTls }: Http2FaultProxyOptions) {
-    this.#upstream = parseUpstream(upstream);
+    this.#upstream = parseUpstream('Http2FaultProxy', upstream);
     this.#upstreamTls = upstreamTls;
+    if (upstreamTls !== undefined) checkTls('upstreamTls', identityOf(upstreamTls));
     if (tls === undefined) return;
     this.#tls = { ...tls, requestCert: tls.ca !== undefined, ALPNProtocols: ['h2'] };
-    // Of what is no certificate the start is to tell, not the first connection.
-    createSecureContext(this.#tls);
+    checkTls('tls', this.#tls);
   }
 
   /**
    * Starts forwarding to `upstream`, 'host:port'.
-   * @throws when `upstream` has no port, the port of the options is taken, or a certificate is none
+   * @throws TypeError when `upstream` is not that, or a key or certificate is none
+   * @throws what the listener does, when the port of the options is taken
    */
   static async start(upstream: string, options: Http2FaultProxyOptions = {}): Promise<Http2FaultProxy> {
     const proxy = new Http2FaultProxy(upstream, options);
@@ -74,21 +77,27 @@ export class Http2FaultProxy {
       open: this.#tcp.sockets.size,
       calls: this.#calls,
       forwarded: this.#forwarded,
+      failed: this.#failed,
       pings: this.#pings,
     };
   }
 
   /**
    * Lets the next calls go wrong: `failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'Get', times: 3 })`. Of
-   * several that a call matches, the one that was asked for first takes it.
-   * @throws RangeError when `times` is not a number of calls
+   * several that a call matches, the one that was asked for first takes it. Gives what takes it back, as far as it still waits.
+   * What the methods of the server are is not known here: `counters.failed` tells whether it hit.
+   * @throws RangeError when an argument cannot be, and says which
    */
-  failCalls(fault: CallFault, choice: CallChoice = {}): void {
-    this.#faults.add(fault, choice);
+  failCalls(fault: CallFault, choice: CallChoice = {}): () => void {
+    return this.#faults.add(fault, choice);
   }
 
-  /** Sends GOAWAY on every open connection; gives their number. New connections are served. */
+  /**
+   * Sends GOAWAY on every open connection; gives their number. New connections are served.
+   * @throws RangeError when an argument cannot be, and says which
+   */
   goaway(options: GoawayOptions = {}): number {
+    checkGoaway(options);
     const count = this.#sessions.size;
     for (const session of this.#sessions) session.goaway(options);
     return count;
@@ -97,8 +106,10 @@ export class Http2FaultProxy {
   /**
    * Announces SETTINGS_MAX_CONCURRENT_STREAMS on open and future connections, and refuses streams beyond it; undefined: what
    * the upstream says.
+   * @throws RangeError when it is no number of streams
    */
   limitStreams(max: number | undefined): void {
+    checkStreamLimit(max);
     this.#streamLimit = max;
     for (const session of this.#sessions) session.limitStreams(max);
   }
@@ -106,8 +117,10 @@ export class Http2FaultProxy {
   /**
    * The ping after `pings` more on a connection is answered by GOAWAY ENHANCE_YOUR_CALM "too_many_pings", and the connection
    * closed. Counted from now, and on future connections from their start. `undefined` switches it off.
+   * @throws RangeError when it is no number of pings
    */
   tooManyPingsAfter(pings: number | undefined): void {
+    checkPings(pings);
     this.#pingLimit = pings ?? Infinity;
     for (const session of this.#sessions) session.allowPings(this.#pingLimit);
   }
@@ -168,6 +181,9 @@ export class Http2FaultProxy {
       onForwarded: () => {
         this.#forwarded += 1;
       },
+      onFailed: () => {
+        this.#failed += 1;
+      },
       onPing: () => {
         this.#pings += 1;
       },
@@ -182,10 +198,16 @@ export class Http2FaultProxy {
   #connect(): SessionWire {
     const tcp = connect({ ...this.#upstream, allowHalfOpen: true, noDelay: true });
     if (this.#upstreamTls === undefined) return new SessionWire(tcp, tcp);
-    const { ca, key, cert, serverName = this.#upstream.host } = this.#upstreamTls;
-    const identity = { ...(ca && { ca }), ...(key && { key }), ...(cert && { cert }) };
+    const { serverName = this.#upstream.host } = this.#upstreamTls;
     // SNI knows no addresses; the certificate is checked for one all the same.
     const names = isIP(serverName) ? { host: serverName } : { servername: serverName };
-    return new SessionWire(connectTls({ ...identity, ...names, socket: tcp, ALPNProtocols: ['h2'] }), tcp);
+    return new SessionWire(
+      connectTls({ ...identityOf(this.#upstreamTls), ...names, socket: tcp, ALPNProtocols: ['h2'] }),
+      tcp,
+    );
   }
+}
+
+function identityOf({ ca, key, cert }: UpstreamTls) {
+  return { ...(ca && { ca }), ...(key && { key }), ...(cert && { cert }) };
 }

@@ -46,8 +46,8 @@ export interface MissingTrailersFault {
 }
 
 /**
- * GOAWAY whose last stream id is below that of the call, which is not forwarded: the upstream never hears of it, and calls
- * before it go on.
+ * GOAWAY whose last stream id is below that of the call, which is not forwarded: the upstream never hears of it. Calls
+ * before it go on behind NO_ERROR; behind any other code the connection is closed, and they with it.
  */
 export interface GoawayFault {
   readonly kind: 'goaway';
@@ -109,6 +109,8 @@ export interface Http2FaultProxyCounters {
   /** Calls that came; those of them that were forwarded. */
   readonly calls: number;
   readonly forwarded: number;
+  /** Calls that a fault of `failCalls` has hit; one that ends before its place is reached is none. */
+  readonly failed: number;
   /** Pings of clients. */
   readonly pings: number;
 }

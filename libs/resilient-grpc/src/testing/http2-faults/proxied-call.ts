@@ -28,6 +28,8 @@ export interface Surroundings {
   readonly connected: boolean;
   /** Resolves when the client was sent what there is. */
   clientIdle(): Promise<void>;
+  /** The call's fault has hit it. */
+  onFailed(): void;
 }
 
 /** One call: its stream of the client, and the one it became at the upstream. */
@@ -112,12 +114,16 @@ export class ProxiedCall {
     if (isTrailersOnly) {
       if (this.#resetAt('trailers')) return false;
       this.#client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...AS_IT_CAME, endStream: true });
+      if (noTrailers) this.#around.onFailed();
       this.#tell();
       return true;
     }
     this.#client.once('wantTrailers', () => {
       // None at all is an empty frame that ends the stream.
-      if (!this.#isClosed()) this.#client.sendTrailers(noTrailers ? {} : sendable(this.#trailers));
+      if (!this.#isClosed()) {
+        this.#client.sendTrailers(noTrailers ? {} : sendable(this.#trailers));
+        if (noTrailers) this.#around.onFailed();
+      }
       this.#tell();
     });
     this.#client.respond(sendable(raw), { ...AS_IT_CAME, waitForTrailers: true });
@@ -154,6 +160,7 @@ export class ProxiedCall {
 
   #reset(): void {
     if (this.#fault?.kind !== 'reset') return;
+    if (!this.#isClosed()) this.#around.onFailed();
     const code = errorNumber(this.#fault.code);
     if (this.#fault.direction === 'to-upstream') this.#end(CANCEL, code);
     else this.#end(code, CANCEL);

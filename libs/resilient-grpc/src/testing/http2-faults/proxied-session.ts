@@ -23,6 +23,8 @@ export interface SessionEvents {
   /** A call came: the fault that takes it. */
   claim(path: string): CallFault | undefined;
   onForwarded(): void;
+  /** A fault has hit a call. */
+  onFailed(): void;
   onPing(): void;
   /** Both connections are gone. */
   onClosed(): void;
@@ -76,6 +78,10 @@ export class ProxiedSession implements Surroundings {
 
   get connected(): boolean {
     return this.#wires.client.lost === undefined && this.#wires.upstream.lost === undefined && !this.#closing;
+  }
+
+  onFailed(): void {
+    this.#events.onFailed();
   }
 
   clientIdle(): Promise<void> {
@@ -139,6 +145,7 @@ export class ProxiedSession implements Surroundings {
     if (id > this.#lastStreamId) return;
     const fault = this.#events.claim(path);
     if (fault?.kind === 'goaway') {
+      this.#events.onFailed();
       this.goaway({ ...fault, lastStreamId: this.#newestId });
       return;
     }

@@ -13,7 +13,6 @@ describe('captureLeaks', () => {
   });
 
   it('names what is left', async () => {
-    // Traced, since a timer of Vitest that ends meanwhile would hide the one that stays.
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -1,6 +1,5 @@
-import { systemClock } from '../../time/clock.js';
 import { waitFor } from '../wait-for.js';
-import { openCalls, openClients } from './left-by-clients.js';
+import { openCalls, type SeenCalls } from './left-by-clients.js';
 import { openHandles, type SeenHandles } from './open-handles.js';
 import { traceResources, type ResourceTrace } from './resource-trace.js';
 import { RESOURCE_NAMES, RESOURCES, type Resource } from './watched-resources.js';
@@ -8,8 +7,8 @@ import { RESOURCE_NAMES, RESOURCES, type Resource } from './watched-resources.js
 /** Options of `captureLeaks`. */
 export interface LeakOptions {
   /**
-   * Notes each socket, server, timer and process as it is made, and tells where of those that are left. Without it only their numbers
-   * are compared, and a timer that ends hides one that stays. A call takes about half as long again meanwhile. @defaultValue false
+   * Notes where each socket, server, timer and process is made, and tells it of those that are left. A call takes two or three times
+   * as long meanwhile. @defaultValue false
    */
   readonly trace?: boolean | undefined;
 }
@@ -18,7 +17,7 @@ export interface LeakOptions {
 export interface LeakCheck {
   /**
    * Waits until no more sockets, servers, pipes, timers, watched files and child processes keep the process alive than did then, and
-   * no call of a client of this package that began since is open.
+   * no call of a client of this package that began since is open. The watch over timers ends with it.
    * @throws Error that says what is left, after `timeoutMs` (2 000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
@@ -27,18 +26,17 @@ export interface LeakCheck {
 /** Notes what keeps this process alive now; `settled()` at the end of a test says whether it left anything. */
 export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
   const before: Baseline = {
-    counts: count(),
     handles: openHandles(),
-    clients: new Set(openClients()),
-    at: systemClock.epoch(),
-    trace: trace ? traceResources() : undefined,
+    calls: openCalls(),
+    trace: traceResources(trace),
+    traced: trace,
   };
   return {
     async settled({ timeoutMs = 2_000 } = {}) {
       try {
         await waitFor(() => isSettled(before), { timeoutMs, describe: () => describeLeft(before) });
       } finally {
-        before.trace?.stop();
+        before.trace.stop();
       }
     },
   };
@@ -49,7 +47,7 @@ type Hook = (run: () => Promise<void>) => unknown;
 
 /**
  * Fails each test that leaves something open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest or node:test; with
- * `beforeAll` and `afterAll`, or `before` and `after`, the tests of a file together.
+ * `beforeAll` and `afterAll`, or `before` and `after`, the tests of a file together, as those need that run at the same time.
  */
 export function failOnLeaks(
   before: Hook,
@@ -65,44 +63,36 @@ export function failOnLeaks(
   });
 }
 
-type Counts = ReadonlyMap<Resource, number>;
-
 interface Baseline {
-  readonly counts: Counts;
   readonly handles: SeenHandles;
-  readonly clients: ReadonlySet<object>;
-  /** Milliseconds since 1970. */
-  readonly at: number;
-  readonly trace: ResourceTrace | undefined;
+  readonly calls: SeenCalls;
+  readonly trace: ResourceTrace;
+  /** The trace tells places. */
+  readonly traced: boolean;
 }
 
-function count(): Counts {
-  const active = process.getActiveResourcesInfo();
-  return new Map(RESOURCES.map((type) => [type, active.filter((other) => other === type).length]));
-}
-
-function leftOver({ counts, trace }: Baseline): readonly { readonly type: Resource; readonly more: number }[] {
-  const now = trace === undefined ? count() : undefined;
-  // Numbers alone take one that has gone for one that has come: a trace knows them apart.
+// Which they are, not how many: one that has gone meanwhile would hide one that has come.
+function leftOver({ handles, trace }: Baseline): readonly { readonly type: Resource; readonly more: number }[] {
   return RESOURCES.map((type) => ({
     type,
-    more: trace?.count(type) ?? (now?.get(type) ?? 0) - (counts.get(type) ?? 0),
+    more: type === 'Timeout' ? trace.timers() : handles.count(type),
   })).filter(({ more }) => more > 0);
 }
 
 function isSettled(before: Baseline): boolean {
-  return leftOver(before).length === 0 && openCalls(before.at).length === 0;
+  return leftOver(before).length === 0 && before.calls.newCalls().length === 0;
 }
 
 function describeLeft(before: Baseline): string {
+  const { handles, calls, trace, traced } = before;
   const resources = leftOver(before).map(({ type, more }) => {
-    const which = before.trace?.places(type) ?? before.handles.newOf(type);
+    const which = traced ? trace.places(type) : handles.describe(type);
     return `${more} × ${RESOURCE_NAMES[type]}${which.length === 0 ? '' : `: ${which.join(', ')}`}`;
   });
   // They explain sockets and calls; by itself one that is not connected keeps nothing alive.
-  const clients = openClients()
-    .filter((client) => !before.clients.has(client))
+  const clients = calls
+    .newClients()
     .map(({ name, target }) => `client '${name}' (${target}) was not closed: await app.close()`);
-  const hint = before.trace === undefined ? ['captureLeaks({ trace: true }) tells where they were made'] : [];
-  return `nothing to be left open; left are ${[...resources, ...openCalls(before.at), ...clients, ...hint].join('\n  ')}`;
+  const hint = traced ? [] : ['captureLeaks({ trace: true }) tells where they were made'];
+  return `nothing to be left open; left are ${[...resources, ...calls.newCalls(), ...clients, ...hint].join('\n  ')}`;
 }

@@ -1,4 +1,4 @@
-import type { Resource } from './watched-resources.js';
+import { RESOURCES, type Resource } from './watched-resources.js';
 
 /** What Node has of sockets, servers and processes, each of which has some of it. */
 interface Handle {
@@ -13,25 +13,41 @@ interface Handle {
 
 /** Handles that were open at one moment. */
 export interface SeenHandles {
-  /** Those of a kind that were opened since, in words. */
-  newOf(type: Resource): readonly string[];
+  /** How many of a kind were opened since, whatever was closed meanwhile. */
+  count(type: Resource): number;
+  /** Which, in words, as far as there is something to say. */
+  describe(type: Resource): readonly string[];
 }
 
-/** Notes which handles are open. */
+/** Notes which handles keep this process alive: all but timers, which Node does not list. */
 export function openHandles(): SeenHandles {
-  const before = new WeakSet(activeHandles());
+  const before = new WeakSet(activeHandles().map(({ handle }) => handle));
+  const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
-    newOf: (type) =>
-      activeHandles()
-        .filter((handle) => !before.has(handle))
-        .flatMap((handle) => describe(handle, type) ?? []),
+    count: (type) => newOf(type).length,
+    describe: (type) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
   };
 }
 
-function activeHandles(): readonly Handle[] {
-  // The only way Node has to say which they are; it is not documented, so its absence is not an error.
-  const list: unknown = (process as { _getActiveHandles?: () => unknown })._getActiveHandles?.();
-  return Array.isArray(list) ? list.filter((one): one is Handle => typeof one === 'object' && one !== null) : [];
+interface ActiveHandle {
+  readonly type: Resource;
+  readonly handle: Handle;
+}
+
+function activeHandles(): readonly ActiveHandle[] {
+  const handles = listed('_getActiveHandles');
+  // Node goes through the same list for their names, behind those of requests.
+  const names = process.getActiveResourcesInfo().slice(listed('_getActiveRequests').length);
+  return handles.flatMap((handle, index) => {
+    const type = RESOURCES.find((known) => known === names[index]);
+    return type === undefined || typeof handle !== 'object' || handle === null ? [] : [{ type, handle }];
+  });
+}
+
+/** The only way Node has to say which they are; it is not documented. */
+function listed(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
+  // True of every Node that this package takes; called on it, as a runner may have put its own in the place of `process`.
+  return (process as unknown as Readonly<Record<typeof name, () => readonly unknown[]>>)[name]();
 }
 
 function describe(handle: Handle, type: Resource): string | undefined {

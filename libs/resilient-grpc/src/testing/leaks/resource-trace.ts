@@ -1,5 +1,5 @@
 import { createHook } from 'node:async_hooks';
-import { applicationPlaceOf, stackAbove, type Stack } from '../../client/code-place.js';
+import { applicationPlaceOf, nearestPlaceOf, stackAbove, type Stack } from '../../client/code-place.js';
 import type { Resource } from './watched-resources.js';
 
 /** What async_hooks calls them; undefined: what lies between a piece of code and what it makes, as a name that is resolved first. */
@@ -21,6 +21,8 @@ const TYPES: Readonly<Record<string, Resource | undefined>> = {
 
 /** A socket of a client is made deep inside grpc-js and Node. */
 const FRAMES = 60;
+/** Enough to see who made a timer himself. */
+const NEAREST_FRAMES = 8;
 /** How many more are noted before those that are gone are forgotten. */
 const FORGET_EVERY = 2_000;
 
@@ -38,45 +40,57 @@ interface MaybeReferenced {
   readonly _destroyed?: boolean;
 }
 
-/** Notes where resources are made, until it is stopped. */
+/** Notes what is made, until it is stopped. */
 export interface ResourceTrace {
-  /** How many of a kind were made that still keep the process alive. */
-  count(type: Resource): number;
-  /** Where they were made. */
+  /** How many timers were made that still keep the process alive, but for those of the test runner. */
+  timers(): number;
+  /** Where those of a kind were made that still keep the process alive; nothing where places are not noted. */
   places(type: Resource): readonly string[];
   stop(): void;
 }
 
-/** Begins to note where resources are made. */
-export function traceResources(): ResourceTrace {
+/** Begins to note timers, which nothing else knows apart, or with `places` all that is made and where. */
+export function traceResources(places: boolean): ResourceTrace {
   const all = new Map<number, Made>();
+  const frames = places ? FRAMES : NEAREST_FRAMES;
   let forgetAt = FORGET_EVERY;
   // No `destroy`: for it Node would have to watch the end of each promise.
   const hook = createHook({
     init: function init(id, name, by, resource) {
-      if (!(name in TYPES)) return;
-      all.set(id, { type: TYPES[name], resource: new WeakRef(resource), stack: deepStackAbove(init), by });
+      if (places ? !(name in TYPES) : name !== 'Timeout') return;
+      all.set(id, { type: TYPES[name], resource: new WeakRef(resource), stack: deepStackAbove(init, frames), by });
       if (all.size < forgetAt) return;
       forget(all);
       forgetAt = all.size + FORGET_EVERY;
     },
   }).enable();
-  const alive = (type: Resource) => [...all.values()].filter((one) => one.type === type && isAlive(one));
+  const alive = (type: Resource) =>
+    [...all.values()].filter(
+      (one) => one.type === type && isAlive(one) && !(type === 'Timeout' && isMadeByRunner(one.stack)),
+    );
   return {
-    count: (type) => alive(type).length,
-    places: (type) => alive(type).map((one) => placeOf(one, all)),
+    timers: () => alive('Timeout').length,
+    places: (type) => (places ? alive(type).map((one) => placeOf(one, all)) : []),
     stop: () => {
       hook.disable();
     },
   };
 }
 
-function deepStackAbove(above: (...args: never) => unknown): Stack {
+function deepStackAbove(above: (...args: never) => unknown, frames: number): Stack {
   const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = FRAMES;
+  Error.stackTraceLimit = frames;
   const stack = stackAbove(above);
   Error.stackTraceLimit = stackTraceLimit;
   return stack;
+}
+
+/** Of Vitest, Jest and whatever comes with them. */
+const RUNNER = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
+
+/** By his own hand, as the time limit of a test: not what he runs. */
+function isMadeByRunner(stack: Stack): boolean {
+  return RUNNER.test(nearestPlaceOf(stack) ?? '');
 }
 
 function isAlive({ resource }: Made): boolean {

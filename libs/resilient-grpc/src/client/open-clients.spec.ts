@@ -1,0 +1,30 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
+import { waitFor } from '../testing/wait-for.js';
+import { markClosed, markOpen, openClients, type OpenClient } from './open-clients.js';
+
+const client = (name: string): OpenClient => ({ name, target: 'here:1', registry: [] });
+const names = () => openClients().map(({ name }) => name);
+
+describe('the list of open clients', () => {
+  it('has them until they are closed', () => {
+    const one = client('one');
+    const mark = markOpen(one);
+    expect(openClients()).toContain(one);
+    markClosed(mark);
+    expect(openClients()).not.toContain(one);
+  });
+
+  it('keeps none that nobody else has', async () => {
+    setFlagsFromString('--expose-gc');
+    // True: the flag gives every new context one.
+    const collect = runInNewContext('gc') as () => void;
+    markOpen(client('dropped'));
+    expect(names()).toContain('dropped');
+    await waitFor(() => {
+      collect();
+      return !names().includes('dropped');
+    });
+  });
+});

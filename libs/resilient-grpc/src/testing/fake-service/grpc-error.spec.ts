@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { failureReason } from '../../client/call-failure.js';
+import { further } from '../../client/attempt-history.js';
+import type { FailureReason, ReachedServer } from '../../errors/grpc-call-error.js';
+import { classify } from '../../policy/evidence/classify.js';
+import { StatusCode } from '../../status/status-code.js';
+import { grpcError } from './grpc-error.js';
+
+const ENDED_HERE = ['no', 'deadline', 'attempt-timeout', 'stream-idle', 'cancel', 'protocol', 'closed'] as const;
+const DETAILS = ['', 'Call cancelled', 'Stream refused by server', 'Deadline exceeded after 1s', 'Connection dropped'];
+const TYPES = [undefined, 'application/grpc'];
+
+/** How far the client says at most that an attempt without an answer got, by the reason it gives. */
+function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
+  const all = new Map<FailureReason, ReachedServer>();
+  const codes = Object.values(StatusCode).filter((code) => code !== StatusCode.OK);
+  for (const picked of [true, false])
+    for (const endedHere of ENDED_HERE)
+      for (const code of codes)
+        for (const details of DETAILS)
+          for (const contentType of picked ? TYPES : [undefined]) {
+            const evidence = { code, details, picked, endedHere, contentType };
+            const verdict = classify({
+              ...evidence,
+              channelReady: picked,
+              headersReceived: false,
+              messagesReceived: 0,
+            });
+            const reason = failureReason(verdict);
+            all.set(reason, further(all.get(reason) ?? 'no', verdict.reachedServer));
+          }
+  return all;
+}
+
+describe('grpcError', () => {
+  it.each([...furthest()])('says of %s that it reached the server as far as the client does at most: %s', (...row) => {
+    const [reason, reachedServer] = row;
+    expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe(reachedServer);
+  });
+
+  // Of these the client tells as far as an attempt had got that runs: 'maybe' until it is answered.
+  it.each(['inbound-cancelled', 'requests-overflow', 'closed', 'draining'] as const)(
+    'reckons with %s in flight',
+    (reason) => {
+      expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('maybe');
+    },
+  );
+
+  // These are told of calls that no attempt was made of.
+  it.each(['too-many-waiting', 'concurrency-limit', 'circuit-open'] as const)('knows that %s never left', (reason) => {
+    expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('no');
+  });
+
+  it.each([
+    [{ reason: 'conection-lost' }, 'grpcError: reason: expected one of server, '],
+    [{ reason: 'toString' }, 'grpcError: reason: expected one of server, '],
+    [{ reachedServer: 'perhaps' }, 'grpcError: reachedServer: expected one of no, maybe, yes, got perhaps'],
+    [{ retryAfterMs: -1 }, 'grpcError: retryAfterMs: expected milliseconds, 0 or more, got -1'],
+    [{ retryAfterMs: NaN }, 'grpcError: retryAfterMs: expected milliseconds, 0 or more, got NaN'],
+  ])('refuses %o', (extra, message) => {
+    expect(() => grpcError('UNAVAILABLE', 'x', extra as never)).toThrow(message);
+  });
+});

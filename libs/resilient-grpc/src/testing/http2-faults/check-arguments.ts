@@ -1,0 +1,97 @@
+import { createSecureContext } from 'node:tls';
+import type { SecureContextOptions } from 'node:tls';
+import { NO_LAST_STREAM_ID } from './goaway-frame.js';
+import { HTTP2_ERROR_CODES } from './http2-faults.js';
+import type { CallChoice, CallFault, GoawayOptions } from './http2-faults.js';
+
+const KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
+const POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
+const DIRECTIONS: readonly unknown[] = [undefined, 'to-client', 'to-upstream'];
+const MAX_UINT32 = 2 ** 32 - 1;
+// A frame of any peer may have 16 384 bytes; eight of them are GOAWAY's own.
+const MAX_DEBUG_BYTES = 16_376;
+
+/** What is checked is what JavaScript may give: the types say the rest. */
+type Unchecked = Readonly<Record<string, unknown>>;
+
+/** @throws RangeError when one of them cannot be */
+export function checkCallFault(fault: CallFault, { method, times = 1 }: CallChoice): void {
+  // True: it is an object at least, whatever its keys hold.
+  const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
+  const check = checker('failCalls');
+  check(KINDS.includes(kind), "kind as 'reset', 'missing-trailers' or 'goaway'", kind);
+  if (kind === 'reset' || code !== undefined) check(isErrorCode(code), EXPECTED_CODE, code);
+  if (kind === 'reset') {
+    const point = "at as 'request', 'headers', 'trailers', { afterRequests } or { afterResponses } with an integer";
+    check(POINTS.includes(at) || isAfter(at), point, at);
+    check(DIRECTIONS.includes(direction), "direction as 'to-client' or 'to-upstream'", direction);
+  }
+  if (kind === 'goaway') check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
+  check(method === undefined || (typeof method === 'string' && method !== ''), "method as 'Get' or the like", method);
+  check(times === Infinity || isInteger(times, 1), 'times as an integer of 1 or more or Infinity', times);
+}
+
+/** @throws RangeError when one of them cannot be */
+export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData }: GoawayOptions): void {
+  const check = checker('goaway');
+  check(isErrorCode(code), EXPECTED_CODE, code);
+  const isId = lastStreamId === 'newest' || lastStreamId === 'none' || isInteger(lastStreamId, 0, NO_LAST_STREAM_ID);
+  check(isId, "lastStreamId as 'newest', 'none' or an integer from 0 to 2147483647", lastStreamId);
+  check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
+}
+
+/** @throws RangeError when it is no number of streams */
+export function checkStreamLimit(max: number | undefined): void {
+  const holds = max === undefined || isInteger(max, 0, MAX_UINT32);
+  checker('limitStreams')(holds, 'max as an integer from 0 to 4294967295 or undefined', max);
+}
+
+/** @throws RangeError when it is no number of pings */
+export function checkPings(pings: number | undefined): void {
+  const holds = pings === undefined || isInteger(pings, 0);
+  checker('tooManyPingsAfter')(holds, 'pings as an integer of 0 or more or undefined', pings);
+}
+
+/** @throws TypeError when a key, a certificate or an authority is none: the start is to tell, not the first connection */
+export function checkTls(option: 'tls' | 'upstreamTls', tls: SecureContextOptions): void {
+  try {
+    createSecureContext(tls);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const expected = `Http2FaultProxy: expected ${option} with a key and its certificate, and ca, in PEM`;
+    throw new TypeError(`${expected}: ${why}`, { cause });
+  }
+}
+
+const EXPECTED_CODE = "code as a name of HTTP/2's error codes or an integer from 0 to 4294967295";
+const EXPECTED_DEBUG_DATA = `debugData as a string of up to ${MAX_DEBUG_BYTES} bytes`;
+
+function checker(call: string) {
+  return (holds: boolean, expected: string, got: unknown): void => {
+    if (holds) return;
+    throw new RangeError(`${call}: expected ${expected}, got ${shown(got).slice(0, 100)}`);
+  };
+}
+
+function shown(got: unknown): string {
+  if (typeof got === 'string') return `'${got}'`;
+  return typeof got === 'number' || got === undefined ? String(got) : JSON.stringify(got);
+}
+
+function isErrorCode(code: unknown): boolean {
+  return typeof code === 'string' ? Object.hasOwn(HTTP2_ERROR_CODES, code) : isInteger(code, 0, MAX_UINT32);
+}
+
+function isAfter(at: unknown): boolean {
+  if (typeof at !== 'object' || at === null) return false;
+  const [entry, ...more] = Object.entries(at) as [string, unknown][];
+  return more.length === 0 && /^after(Requests|Responses)$/.test(entry?.[0] ?? '') && isInteger(entry?.[1], 0);
+}
+
+function isDebugData(data: unknown): boolean {
+  return data === undefined || (typeof data === 'string' && Buffer.byteLength(data) <= MAX_DEBUG_BYTES);
+}
+
+function isInteger(value: unknown, from: number, to = Number.MAX_SAFE_INTEGER): boolean {
+  return Number.isInteger(value) && Number(value) >= from && Number(value) <= to;
+}

@@ -1,0 +1,148 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { captureLeaks, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+
+/** A message of gRPC: five bytes before its own. */
+const message = (byte: number) => Buffer.from([0, 0, 0, 0, 1, byte]);
+
+/** Between a client and a server of node:http2, which say what came over the wire, where those of gRPC have their own word for it. */
+describe('Http2FaultProxy, on the wire,', () => {
+  let proxy: Http2FaultProxy;
+  let client: ClientHttp2Session;
+  let goaways: { code: number; lastStreamId: number; debugData: string | undefined }[];
+  /** Of the server: the streams that came, and the bytes of each. */
+  let served: { stream: ServerHttp2Stream; bytes: Buffer[] }[];
+
+  beforeEach(async () => {
+    const leaks = captureLeaks();
+    onTestFinished(() => leaks.settled());
+    served = [];
+    const server = createServer();
+    const sessions = new Set<{ destroy(): void }>();
+    server.on('session', (session) => sessions.add(session));
+    server.on('stream', (stream) => {
+      const one = { stream, bytes: [] as Buffer[] };
+      served.push(one);
+      stream.on('data', (bytes: Buffer) => one.bytes.push(bytes));
+      stream.on('error', () => undefined);
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => {
+      for (const session of sessions) session.destroy();
+      server.close();
+    });
+    proxy = await Http2FaultProxy.start(`127.0.0.1:${(server.address() as AddressInfo).port}`);
+    onTestFinished(() => proxy.close());
+    client = connect(`http://${proxy.url}`);
+    client.on('error', () => undefined);
+    onTestFinished(() => client.destroy());
+    goaways = [];
+    client.on('goaway', (code, lastStreamId, debugData?: Buffer) => {
+      goaways.push({ code, lastStreamId, debugData: debugData?.toString() });
+    });
+    await once(client, 'remoteSettings');
+  });
+
+  function call(): { readonly stream: ClientHttp2Stream; readonly bytes: Buffer[] } {
+    const stream = client.request({ ':method': 'POST', ':path': '/a.B/Get' }, { endStream: false });
+    const bytes: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => bytes.push(chunk));
+    stream.on('error', () => undefined);
+    return { stream, bytes };
+  }
+
+  it.each([
+    ['to-client', 11, 8],
+    ['to-upstream', 8, 11],
+  ] as const)('tells its code %s, and CANCEL to the other', async (direction, toClient, toUpstream) => {
+    proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: { afterRequests: 1 }, direction });
+    const { stream } = call();
+    stream.write(message(1));
+    await waitFor(() => stream.closed && served[0]?.stream.closed === true);
+    expect([stream.rstCode, served[0]?.stream.rstCode]).toEqual([toClient, toUpstream]);
+    expect(proxy.counters.failed).toBe(1);
+  });
+
+  it('resets behind exactly as many requests, and passes not a byte that is behind them', async () => {
+    proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterRequests: 2 } });
+    const { stream } = call();
+    stream.write(message(1));
+    await waitFor(() => served[0]?.bytes.length === 1);
+    expect(stream.closed).toBe(false);
+    expect(proxy.counters.failed).toBe(0);
+    stream.write(Buffer.concat([message(2), message(3)]));
+    await waitFor(() => stream.closed && served[0]?.stream.closed === true);
+    expect(Buffer.concat(served[0]!.bytes)).toEqual(Buffer.concat([message(1), message(2)]));
+  });
+
+  it('resets behind exactly as many responses, and passes not a byte that is behind them', async () => {
+    proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 2 } });
+    const { stream, bytes } = call();
+    await waitFor(() => served.length === 1);
+    served[0]?.stream.respond({ ':status': 200 });
+    served[0]?.stream.write(message(1));
+    await waitFor(() => bytes.length === 1);
+    expect(stream.closed).toBe(false);
+    served[0]?.stream.write(Buffer.concat([message(2), message(3)]));
+    await waitFor(() => stream.closed);
+    expect(Buffer.concat(bytes)).toEqual(Buffer.concat([message(1), message(2)]));
+  });
+
+  it('sends GOAWAY with its code, last stream id and debug data', async () => {
+    call();
+    await waitFor(() => served.length === 1);
+    proxy.goaway({ lastStreamId: 'none', debugData: 'soon' });
+    await waitFor(() => goaways.length === 1);
+    proxy.goaway({ debugData: 'max_age' });
+    await waitFor(() => goaways.length === 2);
+    expect(goaways).toEqual([
+      { code: 0, lastStreamId: 2 ** 31 - 1, debugData: 'soon' },
+      { code: 0, lastStreamId: 1, debugData: 'max_age' },
+    ]);
+  });
+
+  it('disowns a call by a GOAWAY below it; behind a code other than NO_ERROR calls before it end too', async () => {
+    const before = call();
+    await waitFor(() => served.length === 1);
+    proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR', debugData: 'broken' });
+    call();
+    await waitFor(() => before.stream.destroyed && client.destroyed);
+    expect(goaways).toEqual([{ code: 2, lastStreamId: 1, debugData: 'broken' }]);
+    expect(served).toHaveLength(1);
+    expect(proxy.counters).toMatchObject({ calls: 2, forwarded: 1, failed: 1 });
+  });
+
+  it('counts as failed what a fault has hit, not what ended before it, and takes back what waits', async () => {
+    proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 1 } });
+    const { stream } = call();
+    await waitFor(() => served.length === 1);
+    served[0]?.stream.respond({ ':status': 200, 'grpc-status': '0' }, { endStream: true });
+    stream.end();
+    await waitFor(() => stream.closed);
+    const takeBack = proxy.failCalls({ kind: 'missing-trailers' });
+    proxy.failCalls({ kind: 'reset', code: 'REFUSED_STREAM' });
+    takeBack();
+    const refused = call();
+    await waitFor(() => refused.stream.closed);
+    expect(refused.stream.rstCode).toBe(7);
+    expect(proxy.counters).toMatchObject({ calls: 2, failed: 1 });
+  });
+
+  it.each([
+    ['http://127.0.0.1:5', {}, "Http2FaultProxy: expected an upstream as 'host:port', got 'http://127.0.0.1:5'"],
+    ['127.0.0.1:5', { tls: { key: 'x', cert: 'y' } }, 'Http2FaultProxy: expected tls with'],
+    ['127.0.0.1:5', { upstreamTls: { key: 'x', cert: 'y' } }, 'Http2FaultProxy: expected upstreamTls with'],
+  ])('does not start before %s with %j', async (upstream, options, why) => {
+    await expect(Http2FaultProxy.start(upstream, options)).rejects.toThrow(why);
+  });
+
+  it('refuses at the call what it could not do', () => {
+    expect(() => proxy.failCalls({ kind: 'reset', code: -1 })).toThrow('failCalls: expected code');
+    expect(() => proxy.goaway({ lastStreamId: -7 })).toThrow('goaway: expected lastStreamId');
+    expect(() => proxy.limitStreams(-1)).toThrow('limitStreams: expected max');
+    expect(() => proxy.tooManyPingsAfter(NaN)).toThrow('tooManyPingsAfter: expected pings');
+  });
+});

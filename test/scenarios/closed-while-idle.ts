@@ -17,7 +17,10 @@ export const closedWhileIdle: Situation = {
     failed: { atMost: 0 },
     'sent twice': { atMost: 0 },
     'slowest ms': { atMost: 1_000 },
+    retried: { atMost: 0 },
     'lines above debug': { atMost: 0 },
+    // One for each connection that was closed.
+    'lines READY to IDLE': { atLeast: 5 * CLIENTS },
   },
   play: (run) => againstEach(run, (kind) => closings(run, kind)),
 };
@@ -71,7 +74,10 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
     ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
     'sent twice': upstream.duplicates('Get') + upstream.duplicates('Create'),
     'slowest ms': Math.max(...latencies),
+    retried: apps.reduce((sum, { client }) => sum + (client.snapshot().counters.retried ?? 0), 0),
     'lines above debug': apps.flatMap(aboveDebug).length,
+    'lines READY to IDLE': apps.flatMap(({ lines }) => lines.filter(({ text }) => text.startsWith('READY → IDLE')))
+      .length,
   };
 }
 

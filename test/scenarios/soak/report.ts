@@ -10,6 +10,7 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
     String(Math.round(seconds)),
     String(calls),
   ]);
+  const missed = [...tallies].filter(([, { plays }]) => plays === 0).map(([name]) => name);
   const [start, middle, end] = [held.at(0), held.at(held.length >> 1), held.at(-1)];
   const samples = [
     ['start', start],
@@ -24,8 +25,15 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
   return [
     table(['situation', 'plays', 'failures', 'seconds', 'calls'], rows),
     table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
+    ...(missed.length > 0 ? [`Not played, for want of time: ${missed.join(', ')}`] : []),
+    ...(leftHandles(held) > 0 ? [`Handles left: ${leftHandles(held)}`] : []),
     ...[...tallies].flatMap(([name, { failures }]) => failures.map((failure) => `${name}: ${failure}`)),
   ].join('\n\n');
+}
+
+/** Handles held at the end that were not at the start: everything is cleaned up by then. */
+export function leftHandles(held: readonly Held[]): number {
+  return Math.max(0, (held.at(-1)?.handles ?? 0) - (held.at(0)?.handles ?? 0));
 }
 
 /** The first column to the left, numbers to the right. */

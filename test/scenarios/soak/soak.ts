@@ -4,7 +4,7 @@ import { inOneLine } from '../support/judge.js';
 import { playSituation, type Play } from '../support/play.js';
 import type { Situation } from '../support/situation.js';
 import { heldNow, type Held } from './memory.js';
-import { withPlay, type Tally } from './tally.js';
+import { NOT_PLAYED, withPlay, type Tally } from './tally.js';
 
 /** Longer than any play takes; then it hangs. */
 const PLAY_LIMIT_MS = 8 * 60_000;
@@ -12,6 +12,8 @@ const PLAY_LIMIT_MS = 8 * 60_000;
 export interface SoakOptions {
   readonly minutes: number;
   readonly seed: number;
+  /** Of every play; without it, each has another one, drawn by `seed`. */
+  readonly playSeed?: number | undefined;
   /** Ends it, when what is played has been cleaned up. */
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
@@ -26,24 +28,27 @@ export interface Soaked {
 /** Plays all of `situations` full, again and again, each time in another order, until the time is over; failures do not end it. */
 export async function soak(
   situations: readonly Situation[],
-  { minutes, seed, signal, say }: SoakOptions,
+  { minutes, seed, playSeed: given, signal, say }: SoakOptions,
 ): Promise<Soaked> {
   const endsAt = performance.now() + minutes * 60_000;
   const random = seededRandom(seed);
-  const tallies = new Map<string, Tally>();
+  // Those that are never reached are told of too.
+  const tallies = new Map<string, Tally>(situations.map(({ name }) => [name, NOT_PLAYED]));
   const held = [heldNow()];
   const isOver = () => signal.aborted || performance.now() >= endsAt;
   do {
     for (const situation of shuffled(situations, random)) {
       if (isOver()) break;
-      const playSeed = Math.trunc(random() * 2 ** 31);
+      const playSeed = given ?? Math.trunc(random() * 2 ** 31);
       const play = await playFor(situation, playSeed, signal, say);
       if (signal.aborted) break;
-      tallies.set(situation.name, withPlay(tallies.get(situation.name), play, playSeed));
+      tallies.set(situation.name, withPlay(tallies.get(situation.name) ?? NOT_PLAYED, play, playSeed, situation.name));
       forgetLines();
       held.push(heldNow());
       const judgement = play.broken.length === 0 ? 'ok' : `BROKEN: ${play.broken.join('; ')}`;
-      say(`${inOneLine(situation, play.measured)} (${play.seconds.toFixed(1)} s, seed ${playSeed}) ${judgement}`);
+      say(
+        `${inOneLine(situation, play.measured, 'full')} (${play.seconds.toFixed(1)} s, seed ${playSeed}) ${judgement}`,
+      );
     }
   } while (!isOver());
   return { tallies, held };

@@ -7,19 +7,22 @@ export interface Tally {
   readonly seconds: number;
   /** Calls that its figures tell of. */
   readonly calls: number;
-  /** Each with the seed that plays it once more. */
+  /** Each with what plays it once more. */
   readonly failures: readonly string[];
 }
 
-const NONE: Tally = { plays: 0, seconds: 0, calls: 0, failures: [] };
+export const NOT_PLAYED: Tally = { plays: 0, seconds: 0, calls: 0, failures: [] };
 
 /** `tally` and one play more. */
-export function withPlay(tally: Tally = NONE, { measured, broken, seconds }: Play, seed: number): Tally {
+export function withPlay(tally: Tally, { measured, broken, seconds }: Play, seed: number, name: string): Tally {
   return {
     plays: tally.plays + 1,
     seconds: tally.seconds + seconds,
     calls: tally.calls + callsOf(measured),
-    failures: [...tally.failures, ...broken.map((what) => `seed ${seed}: ${what}`)],
+    failures: [
+      ...tally.failures,
+      ...broken.map((what) => `${what} (once more: npm run soak -- --minutes 0.01 --only ${name} --play-seed ${seed})`),
+    ],
   };
 }
 

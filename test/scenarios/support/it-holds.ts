@@ -13,7 +13,7 @@ export function itHolds(situation: Situation): void {
       console.log(`${situation.name}: ${line}`);
     };
     const { measured, broken, seconds } = await playSituation(situation, { length: 'short', seed, say });
-    console.log(`${inOneLine(situation, measured)} (${seconds.toFixed(1)} s, seed ${seed})`);
+    console.log(`${inOneLine(situation, measured, 'short')} (${seconds.toFixed(1)} s, seed ${seed})`);
     expect(broken).toEqual([]);
   });
 }

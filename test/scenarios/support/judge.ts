@@ -1,8 +1,15 @@
-import type { Bound, Measured, Situation } from './situation.js';
+import type { Bound, Length, Measured, Situation } from './situation.js';
+
+type Judged = Pick<Situation, 'bounds' | 'fullBounds'>;
+
+/** Those of a play of `length`. */
+function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
+  return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
+}
 
 /** What of `measured` is not as the situation has it; a figure that was not measured is none either. */
-export function judge({ bounds }: Pick<Situation, 'bounds'>, measured: Measured): readonly string[] {
-  return Object.entries(bounds).flatMap(([name, bound]) => {
+export function judge(situation: Judged, measured: Measured, length: Length): readonly string[] {
+  return Object.entries(boundsOf(situation, length)).flatMap(([name, bound]) => {
     const found = Object.entries(measured).filter(([key]) => figureOf(key) === name);
     if (found.length === 0) return [`${name} was not measured`];
     return found
@@ -12,7 +19,8 @@ export function judge({ bounds }: Pick<Situation, 'bounds'>, measured: Measured)
 }
 
 /** The figures in one line, with their bounds at their first appearance, by upstream. */
-export function inOneLine({ name, bounds }: Pick<Situation, 'name' | 'bounds'>, measured: Measured): string {
+export function inOneLine(situation: Judged & Pick<Situation, 'name'>, measured: Measured, length: Length): string {
+  const bounds = boundsOf(situation, length);
   const told = new Set<string>();
   const parts = new Map<string, string[]>();
   for (const [key, value] of Object.entries(measured)) {
@@ -24,13 +32,13 @@ export function inOneLine({ name, bounds }: Pick<Situation, 'name' | 'bounds'>, 
     parts.set(upstream, [...(parts.get(upstream) ?? []), `${figure} ${rounded}${text(bound)}`]);
   }
   const sections = [...parts].map(([upstream, figures]) => `${upstream && `[${upstream}] `}${figures.join(', ')}`);
-  return `${name}: ${sections.join('; ')}`;
+  return `${situation.name}: ${sections.join('; ')}`;
 }
 
 const figureOf = (key: string): string => key.split(' @', 1)[0] ?? key;
 
 function isWithin(value: number | string, { atLeast = -Infinity, atMost = Infinity }: Bound): boolean {
-  return typeof value === 'number' && value >= atLeast && value <= atMost;
+  return typeof value === 'number' && Number.isFinite(value) && value >= atLeast && value <= atMost;
 }
 
 function text({ atLeast, atMost }: Bound = {}): string {

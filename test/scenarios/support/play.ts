@@ -20,7 +20,7 @@ export interface Play {
 
 /**
  * Plays `situation` once, cleans up behind it, and sees that nothing is left.
- * @throws what the play or its clean-up failed with, or the signal's reason
+ * @throws what the play failed with, or else the first clean-up that did, or the signal's reason
  */
 export async function playSituation(situation: Situation, { length, seed, say, signal }: PlayOptions): Promise<Play> {
   const beganAt = performance.now();
@@ -44,12 +44,27 @@ export async function playSituation(situation: Situation, { length, seed, say, s
   } catch (error) {
     // Now, for the clean-up of what hangs takes its time.
     say(`failed: ${String(error)}`);
+    await cleanUpAll(ending, say);
     throw error;
-  } finally {
-    for (const cleanUp of ending.reverse()) await cleanUp();
   }
+  const [failedCleanUp] = await cleanUpAll(ending, say);
+  if (failedCleanUp !== undefined) throw failedCleanUp;
   await leaks.settled({ timeoutMs: 5_000 });
-  return { measured, broken: judge(situation, measured), seconds: (performance.now() - beganAt) / 1_000 };
+  return { measured, broken: judge(situation, measured, length), seconds: (performance.now() - beganAt) / 1_000 };
+}
+
+/** All of it, the last one first, whatever one of them throws; gives what they threw. */
+async function cleanUpAll(ending: readonly (() => unknown)[], say: (line: string) => void): Promise<readonly Error[]> {
+  const errors: Error[] = [];
+  for (const cleanUp of [...ending].reverse()) {
+    try {
+      await cleanUp();
+    } catch (error) {
+      say(`clean-up failed: ${String(error)}`);
+      errors.push(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+  return errors;
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -40,6 +40,8 @@ export interface Situation {
   readonly promise: string;
   /** A figure without a bound is for information. */
   readonly bounds: Readonly<Record<string, Bound>>;
+  /** In a full play, in place of those of `bounds` or besides them. */
+  readonly fullBounds?: Readonly<Record<string, Bound>>;
   /** Makes the situation and measures. */
   play(run: Run): Promise<Measured>;
 }

@@ -45,6 +45,7 @@ export class Upstream {
   readonly #folder = mkdtempSync(join(tmpdir(), 'upstream-'));
   readonly #log = join(this.#folder, 'arrived');
   #server: ChildServer | undefined;
+  #next: ChildServer | undefined;
 
   private constructor(
     readonly kind: UpstreamKind,
@@ -90,13 +91,21 @@ export class Upstream {
    * that, or as soon as the port is free. Gives the time since which it listens, in milliseconds since 1970.
    */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
-    // Waits for its turn with everything loaded: away for the time asked for, and not for the time a process takes to start.
-    const next = await this.#spawn(this.#process.port, true);
+    await this.prepareRestart();
+    // True: it was just prepared.
+    const next = this.#next as ChildServer;
+    this.#next = undefined;
     const listenAt = Date.now() + downMs;
     await this.#process[how]();
     this.#server = next;
     next.send({ listenAt });
     return waitFor(() => boundAt(next), { timeoutMs: downMs + 5_000 });
+  }
+
+  /** Starts the process that the next `restartAfter` needs, so that this one is killed at once there. */
+  async prepareRestart(): Promise<void> {
+    // Waits for its turn with everything loaded: away for the time asked for, and not for the time a process takes to start.
+    this.#next ??= await this.#spawn(this.#process.port, true);
   }
 
   /** SIGKILL. */
@@ -120,7 +129,7 @@ export class Upstream {
   }
 
   async close(): Promise<void> {
-    await this.#process.close();
+    await Promise.all([this.#process.close(), this.#next?.close()]);
     rmSync(this.#folder, { recursive: true });
   }
 

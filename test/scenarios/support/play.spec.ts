@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { playSituation } from './play.js';
+import type { Run, Situation } from './situation.js';
+
+function situation(play: (run: Run) => Promise<object>): Situation {
+  const measure = async (run: Run) => {
+    await play(run);
+    return { calls: 1 };
+  };
+  return { name: 'tea', promise: 'Tea.', bounds: { calls: { atLeast: 1 } }, play: measure };
+}
+
+describe('a play', () => {
+  const said: string[] = [];
+  const options = { length: 'short', seed: 1, say: (line: string) => void said.push(line) } as const;
+
+  /** Ends its three parts; the one in the middle fails to. */
+  function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {
+    return situation(async ({ onEnd }) => {
+      onEnd(() => cleaned.push('first'));
+      onEnd(() => {
+        throw new Error('no clean-up');
+      });
+      onEnd(() => cleaned.push('last'));
+      if (failWith !== undefined) throw failWith;
+      return {};
+    });
+  }
+
+  it('goes on cleaning up where a part of that fails, and fails by it', async () => {
+    const cleaned: string[] = [];
+    await expect(playSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no clean-up');
+    expect(cleaned).toEqual(['last', 'first']);
+  });
+
+  it('fails by its own cause, whatever fails after that', async () => {
+    const cleaned: string[] = [];
+    await expect(playSituation(badlyCleanedUp(cleaned, new Error('the cause')), options)).rejects.toThrow('the cause');
+    expect(cleaned).toEqual(['last', 'first']);
+    expect(said).toContain('clean-up failed: Error: no clean-up');
+  });
+});

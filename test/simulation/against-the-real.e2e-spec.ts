@@ -143,5 +143,8 @@ it('the simulation gives the figures of fifty real clients of a real server', as
   expect(Math.abs(real.amplification - simulated.amplification)).toBeLessThanOrEqual(0.1);
   expect(Math.abs(real.goodput - simulated.goodput)).toBeLessThanOrEqual(0.05);
   expect(Math.abs(real.peakLoadRatio - simulated.peakLoadRatio)).toBeLessThanOrEqual(0.4);
+  expect(Math.abs(real.newCallsFailed - simulated.newCallsFailed)).toBeLessThanOrEqual(0.05);
+  expect(real.recoverySeconds).not.toBeNull();
+  expect(Math.abs(real.recoverySeconds! - simulated.recoverySeconds!)).toBeLessThanOrEqual(1.5);
   expect(real.amplification).toBeLessThanOrEqual(1.1);
 });

@@ -181,11 +181,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories.answered();
   }
 
-  /** The server answered a call that began at `startedAt`, on a connection that it had ended. */
-  answeredLate(startedAt: number): void {
-    this.histories.answeredLate(startedAt);
-  }
-
   connectionKey(peer: string | undefined): string {
     return peer === undefined ? '' : this.histories.key(peer);
   }

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../call/connection-end.js';
 import type { ConnectivityState } from '../call/connectivity.js';
-import { endedInOrderHoldOffMs } from '../policy/reconnect/ended-in-order.js';
 import { shortLivedBackoffMs } from '../policy/reconnect/short-lived-backoff.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -16,8 +15,6 @@ export interface EndedConnection {
   readonly answered: boolean;
   /** It died at once, without an answer: no better than an attempt that failed. */
   readonly shortLived: boolean;
-  /** So did it, but ended by its server in order (GOAWAY NO_ERROR), and not too often in a row. */
-  readonly forgiven: boolean;
   /** Connections to other addresses are READY. */
   readonly othersReady: boolean;
 }
@@ -35,10 +32,6 @@ interface ConnectionHistory {
   answered: boolean;
   /** Connections in a row that died at once. */
   shortLived: number;
-  /** Connections that the server ended in order before any answer, since its last answer. */
-  endedInOrder: number;
-  /** When the first of them became READY. */
-  endedInOrderSince: number;
   holdUntil: number;
   /** Connections that have ended. */
   ended: number;
@@ -110,14 +103,6 @@ export class ConnectionHistories {
     for (const history of this.histories.values()) {
       history.answered = true;
       history.shortLived = 0;
-      history.endedInOrder = 0;
-    }
-  }
-
-  /** The server answered a call that began at `startedAt` on a connection that it had ended: those since then were of use. */
-  answeredLate(startedAt: number): void {
-    for (const history of this.histories.values()) {
-      if (startedAt >= history.endedInOrderSince) history.endedInOrder = 0;
     }
   }
 
@@ -151,28 +136,15 @@ export class ConnectionHistories {
     const { answered } = history;
     const because = history.connection?.end ?? 'unknown';
     this.forget(history);
-    const useless = livedMs < SHORT_LIVED_MS && !answered;
-    const forgivenMs = useless && because === 'GOAWAY NO_ERROR' ? this.endedInOrder(history, now - livedMs) : undefined;
-    const forgiven = forgivenMs !== undefined;
-    const shortLived = useless && !forgiven;
-    if (forgiven) {
-      history.holdUntil = now + forgivenMs;
-    } else if (shortLived) {
+    const shortLived = livedMs < SHORT_LIVED_MS && !answered;
+    if (shortLived) {
       history.shortLived += 1;
       history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
     } else {
       history.shortLived = 0;
-      history.endedInOrder = 0;
     }
     const othersReady = [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
-    return { address, livedMs, because, answered, shortLived, forgiven, othersReady };
-  }
-
-  /** How long to wait for the next one; undefined: there were too many of them. */
-  private endedInOrder(history: ConnectionHistory, readyAt: number): number | undefined {
-    if (history.endedInOrder === 0) history.endedInOrderSince = readyAt;
-    history.endedInOrder += 1;
-    return endedInOrderHoldOffMs(history.endedInOrder, this.random);
+    return { address, livedMs, because, answered, shortLived, othersReady };
   }
 
   /**
@@ -218,8 +190,6 @@ export class ConnectionHistories {
         isLetGo: false,
         answered: false,
         shortLived: 0,
-        endedInOrder: 0,
-        endedInOrderSince: 0,
         holdUntil: 0,
         ended: 0,
       };

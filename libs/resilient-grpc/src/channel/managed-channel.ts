@@ -149,10 +149,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
     // An answer on a connection that is on its way out says nothing of the next one.
-    if (!this.ready) {
-      if (latencyMs !== undefined) this.current.answeredLate(this.seams.clock.now() - latencyMs);
-      return;
-    }
+    if (!this.ready) return;
     this.current.answered();
     this.outage.answered();
   }
@@ -232,7 +229,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     if (ended.othersReady) return;
     this.lastShortLived = ended.shortLived;
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
-    this.outage.connectionEnded(ended);
+    this.outage.connectionEnded(ended.livedMs, ended.answered);
   }
 
   onOpen(change: 1 | -1): void {

@@ -12,7 +12,6 @@ import {
 } from '../policy/outage/outage-state.js';
 import type { UsualLoad } from '../policy/release/usual-load.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
-import type { EndedConnection } from './connection-histories.js';
 
 /** The channel whose outages are watched. */
 export interface OutageOwner {
@@ -103,8 +102,8 @@ export class OutageWatch {
     this.apply({ type: 'attempt-failed', at: this.clock.now() });
   }
 
-  connectionEnded({ livedMs, answered, forgiven }: EndedConnection): void {
-    this.apply({ type: 'connection-ended', at: this.clock.now(), livedMs, answered, forgiven });
+  connectionEnded(livedMs: number, answered: boolean): void {
+    this.apply({ type: 'connection-ended', at: this.clock.now(), livedMs, answered });
   }
 
   answered(): void {

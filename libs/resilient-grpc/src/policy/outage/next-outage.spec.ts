@@ -21,14 +21,6 @@ const ended = (at: number, livedMs: number, hadAnswer = false): OutageEvent => (
   at,
   livedMs,
   answered: hadAnswer,
-  forgiven: false,
-});
-const forgiven = (at: number, livedMs: number): OutageEvent => ({
-  type: 'connection-ended',
-  at,
-  livedMs,
-  answered: false,
-  forgiven: true,
 });
 
 function after(...events: readonly OutageEvent[]): OutageState {
@@ -58,12 +50,6 @@ describe('an outage', () => {
 
   it('begins with a connection that died at once', () => {
     expect(after(ready(0), ended(5, 5)).current).toMatchObject({ startedAt: 5, tries: 1 });
-  });
-
-  it('neither begins nor ends nor counts with a connection that is forgiven', () => {
-    expect(after(ready(0), forgiven(5, 5))).toBe(NO_OUTAGE);
-    expect(after(failed(0), ready(500), forgiven(600, 100)).current).toMatchObject({ tries: 1, readySince: undefined });
-    expect(after(failed(0), ready(500), forgiven(600, 100), ready(1_400), lasted(1_500)).current).toBeDefined();
   });
 
   it('counts its tries and keeps its beginning and its grace', () => {

@@ -20,7 +20,6 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
       return since !== undefined && event.at - since >= policy.confirmMs ? over(state, event.at) : state;
     }
     case 'connection-ended':
-      if (event.forgiven) return unready(state);
       // A server that dies right after its SETTINGS is READY each time for a moment: without this rule the backoff would
       // start afresh, and 150 connections a second would follow.
       if (!event.answered && event.livedMs < policy.shortLivedMs) return failedTry(state, event.at, policy);
@@ -40,11 +39,6 @@ function failedTry(state: OutageState, at: number, policy: OutagePolicy): Outage
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
   return { current: { startedAt: at, graceEndsAt, tries: 1, flapping, readySince: undefined }, past };
-}
-
-function unready(state: OutageState): OutageState {
-  const { current } = state;
-  return current?.readySince === undefined ? state : { ...state, current: { ...current, readySince: undefined } };
 }
 
 function over(state: OutageState, at: number): OutageState {

@@ -49,17 +49,8 @@ export type OutageEvent =
   | { readonly type: 'attempt-failed'; readonly at: number }
   /** The channel became READY. */
   | { readonly type: 'ready'; readonly at: number }
-  /**
-   * An established connection ended; `answered`: the server had answered a call on it; `forgiven`: it had not, and ended it in order,
-   * which is neither a failed try nor a proof.
-   */
-  | {
-      readonly type: 'connection-ended';
-      readonly at: number;
-      readonly livedMs: number;
-      readonly answered: boolean;
-      readonly forgiven: boolean;
-    }
+  /** An established connection ended; `answered`: the server had answered a call on it. */
+  | { readonly type: 'connection-ended'; readonly at: number; readonly livedMs: number; readonly answered: boolean }
   /** A call got an answer made by the server. */
   | { readonly type: 'answered'; readonly at: number }
   /** The channel has been READY for `confirmMs`. */

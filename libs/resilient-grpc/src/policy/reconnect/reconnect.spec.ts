@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { connectTimeoutMs } from './connect-timeout.js';
 import { earlyReconnectMs } from './early-reconnect.js';
-import { endedInOrderHoldOffMs } from './ended-in-order.js';
 import { shortLivedBackoffMs } from './short-lived-backoff.js';
 
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
@@ -74,35 +73,6 @@ describe('shortLivedBackoffMs', () => {
         for (let now = 0; now < 60_000; now += shortLivedBackoffMs(connections, () => random)) connections++;
         expect(connections).toBeLessThanOrEqual(35);
         expect(connections).toBeGreaterThanOrEqual(10);
-      }),
-    );
-  });
-});
-
-describe('endedInOrderHoldOffMs', () => {
-  it('forgives five in a row, the first at once and the others at a slowing pace', () => {
-    expect([1, 2, 3, 4, 5, 6, 99].map((count) => endedInOrderHoldOffMs(count, middle))).toEqual([
-      0,
-      50,
-      100,
-      200,
-      400,
-      undefined,
-      undefined,
-    ]);
-  });
-
-  it('opens at most 35 connections in 60 s to a server that ends each at once, whatever the chance', () => {
-    fc.assert(
-      fc.property(chance, (random) => {
-        let forgiven = 0;
-        let connections = 0;
-        for (let now = 0; now < 60_000; connections++) {
-          const holdOffMs = endedInOrderHoldOffMs(connections + 1, () => random);
-          if (holdOffMs !== undefined) forgiven += 1;
-          now += holdOffMs ?? shortLivedBackoffMs(connections + 1 - forgiven, () => random);
-        }
-        expect(connections).toBeLessThanOrEqual(35);
       }),
     );
   });

@@ -8,8 +8,9 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} amplification Attempts per call in the second half of the worst fault, when what there is of a budget is spent.
  * @property {number} peakLoadRatio The most attempts that arrive once a fault is over, to the usual load.
  * @property {number} goodput Share of all calls that are answered in time.
- * @property {number} newCallsFailed Share of failures among the calls of connected clients in the 10 s after the worst fault.
- * @property {number | null} recoverySeconds From the end of the worst fault until 99 % of calls succeed, for good; null: never.
+ * @property {number} newCallsFailed Share of failures among the calls that begin in the 10 s after the worst fault.
+ * @property {number} newCallsFailedConnected The same among those of them whose client was connected.
+ * @property {number | null} recoverySeconds From the end of the worst fault until 99 % of calls succeed and go on to; null: not before the next fault, or the end.
  */
 
 /** Samples of which the mean is taken: one second. */
@@ -17,8 +18,13 @@ const SECOND = 1_000 / SAMPLE_MS;
 const RECOVERED = 0.99;
 /** Connections are made, and budgets are full. */
 const WARM_UP = 2 * SECOND;
-/** With fewer calls than that in a sample, the load of several is taken together, of a second at most: chance alone would be a peak. */
+/**
+ * With fewer calls than that in a sample, several are taken together: chance alone would be a peak, or a fall. For a peak a second at
+ * most, a longer one is none.
+ */
 const ENOUGH_CALLS = 500;
+/** What still runs when the next fault begins is lost to that one. No queue is longer. */
+const BEFORE_NEXT = SECOND;
 
 /**
  * @param {Meter} meter
@@ -32,7 +38,7 @@ export function figuresOf(meter, faults, length) {
     to: Math.ceil(to / SAMPLE_MS),
     until: Math.ceil(Math.min((faults[index + 1]?.from ?? Infinity) / SAMPLE_MS, length)),
   }));
-  const recoveries = spans.map(({ to, until }) => recovery(meter, to, until));
+  const recoveries = spans.map(({ to, until }) => recovery(meter, to, until === length ? length : until - BEFORE_NEXT));
   return {
     amplification: Math.max(
       ...spans.map(({ from, to }) => {
@@ -42,9 +48,15 @@ export function figuresOf(meter, faults, length) {
     ),
     peakLoadRatio: Math.max(...spans.map(({ to, until }) => peak(meter, to, until))),
     goodput: sum(meter.successes, WARM_UP, length) / sum(meter.calls, WARM_UP, length),
-    newCallsFailed: Math.max(...meter.fresh.map(({ begun, failed }) => (begun === 0 ? 1 : failed / begun))),
+    newCallsFailed: Math.max(...meter.fresh.map(({ all }) => shareFailed(all))),
+    newCallsFailedConnected: Math.max(...meter.fresh.map(({ connected }) => shareFailed(connected))),
     recoverySeconds: recoveries.includes(null) ? null : Math.max(...recoveries.map(Number)),
   };
+}
+
+/** @param {import('./meter.mjs').Count} count */
+function shareFailed({ begun, failed }) {
+  return begun === 0 ? 1 : failed / begun;
 }
 
 /**
@@ -66,11 +78,12 @@ function peak({ load, usual }, begin, end) {
  * @param {number} from
  * @param {number} until
  */
-function recovery({ calls, successes }, from, until) {
-  for (let second = until; second > from; second--) {
-    const begin = Math.max(second - SECOND, from);
-    if (sum(successes, begin, second) >= RECOVERED * sum(calls, begin, second)) continue;
-    return second >= until - SECOND ? null : ((second - from) * SAMPLE_MS) / 1_000;
+function recovery({ calls, successes, usual }, from, until) {
+  const together = Math.max(Math.ceil(ENOUGH_CALLS / usual), SECOND);
+  for (let end = until; end > from; end--) {
+    const begin = Math.max(end - together, from);
+    if (sum(successes, begin, end) >= RECOVERED * sum(calls, begin, end)) continue;
+    return end === until ? null : ((end - from) * SAMPLE_MS) / 1_000;
   }
   return 0;
 }

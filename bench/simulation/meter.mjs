@@ -3,6 +3,12 @@ export const SAMPLE_MS = 100;
 /** So long after a fault calls count as new. */
 const NEW_MS = 10_000;
 
+/**
+ * @typedef {object} Count
+ * @property {number} begun
+ * @property {number} failed
+ */
+
 /** Counts what happens, a tenth of a second at a time. */
 export class Meter {
   /** Calls begun. */
@@ -13,11 +19,11 @@ export class Meter {
   attempts;
   /** Attempts that got to a server. */
   load;
-  /** @type {{ begun: number, failed: number }[]} New calls after each fault. */
+  /** @type {{ all: Count, connected: Count }[]} New calls after each fault, and those of them that connected clients made. */
   fresh = [];
   #freshAt = -Infinity;
-  /** @type {Set<number>} */
-  #freshCalls = new Set();
+  /** @type {Map<number, boolean>} Whether the client was connected. */
+  #freshCalls = new Map();
 
   /**
    * @param {number} lengthMs
@@ -35,7 +41,7 @@ export class Meter {
   /** A fault is over. @param {number} now */
   faultOver(now) {
     this.#freshAt = now;
-    this.fresh.push({ begun: 0, failed: 0 });
+    this.fresh.push({ all: { begun: 0, failed: 0 }, connected: { begun: 0, failed: 0 } });
     this.#freshCalls.clear();
   }
 
@@ -52,10 +58,11 @@ export class Meter {
    */
   called(now, call, isConnected) {
     add(this.calls, now);
-    if (!isConnected || now - this.#freshAt > NEW_MS) return;
-    this.#freshCalls.add(call);
     const fresh = this.fresh.at(-1);
-    if (fresh !== undefined) fresh.begun++;
+    if (fresh === undefined || now - this.#freshAt > NEW_MS) return;
+    this.#freshCalls.set(call, isConnected);
+    fresh.all.begun++;
+    if (isConnected) fresh.connected.begun++;
   }
 
   /** @param {number} now */
@@ -75,8 +82,12 @@ export class Meter {
 
   /** @param {number} call */
   failed(call) {
+    const isConnected = this.#freshCalls.get(call);
     const fresh = this.fresh.at(-1);
-    if (fresh !== undefined && this.#freshCalls.delete(call)) fresh.failed++;
+    if (isConnected === undefined || fresh === undefined) return;
+    this.#freshCalls.delete(call);
+    fresh.all.failed++;
+    if (isConnected) fresh.connected.failed++;
   }
 }
 

@@ -16,6 +16,7 @@ export function toJson(scenario, clients, results) {
     peakLoadRatio: rounded(figures.peakLoadRatio, 3),
     goodput: rounded(figures.goodput, 4),
     newCallsFailed: rounded(figures.newCallsFailed, 5),
+    newCallsFailedConnected: rounded(figures.newCallsFailedConnected, 5),
     recoverySeconds: figures.recoverySeconds,
   }));
   return JSON.stringify({ scenario, clients, policies });
@@ -37,14 +38,23 @@ export function toTable(
   seconds,
   results,
 ) {
-  const head = ['policy', 'amplification', 'peak load', 'goodput', 'new calls failed', 'time to recover'];
+  const head = [
+    'policy',
+    'amplification',
+    'peak load',
+    'goodput',
+    'new calls failed',
+    'of connected clients',
+    'time to recover',
+  ];
   const rows = results.map(({ policy, figures }) => [
     policy.name,
     figures.amplification.toFixed(2),
     `${figures.peakLoadRatio.toFixed(2)}x`,
     percent(figures.goodput),
     percent(figures.newCallsFailed),
-    figures.recoverySeconds === null ? 'never' : `${figures.recoverySeconds.toFixed(1)} s`,
+    percent(figures.newCallsFailedConnected),
+    figures.recoverySeconds === null ? 'not in time' : `${figures.recoverySeconds.toFixed(1)} s`,
   ]);
   return [
     `${name}: ${title}`,

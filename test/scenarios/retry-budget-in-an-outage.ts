@@ -12,7 +12,7 @@ const PER_SECOND = 200;
 export const retryBudgetInAnOutage: Situation = {
   name: 'retry-budget-in-an-outage',
   promise:
-    'In a total outage a client sends at most 1.1 times as many requests as it has calls, once its retry budget is spent.',
+    'In a total outage a client of a call a second or more sends at most 1.1 times as many requests as it has calls, once its retry budget is spent.',
   bounds: {
     'calls while all fail': { atLeast: 2 * PER_SECOND },
     'requests a call while all fail': { atLeast: 1, atMost: 1.1 },

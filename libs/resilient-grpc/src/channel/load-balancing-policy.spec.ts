@@ -94,8 +94,22 @@ interface Peer {
   stop(): Promise<void>;
 }
 
+let isWatched = false;
+
+/** Before anything else is opened in a test: what is asked for first when a test is over is done last. */
+function leaveNothingOpen(): void {
+  if (isWatched) return;
+  isWatched = true;
+  const leaks = captureLeaks();
+  onTestFinished(() => {
+    isWatched = false;
+    return leaks.settled();
+  });
+}
+
 /** Answers a health check as one that has none, and nothing else. */
 async function startPeer(options: ServerOptions = {}): Promise<Peer> {
+  leaveNothingOpen();
   const sessions = new Set<ServerHttp2Session>();
   const calls: string[] = [];
   let server: Http2Server | undefined;
@@ -150,8 +164,7 @@ interface Watched {
 
 /** A channel of grpc-js with the policy around `child`, which never reconnects by itself in the time of a test. */
 function watched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
-  const leaks = captureLeaks();
-  onTestFinished(() => leaks.settled());
+  leaveNothingOpen();
   const seen = new Recorder();
   const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
   if (policy === undefined) throw new Error('this grpc-js lacks what the policy needs');

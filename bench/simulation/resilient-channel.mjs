@@ -81,12 +81,10 @@ class SimulatedGeneration {
     this.observer = observer;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
-    this.#histories = new ConnectionHistories(
-      { probe: () => undefined, connections: [] },
-      clock,
-      random,
-      () => undefined,
-    );
+    this.#histories = new ConnectionHistories({ probe: () => undefined, connections: [] }, clock, random, {
+      onClosed: () => undefined,
+      onJudged: () => undefined,
+    });
     this.#subchannel = new Subchannel(BACKOFF, this, fleet.network, clock, random);
   }
 
@@ -157,6 +155,7 @@ class SimulatedGeneration {
     this.#connection = undefined;
     const ended = this.#histories.disconnected(TARGET);
     this.observer.onConnectionEnded(this, ended);
+    this.observer.onConnectionJudged(this, ended);
     this.#enter('IDLE');
   }
 

@@ -9,17 +9,11 @@ const CLIENTS = 2;
 /** Against each upstream. */
 const CYCLES = { short: 50, full: 1_000 };
 
-/**
- * On a machine without a core to spare a connection of 100 ms ends before its first answer, which makes it a failed try, and three
- * of them an outage of one grace. So the promise holds with this grace; with the default one only where there is a core to spare.
- */
-const PATIENT = { outageGraceMs: 60_000 };
-
 /** A server that ends each connection at 100 ms, beside one that never does. */
 export const shortAndLongConnections: Situation = {
   name: 'short-and-long-connections',
   promise:
-    'A server may end each connection after 100 ms, or none for as long as it lives: given a grace of 60 s no call fails, none is sent twice, and a connection that lives is kept.',
+    'A server may end each connection after 100 ms, or none for as long as it lives: no call fails, none is sent twice, and a connection that lives is kept.',
   bounds: {
     connections: { atLeast: CYCLES.short },
     failed: { atMost: 0 },
@@ -48,7 +42,7 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];
   const serverOptions = { 'grpc.max_connection_age_ms': 100, 'grpc.max_connection_age_grace_ms': 5_000 };
   const upstream = await startUpstream(run, kind, { delayMs: 10, serverOptions });
-  const apps = await Promise.all(Array.from({ length: CLIENTS }, () => startClientOf(run, upstream, PATIENT)));
+  const apps = await Promise.all(Array.from({ length: CLIENTS }, () => startClientOf(run, upstream)));
   const loads = apps.flatMap((app) => [reads(run, app, 15), writes(run, app, 15)]);
   await waitFor(() => connectionsTo(upstream) >= cycles, { timeoutMs: cycles * 600, intervalMs: 100 });
   await Promise.all(loads.map((calls) => calls.stop()));

@@ -6,7 +6,12 @@ import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ConnectAttempts, type ConnectLimits } from './connect-attempts.js';
 import type { WatchedSession } from './connection-end.js';
-import { ConnectionHistories, type EndedConnection, type KnownConnection } from './connection-histories.js';
+import {
+  ConnectionHistories,
+  type EndedConnection,
+  type HistoriesObserver,
+  type KnownConnection,
+} from './connection-histories.js';
 import type { ConnectionProbe } from './connection-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
@@ -25,6 +30,8 @@ export interface GenerationObserver {
   onConnectFailed(generation: ChannelGeneration, cause: string): void;
   /** A connection that was READY ended. */
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void;
+  /** What one was worth that has ended: known at once, or later where it was in doubt. */
+  onConnectionJudged(generation: ChannelGeneration, judged: EndedConnection): void;
   /** A connection of any generation is open, or no longer. */
   onOpen(change: 1 | -1): void;
   onKeepaliveThrottled(keepaliveTimeMs: number): void;
@@ -55,7 +62,7 @@ const GRPC_JS_KEPT_BYTES = 1 << 20;
  * One channel of grpc-js with all that is attached to it. A managed channel has one, and for a moment two while one replaces the
  * other; an old one is closed when its last call has ended.
  */
-export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionOwner {
+export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionOwner, HistoriesObserver {
   readonly channel: Channel;
   state: ConnectivityState = 'IDLE';
   private readonly attempts: ConnectAttempts;
@@ -67,6 +74,8 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly authority: string | undefined;
   /** Opened beside the calls. */
   private streams: readonly ConnectionStream[] = [];
+  /** Connections that are not to be tried yet. */
+  private held: readonly { readonly address: string; readonly goOn: () => void }[] = [];
   private readonly pings: boolean;
   private active = 0;
   private closed = false;
@@ -78,9 +87,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     private readonly seams: GenerationSeams,
   ) {
     const { clock, random } = seams;
-    this.histories = new ConnectionHistories(this, clock, random, (closed) => {
-      this.tellEnded('closed', closed);
-    });
+    this.histories = new ConnectionHistories(this, clock, random, this);
     if (settings.credentials._isSecure()) {
       this.unreadEnds = new UnreadEnds(
         () => this.connections,
@@ -181,6 +188,17 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories.answered();
   }
 
+  get inDoubt(): boolean {
+    return this.histories.inDoubt;
+  }
+
+  answeredTo(peer: string | undefined, startedAt: number): void {
+    if (peer === undefined) return;
+    this.histories.answeredTo(peer, startedAt);
+    if (this.histories.holdOffMs(peer) > 0) return;
+    for (const held of this.held.filter(({ address }) => address === peer)) held.goOn();
+  }
+
   connectionKey(peer: string | undefined): string {
     return peer === undefined ? '' : this.histories.key(peer);
   }
@@ -223,6 +241,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
       if (this.closed) return;
       this.tellEnded('ended', ended);
       this.observer.onConnectionEnded(this, ended);
+      if (!ended.inDoubt) this.observer.onConnectionJudged(this, ended);
     }
   }
 
@@ -259,6 +278,16 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.observer.onConnectFailed(this, cause);
   }
 
+  // ── as observer of the histories ──
+
+  onClosed(closed: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>): void {
+    this.tellEnded('closed', closed);
+  }
+
+  onJudged(judged: EndedConnection): void {
+    if (!this.closed) this.observer.onConnectionJudged(this, judged);
+  }
+
   private tellEnded(
     change: 'ended' | 'closed',
     { address, livedMs, because }: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>,
@@ -275,11 +304,22 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     return this.histories.holdOffMs(address);
   }
 
-  later(task: () => void, ms: number): () => void {
-    const timer = this.seams.clock.setTimer(task, ms);
-    return () => {
-      this.seams.clock.clearTimer(timer);
+  afterHoldOff(address: string, task: () => void): () => void {
+    const { clock } = this.seams;
+    const leave = (): void => {
+      clock.clearTimer(timer);
+      this.held = this.held.filter((one) => one !== held);
     };
+    const held = {
+      address,
+      goOn: () => {
+        leave();
+        task();
+      },
+    };
+    const timer = clock.setTimer(held.goOn, this.holdOffMs(address));
+    this.held = [...this.held, held];
+    return leave;
   }
 
   abortable(address: SubchannelAddress): SubchannelAddress {

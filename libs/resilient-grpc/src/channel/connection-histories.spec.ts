@@ -2,21 +2,21 @@ import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../testing/virtual-clock.js';
-import { ConnectionHistories } from './connection-histories.js';
+import type { WatchedSession } from './connection-end.js';
+import { ConnectionHistories, type EndedConnection } from './connection-histories.js';
 
 const ADDRESS = '10.0.0.7:50051';
 
 function make() {
   const closed: number[] = [];
+  const judged: EndedConnection[] = [];
   const clock = new VirtualClock();
   const owner = { probe: () => undefined, connections: [] };
-  const histories = new ConnectionHistories(
-    owner,
-    clock,
-    () => 0.5,
-    ({ livedMs }) => closed.push(livedMs),
-  );
-  return { clock, closed, histories };
+  const histories = new ConnectionHistories(owner, clock, () => 0.5, {
+    onClosed: ({ livedMs }) => closed.push(livedMs),
+    onJudged: (one) => judged.push(one),
+  });
+  return { clock, closed, judged, histories };
 }
 
 describe('a connection that nobody uses any more', () => {
@@ -49,5 +49,72 @@ describe('a connection that nobody uses any more', () => {
     socket.emit('close');
     expect(histories.disconnected(ADDRESS)).toMatchObject({ because: 'unknown', othersReady: false });
     expect(closed).toEqual([]);
+  });
+});
+
+describe('a connection that its server took its leave of before the first answer', () => {
+  function takeLeave(made: ReturnType<typeof make>, code = 0) {
+    const { clock, histories } = made;
+    // True: nothing else of them is asked for here.
+    const socket = new EventEmitter() as unknown as Socket;
+    const session = new EventEmitter() as unknown as WatchedSession & EventEmitter;
+    histories.connected(ADDRESS, socket);
+    histories.at(ADDRESS)?.carries(session, false);
+    const readyAt = clock.now();
+    clock.advance(100);
+    session.emit('goaway', code);
+    return { ended: histories.disconnected(ADDRESS), socket, readyAt };
+  }
+
+  it('is in doubt, and its address is held off', () => {
+    const made = make();
+    expect(takeLeave(made).ended).toMatchObject({ shortLived: true, inDoubt: true });
+    expect(made.histories).toMatchObject({ inDoubt: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    expect(made.judged).toEqual([]);
+  });
+
+  it('was as good as any other once a call on it has an answer', () => {
+    const made = make();
+    const { readyAt } = takeLeave(made);
+    made.histories.answeredTo(ADDRESS, readyAt);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
+    expect(made.judged).toMatchObject([{ answered: true, shortLived: false, livedMs: 100 }]);
+    expect(made.histories).toMatchObject({ inDoubt: false });
+  });
+
+  it('proves nothing by an answer to a call that was older than it', () => {
+    const made = make();
+    made.clock.advance(10);
+    const { readyAt } = takeLeave(made);
+    made.histories.answeredTo(ADDRESS, readyAt - 1);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    expect(made.judged).toEqual([]);
+  });
+
+  it('was no better than a failed attempt when it is cut off without an answer', () => {
+    const made = make();
+    const { socket } = takeLeave(made);
+    socket.emit('close');
+    expect(made.judged).toMatchObject([{ answered: false, shortLived: true }]);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    expect(made.histories).toMatchObject({ inDoubt: false });
+  });
+
+  it('is proved by an answer on one of those before it as well', () => {
+    const made = make();
+    const { readyAt } = takeLeave(made);
+    made.clock.advance(2_000);
+    takeLeave(made);
+    made.clock.advance(1);
+    made.histories.answeredTo(ADDRESS, readyAt);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
+    expect(made.judged).toHaveLength(1);
+    expect(made.histories).toMatchObject({ inDoubt: true });
+  });
+
+  it('is no such one when it was told that something was wrong', () => {
+    const made = make();
+    expect(takeLeave(made, 11).ended).toMatchObject({ shortLived: true, inDoubt: false });
   });
 });

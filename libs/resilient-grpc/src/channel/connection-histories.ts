@@ -15,8 +15,24 @@ export interface EndedConnection {
   readonly answered: boolean;
   /** It died at once, without an answer: no better than an attempt that failed. */
   readonly shortLived: boolean;
+  /** The server took its leave in order before its first answer. What it was worth shows with the calls on it, and is told then. */
+  readonly inDoubt: boolean;
   /** Connections to other addresses are READY. */
   readonly othersReady: boolean;
+}
+
+/** Is told what becomes of connections that nobody uses for new calls any more. */
+export interface HistoriesObserver {
+  /** A connection was closed by this side, which says nothing of the server. */
+  onClosed(closed: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>): void;
+  /** One that was in doubt is not any more: its calls went on, or it was cut off without an answer to any. */
+  onJudged(judged: EndedConnection): void;
+}
+
+/** A connection that the server took its leave of before its first answer, and that is open as long as calls are on it. */
+interface DoubtedConnection {
+  readonly connection: EstablishedConnection;
+  readonly ended: EndedConnection;
 }
 
 /** What is remembered of the connections to one address. */
@@ -35,6 +51,8 @@ interface ConnectionHistory {
   holdUntil: number;
   /** Connections that have ended. */
   ended: number;
+  /** Oldest first. */
+  doubted: readonly DoubtedConnection[];
 }
 
 /** One address as it is now. */
@@ -56,13 +74,14 @@ export class ConnectionHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
   /** Some connection has not been answered on yet. */
   private unanswered = true;
+  /** Some connection is in doubt: `answeredTo` is worth calling. */
+  inDoubt = false;
 
   constructor(
     private readonly owner: ConnectionOwner,
     private readonly clock: Clock,
     private readonly random: Random,
-    /** A connection was closed by this side, which says nothing of the server. */
-    private readonly onClosed: (closed: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>) => void,
+    private readonly observer: HistoriesObserver,
   ) {}
 
   get ready(): readonly EstablishedConnection[] {
@@ -126,15 +145,30 @@ export class ConnectionHistories {
     socket.once('close', () => {
       // One that is in use is told of by the policy, in order with what that does to the channel.
       if (history.connection === connection && history.isLetGo) this.closed(address, history);
+      const doubted = history.doubted.find((one) => one.connection === connection);
+      if (doubted !== undefined) this.judge(history, [doubted], false);
     });
+  }
+
+  /**
+   * The server began to answer a call to `address` that began at `startedAt`: it goes on with what it had taken in when it took its
+   * leave, as one that only comes and goes does not. So it may be connected to at once.
+   */
+  answeredTo(address: string, startedAt: number): void {
+    const history = this.histories.get(address);
+    const proved = history?.doubted.filter(({ connection }) => connection.readyAt <= startedAt) ?? [];
+    if (history === undefined || proved.length === 0) return;
+    history.holdUntil = 0;
+    history.shortLived = 0;
+    this.judge(history, proved, true);
   }
 
   disconnected(address: string): EndedConnection {
     const history = this.history(address);
     const now = this.clock.now();
     const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
-    const { answered } = history;
-    const because = history.connection?.end ?? 'unknown';
+    const { answered, connection } = history;
+    const because = connection?.end ?? 'unknown';
     this.forget(history);
     const shortLived = livedMs < SHORT_LIVED_MS && !answered;
     if (shortLived) {
@@ -143,8 +177,10 @@ export class ConnectionHistories {
     } else {
       history.shortLived = 0;
     }
-    const othersReady = [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
-    return { address, livedMs, because, answered, shortLived, othersReady };
+    const inDoubt = shortLived && because === 'GOAWAY NO_ERROR' && connection !== undefined;
+    const ended = { address, livedMs, because, answered, shortLived, inDoubt, othersReady: this.anyReady };
+    if (inDoubt) this.doubt(history, [...history.doubted, { connection, ended }]);
+    return ended;
   }
 
   /**
@@ -166,10 +202,35 @@ export class ConnectionHistories {
     return history.readyAt !== undefined;
   }
 
+  private get anyReady(): boolean {
+    return [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
+  }
+
+  private judge(history: ConnectionHistory, judged: readonly DoubtedConnection[], answered: boolean): void {
+    this.doubt(
+      history,
+      history.doubted.filter((one) => !judged.includes(one)),
+    );
+    for (const { ended } of judged) {
+      this.observer.onJudged({
+        ...ended,
+        answered,
+        shortLived: !answered,
+        inDoubt: false,
+        othersReady: this.anyReady,
+      });
+    }
+  }
+
+  private doubt(history: ConnectionHistory, doubted: readonly DoubtedConnection[]): void {
+    history.doubted = doubted;
+    this.inDoubt = [...this.histories.values()].some((one) => one.doubted.length > 0);
+  }
+
   private closed(address: string, history: ConnectionHistory): void {
     const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
     this.forget(history);
-    this.onClosed({ address, livedMs, because: 'subchannel shutdown' });
+    this.observer.onClosed({ address, livedMs, because: 'subchannel shutdown' });
   }
 
   private forget(history: ConnectionHistory): void {
@@ -192,6 +253,7 @@ export class ConnectionHistories {
         shortLived: 0,
         holdUntil: 0,
         ended: 0,
+        doubted: [],
       };
       this.histories.set(address, history);
       this.forgetOldest();
@@ -202,8 +264,8 @@ export class ConnectionHistories {
   /** Names resolve to other addresses over time. */
   private forgetOldest(): void {
     if (this.histories.size <= KNOWN_ADDRESSES) return;
-    for (const [address, { readyAt }] of this.histories) {
-      if (readyAt !== undefined) continue;
+    for (const [address, { readyAt, doubted }] of this.histories) {
+      if (readyAt !== undefined || doubted.length > 0) continue;
       this.histories.delete(address);
       return;
     }

@@ -111,6 +111,7 @@ function generation(
       onState: (_, state) => void states.push(state),
       onConnectFailed: (_, cause) => void failures.push(cause),
       onConnectionEnded: (_, end) => void ended.push(end),
+      onConnectionJudged: () => undefined,
       onOpen: () => undefined,
       onKeepaliveThrottled: () => undefined,
       onTimedOut: (_, connection, waitedMs) => void timedOut.push({ connection, waitedMs }),

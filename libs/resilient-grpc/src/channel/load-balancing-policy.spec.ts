@@ -37,7 +37,7 @@ class Recorder implements PolicyObserver {
   readonly throttled: string[] = [];
   readonly sessions: WatchedSession[] = [];
   readonly abortables: SubchannelAddress[] = [];
-  readonly held: { readonly task: () => void; readonly ms: number }[] = [];
+  readonly held: { readonly address: string; readonly task: () => void }[] = [];
   holdMs = 0;
 
   onState(state: string, error: string | undefined): void {
@@ -66,8 +66,8 @@ class Recorder implements PolicyObserver {
   holdOffMs(): number {
     return this.holdMs;
   }
-  later(task: () => void, ms: number): () => void {
-    const held = { task, ms };
+  afterHoldOff(address: string, task: () => void): () => void {
+    const held = { address, task };
     this.held.push(held);
     return () => void this.held.splice(this.held.indexOf(held), 1);
   }
@@ -459,7 +459,7 @@ describe('a hold-off', () => {
     channel.getConnectivityState(true);
     await waitFor(() => seen.held.length === 1);
     await turns();
-    expect(seen.held[0]?.ms).toBe(300);
+    expect(seen.held[0]?.address).toBe(peer.address);
     expect(seen.count('IDLE>CONNECTING')).toBe(1);
     seen.holdMs = 0;
     seen.held[0]?.task();

@@ -22,8 +22,8 @@ export interface PolicyObserver extends ConnectionObserver {
   onUnresolved(): void;
   /** Milliseconds before a connection to `address` may be tried again; 0: at once. */
   holdOffMs(address: string): number;
-  /** Runs `task` after `ms`; returns how to take it back. */
-  later(task: () => void, ms: number): () => void;
+  /** Runs `task` when they are over, or found needless; returns how to take it back. */
+  afterHoldOff(address: string, task: () => void): () => void;
   /** The address as it is handed to grpc-js, so that an attempt to connect to it can be ended. */
   abortable(address: SubchannelAddress): SubchannelAddress;
   /** Joined to the arguments of a connection to `address`. */
@@ -274,15 +274,15 @@ function gatedSubchannelClass(
     }
 
     override startConnecting(): void {
-      const holdOffMs = this.observer.holdOffMs(this.child.getAddress());
-      if (holdOffMs <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
+      const address = this.child.getAddress();
+      if (this.observer.holdOffMs(address) <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
         this.child.startConnecting();
         return;
       }
-      this.cancelStart ??= this.observer.later(() => {
+      this.cancelStart ??= this.observer.afterHoldOff(address, () => {
         this.cancelStart = undefined;
         this.child.startConnecting();
-      }, holdOffMs);
+      });
     }
 
     protected override destroy(): void {

@@ -225,11 +225,15 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void {
     if (generation !== this.current) return;
     this.suspicion.ended(ended.address);
-    // One of several: the others carry the calls.
     if (ended.othersReady) return;
-    this.lastShortLived = ended.shortLived;
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
-    this.outage.connectionEnded(ended.livedMs, ended.answered);
+  }
+
+  onConnectionJudged(generation: ChannelGeneration, judged: EndedConnection): void {
+    // One of several: the others carry the calls.
+    if (generation !== this.current || judged.othersReady) return;
+    this.lastShortLived = judged.shortLived;
+    this.outage.connectionEnded(judged.livedMs, judged.answered);
   }
 
   onOpen(change: 1 | -1): void {

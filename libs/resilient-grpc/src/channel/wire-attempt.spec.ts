@@ -77,6 +77,8 @@ function make(change: Partial<AttemptRequest> = {}) {
     ready: true,
     ended: 0,
     keptBytes: 100,
+    inDoubt: false,
+    answeredTo: () => undefined,
     attemptEnded: () => void (owner.ended += 1),
     connectionKey: (peer: string | undefined) => `${peer ?? ''}#1`,
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],

@@ -19,6 +19,10 @@ type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStat
 export interface WireOwner {
   readonly channel: Channel;
   readonly ready: boolean;
+  /** The server took its leave of a connection at once, and whether it goes on with the calls there is to be seen. */
+  readonly inDoubt: boolean;
+  /** It did: a call to `peer` that began at `startedAt` has an answer. */
+  answeredTo(peer: string | undefined, startedAt: number): void;
   /** Bytes of a request that grpc-js keeps to send it again when the server's transport refuses it. */
   readonly keptBytes: number;
   attemptEnded(): void;
@@ -165,6 +169,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
+    if (this.owner.inDoubt) this.owner.answeredTo(this.peer, this.startedAt);
     this.listener.onHeaders(headers);
   }
 

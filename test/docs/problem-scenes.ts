@@ -1,8 +1,15 @@
+import { Metadata } from '@grpc/grpc-js';
 import { ClientProxyFactory, Transport, type ClientGrpc, type ClientProxy } from '@nestjs/microservices';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
-import { FaultProxy, Http2FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import { lastValueFrom } from 'rxjs';
+import {
+  FaultProxy,
+  Http2FaultProxy,
+  ScriptedGrpcServer,
+  waitFor,
+  type Http2ErrorCode,
+} from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, type Observable } from 'rxjs';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
 const CONTRACT = { protoPath: 'protos/orders.proto', package: 'orders.v1' };
@@ -21,7 +28,7 @@ interface Scene {
   readonly http2: Http2FaultProxy;
 }
 
-/** By situation: the address that is called, and what happens when the call is at the server, or on its way. */
+/** By situation: how it comes about, before the call is made or while it is at the server. */
 const SITUATIONS = {
   'nobody listens': { through: 'proxy', before: ({ proxy }) => proxy.refuse() },
   'the connection is closed': { through: 'proxy', during: ({ proxy }) => proxy.closeAll() },
@@ -32,38 +39,26 @@ const SITUATIONS = {
   'RST_STREAM 0': reset('NO_ERROR'),
   'RST_STREAM 1': reset('PROTOCOL_ERROR'),
   'RST_STREAM 2': reset('INTERNAL_ERROR'),
-  'RST_STREAM 5': reset('STREAM_CLOSED'),
   'RST_STREAM 7': reset('REFUSED_STREAM'),
   'RST_STREAM 11': reset('ENHANCE_YOUR_CALM'),
-  'no trailers': {
-    through: 'http2',
-    before: ({ http2 }) => http2.failCalls({ kind: 'missing-trailers' }),
-    answered: true,
-  },
-  too_many_pings: {
+  'too many pings': {
     through: 'http2',
     during: ({ http2 }) => http2.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' }),
   },
 } satisfies Record<string, Situation>;
 
+export type SituationName = keyof typeof SITUATIONS;
+
 interface Situation {
   readonly through: 'proxy' | 'http2';
   readonly before?: (scene: Scene) => unknown;
   readonly during?: (scene: Scene) => unknown;
-  readonly answered?: boolean;
 }
 
-function reset(
-  code: 'NO_ERROR' | 'PROTOCOL_ERROR' | 'INTERNAL_ERROR' | 'STREAM_CLOSED' | 'REFUSED_STREAM' | 'ENHANCE_YOUR_CALM',
-): Situation {
-  return {
-    through: 'http2',
-    before: ({ http2 }) => http2.failCalls({ kind: 'reset', code, at: { afterRequests: 1 } }, { times: Infinity }),
-  };
+function reset(code: Http2ErrorCode): Situation {
+  const fault = { kind: 'reset', code, at: { afterRequests: 1 } } as const;
+  return { through: 'http2', before: ({ http2 }) => http2.failCalls(fault, { times: Infinity }) };
 }
-
-export type SituationName = keyof typeof SITUATIONS;
-export const NAMES = Object.keys(SITUATIONS) as SituationName[];
 
 /** Plays a situation for a call that may not be repeated, of Nest's client and of ours. */
 export async function failuresOf(name: SituationName): Promise<Failures> {
@@ -75,14 +70,14 @@ interface Orders {
   close(): unknown;
 }
 
-async function play({ through, before, during, answered }: Situation, connect: (url: string) => Promise<Orders>) {
+async function play({ through, before, during }: Situation, connect: (url: string) => Promise<Orders>) {
   const server = await ScriptedGrpcServer.start({ ...CONTRACT, scripts: { Create: {} } });
   const [proxy, http2] = [await FaultProxy.start(server.url), await Http2FaultProxy.start(server.url)];
   const scene = { server, proxy, http2 };
   const orders = await connect(scene[through].url);
   try {
     if (before === undefined || through === 'http2') await orders.create(5_000);
-    server.script('Create', answered === true ? {} : { never: true });
+    server.script('Create', { never: true });
     await before?.(scene);
     const failure = orders.create(1_000).then(
       () => 'no failure',
@@ -105,8 +100,7 @@ async function plainOrders(url: string): Promise<Orders> {
     transport: Transport.GRPC,
     options: { url, ...CONTRACT },
   }) as ClientProxy & ClientGrpc;
-  const orders = client.getService<any>('Orders');
-  const { Metadata } = await import('@grpc/grpc-js');
+  const orders = client.getService<{ create(...args: unknown[]): Observable<unknown> }>('Orders');
   return {
     create: (timeoutMs) => lastValueFrom(orders.create(ORDER, new Metadata(), { deadline: Date.now() + timeoutMs })),
     close: () => client.close(),

@@ -15,6 +15,8 @@ export default defineConfig({
   title: name,
   description,
   lang: 'en',
+  // None: browsers ask for one unless they are told.
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   rewrites: (page) => page.replace(/(^|\/)README\.md$/, '$1index.md'),
   markdown: {
     languageAlias: { promql: 'sql' },
@@ -24,7 +26,13 @@ export default defineConfig({
   themeConfig: {
     sidebar: sidebar(),
     outline: 'deep',
-    search: { provider: 'local' },
+    search: {
+      provider: 'local',
+      options: {
+        // Whoever searches for the text of an error wants to know what to do about it.
+        miniSearch: { searchOptions: { boostDocument: (page) => (page.startsWith('/problems/') ? 3 : 1) } },
+      },
+    },
     ...(address === undefined ? {} : { socialLinks: [{ icon: 'github', link: address }] }),
   },
 });

@@ -27,17 +27,23 @@ const GROUPS = {
   Why: ['fleet', 'upstream', 'decisions'],
 };
 
+/** Groups that are not closed until one of their pages is read. */
+const OPEN = ['Start', 'Guides'];
+
 /** The sidebar of the site: every page once, under its own heading. */
 export function sidebar() {
   const pages = readdirSync(DOCS, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md'))
     .map((file) => file.slice(0, -'.md'.length))
     .sort();
-  return Object.entries(GROUPS).map(([text, names], index) => {
-    const items = names.flatMap((name) =>
+  return Object.entries(GROUPS).map(([text, names]) => {
+    const group = names.flatMap((name) =>
       inOrder(pages.filter((page) => page === name || page.startsWith(`${name}/`))),
     );
-    return { text, items: items.map(itemOf), collapsed: index > 2 };
+    const items = group.map(itemOf);
+    const collapsed = !OPEN.includes(text);
+    // A group that is one folder is headed by its README.md.
+    return names.length === 1 ? { ...items[0], text, items: items.slice(1), collapsed } : { text, items, collapsed };
   });
 }
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { anchorOf } from '../../docs/.vitepress/anchor.mjs';
 
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
@@ -84,12 +85,5 @@ export function linksOf(page: string): readonly PageLink[] {
 /** What `#…` may lead to on a page: its headings, as GitHub names them. */
 export function anchorsOf(page: string): ReadonlySet<string> {
   const headings = prose(page).flatMap(([, text]) => /^#{1,6} (.+)$/.exec(text)?.[1] ?? []);
-  return new Set(
-    headings.map((heading) =>
-      heading
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N}_\- ]/gu, '')
-        .replaceAll(' ', '-'),
-    ),
-  );
+  return new Set(headings.map((heading) => anchorOf(heading)));
 }

@@ -1,5 +1,5 @@
 import { Metadata } from '@grpc/grpc-js';
-import { ClientProxyFactory, Transport, type ClientGrpc, type ClientProxy } from '@nestjs/microservices';
+import { ClientGrpcProxy } from '@nestjs/microservices';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
 import {
@@ -96,10 +96,7 @@ async function play({ through, before, during }: Situation, connect: (url: strin
 }
 
 async function plainOrders(url: string): Promise<Orders> {
-  const client = ClientProxyFactory.create({
-    transport: Transport.GRPC,
-    options: { url, ...CONTRACT },
-  }) as ClientProxy & ClientGrpc;
+  const client = new ClientGrpcProxy({ url, ...CONTRACT });
   const orders = client.getService<{ create(...args: unknown[]): Observable<unknown> }>('Orders');
   return {
     create: (timeoutMs) => lastValueFrom(orders.create(ORDER, new Metadata(), { deadline: Date.now() + timeoutMs })),

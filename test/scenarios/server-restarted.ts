@@ -7,7 +7,8 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const PER_SECOND = 75;
 const DOWN_MS = { short: 1_500, full: 3_000 };
-const RESTARTS = { short: 1, full: 3 };
+/** From the third in a minute on they would share one grace, see policy/outage. */
+const RESTARTS = { short: 1, full: 2 };
 
 /** The only server of a client is killed under reads and writes, and comes back. */
 export const serverRestarted: Situation = {

@@ -5,7 +5,7 @@ import { startHttp2Server } from './tools/plain-http2.mjs';
 import { reproduce } from './tools/reproduce.mjs';
 import { pass, within } from './tools/waiting.mjs';
 
-const DELAY_MS = 150;
+const DELAY_MS = 200;
 
 await reproduce('node', async () => {
   const { server } = await startHttp2Server((stream) => stream.respond({ ':status': 200 }, { endStream: true }));

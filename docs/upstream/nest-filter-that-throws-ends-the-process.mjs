@@ -18,5 +18,5 @@ await reproduce('@nestjs/microservices', async () => {
   const { target } = await startNestTextServer({ unary }, {}, [new ThrowingFilter()]);
   const ends = uncaught().then(() => true);
   void answerOf(textClient(target), { deadline: Date.now() + 2_000 });
-  return within(2_000, ends, false);
+  return within(3_000, ends, false);
 });

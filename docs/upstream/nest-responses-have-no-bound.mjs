@@ -4,7 +4,7 @@ import { reproduce } from './tools/reproduce.mjs';
 import { textClient } from './tools/text-service.mjs';
 import { becomesTrue, pass } from './tools/waiting.mjs';
 
-const MESSAGE = 'a message '.repeat(10_000);
+const MESSAGE = 'a message '.repeat(1_000);
 const MESSAGES = 2_000;
 
 await reproduce('@nestjs/microservices', async () => {
@@ -25,7 +25,7 @@ await reproduce('@nestjs/microservices', async () => {
         };
       }),
   });
-  // A client that does not read: 200 MB are held for it.
+  // A client that does not read: 20 MB are held for it.
   textClient(target)
     .feed('request')
     .on('error', () => undefined)

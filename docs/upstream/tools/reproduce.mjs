@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 /** What takes longer is stuck. */
-const LIMIT_MS = 10_000;
+const LIMIT_MS = 20_000;
 
 /**
  * Runs `reproduction`, which gives whether the defect of `dependency` (a package, or 'node') shows; prints one line and ends the process,

@@ -45,14 +45,6 @@ export function answerOf(client, options = {}) {
   });
 }
 
-/** The status that a call ends with. */
-export function statusOf(call) {
-  return new Promise((resolve) => {
-    call.on('status', resolve);
-    call.on('error', () => undefined);
-  });
-}
-
 /** When `client` has a connection. */
 export async function connected(client) {
   await new Promise((resolve, reject) => {

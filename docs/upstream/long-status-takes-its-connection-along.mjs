@@ -1,6 +1,7 @@
 import grpc from '@grpc/grpc-js';
 import { reproduce } from './tools/reproduce.mjs';
 import { answerOf, startTextServer, textClient } from './tools/text-service.mjs';
+import { becomesTrue, within } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
   let calls = 0;
@@ -12,7 +13,10 @@ await reproduce('@grpc/grpc-js', async () => {
     },
   });
   const client = textClient(target, { 'grpc.max_metadata_size': 1_000_000 });
-  const first = await answerOf(client, { deadline: Date.now() + 300 });
-  const second = await answerOf(client, { deadline: Date.now() + 300 });
-  return first.code === grpc.status.DEADLINE_EXCEEDED && second.code === grpc.status.DEADLINE_EXCEEDED;
+  const first = answerOf(client);
+  if (!(await becomesTrue(5_000, () => calls === 1))) throw new Error('no handler was called');
+  const second = await answerOf(client, { deadline: Date.now() + 1_000 });
+  // Node 20 sends nothing, for ever; from 22 on the client cannot read it, and gives up the connection.
+  const answered = first.then(({ code }) => code === grpc.status.NOT_FOUND);
+  return second !== 'answer' && !(await within(0, answered, false));
 });

@@ -1,8 +1,8 @@
 import { posix } from 'node:path';
 
 /**
- * Pages link as the repository reads them. On the site the README.md of a folder is its index, and what lies outside of docs/ has no
- * page: it is found at `repository`, or named alone where that is not known.
+ * Pages link as the repository reads them. On the site the README.md of a folder is its index, and what is no page of docs/ is
+ * found at `repository`, or named alone where that is not known.
  */
 export function repositoryLinks(markdown, repository) {
   const { link_open: open, link_close: close } = markdown.renderer.rules;
@@ -12,11 +12,11 @@ export function repositoryLinks(markdown, repository) {
   markdown.renderer.rules.link_open = (tokens, index, options, env, self) => {
     const token = tokens[index];
     const href = token.attrGet('href') ?? '';
-    const outside = pathOutside(href, env.relativePath);
-    opened.push(outside === undefined || repository !== undefined);
-    if (outside !== undefined) {
-      if (repository === undefined) return `<span title="${outside} in the repository">`;
-      token.attrSet('href', `${repository}/blob/main/${outside}`);
+    const source = sourceOf(href, env.relativePath);
+    opened.push(source === undefined || repository !== undefined);
+    if (source !== undefined) {
+      if (repository === undefined) return `<span title="${source} in the repository">`;
+      token.attrSet('href', `${repository}/blob/main/${source}`);
     } else if (isRelative(href)) token.attrSet('href', href.replace(/README\.md(?=#|$)/, 'index.md'));
     return (open ?? asPlain)(tokens, index, options, env, self);
   };
@@ -25,9 +25,9 @@ export function repositoryLinks(markdown, repository) {
 
 const isRelative = (href) => !/^([a-z]+:|#|\/)/.test(href);
 
-/** The path of the repository that a link of the page at `page` (inside docs/) leads to; undefined inside docs/. */
-function pathOutside(href, page) {
+/** The file of the repository that a link of the page at `page` (inside docs/) leads to; undefined for pages. */
+function sourceOf(href, page) {
   if (!isRelative(href)) return undefined;
   const path = posix.join('docs', posix.dirname(page), href);
-  return path.startsWith('docs/') ? undefined : path;
+  return /^docs\/.*\.md(#.*)?$/.test(path) ? undefined : path;
 }

@@ -21,7 +21,7 @@ function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|LB pick): [\d.]+s,/g, '')
     .replace(/\d+(\.\d+)+(:\d+)?/g, '0')
-    .replace(/\d+ tr(y|ies)/, '0 tries')
+    .replace(/\d+ tr(y|ies)\); (trying now|next try in .*)/, '0 tries)')
     .trim();
 }
 

@@ -47,6 +47,10 @@ async function behind(kind: ProxyKind, changes: Changes = {}): Promise<{ proxy: 
   return { proxy, app };
 }
 
+/** Whether a test of it is skipped, and why. */
+const absence = (kind: ProxyKind) =>
+  [!isInstalled(kind), `${kind.name} is not on this machine (Debian: ${kind.debian})`] as const;
+
 const order = (requestId: string): CreateOrderRequest => ({ requestId, item: 'tea', quantity: 1 });
 
 /** Writes, which nobody repeats. */
@@ -75,7 +79,7 @@ const IMPATIENT: Readonly<Record<ProxyKind['name'], Changes>> = {
 
 describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind) => {
   beforeEach(({ skip }) => {
-    skip(!isInstalled(kind), `${kind.name} is not on this machine (Debian: ${kind.debian})`);
+    skip(...absence(kind));
   });
 
   it('no call fails when it reads its configuration again', async () => {
@@ -102,7 +106,8 @@ describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind
     expect(load.failed).toEqual([]);
 
     await two.stop('kill-connections');
-    const failure = { codeName: 'UNAVAILABLE', reason: 'server', reachedServer: 'maybe' };
+    const message = `14 UNAVAILABLE: Received HTTP status code ${kind === NGINX ? 502 : 503}`;
+    const failure = { codeName: 'UNAVAILABLE', reason: 'server', reachedServer: 'maybe', message };
     expect(await failureOf(app.orders.create(order('2')))).toMatchObject({ ...failure, attempts: { length: 1 } });
     expect(await failureOf(app.orders.get({ id: '1' }))).toMatchObject({ ...failure, attempts: { length: 4 } });
     expect(app.client.connectivity).toMatchObject({ state: 'READY' });
@@ -139,7 +144,7 @@ function calls(method: string): number {
 
 describe('behind nginx', () => {
   beforeEach(({ skip }) => {
-    skip(!isInstalled(NGINX), `nginx is not on this machine (Debian: ${NGINX.debian})`);
+    skip(...absence(NGINX));
   });
 
   it('no call fails when a server is taken out, and stopped then', async () => {
@@ -176,4 +181,22 @@ describe('behind nginx', () => {
     expect(await failureOf(app.orders.upload(silent()))).toMatchObject(failure);
     ended.abort();
   });
+});
+
+it.for([
+  [NGINX, 'clients', { ' http2;': ';' }, 'outage', 'Protocol error'],
+  [NGINX, 'servers', { 'grpc_pass grpc:': 'proxy_pass http:' }, 'connection-lost', 'Call ended without gRPC status'],
+  [
+    HAPROXY,
+    'servers',
+    { '1:50051 proto h2': '1:50051', '2:50051 proto h2': '2:50051' },
+    'server',
+    'HTTP status code 502',
+  ],
+] as const)('nothing works behind $0.name where it speaks HTTP/1 to its $1', async (row, { skip }) => {
+  const [kind, , changes, reason, text] = row;
+  skip(...absence(kind));
+  const { app } = await behind(kind, changes);
+  const failure = await failureOf(app.orders.get({ id: '1' }, { retry: false, waitForReady: false }));
+  expect(failure).toMatchObject({ codeName: 'UNAVAILABLE', reason, message: expect.stringContaining(text) });
 });

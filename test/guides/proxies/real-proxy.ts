@@ -25,7 +25,7 @@ export const NGINX: ProxyKind = {
   debian: 'nginx-light',
   args: (folder, file) => ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;'],
   reload: 'SIGHUP',
-  listen: ['listen 50051 http2;', (path) => `listen unix:${path} http2;`],
+  listen: ['listen 50051', (path) => `listen unix:${path}`],
   around: (folder, shown) => `
 pid ${folder}/pid;
 worker_processes 1;

@@ -2,6 +2,7 @@ import type { Probe } from 'kubernetes-types/core/v1.d.ts';
 import { DEFAULT_DRAIN } from 'nestjs-resilient-grpc';
 import { describe, expect, it } from 'vitest';
 import { codeBlocks, pageText } from '../../docs/markdown.js';
+import { shown } from '../shown.js';
 import { MANIFESTS, manifest, structuralProblems } from './manifests.js';
 
 const PAGE = 'docs/guides/kubernetes.md';
@@ -11,8 +12,8 @@ const MARGIN_S = 5;
 const manifests = { orders: manifest('orders'), gateway: manifest('gateway') };
 const blocks = codeBlocks(PAGE);
 const code = {
-  orders: blocks.find(({ text }) => text.startsWith('// orders.module.ts'))!.text,
-  gateway: blocks.find(({ text }) => text.startsWith('// gateway.module.ts'))!.text,
+  orders: shown('kubernetes', 'orders.module.ts'),
+  gateway: shown('kubernetes', 'gateway.module.ts'),
 };
 
 /** A number that stands behind `name` in code. */
@@ -97,7 +98,8 @@ describe('gateway', () => {
   const [container] = manifests.gateway.Deployment.spec!.template.spec!.containers;
 
   it('is asked by the routes of docs/health.md', () => {
-    const routes = codeBlocks('docs/health.md').find(({ text }) => text.startsWith('// health.module.ts'))!.text;
+    const isIt = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
+    const routes = codeBlocks('docs/health.md').find(isIt)!.text;
     const asked = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(
       (probe) => probe!.httpGet!.path!,
     );

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CreateOrderRequest } from '../../../src/gen/orders.pb.js';
 import { CallLoad } from '../../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
+import type { Changes } from '../shown.js';
 import { HAPROXY, NGINX, RealProxy, isInstalled, type ProxyKind } from './real-proxy.js';
 
 const leaks = captureLeaks();
@@ -36,8 +37,6 @@ afterEach(async () => {
   await Promise.all(servers.map((server) => server.close()));
   await leaks.settled();
 });
-
-type Changes = Parameters<typeof RealProxy.start>[2];
 
 /** A client behind a proxy that is configured as on the page, but for `changes`. */
 async function behind(kind: ProxyKind, changes: Changes = {}): Promise<{ proxy: RealProxy; app: OrdersApp }> {
@@ -184,19 +183,23 @@ describe('behind nginx', () => {
 });
 
 it.for([
-  [NGINX, 'clients', { ' http2;': ';' }, 'outage', 'Protocol error'],
-  [NGINX, 'servers', { 'grpc_pass grpc:': 'proxy_pass http:' }, 'connection-lost', 'Call ended without gRPC status'],
-  [
-    HAPROXY,
-    'servers',
-    { '1:50051 proto h2': '1:50051', '2:50051 proto h2': '2:50051' },
-    'server',
-    'HTTP status code 502',
-  ],
-] as const)('nothing works behind $0.name where it speaks HTTP/1 to its $1', async (row, { skip }) => {
-  const [kind, , changes, reason, text] = row;
-  skip(...absence(kind));
-  const { app } = await behind(kind, changes);
+  { kind: NGINX, side: 'clients', changes: { ' http2;': ';' }, says: ['outage', 'Protocol error'] },
+  {
+    kind: NGINX,
+    side: 'servers',
+    changes: { 'grpc_pass grpc:': 'proxy_pass http:' },
+    says: ['connection-lost', 'Call ended without gRPC status'],
+  },
+  {
+    kind: HAPROXY,
+    side: 'servers',
+    changes: { '1:50051 proto h2': '1:50051', '2:50051 proto h2': '2:50051' },
+    says: ['server', 'HTTP status code 502'],
+  },
+] as const)('nothing works behind $kind.name where it speaks HTTP/1 to its $side', async (row, { skip }) => {
+  skip(...absence(row.kind));
+  const { app } = await behind(row.kind, row.changes);
   const failure = await failureOf(app.orders.get({ id: '1' }, { retry: false, waitForReady: false }));
+  const [reason, text] = row.says;
   expect(failure).toMatchObject({ codeName: 'UNAVAILABLE', reason, message: expect.stringContaining(text) });
 });

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
-import { codeBlocks } from '../../docs/markdown.js';
+import { shown, type Changes } from '../shown.js';
 
 /** A program that stands between a client and its servers. */
 export interface ProxyKind {
@@ -17,7 +17,7 @@ export interface ProxyKind {
   /** Where the page has its port, by another way in. */
   readonly listen: readonly [onPage: string, here: (path: string) => string];
   /** What the page leaves out. */
-  readonly around: (folder: string, shown: string) => string;
+  readonly around: (folder: string, config: string) => string;
 }
 
 export const NGINX: ProxyKind = {
@@ -26,7 +26,7 @@ export const NGINX: ProxyKind = {
   args: (folder, file) => ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;'],
   reload: 'SIGHUP',
   listen: ['listen 50051', (path) => `listen unix:${path}`],
-  around: (folder, shown) => `
+  around: (folder, config) => `
 pid ${folder}/pid;
 worker_processes 1;
 events {}
@@ -37,7 +37,7 @@ http {
   fastcgi_temp_path ${folder}/fastcgi;
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
-${shown}
+${config}
 }`,
 };
 
@@ -47,7 +47,7 @@ export const HAPROXY: ProxyKind = {
   args: (_folder, file) => ['-W', '-db', '-f', file],
   reload: 'SIGUSR2',
   listen: ['bind :50051', (path) => `bind unix@${path}`],
-  around: (_folder, shown) => shown,
+  around: (_folder, config) => config,
 };
 
 /** Whether it is on this machine. */
@@ -102,15 +102,11 @@ export class RealProxy {
   }
 
   #configure(changes: Changes): void {
-    const { text } = codeBlocks('docs/guides/proxies.md').find(({ language }) => language === this.kind.name)!;
     const [onPage, here] = this.kind.listen;
-    const servers = this.ports.map((port, index) => [`orders-${index + 1}:50051`, `127.0.0.1:${port}`] as const);
-    const replaced = [...Object.entries(changes), [onPage, here(this.#socket)] as const, ...servers];
-    const shown = replaced.reduce((config, [from, to]) => {
-      if (!config.includes(from)) throw new Error(`${this.kind.name} as the page has it is without "${from}"`);
-      return config.replace(from, to);
-    }, text);
-    writeFileSync(this.#file, `${this.kind.around(this.#folder, shown)}\n`);
+    const servers = this.ports.map((port, index) => [`orders-${index + 1}:50051`, `127.0.0.1:${port}`]);
+    const places = Object.fromEntries([[onPage, here(this.#socket)], ...servers]) as Changes;
+    const config = shown('proxies', this.kind.name, { ...changes, ...places });
+    writeFileSync(this.#file, `${this.kind.around(this.#folder, config)}\n`);
   }
 
   async #start(): Promise<void> {
@@ -125,5 +121,3 @@ export class RealProxy {
     if (this.#process === undefined) throw new Error(`${name} has ended:\n${this.#output}`);
   }
 }
-
-type Changes = Readonly<Record<string, string>>;

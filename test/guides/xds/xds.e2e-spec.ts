@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { ChildServer, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { transpile } from 'typescript';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ROOT, codeBlocks } from '../../docs/markdown.js';
+import { ROOT } from '../../docs/markdown.js';
+import { ORDERS_PROTO } from '../../support/orders-app.js';
+import { shown } from '../shown.js';
 import { ControlPlane } from './control-plane.js';
 
-const PROTO = join(ROOT, 'protos/orders.proto');
 const leaks = captureLeaks();
 let application: string;
 let one: ScriptedGrpcServer;
@@ -17,8 +18,8 @@ let gateway: ChildServer;
 
 beforeAll(async () => {
   application = writeApplication();
-  one = await ScriptedGrpcServer.start({ protoPath: PROTO });
-  two = await ScriptedGrpcServer.start({ protoPath: PROTO });
+  one = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+  two = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   controlPlane = await ControlPlane.start({ ports: [one.port] });
   gateway = await ChildServer.start({
     script: new URL('./gateway.mjs', import.meta.url),
@@ -43,12 +44,10 @@ beforeEach(() => {
 /** The module of the page, where Node can run it. */
 function writeApplication(): string {
   const folder = mkdtempSync(join(tmpdir(), 'xds-'));
-  const isModule = ({ text }: { readonly text: string }) => text.startsWith('// orders.module.ts\n');
-  const { text } = codeBlocks('docs/guides/xds.md').find(isModule)!;
   const options = { target: 9, module: 99, experimentalDecorators: true, emitDecoratorMetadata: true };
-  writeFileSync(join(folder, 'orders.module.js'), transpile(text, options));
+  writeFileSync(join(folder, 'orders.module.js'), transpile(shown('xds', 'orders.module.ts'), options));
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-  copyFileSync(PROTO, join(folder, 'orders.proto'));
+  copyFileSync(ORDERS_PROTO, join(folder, 'orders.proto'));
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   return folder;
 }

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Server, ServerCredentials, type ServerDuplexStream, type ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { shown } from '../shown.js';
 import { orders, type Resource, type Routing } from './resources.js';
 
 /** What a client asks for, and how it answers what it was given. */
@@ -76,19 +77,9 @@ export class ControlPlane {
     return plane;
   }
 
-  /** What a client needs to find it, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
+  /** What a client needs to find it, as the page has it, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
   get bootstrap(): string {
-    return JSON.stringify({
-      xds_servers: [
-        {
-          server_uri: `127.0.0.1:${String(this.#port)}`,
-          channel_creds: [{ type: 'insecure' }],
-          server_features: ['xds_v3'],
-        },
-      ],
-      // Without a locality, also an empty one, the plugin refuses the whole.
-      node: { id: 'gateway-1', locality: {} },
-    });
+    return shown('xds', 'json', { 'control-plane.mesh:18000': `127.0.0.1:${this.#port}` });
   }
 
   /** From now on the service is served there. */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -120,4 +121,15 @@ describe('a client of xds:///orders', () => {
     await gateway.terminate();
     expect(gateway.output.join('\n')).toMatch(/drained 1 client in \d+ ms: 0 calls finished/);
   });
+});
+
+it('the line on the page tells what is wrong with a bootstrap', () => {
+  const tell = (bootstrap: string) =>
+    spawnSync('sh', ['-c', shown('xds', 'sh')], {
+      cwd: application,
+      env: { ...process.env, GRPC_XDS_BOOTSTRAP_CONFIG: bootstrap },
+      encoding: 'utf8',
+    });
+  expect(tell(shown('xds', 'json')).status).toBe(0);
+  expect(tell(shown('xds', 'json', { ', "locality": {}': '' })).stderr).toContain('locality field missing in node');
 });

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Controller, Module } from '@nestjs/common';
@@ -24,7 +24,9 @@ export async function startNestTextServer(handlers, options = {}, filters = []) 
   decorate([Controller()], TextController);
   class AppModule {}
   decorate([Module({ controllers: [TextController] })], AppModule);
-  const target = `unix:${join(mkdtempSync(join(tmpdir(), 'nest-')), 'socket')}`;
+  const folder = mkdtempSync(join(tmpdir(), 'nest-text-'));
+  process.on('exit', () => rmSync(folder, { recursive: true }));
+  const target = `unix:${join(folder, 'socket')}`;
   const app = await NestFactory.createMicroservice(AppModule, {
     transport: Transport.GRPC,
     logger: false,

@@ -34,8 +34,8 @@ const SITUATIONS = {
   'the connection is closed': { through: 'proxy', during: ({ proxy }) => proxy.closeAll() },
   'the connection is reset': { through: 'proxy', during: ({ proxy }) => proxy.resetAll() },
   'a server is stopped by force': { through: 'proxy', during: ({ server }) => server.stop('force') },
-  'the server does not answer': { through: 'proxy' },
-  'the server never says HTTP/2': { through: 'proxy', before: ({ proxy }) => proxy.staySilent() },
+  'the server does not answer': { through: 'proxy', timeoutMs: 1_000 },
+  'the server never says HTTP/2': { through: 'proxy', before: ({ proxy }) => proxy.staySilent(), timeoutMs: 1_000 },
   'RST_STREAM 0': reset('NO_ERROR'),
   'RST_STREAM 1': reset('PROTOCOL_ERROR'),
   'RST_STREAM 2': reset('INTERNAL_ERROR'),
@@ -51,6 +51,8 @@ export type SituationName = keyof typeof SITUATIONS;
 
 interface Situation {
   readonly through: 'proxy' | 'http2';
+  /** Deadline of the call; without one it is never what ends it. */
+  readonly timeoutMs?: number;
   readonly before?: (scene: Scene) => unknown;
   readonly during?: (scene: Scene) => unknown;
 }
@@ -70,16 +72,19 @@ interface Orders {
   close(): unknown;
 }
 
-async function play({ through, before, during }: Situation, connect: (url: string) => Promise<Orders>) {
+async function play(
+  { through, before, during, timeoutMs = 20_000 }: Situation,
+  connect: (url: string) => Promise<Orders>,
+) {
   const server = await ScriptedGrpcServer.start({ ...CONTRACT, scripts: { Create: {} } });
   const [proxy, http2] = [await FaultProxy.start(server.url), await Http2FaultProxy.start(server.url)];
   const scene = { server, proxy, http2 };
   const orders = await connect(scene[through].url);
   try {
-    if (before === undefined || through === 'http2') await orders.create(5_000);
+    if (before === undefined || through === 'http2') await orders.create(20_000);
     server.script('Create', { never: true });
     await before?.(scene);
-    const failure = orders.create(1_000).then(
+    const failure = orders.create(timeoutMs).then(
       () => 'no failure',
       (error: unknown) => (error as Error).message,
     );

@@ -10,7 +10,7 @@ export async function knownMethods(
 ): Promise<KnownMethods | readonly Problem[] | undefined> {
   if (protoFile !== undefined) {
     const contract = loadContract({ protoPath: protoFile }, '--proto');
-    if (!contract.ok) return contract.problems;
+    if (!contract.ok) return contract.problems.map(({ message }) => ({ path: '--proto', message }));
     return { from: protoFile, services: [...contract.services.keys()], methods: contract.services };
   }
   if (reflected?.services === undefined) return undefined;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ChannelCredentials } from '@grpc/grpc-js';
+import { duration } from '../telemetry/log-text.js';
 import type { TargetAddress } from './target-address.js';
 import type { TimeBudget } from './time-budget.js';
 import { targetUri } from './resolve-target.js';
@@ -73,7 +74,7 @@ export async function step<T>(
     (value) => ({ value }),
     (error: unknown) => ({ failure: failureOf(phase, error) }),
   );
-  const late = { failure: { phase, code: 'timeout', message: `nothing within ${String(Math.round(ms))} ms` } };
+  const late = { failure: { phase, code: 'timeout', message: `nothing within ${duration(ms)}` } };
   return budget.within<Awaited<typeof settled> | typeof late>(ms, settled, late);
 }
 

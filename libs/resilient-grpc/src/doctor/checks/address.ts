@@ -78,7 +78,7 @@ export function addressCheck(probed: ProbedAddress): CheckResult {
   };
   if (probe.failure !== undefined) return failed(...failureWords(probed, probe.failure));
   if (probe.tls?.refused !== undefined) {
-    return failed(`stands, and the client refuses its certificate${steps(probe)}`, 'see the certificate below');
+    return failed(`answers, and the client refuses its certificate${steps(probe)}`, 'see the certificate below');
   }
   const says = `${where}${steps(probe)}`;
   if (probe.tls !== undefined && probe.tls.alpn !== 'h2') {

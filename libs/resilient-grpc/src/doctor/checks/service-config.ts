@@ -58,10 +58,10 @@ export function serviceConfigCheck(file: string, compared: KnownMethods | readon
   if (problems.length > 0) {
     const says = `${file} has ${counted(problems.length, 'problem')}`;
     const remedy = 'a client that is given it does not start';
-    return { check: 'service-config', status: 'failed', says, remedy, problems, facts: { ...facts, problems } };
+    return { check: 'service-config', status: 'failed', says, remedy, problems, facts };
   }
   const parsed = parseServiceConfig(text, '', LIMIT);
-  const strangers = parsed.ok && known !== undefined ? unknownNames(parsed.config, known) : [];
+  const strangers = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
   const says = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
   if (strangers.length === 0) return { check: 'service-config', status: 'ok', says, facts };
   const remedy = 'what it says of these holds for no call';
@@ -71,7 +71,7 @@ export function serviceConfigCheck(file: string, compared: KnownMethods | readon
     says,
     remedy,
     problems: strangers,
-    facts: { ...facts, problems: strangers },
+    facts,
   };
 }
 
@@ -79,21 +79,17 @@ function isProblems(compared: KnownMethods | readonly Problem[] | undefined): co
   return Array.isArray(compared);
 }
 
-function unknownNames(config: ParsedServiceConfig, { services, methods }: KnownMethods): Problem[] {
-  const path = 'methodConfig';
-  const named = new Set(config.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
-  const strangers = [...named].filter((service) => service !== '' && !services.includes(service));
+function unknownNames(file: string, config: ParsedServiceConfig, { from, services, methods }: KnownMethods): Problem[] {
   const ofMethods = methods === undefined ? [] : methodWarnings(methods, config);
-  return [
-    ...strangers
-      .filter((service) => !ofMethods.some((warning) => warning.includes(` ${service}, `)))
-      .map((service) => {
-        const meant = closest(service, services);
-        return {
-          path,
-          message: `names ${service}, which is not there${meant === undefined ? '' : `; did you mean ${meant}?`}`,
-        };
-      }),
-    ...ofMethods.map((message) => ({ path, message })),
-  ];
+  const named = new Set(config.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
+  // Of a name without its package the client warns by itself.
+  const isTold = (service: string) =>
+    ofMethods.some((warning) => warning.startsWith(`serviceConfig names ${service}, `));
+  const strangers = [...named].filter((service) => service !== '' && !services.includes(service) && !isTold(service));
+  const words = strangers.map((service) => {
+    const meant = closest(service, services);
+    const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+    return `serviceConfig names ${service}, which ${from} does not have${hint}`;
+  });
+  return [...words, ...ofMethods].map((message) => ({ path: file, message }));
 }

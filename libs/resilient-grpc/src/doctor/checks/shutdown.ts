@@ -24,11 +24,10 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   const { drainMs, readinessDelayMs, gracePeriodMs, preStopMs } = times;
   const totalMs = preStopMs + drainMs;
   const facts = { ...times, totalMs, spareMs: gracePeriodMs - totalMs };
-  const parts =
-    preStopMs > 0 ? `preStop ${duration(preStopMs)} + drain ${duration(drainMs)}` : `drain ${duration(drainMs)}`;
-  const delay = readinessDelayMs > 0 ? `, ${duration(readinessDelayMs)} of it readiness delay` : '';
-  const grace = `terminationGracePeriodSeconds is ${String(gracePeriodMs / 1_000)}`;
-  const says = `${parts} = ${duration(totalMs)}${delay}; ${grace}`;
+  const delay = readinessDelayMs > 0 ? ` (${duration(readinessDelayMs)} of it readiness delay)` : '';
+  const drain = `drain ${duration(drainMs)}${delay}`;
+  const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
+  const says = `${parts} of ${duration(gracePeriodMs)} until SIGKILL`;
   const result = (status: CheckResult['status'], why: string, remedy: string): CheckResult => {
     return { check: 'shutdown', status, says: `${why}: ${says}`, remedy, facts };
   };

@@ -22,7 +22,7 @@ export function unusableTls(target: string, problems: readonly Problem[]): Check
     status: 'failed',
     says: 'no client can be made',
     problems: named,
-    facts: { target, problems: named },
+    facts: { target },
   };
 }
 

@@ -1,108 +1,26 @@
-import { dnsNameOf } from '../channel/dns-name.js';
-import type { InnerClient } from '../client/inner-client.js';
-import { systemClock } from '../time/clock.js';
-import { systemRandom } from '../time/random.js';
-import { addressCheck, type ProbedAddress } from './checks/address.js';
-import { certificateCheck } from './checks/certificate.js';
-import { clientCheck } from './checks/client.js';
-import { dnsConfigCheck } from './checks/dns-config.js';
-import { healthCheck } from './checks/health.js';
-import { keepaliveCheck, keepaliveMs } from './checks/keepalive.js';
-import { proxyCheck } from './checks/proxy.js';
-import { reflectionCheck, type Reflected } from './checks/reflection.js';
-import { serviceConfigCheck } from './checks/service-config.js';
-import { shutdownCheck } from './checks/shutdown.js';
-import { targetCheck, unusableTarget, unusableTls } from './checks/target.js';
 import type { CheckResult } from './check-result.js';
-import { doctorClient } from './doctor-client.js';
+import type { Reflected } from './checks/reflection.js';
+import { shutdownCheck } from './checks/shutdown.js';
 import type { DoctorOptions } from './doctor-options.js';
-import { knownMethods } from './known-methods.js';
-import { clientWay, probeAddresses } from './probe-addresses.js';
-import { resolveTarget } from './resolve-target.js';
-import { TimeBudget } from './time-budget.js';
 
 /** Variables of the environment that decide about connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-type Checks<T = void> = AsyncGenerator<CheckResult, T>;
+/** Checks, each told as soon as it is known. */
+export type Checks<T = void> = AsyncGenerator<CheckResult, T>;
 
-/** Makes the checks that are asked for, one after the other; each is told as soon as it is known. */
+/** Makes the checks that are asked for, one after the other. What they need of gRPC is loaded for them alone. */
 export async function* runChecks(options: DoctorOptions, env: Env): Checks {
-  const { target, serviceConfigFile, shutdown } = options;
-  const reflected = target === undefined ? undefined : yield* checkTarget(target, options, env);
+  const { target, serviceConfigFile, protoFile, shutdown } = options;
+  let reflected: Reflected | undefined;
+  if (target !== undefined) {
+    const { checkTarget } = await import('./check-target.js');
+    reflected = yield* checkTarget(target, options, env);
+  }
   if (serviceConfigFile !== undefined) {
-    yield serviceConfigCheck(serviceConfigFile, await knownMethods(options.protoFile, reflected));
+    const { knownMethods } = await import('./known-methods.js');
+    const { serviceConfigCheck } = await import('./checks/service-config.js');
+    yield serviceConfigCheck(serviceConfigFile, knownMethods(protoFile, reflected));
   }
   if (shutdown !== undefined) yield shutdownCheck(shutdown);
-}
-
-async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
-  const unusable = unusableTarget(target);
-  if (unusable !== undefined) {
-    yield unusable;
-    return undefined;
-  }
-  const made = doctorClient(target, options.tls);
-  if (!made.ok) {
-    yield unusableTls(target, made.problems);
-    return undefined;
-  }
-  try {
-    return yield* checkServer(made.client, options, env);
-  } finally {
-    await made.client.close();
-  }
-}
-
-async function* checkServer(client: InnerClient, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
-  const { target, canonicalTarget } = client;
-  const { connectTimeoutMs, keepaliveMs: everyMs, service = '' } = options;
-  const budget = new TimeBudget(systemClock, options.timeoutMs);
-  const stepMs = () => Math.round(budget.leftMs(connectTimeoutMs));
-  // Asked for beside the rest: a name server that is silent takes three seconds.
-  const dnsConfig = dnsConfigCheck(target, systemRandom);
-
-  const proxy = proxyCheck(target, canonicalTarget, env);
-  if (proxy !== undefined) yield proxy;
-  const resolution = await resolveTarget(canonicalTarget, budget, stepMs());
-  yield targetCheck(target, resolution, env['GRPC_NODE_USE_ALTERNATIVE_RESOLVER'] === 'true');
-  const addresses = resolution.ok ? resolution.addresses : [];
-  const way = clientWay(canonicalTarget, options.tls, { connectTimeoutMs, budget });
-  // What a proxy is to be asked for is the client's business.
-  const probed = proxy === undefined ? await probeAddresses(addresses, way) : [];
-  for (const one of probed) yield addressCheck(one);
-  const name = options.tls?.serverName ?? dnsNameOf(canonicalTarget)?.host ?? 'localhost';
-  yield* certificates(probed, name);
-
-  const usable = probed.find(({ probe }) => probe.readyMs !== undefined);
-  let reflected: Reflected | undefined;
-  if (usable !== undefined || (proxy !== undefined && addresses.length > 0)) {
-    const ready = await clientCheck(client, stepMs(), budget);
-    yield ready;
-    if (ready.status === 'ok') {
-      yield await healthCheck(client, service, stepMs(), budget);
-      reflected = await reflectionCheck(client, stepMs());
-      yield reflected.result;
-    }
-  } else {
-    yield { check: 'client', status: 'skipped', says: 'not tried: no address can be used', facts: {} };
-  }
-  const found = await dnsConfig;
-  if (found !== undefined) yield found;
-  if (everyMs !== undefined && usable !== undefined) {
-    const ownTime = { ...way, budget: new TimeBudget(systemClock, keepaliveMs(everyMs) + connectTimeoutMs) };
-    yield await keepaliveCheck(usable.address, ownTime, everyMs);
-  }
-  return reflected;
-}
-
-/** Each certificate once: servers behind one name mostly share theirs. */
-function* certificates(probed: readonly ProbedAddress[], name: string): Generator<CheckResult> {
-  const seen = new Set<string | undefined>();
-  for (const { probe } of probed) {
-    const fingerprint = probe.tls?.certificate?.fingerprint256;
-    if (probe.tls === undefined || seen.has(fingerprint)) continue;
-    seen.add(fingerprint);
-    yield certificateCheck(probe.tls, name, systemClock.epoch());
-  }
 }

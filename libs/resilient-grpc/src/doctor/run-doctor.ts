@@ -2,6 +2,7 @@ import type { CheckResult } from './check-result.js';
 import { readArguments } from './doctor-options.js';
 import { HELP } from './help.js';
 import { renderJson } from './render-json.js';
+import { runChecks } from './run-checks.js';
 import { plainPaint, renderCheck, renderSummary, terminalPaint } from './render-text.js';
 
 /** Where the command reads and writes: a process, as far as it is used. */
@@ -28,8 +29,6 @@ export async function runDoctor(args: readonly string[], { env, stdout, stderr }
     return WRONG_USAGE;
   }
   const { options } = read;
-  // Loaded for checks alone: help and wrong usage need nothing of gRPC.
-  const { runChecks } = await import('./run-checks.js');
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
   const results: CheckResult[] = [];
   for await (const result of runChecks(options, env)) {

@@ -13,6 +13,11 @@ export interface ProbedAddress {
   readonly otherway: ConnectionProbe | undefined;
 }
 
+/** It can be used: a client gets READY there. */
+export function isUsable({ probe }: ProbedAddress): boolean {
+  return probe.readyMs !== undefined;
+}
+
 type Words = readonly [says: string, remedy: string];
 
 const TCP_WORDS: Readonly<Record<string, Words>> = {
@@ -59,8 +64,12 @@ const ALERTS: readonly (readonly [RegExp, Words])[] = [
   ],
 ];
 
-/** What came of one address, in words. */
-export function addressCheck(probed: ProbedAddress): CheckResult {
+/**
+ * What came of one address, in words.
+ *
+ * @param hasOther another address can be used: then clients use that, and this one is no more than a warning
+ */
+export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResult {
   const { address, probe } = probed;
   const where = addressText(address);
   const facts = {
@@ -74,7 +83,8 @@ export function addressCheck(probed: ProbedAddress): CheckResult {
     failure: probe.failure,
   };
   const failed = (says: string, remedy: string): CheckResult => {
-    return { check: 'address', status: 'failed', says: `${where} ${says}`, remedy, facts };
+    const status = hasOther ? 'warning' : 'failed';
+    return { check: 'address', status, says: `${where} ${says}`, remedy, facts };
   };
   if (probe.failure !== undefined) return failed(...failureWords(probed, probe.failure));
   if (probe.tls?.refused !== undefined) {

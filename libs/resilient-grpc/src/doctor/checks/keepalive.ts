@@ -7,7 +7,7 @@ import { openConnection, type ConnectionWay } from '../open-connection.js';
 import type { TargetAddress } from '../target-address.js';
 
 /** Servers forgive the first ping behind data and, by default, two more (gRFC A8, A9). */
-export const KEEPALIVE_PINGS = 5;
+const KEEPALIVE_PINGS = 5;
 
 /** How long the last ping is waited for. */
 const ACK_MS = 5_000;

@@ -20,12 +20,16 @@ export interface Reflected {
   readonly result: CheckResult;
   /** Full names of the services; undefined where nobody tells. */
   readonly services: readonly string[] | undefined;
-  /** Their methods. */
-  methods(): Promise<Services | undefined>;
+  /** With their methods, where those were asked for and are known. */
+  readonly methods: Services | undefined;
 }
 
-/** What the server says that it has. */
-export async function reflectionCheck(client: InnerClient, timeoutMs: number): Promise<Reflected> {
+/** What the server says that it has; `withMethods`, what these are made of as well. */
+export async function reflectionCheck(
+  client: InnerClient,
+  timeoutMs: number,
+  withMethods: boolean,
+): Promise<Reflected> {
   for (const name of REFLECTION_SERVICES) {
     try {
       const stub = client.getService<ReflectionStub>(name);
@@ -36,7 +40,7 @@ export async function reflectionCheck(client: InnerClient, timeoutMs: number): P
       const own = services.filter((service) => !service.startsWith('grpc.'));
       const says = `${counted(own.length, 'service')}: ${own.join(', ') || 'none beside those of gRPC'}`;
       const result = { check: 'reflection', status: 'ok', says, facts: { version: name, services } } as const;
-      return { result, services, methods: () => methodsOf(own, ask) };
+      return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
     } catch (error) {
       if (!isGrpcCallError(error)) throw error;
       if (error.code !== StatusCode.UNIMPLEMENTED) return untold(`${error.codeName}: ${oneLine(error.details)}`);
@@ -49,7 +53,7 @@ function untold(says: string): Reflected {
   return {
     result: { check: 'reflection', status: 'skipped', says, facts: {} },
     services: undefined,
-    methods: () => Promise.resolve(undefined),
+    methods: undefined,
   };
 }
 

@@ -48,6 +48,12 @@ describe('a name', () => {
     expect(of('target').remedy).toBe("write 'orders:50051': gRPC has no such scheme");
   });
 
+  it('of a scheme that an application must register is told as that', async () => {
+    const { code, of } = await doctor(['xds:///orders']);
+    expect(code).toBe(1);
+    expect(of('target').says).toBe("grpc-js knows no 'xds:' by itself");
+  });
+
   it('behind a proxy of the environment is told, with the proxy', async () => {
     // grpc-js itself tells of it on stderr, too.
     const { stdout } = await command(['doctor', 'orders.example:50051', '--connect-timeout', '0.5s'], {

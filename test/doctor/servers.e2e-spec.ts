@@ -99,6 +99,7 @@ describe('a server that answers otherwise', () => {
     const { code, of } = await doctor([url]);
     expect(code).toBe(1);
     expect(of('health').says).toContain('an HTTP/2 server answers that is none of gRPC');
+    expect(of('reflection').says).toContain('HTTP status code 404');
   });
 
   it('is READY and answers nothing', async () => {

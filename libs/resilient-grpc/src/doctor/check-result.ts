@@ -27,3 +27,6 @@ export interface CheckResult {
   readonly problems?: readonly Problem[];
   readonly facts: Readonly<Record<string, unknown>>;
 }
+
+/** Checks, each told as soon as it is known. */
+export type Checks<T = void> = AsyncGenerator<CheckResult, T>;

@@ -11,13 +11,12 @@ import { keepaliveCheck, keepaliveMs } from './checks/keepalive.js';
 import { proxyCheck } from './checks/proxy.js';
 import { reflectionCheck, type Reflected } from './checks/reflection.js';
 import { targetCheck, unusableTarget, unusableTls } from './checks/target.js';
+import type { CheckResult, Checks } from './check-result.js';
 import { doctorClient } from './doctor-client.js';
-import type { DoctorOptions } from './doctor-options.js';
+import type { DoctorOptions, Env } from './doctor-options.js';
 import { clientWay, probeAddresses } from './probe-addresses.js';
 import { resolveTarget } from './resolve-target.js';
-import type { Checks, Env } from './run-checks.js';
 import { TimeBudget } from './time-budget.js';
-import type { CheckResult } from './check-result.js';
 
 /** Goes the way of a client to `target`, as far as it leads. Gives what the server has told of its methods. */
 export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {

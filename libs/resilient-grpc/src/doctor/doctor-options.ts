@@ -21,6 +21,9 @@ export interface DoctorOptions {
   readonly json: boolean;
 }
 
+/** Variables of the environment that decide about connections. */
+export type Env = Readonly<Record<string, string | undefined>>;
+
 /** Options, a wish for help, or what is wrong with the arguments. */
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }

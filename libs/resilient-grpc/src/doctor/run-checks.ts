@@ -1,13 +1,7 @@
-import type { CheckResult } from './check-result.js';
+import type { Checks } from './check-result.js';
 import type { Reflected } from './checks/reflection.js';
 import { shutdownCheck } from './checks/shutdown.js';
-import type { DoctorOptions } from './doctor-options.js';
-
-/** Variables of the environment that decide about connections. */
-export type Env = Readonly<Record<string, string | undefined>>;
-
-/** Checks, each told as soon as it is known. */
-export type Checks<T = void> = AsyncGenerator<CheckResult, T>;
+import type { DoctorOptions, Env } from './doctor-options.js';
 
 /** Makes the checks that are asked for, one after the other. What they need of gRPC is loaded for them alone. */
 export async function* runChecks(options: DoctorOptions, env: Env): Checks {

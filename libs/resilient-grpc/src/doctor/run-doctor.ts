@@ -1,5 +1,7 @@
+import { duration } from '../telemetry/log-text.js';
 import type { CheckResult } from './check-result.js';
-import { readArguments } from './doctor-options.js';
+import { readArguments, type Env } from './doctor-options.js';
+import { KEEPALIVE_PINGS } from './keepalive-pings.js';
 import { HELP } from './help.js';
 import { renderJson } from './render-json.js';
 import { runChecks } from './run-checks.js';
@@ -7,9 +9,9 @@ import { plainPaint, renderCheck, renderSummary, terminalPaint } from './render-
 
 /** Where the command reads and writes: a process, as far as it is used. */
 export interface Terminal {
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Env;
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean; hasColors?(): boolean };
-  readonly stderr: { write(text: string): unknown };
+  readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
 }
 
 const OK = 0;
@@ -30,6 +32,10 @@ export async function runDoctor(args: readonly string[], { env, stdout, stderr }
   }
   const { options } = read;
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
+  // Who sits before it for a minute wants to know what for.
+  if (options.keepaliveMs !== undefined && stderr.isTTY === true) {
+    stderr.write(`the pings take ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
+  }
   const results: CheckResult[] = [];
   for await (const result of runChecks(options, env)) {
     results.push(result);

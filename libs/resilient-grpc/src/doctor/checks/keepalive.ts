@@ -3,11 +3,9 @@ import { MIN_KEEPALIVE_TIME_MS } from '../../client/settings/client-options.js';
 import { WATCH } from '../../health/health-service.js';
 import { counted, duration } from '../../telemetry/log-text.js';
 import type { CheckResult } from '../check-result.js';
+import { KEEPALIVE_PINGS } from '../keepalive-pings.js';
 import { openConnection, type ConnectionWay } from '../open-connection.js';
 import type { TargetAddress } from '../target-address.js';
-
-/** Servers forgive the first ping behind data and, by default, two more (gRFC A8, A9). */
-const KEEPALIVE_PINGS = 5;
 
 /** How long the last ping is waited for. */
 const ACK_MS = 5_000;

@@ -43,7 +43,8 @@ export async function reflectionCheck(
       return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
     } catch (error) {
       if (!isGrpcCallError(error)) throw error;
-      if (error.code !== StatusCode.UNIMPLEMENTED) return untold(`${error.codeName}: ${oneLine(error.details)}`);
+      if (error.code !== StatusCode.UNIMPLEMENTED || error.reachedServer !== 'yes')
+        return untold(`${error.codeName}: ${oneLine(error.details)}`);
     }
   }
   return untold('the server has none: what it serves is not known here');

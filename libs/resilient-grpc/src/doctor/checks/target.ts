@@ -26,6 +26,8 @@ export function unusableTls(target: string, problems: readonly Problem[]): Check
   };
 }
 
+const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
+
 const CAUSES: Readonly<Record<string, readonly [says: string, remedy: string]>> = {
   ENOTFOUND: [
     'there is no such name',
@@ -45,10 +47,7 @@ const CAUSES: Readonly<Record<string, readonly [says: string, remedy: string]>> 
 export function targetCheck(target: string, resolution: Resolution, usesOtherResolver: boolean): CheckResult {
   const { tookMs } = resolution;
   if (!resolution.ok) {
-    const [says, remedy] = CAUSES[resolution.code ?? ''] ?? [
-      resolution.details,
-      'see how targets are written: host:port, dns:///host:port, unix:/path',
-    ];
+    const [says, remedy] = CAUSES[resolution.code ?? ''] ?? unresolvable(target, resolution.details);
     const code = resolution.code === undefined ? '' : ` (${resolution.code})`;
     return { check: 'target', status: 'failed', says: `${says}${code}`, remedy, facts: { target, ...resolution } };
   }
@@ -79,4 +78,13 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
     return { check: 'target', status: 'warning', says: `${says}; by the system's name server`, remedy, facts };
   }
   return { check: 'target', status: 'ok', says, facts };
+}
+
+function unresolvable(target: string, details: string): readonly [says: string, remedy: string] {
+  const scheme = /^([a-z][a-z\d+.-]*):(?!\d+$)/i.exec(target)?.[1];
+  if (scheme === undefined || KNOWN_SCHEMES.includes(scheme)) {
+    return [details, 'see how targets are written: host:port, dns:///host:port, ipv4:10.0.0.7:50051, unix:/path'];
+  }
+  const elsewhere = 'where the application registers a resolver of its own (xds:), name an address that it gives';
+  return [`grpc-js knows no '${scheme}:' by itself`, `write dns:///host:port; ${elsewhere}`];
 }

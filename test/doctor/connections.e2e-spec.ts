@@ -76,13 +76,13 @@ describe('a plain server', () => {
 
 describe('what does not answer', () => {
   it('refuses', async () => {
-    const { code, of } = await doctor([`127.0.0.1:${await freePort()}`]);
+    const { code, of } = await doctor([`127.0.0.1:${await freePort()}`, '--keepalive', '10s']);
     expect(code).toBe(1);
     expect(of('address')).toMatchObject({
       status: 'failed',
       facts: { failure: { phase: 'tcp', code: 'ECONNREFUSED' } },
     });
-    expect(of('client').status).toBe('skipped');
+    expect([of('client').status, of('keepalive').status]).toEqual(['skipped', 'skipped']);
   });
 
   it('accepts and says nothing: told within its time', async () => {

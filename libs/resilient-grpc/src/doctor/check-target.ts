@@ -72,7 +72,10 @@ async function* checkServer(client: InnerClient, options: DoctorOptions, env: En
   }
   const found = await dnsConfig;
   if (found !== undefined) yield found;
-  if (everyMs !== undefined && usable !== undefined) {
+  if (everyMs === undefined) return reflected;
+  if (usable === undefined) {
+    yield { check: 'keepalive', status: 'skipped', says: 'not tried: no address can be used', facts: {} };
+  } else {
     const ownTime = { ...way, budget: new TimeBudget(systemClock, keepaliveMs(everyMs) + connectTimeoutMs) };
     yield await keepaliveCheck(usable.address, ownTime, everyMs);
   }

@@ -30,7 +30,6 @@ export async function healthCheck(
       const says = `${whose} is SERVING (${duration(clock.now() - startedAt)})`;
       return result({ status: 'ok', says }, { serving });
     }
-    if (serving === 'SERVICE_UNKNOWN') return result(unknown(service), { serving });
     const remedy =
       'it answers, and takes no calls: it starts, drains, or lacks something that it needs; look at its log';
     return result({ status: 'failed', says: `${whose} is ${serving}`, remedy }, { serving });

@@ -26,7 +26,8 @@ beforeAll(() => {
 describe('the published package', () => {
   it('holds what its sources compile to, its command, its licence, and nothing else', () => {
     const others = packed.files.filter((file) => !/^(package\.json|LICENSE|README\.md)$/.test(file));
-    const known = /^(dist\/.+\.(js|js\.map|d\.ts)|assets\/dashboard\/[a-z-]+\.(html|css|js|svg)|bin\/nestjs-resilient-grpc\.js)$/;
+    const known =
+      /^(dist\/.+\.(js|js\.map|d\.ts)|assets\/dashboard\/[a-z-]+\.(html|css|js|svg)|bin\/nestjs-resilient-grpc\.js)$/;
     const odd = others.filter((file) => !known.test(file) || file.includes('.spec.'));
     expect(odd).toEqual([]);
     expect(packed.files).toContain('LICENSE');

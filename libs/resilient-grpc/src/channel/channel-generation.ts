@@ -148,6 +148,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   attemptStarted(): void {
     this.active += 1;
+    this.histories.isUsed = true;
     this.unreadEnds?.wake();
   }
 
@@ -216,8 +217,8 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.state = 'SHUTDOWN';
     this.unreadEnds?.stop();
     this.policy?.release();
-    this.channel.close();
     this.attempts.abortAll();
+    this.channel.close();
   }
 
   // ── as observer of the load-balancing policy ──
@@ -229,7 +230,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
-    const attempt = from === 'CONNECTING' ? this.attempts.settle(address) : undefined;
+    const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
       this.connectFailed(attempt?.timedOut ?? plain(error ?? 'the connection failed'), address);

@@ -27,7 +27,7 @@ describe('an attempt to connect', () => {
     clock.advance(1);
     expect(signal?.aborted).toBe(true);
     expect(String(signal?.reason)).toContain('timed out after 0.5 s: the TCP connection was not accepted');
-    expect(attempts.settle(KEY)?.timedOut).toBe('timed out after 0.5 s: the TCP connection was not accepted');
+    expect(attempts.settle(KEY, false)?.timedOut).toBe('timed out after 0.5 s: the TCP connection was not accepted');
   });
 
   it('that takes too long afterwards ends its socket and its handshake', async () => {
@@ -39,7 +39,7 @@ describe('an attempt to connect', () => {
     clock.advance(500);
     expect(socket.destroyed).toBe(true);
     expect(await failure).toContain('timed out after 0.5 s: the peer accepted and stayed silent');
-    expect(attempts.settle(KEY)?.timedOut).toContain('stayed silent');
+    expect(attempts.settle(KEY, false)?.timedOut).toContain('stayed silent');
   });
 
   it('that was ended while TCP was being made does not use what comes of it', () => {
@@ -61,7 +61,7 @@ describe('an attempt to connect', () => {
   it('that succeeds or fails by itself leaves no timer', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
-    expect(attempts.settle(KEY)?.timedOut).toBeUndefined();
+    expect(attempts.settle(KEY, false)?.timedOut).toBeUndefined();
     expect(clock.pending).toBe(0);
   });
 
@@ -69,7 +69,7 @@ describe('an attempt to connect', () => {
     const { attempts } = make();
     const socket = new Socket();
     void attempts.begin(KEY).secure(socket, Promise.resolve());
-    expect(attempts.settle(KEY)?.socket).toBe(socket);
+    expect(attempts.settle(KEY, false)?.socket).toBe(socket);
   });
 
   it('has a signal and a limit of its own', () => {
@@ -79,7 +79,7 @@ describe('an attempt to connect', () => {
     attempts.begin(KEY);
     const first = signalOf(address).signal;
     clock.advance(100);
-    attempts.settle(KEY);
+    attempts.settle(KEY, false);
     attempts.begin(KEY);
     const second = signalOf(address).signal;
     expect(second).not.toBe(first);
@@ -96,6 +96,27 @@ describe('an attempt to connect', () => {
     expect(clock.pending).toBe(1);
   });
 
+  it('that has succeeded keeps its socket when it is let go of, for calls may run there, until the channel is closed', () => {
+    const { attempts } = make();
+    const attempt = attempts.begin(KEY);
+    const socket = new Socket();
+    void attempt.secure(socket, Promise.resolve());
+    attempts.settle(KEY, true);
+    attempts.letGo(attempt);
+    expect(socket.destroyed).toBe(false);
+    attempts.abortAll();
+    attempts.letGo(attempt);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it('that has not is ended when it is let go of', async () => {
+    const { attempts } = make();
+    const attempt = attempts.begin(KEY);
+    const handshake = attempt.secure(new Socket(), new Promise<never>(() => undefined));
+    attempts.letGo(attempt);
+    await expect(handshake).rejects.toThrow('the channel was closed');
+  });
+
   it('is ended with its socket when the channel is closed', async () => {
     const { clock, attempts } = make();
     const socket = new Socket();
@@ -105,7 +126,7 @@ describe('an attempt to connect', () => {
     await expect(handshake).rejects.toThrow('the channel was closed');
     expect(socket.destroyed).toBe(true);
     expect(clock.pending).toBe(0);
-    expect(attempts.settle(KEY)).toBeUndefined();
+    expect(attempts.settle(KEY, false)).toBeUndefined();
   });
 });
 

@@ -15,6 +15,8 @@ export interface ConnectLimits {
  */
 export class ConnectAttempts {
   private readonly running = new Map<string, ConnectAttempt>();
+  /** The channel is closed: nothing of it may stay. */
+  private isClosed = false;
 
   constructor(
     private readonly limits: ConnectLimits,
@@ -37,15 +39,26 @@ export class ConnectAttempts {
   }
 
   /** The attempt to reach `key` has succeeded or failed: this is what came of it. */
-  settle(key: string): Pick<ConnectAttempt, 'socket' | 'timedOut'> | undefined {
+  settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'timedOut'> | undefined {
     const attempt = this.running.get(key);
     this.running.delete(key);
-    attempt?.end();
+    if (attempt === undefined) return undefined;
+    attempt.hasSucceeded = succeeded;
+    attempt.end();
     return attempt;
+  }
+
+  /**
+   * What makes the connection of `attempt` is not needed any more. grpc-js lets go of it while calls still run on one that the server
+   * took its leave of.
+   */
+  letGo(attempt: ConnectAttempt): void {
+    if (this.isClosed || !attempt.hasSucceeded) attempt.abort('the channel was closed');
   }
 
   /** Ends all that are under way, with their sockets. */
   abortAll(): void {
+    this.isClosed = true;
     for (const attempt of this.running.values()) attempt.abort('the channel was closed');
     this.running.clear();
   }
@@ -56,6 +69,8 @@ export class ConnectAttempt {
   private readonly controller = new AbortController();
   private readonly timer: Timer;
   private reject: ((error: Error) => void) | undefined;
+  /** There is a connection. */
+  hasSucceeded = false;
   private phase = 'the TCP connection was not accepted';
   /** Set once TCP stands. Under TLS it is the socket below. */
   socket: Socket | undefined;

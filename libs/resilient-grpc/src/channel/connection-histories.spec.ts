@@ -53,7 +53,7 @@ describe('a connection that nobody uses any more', () => {
 });
 
 describe('a connection that its server took its leave of before the first answer', () => {
-  function takeLeave(made: ReturnType<typeof make>, code = 0) {
+  function takeLeave(made: ReturnType<typeof make>, code = 0, isUsed = true) {
     const { clock, histories } = made;
     // True: nothing else of them is asked for here.
     const socket = new EventEmitter() as unknown as Socket;
@@ -61,6 +61,7 @@ describe('a connection that its server took its leave of before the first answer
     histories.connected(ADDRESS, socket);
     histories.at(ADDRESS)?.carries(session, false);
     const readyAt = clock.now();
+    histories.isUsed = isUsed;
     clock.advance(100);
     session.emit('goaway', code);
     return { ended: histories.disconnected(ADDRESS), socket, readyAt };
@@ -116,5 +117,19 @@ describe('a connection that its server took its leave of before the first answer
   it('is no such one when it was told that something was wrong', () => {
     const made = make();
     expect(takeLeave(made, 11).ended).toMatchObject({ shortLived: true, inDoubt: false });
+  });
+
+  it('says nothing where no call had begun on it, once', () => {
+    const made = make();
+    const first = takeLeave(made, 0, false);
+    expect(first.ended).toMatchObject({ shortLived: false, inDoubt: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
+    first.socket.emit('close');
+    expect(made.judged).toEqual([]);
+    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    made.histories.connected(ADDRESS, undefined);
+    made.histories.answered();
+    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: false });
   });
 });

@@ -15,7 +15,10 @@ export interface EndedConnection {
   readonly answered: boolean;
   /** It died at once, without an answer: no better than an attempt that failed. */
   readonly shortLived: boolean;
-  /** The server took its leave in order before its first answer. What it was worth shows with the calls on it, and is told then. */
+  /**
+   * The server took its leave in order before its first answer. What it was worth shows with the calls on it, and is told then; of one
+   * without calls it never is.
+   */
   readonly inDoubt: boolean;
   /** Connections to other addresses are READY. */
   readonly othersReady: boolean;
@@ -51,6 +54,8 @@ interface ConnectionHistory {
   holdUntil: number;
   /** Connections that have ended. */
   ended: number;
+  /** Since the last answer one was passed over, for it ended in order before there was a call. */
+  passedOver: boolean;
   /** Oldest first. */
   doubted: readonly DoubtedConnection[];
 }
@@ -76,6 +81,8 @@ export class ConnectionHistories {
   private unanswered = true;
   /** Some connection is in doubt: `answeredTo` is worth calling. */
   inDoubt = false;
+  /** A call has begun since a connection was made last. */
+  isUsed = false;
 
   constructor(
     private readonly owner: ConnectionOwner,
@@ -122,6 +129,7 @@ export class ConnectionHistories {
     for (const history of this.histories.values()) {
       history.answered = true;
       history.shortLived = 0;
+      history.passedOver = false;
     }
   }
 
@@ -134,6 +142,7 @@ export class ConnectionHistories {
 
   connected(address: string, socket: Socket | undefined): void {
     this.unanswered = true;
+    this.isUsed = false;
     const history = this.history(address);
     const now = this.clock.now();
     history.readyAt = now;
@@ -160,6 +169,7 @@ export class ConnectionHistories {
     if (history === undefined || proved.length === 0) return;
     history.holdUntil = 0;
     history.shortLived = 0;
+    history.passedOver = false;
     this.judge(history, proved, true);
   }
 
@@ -170,16 +180,20 @@ export class ConnectionHistories {
     const { answered, connection } = history;
     const because = connection?.end ?? 'unknown';
     this.forget(history);
-    const shortLived = livedMs < SHORT_LIVED_MS && !answered;
+    const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
+    const inDoubt = diedAtOnce && because === 'GOAWAY NO_ERROR' && connection !== undefined;
+    // On a busy machine a connection of a short age may be at its end before there is a call. Once that says nothing.
+    const passedOver = inDoubt && !this.isUsed && !history.passedOver;
+    history.passedOver ||= passedOver;
+    const shortLived = diedAtOnce && !passedOver;
     if (shortLived) {
       history.shortLived += 1;
       history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
     } else {
       history.shortLived = 0;
     }
-    const inDoubt = shortLived && because === 'GOAWAY NO_ERROR' && connection !== undefined;
     const ended = { address, livedMs, because, answered, shortLived, inDoubt, othersReady: this.anyReady };
-    if (inDoubt) this.doubt(history, [...history.doubted, { connection, ended }]);
+    if (inDoubt && !passedOver) this.doubt(history, [...history.doubted, { connection, ended }]);
     return ended;
   }
 
@@ -253,6 +267,7 @@ export class ConnectionHistories {
         shortLived: 0,
         holdUntil: 0,
         ended: 0,
+        passedOver: false,
         doubted: [],
       };
       this.histories.set(address, history);

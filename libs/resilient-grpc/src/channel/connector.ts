@@ -77,7 +77,7 @@ class ObservedConnector implements SecureConnector {
   }
 
   destroy(): void {
-    this.attempt?.abort('the channel was closed');
+    if (this.attempt !== undefined) this.attempts.letGo(this.attempt);
     this.inner.destroy();
   }
 }

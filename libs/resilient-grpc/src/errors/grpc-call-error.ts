@@ -108,6 +108,11 @@ export class GrpcCallError extends Error {
     Object.defineProperty(this, BRAND, { value: true, enumerable: false });
   }
 
+  /** By the brand: `@Catch(GrpcCallError)` catches the errors of another copy of this package, too. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return this === GrpcCallError ? isGrpcCallError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+
   get codeName(): StatusName {
     return statusName(this.code);
   }

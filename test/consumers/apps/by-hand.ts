@@ -69,7 +69,7 @@ class ConfigurationModule {}
 class AppModule {}
 
 async function main(): Promise<void> {
-  const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'fatal'] });
   const told = await app.get(Shop).everything();
   await app.close();
   console.log(JSON.stringify(told));

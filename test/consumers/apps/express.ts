@@ -2,4 +2,4 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { GatewayModule, visit } from './gateway.js';
 
-void NestFactory.create(GatewayModule, { logger: false }).then(visit);
+void NestFactory.create(GatewayModule, { logger: ['error', 'fatal'] }).then(visit);

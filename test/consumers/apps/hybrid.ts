@@ -43,7 +43,7 @@ class AppModule {}
 /** Asks the application by gRPC, as another service would. */
 async function called(url: string): Promise<unknown> {
   const client = ResilientGrpcModule.forFeature([{ ...contract, name: 'relay', url }]);
-  const caller = await NestFactory.createApplicationContext(client, { logger: false });
+  const caller = await NestFactory.createApplicationContext(client, { logger: ['error', 'fatal'] });
   const relay = caller.get<Resilient<OrdersClient>>(getGrpcServiceToken('relay', 'Orders'));
   const sequences: string[] = [];
   for await (const { sequence } of relay.watch({ from: '9007199254740993' })) sequences.push(sequence);
@@ -54,7 +54,7 @@ async function called(url: string): Promise<unknown> {
 }
 
 async function main(): Promise<void> {
-  const app = await NestFactory.create(AppModule, { logger: false });
+  const app = await NestFactory.create(AppModule, { logger: ['error', 'fatal'] });
   const server = app.get(ResilientGrpcServer);
   app.connectMicroservice({ strategy: server }, { inheritAppConfig: true });
   await app.startAllMicroservices();

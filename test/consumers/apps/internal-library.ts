@@ -86,7 +86,7 @@ async function main(): Promise<void> {
     },
   });
   url = server.url;
-  const app = await NestFactory.create(application(), { logger: false });
+  const app = await NestFactory.create(application(), { logger: ['error', 'fatal'] });
   const [cart, invoices, stock] = [app.get(Cart), app.get(Invoices), app.get(Stock)];
   const both = () => idsOf([invoices.orders.get({ id: '7' }), stock.orders.get({ id: '8' })]);
   const before = await both();

@@ -33,7 +33,7 @@ function lazyModule(): new () => unknown {
 }
 
 async function main(): Promise<void> {
-  const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'fatal'] });
   const clients = app.get(GrpcClients);
   const before = [...clients].length;
   const loader = app.get(LazyModuleLoader);

@@ -61,7 +61,7 @@ const client = {
 class AppModule {}
 
 async function main(): Promise<void> {
-  const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'fatal'] });
   const reader = app.get(Reader);
   const [order, none] = [await reader.order('7'), await reader.order('0')];
   const sequences = await reader.sequences('9007199254740991');

@@ -40,7 +40,7 @@ async function told<Client>(
     },
   });
   const feature = ResilientGrpcModule.forFeature([{ name: 'catalog', url: server.url, protoPath, loader }]);
-  const app = await NestFactory.createApplicationContext(feature, { logger: false });
+  const app = await NestFactory.createApplicationContext(feature, { logger: ['error', 'fatal'] });
   const answer = await call(app.get(getGrpcServiceToken('catalog', plain.CATALOG_SERVICE_NAME)));
   await app.close();
   await server.close();

@@ -79,7 +79,7 @@ export default defineConfig({
             'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
             'libs/*/src/server/{*,errors/*}.spec.ts',
             'test/{nest,health,server,inbound,logs,errors,telemetry}/**/*.e2e-spec.ts',
-            'test/dashboard/express.e2e-spec.ts',
+            'test/dashboard/{express,fastify}.e2e-spec.ts',
             'test/testing/override-grpc-client.e2e-spec.ts',
             'test/nest-11/*.spec.ts',
           ],

@@ -32,7 +32,7 @@ import { ResilientClient } from './resilient-client.mjs';
 const { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier } = DEFAULT_RETRY_POLICY;
 
 /** What of this library can be another in a simulation. */
-export const CONSTANTS = {
+const CONSTANTS = {
   budget: DEFAULT_BUDGET_POLICY,
   release: DEFAULT_RELEASE_POLICY,
   retry: { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier },

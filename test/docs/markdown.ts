@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
 
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
@@ -79,6 +79,20 @@ export function linksOf(page: string): readonly PageLink[] {
   return prose(page).flatMap(([line, text]) =>
     [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => ({ line, target: match[1]! })),
   );
+}
+
+/** Links of a page that lead nowhere in the files around it, as `path:line: target`. */
+export function brokenLinks(page: string): readonly string[] {
+  const isBroken = ({ target }: PageLink): boolean => {
+    if (target.startsWith('https://')) return false;
+    const [path = '', anchor] = target.split('#');
+    const file = path === '' ? page : normalize(join(dirname(page), path));
+    if (!existsSync(join(ROOT, file))) return true;
+    return anchor !== undefined && !anchorsOf(file).has(anchor);
+  };
+  return linksOf(page)
+    .filter(isBroken)
+    .map(({ line, target }) => `${page}:${line}: ${target}`);
 }
 
 /** What `#…` may lead to on a page: its headings, as GitHub names them. */

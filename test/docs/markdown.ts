@@ -96,7 +96,7 @@ export function brokenLinks(page: string): readonly string[] {
 }
 
 /** What `#…` may lead to on a page: its headings, as GitHub names them. */
-export function anchorsOf(page: string): ReadonlySet<string> {
+function anchorsOf(page: string): ReadonlySet<string> {
   const headings = prose(page).flatMap(([, text]) => /^#{1,6} (.+)$/.exec(text)?.[1] ?? []);
   return new Set(
     headings.map((heading) =>

@@ -140,7 +140,7 @@ describe('an application that installed it with all its peers', () => {
     const kept = Object.fromEntries(
       readdirSync(REPORTS).map((name) => [name, readFileSync(join(REPORTS, name), 'utf8')]),
     );
-    expect(reports, 'the public API changed: look at the difference, run `npm run api`, commit it').toEqual(kept);
+    expect.soft(reports, 'the public API changed: look at the difference, run `npm run api`, commit it').toEqual(kept);
     expect(forgotten, 'types that the public API speaks of: export them, or mark who speaks of them @internal').toEqual(
       [],
     );
@@ -165,7 +165,7 @@ describe.each([12, 11] as const)('an application that installed it beside Nest %
   const copied = ['protos', 'src/gen', 'test/consumers/ts-proto'];
   let consumer: Consumer;
   beforeAll(() => {
-    consumer = consumerOf(packed, { copied, without: ['@grpc/reflection', '@nestjs/terminus'], nest });
+    consumer = consumerOf(packed, { copied, without: Object.keys(manifest.peerDependenciesMeta), nest });
     return consumer.remove;
   });
 

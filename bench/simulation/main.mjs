@@ -2,7 +2,7 @@
 // next to three others: `npm run simulate -- outage`. The same seed gives the same figures.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { POLICIES } from './policies.mjs';
+import { POLICIES, VARIABLE, varied } from './policies.mjs';
 import { toJson, toTable } from './report.mjs';
 import { SCENARIOS } from './scenarios.mjs';
 import { DEFAULT_WORLD, simulate } from './simulate.mjs';
@@ -13,6 +13,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --seconds S      simulated, 60 or more; the faults of ten minutes shrink with them (600)
   --handshake C    work of a connection, in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
   --seed N         of all chance (${String(DEFAULT_WORLD.seed)})
+  --vary C=A,B     this library alone, with each of these values of a constant: ${VARIABLE.join(', ')}
   --svg FILE       where the curves go (simulation-SCENARIO.svg; not with --json unless it is named)
   --json           one JSON object on one line and nothing else: npm run --silent simulate -- outage --json`;
 
@@ -25,7 +26,7 @@ if (plan === undefined) {
 }
 
 /** @param {NonNullable<ReturnType<typeof parse>>} plan */
-async function run({ name, scenario, clients, rate, seconds, handshake, seed, svg, json }) {
+async function run({ name, scenario, clients, rate, seconds, handshake, seed, policies, svg, json }) {
   const faults = scenario.faults(seconds);
   const world = {
     ...DEFAULT_WORLD,
@@ -35,7 +36,7 @@ async function run({ name, scenario, clients, rate, seconds, handshake, seed, sv
     handshakeCost: handshake,
     seed,
   };
-  const results = POLICIES.map((policy) => simulate(world, policy, faults, seconds));
+  const results = policies.map((policy) => simulate(world, policy, faults, seconds));
   if (svg !== undefined) {
     const { plot } = await import('./plot.mjs');
     writeFileSync(svg, plot(results, faults, seconds, `${name}: ${scenario.title}`));
@@ -54,6 +55,7 @@ function parse() {
         seconds: { type: 'string', default: '600' },
         handshake: { type: 'string', default: String(DEFAULT_WORLD.handshakeCost) },
         seed: { type: 'string', default: String(DEFAULT_WORLD.seed) },
+        vary: { type: 'string' },
         svg: { type: 'string' },
         json: { type: 'boolean', default: false },
       },
@@ -65,10 +67,20 @@ function parse() {
     const [seconds, handshake, seed] = [Number(values.seconds), Number(values.handshake), Number(values.seed)];
     const makesSense =
       Number.isInteger(clients) && clients > 0 && rate > 0 && seconds >= 60 && handshake > 0 && Number.isInteger(seed);
-    if (scenario === undefined || rest.length > 0 || !makesSense) return undefined;
+    const policies = policiesOf(values.vary);
+    if (scenario === undefined || rest.length > 0 || !makesSense || policies === undefined) return undefined;
     const svg = values.svg ?? (values.json ? undefined : `simulation-${name}.svg`);
-    return { name, scenario, clients, rate, seconds, handshake, seed, svg, json: values.json };
+    return { name, scenario, clients, rate, seconds, handshake, seed, policies, svg, json: values.json };
   } catch {
     return undefined;
   }
+}
+
+/** @param {string | undefined} vary */
+function policiesOf(vary) {
+  if (vary === undefined) return POLICIES;
+  const [path = '', list = ''] = vary.split('=', 2);
+  const values = list.split(',').map(Number);
+  const makesSense = VARIABLE.includes(path) && list !== '' && values.every((value) => value >= 0 && value < Infinity);
+  return makesSense ? varied(path, values) : undefined;
 }

@@ -5,7 +5,7 @@ import { SAMPLE_MS } from './meter.mjs';
 /** @typedef {import('./scenarios.mjs').Fault} Fault */
 /** @typedef {(meter: Result['meter'], from: number, to: number) => number} Curve */
 
-const COLOURS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98'];
+const COLOURS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98', '#c28a1e', '#3a6ea5'];
 const [WIDTH, HEIGHT, TOP, GAP] = [900, 190, 70, 40];
 /** Points of a curve. */
 const POINTS = 300;

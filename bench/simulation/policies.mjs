@@ -1,3 +1,5 @@
+import { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/release/release-policy.js';
+import { DEFAULT_BUDGET_POLICY } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
 import { PlainClient } from './plain-client.mjs';
 import { ResilientClient } from './resilient-client.mjs';
 
@@ -26,6 +28,11 @@ import { ResilientClient } from './resilient-client.mjs';
  * @property {(fleet: Fleet) => Client} open
  */
 
+/** What of this library can be another in a simulation. */
+export const CONSTANTS = { budget: DEFAULT_BUDGET_POLICY, release: DEFAULT_RELEASE_POLICY };
+
+/** @typedef {typeof CONSTANTS} Constants */
+
 /** As people set it, so that clients are back soon. */
 const SHORT_BACKOFF = { initialMs: 100, maxMs: 1_000 };
 const GRPC_JS_BACKOFF = { initialMs: 1_000, maxMs: 120_000 };
@@ -35,7 +42,7 @@ export const POLICIES = [
   {
     name: 'resilient-grpc',
     title: 'this library with default options; the method is safe to repeat',
-    open: (fleet) => new ResilientClient(fleet),
+    open: (fleet) => new ResilientClient(fleet, CONSTANTS),
   },
   {
     name: 'retry-without-budget',
@@ -54,3 +61,28 @@ export const POLICIES = [
     open: (fleet) => new PlainClient(fleet, { backoff: SHORT_BACKOFF, retries: false }),
   },
 ];
+
+/** Names of the constants that can be varied: 'release.growth' and so on. */
+export const VARIABLE = Object.entries(CONSTANTS).flatMap(([group, constants]) =>
+  Object.keys(constants).map((name) => `${group}.${name}`),
+);
+
+/**
+ * This library with one constant changed, once for each value.
+ *
+ * @param {string} path One of {@link VARIABLE}.
+ * @param {readonly number[]} values
+ * @returns {readonly Policy[]}
+ */
+export function varied(path, values) {
+  const [group, name] = /** @type {[keyof Constants, string]} */ (path.split('.'));
+  return values.map((value) => {
+    const constants = { ...CONSTANTS, [group]: { ...CONSTANTS[group], [name]: value } };
+    const usual = /** @type {Readonly<Record<string, number>>} */ ({ ...CONSTANTS[group] })[name];
+    return {
+      name: `${name} ${String(value)}`,
+      title: value === usual ? 'the default' : `instead of ${String(usual)}`,
+      open: (fleet) => new ResilientClient(fleet, constants),
+    };
+  });
+}

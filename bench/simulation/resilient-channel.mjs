@@ -1,4 +1,5 @@
 import { EventHub } from '../../libs/resilient-grpc/dist/call/event-hub.js';
+import { CallRelease } from '../../libs/resilient-grpc/dist/channel/call-release.js';
 import { ConnectionHistories } from '../../libs/resilient-grpc/dist/channel/connection-histories.js';
 import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
@@ -15,8 +16,11 @@ const BACKOFF = { initialMs: 1_000, maxMs: 5_000 };
 
 /** The library's channel, with everything it decides, over a model of grpc-js's. */
 export class SimulatedChannel extends ManagedChannel {
-  /** @param {Fleet} fleet */
-  static open(fleet) {
+  /**
+   * @param {Fleet} fleet
+   * @param {import('./policies.mjs').Constants} constants
+   */
+  static open(fleet, constants) {
     const { clock, random } = fleet;
     const { outageGraceMs, ...defaults } = DEFAULT_CLIENT_SETTINGS;
     const settings = {
@@ -28,7 +32,9 @@ export class SimulatedChannel extends ManagedChannel {
       fleet,
     };
     const events = new EventHub({ client: 'simulated' }, () => clock.epoch());
-    return new SimulatedChannel(settings, { clock, random, events, changed: () => undefined });
+    const channel = new SimulatedChannel(settings, { clock, random, events, changed: () => undefined });
+    channel.release = new CallRelease(channel.waiting, channel.load, clock, () => channel.ready, constants.release);
+    return channel;
   }
 
   makeGeneration() {

@@ -30,7 +30,7 @@ const REGISTRY = { accepting: 'open' };
  * @implements {import('./policies.mjs').Client}
  */
 export class ResilientClient {
-  #budget = new LiveBudget(undefined);
+  #budget;
   #context;
   /** @type {Map<number, AttemptHistory>} Of calls that have failed once. */
   #histories = new Map();
@@ -40,10 +40,14 @@ export class ResilientClient {
   #paced = new Set();
   #lostKey = '';
 
-  /** @param {Fleet} fleet */
-  constructor(fleet) {
+  /**
+   * @param {Fleet} fleet
+   * @param {import('./policies.mjs').Constants} constants
+   */
+  constructor(fleet, constants) {
     this.fleet = fleet;
-    this.channel = SimulatedChannel.open(fleet);
+    this.channel = SimulatedChannel.open(fleet, constants);
+    this.#budget = new LiveBudget(undefined, constants.budget);
     const client = {
       clock: fleet.clock,
       random: fleet.random,

@@ -13,7 +13,7 @@ const DNS = 'channel/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
 const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
 const CONNECT = 'policy/reconnect/connect-timeout.ts';
-const PACE = 'policy/release/release-pace.ts';
+const RELEASE = 'policy/release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
 const SERVER = 'server/server-options.ts';
@@ -38,12 +38,12 @@ const NUMBERS = [
   ['when they come within', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
   ['an outage is a warning when it is older than', ms, 'telemetry/outage-log.ts', 'WORTH_A_WARNING_MS'],
   ['Release'],
-  ['starts at this share of the usual calls per second', percent, PACE, 'START_SHARE'],
-  ['and at no less calls per second than', plain, PACE, 'START_AT_LEAST'],
-  ['and where there were no calls, at', plain, PACE, 'START_WITHOUT_USUAL'],
-  ['grows', times, PACE, 'GROWTH'],
-  ['each', ms, PACE, 'STEP_MS'],
-  ['halves at most each', ms, PACE, 'HALVE_AT_MOST_EACH_MS'],
+  ['starts at this share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
+  ['and at no less calls per second than', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startAtLeast'],
+  ['and where there were no calls, at', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startWithoutUsual'],
+  ['grows', times, RELEASE, 'DEFAULT_RELEASE_POLICY.growth'],
+  ['each', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.stepMs'],
+  ['halves at most each', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.halveAtMostEachMs'],
   ['Reconnecting'],
   ['backoff, first', ms, CHANNEL, 'DEFAULT_CHANNEL_OPTIONS.grpc.initial_reconnect_backoff_ms'],
   ['backoff, longest', ms, CHANNEL, 'DEFAULT_CHANNEL_OPTIONS.grpc.max_reconnect_backoff_ms'],

@@ -65,6 +65,8 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let round = 0; round < (run.length === 'short' ? 1 : 10); round++) {
     for (const close of closings) {
       await close();
+      // A call that overtakes the news is not one after it, however short a pause a busy machine makes of it.
+      await waitFor(() => apps.every(({ client }) => client.connectivity.state !== 'READY'));
       await callEach();
     }
   }

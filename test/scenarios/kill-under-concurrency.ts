@@ -6,6 +6,8 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const IN_FLIGHT = 512;
 const AWAY_MS = 1_000;
+/** From the third in a minute on they would share one grace, see policy/outage. */
+const KILLS = { short: 1, full: 2 };
 
 /** The second experiment of the design; calls that all fail are `retry-budget`. */
 export const killUnderConcurrency: Situation = {
@@ -30,7 +32,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
     if (event.type === 'attempt-end' && event.because === 'throttled') refused += 1;
   });
   const failures: string[] = [];
-  const rounds = run.length === 'short' ? 1 : 5;
+  const rounds = KILLS[run.length];
   let longestMs = 0;
   const awayMs: number[] = [];
   for (let round = 0; round < rounds; round++) {

@@ -1,13 +1,14 @@
 import { waitFor } from 'nestjs-resilient-grpc/testing';
-import type { LoadCall } from '../support/call-load.js';
 import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, writes } from './support/load.js';
+import { failedWrites, lostConnections } from './support/lost-writes.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const PER_SECOND = 75;
 const DOWN_MS = { short: 1_500, full: 3_000 };
-const RESTARTS = { short: 1, full: 3 };
+/** From the third in a minute on they would share one grace, see policy/outage. */
+const RESTARTS = { short: 1, full: 2 };
 
 /** The only server of a client is killed under reads and writes, and comes back. */
 export const serverRestarted: Situation = {
@@ -38,10 +39,7 @@ export const serverRestarted: Situation = {
 async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
   const app = await startClientOf(run, upstream);
-  const lostAt: number[] = [];
-  app.client.events$.subscribe((event) => {
-    if (event.type === 'connectivity' && event.from === 'READY') lostAt.push(event.at);
-  });
+  const lostAt = lostConnections(app);
   const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
   const calls = () => [...gets.calls, ...creates.calls];
   const answered = (since: number) =>
@@ -61,8 +59,6 @@ async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise
     );
   }
   await Promise.all([gets.stop(), creates.stop()]);
-  const wasOnTheWire = ({ startedAt, endedAt = 0 }: LoadCall) =>
-    lostAt.some((at) => startedAt <= at && endedAt >= at - 20);
   const arrived = new Set(upstream.arrived('Create').map(({ key }) => key));
   const waited = listened.flatMap((at) =>
     calls().flatMap(({ startedAt, endedAt = 0 }) => (startedAt < at && endedAt >= at ? [endedAt - at] : [])),
@@ -71,9 +67,7 @@ async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise
   firsts.push(...own);
   return {
     ...figuresOf(gets, 'reads'),
-    writes: creates.calls.length,
-    'writes failed on the wire': creates.failed.filter(wasOnTheWire).length,
-    'writes failed that were not on the wire': creates.failed.filter((call) => !wasOnTheWire(call)).length,
+    ...failedWrites(creates, lostAt),
     'writes sent twice': upstream.duplicates('Create'),
     'writes acknowledged and lost': creates.succeeded.filter(({ number }) => !arrived.has(String(number))).length,
     'calls that waited': waited.length,

@@ -8,12 +8,15 @@ import type { Upstream } from './support/upstream.js';
 const CLIENTS = 2;
 /** Against each upstream. */
 const CYCLES = { short: 50, full: 1_000 };
+const AGE_MS = 100;
+/** No connection lives to see its first answer. */
+const ANSWER_MS = 150;
 
 /** A server that ends each connection at 100 ms, beside one that never does. */
 export const shortAndLongConnections: Situation = {
   name: 'short-and-long-connections',
   promise:
-    'A server may end each connection after 100 ms, or none for as long as it lives: no call fails, none is sent twice, and a connection that lives is kept.',
+    'A server may end each connection after 100 ms, before its first answer, or none for as long as it lives: no call fails, none is sent twice, and a connection that lives is kept.',
   bounds: {
     connections: { atLeast: CYCLES.short },
     failed: { atMost: 0 },
@@ -40,8 +43,8 @@ export const shortAndLongConnections: Situation = {
 
 async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];
-  const serverOptions = { 'grpc.max_connection_age_ms': 100, 'grpc.max_connection_age_grace_ms': 5_000 };
-  const upstream = await startUpstream(run, kind, { delayMs: 10, serverOptions });
+  const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': 5_000 };
+  const upstream = await startUpstream(run, kind, { delayMs: ANSWER_MS, serverOptions });
   const apps = await Promise.all(Array.from({ length: CLIENTS }, () => startClientOf(run, upstream)));
   const loads = apps.flatMap((app) => [reads(run, app, 15), writes(run, app, 15)]);
   await waitFor(() => connectionsTo(upstream) >= cycles, { timeoutMs: cycles * 600, intervalMs: 100 });

@@ -1,6 +1,7 @@
 import type { WaitingCalls } from './waiting-calls.js';
 import type { Waiter } from '../call/call-transport.js';
 import { ReleasePace, type ReleasedKind } from '../policy/release/release-pace.js';
+import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../policy/release/release-policy.js';
 import type { UsualLoad } from '../policy/release/usual-load.js';
 import type { Clock, Timer } from '../time/clock.js';
 
@@ -27,6 +28,7 @@ export class CallRelease {
     private readonly load: UsualLoad,
     private readonly clock: Clock,
     private readonly usable: () => boolean,
+    private readonly policy: ReleasePolicy = DEFAULT_RELEASE_POLICY,
   ) {}
 
   /** The channel is usable. What waits was held by an outage, or for a connection that was only being made. */
@@ -35,10 +37,8 @@ export class CallRelease {
     this.running = true;
     const { load } = this;
     const now = this.clock.now();
-    this.pace =
-      afterOutage || this.waiting.anyPaced
-        ? new ReleasePace({ now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs })
-        : undefined;
+    const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
+    this.pace = afterOutage || this.waiting.anyPaced ? new ReleasePace(usual, this.policy) : undefined;
     // In a turn of its own: whoever brought the change of state is still in the middle of it.
     this.tickNext();
   }

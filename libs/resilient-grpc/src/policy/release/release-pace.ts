@@ -1,3 +1,5 @@
+import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from './release-policy.js';
+
 /** What the pace of a release starts from. */
 export interface ReleasePaceInput {
   /** Monotonic milliseconds. */
@@ -7,21 +9,6 @@ export interface ReleasePaceInput {
   /** Median latency before the outage; 0 when none is known, then the first answer sets it. */
   readonly usualLatencyMs: number;
 }
-
-const START_SHARE = 0.25;
-const START_AT_LEAST = 2;
-/** Who made no calls has few that wait, or streams alone, which cost a server little at first. */
-const START_WITHOUT_USUAL = 10;
-/**
- * Of the start, while calls fail: slower than this, what waits would die of waiting. Calls that are slow do not bring it below
- * the start, which is little beside the new calls that go out anyway; a server that has just started is slow at first.
- */
-const SLOWEST_SHARE = 0.25;
-const GROWTH = 1.25;
-const STEP_MS = 100;
-const HALVE_AT_MOST_EACH_MS = 300;
-/** More than this share of slow or failed answers in a step makes it a bad one: a tail is normal, a quarter is not. */
-const BAD_SHARE = 0.25;
 
 /** What a released call is, as far as its answer goes. */
 export type ReleasedKind =
@@ -53,13 +40,17 @@ export class ReleasePace {
   /** Those of the step before. By now a server that refuses them has done so. */
   #quiet = 0;
 
-  constructor(input: ReleasePaceInput) {
+  constructor(
+    input: ReleasePaceInput,
+    private readonly policy: ReleasePolicy = DEFAULT_RELEASE_POLICY,
+  ) {
     const usual = input.usualCallsPerSecond;
-    this.#perSecond = usual === 0 ? START_WITHOUT_USUAL : Math.max(usual * START_SHARE, START_AT_LEAST);
+    const { startShare, startAtLeast, startWithoutUsual } = policy;
+    this.#perSecond = usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast);
     this.#start = this.#perSecond;
     this.#slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.#creditedAt = input.now;
-    this.#stepEndsAt = input.now + STEP_MS;
+    this.#stepEndsAt = input.now + this.policy.stepMs;
   }
 
   /** Calls per second at present. */
@@ -101,7 +92,7 @@ export class ReleasePace {
   /** This process itself was late: what is slow just now says nothing of the server. */
   excuse(now: number): void {
     this.#slow = 0;
-    this.#excusedUntil = now + STEP_MS;
+    this.#excusedUntil = now + this.policy.stepMs;
   }
 
   /** Milliseconds until `take` gives at least one. */
@@ -121,7 +112,7 @@ export class ReleasePace {
       this.#earn(this.#stepEndsAt);
       this.#step(this.#stepEndsAt);
       // A process that slept must not make up for it: neither growth nor credit is due for that time.
-      this.#stepEndsAt = Math.max(this.#stepEndsAt, now - STEP_MS) + STEP_MS;
+      this.#stepEndsAt = Math.max(this.#stepEndsAt, now - this.policy.stepMs) + this.policy.stepMs;
     }
     this.#earn(now);
   }
@@ -130,23 +121,24 @@ export class ReleasePace {
     const elapsedMs = until - this.#creditedAt;
     if (elapsedMs <= 0) return;
     this.#creditedAt = until;
-    const mostAtOnce = Math.max((this.#perSecond * STEP_MS) / 1_000, 1);
+    const mostAtOnce = Math.max((this.#perSecond * this.policy.stepMs) / 1_000, 1);
     this.#credit = Math.min(this.#credit + (this.#perSecond * elapsedMs) / 1_000, mostAtOnce);
   }
 
   #step(at: number): void {
+    const { badShare, halveAtMostEachMs, slowestShare, growth } = this.policy;
     const bad = this.#slow + this.#failed;
     // Streams that are quiet tell of no failure. How fast the server is they cannot tell.
     const tooMany =
-      bad > (this.#good + this.#quiet + bad) * BAD_SHARE || this.#slow > (this.#good + this.#slow) * BAD_SHARE;
+      bad > (this.#good + this.#quiet + bad) * badShare || this.#slow > (this.#good + this.#slow) * badShare;
     if (tooMany) {
-      if (at - this.#halvedAt >= HALVE_AT_MOST_EACH_MS) {
+      if (at - this.#halvedAt >= halveAtMostEachMs) {
         this.#halvedAt = at;
-        this.#perSecond = Math.max(this.#perSecond / 2, this.#failed > 0 ? this.#start * SLOWEST_SHARE : this.#start);
+        this.#perSecond = Math.max(this.#perSecond / 2, this.#failed > 0 ? this.#start * slowestShare : this.#start);
       }
     } else if (this.#good > 0 || this.#outstanding <= 0) {
       // Without an answer since the last step nothing is known of calls still out, so there is no reason to send more.
-      this.#perSecond *= GROWTH;
+      this.#perSecond *= growth;
     }
     this.#good = 0;
     this.#slow = 0;

@@ -12,6 +12,7 @@ import type {
   IdleCutHow,
   ProxyMode,
 } from './faults.js';
+import { checkByteRule, checkDelay, checkDirection, checkIdleCut } from './check-arguments.js';
 import { ProxiedConnection } from './proxied-connection.js';
 import { parseUpstream } from './upstream-address.js';
 import type { UpstreamAddress } from './upstream-address.js';
@@ -123,27 +124,39 @@ export class FaultProxy {
   /**
    * Black hole: connections that are open stay so, and no byte passes. What is sent meanwhile, ends included, passes after
    * `releaseBytes`. New connections are not touched; `staySilent` is for those.
+   * @throws RangeError when an argument cannot be, and says which
    */
   holdBytes(direction: Direction | 'both' = 'both'): void {
+    checkDirection('holdBytes', direction);
     for (const connection of this.#connections) for (const way of ways(direction)) connection.hold(way);
   }
 
-  /** Ends `holdBytes`. */
+  /**
+   * Ends `holdBytes`.
+   * @throws RangeError when an argument cannot be, and says which
+   */
   releaseBytes(direction: Direction | 'both' = 'both'): void {
+    checkDirection('releaseBytes', direction);
     for (const connection of this.#connections) for (const way of ways(direction)) connection.release(way);
   }
 
   /**
    * Cuts each connection over which no byte came for `ms`, present or future. After 'silent' neither side hears of it, nor of
    * anything else on that connection. `undefined` switches it off.
+   * @throws RangeError when an argument cannot be, and says which
    */
   cutIdleAfter(ms: number | undefined, how: IdleCutHow = 'fin'): void {
+    checkIdleCut(ms, how);
     this.#idleCut = ms === undefined ? undefined : { ms, how };
     for (const connection of this.#connections) connection.cutWhenIdle(this.#idleCut);
   }
 
-  /** Bytes arrive `ms` later, in order, on present and future connections; 0 switches it off. */
+  /**
+   * Bytes arrive `ms` later, in order, on present and future connections; 0 switches it off.
+   * @throws RangeError when an argument cannot be, and says which
+   */
   delay(ms: number, direction: Direction | 'both' = 'both'): void {
+    checkDelay(ms, direction);
     for (const way of ways(direction)) {
       this.#delays[way] = ms;
       for (const connection of this.#connections) connection.delay(way, ms);
@@ -154,8 +167,10 @@ export class FaultProxy {
    * Ends a connection when `bytes` more bytes have passed in `direction` over it, in the middle of a write if need be.
    * Counted from now, and on future connections from their start. After `times` connections (1) it switches itself off;
    * `bytes` Infinity does so at once.
+   * @throws RangeError when an argument cannot be, and says which
    */
   closeAfterBytes(bytes: number, direction: Direction, how: EndHow = 'rst', times = 1): void {
+    checkByteRule(bytes, direction, how, times);
     this.#byteRule = bytes === Infinity ? undefined : { bytes, direction, how, times };
     for (const connection of this.#connections) this.#allow(connection);
   }

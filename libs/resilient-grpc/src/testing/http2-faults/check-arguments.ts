@@ -1,5 +1,6 @@
 import { createSecureContext } from 'node:tls';
 import type { SecureContextOptions } from 'node:tls';
+import { checker, isInteger } from '../argument-check.js';
 import { NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { CallChoice, CallFault, GoawayOptions } from './http2-faults.js';
@@ -66,18 +67,6 @@ export function checkTls(option: 'tls' | 'upstreamTls', tls: SecureContextOption
 const EXPECTED_CODE = "code as a name of HTTP/2's error codes or an integer from 0 to 4294967295";
 const EXPECTED_DEBUG_DATA = `debugData as a string of up to ${MAX_DEBUG_BYTES} bytes`;
 
-function checker(call: string) {
-  return (holds: boolean, expected: string, got: unknown): void => {
-    if (holds) return;
-    throw new RangeError(`${call}: expected ${expected}, got ${shown(got).slice(0, 100)}`);
-  };
-}
-
-function shown(got: unknown): string {
-  if (typeof got === 'string') return `'${got}'`;
-  return typeof got === 'number' || got === undefined ? String(got) : JSON.stringify(got);
-}
-
 function isErrorCode(code: unknown): boolean {
   return typeof code === 'string' ? Object.hasOwn(HTTP2_ERROR_CODES, code) : isInteger(code, 0, MAX_UINT32);
 }
@@ -90,8 +79,4 @@ function isAfter(at: unknown): boolean {
 
 function isDebugData(data: unknown): boolean {
   return data === undefined || (typeof data === 'string' && Buffer.byteLength(data) <= MAX_DEBUG_BYTES);
-}
-
-function isInteger(value: unknown, from: number, to = Number.MAX_SAFE_INTEGER): boolean {
-  return Number.isInteger(value) && Number(value) >= from && Number(value) <= to;
 }

@@ -29,7 +29,7 @@ import { ResilientClient } from './resilient-client.mjs';
  */
 
 /** What of this library can be another in a simulation. */
-export const CONSTANTS = { budget: DEFAULT_BUDGET_POLICY, release: DEFAULT_RELEASE_POLICY };
+const CONSTANTS = { budget: DEFAULT_BUDGET_POLICY, release: DEFAULT_RELEASE_POLICY };
 
 /** @typedef {typeof CONSTANTS} Constants */
 

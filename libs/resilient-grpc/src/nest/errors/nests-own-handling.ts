@@ -6,8 +6,7 @@ const logger = new LibraryLogger('ResilientGrpc');
 
 /**
  * What Nest does with an exception that no filter has taken, where that is not HTTP. Nest asks one filter only, and what a filter throws
- * passes Nest by: in GraphQL and the like that is its own way; under microservices it would be lost, and under WebSockets end the
- * process.
+ * passes Nest by: in GraphQL and the like that is its own way; under microservices and WebSockets it would end the process.
  *
  * The packages are loaded when they are needed: they are there, as the handler that failed is made of them.
  */

@@ -14,8 +14,9 @@ export interface ServerStatus {
 }
 
 /**
- * Most of a status as trailers, in bytes, with room for what grpc-js adds. Node writes 64 KiB of headers at most: of more, nothing
- * is sent, and not only does the call wait until its deadline, but every later one on its connection.
+ * Most of a status as trailers, in bytes, with room for what grpc-js adds. A field of more than 64 KiB takes its connection along: Node
+ * 20 does not send it, and not only does the call wait until its deadline, but every later one there; from 22 on the client cannot
+ * read it, and gives up the connection. All fields together are held to the same, though more would pass: clients take less.
  */
 const MAX_BYTES = 61_440;
 /** What HTTP/2 counts for each field beside its name and value. */

@@ -1,0 +1,21 @@
+import { reproduce } from './tools/reproduce.mjs';
+import { connected, startTextServer, textClient } from './tools/text-service.mjs';
+import { becomesTrue, pass } from './tools/waiting.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  let begun = 0;
+  let cancelled = 0;
+  const feed = (call) => {
+    begun += 1;
+    call.on('cancelled', () => (cancelled += 1));
+  };
+  const { target } = await startTextServer({ feed });
+  const client = textClient(target);
+  await connected(client);
+  const call = client.feed('request');
+  call.on('error', () => undefined);
+  call.cancel();
+  if (!(await becomesTrue(3_000, () => begun === 1))) return false;
+  await pass(300);
+  return cancelled === 0;
+});

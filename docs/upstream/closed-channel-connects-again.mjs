@@ -1,0 +1,13 @@
+import grpc from '@grpc/grpc-js';
+import { reproduce } from './tools/reproduce.mjs';
+import { startTextServer, textClient } from './tools/text-service.mjs';
+import { becomesTrue } from './tools/waiting.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  const { target } = await startTextServer({});
+  const client = textClient(target);
+  const channel = client.getChannel();
+  client.close();
+  channel.getConnectivityState(true);
+  return becomesTrue(3_000, () => channel.getConnectivityState(false) === grpc.connectivityState.READY);
+});

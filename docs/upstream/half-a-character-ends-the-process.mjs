@@ -1,0 +1,15 @@
+import grpc from '@grpc/grpc-js';
+import { reproduce } from './tools/reproduce.mjs';
+import { answerOf, startTextServer, textClient } from './tools/text-service.mjs';
+import { uncaught, within } from './tools/waiting.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  const { target } = await startTextServer({
+    // An emoji, cut in the middle.
+    unary: (call, callback) =>
+      setImmediate(() => callback({ code: grpc.status.NOT_FOUND, details: 'no 🍵'.slice(0, 4) })),
+  });
+  const ends = uncaught().then(() => true);
+  void answerOf(textClient(target), { deadline: Date.now() + 2_000 });
+  return within(3_000, ends, false);
+});

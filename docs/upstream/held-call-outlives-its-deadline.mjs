@@ -1,0 +1,24 @@
+import grpc from '@grpc/grpc-js';
+import { reproduce } from './tools/reproduce.mjs';
+import { answerOf, connected, startTextServer, textClient } from './tools/text-service.mjs';
+import { pass, within } from './tools/waiting.mjs';
+
+/** Begins a call when its deadline has passed, as one does that waits for a token. */
+const holdBack = (options, nextCall) =>
+  new grpc.InterceptingCall(nextCall(options), {
+    start: (metadata, listener, next) => {
+      void pass(400).then(() => next(metadata, listener));
+    },
+  });
+
+await reproduce('@grpc/grpc-js', async () => {
+  const { target } = await startTextServer({ unary: (call, callback) => callback(null, 'answer') });
+  const client = textClient(target);
+  await connected(client);
+  const answer = answerOf(client, { deadline: Date.now() + 100, interceptors: [holdBack] });
+  return within(
+    1_000,
+    answer.then(() => false),
+    true,
+  );
+});

@@ -1,0 +1,23 @@
+import './tools/own-name-servers.mjs';
+import grpc from '@grpc/grpc-js';
+import { startNameServer } from './tools/name-server.mjs';
+import { reproduce } from './tools/reproduce.mjs';
+import { startTextServer, textClient } from './tools/text-service.mjs';
+import { becomesTrue } from './tools/waiting.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  const { port } = await startTextServer({});
+  const names = await startNameServer();
+  const client = textClient(`dns://${names.target}/orders.test:${port}`, {
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 100,
+    'grpc.dns_min_time_between_resolutions_ms': 100,
+    'grpc.service_config_disable_resolution': 1,
+  });
+  const channel = client.getChannel();
+  const becomes = (ms, state) => becomesTrue(ms, () => channel.getConnectivityState(false) === state);
+  channel.getConnectivityState(true);
+  if (!(await becomes(5_000, grpc.connectivityState.TRANSIENT_FAILURE))) throw new Error('the name was found');
+  names.knows = true;
+  return !(await becomes(1_500, grpc.connectivityState.READY));
+});

@@ -1,0 +1,14 @@
+import { ClientGrpcProxy } from '@nestjs/microservices';
+import { EMPTY } from 'rxjs';
+import { reproduce } from './tools/reproduce.mjs';
+import { startTextServer, TEXT } from './tools/text-service.mjs';
+
+await reproduce('@nestjs/microservices', async () => {
+  let told;
+  const deadline = new Promise((resolve) => (told = resolve));
+  const { target } = await startTextServer({ upload: (call) => told(call.getDeadline()) });
+  const options = { package: 'text', packageDefinition: { 'text.Text': TEXT }, url: target };
+  const text = new ClientGrpcProxy(options).getService('Text');
+  text.upload(EMPTY, undefined, { deadline: Date.now() + 5_000 }).subscribe({ error: () => undefined });
+  return (await deadline) === Infinity;
+});

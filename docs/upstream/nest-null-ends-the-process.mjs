@@ -1,0 +1,15 @@
+import { timer, map } from 'rxjs';
+import { startNestTextServer } from './tools/nest-text-server.mjs';
+import { reproduce } from './tools/reproduce.mjs';
+import { textClient } from './tools/text-service.mjs';
+import { uncaught, within } from './tools/waiting.mjs';
+
+await reproduce('@nestjs/microservices', async () => {
+  const { target } = await startNestTextServer({ feed: () => timer(10).pipe(map(() => null)) });
+  const ends = uncaught().then(() => true);
+  textClient(target)
+    .feed('request')
+    .on('error', () => undefined)
+    .resume();
+  return within(3_000, ends, false);
+});

@@ -1,0 +1,36 @@
+import { Observable } from 'rxjs';
+import { startNestTextServer } from './tools/nest-text-server.mjs';
+import { reproduce } from './tools/reproduce.mjs';
+import { textClient } from './tools/text-service.mjs';
+import { becomesTrue, pass } from './tools/waiting.mjs';
+
+const MESSAGE = 'a message '.repeat(1_000);
+const MESSAGES = 2_000;
+
+await reproduce('@nestjs/microservices', async () => {
+  let pushed = 0;
+  let ended = false;
+  const { target } = await startNestTextServer({
+    feed: () =>
+      new Observable((subscriber) => {
+        const push = setInterval(() => {
+          for (let turn = 0; turn < 20 && pushed < MESSAGES; turn += 1) {
+            pushed += 1;
+            subscriber.next(MESSAGE);
+          }
+        }, 1);
+        return () => {
+          ended = true;
+          clearInterval(push);
+        };
+      }),
+  });
+  // A client that does not read: 20 MB are held for it.
+  textClient(target)
+    .feed('request')
+    .on('error', () => undefined)
+    .pause();
+  await becomesTrue(5_000, () => ended || pushed === MESSAGES);
+  await pass(100);
+  return !ended;
+});

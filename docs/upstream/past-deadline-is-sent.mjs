@@ -1,0 +1,17 @@
+import { reproduce } from './tools/reproduce.mjs';
+import { answerOf, connected, startTextServer, textClient } from './tools/text-service.mjs';
+import { becomesTrue } from './tools/waiting.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  let begun = 0;
+  const { target } = await startTextServer({
+    unary: (call, callback) => {
+      begun += 1;
+      callback(null, 'answer');
+    },
+  });
+  const client = textClient(target);
+  await connected(client);
+  await answerOf(client, { deadline: Date.now() - 1_000 });
+  return becomesTrue(3_000, () => begun === 1);
+});

@@ -1,0 +1,22 @@
+import { startHttp2Server } from './tools/plain-http2.mjs';
+import { reproduce } from './tools/reproduce.mjs';
+import { textClient } from './tools/text-service.mjs';
+import { becomesTrue } from './tools/waiting.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  let connections = 0;
+  const { server, target } = await startHttp2Server(() => undefined);
+  server.on('session', (session) => {
+    connections += 1;
+    // It dies as soon as the connection is READY.
+    session.once('remoteSettings', () => setImmediate(() => session.destroy()));
+  });
+  const client = textClient(target, {
+    'grpc.initial_reconnect_backoff_ms': 30_000,
+    'grpc.max_reconnect_backoff_ms': 30_000,
+  });
+  // Somebody always asks for a connection.
+  setInterval(() => client.getChannel().getConnectivityState(true), 5);
+  // By the backoff it is tried again after 24 s.
+  return becomesTrue(8_000, () => connections >= 5);
+});

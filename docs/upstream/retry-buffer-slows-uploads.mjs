@@ -1,0 +1,40 @@
+import grpc from '@grpc/grpc-js';
+import { startHttp2Server } from './tools/plain-http2.mjs';
+import { reproduce } from './tools/reproduce.mjs';
+import { connected, textClient } from './tools/text-service.mjs';
+import { becomesTrue } from './tools/waiting.mjs';
+
+const MESSAGE = Buffer.from('0123456789abcdef');
+const CPU_MS = 500;
+
+function cpuMs() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+}
+
+await reproduce('@grpc/grpc-js', async () => {
+  let received = 0;
+  const { target } = await startHttp2Server((stream) => stream.on('data', ({ length }) => (received += length)));
+
+  /** Bytes that arrive, for so much work, of an upload as fast as grpc-js takes its messages. */
+  async function uploadedBytes(options) {
+    const client = textClient(target, options);
+    await connected(client);
+    const call = client.getChannel().createCall('/text.Text/Upload', Infinity, null, null, null);
+    const nobody = { onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: () => {} };
+    call.start(new grpc.Metadata(), nobody);
+    const before = received;
+    const end = cpuMs() + CPU_MS;
+    const send = () => {
+      if (cpuMs() < end) call.sendMessageWithContext({ callback: send }, MESSAGE);
+    };
+    send();
+    await becomesTrue(10_000, () => cpuMs() >= end);
+    call.cancelWithStatus(grpc.status.CANCELLED, 'Enough');
+    return received - before;
+  }
+
+  const small = await uploadedBytes({ 'grpc.per_rpc_retry_buffer_size': 65_536 });
+  const large = await uploadedBytes({});
+  return large < small / 2;
+});

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import tls from 'node:tls';
+import { reproduce } from './tools/reproduce.mjs';
+import { pass, within } from './tools/waiting.mjs';
+
+const pem = (name) => readFileSync(new URL(`../../test/fixtures/tls/${name}.pem`, import.meta.url));
+
+/** A frame of HTTP/2, of zeros. */
+function frame(type, length) {
+  const made = Buffer.alloc(9 + length);
+  made.writeUIntBE(length, 0, 3);
+  made.writeUInt8(type, 3);
+  return made;
+}
+const SETTINGS = frame(4, 0);
+const PING = frame(6, 8);
+const UNKNOWN = frame(0xfa, 16_384);
+
+const OPTIONS = { key: pem('server-key'), cert: pem('server'), ALPNProtocols: ['h2'] };
+
+/** Whether a connection goes on as if nothing had been, though its peer has reset it. */
+async function overlooksAReset() {
+  let tcp;
+  const server = tls.createServer(OPTIONS).listen(0, '127.0.0.1');
+  server.on('connection', (socket) => (tcp = socket));
+  server.on('secureConnection', (socket) => socket.on('error', () => undefined).write(SETTINGS));
+  await once(server, 'listening');
+
+  const session = http2.connect(`https://localhost:${server.address().port}`, { rejectUnauthorized: false });
+  const ended = new Promise((resolve) => {
+    session.on('error', () => resolve(true));
+    session.on('close', () => resolve(true));
+  });
+  const [secured] = await once(server, 'secureConnection');
+  await once(session, 'remoteSettings');
+  session.request({ ':path': '/' }).on('error', () => undefined);
+  // Until the request has been written.
+  await pass(50);
+  // Two records of TLS, each of which asks for an answer: the first answer meets the reset, the second one waits for the first.
+  secured.write(Buffer.concat([PING, UNKNOWN, PING]));
+  tcp.resetAndDestroy();
+  return !(await within(800, ended, false));
+}
+
+await reproduce('node', async () => {
+  for (let reset = 0; reset < 5; reset += 1) if (await overlooksAReset()) return true;
+  return false;
+});

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+/** What takes longer is stuck. */
+const LIMIT_MS = 20_000;
+
+/**
+ * Runs `reproduction`, which gives whether the defect of `dependency` (a package, or 'node') shows; prints one line and ends the process,
+ * as what a defect leaves open would keep it. A reproduction that fails says nothing about the defect: exit status 1.
+ */
+export async function reproduce(dependency, reproduction) {
+  setTimeout(() => {
+    console.error(`stuck for ${LIMIT_MS} ms`);
+    process.exit(1);
+  }, LIMIT_MS);
+  try {
+    const shown = await reproduction();
+    console.log(`${shown ? 'shown' : 'not shown any more'} (${dependency} ${versionOf(dependency)})`);
+    process.exit(0);
+  } catch (error) {
+    console.error(error);
+    process.exit(1);
+  }
+}
+
+function versionOf(dependency) {
+  if (dependency === 'node') return process.versions.node;
+  const file = createRequire(import.meta.url)
+    .resolve.paths(dependency)
+    .map((folder) => `${folder}/${dependency}/package.json`)
+    .find((path) => readable(path));
+  return JSON.parse(readFileSync(file, 'utf8')).version;
+}
+
+function readable(path) {
+  try {
+    readFileSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,53 @@
+import grpc from '@grpc/grpc-js';
+
+const asText = {
+  requestSerialize: (text) => Buffer.from(text),
+  requestDeserialize: (bytes) => bytes.toString(),
+  responseSerialize: (text) => Buffer.from(text),
+  responseDeserialize: (bytes) => bytes.toString(),
+};
+const method = (name, requestStream, responseStream) => ({
+  path: `/text.Text/${name}`,
+  requestStream,
+  responseStream,
+  ...asText,
+});
+
+/** A service with a method of each kind, whose messages are texts. */
+export const TEXT = {
+  unary: method('Unary', false, false),
+  upload: method('Upload', true, false),
+  feed: method('Feed', false, true),
+  chat: method('Chat', true, true),
+};
+
+const TextClient = grpc.makeGenericClientConstructor(TEXT, 'Text');
+
+/** A server of grpc-js on 127.0.0.1 with `handlers` of some of the methods. */
+export async function startTextServer(handlers, options = {}, credentials = grpc.ServerCredentials.createInsecure()) {
+  const server = new grpc.Server(options);
+  server.addService(TEXT, handlers);
+  const port = await new Promise((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+  });
+  return { server, port, target: `127.0.0.1:${port}` };
+}
+
+/** A client of grpc-js, on a connection of its own. */
+export function textClient(target, options = {}, credentials = grpc.credentials.createInsecure()) {
+  return new TextClient(target, credentials, { 'grpc.use_local_subchannel_pool': 1, ...options });
+}
+
+/** What a unary call ends with: its answer, or its error. */
+export function answerOf(client, options = {}) {
+  return new Promise((resolve) => {
+    client.unary('request', options, (error, answer) => resolve(error ?? answer));
+  });
+}
+
+/** When `client` has a connection. */
+export async function connected(client) {
+  await new Promise((resolve, reject) => {
+    client.waitForReady(Date.now() + 5_000, (error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,18 @@
+import grpc from '@grpc/grpc-js';
+import { reproduce } from './tools/reproduce.mjs';
+import { answerOf, startTextServer, textClient } from './tools/text-service.mjs';
+import { uncaught, within } from './tools/waiting.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  const { target } = await startTextServer({
+    unary: (call, callback) => {
+      const metadata = new grpc.Metadata();
+      // As of an HTTP request that is relayed.
+      metadata.set('connection', 'close');
+      setImmediate(() => callback({ code: grpc.status.NOT_FOUND, details: 'no order', metadata }));
+    },
+  });
+  const ends = uncaught().then(() => true);
+  const answered = answerOf(textClient(target), { deadline: Date.now() + 2_000 });
+  return within(3_000, Promise.race([ends, answered.then(({ code }) => code !== grpc.status.NOT_FOUND)]), false);
+});

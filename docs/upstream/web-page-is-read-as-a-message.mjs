@@ -1,0 +1,13 @@
+import grpc from '@grpc/grpc-js';
+import { startHttp2Server } from './tools/plain-http2.mjs';
+import { reproduce } from './tools/reproduce.mjs';
+import { answerOf, textClient } from './tools/text-service.mjs';
+
+await reproduce('@grpc/grpc-js', async () => {
+  const { target } = await startHttp2Server((stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'text/html' });
+    stream.end('<!doctype html><title>503</title>');
+  });
+  // By the table of gRPC for HTTP statuses it is UNAVAILABLE.
+  return (await answerOf(textClient(target))).code === grpc.status.RESOURCE_EXHAUSTED;
+});

@@ -1,0 +1,70 @@
+import { readdirSync } from 'node:fs';
+import { join, normalize } from 'node:path';
+import ts from 'typescript';
+import { sourceFile } from '../../docs/tools/source-file.mjs';
+import { ROOT, pageText } from '../docs/markdown.js';
+
+export const PAGE = 'docs/upstream/README.md';
+const LIBRARY = 'libs/resilient-grpc/src/';
+
+/** Code that can go: 'WireAttempt.cancel' of a file below the library's sources. */
+export interface Place {
+  readonly symbol: string;
+  readonly file: string;
+}
+
+/** A row of the page: a defect, and what is there because of it. */
+export interface Workaround {
+  /** 'A channel that is closed connects again' */
+  readonly defect: string;
+  /** Shows it: 'closed-channel-connects-again.mjs' */
+  readonly program: string;
+  /** As the page has it, without its links. */
+  readonly canGo: string;
+  readonly places: readonly Place[];
+}
+
+/** Programs beside the page. */
+export const PROGRAMS: readonly string[] = readdirSync(join(ROOT, 'docs/upstream'))
+  .filter((file) => file.endsWith('.mjs'))
+  .sort();
+
+/** The rows of the page's tables. */
+export const WORKAROUNDS: readonly Workaround[] = pageText(PAGE)
+  .split('\n')
+  .filter((line) => line.startsWith('| ['))
+  .map((line) => {
+    const [what = '', , canGo = ''] = line.split('|').slice(1, -1);
+    const [, defect = '', program = ''] = /^\[(.+?)\]\(([\w-]+\.mjs)\)/.exec(what.trim()) ?? [];
+    const places = [...canGo.matchAll(/`'?([\w.-]+)'?` of \[[^\]]+\]\(([^)]+)\)/g)].map(
+      ([, symbol = '', link = '']) => ({
+        symbol,
+        file: normalize(join('docs/upstream', link)).slice(LIBRARY.length),
+      }),
+    );
+    return { defect: plain(defect), program, canGo: plain(canGo.trim()), places };
+  });
+
+function plain(text: string): string {
+  return text.replaceAll('`', '').replace(/\[([^\]]+)\]\([^)]+\)/g, '$1');
+}
+
+/** Every name that a file of the library declares; members as 'Class.member'. */
+export function declaredNames(file: string): ReadonlySet<string> {
+  const names = new Set<string>();
+  const visit = (node: ts.Node, owner: string | undefined): void => {
+    const name = nameOf(node);
+    if (name !== undefined) names.add(owner === undefined ? name : `${owner}.${name}`);
+    const inside = ts.isClassDeclaration(node) || ts.isInterfaceDeclaration(node) ? name : undefined;
+    ts.forEachChild(node, (child) => {
+      visit(child, inside);
+    });
+  };
+  visit(sourceFile(file), undefined);
+  return names;
+}
+
+function nameOf(node: ts.Node): string | undefined {
+  const name = ts.isVariableDeclaration(node) ? node.name : ts.getNameOfDeclaration(node as ts.Declaration);
+  return name !== undefined && (ts.isIdentifier(name) || ts.isStringLiteral(name)) ? name.text : undefined;
+}

@@ -1,3 +1,4 @@
+import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/release/release-policy.js';
 import { DEFAULT_BUDGET_POLICY } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
 import { PlainClient } from './plain-client.mjs';
@@ -28,8 +29,14 @@ import { ResilientClient } from './resilient-client.mjs';
  * @property {(fleet: Fleet) => Client} open
  */
 
+const { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier } = DEFAULT_RETRY_POLICY;
+
 /** What of this library can be another in a simulation. */
-const CONSTANTS = { budget: DEFAULT_BUDGET_POLICY, release: DEFAULT_RELEASE_POLICY };
+const CONSTANTS = {
+  budget: DEFAULT_BUDGET_POLICY,
+  release: DEFAULT_RELEASE_POLICY,
+  retry: { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier },
+};
 
 /** @typedef {typeof CONSTANTS} Constants */
 

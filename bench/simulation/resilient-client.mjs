@@ -56,7 +56,7 @@ export class ResilientClient {
       throttled: () => undefined,
     };
     // What a decision is made from, and nothing else of a method.
-    this.#context = { client, policy: { retry: DEFAULT_RETRY_POLICY } };
+    this.#context = { client, policy: { retry: { ...DEFAULT_RETRY_POLICY, ...constants.retry } } };
   }
 
   get isConnected() {
@@ -152,6 +152,7 @@ export class ResilientClient {
     this.#paced.delete(call);
     if (calls.phaseOf(call) === PHASE.running) {
       this.channel.attemptEnds();
+      this.#budget.onDeadline(clock.time, calls.sentAt(call));
       this.channel.timedOut(calls.sentAt(call), clock.time - calls.sentAt(call));
       this.#tellReleased(call, undefined);
     } else if (waiter !== undefined) {

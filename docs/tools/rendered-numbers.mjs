@@ -86,6 +86,12 @@ const NUMBERS = [
   ['budget: given back by a call that succeeds', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSuccess'],
   ['budget: given back each second', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSecond'],
   [
+    'budget: left when a deadline passes and nothing succeeded meanwhile',
+    percent,
+    BUDGET,
+    'DEFAULT_BUDGET_POLICY.leftByStall',
+  ],
+  [
     'budget: attempts on one connection that fail within this were lost together',
     ms,
     BUDGET,

@@ -224,4 +224,27 @@ describe('the budget', () => {
     expect(errors.filter(({ notRetriedBecause }) => notRetriedBecause === 'throttled').length).toBeGreaterThan(80);
     expect(server.counts().calls).toBeLessThanOrEqual(111);
   });
+
+  it('is nearly used up by deadlines of a server that answers nothing: it sheds what piled up when it goes on', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', { never: true });
+    await Promise.all(Array.from({ length: 5 }, () => failureOf(echo.unary({}, { timeoutMs: 200 }))));
+    server.reset();
+    server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
+    await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
+    expect(server.counts().calls).toBe(20);
+  });
+
+  it('is left whole by a deadline of one slow call beside others that are answered', async () => {
+    const { echo, server } = await scene();
+    server.script('Unary', [{ never: true }, {}]);
+    const slow = failureOf(echo.unary({}, { timeoutMs: 300 }));
+    await waitFor(() => server.counts().calls === 1);
+    await firstValueFrom(echo.unary({}));
+    await slow;
+    server.reset();
+    server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
+    await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
+    expect(server.counts().calls).toBe(30);
+  });
 });

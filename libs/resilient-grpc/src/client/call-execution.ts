@@ -33,6 +33,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
   protected override attemptNow(): void {
     const { clock } = this.context.client;
     this.phase = 'running';
+    this.answerBegan = false;
     // grpc-js keeps the deadline of an attempt, unless interceptors hold it back.
     if (this.interceptors !== undefined || this.outgoing !== undefined) this.armDeadline();
     else this.disarmDeadline();
@@ -182,7 +183,6 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     const { hedged } = this;
     if (hedged !== undefined) this.takeHedged(hedged);
     this.attempt = undefined;
-    this.answerBegan = false;
     this.requests?.attemptEnded();
     this.hasResult = false;
     this.result = undefined;

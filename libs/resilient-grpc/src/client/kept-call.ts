@@ -243,6 +243,9 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
       this.history.add(this.number, { peer }, failure, this.context.client.clock.now() - this.attemptStartedAt);
     }
     const { statistics, client } = this.context;
+    if (failure.reason === 'deadline' && this.phase === 'running' && !this.answerBegan) {
+      client.budget.onDeadline(client.clock.now(), this.attemptStartedAt);
+    }
     const left = isCancelled(failure);
     const attempted = (this.history?.records.length ?? 0) > 0;
     if (left) statistics.cancelled();

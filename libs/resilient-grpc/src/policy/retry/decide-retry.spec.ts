@@ -17,6 +17,7 @@ class CountingBudget implements RetryBudget {
   readonly asked: string[] = [];
   constructor(private readonly grants = true) {}
   onSuccess(): void {}
+  onDeadline(): void {}
   onFailure(): void {
     this.failures++;
   }

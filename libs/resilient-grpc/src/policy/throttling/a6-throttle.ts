@@ -24,6 +24,9 @@ export class A6Throttle implements RetryBudget {
     this.#tokens = Math.min(this.#tokens + this.#ratio, this.#max);
   }
 
+  /** gRFC A6 has no word for it. */
+  onDeadline(_now?: number, _startedAt?: number): void {}
+
   onFailure(_now?: number, _connectionKey?: string): void {
     this.#tokens = Math.max(this.#tokens - SCALE, 0);
   }

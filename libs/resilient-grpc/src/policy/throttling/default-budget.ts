@@ -7,6 +7,11 @@ export interface DefaultBudgetPolicy {
   readonly perSuccess: number;
   /** Given back by time, so that a client of few calls is not locked out. */
   readonly perSecond: number;
+  /**
+   * Share of the tokens that is left when a deadline passes and no call succeeded in all that time: a server that stands still sheds
+   * what piled up when it goes on, and all its clients would send that again at once.
+   */
+  readonly leftByStall: number;
   /** Attempts on one connection that fail within this long of each other were lost together. */
   readonly togetherMs: number;
 }
@@ -19,6 +24,7 @@ export const DEFAULT_BUDGET_POLICY: DefaultBudgetPolicy = {
   maxTokens: 10,
   perSuccess: 0.12,
   perSecond: 0.05,
+  leftByStall: 0.5,
   togetherMs: 250,
 };
 
@@ -36,6 +42,7 @@ export class DefaultBudget implements RetryBudget {
   readonly #losses = new Map<string, Loss>();
   #tokens: number;
   #refilledAt: number | undefined;
+  #succeededAt = -Infinity;
 
   /** `share`: how full it is at first, 0 to 1. */
   constructor(policy: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY, share = 1) {
@@ -43,13 +50,20 @@ export class DefaultBudget implements RetryBudget {
     this.#tokens = policy.maxTokens * share;
   }
 
-  onSuccess(_now?: number): void {
+  onSuccess(now: number): void {
+    this.#succeededAt = now;
     const { maxTokens, perSuccess } = this.#policy;
     if (this.#tokens < maxTokens) this.#tokens = Math.min(this.#tokens + perSuccess, maxTokens);
   }
 
   /** Failures cost nothing here: only what is sent again does. */
   onFailure(_now?: number, _connectionKey?: string): void {}
+
+  onDeadline(now: number, startedAt: number): void {
+    if (this.#succeededAt >= startedAt) return;
+    this.#refill(now);
+    this.#tokens *= this.#policy.leftByStall;
+  }
 
   tryRetry(now: number, connectionKey: string): boolean {
     if (connectionKey === '') return this.#take(now);

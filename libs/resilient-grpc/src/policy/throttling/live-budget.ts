@@ -36,6 +36,10 @@ export class LiveBudget implements RetryBudget {
     this.#budget.onFailure(now, connectionKey);
   }
 
+  onDeadline(now: number, startedAt: number): void {
+    this.#budget.onDeadline(now, startedAt);
+  }
+
   tryRetry(now: number, connectionKey: string): boolean {
     return this.#budget.tryRetry(now, connectionKey);
   }

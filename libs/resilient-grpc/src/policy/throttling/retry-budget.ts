@@ -4,6 +4,8 @@ export interface RetryBudget {
   onSuccess(now: number): void;
   /** An attempt failed in a way that counts: a listed code, or a server that said not to try again. */
   onFailure(now: number, connectionKey: string): void;
+  /** The deadline of a call passed, and the server had not answered the attempt that was begun at `startedAt`. */
+  onDeadline(now: number, startedAt: number): void;
   /**
    * Asks for one retry, and takes what it costs. `connectionKey` names the lost connection the attempt was on, '' when it
    * was not lost with one.

@@ -59,6 +59,24 @@ describe('A6Throttle', () => {
 });
 
 describe('DefaultBudget', () => {
+  describe('when a deadline passes', () => {
+    it('keeps half of its tokens where nothing succeeded in all that time', () => {
+      const budget = new DefaultBudget();
+      budget.onSuccess(900);
+      budget.onDeadline(3_000, 1_000);
+      expect(budget.tokens(3_000)).toBe(5);
+      budget.onDeadline(3_000, 1_000);
+      expect(budget.tokens(3_000)).toBe(2.5);
+    });
+
+    it('keeps all of them where some call did succeed: that one was slow, and the server is not', () => {
+      const budget = new DefaultBudget();
+      budget.onSuccess(1_000);
+      budget.onDeadline(3_000, 1_000);
+      expect(budget.tokens(3_000)).toBe(10);
+    });
+  });
+
   it('takes a token for each retry, and refuses when none is left', () => {
     const budget = new DefaultBudget();
     repeat(10, () => expect(budget.tryRetry(0, '')).toBe(true));
@@ -75,9 +93,9 @@ describe('DefaultBudget', () => {
   it('gains 0.12 with each success', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0, ''));
-    repeat(8, () => budget.onSuccess());
+    repeat(8, () => budget.onSuccess(0));
     expect(budget.tryRetry(0, '')).toBe(false);
-    repeat(1, () => budget.onSuccess());
+    repeat(1, () => budget.onSuccess(0));
     expect(budget.tryRetry(0, '')).toBe(true);
   });
 
@@ -105,7 +123,7 @@ describe('DefaultBudget', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0, ''));
     expect(budget.tryRetry(0, 'connection 1')).toBe(false);
-    repeat(20, () => budget.onSuccess());
+    repeat(20, () => budget.onSuccess(0));
     expect(budget.tryRetry(1, 'connection 1')).toBe(false);
     expect(budget.tryRetry(1, 'connection 2')).toBe(true);
   });

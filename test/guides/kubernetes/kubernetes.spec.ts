@@ -1,0 +1,142 @@
+import type { Probe } from 'kubernetes-types/core/v1.d.ts';
+import { DEFAULT_DRAIN } from 'nestjs-resilient-grpc';
+import { describe, expect, it } from 'vitest';
+import { codeBlocks, pageText } from '../../docs/markdown.js';
+import { shown } from '../shown.js';
+import { MANIFESTS, manifest, structuralProblems } from './manifests.js';
+
+const PAGE = 'docs/guides/kubernetes.md';
+/** Hooks of the application, and the end of the process. */
+const MARGIN_S = 5;
+
+const manifests = { orders: manifest('orders'), gateway: manifest('gateway') };
+const blocks = codeBlocks(PAGE);
+const code = {
+  orders: shown('kubernetes', 'orders.module.ts'),
+  gateway: shown('kubernetes', 'gateway.module.ts'),
+};
+
+/** A number that stands behind `name` in code. */
+function numberIn(text: string, name: string): number {
+  return Number(new RegExp(`${name}: ([\\d_]+)`).exec(text)![1]!.replaceAll('_', ''));
+}
+
+const secondsOf = (probe: Probe) => probe.periodSeconds! * probe.failureThreshold!;
+
+it('they have the structure of Kubernetes', () => {
+  const { Deployment } = manifests.orders;
+  const misspelt = { ...manifests.orders, Deployment: { ...Deployment, spec: { ...Deployment.spec, replica: 3 } } };
+  // True: what is wrong is the point.
+  const all = [...Object.values(manifests), misspelt as typeof manifests.orders];
+  expect(structuralProblems(all)).toEqual([expect.stringContaining('"replica"')]);
+});
+
+it('what the page shows of them is what they say', () => {
+  const lines = Object.values(manifests).flatMap(({ text }) => text.split('\n').map((line) => line.trim()));
+  const all = lines.join('\n');
+  const shown = blocks.filter(({ language }) => language === 'yaml').map(({ text }) => text);
+  expect(shown.length).toBeGreaterThan(3);
+  const unknown = shown.filter((text) => !all.includes(text.replaceAll(/^ +/gm, '')));
+  expect(unknown).toEqual([]);
+});
+
+describe.each(MANIFESTS)('%s', (name) => {
+  const { Service, Deployment, PodDisruptionBudget } = manifests[name];
+  const { spec, metadata } = Deployment.spec!.template;
+  const [container] = spec!.containers as [NonNullable<typeof spec>['containers'][number]];
+  const drainS = numberIn(code[name], 'timeoutMs') / 1_000;
+  const delayS = numberIn(code[name], 'readinessDelayMs') / 1_000;
+
+  it('has one set of labels, and one port', () => {
+    const labels = metadata!.labels;
+    expect(Service.spec!.selector).toEqual(labels);
+    expect(Deployment.spec!.selector.matchLabels).toEqual(labels);
+    expect(PodDisruptionBudget.spec!.selector!.matchLabels).toEqual(labels);
+    expect(Service.spec!.ports![0]!.targetPort).toBe(container.ports![0]!.name);
+  });
+
+  it('gives the drain its time, before SIGKILL and after the readiness probe has failed', () => {
+    const preStopS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
+    expect(spec!.terminationGracePeriodSeconds).toBe(preStopS + drainS + MARGIN_S);
+    expect(delayS).toBeLessThan(drainS);
+    expect(delayS).toBeGreaterThanOrEqual(secondsOf(container.readinessProbe!));
+  });
+
+  it('is not killed for its liveness while it drains', () => {
+    expect(secondsOf(container.livenessProbe!)).toBeGreaterThan(drainS);
+  });
+
+  it('never has fewer pods than it should, and lets one go at a time', () => {
+    expect(Deployment.spec!.strategy!.rollingUpdate).toEqual({ maxUnavailable: 0, maxSurge: 1 });
+    expect(PodDisruptionBudget.spec!.maxUnavailable).toBe(1);
+    expect(Deployment.spec!.replicas).toBeGreaterThan(1);
+  });
+});
+
+describe('orders', () => {
+  const { Service, Deployment } = manifests.orders;
+  const [container] = Deployment.spec!.template.spec!.containers;
+
+  it('is headless, and asked on the port that it listens on', () => {
+    const port = Number(/url: '0\.0\.0\.0:(\d+)'/.exec(code.orders)![1]);
+    expect(Service.spec!.clusterIP).toBe('None');
+    expect(Service.spec!.ports![0]).toMatchObject({ port, appProtocol: 'grpc' });
+    expect(container!.ports).toEqual([{ name: 'grpc', containerPort: port }]);
+    expect([container!.startupProbe?.grpc, container!.readinessProbe?.grpc]).toEqual([{ port }, { port }]);
+    expect(container!.livenessProbe?.tcpSocket).toEqual({ port: 'grpc' });
+  });
+
+  it('is called by its whole name, on that port', () => {
+    const { name, namespace } = Service.metadata!;
+    const { port } = Service.spec!.ports![0]!;
+    expect(code.gateway).toContain(`url: 'dns:///${name}.${namespace}.svc.cluster.local.:${port}'`);
+    expect(code.gateway).toContain("loadBalancing: 'round_robin'");
+  });
+});
+
+describe('gateway', () => {
+  const [container] = manifests.gateway.Deployment.spec!.template.spec!.containers;
+
+  it('is asked by the routes of docs/health.md', () => {
+    const isIt = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
+    const routes = codeBlocks('docs/health.md').find(isIt)!.text;
+    const asked = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(
+      (probe) => probe!.httpGet!.path!,
+    );
+    expect(asked).toEqual(['/health/ready', '/health/ready', '/health/live']);
+    for (const path of asked) expect(routes).toContain(`@Get('${path.replace('/health/', '')}')`);
+  });
+});
+
+describe('the sums on the page', () => {
+  const rows = pageText(PAGE)
+    .split('\n')
+    .filter((line) => /^\| (none|\d+ s) /.test(line))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => parseInt(cell.replace('none', '0'), 10)),
+    );
+
+  it('are right', () => {
+    expect(rows.length).toBeGreaterThan(2);
+    for (const [preStop, drain, delay, calls, margin, grace] of rows as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ][]) {
+      expect([delay + calls, preStop + drain + margin, margin]).toEqual([drain, grace, MARGIN_S]);
+    }
+  });
+
+  it('are those of the manifests and of the defaults', () => {
+    const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;
+    const shown = rows.map(([, drain, delay]) => [drain, delay]);
+    expect(shown[0]).toEqual([25, 5]);
+    expect(shown).toContainEqual([timeoutMs / 1_000, readinessDelayMs / 1_000]);
+  });
+});

@@ -1,0 +1,205 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { resumable } from 'nestjs-resilient-grpc/operators';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, lastValueFrom, take, type Observable } from 'rxjs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CreateOrderRequest } from '../../../src/gen/orders.pb.js';
+import { CallLoad } from '../../support/call-load.js';
+import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
+import type { Changes } from '../shown.js';
+import { HAPROXY, NGINX, RealProxy, isInstalled, type ProxyKind } from './real-proxy.js';
+
+const leaks = captureLeaks();
+let servers: readonly ScriptedGrpcServer[];
+let proxy: RealProxy | undefined;
+let app: OrdersApp | undefined;
+
+beforeEach(async () => {
+  proxy = undefined;
+  app = undefined;
+  servers = await Promise.all(
+    ['one', 'two'].map((item) =>
+      ScriptedGrpcServer.start({
+        protoPath: ORDERS_PROTO,
+        scripts: {
+          Get: { message: { item } },
+          Create: { message: { item } },
+          Watch: { messages: [{ sequence: '1' }], never: true },
+          Upload: { message: { count: 1 } },
+        },
+      }),
+    ),
+  );
+});
+afterEach(async () => {
+  await app?.close();
+  await proxy?.close();
+  await Promise.all(servers.map((server) => server.close()));
+  await leaks.settled();
+});
+
+/** A client behind a proxy that is configured as on the page, but for `changes`. */
+async function behind(kind: ProxyKind, changes: Changes = {}): Promise<{ proxy: RealProxy; app: OrdersApp }> {
+  const ports = servers.map(({ port }) => port);
+  proxy = await RealProxy.start(kind, ports, changes);
+  app = await startOrdersApp({ url: proxy.url });
+  return { proxy, app };
+}
+
+/** Whether a test of it is skipped, and why. */
+const absence = (kind: ProxyKind) =>
+  [!isInstalled(kind), `${kind.name} is not on this machine (Debian: ${kind.debian})`] as const;
+
+const order = (requestId: string): CreateOrderRequest => ({ requestId, item: 'tea', quantity: 1 });
+
+/** Writes, which nobody repeats. */
+function writes({ orders }: OrdersApp): CallLoad {
+  return CallLoad.start(100, (number) => orders.create(order(String(number))));
+}
+
+/** Waits for 30 more of them to succeed. */
+async function thirtyMoreOf(load: CallLoad): Promise<void> {
+  const before = load.succeeded.length;
+  await waitFor(() => load.succeeded.length >= before + 30);
+}
+
+async function failureOf(call: Observable<unknown>): Promise<unknown> {
+  return lastValueFrom(call).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
+
+/** How each is told to give up what is silent for a second. */
+const IMPATIENT: Readonly<Record<ProxyKind['name'], Changes>> = {
+  nginx: { 'grpc_read_timeout 1h;': 'grpc_read_timeout 1s; keepalive_timeout 1s;' },
+  haproxy: { 'timeout client 1h': 'timeout client 1s', 'timeout server 1h': 'timeout server 1s' },
+};
+
+describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind) => {
+  beforeEach(({ skip }) => {
+    skip(...absence(kind));
+  });
+
+  it('no call fails when it reads its configuration again', async () => {
+    const { proxy, app } = await behind(kind);
+    const load = writes(app);
+    for (const ended of [1, 2]) {
+      await thirtyMoreOf(load);
+      proxy.reload();
+      await waitFor(() => app.client.snapshot().connections[0]?.ended === ended);
+    }
+    await thirtyMoreOf(load);
+    await load.stop();
+    expect(load.failed).toEqual([]);
+  });
+
+  it('no call fails when one of its servers is gone; with none, calls fail and do not wait', async () => {
+    const { app } = await behind(kind);
+    const [one, two] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
+    await firstValueFrom(app.orders.create(order('1')));
+    await one.stop('kill-connections');
+    const load = writes(app);
+    await thirtyMoreOf(load);
+    await load.stop();
+    expect(load.failed).toEqual([]);
+
+    await two.stop('kill-connections');
+    const message = `14 UNAVAILABLE: Received HTTP status code ${kind === NGINX ? 502 : 503}`;
+    const failure = { codeName: 'UNAVAILABLE', reason: 'server', reachedServer: 'maybe', message };
+    expect(await failureOf(app.orders.create(order('2')))).toMatchObject({ ...failure, attempts: { length: 1 } });
+    expect(await failureOf(app.orders.get({ id: '1' }))).toMatchObject({ ...failure, attempts: { length: 4 } });
+    expect(app.client.connectivity).toMatchObject({ state: 'READY' });
+    await two.restart();
+    await waitFor(async () => (await failureOf(app.orders.create(order('3')))) === undefined);
+  });
+
+  it('a connection that it closes because it was idle is made again by the next call', async () => {
+    const { app } = await behind(kind, IMPATIENT[kind.name]);
+    await firstValueFrom(app.orders.create(order('1')));
+    await waitFor(() => app.client.connectivity.state === 'IDLE', { timeoutMs: 10_000 });
+    await firstValueFrom(app.orders.create(order('2')));
+    expect(aboveDebug(app)).toEqual([]);
+  });
+
+  it('a stream that was silent for too long is lost, and goes on where it is resumed', async () => {
+    const { app } = await behind(kind, IMPATIENT[kind.name]);
+    const failure = failureOf(app.orders.watch({ from: '0' }));
+    const feed = resumable((from: bigint) => app.orders.watch({ from: String(from) }), {
+      cursor: ({ sequence }) => BigInt(sequence),
+      seed: 0n,
+    });
+    const seen = lastValueFrom(feed.pipe(take(2)));
+    await waitFor(() => calls('Watch') === 2);
+    for (const server of servers) server.script('Watch', { messages: [{ sequence: '2' }], never: true });
+    expect(await failure).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'connection-lost', reachedServer: 'yes' });
+    expect(await seen).toMatchObject({ sequence: '2' });
+  });
+});
+
+function calls(method: string): number {
+  return servers.reduce((sum, server) => sum + server.counts(method).calls, 0);
+}
+
+describe('behind nginx', () => {
+  beforeEach(({ skip }) => {
+    skip(...absence(NGINX));
+  });
+
+  it('no call fails when a server is taken out, and stopped then', async () => {
+    const { proxy, app } = await behind(NGINX);
+    const [one] = servers as [ScriptedGrpcServer];
+    const load = writes(app);
+    await thirtyMoreOf(load);
+    proxy.reload({ 'orders-1:50051 max_fails=0;': 'orders-1:50051 max_fails=0 down;' });
+    await waitFor(() => app.client.snapshot().connections[0]?.ended === 1);
+    await waitFor(() => one.counts('Create').open === 0);
+    await one.stop('kill-connections');
+    await thirtyMoreOf(load);
+    await load.stop();
+    expect(load.failed).toEqual([]);
+  });
+
+  it('1 MiB of requests is the end of a call, unless it is told otherwise', async () => {
+    const { app } = await behind(NGINX, { 'client_max_body_size 0;': '' });
+    const uploads = Array.from({ length: 20 }, () => order('x'.repeat(100_000)));
+    const failure = { codeName: 'UNKNOWN', message: '2 UNKNOWN: Received HTTP status code 413' };
+    expect(await failureOf(app.orders.upload(uploads))).toMatchObject(failure);
+    proxy?.reload();
+    await waitFor(async () => (await failureOf(app.orders.upload(uploads))) === undefined);
+  });
+
+  it('a stream of requests that is silent for too long fails INTERNAL', async () => {
+    const { app } = await behind(NGINX, { 'client_body_timeout 1h;': 'client_body_timeout 1s;' });
+    const ended = new AbortController();
+    async function* silent() {
+      yield order('1');
+      await delay(20_000, undefined, { signal: ended.signal }).catch(() => undefined);
+    }
+    const failure = { codeName: 'INTERNAL', message: '13 INTERNAL: Received RST_STREAM with code 1' };
+    expect(await failureOf(app.orders.upload(silent()))).toMatchObject(failure);
+    ended.abort();
+  });
+});
+
+it.for([
+  { kind: NGINX, side: 'clients', changes: { ' http2;': ';' }, says: ['outage', 'Protocol error'] },
+  {
+    kind: NGINX,
+    side: 'servers',
+    changes: { 'grpc_pass grpc:': 'proxy_pass http:' },
+    says: ['connection-lost', 'Call ended without gRPC status'],
+  },
+  {
+    kind: HAPROXY,
+    side: 'servers',
+    changes: { '1:50051 proto h2': '1:50051', '2:50051 proto h2': '2:50051' },
+    says: ['server', 'HTTP status code 502'],
+  },
+] as const)('nothing works behind $kind.name where it speaks HTTP/1 to its $side', async (row, { skip }) => {
+  skip(...absence(row.kind));
+  const { app } = await behind(row.kind, row.changes);
+  const failure = await failureOf(app.orders.get({ id: '1' }, { retry: false, waitForReady: false }));
+  const [reason, text] = row.says;
+  expect(failure).toMatchObject({ codeName: 'UNAVAILABLE', reason, message: expect.stringContaining(text) });
+});

@@ -1,0 +1,123 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { shown, type Changes } from '../shown.js';
+
+/** A program that stands between a client and its servers. */
+export interface ProxyKind {
+  readonly name: 'nginx' | 'haproxy';
+  /** Debian's package. */
+  readonly debian: string;
+  /** Runs in `folder`, in the foreground, with the configuration `file`. */
+  readonly args: (folder: string, file: string) => readonly string[];
+  /** Reads its configuration again, while its connections go on. */
+  readonly reload: NodeJS.Signals;
+  /** Where the page has its port, by another way in. */
+  readonly listen: readonly [onPage: string, here: (path: string) => string];
+  /** What the page leaves out. */
+  readonly around: (folder: string, config: string) => string;
+}
+
+export const NGINX: ProxyKind = {
+  name: 'nginx',
+  debian: 'nginx-light',
+  args: (folder, file) => ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;'],
+  reload: 'SIGHUP',
+  listen: ['listen 50051', (path) => `listen unix:${path}`],
+  around: (folder, config) => `
+pid ${folder}/pid;
+worker_processes 1;
+events {}
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+${config}
+}`,
+};
+
+export const HAPROXY: ProxyKind = {
+  name: 'haproxy',
+  debian: 'haproxy',
+  args: (_folder, file) => ['-W', '-db', '-f', file],
+  reload: 'SIGUSR2',
+  listen: ['bind :50051', (path) => `bind unix@${path}`],
+  around: (_folder, config) => config,
+};
+
+/** Whether it is on this machine. */
+export function isInstalled({ name }: ProxyKind): boolean {
+  try {
+    execFileSync(name, ['-v'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A running proxy, configured as docs/guides/proxies.md shows. */
+export class RealProxy {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'proxy-'));
+  readonly #socket = join(this.#folder, 'socket');
+  readonly #file = join(this.#folder, 'config');
+  #process: ChildProcess | undefined;
+  #output = '';
+
+  private constructor(
+    private readonly kind: ProxyKind,
+    private readonly ports: readonly number[],
+  ) {}
+
+  /**
+   * @param ports of the servers on 127.0.0.1, in the order of the page
+   * @param changes of what the page shows; each must be there
+   */
+  static async start(kind: ProxyKind, ports: readonly number[], changes: Changes = {}): Promise<RealProxy> {
+    const proxy = new RealProxy(kind, ports);
+    proxy.#configure(changes);
+    await proxy.#start();
+    return proxy;
+  }
+
+  /** For a client. */
+  get url(): string {
+    return `unix:${this.#socket}`;
+  }
+
+  /** Reads its configuration again, with these changes of what the page shows. */
+  reload(changes: Changes = {}): void {
+    this.#configure(changes);
+    this.#process?.kill(this.kind.reload);
+  }
+
+  async close(): Promise<void> {
+    this.#process?.kill('SIGTERM');
+    await waitFor(() => this.#process === undefined, { describe: () => `${this.kind.name} to end:\n${this.#output}` });
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  #configure(changes: Changes): void {
+    const [onPage, here] = this.kind.listen;
+    const servers = this.ports.map((port, index) => [`orders-${index + 1}:50051`, `127.0.0.1:${port}`]);
+    const places = Object.fromEntries([[onPage, here(this.#socket)], ...servers]) as Changes;
+    const config = shown('proxies', this.kind.name, { ...changes, ...places });
+    writeFileSync(this.#file, `${this.kind.around(this.#folder, config)}\n`);
+  }
+
+  async #start(): Promise<void> {
+    const { name, args } = this.kind;
+    const child = spawn(name, args(this.#folder, this.#file), { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
+    }
+    child.once('close', () => (this.#process = undefined));
+    await waitFor(() => existsSync(this.#socket) || this.#process === undefined);
+    if (this.#process === undefined) throw new Error(`${name} has ended:\n${this.#output}`);
+  }
+}

@@ -1,0 +1,28 @@
+import { expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { codeBlocks } from '../docs/markdown.js';
+import { manifest } from './kubernetes/manifests.js';
+import { shown } from './shown.js';
+
+const blocks = codeBlocks('docs/guides/service-meshes.md')
+  .filter(({ language }) => language === 'yaml')
+  .map(({ text }) => parse(text) as unknown);
+const { Service, Deployment } = manifest('orders');
+
+it('the virtual service on the page is of the service in the manifests, and retries nothing', () => {
+  const { name, namespace } = Service.metadata!;
+  const host = `${name}.${namespace}.svc.cluster.local`;
+  expect(blocks[0]).toMatchObject({
+    metadata: { namespace },
+    spec: { hosts: [host], http: [{ route: [{ destination: { host } }], retries: { attempts: 0 } }] },
+  });
+});
+
+it('the sidecar on the page lasts as long as the drain, and less than the pod', () => {
+  const { annotations } = (blocks[1] as typeof Deployment).spec!.template.metadata!;
+  const { terminationDrainDuration } = parse(annotations!['proxy.istio.io/config']!) as Record<string, string>;
+  const { terminationGracePeriodSeconds } = Deployment.spec!.template.spec!;
+  const seconds = parseInt(terminationDrainDuration!, 10);
+  expect(shown('kubernetes', 'orders.module.ts')).toContain(`timeoutMs: ${seconds}_000`);
+  expect(terminationGracePeriodSeconds).toBeGreaterThan(seconds);
+});

@@ -1,0 +1,124 @@
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { Server, ServerCredentials, type ServerDuplexStream, type ServiceDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { shown } from '../shown.js';
+import { orders, type Resource, type Routing } from './resources.js';
+
+/** What a client asks for, and how it answers what it was given. */
+interface DiscoveryRequest {
+  readonly typeUrl: string;
+  readonly resourceNames: readonly string[];
+  /** Empty in the first request of a type. */
+  readonly responseNonce: string;
+  /** The client refuses what it was given. */
+  readonly errorDetail: { readonly message: string } | null;
+}
+
+interface DiscoveryResponse {
+  readonly typeUrl: string;
+  readonly versionInfo: string;
+  readonly nonce: string;
+  readonly resources: readonly Resource[];
+}
+
+type Stream = ServerDuplexStream<DiscoveryRequest, DiscoveryResponse>;
+
+// The package of the client ships Envoy's API, the protos of xDS.
+const deps = join(dirname(createRequire(import.meta.url).resolve('@grpc/grpc-js-xds/package.json')), 'deps');
+const envoy = (name: string) => `envoy/${name}.proto`;
+const definition = loadSync(
+  [
+    envoy('service/discovery/v3/ads'),
+    envoy('config/listener/v3/listener'),
+    envoy('config/route/v3/route'),
+    envoy('config/cluster/v3/cluster'),
+    envoy('config/endpoint/v3/endpoint'),
+    envoy('extensions/filters/network/http_connection_manager/v3/http_connection_manager'),
+    envoy('extensions/filters/http/router/v3/router'),
+  ],
+  {
+    includeDirs: ['envoy-api', 'xds', 'googleapis', 'protoc-gen-validate'].map((folder) => join(deps, folder)),
+    defaults: true,
+    enums: String,
+    longs: String,
+  },
+);
+
+/**
+ * A control plane: the aggregated discovery service (ADS) of xDS, state of the world, with one service, `orders`, which
+ * a test moves.
+ */
+export class ControlPlane {
+  /** What clients refused. */
+  readonly refused: string[] = [];
+  readonly #server = new Server();
+  readonly #streams = new Map<Stream, Map<string, readonly string[]>>();
+  #version = 0;
+  #resources: readonly Resource[] = [];
+  #port = 0;
+
+  static async start(routing: Routing): Promise<ControlPlane> {
+    const plane = new ControlPlane();
+    // True: the package definition has this service.
+    const service = definition['envoy.service.discovery.v3.AggregatedDiscoveryService'] as ServiceDefinition;
+    plane.#server.addService(service, {
+      StreamAggregatedResources: (stream: Stream) => {
+        plane.#serve(stream);
+      },
+    });
+    plane.#port = await new Promise((resolve, reject) => {
+      plane.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+        if (error) reject(error);
+        else resolve(port);
+      });
+    });
+    plane.publish(routing);
+    return plane;
+  }
+
+  /** What a client needs to find it, as the page has it, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
+  get bootstrap(): string {
+    return shown('xds', 'json', { 'control-plane.mesh:18000': `127.0.0.1:${this.#port}` });
+  }
+
+  /** From now on the service is served there. */
+  publish(routing: Routing): void {
+    this.#version += 1;
+    this.#resources = orders(routing);
+    for (const [stream, subscriptions] of this.#streams) {
+      for (const typeUrl of subscriptions.keys()) this.#tell(stream, typeUrl);
+    }
+  }
+
+  close(): void {
+    this.#server.forceShutdown();
+  }
+
+  #serve(stream: Stream): void {
+    const subscriptions = new Map<string, readonly string[]>();
+    this.#streams.set(stream, subscriptions);
+    stream.on('data', ({ typeUrl, resourceNames, responseNonce, errorDetail }: DiscoveryRequest) => {
+      if (errorDetail !== null) this.refused.push(errorDetail.message);
+      const before = subscriptions.get(typeUrl);
+      subscriptions.set(typeUrl, resourceNames);
+      // What only says that the last answer has come is not answered.
+      const more = resourceNames.some((name) => !before?.includes(name));
+      if (responseNonce === '' || more) this.#tell(stream, typeUrl);
+    });
+    const left = (): void => {
+      this.#streams.delete(stream);
+      stream.end();
+    };
+    stream.on('end', left).on('cancelled', left).on('error', left);
+  }
+
+  #tell(stream: Stream, typeUrl: string): void {
+    const names = this.#streams.get(stream)?.get(typeUrl) ?? [];
+    const resources = this.#resources.filter(
+      (resource) => resource['@type'] === typeUrl && names.includes(resource.name ?? resource.clusterName ?? ''),
+    );
+    const version = String(this.#version);
+    stream.write({ typeUrl, versionInfo: version, nonce: `${typeUrl}@${version}`, resources });
+  }
+}

@@ -1,0 +1,42 @@
+// Runs the module of docs/guides/xds.md in a process of its own, since the plugin is one for a process and reads where its
+// control plane is from the environment:
+//   node gateway.mjs MODULE
+// It tells by HTTP: /orders/7 makes a call, /health asks the indicator, /snapshot is the client's.
+import 'reflect-metadata';
+import { createServer } from 'node:http';
+import { dirname } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import { GrpcClients, getGrpcServiceToken } from 'nestjs-resilient-grpc';
+import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-resilient-grpc/health';
+import { firstValueFrom } from 'rxjs';
+
+const module = process.argv[2];
+process.chdir(dirname(module)); // where its orders.proto is
+const { OrdersModule } = await import(module);
+class AppModule {}
+const app = await NestFactory.createApplicationContext({
+  module: AppModule,
+  imports: [OrdersModule, ResilientGrpcHealthModule],
+});
+app.enableShutdownHooks();
+const orders = app.get(getGrpcServiceToken('orders', 'Orders'), { strict: false });
+const health = app.get(GrpcChannelHealthIndicator, { strict: false });
+const client = app.get(GrpcClients, { strict: false }).get('orders');
+
+const routes = {
+  orders: (id) =>
+    firstValueFrom(orders.get({ id })).catch(({ codeName, reason, reachedServer, message }) => ({
+      codeName,
+      reason,
+      reachedServer,
+      message,
+    })),
+  health: () => health.check('orders'),
+  snapshot: () => client.snapshot(),
+};
+const server = createServer(async ({ url }, response) => {
+  const [, route, argument] = url.split('/');
+  response.setHeader('connection', 'close').end(JSON.stringify(await routes[route](argument)));
+});
+server.listen(0, '127.0.0.1', () => console.log(`listening on 127.0.0.1:${server.address().port}`));
+process.once('SIGTERM', () => server.close());

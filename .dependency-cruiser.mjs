@@ -54,6 +54,8 @@ export const FOLDERS = {
     types: ['@nestjs/testing'],
     node: true,
   },
+  // A program over all of them.
+  doctor: { level: 8, packages: ['@grpc/grpc-js', '@grpc/proto-loader', 'rxjs'], node: true },
 };
 
 // Specs ship nowhere, and may borrow the virtual clock of testing/ and the like.

@@ -32,9 +32,9 @@ beforeAll(() => {
 }, 120_000);
 
 describe('the published package', () => {
-  it('holds what its sources compile to, its pages and its licence, and nothing else', () => {
+  it('holds what its sources compile to, its command, its pages and its licence, and nothing else', () => {
     const known =
-      /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|dist\/.+\.(js|js\.map|d\.ts)|assets\/dashboard\/[a-z-]+\.(html|css|js|svg))$/;
+      /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|dist\/.+\.(js|js\.map|d\.ts)|assets\/dashboard\/[a-z-]+\.(html|css|js|svg)|bin\/nestjs-resilient-grpc\.js)$/;
     expect(packed.files.filter((file) => !known.test(file) || file.includes('.spec.'))).toEqual([]);
     expect(packed.files).toEqual(
       expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'assets/dashboard/index.html']),
@@ -176,6 +176,15 @@ describe.each([12, 11] as const)('an application that installed it beside Nest %
   ])('loads %s without the optional peers', (entry, name) => {
     const code = `console.log(typeof (await import('${entry}')).${name})`;
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('function');
+  });
+
+  it('has its command, which tells why nobody answers', () => {
+    const command = 'node_modules/nestjs-resilient-grpc/bin/nestjs-resilient-grpc.js';
+    expect(consumer.node(command, '--help')).toContain('nestjs-resilient-grpc doctor <target>');
+    const code = `
+      import { runDoctor } from './node_modules/nestjs-resilient-grpc/dist/doctor/run-doctor.js';
+      process.exitCode = (await runDoctor(['doctor', '127.0.0.1:1'], process)) - 1;`;
+    expect(consumer.node('--input-type=module', '-e', code)).toContain('refused the connection');
   });
 
   it('has the files of the dashboard, those of the chart library among them', () => {

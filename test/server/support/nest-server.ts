@@ -12,6 +12,7 @@ export type PlainServerOptions = Pick<
   | 'maxConnectionAgeGraceMs'
   | 'connectionIdleTimeoutMs'
   | 'maxConcurrentStreams'
+  | 'reflection'
 >;
 
 /** How it runs: with TLS, beside an HTTP server, or behind it another server, and how the clients of that drain (JSON). */

@@ -2,16 +2,13 @@ import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { Observable } from 'rxjs';
-import {
-  chooseServiceConfig,
-  serviceConfigAttribute,
-  type ChoosingClient,
-} from '../policy/service-config/choose-service-config.js';
+import { chooseServiceConfig, type ChoosingClient } from '../policy/service-config/choose-service-config.js';
 import type { Problem } from '../policy/service-config/problem.js';
 import type { ServiceConfig } from '../policy/service-config/service-config.js';
 import { jitter, type Random } from '../time/random.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { dnsNameOf } from './dns-name.js';
+import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from './service-config-record.js';
 
 /** Options of `dnsServiceConfig()`. */
 export interface DnsServiceConfigOptions {
@@ -66,9 +63,6 @@ const REFRESH_JITTER = 0.1;
 const FIRST_RETRY_MS = 1_000;
 const RETRY_MULTIPLIER = 1.6;
 const RETRY_JITTER = 0.2;
-// Node's own bounds, 5 s and four tries, would hold the first answer for longer than a start may take.
-const QUERY = { timeout: 1_500, tries: 2 };
-const PREFIX = '_grpc_config.';
 // What no record says.
 const NO_CHOICES = '[]';
 
@@ -97,7 +91,7 @@ export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observa
 
 /** Reads the record of one target until it is closed. */
 class TxtReading {
-  readonly #resolver = new Resolver(QUERY);
+  readonly #resolver = new Resolver(DNS_QUERY);
   readonly #client: ChoosingClient;
   readonly #refreshMs: number;
   readonly #name: string = '';
@@ -120,7 +114,7 @@ class TxtReading {
       const message = `expected a target with a name in DNS for dnsServiceConfig(), got '${target}'; write the service config itself`;
       problems.push({ path, message });
     } else {
-      this.#name = `${PREFIX}${name.host}`;
+      this.#name = serviceConfigName(name.host);
     }
     if (!(refreshMs >= LEAST_REFRESH_MS && refreshMs < Infinity)) {
       problems.push({
@@ -148,7 +142,7 @@ class TxtReading {
   async #read(): Promise<void> {
     let nextInMs = jitter(this.#refreshMs, REFRESH_JITTER, this.seams.random);
     try {
-      this.#take(serviceConfigAttribute(await this.#records()) ?? NO_CHOICES);
+      this.#take((await serviceConfigRecord(this.#resolver, this.#name)) ?? NO_CHOICES);
     } catch (error) {
       nextInMs = this.#retryMs();
       this.#lookupFailed(error);
@@ -172,17 +166,6 @@ class TxtReading {
     if (this.#closed || this.#failures > 1) return;
     const why = error instanceof Error ? error.message : String(error);
     this.seams.report(`${this.#name}: ${why}; what was known of it stays in force, and it is asked for again`);
-  }
-
-  /** No such name, or no TXT under it, is an answer: no record. */
-  async #records(): Promise<readonly (readonly string[])[]> {
-    try {
-      return await this.#resolver.resolveTxt(this.#name);
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === 'ENOTFOUND' || code === 'ENODATA') return [];
-      throw error;
-    }
   }
 
   #retryMs(): number {

@@ -31,8 +31,13 @@ export function settingsWarnings(
   services: Services,
   config: ParsedServiceConfig | undefined,
 ): string[] {
+  const warnings = methodWarnings(services, config);
+  return lacksPort(settings.url) ? [`url '${settings.url}' has no port: gRPC takes 443`, ...warnings] : warnings;
+}
+
+/** What a service config says of methods that are not there, or cannot do it. */
+export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
   const warnings: string[] = [];
-  if (lacksPort(settings.url)) warnings.push(`url '${settings.url}' has no port: gRPC takes 443`);
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);

@@ -24,7 +24,7 @@ export const DEFAULT_BUDGET_POLICY: DefaultBudgetPolicy = {
   maxTokens: 10,
   perSuccess: 0.12,
   perSecond: 0.05,
-  leftByStall: 0.5,
+  leftByStall: 0.25,
   togetherMs: 250,
 };
 

@@ -60,13 +60,13 @@ describe('A6Throttle', () => {
 
 describe('DefaultBudget', () => {
   describe('when a deadline passes', () => {
-    it('keeps half of its tokens where nothing succeeded in all that time', () => {
+    it('keeps a quarter of its tokens where nothing succeeded in all that time', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
       budget.onDeadline(3_000, 1_000);
-      expect(budget.tokens(3_000)).toBe(5);
-      budget.onDeadline(3_000, 1_000);
       expect(budget.tokens(3_000)).toBe(2.5);
+      budget.onDeadline(3_000, 1_000);
+      expect(budget.tokens(3_000)).toBe(0.625);
     });
 
     it('keeps all of them where some call did succeed: that one was slow, and the server is not', () => {

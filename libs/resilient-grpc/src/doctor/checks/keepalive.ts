@@ -1,0 +1,123 @@
+import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { MIN_KEEPALIVE_TIME_MS } from '../../client/settings/client-options.js';
+import { WATCH } from '../../health/health-service.js';
+import { counted, duration } from '../../telemetry/log-text.js';
+import type { CheckResult } from '../check-result.js';
+import { KEEPALIVE_PINGS } from '../keepalive-pings.js';
+import { openConnection, type ConnectionWay } from '../open-connection.js';
+import type { TargetAddress } from '../target-address.js';
+
+/** How long the last ping is waited for. */
+const ACK_MS = 5_000;
+
+/** How long all of them take, at most. */
+export function keepaliveMs(everyMs: number): number {
+  return KEEPALIVE_PINGS * everyMs + ACK_MS;
+}
+
+interface Pinged {
+  sent: number;
+  acknowledged: number;
+  slowestMs: number;
+  /** What the other side said when it ended the connection. */
+  goaway: string | undefined;
+  closed: boolean;
+  /** A call was open meanwhile, as with clients that keep to the default. */
+  withCall: boolean;
+}
+
+/** Whether the server bears a ping each `everyMs`, on a connection of its own, while a call is open. */
+export async function keepaliveCheck(
+  address: TargetAddress,
+  way: ConnectionWay,
+  everyMs: number,
+): Promise<CheckResult> {
+  const { socket, failure } = await openConnection(address, way);
+  if (failure !== undefined) {
+    socket.destroy();
+    return { check: 'keepalive', status: 'skipped', says: `no connection: ${failure.message}`, facts: {} };
+  }
+  const scheme = way.tls === undefined ? 'http' : 'https';
+  const session = connect(`${scheme}://${authorityOf(way.canonicalTarget)}`, { createConnection: () => socket });
+  try {
+    return told(await pinged(session, way, everyMs), everyMs);
+  } finally {
+    session.destroy();
+    socket.destroy();
+  }
+}
+
+async function pinged(session: ClientHttp2Session, { budget }: ConnectionWay, everyMs: number): Promise<Pinged> {
+  const { clock } = budget;
+  const seen: Pinged = { sent: 0, acknowledged: 0, slowestMs: 0, goaway: undefined, closed: false, withCall: true };
+  const ended = new Promise<'ended'>((resolve) => {
+    session.on('error', () => undefined);
+    session.on('goaway', (code: number, _last: number, data?: Buffer) => {
+      seen.goaway = data?.toString('latin1').slice(0, 60) || `code ${String(code)}`;
+    });
+    session.on('close', () => {
+      seen.closed = true;
+      resolve('ended');
+    });
+  });
+  watch(session).on('end', () => (seen.withCall = false));
+  let acknowledged: (() => void) | undefined;
+  while (seen.sent < KEEPALIVE_PINGS) {
+    if ((await budget.within<'ended' | 'time'>(everyMs, ended, 'time')) === 'ended') return seen;
+    const sentAt = clock.now();
+    const isLast = seen.sent === KEEPALIVE_PINGS - 1;
+    const sent = session.ping((error) => {
+      if (error !== null) return;
+      seen.acknowledged += 1;
+      seen.slowestMs = Math.max(seen.slowestMs, clock.now() - sentAt);
+      if (isLast) acknowledged?.();
+    });
+    if (!sent) return seen;
+    seen.sent += 1;
+  }
+  const answered = new Promise<'answered'>((resolve) => (acknowledged = () => resolve('answered')));
+  await budget.within<string>(ACK_MS, Promise.race([ended, answered]), 'late');
+  return seen;
+}
+
+/** A call that stays open: servers count pings otherwise while there is none. */
+function watch(session: ClientHttp2Session): ClientHttp2Stream {
+  const headers = { ':method': 'POST', ':path': WATCH.path, 'content-type': 'application/grpc', te: 'trailers' };
+  const stream = session.request(headers);
+  stream.on('error', () => undefined);
+  stream.resume();
+  // A message of no bytes: { service: '' }.
+  stream.end(Buffer.alloc(5));
+  return stream;
+}
+
+function told(seen: Pinged, everyMs: number): CheckResult {
+  const facts = { everyMs, ...seen, slowestMs: Math.round(seen.slowestMs) };
+  const pace = `${counted(seen.sent, 'ping')}, one each ${duration(everyMs)}`;
+  const result = (status: CheckResult['status'], says: string, remedy?: string): CheckResult => {
+    return { check: 'keepalive', status, says, ...(remedy !== undefined && { remedy }), facts };
+  };
+  if (seen.goaway !== undefined) {
+    const remedy =
+      'a longer keepalive.keepaliveTimeMs of the client (300000 is what most servers allow), or none; or let the server permit it (its EnforcementPolicy)';
+    return result('failed', `the server ends the connection after ${pace}: GOAWAY ${seen.goaway}`, remedy);
+  }
+  if (seen.closed)
+    return result('failed', `the connection was closed after ${pace}`, 'a proxy that bears no pings? look at its log');
+  if (seen.acknowledged < seen.sent) {
+    const remedy = 'a client with this keepalive takes the connection for dead: is the process frozen?';
+    return result('failed', `${String(seen.acknowledged)} of ${pace}, were answered`, remedy);
+  }
+  const alone = seen.withCall ? '' : ', without a call open';
+  const raised =
+    everyMs < MIN_KEEPALIVE_TIME_MS
+      ? `; clients of this library send none sooner than each ${duration(MIN_KEEPALIVE_TIME_MS)}`
+      : '';
+  return result('ok', `${pace}${alone}, all answered within ${duration(seen.slowestMs)}; nobody complains${raised}`);
+}
+
+/** 'orders:50051' of 'dns:///orders:50051'; what is no host is called localhost, as grpc-js does. */
+function authorityOf(canonicalTarget: string): string {
+  const host = /^dns:(?:\/\/[^/]*\/)?(.+)$/.exec(canonicalTarget)?.[1];
+  return host ?? 'localhost';
+}

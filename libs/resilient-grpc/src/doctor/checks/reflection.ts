@@ -1,0 +1,77 @@
+import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
+import { lastValueFrom, toArray } from 'rxjs';
+import type { InnerClient } from '../../client/inner-client.js';
+import type { ResilientMethod, RequestStream } from '../../client/resilient-types.js';
+import { loadContract, type Services } from '../../client/settings/contract.js';
+import { isGrpcCallError } from '../../errors/grpc-call-error.js';
+import { writeField } from '../../errors/protobuf-writer.js';
+import { StatusCode } from '../../status/status-code.js';
+import { counted, oneLine } from '../../telemetry/log-text.js';
+import type { CheckResult } from '../check-result.js';
+import { askedOnce } from '../doctor-client.js';
+import { REFLECTION_SERVICES, type ReflectionRequest, type ReflectionResponse } from '../reflection-contract.js';
+
+interface ReflectionStub {
+  readonly serverReflectionInfo: ResilientMethod<RequestStream<ReflectionRequest>, ReflectionResponse>;
+}
+
+/** What reflection has told. */
+export interface Reflected {
+  readonly result: CheckResult;
+  /** Full names of the services; undefined where nobody tells. */
+  readonly services: readonly string[] | undefined;
+  /** With their methods, where those were asked for and are known. */
+  readonly methods: Services | undefined;
+}
+
+/** What the server says that it has; `withMethods`, what these are made of as well. */
+export async function reflectionCheck(
+  client: InnerClient,
+  timeoutMs: number,
+  withMethods: boolean,
+): Promise<Reflected> {
+  for (const name of REFLECTION_SERVICES) {
+    try {
+      const stub = client.getService<ReflectionStub>(name);
+      const ask = (requests: readonly ReflectionRequest[]) =>
+        lastValueFrom(stub.serverReflectionInfo(requests, askedOnce(timeoutMs)).pipe(toArray()));
+      const [answer] = await ask([{ listServices: '*' }]);
+      const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
+      const own = services.filter((service) => !service.startsWith('grpc.'));
+      const says = `${counted(own.length, 'service')}: ${own.join(', ') || 'none beside those of gRPC'}`;
+      const result = { check: 'reflection', status: 'ok', says, facts: { version: name, services } } as const;
+      return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
+    } catch (error) {
+      if (!isGrpcCallError(error)) throw error;
+      if (error.code !== StatusCode.UNIMPLEMENTED || error.reachedServer !== 'yes')
+        return untold(`${error.codeName}: ${oneLine(error.details)}`);
+    }
+  }
+  return untold('the server has none: what it serves is not known here');
+}
+
+function untold(says: string): Reflected {
+  return {
+    result: { check: 'reflection', status: 'skipped', says, facts: {} },
+    services: undefined,
+    methods: undefined,
+  };
+}
+
+async function methodsOf(
+  services: readonly string[],
+  ask: (requests: readonly ReflectionRequest[]) => Promise<readonly ReflectionResponse[]>,
+): Promise<Services | undefined> {
+  try {
+    const answers = await ask(services.map((fileContainingSymbol) => ({ fileContainingSymbol })));
+    const files = answers.flatMap((answer) => answer.fileDescriptorResponse?.fileDescriptorProto ?? []);
+    const distinct = new Map(files.map((file) => [file.toString('latin1'), file]));
+    // A FileDescriptorSet: `repeated FileDescriptorProto file = 1`.
+    const set = Buffer.concat([...distinct.values()].map((file) => writeField(1, file)));
+    const contract = loadContract({ packageDefinition: loadFileDescriptorSetFromBuffer(set) }, 'reflection');
+    return contract.ok ? contract.services : undefined;
+  } catch {
+    // A server may leave out files that others import: then its methods are not known, and nobody is told so for that.
+    return undefined;
+  }
+}

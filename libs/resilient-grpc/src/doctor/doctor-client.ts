@@ -1,0 +1,29 @@
+import type { TlsOptions } from '../channel/tls-material.js';
+import { createResilientGrpcClient } from '../client/create-client.js';
+import type { InnerClient } from '../client/inner-client.js';
+import { loadContract } from '../client/settings/contract.js';
+import { resolveSettings } from '../client/settings/resolve-settings.js';
+import type { Problem } from '../policy/service-config/problem.js';
+import { systemClock } from '../time/clock.js';
+import { systemRandom } from '../time/random.js';
+import { reflectionContract } from './reflection-contract.js';
+
+/** A client of the library itself, for the target; it connects when it is asked to. Or what is wrong with its settings. */
+export function doctorClient(
+  url: string,
+  tls: TlsOptions | undefined,
+): { readonly ok: true; readonly client: InnerClient } | { readonly ok: false; readonly problems: readonly Problem[] } {
+  const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
+  if (!contract.ok) return contract;
+  const seams = { clock: systemClock, random: systemRandom, report: () => undefined };
+  const settings = { url, ...(tls && { tls }) };
+  const input = { name: 'doctor', path: 'doctor', services: contract.services, settings, defaults: undefined };
+  const resolved = resolveSettings(input, seams);
+  if (!resolved.ok) return resolved;
+  return { ok: true, client: createResilientGrpcClient(resolved.settings, seams) };
+}
+
+/** Calls of a doctor: once, at once, and by nobody's order. */
+export function askedOnce(timeoutMs: number) {
+  return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;
+}

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { readArguments, type DoctorOptions } from './doctor-options.js';
+
+function optionsOf(...args: string[]): DoctorOptions {
+  const read = readArguments(['doctor', ...args]);
+  if (read.kind !== 'run') throw new Error(JSON.stringify(read));
+  return read.options;
+}
+
+function wrongIn(...args: string[]): readonly string[] {
+  const read = readArguments(args);
+  return read.kind === 'wrong' ? read.problems.map(({ path, message }) => `${path}: ${message}`) : [];
+}
+
+describe('the arguments of the doctor', () => {
+  it('are a target, and defaults for all the rest', () => {
+    expect(optionsOf('orders:50051')).toEqual({
+      target: 'orders:50051',
+      tls: undefined,
+      service: undefined,
+      keepaliveMs: undefined,
+      timeoutMs: 20_000,
+      connectTimeoutMs: 5_000,
+      serviceConfigFile: undefined,
+      protoFile: undefined,
+      shutdown: undefined,
+      json: false,
+    });
+  });
+
+  it.each([
+    [['--tls'], { ca: undefined }],
+    [['--ca', 'ca.pem'], { ca: 'ca.pem' }],
+    [['--server-name', 'orders'], { serverName: 'orders' }],
+    [['--cert', 'c.pem', '--key', 'k.pem'], { cert: 'c.pem', key: 'k.pem' }],
+  ])('mean TLS by %j', (args, tls) => {
+    expect(optionsOf('orders:50051', ...args).tls).toMatchObject(tls);
+  });
+
+  it("fill a shutdown up with the library's own defaults, and Kubernetes'", () => {
+    expect(optionsOf('--readiness-delay', '5s').shutdown).toEqual({
+      drainMs: 10_000,
+      readinessDelayMs: 5_000,
+      gracePeriodMs: 30_000,
+      preStopMs: 0,
+    });
+    expect(optionsOf('--drain', '0s').shutdown?.drainMs).toBe(0);
+  });
+
+  it('need no target for a file or a shutdown', () => {
+    expect(optionsOf('--service-config', 'config.json')).toMatchObject({ target: undefined });
+  });
+
+  it.each([
+    [['doctor'], "target: expected the url of a client, as 'orders:50051', got nothing"],
+    [
+      ['doctr', 'orders:50051'],
+      `command: expected 'doctor', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
+    ],
+    [['doctor', 'a:1', 'b:1'], 'target: expected one target, got ["a:1","b:1"]'],
+    [
+      ['doctor', 'a:1', '--keepalive', '10'],
+      '--keepalive: expected a duration greater than 0, in seconds as text, got "10"; write "10s"',
+    ],
+    [
+      ['doctor', 'a:1', '--timeout', '500ms'],
+      '--timeout: expected a duration greater than 0, in seconds as text, got "500ms"; write "0.5s"',
+    ],
+    [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'; did you mean --keepalive?"],
+    [['doctor', 'a:1', '--ca'], "arguments: Option '--ca <value>' argument missing"],
+  ])('are refused when they are wrong: %j', (args, problem) => {
+    expect(wrongIn(...args)).toEqual([problem]);
+  });
+
+  it('tell all that is wrong at once', () => {
+    expect(wrongIn('doctor', 'a:1', '--timeout', '1', '--drain', 'x')).toHaveLength(2);
+  });
+
+  it.each([[[]], [['--help']], [['help']], [['doctor', '-h']]])('ask for help by %j', (args) => {
+    expect(readArguments(args).kind).toBe('help');
+  });
+});

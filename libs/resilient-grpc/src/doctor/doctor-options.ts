@@ -1,0 +1,128 @@
+import { parseArgs } from 'node:util';
+import type { TlsOptions } from '../channel/tls-material.js';
+import { closest } from '../errors/closest.js';
+import { DEFAULT_DRAIN } from '../nest/module-options.js';
+import { Problems, type Problem } from '../policy/service-config/problem.js';
+import { readDuration } from '../policy/service-config/read-duration.js';
+import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown.js';
+
+/** What somebody asks for. */
+export interface DoctorOptions {
+  /** undefined: nothing is connected to. */
+  readonly target: string | undefined;
+  readonly tls: TlsOptions | undefined;
+  readonly service: string | undefined;
+  readonly keepaliveMs: number | undefined;
+  readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly serviceConfigFile: string | undefined;
+  readonly protoFile: string | undefined;
+  readonly shutdown: ShutdownTimes | undefined;
+  readonly json: boolean;
+}
+
+/** Variables of the environment that decide about connections. */
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** Options, a wish for help, or what is wrong with the arguments. */
+export type DoctorArguments =
+  | { readonly kind: 'run'; readonly options: DoctorOptions }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
+
+const DEFAULT_TIMEOUT_MS = 20_000;
+const DEFAULT_CONNECT_TIMEOUT_MS = 5_000;
+
+const OPTIONS = {
+  tls: { type: 'boolean' },
+  ca: { type: 'string' },
+  cert: { type: 'string' },
+  key: { type: 'string' },
+  'server-name': { type: 'string' },
+  service: { type: 'string' },
+  keepalive: { type: 'string' },
+  timeout: { type: 'string' },
+  'connect-timeout': { type: 'string' },
+  'service-config': { type: 'string' },
+  proto: { type: 'string' },
+  drain: { type: 'string' },
+  'readiness-delay': { type: 'string' },
+  'grace-period': { type: 'string' },
+  'pre-stop': { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const SHUTDOWN = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
+
+/** Reads what stands behind `nestjs-resilient-grpc` on a command line. */
+export function readArguments(args: readonly string[]): DoctorArguments {
+  let parsed;
+  try {
+    parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    return wrong([{ path: 'arguments', message: unreadable(error) }]);
+  }
+  const { values, positionals } = parsed;
+  const [command, target, ...more] = positionals;
+  if (values.help === true || command === 'help' || (command === undefined && args.length === 0))
+    return { kind: 'help' };
+
+  const problems = new Problems();
+  if (command !== 'doctor') problems.add('command', "'doctor'", command, "'nestjs-resilient-grpc doctor <target>'");
+  if (more.length > 0) problems.add('target', 'one target', positionals.slice(1));
+  const time = (name: keyof typeof values, orElse: number, zero = false): number => {
+    const value = values[name];
+    return value === undefined ? orElse : (readDuration(value, `--${name}`, problems, zero) ?? orElse);
+  };
+  const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive } = values;
+  const asksShutdown = SHUTDOWN.some((name) => values[name] !== undefined);
+  if (target === undefined && serviceConfigFile === undefined && !asksShutdown && problems.none) {
+    problems.add('target', "the url of a client, as 'orders:50051'", undefined);
+  }
+  const options: DoctorOptions = {
+    target,
+    tls: tlsOf(values),
+    service,
+    keepaliveMs: keepalive === undefined ? undefined : time('keepalive', 0),
+    timeoutMs: time('timeout', DEFAULT_TIMEOUT_MS),
+    connectTimeoutMs: time('connect-timeout', DEFAULT_CONNECT_TIMEOUT_MS),
+    serviceConfigFile,
+    protoFile,
+    shutdown: asksShutdown
+      ? {
+          drainMs: time('drain', DEFAULT_DRAIN.timeoutMs, true),
+          readinessDelayMs: time('readiness-delay', DEFAULT_DRAIN.readinessDelayMs, true),
+          gracePeriodMs: time('grace-period', DEFAULT_GRACE_PERIOD_MS),
+          preStopMs: time('pre-stop', 0, true),
+        }
+      : undefined,
+    json: values.json ?? false,
+  };
+  return problems.none ? { kind: 'run', options } : wrong(problems.list);
+}
+
+function tlsOf(values: {
+  readonly tls?: boolean;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly 'server-name'?: string;
+}): TlsOptions | undefined {
+  const { tls, ca, cert, key, 'server-name': serverName } = values;
+  const given = [ca, cert, key, serverName].some((value) => value !== undefined);
+  return given || tls === true ? { ca, cert, key, serverName } : undefined;
+}
+
+function wrong(problems: readonly Problem[]): DoctorArguments {
+  return { kind: 'wrong', problems };
+}
+
+/** Node's own words are long; the first sentence of them, and what was probably meant. */
+function unreadable(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const [first = text] = text.split('. ');
+  const option = /^Unknown option '--([\w-]+)/.exec(text)?.[1];
+  const meant = option === undefined ? undefined : closest(option, Object.keys(OPTIONS));
+  return meant === undefined ? first : `${first}; did you mean --${meant}?`;
+}

@@ -1,0 +1,33 @@
+/**
+ * What the other side speaks, by its first bytes after HTTP/2's preface. `goaway`: HTTP/2, and it says goodbye at once.
+ */
+export type Spoken = 'http2' | 'goaway' | 'http1' | 'tls' | 'unknown';
+
+/** The client's connection preface with an empty SETTINGS frame (RFC 9113, 3.4). */
+export const PREFACE = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+]);
+
+/** Bytes of a frame's head (RFC 9113, 4.1), which is enough to tell. */
+export const ENOUGH = 9;
+
+const SETTINGS = 4;
+const GOAWAY = 7;
+const TLS_ALERT = 0x15;
+const TLS_HANDSHAKE = 0x16;
+
+/** What `bytes` are the beginning of. */
+export function spokenBy(bytes: Buffer): Spoken {
+  if (bytes.subarray(0, 5).toString('latin1') === 'HTTP/') return 'http1';
+  if ((bytes[0] === TLS_ALERT || bytes[0] === TLS_HANDSHAKE) && bytes[1] === 3) return 'tls';
+  if (bytes.length < ENOUGH || bytes.readUInt32BE(5) !== 0) return 'unknown';
+  if (bytes[3] === SETTINGS) return 'http2';
+  return bytes[3] === GOAWAY ? 'goaway' : 'unknown';
+}
+
+/** The first line of `bytes` as it may be shown. */
+export function firstLine(bytes: Buffer): string {
+  const text = bytes.toString('latin1').split(/\r?\n/)[0] ?? '';
+  return text.replace(/[^\x20-\x7e]/g, '.').slice(0, 60);
+}

@@ -1,0 +1,18 @@
+import { loadContract } from '../client/settings/contract.js';
+import type { Problem } from '../policy/service-config/problem.js';
+import type { Reflected } from './checks/reflection.js';
+import type { KnownMethods } from './checks/service-config.js';
+
+/** What a service config can be compared with: a .proto file, else what the server has told of itself; or what is wrong with the file. */
+export function knownMethods(
+  protoFile: string | undefined,
+  reflected: Reflected | undefined,
+): KnownMethods | readonly Problem[] | undefined {
+  if (protoFile !== undefined) {
+    const contract = loadContract({ protoPath: protoFile }, '--proto');
+    if (!contract.ok) return contract.problems.map(({ message }) => ({ path: '--proto', message }));
+    return { from: protoFile, services: [...contract.services.keys()], methods: contract.services };
+  }
+  if (reflected?.services === undefined) return undefined;
+  return { from: 'reflection', services: reflected.services, methods: reflected.methods };
+}

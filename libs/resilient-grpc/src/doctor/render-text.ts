@@ -1,0 +1,47 @@
+import { styleText } from 'node:util';
+import { counted, oneLine } from '../telemetry/log-text.js';
+import type { CheckResult } from './check-result.js';
+
+/** Paints a word, or leaves it. */
+export type Paint = (colour: 'green' | 'yellow' | 'red' | 'dim', text: string) => string;
+
+/** Without colours: for files, pipes, and terminals that want none. */
+export const plainPaint: Paint = (_colour, text) => text;
+
+/** With them. */
+export const terminalPaint: Paint = (colour, text) => styleText(colour, text, { validateStream: false });
+
+const WORDS = {
+  ok: ['ok', 'green'],
+  warning: ['warn', 'yellow'],
+  failed: ['FAIL', 'red'],
+  skipped: ['-', 'dim'],
+} as const;
+
+const WORD_WIDTH = 4;
+const NAME_WIDTH = 'service-config'.length;
+const INDENT = ' '.repeat(WORD_WIDTH + 2 + NAME_WIDTH + 2);
+
+/** One line a check: what it is, what was found; below it what to do. */
+export function renderCheck({ check, status, says, remedy, problems = [] }: CheckResult, paint: Paint): string {
+  const [word, colour] = WORDS[status];
+  const found = status === 'skipped' ? paint('dim', shown(says)) : shown(says);
+  const lines = [`${paint(colour, word.padEnd(WORD_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
+  for (const { path, message } of problems) lines.push(`${INDENT}${shown(path)}: ${shown(message)}`);
+  if (remedy !== undefined) lines.push(`${INDENT}-> ${shown(remedy)}`);
+  return `${lines.join('\n')}\n`;
+}
+
+/** The last line: how many of which. */
+export function renderSummary(results: readonly CheckResult[], paint: Paint): string {
+  const count = (status: CheckResult['status']) => results.filter((result) => result.status === status).length;
+  const parts = [`${String(count('ok'))} ok`];
+  if (count('warning') > 0) parts.push(paint('yellow', counted(count('warning'), 'warning')));
+  if (count('failed') > 0) parts.push(paint('red', `${String(count('failed'))} failed`));
+  return `\n${parts.join(', ')}\n`;
+}
+
+/** What servers, name servers and files say may hold what colours or clears a terminal. */
+function shown(text: string): string {
+  return oneLine(text);
+}

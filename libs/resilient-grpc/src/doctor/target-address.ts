@@ -1,0 +1,38 @@
+import { BlockList, isIPv6 } from 'node:net';
+import type { experimental } from '@grpc/grpc-js';
+
+/** Where a connection goes. */
+export type TargetAddress = experimental.SubchannelAddress;
+
+/** What an address is, as far as its number says. */
+export type AddressKind = 'loopback' | 'private' | 'link-local' | 'any' | 'public' | 'unix socket';
+
+const KINDS: readonly (readonly [AddressKind, readonly string[]])[] = [
+  ['loopback', ['127.0.0.0/8', '::1/128']],
+  ['link-local', ['169.254.0.0/16', 'fe80::/10']],
+  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']],
+  ['any', ['0.0.0.0/32', '::/128']],
+];
+
+/** What `address` is: a wrong /etc/hosts or split DNS is seen by it. */
+export function kindOf(address: TargetAddress): AddressKind {
+  if (!('host' in address)) return 'unix socket';
+  const family = isIPv6(address.host) ? 'ipv6' : 'ipv4';
+  for (const [kind, networks] of KINDS) if (listOf(networks).check(address.host, family)) return kind;
+  return 'public';
+}
+
+/** '10.0.0.7:50051', '[::1]:50051', '/run/orders.sock' */
+export function addressText(address: TargetAddress): string {
+  if (!('host' in address)) return address.path;
+  return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${String(address.port)}`;
+}
+
+function listOf(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [ip = '', bits] = network.split('/');
+    list.addSubnet(ip, Number(bits), isIPv6(ip) ? 'ipv6' : 'ipv4');
+  }
+  return list;
+}

@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { ORDERS_PROTO } from '../nest/places.js';
+import { command, doctor, fileOf } from './support.js';
+
+describe('the command', () => {
+  it('tells what there is, and each option that it knows', async () => {
+    const { code, stdout } = await command(['--help']);
+    expect(code).toBe(0);
+    const source = readFileSync(
+      new URL('../../libs/resilient-grpc/src/doctor/doctor-options.ts', import.meta.url),
+      'utf8',
+    );
+    const options = [...source.matchAll(/^ {2}'?([a-z-]+)'?: \{ type:/gm)].map((match) => match[1]!);
+    expect(options.length).toBeGreaterThan(15);
+    expect(options.filter((option) => !stdout.includes(`--${option}`))).toEqual([]);
+  });
+
+  it('ends with 2 and tells on stderr what is wrong with its arguments', async () => {
+    const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toBe(
+      '--keepalive: expected a duration greater than 0, in seconds as text, got "10"; write "10s"\n' +
+        'nestjs-resilient-grpc --help tells what there is\n',
+    );
+  });
+
+  it('writes one object on one line for programs, and no colours where nobody looks', async () => {
+    const json = await command(['doctor', '--drain', '10s', '--json']);
+    expect(json.stdout).toMatch(/^\{.*\}\n$/);
+    expect(JSON.parse(json.stdout)).toMatchObject({ ok: true, checks: [{ check: 'shutdown', status: 'warning' }] });
+    const text = await command(['doctor', '--drain', '10s']);
+    expect(text.stdout).not.toMatch(/\u001b/);
+  });
+
+  it('checks times that do not fit', async () => {
+    const { code, of } = await doctor(['--drain', '30s', '--readiness-delay', '5s', '--grace-period', '30s']);
+    expect(code).toBe(1);
+    expect(of('shutdown')).toMatchObject({ status: 'failed', facts: { totalMs: 30_000, spareMs: 0 } });
+  });
+});
+
+describe('a service config in a file', () => {
+  const get = { service: 'orders.v1.Orders', method: 'Get' };
+  const retryPolicy = {
+    maxAttempts: 3,
+    initialBackoff: '0.1s',
+    maxBackoff: '1s',
+    backoffMultiplier: 2,
+    retryableStatusCodes: ['UNAVAILABLE'],
+  };
+
+  it('that is valid is compared with a .proto file', async () => {
+    const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy }] });
+    const { code, of } = await doctor(['--service-config', file, '--proto', ORDERS_PROTO]);
+    expect(code).toBe(0);
+    expect(of('service-config')).toMatchObject({ status: 'ok', facts: { comparedWith: ORDERS_PROTO } });
+  });
+
+  it('that is broken is told with all its problems, each with place, value and remedy', async () => {
+    const broken = { ...retryPolicy, maxAttempts: 1, maxBackoff: '500ms' };
+    const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy: broken }], retrythrottling: {} });
+    const { code, of } = await doctor(['--service-config', file]);
+    expect(code).toBe(1);
+    expect(of('service-config').problems).toEqual([
+      { path: 'retrythrottling', message: 'is not a key of this object; write retryThrottling' },
+      { path: 'methodConfig[0].retryPolicy.maxAttempts', message: 'expected an integer of 2 or more, got 1' },
+      {
+        path: 'methodConfig[0].retryPolicy.maxBackoff',
+        message: 'expected a duration greater than 0, in seconds as text, got "500ms"; write "0.5s"',
+      },
+    ]);
+  });
+
+  it.each([
+    ['{"methodConfig":[', 'expected a service config as an object or as JSON'],
+    [{ loadBalancingConfig: [{ rund_robin: {} }] }, 'expected a policy that grpc-js knows'],
+  ])('that is no service config: %j', async (content, message) => {
+    const { code, of } = await doctor(['--service-config', fileOf('config.json', content)]);
+    expect(code).toBe(1);
+    expect(of('service-config').problems?.[0]?.message).toContain(message);
+  });
+
+  it('that is not there, or beside a .proto file that is not', async () => {
+    expect((await doctor(['--service-config', '/there/is/none.json'])).of('service-config').says).toContain('ENOENT');
+    const file = fileOf('config.json', {});
+    const { of } = await doctor(['--service-config', file, '--proto', '/there/is/none.proto']);
+    expect(of('service-config').problems).toMatchObject([
+      { path: '--proto', message: expect.stringContaining('ENOENT') },
+    ]);
+  });
+});

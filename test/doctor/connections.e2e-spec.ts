@@ -1,0 +1,184 @@
+import { readFileSync } from 'node:fs';
+import { createServer as createHttp1Server } from 'node:http';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import { once } from 'node:events';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { ORDERS_PROTO, certificate } from '../nest/places.js';
+import { resettingPeer } from '../support/peers.js';
+import { doctor } from './support.js';
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+});
+
+const pem = (name: string) => readFileSync(certificate(name), 'utf8');
+const ca = certificate('ca');
+
+async function served(name?: string, clientCa?: string): Promise<number> {
+  const tls = name && { key: pem(`${name}-key`), cert: pem(name), ...(clientCa && { ca: pem(clientCa) }) };
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, ...(tls && { tls }) });
+  onTestFinished(() => server.close());
+  return server.port;
+}
+
+async function listening(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** A port on which nobody listens any more. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+describe('a plain server', () => {
+  it('is READY, and answers calls', async () => {
+    const port = await served();
+    const { code, checks, of } = await doctor([`127.0.0.1:${port}`]);
+    expect(code).toBe(0);
+    expect(checks.map(({ check, status }) => `${check} ${status}`)).toEqual([
+      'target ok',
+      'address ok',
+      'client ok',
+      'health skipped',
+      'reflection skipped',
+    ]);
+    expect(of('target').facts['addresses']).toEqual([{ address: `127.0.0.1:${port}`, kind: 'loopback' }]);
+    expect(of('address').facts).toMatchObject({ tcpMs: expect.any(Number), readyMs: expect.any(Number) });
+    expect(of('client').facts).toMatchObject({ target: `dns:///127.0.0.1:${port}`, state: 'READY' });
+    expect(of('health').says).toContain('has no grpc.health.v1.Health');
+  });
+
+  it('beside addresses that are dead is a warning, since clients use it', async () => {
+    const [port, dead] = [await served(), await freePort()];
+    const { code, checks } = await doctor([`ipv4:127.0.0.1:${dead},127.0.0.1:${port}`]);
+    expect(code).toBe(0);
+    const addresses = checks
+      .filter(({ check }) => check === 'address')
+      .map(({ status, facts }) => [status, facts['address']]);
+    expect(addresses).toEqual([
+      ['warning', `127.0.0.1:${dead}`],
+      ['ok', `127.0.0.1:${port}`],
+    ]);
+  });
+});
+
+describe('what does not answer', () => {
+  it('refuses', async () => {
+    const { code, of } = await doctor([`127.0.0.1:${await freePort()}`, '--keepalive', '10s']);
+    expect(code).toBe(1);
+    expect(of('address')).toMatchObject({
+      status: 'failed',
+      facts: { failure: { phase: 'tcp', code: 'ECONNREFUSED' } },
+    });
+    expect([of('client').status, of('keepalive').status]).toEqual(['skipped', 'skipped']);
+  });
+
+  it('accepts and says nothing: told within its time', async () => {
+    const port = await listening(createServer((socket) => socket.on('error', () => undefined).resume()));
+    const { code, of } = await doctor([`127.0.0.1:${port}`, '--connect-timeout', '1.5s']);
+    expect(code).toBe(1);
+    expect(of('address').says).toContain('accepts the connection and stays silent');
+    expect(of('address').facts).toMatchObject({ failure: { phase: 'http2', code: 'timeout' } });
+  });
+
+  it('accepts and closes', async () => {
+    const port = await listening(
+      createServer((socket) =>
+        socket
+          .on('error', () => undefined)
+          .resume()
+          .end(),
+      ),
+    );
+    expect((await doctor([`127.0.0.1:${port}`])).of('address').says).toContain('accepts the connection and ends it');
+  });
+
+  it('resets', async () => {
+    const peer = await resettingPeer();
+    onTestFinished(() => peer.close());
+    const { of } = await doctor([peer.url]);
+    expect(of('address')).toMatchObject({ status: 'failed', facts: { failure: { code: 'ECONNRESET' } } });
+  });
+
+  it('is a socket that is not there', async () => {
+    const { of } = await doctor(['unix:/tmp/there-is-no-such.sock']);
+    expect(of('address').facts).toMatchObject({ kind: 'unix socket', failure: { code: 'ENOENT' } });
+  });
+
+  it.each([[[]], [['--tls']]])('speaks HTTP/1 (%j)', async (args) => {
+    const port = await listening(createHttp1Server((_request, response) => response.end('hello')));
+    const { code, of } = await doctor([`127.0.0.1:${port}`, ...args]);
+    expect(code).toBe(1);
+    expect(of('address').says).toContain("answers HTTP/1 ('HTTP/1.1 400 Bad Request')");
+  });
+});
+
+describe('TLS', () => {
+  it('is told with the certificate, its names and the days that it has left', async () => {
+    const port = await served('server');
+    const { code, of } = await doctor([`localhost:${port}`, '--ca', ca]);
+    expect(code).toBe(0);
+    expect(of('address').facts).toMatchObject({ protocol: 'TLSv1.3', alpn: 'h2', tlsMs: expect.any(Number) });
+    const days = of('certificate').facts['expiresInDays'] as number;
+    expect(days).toBeGreaterThan(30_000);
+    expect(of('certificate').says).toBe(
+      `CN=server, issued by CN=ca, for localhost, 127.0.0.1; bears 'localhost'; expires in ${days} days`,
+    );
+  });
+
+  it('is missing on the side of the client', async () => {
+    const { code, of } = await doctor([`localhost:${await served('server')}`]);
+    expect(code).toBe(1);
+    expect(of('address').says).toContain('speaks TLS, and the client does not');
+  });
+
+  it('is missing on the side of the server', async () => {
+    const { code, of } = await doctor([`localhost:${await served()}`, '--tls']);
+    expect(code).toBe(1);
+    expect(of('address').says).toContain('speaks HTTP/2 without TLS');
+  });
+
+  it('is not trusted', async () => {
+    const { code, of } = await doctor([`localhost:${await served('server')}`, '--tls']);
+    expect(code).toBe(1);
+    expect(of('certificate')).toMatchObject({
+      status: 'failed',
+      facts: { refused: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', issuer: 'CN=ca' },
+    });
+    expect(of('client').status).toBe('skipped');
+  });
+
+  it('bears another name, until that one is expected', async () => {
+    const port = await served('named');
+    const refused = await doctor([`localhost:${port}`, '--ca', ca]);
+    expect(refused.of('certificate').says).toContain("it does not bear the name 'localhost'");
+    expect(refused.of('certificate').remedy).toContain("serverName: 'orders.internal'");
+    expect((await doctor([`localhost:${port}`, '--ca', ca, '--server-name', 'orders.internal'])).code).toBe(0);
+  });
+
+  it('wants a certificate of the client', async () => {
+    const port = await served('server', 'ca');
+    const without = await doctor([`localhost:${port}`, '--ca', ca]);
+    expect(without.of('address').says).toContain('wants a certificate of the client');
+    const pair = ['--cert', certificate('client'), '--key', certificate('client-key')];
+    expect((await doctor([`localhost:${port}`, '--ca', ca, ...pair])).code).toBe(0);
+  });
+
+  it('of files that cannot be read is told before anything is connected to', async () => {
+    const { code, of } = await doctor(['localhost:1', '--ca', '/there/is/none.pem']);
+    expect(code).toBe(1);
+    expect(of('target').problems).toMatchObject([{ path: '--ca', message: expect.stringContaining('ENOENT') }]);
+  });
+});

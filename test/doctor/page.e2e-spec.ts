@@ -1,0 +1,60 @@
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { codeBlocks } from '../docs/markdown.js';
+import { certificate } from '../nest/places.js';
+import { NestServer } from '../server/support/nest-server.js';
+import { command } from './support.js';
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+});
+
+const PROMPT = '$ npx nestjs-resilient-grpc ';
+const blocks = codeBlocks('docs/doctor.md')
+  .filter(({ text }) => text.startsWith(PROMPT))
+  .map(({ text }) => {
+    const [line = '', ...output] = text.slice(PROMPT.length).split('\n');
+    return { line, output: output.join('\n') };
+  });
+
+/** Without what is different each time: ports, lengths of time, days. */
+function lasting(text: string): string {
+  return text
+    .replace(/:\d{4,5}\b/g, ':PORT')
+    .replace(/\b(TCP|TLS|READY|in|SERVING) (\(?)[\d.]+ m?s\b/g, '$1 $2N ms')
+    .replace(/\b\d+ days/g, 'N days')
+    .trim();
+}
+
+describe('docs/doctor.md', () => {
+  it('shows what the command writes', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'doctor-'));
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true });
+    });
+    copyFileSync(certificate('ca'), join(folder, 'ca.pem'));
+    const methodConfig = [
+      { name: [{ service: 'orders.v1.Orders' }], timeout: '500ms', retrypolicy: { maxAttempts: 3 } },
+    ];
+    writeFileSync(join(folder, 'service-config.json'), JSON.stringify({ methodConfig }));
+    const server = await NestServer.start({ reflection: true }, ['--tls']);
+    onTestFinished(() => server.close());
+    const gone = createServer().listen(0, '127.0.0.1');
+    await once(gone, 'listening');
+    const free = (gone.address() as AddressInfo).port;
+    gone.close();
+
+    expect(blocks).toHaveLength(2);
+    for (const { line, output } of blocks) {
+      const args = line.replaceAll(':50051', `:${server.port}`).replaceAll(':50052', `:${free}`).split(' ');
+      const { stdout } = await command(args, { cwd: folder });
+      expect(lasting(output)).toBe(lasting(stdout));
+    }
+  });
+});

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { anchorOf } from '../../docs/.vitepress/anchor.mjs';
 
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
@@ -98,12 +99,5 @@ export function brokenLinks(page: string): readonly string[] {
 /** What `#…` may lead to on a page: its headings, as GitHub names them. */
 function anchorsOf(page: string): ReadonlySet<string> {
   const headings = prose(page).flatMap(([, text]) => /^#{1,6} (.+)$/.exec(text)?.[1] ?? []);
-  return new Set(
-    headings.map((heading) =>
-      heading
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N}_\- ]/gu, '')
-        .replaceAll(' ', '-'),
-    ),
-  );
+  return new Set(headings.map((heading) => anchorOf(heading)));
 }

@@ -104,7 +104,7 @@ export default defineConfig(
   },
   {
     // Programs talk to their terminal.
-    files: ['src/**/*.ts', 'bench/**', '.ci/**'],
+    files: ['src/**/*.ts', 'bench/**', 'tools/**', '.ci/**'],
     rules: { 'no-console': 'off' },
   },
   {

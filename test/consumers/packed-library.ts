@@ -34,7 +34,15 @@ export interface PackedLibrary {
 export function packLibrary(): PackedLibrary {
   const temporary = mkdtempSync(join(tmpdir(), 'packed-'));
   const library = join(temporary, 'workspace/libs/resilient-grpc');
-  for (const path of ['tsconfig.base.json', 'README.md', 'LICENSE', 'libs/resilient-grpc'])
+  for (const path of [
+    'tsconfig.base.json',
+    'README.md',
+    'CHANGELOG.md',
+    'LICENSE',
+    'docs',
+    'tools',
+    'libs/resilient-grpc',
+  ])
     if (existsSync(join(ROOT, path)))
       cpSync(join(ROOT, path), join(temporary, 'workspace', path), {
         recursive: true,

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ROOT, consumerOf, packLibrary, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
+import { followStart } from './follow-start.js';
+import { codeBlocks } from './markdown.js';
 import { compiled, HELPER, PROGRAMS, writeCodeBlocks } from './code-blocks.js';
 
 const DRIVER = 'test/docs/drive-readme.mjs';
@@ -71,6 +73,22 @@ describe('the code in the README and the docs', () => {
       },
       notPlaced: 'not placed (deadline), try again',
     });
+  }, 60_000);
+
+  it('does what docs/index.md says, killed services and all, and writes what that shows', async () => {
+    const blocks = codeBlocks('docs/index.md');
+    const answers = blocks.filter(({ language }) => language === 'json').map(({ text }) => JSON.parse(text) as unknown);
+    const { order, whileRestarted, whileAway, log } = await followStart(application.folder);
+    expect([order, whileAway]).toEqual(answers);
+    expect(whileRestarted).toEqual(order);
+    const shown = blocks.find(({ language }) => language === 'text')!.text;
+    const told = log
+      .split('\n')
+      .filter((line) => /\] outage: |back after/.test(line))
+      .slice(0, 2)
+      .map((line) => line.replace(/^.*? (?=LOG|WARN)/, ''));
+    const anyNumbers = (text: string) => text.replace(/outage: .*?;/, 'outage;').replace(/\d+(\.\d+)?/g, '0');
+    expect(told.map(anyNumbers)).toEqual(shown.split('\n').map(anyNumbers));
   }, 60_000);
 
   // As their users start them: they compile the sources by the configuration that the page shows.

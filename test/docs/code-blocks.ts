@@ -47,8 +47,8 @@ const COMPILER_OPTIONS = {
 
 /**
  * Writes every block of TypeScript of the pages into `application`, one folder a page, with the generated types and the proto
- * that they name, configuration files in JavaScript beside them, and a tsconfig.json that compiles them to dist/. Gives their paths,
- * as in `PROGRAMS`.
+ * that they name, protos of their own and configuration files in JavaScript beside them, and a tsconfig.json that compiles them
+ * to dist/. Gives their paths, as in `PROGRAMS`.
  */
 export function writeCodeBlocks(application: string): readonly string[] {
   const files = PAGES.flatMap((page) => {
@@ -59,9 +59,9 @@ export function writeCodeBlocks(application: string): readonly string[] {
       cpSync(join(application, 'src/gen/orders.pb.ts'), join(application, folder, 'gen/orders.ts'));
       cpSync(join(application, HELPER), join(application, folder, basename(HELPER)));
     }
-    for (const { language, text } of codeBlocks(page)) {
-      const name = /^\/\/ ([\w.-]+\.js)$/m.exec(text)?.[1];
-      if (language === 'js' && name !== undefined) writeFileSync(join(application, folder, name), text);
+    for (const { text } of codeBlocks(page)) {
+      const name = /^\/\/ ([\w.-]+\.(js|proto))$/m.exec(text)?.[1];
+      if (name !== undefined) writeFileSync(join(application, folder, name), text);
     }
     return blocks.map((block) => {
       const path = pathOf(block);
@@ -84,7 +84,7 @@ function folderOf(page: string): string {
 
 /** A block that other blocks import, or that is run, names its file in its first line. */
 function pathOf({ page, text, line }: CodeBlock): string {
-  const name = /^\/\/ ([\w.-]+)\.ts$/.exec(text.split('\n')[0]!)?.[1] ?? `line-${line}`;
+  const name = /^\/\/ (?:src\/)?([\w.-]+)\.ts$/.exec(text.split('\n')[0]!)?.[1] ?? `line-${line}`;
   return join(folderOf(page), name);
 }
 

@@ -1,0 +1,85 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { request, type IncomingMessage } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+
+/** What somebody sees who does what docs/index.md says. */
+export interface Seen {
+  readonly order: unknown;
+  readonly whileRestarted: unknown;
+  readonly whileAway: unknown;
+  /** What the application wrote. */
+  readonly log: string;
+}
+
+/** Runs the programs that docs/index.md shows, compiled in `application`, with sockets in a temporary folder for its ports. */
+export async function followStart(application: string): Promise<Seen> {
+  const folder = mkdtempSync(join(tmpdir(), 'start-'));
+  const [http, orders, others] = ['http', 'orders', 'others'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const running: Program[] = [];
+  const start = async (name: string, socket: string) => {
+    // The page's own orders.proto is in the folder of its blocks.
+    const child = spawn(process.execPath, [join(application, 'dist/docs/index', `${name}.js`)], {
+      cwd: join(application, 'blocks/docs/index'),
+      env: { ...process.env, NO_COLOR: '1', ORDERS_URL: `unix:${socket}`, PORT: http },
+    });
+    const program = new Program(child);
+    running.push(program);
+    await waitFor(() => program.output.includes('successfully started'), { timeoutMs: 15_000 });
+    return program;
+  };
+  const curl = async () => {
+    const [response] = (await once(request({ socketPath: http, path: '/orders/7' }).end(), 'response')) as [
+      IncomingMessage,
+    ];
+    return JSON.parse((await response.setEncoding('utf8').toArray()).join('')) as unknown;
+  };
+  try {
+    // The second one takes the place of the first when it is wanted: a slow machine would not start it within the 5 s.
+    const [service, next, gateway] = [
+      await start('orders-service', orders),
+      await start('orders-service', others),
+      await start('main', orders),
+    ];
+    const order = await curl();
+
+    await service.end('SIGKILL');
+    const held = curl();
+    await waitFor(() => gateway.output.includes('outage: '));
+    renameSync(others, orders);
+    const whileRestarted = await held;
+    await waitFor(() => gateway.output.includes('back after'));
+
+    await next.end('SIGKILL');
+    const whileAway = await curl();
+    await gateway.end('SIGTERM');
+    return { order, whileRestarted, whileAway, log: gateway.output };
+  } finally {
+    for (const program of running) await program.end('SIGKILL');
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** A process, and what it wrote. */
+class Program {
+  output = '';
+  private readonly ended: Promise<unknown>;
+
+  constructor(private readonly child: ChildProcess) {
+    for (const stream of [child.stdout!, child.stderr!])
+      stream.setEncoding('utf8').on('data', (text: string) => (this.output += text));
+    this.ended = once(child, 'close');
+  }
+
+  async end(signal: NodeJS.Signals): Promise<void> {
+    this.child.kill(signal);
+    await this.ended;
+  }
+}

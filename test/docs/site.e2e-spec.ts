@@ -1,0 +1,135 @@
+import { execFile } from 'node:child_process';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sidebar } from '../../docs/.vitepress/sidebar.mjs';
+import { CHROMIUM, openPage, startBrowser, type WatchedPage } from '../support/browser.js';
+import { ROOT, PAGES } from './markdown.js';
+
+const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
+
+/** The site as `npm run docs` builds it, in a folder of its own. */
+let site: string;
+// A link between pages that leads nowhere fails the build.
+beforeAll(async () => {
+  site = mkdtempSync(join(tmpdir(), 'site-'));
+  const vitepress = join(ROOT, 'node_modules/vitepress/bin/vitepress.js');
+  await promisify(execFile)(process.execPath, [vitepress, 'build', 'docs', '--outDir', site], { cwd: ROOT });
+}, 120_000);
+afterAll(() => rmSync(site, { recursive: true }));
+
+/** The path of a page of docs/ on the site. */
+function pathOf(page: string): string {
+  return page
+    .replace(/^docs\//, '/')
+    .replace(/(index|README)\.md$|\.md$/, (_all, index?: string) => (index ? '' : '.html'));
+}
+
+describe('the site of the docs', () => {
+  it('has a page for each of them, and none besides', () => {
+    const built = readdirSync(site, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.html') && file !== '404.html')
+      .map((file) => `/${file.replace(/index\.html$/, '')}`);
+    const docs = PAGES.filter((page) => page.startsWith('docs/')).map(pathOf);
+    expect(built.sort()).toEqual(docs.sort());
+  });
+
+  it('leads to each of them from its sidebar, once', () => {
+    const links = linksOf(sidebar()).map((link) => (link.endsWith('/') ? link : `${link}.html`));
+    expect(links.sort()).toEqual(
+      PAGES.filter((page) => page.startsWith('docs/'))
+        .map(pathOf)
+        .sort(),
+    );
+  });
+
+  it('loads nothing from another host', () => {
+    const pages = readdirSync(site, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(html|css)$/.test(file));
+    const foreign = pages.flatMap((file) => [
+      ...readFileSync(join(site, file), 'utf8').matchAll(
+        /(<(script|img|link)[^>]+(src|href)="|url\(|@import ")https?:[^">)]+/g,
+      ),
+    ]);
+    expect(foreign.map(([text]) => text)).toEqual([]);
+  });
+});
+
+interface Item {
+  readonly link?: string;
+  readonly items?: readonly Item[];
+}
+
+function linksOf(items: readonly Item[]): string[] {
+  return items.flatMap(({ link, items: inner = [] }) => [...(link === undefined ? [] : [link]), ...linksOf(inner)]);
+}
+
+describe.skipIf(CHROMIUM === undefined)('who reads it', () => {
+  const server = createServer(({ url = '/' }, response) => {
+    const path = join(site, url.endsWith('/') ? `${url}index.html` : url);
+    try {
+      const body = readFileSync(path);
+      response.setHeader('content-type', TYPES[extname(path)] ?? 'application/octet-stream').end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  let browser: Browser;
+  let url: string;
+  beforeAll(async () => {
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    browser = await startBrowser();
+  }, 30_000);
+  afterAll(async () => {
+    await browser.close();
+    server.closeAllConnections();
+    await promisify(server.close.bind(server))();
+  });
+
+  /** Whether a reader must scroll sideways. */
+  const isTooWide = async ({ page }: WatchedPage) =>
+    (await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth')) === true;
+
+  it('begins with five minutes, and goes on from there to a problem', async () => {
+    const watched = await openPage(browser, `${url}/`);
+    const { page, problems } = watched;
+    expect(await page.locator('h1').innerText()).toContain('Start in five minutes');
+    await page.getByRole('link', { name: 'From your problem' }).last().click();
+    await page.locator('.vp-doc').getByRole('link', { name: 'ECONNRESET' }).click();
+    await page.waitForURL(`${url}/problems/econnreset.html`);
+    expect(await page.locator('.vp-doc h1').innerText()).toContain('ECONNRESET');
+    expect([await isTooWide(watched), problems]).toEqual([false, []]);
+    await watched.close();
+  });
+
+  it.each([
+    ['Received RST_STREAM with code 0', 'rst-stream'],
+    ['connect ECONNREFUSED 10.244.1.7:50051', 'no-connection-established'],
+  ])('finds what to do about %s', async (text, problem) => {
+    const { page, problems, close } = await openPage(browser, `${url}/`);
+    await page.getByRole('button', { name: 'Search' }).first().click();
+    await page.locator('.VPLocalSearchBox input').fill(text);
+    await page.locator(`.VPLocalSearchBox .result[href*="/problems/${problem}.html"]`).first().waitFor();
+    const first = await page.locator('.VPLocalSearchBox .result').first().getAttribute('href');
+    expect(first).toContain(`/problems/${problem}.html`);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  it.each([390, 1_200])('reads it in the dark on a screen %d wide, and scrolls down alone', async (width) => {
+    const watched = await openPage(browser, `${url}/problems/no-connection-established.html`, {
+      colorScheme: 'dark',
+      viewport: { width, height: 800 },
+    });
+    const background = String(await watched.page.evaluate('getComputedStyle(document.body).backgroundColor'));
+    expect(background.match(/\d+/g)!.every((part) => Number(part) < 64)).toBe(true);
+    expect([await isTooWide(watched), watched.problems]).toEqual([false, []]);
+    await watched.close();
+  });
+});

@@ -79,15 +79,14 @@ export default defineConfig({
             'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
             'libs/*/src/server/{*,errors/*}.spec.ts',
             'test/{nest,health,server,inbound,logs,errors,telemetry}/**/*.e2e-spec.ts',
-            'test/dashboard/express.e2e-spec.ts',
+            'test/dashboard/{express,fastify}.e2e-spec.ts',
             'test/testing/override-grpc-client.e2e-spec.ts',
             'test/nest-11/*.spec.ts',
           ],
-          // The Nest 11 of test/nest-11 has Express and gRPC alone, and processes of their own have no alias.
+          // The Nest 11 of test/nest-11 has HTTP and gRPC alone, and processes of their own have no alias.
           exclude: [
             '**/node_modules/**',
             'test/health/long.e2e-spec.ts',
-            'test/{inbound,errors}/fastify.e2e-spec.ts',
             'test/errors/{graphql,websockets}.e2e-spec.ts',
             'test/server/strangers/**',
             'test/server/{connections,memory,shutdown,vanished}.e2e-spec.ts',

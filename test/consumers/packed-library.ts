@@ -1,5 +1,15 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -24,14 +34,23 @@ export interface PackedLibrary {
 export function packLibrary(): PackedLibrary {
   const temporary = mkdtempSync(join(tmpdir(), 'packed-'));
   const library = join(temporary, 'workspace/libs/resilient-grpc');
-  for (const path of ['tsconfig.base.json', 'README.md', 'LICENSE', 'libs/resilient-grpc'])
+  for (const path of [
+    'tsconfig.base.json',
+    'README.md',
+    'CHANGELOG.md',
+    'LICENSE',
+    'docs',
+    'tools',
+    'libs/resilient-grpc',
+  ])
     if (existsSync(join(ROOT, path)))
       cpSync(join(ROOT, path), join(temporary, 'workspace', path), {
         recursive: true,
         filter: (source) => !/\/(dist|node_modules)$/.test(source),
       });
   symlinkSync(join(ROOT, 'node_modules'), join(temporary, 'workspace/node_modules'));
-  run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b'], library);
+  // What is written is the same unchecked, in half the time; the build of the workspace checks.
+  run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b', '--noCheck'], library);
   const printed = run('npm', ['pack', '--json', '--offline', '--pack-destination', temporary], library);
   // Scripts of the package may print lines of their own before npm does.
   const [packed] = JSON.parse(printed.slice(printed.indexOf('[\n'))) as [
@@ -46,6 +65,16 @@ export function packLibrary(): PackedLibrary {
     folder,
     remove: () => rmSync(temporary, { recursive: true }),
   };
+}
+
+/** The same under another version, as the second copy in one application is; gives its tarball. */
+export function packAgain(packed: PackedLibrary, version: string): string {
+  const folder = join(dirname(packed.folder), version);
+  cpSync(packed.folder, folder, { recursive: true });
+  const path = join(folder, 'package.json');
+  writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, 'utf8')) as object), version }));
+  const name = run('npm', ['pack', '--offline', '--ignore-scripts', '--silent'], folder).trim();
+  return join(folder, name);
 }
 
 /** An application of its own that has installed the packed library. */
@@ -107,7 +136,7 @@ function packagesIn(modules: string): string[] {
 /** Runs a program to its end; throws with all it printed. */
 export function run(command: string, args: readonly string[], cwd: string): string {
   try {
-    return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe', timeout: 60_000 });
+    return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe', timeout: 180_000 });
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string };
     throw new Error(`${command} ${args.join(' ')} failed in ${cwd}\n${stdout}${stderr}`);

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
 import { anchorOf } from '../../docs/.vitepress/anchor.mjs';
 
 /** Root of the workspace. */
@@ -82,8 +82,22 @@ export function linksOf(page: string): readonly PageLink[] {
   );
 }
 
+/** Links of a page that lead nowhere in the files around it, as `path:line: target`. */
+export function brokenLinks(page: string): readonly string[] {
+  const isBroken = ({ target }: PageLink): boolean => {
+    if (target.startsWith('https://')) return false;
+    const [path = '', anchor] = target.split('#');
+    const file = path === '' ? page : normalize(join(dirname(page), path));
+    if (!existsSync(join(ROOT, file))) return true;
+    return anchor !== undefined && !anchorsOf(file).has(anchor);
+  };
+  return linksOf(page)
+    .filter(isBroken)
+    .map(({ line, target }) => `${page}:${line}: ${target}`);
+}
+
 /** What `#…` may lead to on a page: its headings, as GitHub names them. */
-export function anchorsOf(page: string): ReadonlySet<string> {
+function anchorsOf(page: string): ReadonlySet<string> {
   const headings = prose(page).flatMap(([, text]) => /^#{1,6} (.+)$/.exec(text)?.[1] ?? []);
   return new Set(headings.map((heading) => anchorOf(heading)));
 }

@@ -1,23 +1,15 @@
-import { existsSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as operators from 'nestjs-resilient-grpc/operators';
 import { RENDERED_PAGES, renderedPage } from '../../docs/tools/rendered-pages.mjs';
-import { ROOT, PAGES, anchorsOf, linksOf, programsBySection } from './markdown.js';
+import { PAGES, brokenLinks, linksOf, programsBySection } from './markdown.js';
 
 /** Last section of pages whose programs have something in common. */
 const SHARED = 'What the programs share';
 
 describe.each(PAGES)('%s', (page) => {
   it('has links that lead somewhere', () => {
-    const broken = linksOf(page).filter(({ target }) => {
-      if (target.startsWith('https://')) return false;
-      const [path = '', anchor] = target.split('#');
-      const file = path === '' ? page : relative(ROOT, join(ROOT, dirname(page), path));
-      if (!existsSync(join(ROOT, file))) return true;
-      return anchor !== undefined && !anchorsOf(file).has(anchor);
-    });
-    expect(broken).toEqual([]);
+    expect(brokenLinks(page)).toEqual([]);
   });
 });
 

@@ -40,11 +40,14 @@ export {
   type PropagationOptions,
 } from './client/settings/client-options.js';
 export type { GrpcContract } from './client/settings/contract.js';
-export type { AttemptRecord, CallEnd, GrpcClientEvent } from './call/call-event.js';
+export type { CallEnd, GrpcClientEvent } from './call/call-event.js';
+export type { ConnectionEnd } from './call/connection-end.js';
 export type { InboundCall } from './call/inbound-call.js';
 export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';
+export type { MethodKind } from './call/method.js';
 export { dnsServiceConfig, type DnsServiceConfigOptions } from './channel/dns-service-config.js';
 export type { TlsOptions } from './channel/tls-material.js';
+export type { AttemptRecord } from './errors/attempt-record.js';
 export { GrpcCallError, isGrpcCallError, type FailureReason, type ReachedServer } from './errors/grpc-call-error.js';
 export type { StatusDetail } from './errors/status-details.js';
 export {
@@ -77,5 +80,10 @@ export {
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';
-export type { LoadBalancingConfig, MethodConfig, ServiceConfig } from './policy/service-config/service-config.js';
-export type { StatusName } from './status/status-code.js';
+export type {
+  LoadBalancingConfig,
+  MethodConfig,
+  RetryThrottling,
+  ServiceConfig,
+} from './policy/service-config/service-config.js';
+export type { StatusCode, StatusName } from './status/status-code.js';

@@ -1,101 +1,116 @@
-/** An application as users of ts-proto write it: generated interfaces, call options, and a stream read by `for await`. */
+/** The interfaces that ts-proto writes by its options for Nest, each called as its users call it, each against a real server. */
 import 'reflect-metadata';
-import { createRequire } from 'node:module';
-import {
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
-} from '@grpc/grpc-js';
-import { loadPackageDefinition, type GrpcObject, type ServiceClientConstructor } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
-import { Injectable, Module } from '@nestjs/common';
+import { Metadata } from '@grpc/grpc-js';
 import { NestFactory } from '@nestjs/core';
-import { InjectGrpcService, ResilientGrpcModule, type Resilient } from 'nestjs-resilient-grpc';
-import { firstValueFrom } from 'rxjs';
 import {
-  ORDERS_SERVICE_NAME,
-  ORDERS_V1_PACKAGE_NAME,
-  type GetOrderRequest,
-  type Order,
-  type OrderEvent,
-  type OrdersClient,
-  type WatchRequest,
-} from '../../../src/gen/orders.pb.js';
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type GrpcClientOptions,
+  type GrpcObservable,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, lastValueFrom, of, toArray, type Observable } from 'rxjs';
+import type * as dates from './dates/catalog.pb.js';
+import type * as longs from './longs/catalog.pb.js';
+import type * as metadata from './metadata/catalog.pb.js';
+import type * as observables from './observables/catalog.pb.js';
+import * as plain from './plain/catalog.pb.js';
+import type * as snake from './snake/catalog.pb.js';
+import * as strings from './strings/catalog.pb.js';
 
-const protoPath = process.argv[2] ?? 'protos/orders.proto';
-const loader = { longs: String };
+const protoPath = 'protos/catalog.proto';
+const LISTED_AT = { seconds: 1_700_000_000, nanos: 0 };
+const WAIT = { timeoutMs: 5_000 };
 
-function orderNumber(id: string, sequence: string): Order {
-  return { id, requestId: '', item: 'tea', quantity: 1, sequence };
-}
-
-/** A server with two of the methods; gives its address and how to stop it. */
-async function startServer(): Promise<{ url: string; stop: () => void }> {
-  const { orders } = loadPackageDefinition(loadSync(protoPath, loader)) as { orders: { v1: GrpcObject } } & GrpcObject;
-  const server = new Server();
-  server.addService((orders.v1['Orders'] as ServiceClientConstructor).service, {
-    get(call: ServerUnaryCall<GetOrderRequest, Order>, answer: sendUnaryData<Order>) {
-      answer(null, orderNumber(call.request.id, call.getDeadline() === Infinity ? '0' : '1'));
-    },
-    watch(call: ServerWritableStream<WatchRequest, OrderEvent>) {
-      for (let sequence = BigInt(call.request.from) + 1n; sequence <= 9007199254740995n; sequence++)
-        call.write({ sequence: String(sequence), order: undefined });
-      call.end();
+/** What `call` gives, of a client whose messages `loader` reads and writes. */
+async function told<Client>(
+  loader: GrpcClientOptions['loader'],
+  call: (client: Resilient<Client>) => Promise<unknown>,
+  listedAt: unknown = LISTED_AT,
+): Promise<unknown> {
+  const item = { item_kind: 1, stock_left: '7', listed_at: listedAt };
+  const server = await ScriptedGrpcServer.start({
+    protoPath,
+    loader: { keepCase: true, longs: String },
+    scripts: {
+      FindItem: ({ request }) => ({ message: { ...item, ...(request as { item_id: string }) } }),
+      ListItems: { messages: [{ item_id: '1' }, { item_id: '2' }] },
+      AddItems: { message: { items_added: 2 } },
     },
   });
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    ),
+  const feature = ResilientGrpcModule.forFeature([{ name: 'catalog', url: server.url, protoPath, loader }]);
+  const app = await NestFactory.createApplicationContext(feature, { logger: ['error', 'fatal'] });
+  const answer = await call(app.get(getGrpcServiceToken('catalog', plain.CATALOG_SERVICE_NAME)));
+  await app.close();
+  await server.close();
+  return answer;
+}
+
+const all = async <T>(messages: Observable<T>): Promise<T[]> => lastValueFrom(messages.pipe(toArray()));
+
+async function main(): Promise<void> {
+  const printed: Record<string, unknown> = {};
+
+  printed['plain'] = await told<plain.CatalogClient>({ longs: Number }, async (catalog) => {
+    const theirs: plain.CatalogClient = catalog;
+    const item: plain.CatalogItem = await firstValueFrom(catalog.findItem({ itemId: '7' }, WAIT));
+    const [listed, { itemsAdded }] = [
+      await all(theirs.listItems({ itemId: '' })),
+      // A request stream may be an iterable, too.
+      await firstValueFrom(catalog.addItems([item, item])),
+    ];
+    return { ...item, isDrink: item.itemKind === plain.ItemKind.ITEM_KIND_DRINK, listed: listed.length, itemsAdded };
+  });
+
+  printed['metadata'] = await told<metadata.CatalogClient>({ longs: Number }, async (catalog) => {
+    const theirs: metadata.CatalogClient = catalog;
+    const [withOptions, asTheirs] = [
+      await firstValueFrom(catalog.findItem({ itemId: '7' }, new Metadata(), WAIT)),
+      await firstValueFrom(theirs.findItem({ itemId: '8' }, new Metadata(), { deadline: Date.now() + 5_000 })),
+    ];
+    // Without metadata, too, where the generated interface asks for it.
+    const { itemId } = await firstValueFrom(catalog.findItem({ itemId: '9' }));
+    return [withOptions.itemId, asTheirs.itemId, itemId];
+  });
+
+  printed['observables'] = await told<observables.CatalogClient>({ longs: Number }, async (catalog) => {
+    const items: GrpcObservable<observables.CatalogItem> = catalog.listItems({ itemId: '' });
+    const ids: string[] = [];
+    for await (const { itemId } of items) ids.push(itemId);
+    return ids;
+  });
+
+  printed['snake'] = await told<snake.CatalogClient>({ longs: Number, keepCase: true }, async (catalog) => {
+    // @ts-expect-error the names are those of the proto
+    catalog.findItem({ itemId: '7' });
+    return firstValueFrom(catalog.findItem({ item_id: '7' }));
+  });
+
+  printed['strings'] = await told<strings.CatalogClient>({ longs: String, enums: String }, async (catalog) => {
+    const { stockLeft, itemKind } = await firstValueFrom(catalog.findItem({ itemId: '7' }));
+    return { stockLeft, isDrink: itemKind === strings.ItemKind.ITEM_KIND_DRINK };
+  });
+
+  printed['longs'] = await told<longs.CatalogClient>({}, async (catalog) => {
+    const { stockLeft } = await firstValueFrom(catalog.findItem({ itemId: '7' }));
+    return stockLeft.add(1).toString();
+  });
+
+  // Last: what ts-proto writes here changes how every Timestamp of the process is read and written from now on.
+  await import('./dates/catalog.pb.js');
+  const listedOn = new Date(LISTED_AT.seconds * 1_000);
+  printed['dates'] = await told<dates.CatalogClient>(
+    { longs: Number },
+    async (catalog) => {
+      const item = await firstValueFrom(catalog.findItem({ itemId: '7' }));
+      const { itemsAdded } = await firstValueFrom(catalog.addItems(of(item, item)));
+      return { listedAt: item.listedAt?.toISOString(), itemsAdded };
+    },
+    listedOn,
   );
-  return { url: `127.0.0.1:${port}`, stop: () => server.forceShutdown() };
+
+  console.log(JSON.stringify(printed));
 }
 
-@Injectable()
-class Reader {
-  constructor(@InjectGrpcService('orders', ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>) {}
-
-  async read(): Promise<{ order: Order; sequences: string[] }> {
-    const order = await firstValueFrom(this.orders.get({ id: '7' }, { timeoutMs: 2_000 }));
-    const sequences: string[] = [];
-    for await (const event of this.orders.watch({ from: '9007199254740991' })) sequences.push(event.sequence);
-    return { order, sequences };
-  }
-
-  /** As Nest's own client is used: the mapped interface goes wherever the generated one is asked for. */
-  plain(): OrdersClient {
-    return this.orders;
-  }
-
-  /** What must not compile. */
-  wrong(): void {
-    // @ts-expect-error the request has no such field
-    this.orders.get({ identifier: '7' });
-    // @ts-expect-error a length is a number
-    this.orders.get({ id: '7' }, { timeoutMs: '2s' });
-    // @ts-expect-error 64-bit numbers are strings in this program
-    this.orders.watch({ from: 7 });
-  }
-}
-
-const server = await startServer();
-
-@Module({
-  imports: [
-    ResilientGrpcModule.forFeature([
-      { name: 'orders', url: server.url, package: ORDERS_V1_PACKAGE_NAME, protoPath, loader },
-    ]),
-  ],
-  providers: [Reader],
-})
-class AppModule {}
-
-const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
-const read = await app.get(Reader).read();
-await app.close();
-server.stop();
-// Nothing is ended by force: a timer or socket left behind would keep this process alive.
-const nest = createRequire(import.meta.url)('@nestjs/core/package.json') as { version: string };
-process.stdout.write(`${JSON.stringify({ nest: nest.version, ...read })}\n`);
+void main();

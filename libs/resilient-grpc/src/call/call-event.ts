@@ -1,18 +1,8 @@
 import type { Metadata } from '@grpc/grpc-js';
+import type { AttemptRecord } from '../errors/attempt-record.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { ConnectionEnd } from './connection-end.js';
 import type { ConnectivityState } from './connectivity.js';
-
-/** One attempt of a call that has ended. */
-export interface AttemptRecord {
-  /** 1 for the original attempt. */
-  readonly number: number;
-  readonly code: StatusCode;
-  readonly details: string;
-  readonly peer?: string;
-  readonly durationMs: number;
-  readonly hedge: boolean;
-}
 
 /** How a call ended, after its last attempt. */
 export interface CallEnd {

@@ -7,9 +7,10 @@ import type { OpenStream } from './stream-source.js';
  * Any `pipe()` gives a plain Observable.
  */
 export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T> {
-  /** Makes a run whose reader says when he has enough. Not for users: the seam that keeps flow control across operators. */
+  /** Makes a run whose reader says when he has enough: the seam that keeps flow control across operators. @internal */
   readonly openStream: OpenStream<T>;
 
+  /** @internal Made by a method of a client. */
   constructor(subscribe: (subscriber: Subscriber<T>) => TeardownLogic, openStream: OpenStream<T>) {
     super(subscribe);
     this.openStream = openStream;

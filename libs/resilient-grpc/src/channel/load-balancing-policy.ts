@@ -11,8 +11,8 @@ type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** Name under which the policy is registered with grpc-js. */
-const POLICY_NAME = 'nestjs_resilient_grpc';
+/** Where copies of this library in one process count themselves. */
+const COPIES = Symbol.for('nestjs-resilient-grpc.copies');
 
 /** What the policy tells its channel, and asks of it. */
 export interface PolicyObserver extends ConnectionObserver {
@@ -49,7 +49,8 @@ interface Registration {
 
 const registrations = new Map<string, Registration>();
 let nextId = 1;
-let registered = false;
+/** Name under which the policy is registered with grpc-js; none yet: it is not. */
+let policyName = '';
 
 /** Our place in one channel's service config. */
 export interface PolicyHandle {
@@ -75,7 +76,7 @@ export function observeConnections(
   const registration: Registration = { observer, control: undefined };
   registrations.set(id, registration);
   return {
-    loadBalancingConfig: [{ [POLICY_NAME]: { id, child: children } }],
+    loadBalancingConfig: [{ [policyName]: { id, child: children } }],
     get control() {
       return registration.control;
     },
@@ -87,7 +88,7 @@ export function observeConnections(
 
 /** Registers the policy with grpc-js once. Not at import: importing this library changes nothing. */
 function register(): boolean {
-  if (registered) return true;
+  if (policyName !== '') return true;
   // True at every grpc-js this was written for; a later one may have moved an experimental name.
   const seams: Partial<typeof experimental> = experimental;
   if (
@@ -105,9 +106,16 @@ function register(): boolean {
       super(helper, (child, observer) => new Gated(child, observer));
     }
   }
-  seams.registerLoadBalancerType(POLICY_NAME, Policy, ObservingPolicyConfig);
-  registered = true;
+  policyName = nameOfThisCopy();
+  seams.registerLoadBalancerType(policyName, Policy, ObservingPolicyConfig);
   return true;
+}
+
+/** Copies share grpc-js, where a policy of the same name takes the place of the one before, and its channels with it. */
+function nameOfThisCopy(): string {
+  const copies = Number(Reflect.get(globalThis, COPIES) ?? 0) + 1;
+  Reflect.set(globalThis, COPIES, copies);
+  return copies === 1 ? 'nestjs_resilient_grpc' : `nestjs_resilient_grpc_${String(copies)}`;
 }
 
 /** Our part of a service config: whom to tell, and the policy that balances. */
@@ -118,11 +126,11 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   ) {}
 
   getLoadBalancerName(): string {
-    return POLICY_NAME;
+    return policyName;
   }
 
   toJsonObject(): object {
-    return { [POLICY_NAME]: { id: this.id, child: [this.child.toJsonObject()] } };
+    return { [policyName]: { id: this.id, child: [this.child.toJsonObject()] } };
   }
 
   /** @throws Error when no child policy is known; grpc-js then reports the whole config as unusable. */
@@ -223,7 +231,7 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   getTypeName(): string {
-    return POLICY_NAME;
+    return policyName;
   }
 
   endBackoff(): void {

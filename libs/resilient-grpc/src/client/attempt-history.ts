@@ -1,5 +1,5 @@
 import type { AttemptEnd } from '../call/attempt.js';
-import type { AttemptRecord } from '../call/call-event.js';
+import type { AttemptRecord } from '../errors/attempt-record.js';
 import { remainingMs } from '../policy/deadline/deadline.js';
 import type { Verdict } from '../policy/evidence/verdict.js';
 import { NO_PUSHBACK, parsePushback, type Pushback } from '../policy/pushback/parse-pushback.js';

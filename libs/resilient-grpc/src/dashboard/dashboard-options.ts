@@ -5,7 +5,7 @@ import { optionProblems, type KeyRemedies } from '../client/settings/validate-op
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
 /** Where the dashboard is, and what its guards need. */
-interface DashboardPlace {
+export interface DashboardPlace {
   /** Path of the page, below a global prefix if there is one. @defaultValue 'grpc' */
   readonly path?: string | undefined;
   /** Modules that export what the guards inject. @defaultValue none */

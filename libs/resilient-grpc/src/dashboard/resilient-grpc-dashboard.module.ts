@@ -13,6 +13,7 @@ import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js
 /** A live page that shows all clients of the application, to those who may see it. It changes nothing. */
 @Module({})
 export class ResilientGrpcDashboardModule {
+  /** @internal Made by Nest. */
   constructor(@Optional() @Inject(DashboardFeed) feed?: DashboardFeed) {
     if (feed !== undefined) return;
     // Mounted without a word it would show nothing to anybody, and say nothing about it.

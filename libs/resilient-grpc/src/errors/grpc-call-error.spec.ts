@@ -1,6 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { GrpcCallError, isGrpcCallError, type GrpcCallFailure } from './grpc-call-error.js';
 
 // What a server's library would make: the same definitions, encoded by protobufjs. Each message is the request of a method.
@@ -177,6 +177,18 @@ describe('a call error', () => {
     expect(isGrpcCallError(error, 8)).toBe(true);
     expect(isGrpcCallError({ code: error.code }, 8)).toBe(false);
     expect(isGrpcCallError(undefined)).toBe(false);
+  });
+
+  it('is an instance of the class of every copy of this package, and of a subclass only where it was made by it', async () => {
+    vi.resetModules();
+    const { GrpcCallError: Other } = await import('./grpc-call-error.js');
+    const error = failed(new Metadata());
+    class Mine extends GrpcCallError {}
+    expect(Other).not.toBe(GrpcCallError);
+    expect(error instanceof Other).toBe(true);
+    expect(new Error('14 UNAVAILABLE') instanceof GrpcCallError).toBe(false);
+    expect(error instanceof Mine).toBe(false);
+    expect(new Mine(error) instanceof Mine).toBe(true);
   });
 
   it("begins as grpc-js's does, and shows no metadata where it is logged", () => {

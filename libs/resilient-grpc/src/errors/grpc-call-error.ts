@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode, statusName, type StatusName } from '../status/status-code.js';
+import type { AttemptRecord } from './attempt-record.js';
 import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
 /** Why a call failed, beyond its status code. */
@@ -37,16 +38,6 @@ export type FailureReason =
 /** May the server's application have seen the request? */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
-/** One attempt, as an error or a result tells of it. */
-interface Attempted {
-  readonly number: number;
-  readonly code: StatusCode;
-  readonly details: string;
-  readonly peer?: string;
-  readonly durationMs: number;
-  readonly hedge: boolean;
-}
-
 /** What a `GrpcCallError` is made from. */
 export interface GrpcCallFailure {
   readonly code: StatusCode;
@@ -57,7 +48,7 @@ export interface GrpcCallFailure {
   readonly peer: string | undefined;
   readonly reason: FailureReason;
   readonly reachedServer: ReachedServer;
-  readonly attempts: readonly Attempted[];
+  readonly attempts: readonly AttemptRecord[];
   readonly notRetriedBecause: string;
   readonly retryAfterMs: number | undefined;
   readonly cause?: unknown;
@@ -81,13 +72,14 @@ export class GrpcCallError extends Error {
   readonly reason: FailureReason;
   readonly reachedServer: ReachedServer;
   /** The latest attempts, at most 20. */
-  readonly attempts: readonly Attempted[];
+  readonly attempts: readonly AttemptRecord[];
   /** Why there was no further attempt. */
   readonly notRetriedBecause: string;
   /** When trying again makes sense, in milliseconds, where that is known (breaker, pushback, outage, RetryInfo). */
   readonly retryAfterMs: number | undefined;
   #details: readonly StatusDetail[] | undefined;
 
+  /** @internal Made by a client; `grpcError` of `nestjs-resilient-grpc/testing` makes one for a test. */
   constructor(failure: GrpcCallFailure) {
     super(
       `${String(failure.code)} ${statusName(failure.code)}: ${failure.details}`,
@@ -106,6 +98,11 @@ export class GrpcCallError extends Error {
     this.retryAfterMs =
       failure.retryAfterMs ?? (hasStatusDetails(failure.metadata) ? retryDelayOf(this.statusDetails) : undefined);
     Object.defineProperty(this, BRAND, { value: true, enumerable: false });
+  }
+
+  /** By the brand: `@Catch(GrpcCallError)` catches the errors of another copy of this package, too. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return this === GrpcCallError ? isGrpcCallError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 
   get codeName(): StatusName {

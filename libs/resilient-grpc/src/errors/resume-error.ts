@@ -27,6 +27,11 @@ export class ResumeError extends Error {
     super(message, options);
     Object.defineProperty(this, BRAND, { value: true });
   }
+
+  /** By the brand, as of a `GrpcCallError`. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return this === ResumeError ? isResumeError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
 }
 
 /** Whether `error` is a ResumeError, also one of another copy of this package. */

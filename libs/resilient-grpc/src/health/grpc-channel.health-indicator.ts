@@ -29,6 +29,7 @@ export interface ChannelCheckAllOptions {
  */
 @Injectable()
 export class GrpcChannelHealthIndicator {
+  /** @internal Made by Nest. */
   constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
   /**

@@ -11,6 +11,7 @@ import { healthResult } from './health-results.js';
  */
 @Injectable()
 export class GrpcReadinessHealthIndicator {
+  /** @internal Made by Nest. */
   constructor(@Inject(GrpcLifecycle) private readonly lifecycle: GrpcLifecycle) {}
 
   /**

@@ -51,6 +51,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   private readonly told = new WeakSet<InnerClient>();
   private draining = false;
 
+  /** @internal Made by Nest. */
   constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
   /**

@@ -11,9 +11,10 @@ import { outcomeOf } from './error-status.js';
  * Put it inside of `retryBackoff` and outside of `deadline`: then each attempt counts, and one that hangs counts as failed.
  */
 export function breakCircuit<T>(breaker: CircuitBreaker): MonoTypeOperatorFunction<T> {
+  const { circuit } = breaker;
   return (source) =>
     defer(() => {
-      const admission = breaker.tryAcquire(breaker.now());
+      const admission = circuit.tryAcquire(breaker.now());
       if (!admission.admitted) {
         return throwError(() => new CircuitOpenError(breaker.name, admission.retryAfterMs));
       }
@@ -21,14 +22,14 @@ export function breakCircuit<T>(breaker: CircuitBreaker): MonoTypeOperatorFuncti
       const settle = (outcome: AttemptOutcome): void => {
         if (isSettled) return;
         isSettled = true;
-        breaker.onResult(admission.token, outcome, breaker.now());
+        circuit.onResult(admission.token, outcome, breaker.now());
       };
       return source.pipe(
         tap({
           // A stream may last for days, and its first message shows that the server is there.
           next: () => settle('success'),
           complete: () => settle('success'),
-          error: (error: unknown) => settle(outcomeOf(error, breaker.policy)),
+          error: (error: unknown) => settle(outcomeOf(error, circuit.policy)),
           unsubscribe: () => settle('ignored'),
         }),
       );

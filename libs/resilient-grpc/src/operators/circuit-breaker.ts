@@ -17,15 +17,18 @@ export interface CircuitBreakerNaming {
  * The state that all subscriptions through `breakCircuit(breaker)` share: one for each thing that can fail by itself. The same
  * machine as a client's.
  */
-export class CircuitBreaker extends Circuit {
+export class CircuitBreaker {
+  /** As the errors call it. */
   readonly name: string;
-  /** The time it goes by, in milliseconds. */
+  /** The time it goes by, in milliseconds. @internal */
   readonly now: () => number;
+  /** What decides. @internal */
+  readonly circuit: Circuit;
 
   /** @throws {GrpcConfigurationError} for options that are none. */
   constructor(options: CircuitBreakerOptions & CircuitBreakerNaming & Seams = {}) {
     const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = options;
-    super(
+    this.circuit = new Circuit(
       readOptions((problems) => parseCircuitBreaker(policy, 'circuitBreaker', problems)),
       random,
       onTransition,
@@ -33,5 +36,10 @@ export class CircuitBreaker extends Circuit {
     this.name = name;
     // Not the scheduler's by default: that is the clock on the wall, which may be put back by an hour.
     this.now = scheduler ? () => scheduler.now() : () => systemClock.now();
+  }
+
+  /** 'open' until a probe is admitted. */
+  get state(): 'closed' | 'open' | 'half-open' {
+    return this.circuit.state;
   }
 }

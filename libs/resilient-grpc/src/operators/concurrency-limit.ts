@@ -12,14 +12,27 @@ export interface ConcurrencyLimitOptions {
 }
 
 /** The permits that all subscriptions through `limitConcurrency(limit)` share. The same queue as a client's. */
-export class ConcurrencyLimit extends PermitQueue {
+export class ConcurrencyLimit {
+  /** What decides. @internal */
+  readonly permits: PermitQueue;
+
   /** @throws {GrpcConfigurationError} for options that are none. */
   constructor(options: ConcurrencyLimitOptions) {
-    super(
+    this.permits = new PermitQueue(
       readOptions((problems) => ({
         maxConcurrent: readInteger(options.maxConcurrent, 'concurrencyLimit.maxConcurrent', problems, 1) ?? 1,
         maxQueued: readInteger(options.maxQueued ?? DEFAULT_MAX_QUEUED, 'concurrencyLimit.maxQueued', problems, 0) ?? 0,
       })),
     );
+  }
+
+  /** Subscriptions that run. */
+  get running(): number {
+    return this.permits.running;
+  }
+
+  /** Subscriptions that wait. */
+  get queued(): number {
+    return this.permits.queued;
   }
 }

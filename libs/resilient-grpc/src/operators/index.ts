@@ -25,4 +25,6 @@ export { isReplayError, ReplayError, type ReplayFailureReason } from '../errors/
 export { isResumeError, ResumeError, type ResumeProblem } from '../errors/resume-error.js';
 export type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
+export type { BackoffJitter } from '../policy/retry/backoff.js';
 export type { Acknowledgement } from '../policy/replay/replay-ledger.js';
+export type { CompareCursors } from '../policy/resume/cursor-track.js';

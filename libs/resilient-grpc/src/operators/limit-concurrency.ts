@@ -8,6 +8,7 @@ import { StoppableRun } from './stoppable-run.js';
  * already. The permit is given back before the end is passed on, so that who subscribes anew in answer to it finds it free.
  */
 export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFunction<T> {
+  const { permits } = limit;
   return (source) =>
     new Observable((subscriber) => {
       const run = new StoppableRun<T>();
@@ -15,7 +16,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
       const giveBack = (): void => {
         if (!holdsPermit) return;
         holdsPermit = false;
-        limit.release();
+        permits.release();
       };
       const permitted = (): void => {
         holdsPermit = true;
@@ -34,14 +35,14 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
       const waiter = { deadline: Infinity, permitted };
       // First, since a synchronous source may have the subscriber leave within `permitted`.
       subscriber.add(() => {
-        limit.leave(waiter);
+        permits.leave(waiter);
         run.stop();
         giveBack();
       });
-      const answer = limit.acquire(waiter);
+      const answer = permits.acquire(waiter);
       if (answer === 'permitted') permitted();
       if (answer === 'refused') {
-        subscriber.error(new ConcurrencyLimitError(limit.policy.maxConcurrent, limit.policy.maxQueued));
+        subscriber.error(new ConcurrencyLimitError(permits.policy.maxConcurrent, permits.policy.maxQueued));
       }
     });
 }

@@ -2,7 +2,8 @@ export type { GrpcServerEvent, ServerCallEnd, ServerDrainReport } from '../call/
 export { CallSignal } from './calls/call-signal.decorator.js';
 export { GrpcRequestStream } from './calls/request-stream.js';
 export type { ActiveServerStream } from './calls/server-calls.js';
-export { GrpcException, type GrpcExceptionOptions } from './errors/grpc-exception.js';
+export { GrpcException, type GrpcExceptionError, type GrpcExceptionOptions } from './errors/grpc-exception.js';
+export type { FieldViolation } from './errors/field-violation.js';
 export { GrpcServerExceptionFilter } from './errors/grpc-server-exception.filter.js';
 export { ValidationException, validationException } from './errors/validation-exception.js';
 export { GrpcServerHealth } from './health/serving-health.js';

@@ -52,7 +52,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly health: GrpcServerHealth;
   /** What happens in the server. With no subscriber nothing is built. */
   readonly events$: Observable<GrpcServerEvent>;
-  /** The shutdown, for the module that has a place in Nest's. */
+  /** The shutdown, for the module that has a place in Nest's. @internal */
   readonly drain: ServerDrain;
   private readonly events: EventHub<GrpcServerEvent>;
   private readonly standing = new StandingStreams();
@@ -71,6 +71,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** What the hook at the start of a call waits for: the end of its handler. */
   private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
+  /** @internal Made by `ResilientGrpcServerModule`. */
   constructor(
     private readonly resolved: ResolvedServerOptions,
     private readonly seams: ServerSeams,
@@ -173,16 +174,19 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.calls.close();
   }
 
+  /** @internal Called by Nest. */
   override setOnProcessingStartHook(hook: Parameters<ServerGrpc['setOnProcessingStartHook']>[0]): void {
     this.startHook = true;
     super.setOnProcessingStartHook(hook);
   }
 
+  /** @internal Called by Nest. */
   override setOnProcessingEndHook(hook: Parameters<ServerGrpc['setOnProcessingEndHook']>[0]): void {
     this.endHook = true;
     super.setOnProcessingEndHook(hook);
   }
 
+  /** @internal Called by Nest. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- Nest's own signature
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // True: Nest calls it with messages, metadata and call.

@@ -42,6 +42,7 @@ const telemetryOf = (parts: TelemetryParts): Provider => ({
 @Global()
 @Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })
 export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
+  /** @internal Made by Nest. */
   constructor(@Inject(GRPC_TELEMETRY) private readonly telemetry: OpenTelemetry) {}
 
   onApplicationBootstrap(): void {

@@ -19,10 +19,19 @@ export type {
 } from './fault-proxy/faults.js';
 export { fakeGrpcService } from './fake-service/fake-grpc-service.js';
 export type { FakeGrpcService } from './fake-service/fake-grpc-service.js';
-export type { FakeAnswer, FakeCall, FakeCallOutcome, FakeCallRecord, FakeHandlers } from './fake-service/fake-call.js';
+export type {
+  FakeAnswer,
+  FakeCall,
+  FakeCallOutcome,
+  FakeCallRecord,
+  FakeCallRecords,
+  FakeHandlers,
+  MethodName,
+} from './fake-service/fake-call.js';
 export { grpcError } from './fake-service/grpc-error.js';
 export type { GrpcErrorExtra } from './fake-service/grpc-error.js';
 export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';
+export { HTTP2_ERROR_CODES } from './http2-faults/http2-faults.js';
 export type {
   CallChoice,
   CallFault,
@@ -37,15 +46,18 @@ export type {
   UpstreamTls,
 } from './http2-faults/http2-faults.js';
 export { captureLeaks, failOnLeaks } from './leaks/capture-leaks.js';
-export type { LeakCheck, LeakOptions } from './leaks/capture-leaks.js';
+export type { LeakCheck, LeakOptions, TestHook } from './leaks/capture-leaks.js';
 export { overrideGrpcClient } from './override-grpc-client.js';
 export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';
 export type { StopHow } from './scripted-server/scripted-grpc-server.js';
 export type { ScriptedGrpcServerOptions, ScriptedServerTls } from './scripted-server/scripted-server-options.js';
+export type { ServiceSource } from './scripted-server/service-methods.js';
 export type { MessageSource, MetadataRecord, Reply, Script } from './scripted-server/reply.js';
 export type { CallCounts, CallOutcome, CallRecord, ScriptedCall } from './scripted-server/scripted-call.js';
 export { seededRandom } from './seeded-random.js';
 export { VirtualClock } from './virtual-clock.js';
 export { VirtualScheduler } from './virtual-scheduler.js';
 export { waitFor } from './wait-for.js';
-export type { WaitForOptions } from './wait-for.js';
+export type { Truthy, WaitForOptions } from './wait-for.js';
+export type { Clock, Timer } from '../time/clock.js';
+export type { Random } from '../time/random.js';

@@ -18,7 +18,7 @@ const OVERRIDES = new WeakMap<TestingModuleBuilder, Overrides>();
 export function overrideGrpcClient(
   builder: TestingModuleBuilder,
   client: string | symbol,
-  settings: Settings,
+  settings: Partial<GrpcClientSettings>,
 ): TestingModuleBuilder {
   // Not trusted: from JavaScript, or from a server that was never started.
   const given: unknown = settings;

@@ -10,7 +10,8 @@ export interface WaitForOptions {
   readonly intervalMs?: number | undefined;
 }
 
-type Falsy = false | null | undefined | 0 | '';
+/** `T` without what is false in a condition. */
+export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
 /**
  * Polls until `condition` gives something true, and resolves to that. A condition that throws counts as not met yet.
@@ -19,14 +20,14 @@ type Falsy = false | null | undefined | 0 | '';
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeoutMs = 5_000, describe = 'the condition', intervalMs = 5 }: WaitForOptions = {},
-): Promise<Exclude<T, Falsy>> {
+): Promise<Truthy<T>> {
   const endsAt = systemClock.now() + timeoutMs;
   for (;;) {
     let cause: unknown;
     try {
       const value = await condition();
       // True: only what is truthy passes.
-      if (value) return value as Exclude<T, Falsy>;
+      if (value) return value as Truthy<T>;
     } catch (error) {
       cause = error;
     }

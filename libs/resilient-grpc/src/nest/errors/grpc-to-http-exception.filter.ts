@@ -15,6 +15,7 @@ import { isForCaller, toHttpException } from './to-http-exception.js';
 
 /** What is asked of Express' response, and of Node's below Fastify's. */
 interface NodeResponse {
+  readonly headersSent?: boolean;
   readonly writableEnded?: boolean;
   destroy?(): void;
 }
@@ -45,8 +46,11 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     const status = answer.getStatus();
     if (!isForCaller(error)) this.log.tell(error, String(status), status === 500);
     const response: unknown = host.getArgByIndex(1);
-    if (httpAdapter.isHeadersSent(response)) {
-      breakOff(response);
+    const node = nodeResponseOf(response);
+    // Fastify's adapter of Nest 11 says so only of a response that is out as a whole.
+    if (node.headersSent === true || httpAdapter.isHeadersSent(response)) {
+      // The status is out: all that can be told is that the body is not whole. Ended in order, it would pass for a success.
+      if (node.writableEnded !== true) node.destroy?.();
       return undefined;
     }
     if (answer.retryAfterSeconds !== undefined) {
@@ -61,11 +65,9 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
   }
 }
 
-/** The status is out: all that can be told is that the body is not whole. Ended in order, it would pass for a success. */
-function breakOff(response: unknown): void {
-  if (typeof response !== 'object' || response === null) return;
-  // True of Express and Fastify: the reply of the latter has Node's response as `raw`.
+/** True of Express and Fastify: the reply of the latter has Node's response as `raw`. */
+function nodeResponseOf(response: unknown): NodeResponse {
+  if (typeof response !== 'object' || response === null) return {};
   const { raw = response } = response as { readonly raw?: object };
-  const node = raw as NodeResponse;
-  if (node.writableEnded !== true) node.destroy?.();
+  return raw;
 }

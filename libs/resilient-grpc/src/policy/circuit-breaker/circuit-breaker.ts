@@ -3,7 +3,7 @@ import type { AttemptOutcome } from './attempt-outcome.js';
 import { AttemptSample } from './attempt-sample.js';
 import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
 import { CLOSED, type CircuitState, type CircuitToken } from './circuit-state.js';
-import { isCurrent, nextCircuit, refusedForMs, type CircuitEvent, type Sample } from './next-circuit.js';
+import { isCurrent, nextCircuit, refusedForMs, type CircuitEvent } from './next-circuit.js';
 
 /** Whether an attempt may begin. */
 export type CircuitAdmission =
@@ -19,12 +19,16 @@ export type CircuitAdmission =
     };
 
 /** A change of state, and why. */
-export interface CircuitTransition extends Sample {
-  readonly from: CircuitState['kind'];
-  readonly to: CircuitState['kind'];
+export interface CircuitTransition {
+  readonly from: 'closed' | 'open' | 'half-open';
+  readonly to: 'closed' | 'open' | 'half-open';
   readonly because: 'too-many-failures' | 'break-over' | 'probe-failed' | 'probe-succeeded';
   /** How long nothing passes, of one that opened; else 0. */
   readonly breakMs: number;
+  /** Attempts of the sampling time that failed. */
+  readonly failures: number;
+  /** Attempts of the sampling time. */
+  readonly total: number;
 }
 
 // Attempts on one connection that fail within this long of each other were lost together.

@@ -11,6 +11,7 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
   // Hidden: class-transformer copies what it can see of an argument, and would go through all of grpc-js.
   readonly #requests: Requests<T>;
 
+  /** @internal Made for a handler. */
   constructor(call: ReadableCall, served: RequestReader) {
     const requests = new Requests<T>(call, served);
     super((subscriber) => requests.pushed().subscribe(subscriber));

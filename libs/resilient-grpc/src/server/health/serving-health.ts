@@ -23,6 +23,7 @@ export class GrpcServerHealth {
   private isBootstrapped = false;
   private isDraining = false;
 
+  /** @internal Made by a server. */
   constructor(
     private readonly standing = new StandingStreams(),
     private readonly logger: Pick<LibraryLogger, 'debug' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),

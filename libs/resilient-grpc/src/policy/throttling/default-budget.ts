@@ -9,7 +9,8 @@ export interface DefaultBudgetPolicy {
   readonly perSecond: number;
   /**
    * Share of the tokens that is left when a deadline passes and no call succeeded in all that time: a server that stands still sheds
-   * what piled up when it goes on, and all its clients would send that again at once.
+   * what piled up when it goes on, and all its clients would send that again at once. What is lost with a connection may use the others
+   * still: it comes back at the pace of a release.
    */
   readonly leftByStall: number;
   /** Attempts on one connection that fail within this long of each other were lost together. */
@@ -41,6 +42,8 @@ export class DefaultBudget implements RetryBudget {
   readonly #policy: DefaultBudgetPolicy;
   readonly #losses = new Map<string, Loss>();
   #tokens: number;
+  /** Of them, those that a stall keeps from what a server answered. */
+  #withheld = 0;
   #refilledAt: number | undefined;
   #succeededAt = -Infinity;
 
@@ -53,7 +56,7 @@ export class DefaultBudget implements RetryBudget {
   onSuccess(now: number): void {
     this.#succeededAt = now;
     const { maxTokens, perSuccess } = this.#policy;
-    if (this.#tokens < maxTokens) this.#tokens = Math.min(this.#tokens + perSuccess, maxTokens);
+    if (this.#tokens < maxTokens || this.#withheld > 0) this.#gain(perSuccess);
   }
 
   /** Failures cost nothing here: only what is sent again does. */
@@ -62,15 +65,15 @@ export class DefaultBudget implements RetryBudget {
   onDeadline(now: number, startedAt: number): void {
     if (this.#succeededAt >= startedAt) return;
     this.#refill(now);
-    this.#tokens *= this.#policy.leftByStall;
+    this.#withheld += (this.#tokens - this.#withheld) * (1 - this.#policy.leftByStall);
   }
 
   tryRetry(now: number, connectionKey: string): boolean {
-    if (connectionKey === '') return this.#take(now);
+    if (connectionKey === '') return this.#take(now, Infinity);
     this.#forget(now);
     const loss = this.#losses.get(connectionKey);
     if (loss) return loss.granted;
-    const granted = this.#take(now);
+    const granted = this.#take(now, 0);
     this.#losses.set(connectionKey, { at: now, granted });
     return granted;
   }
@@ -80,18 +83,24 @@ export class DefaultBudget implements RetryBudget {
     return this.#tokens;
   }
 
-  #take(now: number): boolean {
+  #take(now: number, withheld: number): boolean {
     this.#refill(now);
-    if (this.#tokens < 1) return false;
+    if (this.#tokens - Math.min(withheld, this.#withheld) < 1) return false;
     this.#tokens -= 1;
+    this.#withheld = Math.min(this.#withheld, this.#tokens);
     return true;
   }
 
   #refill(now: number): void {
     const elapsedMs = now - (this.#refilledAt ?? now);
     this.#refilledAt = now;
-    const refill = (Math.max(elapsedMs, 0) / 1_000) * this.#policy.perSecond;
-    this.#tokens = Math.min(this.#tokens + refill, this.#policy.maxTokens);
+    this.#gain((Math.max(elapsedMs, 0) / 1_000) * this.#policy.perSecond);
+  }
+
+  #gain(tokens: number): void {
+    const added = Math.min(tokens, this.#policy.maxTokens - this.#tokens);
+    this.#tokens += added;
+    this.#withheld = Math.max(this.#withheld - (tokens - added), 0);
   }
 
   // A proxy may reset stream after stream of a connection that lives on: each such moment costs a token of its own. The map

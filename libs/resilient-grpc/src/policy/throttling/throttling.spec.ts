@@ -60,13 +60,21 @@ describe('A6Throttle', () => {
 
 describe('DefaultBudget', () => {
   describe('when a deadline passes', () => {
-    it('keeps a quarter of its tokens where nothing succeeded in all that time', () => {
+    it('gives a quarter of its tokens to what is answered after that, where nothing succeeded in all that time', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
       budget.onDeadline(3_000, 1_000);
-      expect(budget.tokens(3_000)).toBe(2.5);
-      budget.onDeadline(3_000, 1_000);
-      expect(budget.tokens(3_000)).toBe(0.625);
+      expect([1, 2, 3].map(() => budget.tryRetry(3_000, ''))).toEqual([true, true, false]);
+      repeat(9, () => budget.onSuccess(3_000));
+      expect([1, 2].map(() => budget.tryRetry(3_000, ''))).toEqual([true, false]);
+    });
+
+    it('gives all of them to what is lost with connections', () => {
+      const budget = new DefaultBudget();
+      repeat(5, () => budget.onDeadline(3_000, 1_000));
+      expect(budget.tryRetry(3_000, '')).toBe(false);
+      expect(budget.tryRetry(3_000, 'a#1')).toBe(true);
+      expect(budget.tokens(3_000)).toBe(9);
     });
 
     it('keeps all of them where some call did succeed: that one was slow, and the server is not', () => {
@@ -74,6 +82,7 @@ describe('DefaultBudget', () => {
       budget.onSuccess(1_000);
       budget.onDeadline(3_000, 1_000);
       expect(budget.tokens(3_000)).toBe(10);
+      expect(budget.tryRetry(3_000, '')).toBe(true);
     });
   });
 

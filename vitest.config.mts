@@ -24,6 +24,9 @@ const ALONE = [
   'test/simulation/*.e2e-spec.ts',
 ];
 
+/** What builds sites and installs applications, for minutes: part of `npm run pack:check`, and of no `npm test`. */
+const SHIPPING = ['test/consumers/applications.e2e-spec.ts', 'test/docs/site.e2e-spec.ts'];
+
 export default defineConfig({
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
@@ -60,7 +63,7 @@ export default defineConfig({
         test: {
           name,
           include,
-          exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**', ...exclude],
+          exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**', ...SHIPPING, ...exclude],
           fileParallelism: true,
           maxWorkers,
           sequence: { groupOrder: index + 2 },

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { createServer as createHttp1Server } from 'node:http';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, certificate } from '../nest/places.js';
@@ -113,7 +115,7 @@ describe('what does not answer', () => {
   });
 
   it('is a socket that is not there', async () => {
-    const { of } = await doctor(['unix:/tmp/there-is-no-such.sock']);
+    const { of } = await doctor([`unix:${join(tmpdir(), `no-such-${process.pid}.sock`)}`]);
     expect(of('address').facts).toMatchObject({ kind: 'unix socket', failure: { code: 'ENOENT' } });
   });
 

@@ -132,4 +132,12 @@ describe('a connection that its server took its leave of before the first answer
     made.histories.answered();
     expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: false });
   });
+
+  it('says as much as the ones before it where those died at once, though nobody calls any more', () => {
+    const made = make();
+    for (let died = 0; died < 3; died++) takeLeave(made);
+    const held = made.histories.holdOffMs(ADDRESS);
+    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(held);
+  });
 });

@@ -182,8 +182,9 @@ export class ConnectionHistories {
     this.forget(history);
     const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
     const inDoubt = diedAtOnce && because === 'GOAWAY NO_ERROR' && connection !== undefined;
-    // On a busy machine a connection of a short age may be at its end before there is a call. Once that says nothing.
-    const passedOver = inDoubt && !this.isUsed && !history.passedOver;
+    // On a busy machine a connection of a short age may be at its end before there is a call. Once that says nothing, and never takes
+    // back what others before it said: where nobody calls any more a server that dies at once would look like that.
+    const passedOver = inDoubt && !this.isUsed && !history.passedOver && history.shortLived === 0;
     history.passedOver ||= passedOver;
     const shortLived = diedAtOnce && !passedOver;
     if (shortLived) {

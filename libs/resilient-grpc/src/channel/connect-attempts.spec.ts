@@ -117,6 +117,15 @@ describe('an attempt to connect', () => {
     await expect(handshake).rejects.toThrow('the channel was closed');
   });
 
+  it('that grpc-js begins when the channel is closed makes no connection', () => {
+    const { clock, attempts } = make();
+    const address = attempts.abortable(ADDRESS, KEY);
+    attempts.abortAll();
+    attempts.begin(KEY);
+    expect(signalOf(address).signal?.aborted).toBe(true);
+    expect(clock.pending).toBe(0);
+  });
+
   it('is ended with its socket when the channel is closed', async () => {
     const { clock, attempts } = make();
     const socket = new Socket();

@@ -4,6 +4,8 @@ import type { Clock, Timer } from '../time/clock.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
+const CLOSED = 'the channel was closed';
+
 /** How long an attempt to connect may take, and what to say when it took too long. */
 export interface ConnectLimits {
   timeoutMs(): number;
@@ -35,6 +37,8 @@ export class ConnectAttempts {
     this.running.get(key)?.end();
     const attempt = new ConnectAttempt(this.limits.timeoutMs(), this.clock);
     this.running.set(key, attempt);
+    // grpc-js begins it a turn after it was asked to, and would keep the connection until its pool is looked through.
+    if (this.isClosed) attempt.abort(CLOSED);
     return attempt;
   }
 
@@ -53,13 +57,13 @@ export class ConnectAttempts {
    * took its leave of.
    */
   letGo(attempt: ConnectAttempt): void {
-    if (this.isClosed || !attempt.hasSucceeded) attempt.abort('the channel was closed');
+    if (this.isClosed || !attempt.hasSucceeded) attempt.abort(CLOSED);
   }
 
-  /** Ends all that are under way, with their sockets. */
+  /** Ends all that are under way, with their sockets, and any that is begun after that. */
   abortAll(): void {
     this.isClosed = true;
-    for (const attempt of this.running.values()) attempt.abort('the channel was closed');
+    for (const attempt of this.running.values()) attempt.abort(CLOSED);
     this.running.clear();
   }
 }

@@ -529,6 +529,20 @@ describe('channels', () => {
     expect(two.seen.connections.every((change) => change.startsWith(`${b.address} `))).toBe(true);
   });
 
+  it('that are closed while their target is being resolved connect no more', async () => {
+    const peer = await startPeer();
+    const closed = watched(peer.address);
+    closed.channel.getConnectivityState(true);
+    closed.policy.release();
+    closed.channel.close();
+    // What came of it would have come first.
+    const next = watched(peer.address);
+    next.channel.getConnectivityState(true);
+    await waitFor(() => next.seen.states.at(-1) === 'READY');
+    await turns();
+    expect(peer.sessions.size).toBe(1);
+  });
+
   it('that are closed in the middle of an attempt tell that none is under way', async () => {
     const sockets: Socket[] = [];
     const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined)));

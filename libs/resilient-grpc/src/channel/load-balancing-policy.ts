@@ -202,8 +202,11 @@ class ObservingPolicy implements LoadBalancer {
     note: string,
   ): boolean {
     if (!(config instanceof ObservingPolicyConfig)) return false;
-    this.registration = registrations.get(config.id);
-    if (this.registration !== undefined) this.registration.control = this;
+    const registration = registrations.get(config.id);
+    // The channel is closed. What its resolver had found by then comes all the same, and the child would connect to it.
+    if (registration === undefined) return true;
+    this.registration = registration;
+    registration.control = this;
     // With addresses of before a child goes on; without any it says that it has failed, and there was no connection to see fail.
     this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
     try {

@@ -24,8 +24,8 @@ const ALONE = [
   'test/simulation/*.e2e-spec.ts',
 ];
 
-/** What builds sites and installs applications, for minutes: part of `npm run pack:check`, and of no `npm test`. */
-const SHIPPING = ['test/consumers/applications.e2e-spec.ts', 'test/docs/site.e2e-spec.ts'];
+/** What packs the library, installs it and builds the site, for minutes: `npm run pack:check` alone. */
+export const SHIPPING = ['test/{package,consumers}/*.{spec,e2e-spec}.ts', 'test/docs/site.e2e-spec.ts'];
 
 export default defineConfig({
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
@@ -42,6 +42,7 @@ export default defineConfig({
     // Real servers and real faults on two cores: files one after another keep timings honest.
     fileParallelism: false,
     testTimeout: 30_000,
+    hookTimeout: 30_000,
     projects: [
       { extends: true, test: { name: 'alone', include: ALONE } },
       {

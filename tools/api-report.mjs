@@ -1,12 +1,13 @@
-// npm run api: writes what each entry of the library exports to libs/resilient-grpc/api/, where a change of it is seen in review.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// npm run api: writes what each entry of the built library exports to libs/resilient-grpc/api/, where a change of it is seen in
+// review. With --check it writes nothing, and says what is not as it is kept.
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CompilerState, Extractor, ExtractorConfig } from '@microsoft/api-extractor';
 
 /** Where the reports are kept. */
-export const REPORTS = fileURLToPath(new URL('../libs/resilient-grpc/api', import.meta.url));
+const REPORTS = fileURLToPath(new URL('../libs/resilient-grpc/api', import.meta.url));
 
 /**
  * Reads the built declarations of the package in `folder`.
@@ -15,7 +16,7 @@ export const REPORTS = fileURLToPath(new URL('../libs/resilient-grpc/api', impor
  * @returns {{ reports: Record<string, string>, forgotten: string[] }} The text of each report by its file name, and what the
  *   entries speak of though none of them exports it: a user could not write its name.
  */
-export function apiReports(folder) {
+function apiReports(folder) {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   const entries = Object.entries(manifest.exports).filter(([, target]) => typeof target === 'object');
   const temporary = mkdtempSync(join(tmpdir(), 'api-'));
@@ -123,9 +124,22 @@ function forgottenBy(config, compilerState) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { reports, forgotten } = apiReports(join(REPORTS, '..'));
-  rmSync(REPORTS, { recursive: true, force: true });
-  mkdirSync(REPORTS);
-  for (const [name, text] of Object.entries(reports)) writeFileSync(join(REPORTS, name), text);
-  for (const said of forgotten) console.error(`forgotten: ${said}`);
-  process.exitCode = forgotten.length === 0 ? 0 : 1;
+  const problems = forgotten.map(
+    (said) => `${said}: the public API speaks of it; export it, or mark who does @internal`,
+  );
+  if (process.argv.includes('--check')) {
+    const kept = Object.fromEntries(
+      readdirSync(REPORTS).map((name) => [name, readFileSync(join(REPORTS, name), 'utf8')]),
+    );
+    const changed = Object.keys({ ...kept, ...reports }).filter((name) => kept[name] !== reports[name]);
+    problems.push(
+      ...changed.map((name) => `${name}: the public API changed; look at what \`npm run api\` writes, and commit it`),
+    );
+  } else {
+    rmSync(REPORTS, { recursive: true, force: true });
+    mkdirSync(REPORTS);
+    for (const [name, text] of Object.entries(reports)) writeFileSync(join(REPORTS, name), text);
+  }
+  for (const problem of problems) console.error(problem);
+  process.exitCode = problems.length === 0 ? 0 : 1;
 }

@@ -23,7 +23,8 @@ describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
   });
   afterAll(async () => {
     await browser.close();
-    await leaks.settled();
+    // A browser with many pages takes its time to let go of its sockets.
+    await leaks.settled({ timeoutMs: 10_000 });
   });
 
   // Most of the time of a test is waiting, so some of them run side by side, and each ends what it has started.

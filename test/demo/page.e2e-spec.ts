@@ -110,17 +110,17 @@ describe('the demo page', () => {
         await dashboard.getByRole('heading', { name: 'Outage orders' }).waitFor({ timeout: 1_000 });
         await dashboard.getByText(/calls wait, and fail in/).waitFor({ timeout: 1_500 });
 
-        // Then it is the visitor's: a kill that ends by itself, and one that does not.
+        // Then it is the visitor's: a kill that ends by itself, and one that does not. A process takes its time to start.
         const press = (name: string) => page.getByRole('button', { name, exact: true }).click({ timeout: 10_000 });
         const countdown = page.locator('#countdown');
         await press('Kill');
         await countdown.getByText('killed; back in').waitFor({ timeout: 1_500 });
-        await page.locator('#server[data-state=listening]').waitFor({ timeout: 5_000 });
+        await page.locator('#server[data-state=listening]').waitFor({ timeout: 20_000 });
         await press('Keep down');
         await page.locator('#server[data-state=away]').waitFor({ timeout: 1_500 });
         await countdown.waitFor({ state: 'hidden' });
         await press('Start');
-        await page.locator('#server[data-state=listening]').waitFor({ timeout: 5_000 });
+        await page.locator('#server[data-state=listening]').waitFor({ timeout: 20_000 });
         // What failed is what failed, whatever may have become of it.
         const figures = page.locator('.column[data-name=plain] [data-figure=failed]');
         expect(Number((await figures.textContent())!.replace(',', ''))).toBeGreaterThan(0);

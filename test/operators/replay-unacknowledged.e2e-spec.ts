@@ -245,7 +245,7 @@ describe('a source', () => {
     await waitFor(() => source.taken > 0);
     expect(await standstill(() => source.taken)).toBeLessThanOrEqual(20);
     server.release();
-    await waitFor(() => seen.length > 500);
+    await waitFor(() => seen.length > 100);
     expect(source.taken).toBeLessThanOrEqual(seen.length + 20);
     subscription.unsubscribe();
     expect(source.returned).toBe(true);

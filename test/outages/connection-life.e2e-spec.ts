@@ -80,11 +80,13 @@ describe.concurrent('a connection', () => {
     expect(app.client.snapshot().waiting).toBe(3);
     await proxy.forward();
     expect((await calls)[2]).toHaveLength(2);
-    expect(performance.now() - bootedAt).toBeLessThan(2_000 + 700);
-    expect(aboveDebug(app)).toEqual([
+    const lines = aboveDebug(app);
+    expect(lines).toEqual([
       expect.stringMatching(/^warn: outage: connect ECONNREFUSED .*; calls wait up to \d(\.\d)? s \(3 waiting\)$/),
-      expect.stringMatching(/^log: back after 2(\.\d)? s, \d+ tries; 3 calls held, 0 failed$/),
+      expect.stringMatching(/^log: back after \d(\.\d)? s, \d+ tries; 3 calls held, 0 failed$/),
     ]);
+    // By the backoff alone three at most: it would be found up to 1.6 s late.
+    expect(Number(/(\d+) tries/.exec(lines[1]!)![1])).toBeGreaterThanOrEqual(5);
   });
 
   it('that nobody uses is closed after connectionIdleTimeoutMs, and the next call makes another', async ({

@@ -1,9 +1,8 @@
-import { existsSync, readFileSync, readdirSync, statSync, symlinkSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { apiReports, REPORTS } from '../../tools/api-report.mjs';
 import { consumerOf, packLibrary, ROOT, run, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
 import { brokenLinks } from '../docs/markdown.js';
 import { compileInEachResolution } from './module-resolutions.js';
@@ -131,19 +130,6 @@ describe('an application that installed it with all its peers', () => {
 
   it('finds the types of every entry by node10, node16, nodenext and bundler', () => {
     compileInEachResolution(entries, consumer.folder);
-  });
-
-  it('sees the public API that is in api/', () => {
-    // Read beside node_modules, not inside, where all is taken for somebody else's.
-    symlinkSync(join(ROOT, 'node_modules'), join(dirname(packed.folder), 'node_modules'));
-    const { reports, forgotten } = apiReports(packed.folder);
-    const kept = Object.fromEntries(
-      readdirSync(REPORTS).map((name) => [name, readFileSync(join(REPORTS, name), 'utf8')]),
-    );
-    expect.soft(reports, 'the public API changed: look at the difference, run `npm run api`, commit it').toEqual(kept);
-    expect(forgotten, 'types that the public API speaks of: export them, or mark who speaks of them @internal').toEqual(
-      [],
-    );
   });
 
   it('loads it, in a time that is told and not judged', async ({ annotate }) => {

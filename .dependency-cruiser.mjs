@@ -1,5 +1,5 @@
 /**
- * What may import what. The rules are made from the table below; test/architecture.spec.ts runs them too, and shows
+ * What may import what. The rules are made from the table below; test/architecture.spec.ts runs them, and shows
  * that they bite.
  */
 
@@ -8,33 +8,57 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflect-metadata'];
 
 /**
- * Folders of the library: their level, the packages they may import, and those whose types alone they may import. An import
- * goes to a lower level only; folders of one level never import each other.
+ * Folders of the library: what each is, its level, the packages it may import, and those whose types alone it may import. An
+ * import goes to a lower level only; folders of one level never import each other. docs/architecture.md shows them.
  *
  * `@grpc/grpc-js` is named at run time where connections are made, and nowhere else.
  */
 export const FOLDERS = {
-  status: { level: 0, packages: [] },
-  time: { level: 0, packages: [], node: true },
-  errors: { level: 1, packages: [], types: ['@grpc/grpc-js'] },
-  policy: { level: 2, packages: ['valibot'] },
-  call: { level: 3, packages: ['rxjs'], types: ['@grpc/grpc-js'] },
-  operators: { level: 4, packages: ['rxjs'], types: ['@grpc/grpc-js'] },
-  channel: { level: 4, packages: ['@grpc/grpc-js', 'rxjs'], node: true },
-  telemetry: { level: 4, packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs'], types: ['@grpc/grpc-js'] },
-  client: { level: 5, packages: ['@grpc/proto-loader', 'rxjs', 'valibot'], types: ['@grpc/grpc-js'], node: true },
+  status: { is: 'status codes and their names', level: 0, packages: [] },
+  time: { is: 'the one door of clocks, timers and chance', level: 0, packages: [], node: true },
+  errors: { is: 'what callers are given', level: 1, packages: [], types: ['@grpc/grpc-js'] },
+  policy: { is: 'decisions over numbers, without effects', level: 2, packages: ['valibot'] },
+  call: {
+    is: 'the waist: what a call, an attempt and a transport are',
+    level: 3,
+    packages: ['rxjs'],
+    types: ['@grpc/grpc-js'],
+  },
+  operators: { is: 'of RxJS, one a file, usable alone', level: 4, packages: ['rxjs'], types: ['@grpc/grpc-js'] },
+  channel: {
+    is: 'a channel of grpc-js: its connections, its outages, who waits',
+    level: 4,
+    packages: ['@grpc/grpc-js', 'rxjs'],
+    node: true,
+  },
+  telemetry: {
+    is: 'logs, metrics and traces of what is told',
+    level: 4,
+    packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs'],
+    types: ['@grpc/grpc-js'],
+  },
+  client: {
+    is: 'a call and its attempts over a transport; drain',
+    level: 5,
+    packages: ['@grpc/proto-loader', 'rxjs', 'valibot'],
+    types: ['@grpc/grpc-js'],
+    node: true,
+  },
   nest: {
+    is: 'modules, tokens, life cycle, filters',
     level: 6,
     packages: [...NEST, '@grpc/proto-loader', '@nestjs/websockets', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
     node: true,
   },
   health: {
+    is: 'indicators for Terminus',
     level: 7,
     packages: [...NEST, '@nestjs/terminus', 'grpc-health-check', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
   },
   server: {
+    is: 'the strategy that serves and drains',
     level: 7,
     packages: [
       ...NEST,
@@ -47,15 +71,22 @@ export const FOLDERS = {
     ],
     node: true,
   },
-  dashboard: { level: 7, packages: [...NEST, 'rxjs', 'valibot'], types: ['@grpc/grpc-js'], node: true },
+  dashboard: {
+    is: 'the page and its figures',
+    level: 7,
+    packages: [...NEST, 'rxjs', 'valibot'],
+    types: ['@grpc/grpc-js'],
+    node: true,
+  },
   testing: {
+    is: 'fakes, servers, faults, leaks',
     level: 7,
     packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@nestjs/common', 'rxjs'],
     types: ['@nestjs/testing'],
     node: true,
   },
   // A program over all of them.
-  doctor: { level: 8, packages: ['@grpc/grpc-js', '@grpc/proto-loader', 'rxjs'], node: true },
+  doctor: { is: 'the command', level: 8, packages: ['@grpc/grpc-js', '@grpc/proto-loader', 'rxjs'], node: true },
 };
 
 // Specs ship nowhere, and may borrow the virtual clock of testing/ and the like.

@@ -35,7 +35,7 @@ const bareBuiltins = builtinModules
 
 /**
  * In the library, timers, clocks and chance enter by time/ alone. setImmediate is free: it is no length of time, and the only
- * remedy for a call that is cancelled in the tick it began. Also run by test/architecture.spec.ts.
+ * remedy for a call that is cancelled in the tick it began. test/architecture.spec.ts shows that these rules bite.
  *
  * @type {import('eslint').Linter.Config}
  */

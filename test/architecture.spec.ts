@@ -2,23 +2,33 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { cruise, type ICruiseResult } from 'dependency-cruiser';
-import { ESLint } from 'eslint';
+import { ESLint, type Linter } from 'eslint';
 import tseslint from 'typescript-eslint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import rules from '../.dependency-cruiser.mjs';
+import { folderPicture } from '../docs/tools/folder-picture.mjs';
 import { oneDoor } from '../eslint.config.mjs';
 
 const ROOT = dirname(import.meta.dirname);
 const LIBRARY = 'libs/resilient-grpc';
 
-/** Broken rules, one readable line each: `policy-packages: a.ts -> rxjs (policy/ may import valibot.)`. */
-async function brokenImports(baseDir: string, folders: string[]): Promise<string[]> {
+/** What the files of `folders` import, and the rules that they break. */
+async function importsOf(baseDir: string, folders: string[]): Promise<ICruiseResult> {
   const { options, forbidden } = rules;
   const { output } = await cruise(folders, { ...options, baseDir, validate: true, ruleSet: { forbidden } });
-  return (output as ICruiseResult).summary.violations.map(({ rule, from, to }) => {
-    const why = forbidden.find(({ name }) => name === rule.name)?.comment ?? '';
+  return output as ICruiseResult;
+}
+
+/** Broken rules, one readable line each: `policy-packages: a.ts -> rxjs (policy/ may import valibot.)`. */
+function linesOf({ summary }: ICruiseResult): string[] {
+  return summary.violations.map(({ rule, from, to }) => {
+    const why = rules.forbidden.find(({ name }) => name === rule.name)?.comment ?? '';
     return `${rule.name}: ${from} -> ${to} (${why})`;
   });
+}
+
+async function brokenImports(baseDir: string, folders: string[]): Promise<string[]> {
+  return linesOf(await importsOf(baseDir, folders));
 }
 
 /** Files below `folder`, as paths from the root. */
@@ -31,9 +41,20 @@ function filesOf(folder: string): string[] {
 
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 
-describe('imports of the library', () => {
-  it('go down only, and name the packages their folder may name', async () => {
-    expect(await brokenImports(ROOT, [`${LIBRARY}/src`])).toEqual([]);
+describe('imports', () => {
+  let imports: ICruiseResult;
+  beforeAll(async () => {
+    imports = await importsOf(ROOT, [`${LIBRARY}/src`, 'src', 'test', 'bench']);
+  }, 60_000);
+
+  it('go down only, name the packages their folder may name, and exist', () => {
+    expect(linesOf(imports)).toEqual([]);
+  });
+
+  it('of the library are those of the picture in docs/architecture.md; `node docs/render.mjs` draws it', async () => {
+    const { text, rendered } = await folderPicture(imports.modules);
+    // Not toBe: a drawing that differs says nothing to who reads it.
+    expect(text === rendered, 'the picture is up to date').toBe(true);
   });
 });
 
@@ -135,8 +156,22 @@ describe('time and chance', () => {
       messages.map(({ line, message }) => `${filePath.slice(ROOT.length + 1)}:${line} ${message}`),
     );
 
-  it('enter by time/ alone', async () => {
-    expect(lines(await linter.lintFiles([`${LIBRARY}/src/**/*.ts`]))).toEqual([]);
+  // `eslint .` runs the rules; here is that it has them, and that nobody switches them off.
+  it.each(Object.keys(oneDoor.rules ?? {}))('enter by time/ alone: %s has no exception', async (rule) => {
+    const eslint = new ESLint({ cwd: ROOT });
+    const settingOf = async (file: string): Promise<unknown> => {
+      const config = (await eslint.calculateConfigForFile(`${LIBRARY}/src/${file}`)) as { rules: Linter.RulesRecord };
+      return config.rules[rule];
+    };
+    const [severity, ...options] = oneDoor.rules?.[rule] as [string, ...unknown[]];
+    expect(severity).toBe('error');
+    expect(await settingOf('client/create-client.ts')).toEqual([2, ...options]);
+    expect(await settingOf('time/clock.ts')).not.toEqual([2, ...options]);
+
+    // A comment that names the rule, or one that names none.
+    const off = new RegExp(`\\beslint(?:-disable\\S*)?\\s(?:.*\\b${rule}\\b|\\s*(?:--|\\*/|$))`, 'm');
+    const switchedOff = filesOf(`${LIBRARY}/src`).filter((file) => file.endsWith('.ts') && off.test(read(file)));
+    expect(switchedOff).toEqual([]);
   });
 
   it.each([

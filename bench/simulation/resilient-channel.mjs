@@ -1,6 +1,6 @@
 import { EventHub } from '../../libs/resilient-grpc/dist/call/event-hub.js';
-import { CallRelease } from '../../libs/resilient-grpc/dist/channel/call-release.js';
-import { ConnectionHistories } from '../../libs/resilient-grpc/dist/channel/connection-histories.js';
+import { CallRelease } from '../../libs/resilient-grpc/dist/channel/waiting/call-release.js';
+import { ConnectionHistories } from '../../libs/resilient-grpc/dist/channel/connection/connection-histories.js';
 import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
 import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
@@ -191,7 +191,7 @@ class SimulatedGeneration {
   }
 }
 
-/** As channel/suspicion-watch.ts sees one. */
+/** As channel/connection/suspicion-watch.ts sees one. */
 class SimulatedConnection {
   address = TARGET;
   others = [];

@@ -1,4 +1,4 @@
-import { AttemptHistory } from '../../libs/resilient-grpc/dist/client/attempt-history.js';
+import { AttemptHistory } from '../../libs/resilient-grpc/dist/client/call/attempt-history.js';
 import { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
 import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 import { LiveBudget } from '../../libs/resilient-grpc/dist/policy/throttling/live-budget.js';
@@ -25,7 +25,7 @@ const REGISTRY = { accepting: 'open' };
 
 /**
  * A client of this library: its channel, its budget, its decisions. Here stand only the steps of a unary call from one of them to
- * the next, as in client/call-execution.ts and client/admitted-call.ts.
+ * the next, as in client/call/call-execution.ts and client/call/admitted-call.ts.
  *
  * @implements {import('./policies.mjs').Client}
  */

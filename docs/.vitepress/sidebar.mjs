@@ -24,7 +24,7 @@ const GROUPS = {
   Recipes: ['recipes'],
   Migration: ['migration'],
   Reference: ['options', 'semantics', 'promises', 'doctor'],
-  Why: ['fleet', 'upstream', 'decisions'],
+  Why: ['architecture', 'decisions', 'upstream', 'fleet'],
 };
 
 /** Groups that are not closed until one of their pages is read. */

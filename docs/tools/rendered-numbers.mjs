@@ -9,7 +9,7 @@ const HEDGES = 'policy/hedging/hedge-budget.ts';
 const BREAKER = 'policy/circuit-breaker/circuit-breaker-policy.ts';
 const CIRCUIT = 'policy/circuit-breaker/next-circuit.ts';
 const LIVE = 'client/settings/live-service-config.ts';
-const DNS = 'channel/dns-service-config.ts';
+const DNS = 'channel/dns/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
 const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
 const CONNECT = 'policy/reconnect/connect-timeout.ts';
@@ -17,7 +17,7 @@ const RELEASE = 'policy/release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
 const SERVER = 'server/server-options.ts';
-const REGISTRY = 'client/call-registry.ts';
+const REGISTRY = 'client/call/call-registry.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
 const percent = (value) => `${value * 100} %`;
@@ -36,7 +36,7 @@ const NUMBERS = [
   ['a connection that lived shorter was a failed try', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.shortLivedMs'],
   ['outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['when they come within', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
-  ['an outage is a warning when it is older than', ms, 'telemetry/outage-log.ts', 'WORTH_A_WARNING_MS'],
+  ['an outage is a warning when it is older than', ms, 'telemetry/log/outage-log.ts', 'WORTH_A_WARNING_MS'],
   ['Release'],
   ['starts at this share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
   ['and at no less calls per second than', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startAtLeast'],
@@ -63,11 +63,11 @@ const NUMBERS = [
   ],
   ['Connections'],
   ['closed when idle for', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs'],
-  ['TCP keepalive', ms, 'channel/connector.ts', 'TCP_KEEPALIVE_MS'],
+  ['TCP keepalive', ms, 'channel/connection/connector.ts', 'TCP_KEEPALIVE_MS'],
   ['least time between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
-  ['TLS files are read again each', ms, 'channel/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
+  ['TLS files are read again each', ms, 'channel/tls/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
   ['Dead connections'],
-  ['resets that Node overlooks under TLS: looked for each', ms, 'channel/unread-ends.ts', 'LOOK_MS'],
+  ['resets that Node overlooks under TLS: looked for each', ms, 'channel/connection/unread-ends.ts', 'LOOK_MS'],
   ['calls that ran into their time', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.timeouts'],
   ['no byte came for', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silenceMs'],
   ['or for the longest of them', times, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silencePerCall'],

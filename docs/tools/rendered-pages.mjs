@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
+import { folderTable } from './rendered-folders.mjs';
 import { numberTable } from './rendered-numbers.mjs';
 import { optionList, shortOptions } from './rendered-options.mjs';
 import { ROOT } from './source-file.mjs';
 import { OPTION_GROUPS } from './source-options.mjs';
 
 /** Pages with parts that the source of the library decides. */
-export const RENDERED_PAGES = ['README.md', 'docs/options.md', 'docs/semantics.md'];
+export const RENDERED_PAGES = ['README.md', 'docs/architecture.md', 'docs/options.md', 'docs/semantics.md'];
 
 // <!-- rendered: options MethodOptions --> … <!-- end of rendered -->
 const PART = /(<!-- rendered: (\S+)(?: (\S+))? -->\n)[^]*?(<!-- end of rendered -->)/g;
@@ -29,6 +30,8 @@ export async function renderedPage(page) {
 
 function partOf(kind, what) {
   switch (kind) {
+    case 'folders':
+      return folderTable();
     case 'options':
       return optionList(what);
     case 'short-options':

@@ -8,6 +8,8 @@ export const ROOT = dirname(dirname(import.meta.dirname));
 /** Pages that users read, as paths from the root. */
 export const PAGES = [
   'README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
   ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md'))
     .map((file) => join('docs', file))

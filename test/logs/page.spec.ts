@@ -16,8 +16,8 @@ describe('docs/logs.md', () => {
       ...named(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
       ...named(
         /\bevent: '([a-z-]+)'/g,
-        'telemetry/outage-log.ts',
-        'telemetry/unrepeated-calls.ts',
+        'telemetry/log/outage-log.ts',
+        'telemetry/log/unrepeated-calls.ts',
         'health/grpc-serving.health-indicator.ts',
         'nest/start-up-line.ts',
         'telemetry/resilient-grpc-telemetry.module.ts',

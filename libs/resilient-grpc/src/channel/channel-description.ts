@@ -1,10 +1,10 @@
 import { moment, type Clock } from '../time/clock.js';
 import type { ChannelGeneration } from './channel-generation.js';
-import type { KnownConnection } from './connection-histories.js';
-import type { OutageWatch, PastOutage } from './outage-watch.js';
+import type { KnownConnection } from './connection/connection-histories.js';
+import type { SuspicionWatch } from './connection/suspicion-watch.js';
 import type { Succession } from './succession.js';
-import type { SuspicionWatch } from './suspicion-watch.js';
-import type { WaitingCalls } from './waiting-calls.js';
+import type { OutageWatch, PastOutage } from './waiting/outage-watch.js';
+import type { WaitingCalls } from './waiting/waiting-calls.js';
 
 /** What of a channel is shown beside its connectivity and its history. Moments are ISO 8601. */
 export interface ChannelDescription {

@@ -4,22 +4,22 @@ import type { ConnectivityState } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { ConnectAttempts, type ConnectLimits } from './connect-attempts.js';
-import type { WatchedSession } from './connection-end.js';
+import type { WireOwner } from './attempt/wire-attempt.js';
+import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
+import type { WatchedSession } from './connection/connection-end.js';
 import {
   ConnectionHistories,
   type EndedConnection,
   type HistoriesObserver,
   type KnownConnection,
-} from './connection-histories.js';
-import type { ConnectionProbe } from './connection-probe.js';
-import type { ConnectionStream, StreamOpening } from './connection-stream.js';
-import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
-import type { ConnectionOwner, EstablishedConnection } from './established-connection.js';
-import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
+} from './connection/connection-histories.js';
+import type { ConnectionProbe } from './connection/connection-probe.js';
+import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
+import { ADDRESS_ARGUMENT, observeSockets } from './connection/connector.js';
+import type { ConnectionOwner, EstablishedConnection } from './connection/established-connection.js';
+import { observeConnections, type PolicyHandle, type PolicyObserver } from './connection/load-balancing-policy.js';
+import { UnreadEnds } from './connection/unread-ends.js';
 import { stateName } from './state-name.js';
-import { UnreadEnds } from './unread-ends.js';
-import type { WireOwner } from './wire-attempt.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 

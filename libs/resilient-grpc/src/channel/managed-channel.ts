@@ -7,22 +7,22 @@ import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
 import { UsualLoad } from '../policy/release/usual-load.js';
 import { moment, type Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { CallRelease } from './call-release.js';
+import { CallRelease } from './waiting/call-release.js';
 import { ChannelGeneration, type GenerationObserver } from './channel-generation.js';
 import { describeChannel, type ChannelDescription } from './channel-description.js';
 import type { ChannelSettings } from './channel-settings.js';
-import { ConnectionAge } from './connection-age.js';
-import type { EndedConnection } from './connection-histories.js';
-import { EarlyReconnectTimer } from './early-reconnect-timer.js';
-import type { EstablishedConnection } from './established-connection.js';
+import { ConnectionAge } from './connection/connection-age.js';
+import type { EndedConnection } from './connection/connection-histories.js';
+import { EarlyReconnectTimer } from './connection/early-reconnect-timer.js';
+import type { EstablishedConnection } from './connection/established-connection.js';
 import { createForeignCall } from './foreign-call.js';
-import { OutageWatch, type OutageOwner } from './outage-watch.js';
-import { ProcessHold } from './process-hold.js';
-import { CLOSED, outageRefusal, tooManyWaiting } from './refusal.js';
+import { OutageWatch, type OutageOwner } from './waiting/outage-watch.js';
+import { ProcessHold } from './waiting/process-hold.js';
+import { CLOSED, outageRefusal, tooManyWaiting } from './waiting/refusal.js';
 import { Succession, type ReplacementReason, type SuccessionOwner } from './succession.js';
-import { SuspicionWatch } from './suspicion-watch.js';
-import { WaitingCalls } from './waiting-calls.js';
-import { WireAttempt } from './wire-attempt.js';
+import { SuspicionWatch } from './connection/suspicion-watch.js';
+import { WaitingCalls } from './waiting/waiting-calls.js';
+import { WireAttempt } from './attempt/wire-attempt.js';
 
 /** What a managed channel is made with. */
 export interface ChannelSeams {

@@ -1,6 +1,6 @@
 import type { ConnectivityState } from '../call/connectivity.js';
 import type { ChannelGeneration } from './channel-generation.js';
-import type { SuspicionOwner } from './suspicion-watch.js';
+import type { SuspicionOwner } from './connection/suspicion-watch.js';
 
 /** Why one channel takes the place of another. */
 export type ReplacementReason = 'credentials' | 'age' | 'suspicion';

@@ -1,15 +1,15 @@
 import type { StartAttempt } from '../call/attempt.js';
 import type { MethodDescriptor } from '../call/method.js';
-import { NO_METADATA } from '../channel/call-metadata.js';
+import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { CircuitBreaker } from '../policy/circuit-breaker/circuit-breaker.js';
 import { DEFAULT_MAX_QUEUED } from '../policy/concurrency/concurrency-policy.js';
 import { PermitQueue } from '../policy/concurrency/permit-queue.js';
 import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
-import { withAttemptTimeout } from './attempt-timeout.js';
+import { withAttemptTimeout } from './attempts/attempt-timeout.js';
+import { withCircuitBreaker } from './attempts/circuit-stage.js';
+import { withStreamIdleTimeout } from './attempts/stream-idle-timeout.js';
 import type { AttemptBounds, ClientContext, MethodContext } from './call-context.js';
-import { withCircuitBreaker } from './circuit-stage.js';
 import type { BudgetSnapshot, CircuitSnapshot, LimitSnapshot } from './client-snapshot.js';
-import { withStreamIdleTimeout } from './stream-idle-timeout.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
 /** What a client has once for all its methods, and what a method keeps when its policy changes. */

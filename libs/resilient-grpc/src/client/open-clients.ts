@@ -1,4 +1,4 @@
-import type { RegisteredCall } from './call-registry.js';
+import type { RegisteredCall } from './call/call-registry.js';
 
 /** A client as whoever looks for what was left open needs it. */
 export interface OpenClient {

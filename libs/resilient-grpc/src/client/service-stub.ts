@@ -4,13 +4,13 @@ import type { MethodDescriptor } from '../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink } from '../call/stream-source.js';
 import { placeInApplication } from './code-place.js';
-import { callArguments } from './call-arguments.js';
+import { callArguments } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
-import { CallExecution } from './call-execution.js';
-import { originHere } from './call-origin.js';
-import { argumentsInContext, sinkInContext } from './inbound-binding.js';
-import type { AskedCall } from './prepared-call.js';
-import { ScopedStream, type PartOf } from './scoped-stream.js';
+import { CallExecution } from './call/call-execution.js';
+import { originHere } from './call/call-origin.js';
+import { argumentsInContext, sinkInContext } from './call/inbound-binding.js';
+import type { AskedCall } from './call/prepared-call.js';
+import { ScopedStream, type PartOf } from './streams/scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
 /** A method of a stub. */

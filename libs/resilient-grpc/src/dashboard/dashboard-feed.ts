@@ -2,7 +2,7 @@ import { type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@ne
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClients } from '../nest/grpc-clients.js';
-import { LibraryLogger } from '../telemetry/library-logger.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
 import { shownClients, SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';

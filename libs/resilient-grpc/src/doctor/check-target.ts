@@ -1,4 +1,4 @@
-import { dnsNameOf } from '../channel/dns-name.js';
+import { dnsNameOf } from '../channel/dns/dns-name.js';
 import type { InnerClient } from '../client/inner-client.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';

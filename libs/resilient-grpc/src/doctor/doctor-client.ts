@@ -1,4 +1,4 @@
-import type { TlsOptions } from '../channel/tls-material.js';
+import type { TlsOptions } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InnerClient } from '../client/inner-client.js';
 import { loadContract } from '../client/settings/contract.js';

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import type { TlsOptions } from '../channel/tls-material.js';
+import type { TlsOptions } from '../channel/tls/tls-material.js';
 import { closest } from '../errors/closest.js';
 import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { Problems, type Problem } from '../policy/service-config/problem.js';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ChannelCredentials } from '@grpc/grpc-js';
-import { duration } from '../telemetry/log-text.js';
+import { duration } from '../telemetry/log/log-text.js';
 import type { TargetAddress } from './target-address.js';
 import type { TimeBudget } from './time-budget.js';
 import { targetUri } from './resolve-target.js';

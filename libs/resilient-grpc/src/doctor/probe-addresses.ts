@@ -1,4 +1,4 @@
-import type { TlsOptions } from '../channel/tls-material.js';
+import type { TlsOptions } from '../channel/tls/tls-material.js';
 import type { ProbedAddress } from './checks/address.js';
 import type { ConnectionWay } from './open-connection.js';
 import { probeConnection, type ConnectionProbe } from './probe-connection.js';

@@ -1,5 +1,5 @@
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
-import { TLS_PARTS, readTlsPart, type TlsMaterial, type TlsOptions } from '../channel/tls-material.js';
+import { TLS_PARTS, readTlsPart, type TlsMaterial, type TlsOptions } from '../channel/tls/tls-material.js';
 
 /**
  * TLS as the client makes it, by grpc-js's own connector: its authorities, ciphers, name and ALPN. But for one thing: a certificate

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { counted, oneLine } from '../telemetry/log-text.js';
+import { counted, oneLine } from '../telemetry/log/log-text.js';
 import type { CheckResult } from './check-result.js';
 
 /** Paints a word, or leaves it. */

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { experimental } from '@grpc/grpc-js';
-import { dnsNameOf } from '../channel/dns-name.js';
+import { dnsNameOf } from '../channel/dns/dns-name.js';
 import type { TargetAddress } from './target-address.js';
 import type { TimeBudget } from './time-budget.js';
 

@@ -1,4 +1,4 @@
-import { duration } from '../telemetry/log-text.js';
+import { duration } from '../telemetry/log/log-text.js';
 import type { CheckResult } from './check-result.js';
 import { readArguments, type Env } from './doctor-options.js';
 import { KEEPALIVE_PINGS } from './keepalive-pings.js';

@@ -1,5 +1,5 @@
 import { isStatusCode, statusName } from '../status/status-code.js';
-import { duration } from '../telemetry/log-text.js';
+import { duration } from '../telemetry/log/log-text.js';
 import type { ChannelHealth } from './channel-health.js';
 import type { ServingStatus } from './health-service.js';
 

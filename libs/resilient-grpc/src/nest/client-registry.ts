@@ -14,7 +14,7 @@ import {
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { placeOfCaller } from '../client/code-place.js';
-import { LibraryLogger } from '../telemetry/library-logger.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { defineClients, pathOfClient, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';

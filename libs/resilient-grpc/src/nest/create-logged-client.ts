@@ -1,10 +1,10 @@
 import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InnerClient } from '../client/inner-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
-import { ClientLog } from '../telemetry/client-log.js';
-import { debugIsRead } from '../telemetry/debug-level.js';
 import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
-import type { LibraryLogger } from '../telemetry/library-logger.js';
+import { ClientLog } from '../telemetry/log/client-log.js';
+import { debugIsRead } from '../telemetry/log/debug-level.js';
+import type { LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 

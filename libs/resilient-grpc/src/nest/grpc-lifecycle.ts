@@ -6,9 +6,9 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { DrainReport } from '../client/drain-report.js';
-import { LibraryLogger } from '../telemetry/library-logger.js';
-import { LogLine } from '../telemetry/log-line.js';
-import { counted, duration } from '../telemetry/log-text.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LogLine } from '../telemetry/log/log-line.js';
+import { counted, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';
 

@@ -1,5 +1,5 @@
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
-import { LogLine } from '../telemetry/log-line.js';
+import { LogLine } from '../telemetry/log/log-line.js';
 
 const MOST_METHODS = 12;
 

@@ -23,8 +23,8 @@ import { servedServices } from './served-services.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
-import { debugIsRead } from '../telemetry/debug-level.js';
-import { LibraryLogger } from '../telemetry/library-logger.js';
+import { debugIsRead } from '../telemetry/log/debug-level.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { StandingStreams } from './standing-streams.js';
 

@@ -1,7 +1,7 @@
 import { type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
-import { LibraryLogger } from '../telemetry/library-logger.js';
-import { LogLine } from '../telemetry/log-line.js';
-import { counted } from '../telemetry/log-text.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LogLine } from '../telemetry/log/log-line.js';
+import { counted } from '../telemetry/log/log-text.js';
 import type { ServerBeside } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';

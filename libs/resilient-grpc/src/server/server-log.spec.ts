@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../call/event-hub.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
-import type { LogLevel, LogLine } from '../telemetry/log-line.js';
+import type { LogLevel, LogLine } from '../telemetry/log/log-line.js';
 import { ServerLog } from './server-log.js';
 
 const path = '/orders.v1.Orders/Watch';

@@ -1,8 +1,8 @@
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../client/settings/describe-value.js';
-import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log-line.js';
-import { counted, duration, oneLine, stackOf } from '../telemetry/log-text.js';
-import { RepeatLimit } from '../telemetry/repeat-limit.js';
+import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
+import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
+import { RepeatLimit } from '../telemetry/log/repeat-limit.js';
 import type { Clock } from '../time/clock.js';
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;

@@ -11,7 +11,7 @@ import { closest } from '../errors/closest.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { systemClock } from '../time/clock.js';
 import { GRPC_TELEMETRY } from './grpc-telemetry.js';
-import { LogLine } from './log-line.js';
+import { LogLine } from './log/log-line.js';
 import { OpenTelemetry, type TelemetryParts } from './open-telemetry.js';
 
 /** What {@link ResilientGrpcTelemetryModule} makes. */

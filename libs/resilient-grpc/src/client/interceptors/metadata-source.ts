@@ -1,6 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
-import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/call-metadata.js';
-import { metadataEntryProblem } from '../../channel/metadata-input.js';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { MetadataInput } from '../resilient-types.js';
 import type { OutgoingCall } from './outgoing-call.js';
 

@@ -1,5 +1,5 @@
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import type { CallFailure } from '../call-failure.js';
+import type { CallFailure } from '../call/call-failure.js';
 
 // gRFC A54: codes that speak of the request must not come from what runs before it.
 const OF_THE_REQUEST: ReadonlySet<number> = new Set([

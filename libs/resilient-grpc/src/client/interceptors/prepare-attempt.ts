@@ -1,5 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js';
-import { attemptMetadata, joinMetadata } from '../../channel/call-metadata.js';
+import { attemptMetadata, joinMetadata } from '../../channel/attempt/call-metadata.js';
 import { moment } from '../../time/clock.js';
 import { inContextOf } from '../inbound-context.js';
 import type { CallHooks } from './call-hooks.js';

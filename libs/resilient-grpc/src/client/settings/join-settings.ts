@@ -1,5 +1,5 @@
+import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { isMetadata } from '../../channel/channel-checks.js';
-import { toMetadata } from '../../channel/metadata-input.js';
 import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 

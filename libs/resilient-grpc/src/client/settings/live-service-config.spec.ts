@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { BehaviorSubject, EMPTY, NEVER, Observable, Subject, of, throwError } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { FOR_TARGET, LocatedServiceConfig, UnreadableServiceConfig } from '../../channel/dns-service-config.js';
+import { FOR_TARGET, LocatedServiceConfig, UnreadableServiceConfig } from '../../channel/dns/dns-service-config.js';
 import type { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';

@@ -4,7 +4,7 @@ import {
   LocatedServiceConfig,
   UnreadableServiceConfig,
   needsTarget,
-} from '../../channel/dns-service-config.js';
+} from '../../channel/dns/dns-service-config.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';

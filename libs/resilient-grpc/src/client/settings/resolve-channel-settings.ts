@@ -1,7 +1,7 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
 import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
 import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
-import { openTlsCredentials, type TlsSeams } from '../../channel/tls-credentials.js';
+import { openTlsCredentials, type TlsSeams } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { jitter, type Random } from '../../time/random.js';
 import {

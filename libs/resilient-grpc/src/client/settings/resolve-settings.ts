@@ -1,6 +1,6 @@
 import { isObservable } from 'rxjs';
 import { targetProblem } from '../../channel/channel-checks.js';
-import { metadataEntryProblem, toMetadata } from '../../channel/metadata-input.js';
+import { metadataEntryProblem, toMetadata } from '../../channel/attempt/metadata-input.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';

@@ -1,7 +1,7 @@
 import type { ManagedChannel } from '../../channel/managed-channel.js';
 import type { LiveBudget } from '../../policy/throttling/live-budget.js';
 import { moment, type Clock } from '../../time/clock.js';
-import type { CallRegistry } from '../call-registry.js';
+import type { CallRegistry } from '../call/call-registry.js';
 import type { AsJson, GrpcClientSnapshot } from '../client-snapshot.js';
 import type { MethodParts } from '../method-context.js';
 import type { DrainReport } from '../drain-report.js';

@@ -1,4 +1,4 @@
-import { duration } from '../../telemetry/log-text.js';
+import { duration } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
 import type { ConnectionFailure } from '../open-connection.js';
 import type { ConnectionProbe } from '../probe-connection.js';

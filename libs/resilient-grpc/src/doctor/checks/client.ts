@@ -1,5 +1,5 @@
 import type { InnerClient } from '../../client/inner-client.js';
-import { duration, oneLine } from '../../telemetry/log-text.js';
+import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
 import type { TimeBudget } from '../time-budget.js';
 

@@ -1,8 +1,8 @@
 import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { dnsNameOf } from '../../channel/dns-name.js';
-import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../../channel/service-config-record.js';
+import { dnsNameOf } from '../../channel/dns/dns-name.js';
+import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../../channel/dns/service-config-record.js';
 import { chooseServiceConfig } from '../../policy/service-config/choose-service-config.js';
 import type { Random } from '../../time/random.js';
 import type { CheckResult } from '../check-result.js';

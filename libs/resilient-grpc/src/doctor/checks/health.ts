@@ -3,7 +3,7 @@ import type { InnerClient } from '../../client/inner-client.js';
 import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { CHECK, servingStatusOf } from '../../health/health-service.js';
 import { StatusCode } from '../../status/status-code.js';
-import { duration, oneLine } from '../../telemetry/log-text.js';
+import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
 import { askedOnce } from '../doctor-client.js';
 import type { TimeBudget } from '../time-budget.js';

@@ -1,7 +1,7 @@
 import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { MIN_KEEPALIVE_TIME_MS } from '../../client/settings/client-options.js';
 import { WATCH } from '../../health/health-service.js';
-import { counted, duration } from '../../telemetry/log-text.js';
+import { counted, duration } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
 import { KEEPALIVE_PINGS } from '../keepalive-pings.js';
 import { openConnection, type ConnectionWay } from '../open-connection.js';

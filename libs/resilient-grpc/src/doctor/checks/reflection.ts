@@ -6,7 +6,7 @@ import { loadContract, type Services } from '../../client/settings/contract.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { writeField } from '../../errors/protobuf-writer.js';
 import { StatusCode } from '../../status/status-code.js';
-import { counted, oneLine } from '../../telemetry/log-text.js';
+import { counted, oneLine } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
 import { askedOnce } from '../doctor-client.js';
 import { REFLECTION_SERVICES, type ReflectionRequest, type ReflectionResponse } from '../reflection-contract.js';

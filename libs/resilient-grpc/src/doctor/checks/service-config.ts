@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { loadBalancingProblem } from '../../channel/channel-checks.js';
-import { errorCode } from '../../channel/tls-material.js';
+import { errorCode } from '../../channel/tls/tls-material.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../client/settings/client-options.js';
 import type { Services } from '../../client/settings/contract.js';
 import { methodWarnings } from '../../client/settings/settings-and-service-config.js';
@@ -8,7 +8,7 @@ import { closest } from '../../errors/closest.js';
 import { at, type Problem } from '../../policy/service-config/problem.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { counted } from '../../telemetry/log-text.js';
+import { counted } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
 
 const LIMIT = { maxAttemptsLimit: DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit };

@@ -1,6 +1,6 @@
-import { dnsNameOf } from '../../channel/dns-name.js';
+import { dnsNameOf } from '../../channel/dns/dns-name.js';
 import { lacksPort, targetProblem } from '../../channel/channel-checks.js';
-import { counted, duration } from '../../telemetry/log-text.js';
+import { counted, duration } from '../../telemetry/log/log-text.js';
 import type { Problem } from '../../policy/service-config/problem.js';
 import type { CheckResult } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';

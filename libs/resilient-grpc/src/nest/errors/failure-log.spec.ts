@@ -1,7 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
-import type { LogLine } from '../../telemetry/log-line.js';
+import type { LogLine } from '../../telemetry/log/log-line.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { FailureLog } from './failure-log.js';
 import { toHttpException } from './to-http-exception.js';

@@ -1,8 +1,8 @@
 import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.js';
-import { LibraryLogger } from '../../telemetry/library-logger.js';
-import { LogLine, type LogSink } from '../../telemetry/log-line.js';
-import { oneLine } from '../../telemetry/log-text.js';
-import { RepeatLimit } from '../../telemetry/repeat-limit.js';
+import { LibraryLogger } from '../../telemetry/log/library-logger.js';
+import { LogLine, type LogSink } from '../../telemetry/log/log-line.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
+import { RepeatLimit } from '../../telemetry/log/repeat-limit.js';
 import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 

@@ -1,6 +1,6 @@
 import { type ArgumentsHost } from '@nestjs/common';
 import { from, mergeMap } from 'rxjs';
-import { LibraryLogger } from '../../telemetry/library-logger.js';
+import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 
 const logger = new LibraryLogger('ResilientGrpc');
 

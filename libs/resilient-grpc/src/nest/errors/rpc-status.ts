@@ -1,5 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js';
-import { toMetadata } from '../../channel/metadata-input.js';
+import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { RETRY_INFO, typeNameOf } from '../../errors/error-detail-types.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';

@@ -1,6 +1,6 @@
 import { isObservable } from 'rxjs';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/message-source.js';
-import type { MessageSource, MessagesAhead, MessageTaker } from '../../client/message-taker.js';
+import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/message-source.js';
+import type { MessageSource, MessagesAhead, MessageTaker } from '../../client/requests/message-taker.js';
 import { StatusCode } from '../../status/status-code.js';
 import { failureStatus } from './failure-status.js';
 import { ServedCall } from './served-call.js';

@@ -1,5 +1,5 @@
 import { HttpException } from '@nestjs/common';
-import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/call-metadata.js';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { isResumeError } from '../../errors/resume-error.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';

@@ -1,8 +1,8 @@
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { closest } from '../../errors/closest.js';
-import { LibraryLogger } from '../../telemetry/library-logger.js';
-import { oneLine } from '../../telemetry/log-text.js';
+import { LibraryLogger } from '../../telemetry/log/library-logger.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
 import type { WireCall } from '../calls/wire-call.js';
 import { StandingStreams, addStandardService, type ServiceTaker } from '../standing-streams.js';
 import { WatchStream } from './watch-stream.js';

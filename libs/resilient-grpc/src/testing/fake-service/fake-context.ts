@@ -2,13 +2,13 @@ import type { Attempt, AttemptListener, AttemptRequest } from '../../call/attemp
 import type { CallTransport } from '../../call/call-transport.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodContext } from '../../client/call-context.js';
-import { CallRegistry } from '../../client/call-registry.js';
+import { CallRegistry } from '../../client/call/call-registry.js';
 import { MethodParts } from '../../client/method-context.js';
-import { ReplayLimits } from '../../client/request-buffer.js';
+import { ReplayLimits } from '../../client/requests/request-buffer.js';
 import { plainPolicy } from '../../client/settings/resolve-method-policies.js';
 import { resolveSettings } from '../../client/settings/resolve-settings.js';
 import { ClientStatistics } from '../../client/statistics/client-statistics.js';
-import { UnreadStreams } from '../../client/unread-streams.js';
+import { UnreadStreams } from '../../client/streams/unread-streams.js';
 import { LiveBudget } from '../../policy/throttling/live-budget.js';
 import { systemClock } from '../../time/clock.js';
 import { systemRandom } from '../../time/random.js';

@@ -1,5 +1,5 @@
 import type { MetadataInput } from '../../client/resilient-types.js';
-import { toMetadata } from '../../channel/metadata-input.js';
+import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { GrpcCallError, type FailureReason, type ReachedServer } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';

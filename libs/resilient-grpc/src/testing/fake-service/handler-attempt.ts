@@ -1,8 +1,8 @@
 import { Metadata } from '@grpc/grpc-js';
 import { isObservable } from 'rxjs';
 import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/message-source.js';
-import type { MessageSource, MessageTaker } from '../../client/message-taker.js';
+import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/message-source.js';
+import type { MessageSource, MessageTaker } from '../../client/requests/message-taker.js';
 import { StatusCode } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';
 import type { AnyHandler, FakeCall, FakeCallOutcome } from './fake-call.js';

@@ -1,4 +1,4 @@
-import { isMetadataLike } from '../../channel/call-metadata.js';
+import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
 import { GrpcCallError, isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { isStatusCode, statusName, StatusCode } from '../../status/status-code.js';
 import { FAKE_CLIENT, grpcError } from './grpc-error.js';

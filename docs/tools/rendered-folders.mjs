@@ -1,0 +1,16 @@
+import { FOLDERS } from '../../.dependency-cruiser.mjs';
+
+/** Markdown of the table of the library's folders, the highest first. */
+export function folderTable() {
+  const rows = Object.entries(FOLDERS)
+    .sort(([, a], [, b]) => b.level - a.level)
+    .map(([name, { is, level, packages, types = [], node = false }]) => {
+      const named = [
+        ...packages.map((of) => `\`${of}\``),
+        ...types.map((of) => `types of \`${of}\``),
+        ...(node ? ['Node'] : []),
+      ];
+      return `| ${level} | \`${name}/\` | ${is} | ${named.join(', ') || 'nothing'} |`;
+    });
+  return ['| Level | Folder | What it is | What it may name |', '| --- | --- | --- | --- |', ...rows].join('\n');
+}

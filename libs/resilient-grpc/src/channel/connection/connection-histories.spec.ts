@@ -1,0 +1,143 @@
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { WatchedSession } from './connection-end.js';
+import { ConnectionHistories, type EndedConnection } from './connection-histories.js';
+
+const ADDRESS = '10.0.0.7:50051';
+
+function make() {
+  const closed: number[] = [];
+  const judged: EndedConnection[] = [];
+  const clock = new VirtualClock();
+  const owner = { probe: () => undefined, connections: [] };
+  const histories = new ConnectionHistories(owner, clock, () => 0.5, {
+    onClosed: ({ livedMs }) => closed.push(livedMs),
+    onJudged: (one) => judged.push(one),
+  });
+  return { clock, closed, judged, histories };
+}
+
+describe('a connection that nobody uses any more', () => {
+  it('is closed when its socket is', () => {
+    const { clock, closed, histories } = make();
+    // True: nothing else of it is asked for here.
+    const socket = new EventEmitter() as unknown as Socket;
+    histories.connected(ADDRESS, socket);
+    clock.advance(500);
+    histories.letGo(ADDRESS, false);
+    expect(closed).toEqual([]);
+    expect(histories.takenUp(ADDRESS)).toBe(true);
+    histories.letGo(ADDRESS, false);
+    socket.emit('close');
+    expect(closed).toEqual([500]);
+  });
+
+  it('is closed at once where its socket is not known, and another when it is taken up again', () => {
+    const { closed, histories } = make();
+    histories.connected(ADDRESS, undefined);
+    histories.letGo(ADDRESS, false);
+    expect(closed).toHaveLength(1);
+    expect(histories.takenUp(ADDRESS)).toBe(false);
+  });
+
+  it('that ends while it is in use is not told as closed by this side', () => {
+    const { closed, histories } = make();
+    const socket = new EventEmitter() as unknown as Socket;
+    histories.connected(ADDRESS, socket);
+    socket.emit('close');
+    expect(histories.disconnected(ADDRESS)).toMatchObject({ because: 'unknown', othersReady: false });
+    expect(closed).toEqual([]);
+  });
+});
+
+describe('a connection that its server took its leave of before the first answer', () => {
+  function takeLeave(made: ReturnType<typeof make>, code = 0, isUsed = true) {
+    const { clock, histories } = made;
+    // True: nothing else of them is asked for here.
+    const socket = new EventEmitter() as unknown as Socket;
+    const session = new EventEmitter() as unknown as WatchedSession & EventEmitter;
+    histories.connected(ADDRESS, socket);
+    histories.at(ADDRESS)?.carries(session, false);
+    const readyAt = clock.now();
+    histories.isUsed = isUsed;
+    clock.advance(100);
+    session.emit('goaway', code);
+    return { ended: histories.disconnected(ADDRESS), socket, readyAt };
+  }
+
+  it('is in doubt, and its address is held off', () => {
+    const made = make();
+    expect(takeLeave(made).ended).toMatchObject({ shortLived: true, inDoubt: true });
+    expect(made.histories).toMatchObject({ inDoubt: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    expect(made.judged).toEqual([]);
+  });
+
+  it('was as good as any other once a call on it has an answer', () => {
+    const made = make();
+    const { readyAt } = takeLeave(made);
+    made.histories.answeredTo(ADDRESS, readyAt);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
+    expect(made.judged).toMatchObject([{ answered: true, shortLived: false, livedMs: 100 }]);
+    expect(made.histories).toMatchObject({ inDoubt: false });
+  });
+
+  it('proves nothing by an answer to a call that was older than it', () => {
+    const made = make();
+    made.clock.advance(10);
+    const { readyAt } = takeLeave(made);
+    made.histories.answeredTo(ADDRESS, readyAt - 1);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    expect(made.judged).toEqual([]);
+  });
+
+  it('was no better than a failed attempt when it is cut off without an answer', () => {
+    const made = make();
+    const { socket } = takeLeave(made);
+    socket.emit('close');
+    expect(made.judged).toMatchObject([{ answered: false, shortLived: true }]);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    expect(made.histories).toMatchObject({ inDoubt: false });
+  });
+
+  it('is proved by an answer on one of those before it as well', () => {
+    const made = make();
+    const { readyAt } = takeLeave(made);
+    made.clock.advance(2_000);
+    takeLeave(made);
+    made.clock.advance(1);
+    made.histories.answeredTo(ADDRESS, readyAt);
+    expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
+    expect(made.judged).toHaveLength(1);
+    expect(made.histories).toMatchObject({ inDoubt: true });
+  });
+
+  it('is no such one when it was told that something was wrong', () => {
+    const made = make();
+    expect(takeLeave(made, 11).ended).toMatchObject({ shortLived: true, inDoubt: false });
+  });
+
+  it('says nothing where no call had begun on it, once', () => {
+    const made = make();
+    const first = takeLeave(made, 0, false);
+    expect(first.ended).toMatchObject({ shortLived: false, inDoubt: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
+    first.socket.emit('close');
+    expect(made.judged).toEqual([]);
+    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    made.histories.connected(ADDRESS, undefined);
+    made.histories.answered();
+    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: false });
+  });
+
+  it('says as much as the ones before it where those died at once, though nobody calls any more', () => {
+    const made = make();
+    for (let died = 0; died < 3; died++) takeLeave(made);
+    const held = made.histories.holdOffMs(ADDRESS);
+    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(held);
+  });
+});

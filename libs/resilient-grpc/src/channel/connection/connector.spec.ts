@@ -1,0 +1,426 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import {
+  createServer as createHttp2Server,
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { Metadata, credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { waitFor } from '../../testing/wait-for.js';
+import { systemClock } from '../../time/clock.js';
+import { EventHub } from '../../call/event-hub.js';
+import { ChannelGeneration } from '../channel-generation.js';
+import type { EndedConnection } from './connection-histories.js';
+import { ConnectAttempts } from './connect-attempts.js';
+import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
+import type { EstablishedConnection } from './established-connection.js';
+
+// Like the policy's, these are to fail on a grpc-js that makes its connections in another way.
+
+const TIMEOUT_MS = 200;
+const TLS = new URL('../../../../../test/fixtures/tls/', import.meta.url);
+const pem = (name: string): Buffer => readFileSync(new URL(`${name}.pem`, TLS));
+
+const PLAIN = ['plain', () => credentials.createInsecure()] as const;
+const SECURE = ['TLS', () => credentials.createSsl(pem('ca'))] as const;
+
+/** A peer that accepts and then says nothing. */
+async function silentPeer() {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    socket.resume();
+  });
+  const url = await listening(server);
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { url, sockets };
+}
+
+async function listening(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // True: it listens on TCP.
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A peer whose queue of connections is full: the kernel answers nobody any more. */
+async function deafPeer(): Promise<string> {
+  const code = `
+    const server = require('node:net').createServer();
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+      require('node:fs').writeSync(1, server.address().port + '\\n');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`;
+  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const fillers: Socket[] = [];
+  onTestFinished(async () => {
+    for (const socket of fillers) socket.destroy();
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const port = Number(line.toString());
+  // Linux takes one more than the backlog; who comes after these gets no answer.
+  for (let taken = 0; taken < 2; taken++) {
+    const socket = connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
+    fillers.push(socket);
+    await once(socket, 'connect');
+  }
+  return `127.0.0.1:${port}`;
+}
+
+/** A channel under our connector, and what it tells. At the end of the test nothing may be left of it. */
+function generation(
+  target: string,
+  creds: ChannelCredentials,
+  timeoutMs = TIMEOUT_MS,
+  loadBalancing: 'pick_first' | 'round_robin' = 'pick_first',
+) {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const failures: string[] = [];
+  const states: string[] = [];
+  const ended: EndedConnection[] = [];
+  const timedOut: { connection: EstablishedConnection; waitedMs: number }[] = [];
+  const made = new ChannelGeneration(
+    {
+      target,
+      credentials: creds,
+      channelOptions: {
+        'grpc.use_local_subchannel_pool': 1,
+        'grpc.enable_channelz': 0,
+        'grpc.initial_reconnect_backoff_ms': 100,
+        'grpc.max_reconnect_backoff_ms': 100,
+      },
+      loadBalancing: [{ [loadBalancing]: {} }],
+      connectLimits: { timeoutMs: () => timeoutMs },
+    },
+    {
+      onState: (_, state) => void states.push(state),
+      onConnectFailed: (_, cause) => void failures.push(cause),
+      onConnectionEnded: (_, end) => void ended.push(end),
+      onConnectionJudged: () => undefined,
+      onOpen: () => undefined,
+      onKeepaliveThrottled: () => undefined,
+      onTimedOut: (_, connection, waitedMs) => void timedOut.push({ connection, waitedMs }),
+    },
+    { clock: systemClock, random: () => 0.5, events: new EventHub({ client: 'test' }, () => 0) },
+  );
+  onTestFinished(() => made.close());
+  return { made, failures, states, ended, timedOut };
+}
+
+describe('an attempt to connect ends at its timeout', () => {
+  it('while TCP is being made, by the signal of its address', async () => {
+    const url = await deafPeer();
+    const { made, failures } = generation(url, credentials.createInsecure());
+    const beganAt = performance.now();
+    made.connect();
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).toBe('timed out after 0.2 s: the TCP connection was not accepted');
+    expect(performance.now() - beganAt).toBeLessThan(TIMEOUT_MS + 2_000);
+    // The next attempt has a signal of its own: that of the first would end it at once.
+    await waitFor(() => failures.length > 1);
+    expect(performance.now() - beganAt).toBeGreaterThan(2 * TIMEOUT_MS);
+  });
+
+  it.each([PLAIN, SECURE])('with its socket, where the peer accepts and stays silent (%s)', async (_how, creds) => {
+    const peer = await silentPeer();
+    const { made, failures } = generation(peer.url, creds());
+    const beganAt = performance.now();
+    made.connect();
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted and stayed silent');
+    expect(performance.now() - beganAt).toBeLessThan(TIMEOUT_MS + 2_000);
+    await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 2_000 });
+    await waitFor(() => failures.length >= 3);
+    expect(peer.sockets.length).toBeGreaterThanOrEqual(3);
+    await waitFor(() => peer.sockets.filter(({ closed }) => !closed).length <= 1, { timeoutMs: 2_000 });
+  });
+});
+
+describe('close() in the middle of an attempt leaves nothing behind', () => {
+  it('while TCP is being made', async () => {
+    const url = await deafPeer();
+    const { made, failures } = generation(url, credentials.createInsecure(), 60_000);
+    const leaks = captureLeaks();
+    made.connect();
+    await waitFor(() => process.getActiveResourcesInfo().includes('TCPConnectWrap') || made.state === 'CONNECTING');
+    made.close();
+    await leaks.settled({ timeoutMs: 2_000 });
+    expect(failures).toEqual([]);
+  });
+
+  it.each([PLAIN, SECURE])('while the peer is silent (%s)', async (_how, creds) => {
+    const peer = await silentPeer();
+    const { made, failures } = generation(peer.url, creds(), 60_000);
+    made.connect();
+    await waitFor(() => peer.sockets.length === 1);
+    made.close();
+    await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 2_000 });
+    expect(failures).toEqual([]);
+  });
+});
+
+describe('a good peer', () => {
+  it.each([
+    [...PLAIN, () => createHttp2Server()],
+    [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
+  ] as const)('is connected to, and no timer is left (%s)', async (_how, creds, makeServer) => {
+    const server = makeServer();
+    const sessions = new Set<{ destroy(): void }>();
+    server.on('session', (session) => sessions.add(session));
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { made, states, ended } = generation(url, creds(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    expect(states).toEqual(expect.arrayContaining(['CONNECTING', 'READY']));
+    for (const session of sessions) session.destroy();
+    await waitFor(() => ended.length === 1);
+    expect(ended[0]).toMatchObject({ address: url, answered: false });
+  });
+
+  it('that shows a wrong certificate is a failure of its own', async () => {
+    const server = createSecureServer({ key: pem('server-key'), cert: pem('server') });
+    server.on('sessionError', () => undefined).on('tlsClientError', () => undefined);
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { made, failures } = generation(url, credentials.createSsl(pem('stranger')), 2_000);
+    made.connect();
+    await waitFor(() => failures.length > 0);
+    expect(failures[0]).not.toContain('timed out');
+    expect(failures[0]).toMatch(/certificate|self.signed|issuer/i);
+  });
+});
+
+describe('a connection', () => {
+  /** Answers calls of '/a/Answered', and no others. */
+  async function startServer(makeServer: () => Http2Server | Http2SecureServer) {
+    const server = makeServer();
+    const sessions = new Set<ServerHttp2Session>();
+    const streams: ServerHttp2Stream[] = [];
+    server.on('session', (session) => sessions.add(session.on('error', () => undefined)));
+    server.on('stream', (stream, headers) => {
+      streams.push(stream.on('error', () => undefined));
+      if (headers[':path'] !== '/a/Answered') return;
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '0' }, { endStream: true });
+    });
+    const url = await listening(server);
+    onTestFinished(() => {
+      for (const session of sessions) session.destroy();
+      server.close();
+    });
+    return { url, sessions, streams };
+  }
+  const call = (made: ChannelGeneration, path: string) =>
+    new Promise<{ readonly code: number; readonly details: string }>((resolve) => {
+      const begun = made.channel.createCall(path, Infinity, null, null, null);
+      begun.start(new Metadata(), {
+        onReceiveMetadata: () => undefined,
+        onReceiveMessage: () => undefined,
+        onReceiveStatus: resolve,
+      });
+      begun.startRead();
+      begun.halfClose();
+    });
+  const only = (made: ChannelGeneration): EstablishedConnection => {
+    const [connection, second] = made.connections;
+    if (connection === undefined || second !== undefined) throw new Error('expected one connection');
+    return connection;
+  };
+
+  const KINDS = [
+    [...PLAIN, () => createHttp2Server()],
+    [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
+  ] as const;
+
+  it.each(KINDS)('counts what it reads, and nothing else (%s)', async (_how, creds, makeServer) => {
+    const server = await startServer(makeServer);
+    const { made } = generation(server.url, creds(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    await call(made, '/a/Answered');
+    const connection = only(made);
+    expect(connection.address).toBe(server.url);
+    const before = connection.bytesRead;
+    expect(before).toBeGreaterThan(0);
+    await call(made, '/a/Answered');
+    expect(connection.bytesRead).toBeGreaterThan(before);
+    // What a peer that acknowledges nothing at all would leave behind: bytes sent, none read.
+    const quiet = connection.bytesRead;
+    void call(made, '/a/Silent');
+    await waitFor(() => server.streams.length === 3);
+    expect(connection.bytesRead).toBe(quiet);
+    connection.probe()?.ping();
+    await waitFor(() => connection.bytesRead > quiet);
+  });
+
+  it.each(KINDS)('that is destroyed takes along what still hangs on it (%s)', async (_how, creds, makeServer) => {
+    const server = await startServer(makeServer);
+    const { made, ended } = generation(server.url, creds(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    const hangs = call(made, '/a/Silent');
+    await waitFor(() => server.streams.length === 1);
+    only(made).destroy();
+    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    await waitFor(() => ended.length === 1);
+    expect(made.connections).toEqual([]);
+    await waitFor(() => [...server.sessions].every((session) => session.destroyed));
+  });
+
+  it('that is reset while it is written to ends, though Node overlooks that (TLS)', async () => {
+    const frame = (type: number, length: number): Buffer => {
+      const made = Buffer.alloc(9 + length);
+      made.writeUIntBE(length, 0, 3);
+      made.writeUInt8(type, 3);
+      return made;
+    };
+    const [settings, ping, unknown] = [frame(4, 0), frame(6, 8), frame(0xfa, 16_384)];
+    let reset: () => void = () => undefined;
+    const server = createTlsServer(
+      { key: pem('server-key'), cert: pem('server'), ALPNProtocols: ['h2'] },
+      (secured) => {
+        secured.on('error', () => undefined).write(settings);
+        reset = () => {
+          // Two records of TLS, each of which asks for an answer: the first one meets the reset, the second one waits for the first.
+          secured.write(Buffer.concat([ping, unknown, ping]));
+          tcp?.resetAndDestroy();
+        };
+      },
+    );
+    let tcp: Socket | undefined;
+    server.on('connection', (socket) => (tcp = socket));
+    const url = await listening(server);
+    onTestFinished(() => void server.close());
+    const { made, ended } = generation(url, SECURE[1](), 5_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    const hangs = call(made, '/a/Silent');
+    made.attemptStarted();
+    reset();
+    expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
+    made.attemptEnded();
+    await waitFor(() => ended.length === 1);
+    expect(ended[0]).toMatchObject({ because: 'connection reset' });
+  });
+
+  it('knows the others', async () => {
+    const [a, b] = [await startServer(() => createHttp2Server()), await startServer(() => createHttp2Server())];
+    const target = `ipv4:${a.url},${b.url}`;
+    const { made } = generation(target, credentials.createInsecure(), 2_000, 'round_robin');
+    made.connect();
+    await waitFor(() => made.connections.length === 2);
+    const [first, second] = made.connections;
+    expect(first?.others).toEqual([second]);
+  });
+
+  it('is what a call that took too long is held against, unless it came after the call had begun', async () => {
+    const server = await startServer(() => createHttp2Server());
+    const { made, timedOut } = generation(server.url, credentials.createInsecure(), 2_000);
+    made.connect();
+    await waitFor(() => made.ready);
+    const connection = only(made);
+    made.timedOut(server.url, connection.readyAt, 1_000);
+    made.timedOut(server.url, connection.readyAt - 1, 1_000);
+    made.timedOut('127.0.0.1:1', connection.readyAt, 1_000);
+    made.timedOut(undefined, connection.readyAt, 1_000);
+    expect(timedOut).toEqual([{ connection, waitedMs: 1_000 }]);
+  });
+});
+
+describe('the connector', () => {
+  function make(inner: ChannelCredentials, address: string | undefined = '127.0.0.1:1') {
+    const begun: string[] = [];
+    const attempts = new ConnectAttempts({ timeoutMs: () => 60_000 }, systemClock);
+    const { begin } = attempts;
+    attempts.begin = (key) => {
+      begun.push(key);
+      return begin.call(attempts, key);
+    };
+    const observed = observeSockets(inner, attempts);
+    if (observed === undefined) throw new Error('this grpc-js lacks what the connector needs');
+    const target = { scheme: 'dns', path: '127.0.0.1:1' };
+    const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };
+    onTestFinished(() => attempts.abortAll());
+    return { begun, observed, connector: observed._createSecureConnector(target, options) };
+  }
+
+  const withKeepAliveTold = () => {
+    const told: unknown[][] = [];
+    const socket = new Socket();
+    socket.setKeepAlive = (...args) => {
+      told.push(args);
+      return socket;
+    };
+    return { socket, told };
+  };
+
+  it.each([
+    ['of an address that is known', '127.0.0.1:1'],
+    ['of one that is not', undefined],
+  ])('%s has TCP itself look for vanished hosts', async (_what, address) => {
+    const { connector } = make(credentials.createInsecure(), address);
+    const { socket, told } = withKeepAliveTold();
+    expect(await connector.connect(socket)).toMatchObject({ socket, secure: false });
+    expect(told).toEqual([[true, 60_000]]);
+  });
+
+  it('is asked once at the begin of each attempt', async () => {
+    const { begun, connector } = make(credentials.createInsecure());
+    await connector.waitForReady();
+    await connector.waitForReady();
+    expect(begun).toEqual(['127.0.0.1:1', '127.0.0.1:1']);
+  });
+
+  it('is asked by grpc-js as often as it tries', async () => {
+    const peer = await silentPeer();
+    const { made, failures } = generation(peer.url, credentials.createInsecure(), 50);
+    const { attempts } = made as unknown as { readonly attempts: ConnectAttempts };
+    let begun = 0;
+    const { begin } = attempts;
+    attempts.begin = (key) => {
+      begun += 1;
+      expect(key).toBe(peer.url);
+      return begin.call(attempts, key);
+    };
+    made.connect();
+    await waitFor(() => failures.length === 3);
+    expect(begun).toBe(3);
+  });
+
+  it('keeps what the credentials are: their security, and those of calls', async () => {
+    const calls = credentials.createFromMetadataGenerator((_, callback) => {
+      const metadata = new Metadata();
+      metadata.set('authorization', 'Bearer x');
+      callback(null, metadata);
+    });
+    const plain = make(credentials.createInsecure());
+    expect(plain.observed._isSecure()).toBe(false);
+    const secure = make(credentials.combineChannelCredentials(credentials.createSsl(), calls));
+    expect(secure.observed._isSecure()).toBe(true);
+    const metadata = await secure.connector
+      .getCallCredentials()
+      .generateMetadata({ service_url: 'https://127.0.0.1/x', method_name: 'x' });
+    expect(metadata.get('authorization')).toEqual(['Bearer x']);
+    const composed = make(credentials.createSsl().compose(calls));
+    expect(
+      (
+        await composed.connector.getCallCredentials().generateMetadata({ service_url: 'https://a/b', method_name: 'c' })
+      ).get('authorization'),
+    ).toEqual(['Bearer x']);
+  });
+});

@@ -1,0 +1,407 @@
+import { createServer, type ServerHttp2Session, type ServerOptions } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { Metadata } from '@grpc/grpc-js';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { Attempt, AttemptEnd } from '../../call/attempt.js';
+import type { GrpcClientEvent } from '../../call/call-event.js';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
+import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { waitFor } from '../../testing/wait-for.js';
+import { insecureCredentials } from '../channel-checks.js';
+import { ManagedChannel } from '../managed-channel.js';
+
+// Real sockets in virtual time: what suspicion does to a channel.
+
+const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
+const ANSWERED = '/testing.v1.Echo/Answered';
+const SILENT = '/testing.v1.Echo/Silent';
+/** From the first call that times out, with half of the spread: 7.5 s of silence, 5 s of probe. */
+const VERDICT_MS = 12_500;
+
+const method = (path: string): MethodDescriptor => ({
+  path,
+  service: 'testing.v1.Echo',
+  method: path,
+  kind: 'unary',
+  requestStream: false,
+  responseStream: false,
+  declaredIdempotent: false,
+  requestSerialize: (message) => message as Buffer,
+  responseDeserialize: (bytes) => bytes,
+});
+
+/** Answers all calls but those of `Silent`. */
+async function startServer(options: ServerOptions = {}) {
+  const calls: string[] = [];
+  const sessions = new Set<ServerHttp2Session>();
+  const seen = { pings: 0 };
+  const server = createServer(options);
+  server.on('session', (session) => {
+    sessions.add(session.on('error', () => undefined).on('ping', () => (seen.pings += 1)));
+    session.once('close', () => sessions.delete(session));
+  });
+  server.on('stream', (stream, headers) => {
+    const path = String(headers[':path']);
+    calls.push(path);
+    stream.on('error', () => undefined);
+    if (path === SILENT) return;
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '0' }, { endStream: true });
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(async () => {
+    for (const session of sessions) session.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  // True: it listens on TCP.
+  const proxy = await FaultProxy.start(`127.0.0.1:${(server.address() as AddressInfo).port}`);
+  onTestFinished(() => proxy.close());
+  return { proxy, calls, sessions, seen };
+}
+
+interface Running {
+  readonly attempt: Attempt;
+  readonly end: AttemptEnd | undefined;
+}
+
+interface SceneOptions {
+  readonly loadBalancing?: 'pick_first' | 'round_robin';
+  readonly connection?: 'warm' | 'on-demand';
+  readonly idleTimeoutMs?: number;
+}
+
+async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {}) {
+  const { loadBalancing = 'pick_first', connection = 'warm', idleTimeoutMs = 200_000 } = options;
+  const clock = new VirtualClock();
+  const events: GrpcClientEvent[] = [];
+  const hub = new EventHub({ client: 'echo' }, () => clock.epoch());
+  hub.listen((event) => events.push(event), false);
+  const [first] = proxies;
+  let rotate = (): void => undefined;
+  const channel = new ManagedChannel(
+    {
+      target: proxies.length === 1 ? first!.url : `ipv4:${proxies.map(({ url }) => url).join(',')}`,
+      credentials: {
+        current: insecureCredentials(),
+        watch: (rotated) => {
+          rotate = rotated;
+          return () => undefined;
+        },
+        close: () => undefined,
+      },
+      outageGraceMs: 5_000,
+      maxWaitingCalls: 10,
+      maxWaitingBytes: 1_000,
+      connection,
+      loadBalancing: [{ [loadBalancing]: {} }],
+      connectTimeoutMs: 20_000,
+      maxConnectionAgeMs: undefined,
+      channelOptions: {
+        'grpc.use_local_subchannel_pool': 1,
+        'grpc.enable_channelz': 0,
+        'grpc.service_config_disable_resolution': 1,
+        'grpc.client_idle_timeout_ms': idleTimeoutMs,
+      },
+    },
+    { clock, random: () => 0.5, events: hub, changed: () => undefined },
+  );
+  onTestFinished(() => {
+    channel.close();
+  });
+  if (connection === 'warm') clock.advance(0);
+  else channel.wire.getConnectivityState(true);
+  await waitFor(() => channel.ready);
+
+  const start = (path: string): Running => {
+    const running: { attempt: Attempt; end: AttemptEnd | undefined } = { attempt: undefined!, end: undefined };
+    running.attempt = channel.start(
+      {
+        method: method(path),
+        deadline: Infinity,
+        metadata: new Metadata(),
+        options: undefined,
+        interceptors: undefined,
+        number: 1,
+        maxReceiveBytes: Infinity,
+      },
+      {
+        onHeaders: () => undefined,
+        onMessage: () => undefined,
+        onEnd: (end) => {
+          running.end = end;
+        },
+      },
+    );
+    running.attempt.startRead();
+    running.attempt.send(Buffer.alloc(0));
+    running.attempt.halfClose();
+    onTestFinished(() => {
+      running.attempt.abandon();
+    });
+    return running;
+  };
+  const answered = async (): Promise<AttemptEnd> => {
+    const call = start(ANSWERED);
+    await waitFor(() => call.end !== undefined);
+    expect(call.end).toMatchObject({ code: 0 });
+    return call.end!;
+  };
+  /** Calls that wait for a second and are given up. */
+  const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
+    const calls = Array.from({ length: count }, () => start(path));
+    await turns();
+    await clock.advanceAsync(1_000);
+    for (const { attempt, end } of calls) if (end === undefined) attempt.cancel('deadline', 4, 'Deadline exceeded');
+    await waitFor(() => calls.every(({ end }) => end !== undefined));
+    return calls.map(({ end }) => (end?.code === 4 ? end.peer : undefined));
+  };
+  const replacements = () => events.filter(({ type }) => type === 'connection-replaced');
+  const states = () => channel.history.map(({ to }) => to);
+  return { clock, channel, start, answered, timeOut, replacements, states, rotate };
+}
+
+const READY_THROUGHOUT = ['CONNECTING', 'READY'];
+
+// Called first, asked last: what a test registers is ended in reverse order.
+beforeEach(() => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+});
+
+describe('a black hole', () => {
+  it('is left for a new connection, which is READY before the old one ends', async () => {
+    const { proxy } = await startServer();
+    const { clock, channel, start, answered, timeOut, replacements, states } = await scene([proxy]);
+    await answered();
+    const hangs = start(SILENT);
+    proxy.holdBytes();
+    await timeOut();
+    await clock.advanceAsync(VERDICT_MS - 1);
+    expect(proxy.counters.accepted).toBe(1);
+    await clock.advanceAsync(1);
+    await waitFor(() => proxy.counters.accepted === 2);
+    await arrived(proxy);
+    expect(hangs.end).toBeUndefined();
+    expect(replacements()).toEqual([]);
+    await clock.advanceAsync(1_000);
+    await waitFor(() => hangs.end !== undefined);
+    expect(hangs.end).toMatchObject({ code: 14, details: 'Connection dropped', endedHere: 'no' });
+    await answered();
+    await waitFor(() => proxy.counters.open === 1);
+    expect(replacements()).toMatchObject([
+      { reason: 'suspicion', address: proxy.url, timeouts: 3, silentMs: 13_250, by: 'new-channel' },
+    ]);
+    expect(states()).toEqual(READY_THROUGHOUT);
+    expect(channel.connectivity.outage).toBeUndefined();
+  });
+
+  it('is waited for while nothing else is READY, and kept when it lets bytes through again', async () => {
+    const { proxy } = await startServer();
+    const { clock, answered, start, timeOut, replacements, states } = await scene([proxy]);
+    await answered();
+    const hangs = start(SILENT);
+    proxy.holdBytes();
+    await proxy.staySilent();
+    await timeOut();
+    await clock.advanceAsync(VERDICT_MS);
+    await waitFor(() => proxy.counters.accepted === 2);
+    await clock.advanceAsync(10_000);
+    expect(proxy.counters.open).toBe(2);
+    expect(hangs.end).toBeUndefined();
+    proxy.releaseBytes();
+    await answered();
+    await clock.advanceAsync(250);
+    await waitFor(() => proxy.counters.open === 1);
+    await proxy.forward();
+    await answered();
+    await clock.advanceAsync(60_000);
+    expect(hangs.end).toBeUndefined();
+    expect(proxy.counters.accepted).toBe(2);
+    expect(replacements()).toEqual([]);
+    expect(states()).toEqual(READY_THROUGHOUT);
+  });
+
+  it('that ends its connection by itself after all is an end like any other', async () => {
+    const { proxy } = await startServer();
+    const { clock, answered, timeOut, replacements, states } = await scene([proxy]);
+    await answered();
+    proxy.holdBytes();
+    await proxy.staySilent();
+    await timeOut();
+    await clock.advanceAsync(VERDICT_MS);
+    await waitFor(() => proxy.counters.accepted === 2);
+    await proxy.forward();
+    proxy.resetAll();
+    await waitFor(() => states().length > 2);
+    clock.advance(0);
+    await waitFor(() => states().at(-1) === 'READY');
+    await answered();
+    expect(states().slice(2)).toEqual(['IDLE', 'CONNECTING', 'READY']);
+    expect(replacements()).toEqual([]);
+    expect(proxy.counters.open).toBe(1);
+  });
+
+  it('is nobody’s business any more on a channel that goes idle', async () => {
+    const { proxy } = await startServer();
+    const { clock, timeOut, replacements, states } = await scene([proxy], {
+      connection: 'on-demand',
+      idleTimeoutMs: 1_000,
+    });
+    proxy.holdBytes();
+    await proxy.staySilent();
+    await timeOut();
+    await clock.advanceAsync(VERDICT_MS);
+    await waitFor(() => proxy.counters.accepted === 2);
+    await waitFor(() => states().length > 2);
+    await waitFor(() => proxy.counters.open === 1);
+    expect(states().slice(2)).toEqual(['IDLE']);
+    expect(replacements()).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('under a connection that is on its way out harms nobody', async () => {
+    const { proxy } = await startServer();
+    const { clock, answered, start, replacements, rotate } = await scene([proxy]);
+    await answered();
+    const old = Array.from({ length: 3 }, () => start(SILENT));
+    const last = start(SILENT);
+    await turns();
+    proxy.holdBytes();
+    rotate();
+    await waitFor(() => replacements().length === 1);
+    for (const { attempt } of old) attempt.cancel('deadline', 4, 'Deadline exceeded');
+    await waitFor(() => old.every(({ end }) => end !== undefined));
+    await clock.advanceAsync(VERDICT_MS);
+    await answered();
+    expect(proxy.counters.accepted).toBe(2);
+    expect(replacements()).toMatchObject([{ reason: 'credentials' }]);
+    expect(last.end).toBeUndefined();
+  });
+
+  it('leaves nothing behind when the channel is closed while a connection is asked', async () => {
+    const { proxy } = await startServer();
+    const { clock, channel, answered, timeOut } = await scene([proxy]);
+    await answered();
+    proxy.holdBytes();
+    await timeOut();
+    await clock.advanceAsync(VERDICT_MS - 1_000);
+    channel.close();
+    clock.advance(0);
+    expect(clock.pending).toBe(0);
+    proxy.releaseBytes();
+  });
+});
+
+describe('a dead connection of several addresses', () => {
+  it('under pick_first is left for another address', async () => {
+    const [a, b] = [await startServer(), await startServer()];
+    const { clock, answered, timeOut, replacements, states } = await scene([a.proxy, b.proxy]);
+    expect((await answered()).peer).toBe(a.proxy.url);
+    a.proxy.holdBytes();
+    await a.proxy.staySilent();
+    await timeOut();
+    await clock.advanceAsync(VERDICT_MS);
+    // The first address does not answer: grpc-js turns to the second after 250 ms of its own.
+    await waitFor(() => b.proxy.counters.bytesToClient > 0);
+    await arrived(b.proxy);
+    await clock.advanceAsync(1_000);
+    expect((await answered()).peer).toBe(b.proxy.url);
+    expect(replacements()).toMatchObject([{ address: a.proxy.url, by: 'new-channel' }]);
+    expect(states()).toEqual(READY_THROUGHOUT);
+  });
+
+  it('under round_robin is ended alone: the others carry the calls on the connections they have', async () => {
+    const servers = [await startServer(), await startServer(), await startServer()] as const;
+    const [dead, ...well] = servers;
+    const proxies = servers.map(({ proxy }) => proxy);
+    const { clock, answered, timeOut, replacements, states } = await scene(proxies, { loadBalancing: 'round_robin' });
+    const open = () => servers.map(({ proxy }) => proxy.counters.open);
+    await waitFor(() => open().every((count) => count === 1));
+    await waitFor(async () => (await answered()).peer === dead.proxy.url);
+    dead.proxy.holdBytes();
+    await dead.proxy.staySilent();
+    const timedOut = await timeOut(9);
+    expect(timedOut.filter((peer) => peer !== undefined)).toEqual(Array.from({ length: 3 }, () => dead.proxy.url));
+    await clock.advanceAsync(VERDICT_MS - 1_000);
+    await timeOut(9);
+    await waitFor(() => replacements().length > 0);
+    expect(replacements()).toMatchObject([{ address: dead.proxy.url, by: 'other-connections' }]);
+    // It is connected to again, and gets no call until that has succeeded.
+    await waitFor(() => dead.proxy.counters.accepted === 2);
+    for (let i = 0; i < 6; i++) expect((await answered()).peer).not.toBe(dead.proxy.url);
+    expect(well.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
+    expect(states()).toEqual(READY_THROUGHOUT);
+  });
+});
+
+describe('a suspected connection of several', () => {
+  it('that ends by itself is forgotten', async () => {
+    const [a, b] = [await startServer(), await startServer()];
+    const { clock, answered, timeOut, replacements } = await scene([a.proxy, b.proxy], {
+      loadBalancing: 'round_robin',
+    });
+    await waitFor(() => a.proxy.counters.open + b.proxy.counters.open === 2);
+    await waitFor(async () => (await answered()).peer === a.proxy.url);
+    a.proxy.holdBytes();
+    await timeOut(6);
+    await clock.advanceAsync(VERDICT_MS - 1_000);
+    a.proxy.resetAll();
+    await waitFor(() => a.proxy.counters.accepted === 2);
+    await clock.advanceAsync(20_000);
+    await answered();
+    expect(b.proxy.counters.accepted).toBe(1);
+    expect(replacements()).toEqual([]);
+  });
+});
+
+describe('a server that is alive', () => {
+  it('without a stream to spare is kept: it answers a PING', async () => {
+    const { proxy, calls, seen } = await startServer({ settings: { maxConcurrentStreams: 1 } });
+    const { clock, start, answered, timeOut, replacements } = await scene([proxy]);
+    await answered();
+    const hangs = start(SILENT);
+    await waitFor(() => calls.includes(SILENT));
+    await timeOut();
+    await clock.advanceAsync(VERDICT_MS - 2_500);
+    await waitFor(() => seen.pings === 1);
+    await arrived(proxy);
+    await clock.advanceAsync(60_000);
+    expect(calls).not.toContain(HEALTH_CHECK);
+    expect(proxy.counters).toMatchObject({ accepted: 1, open: 1 });
+    expect(hangs.end).toBeUndefined();
+    expect(replacements()).toEqual([]);
+  });
+
+  it('is asked by one health check, and no PING where it answers that', async () => {
+    const { proxy, calls, seen } = await startServer();
+    const { clock, answered, timeOut } = await scene([proxy]);
+    await answered();
+    await timeOut(3, SILENT);
+    await clock.advanceAsync(VERDICT_MS - 5_000);
+    await waitFor(() => calls.includes(HEALTH_CHECK));
+    await arrived(proxy);
+    await clock.advanceAsync(20_000);
+    expect(calls.filter((path) => path === HEALTH_CHECK)).toHaveLength(1);
+    expect(seen.pings).toBe(0);
+  });
+});
+
+/** Until what was begun is on its way. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Whatever the server has to say has been read. */
+async function arrived(proxy: FaultProxy): Promise<void> {
+  let last = -1;
+  let same = 0;
+  await waitFor(() => {
+    same = proxy.counters.bytesToClient === last ? same + 1 : 0;
+    last = proxy.counters.bytesToClient;
+    return same >= 5;
+  });
+}

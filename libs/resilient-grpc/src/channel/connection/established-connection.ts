@@ -1,0 +1,70 @@
+import type { Socket } from 'node:net';
+import { getSystemErrorName } from 'node:util';
+import type { ConnectionEnd } from '../../call/connection-end.js';
+import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
+import type { ConnectionProbe } from './connection-probe.js';
+
+/** Whoever a connection belongs to. */
+export interface ConnectionOwner {
+  probe(address: string): ConnectionProbe | undefined;
+  /** Connections that are READY. */
+  readonly connections: readonly EstablishedConnection[];
+}
+
+/** A connection that became READY, with the socket below it. */
+export class EstablishedConnection {
+  private watch: ConnectionEndWatch | undefined;
+  private givenUp: ConnectionEnd | undefined;
+
+  constructor(
+    readonly address: string,
+    readonly readyAt: number,
+    private readonly socket: Socket,
+    private readonly owner: ConnectionOwner,
+  ) {}
+
+  /** Bytes that came from the peer so far, of whatever kind. */
+  get bytesRead(): number {
+    return this.socket.bytesRead;
+  }
+
+  /** Those to other addresses. */
+  get others(): readonly EstablishedConnection[] {
+    return this.owner.connections.filter((other) => other !== this);
+  }
+
+  /** How to ask it; undefined while it is not READY, or cannot be asked. */
+  probe(): ConnectionProbe | undefined {
+    return this.owner.probe(this.address);
+  }
+
+  /** Why it has just ended. */
+  get end(): ConnectionEnd {
+    return this.givenUp ?? this.watch?.end ?? 'unknown';
+  }
+
+  /** The kernel has no peer for it any more, whatever Node knows. */
+  get isSevered(): boolean {
+    // True at every Node this was written for; another may differ, hence the question marks. `remoteAddress` says the same as
+    // long as nobody asked it before, and then for ever what it said first.
+    const { _handle: handle } = this.socket as unknown as {
+      readonly _handle?: { getpeername?(out: object): number } | null;
+    };
+    const failure = handle?.getpeername?.({}) ?? 0;
+    return failure < 0 && getSystemErrorName(failure) === 'ENOTCONN';
+  }
+
+  /** What runs on it is known. */
+  carries(session: WatchedSession, isPinged: boolean): void {
+    this.watch ??= new ConnectionEndWatch(session, isPinged);
+  }
+
+  /**
+   * Ends it at once: what is still on it fails as lost with its connection. Where nothing else is said nothing came from its peer,
+   * as where a keepalive ping got no answer.
+   */
+  destroy(because: ConnectionEnd = 'connection timed out'): void {
+    this.givenUp = because;
+    this.socket.destroy();
+  }
+}

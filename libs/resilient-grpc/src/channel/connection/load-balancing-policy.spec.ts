@@ -1,0 +1,565 @@
+import {
+  createServer,
+  type ClientHttp2Session,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerOptions,
+} from 'node:http2';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
+import {
+  Channel,
+  Metadata,
+  connectivityState,
+  credentials,
+  type ChannelOptions,
+  type experimental,
+} from '@grpc/grpc-js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { waitFor } from '../../testing/wait-for.js';
+import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
+import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
+
+// These hold for the grpc-js that is installed: they are to fail on one that has moved what the policy stands on.
+
+type SubchannelAddress = experimental.SubchannelAddress;
+
+const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
+
+/** Writes down what the policy tells. */
+class Recorder implements PolicyObserver {
+  /** 'CONNECTING', 'TRANSIENT_FAILURE' … of the whole channel. */
+  readonly states: string[] = [];
+  /** 'address FROM>TO' of single connections. */
+  readonly connections: string[] = [];
+  readonly errors: string[] = [];
+  readonly channelErrors: (string | undefined)[] = [];
+  readonly throttled: string[] = [];
+  readonly sessions: WatchedSession[] = [];
+  readonly abortables: SubchannelAddress[] = [];
+  readonly held: { readonly address: string; readonly task: () => void }[] = [];
+  holdMs = 0;
+
+  onState(state: string, error: string | undefined): void {
+    this.states.push(state);
+    if (state === 'TRANSIENT_FAILURE') this.channelErrors.push(error);
+  }
+  onConnection(address: string, from: string, to: string, error: string | undefined): void {
+    this.connections.push(`${address} ${from}>${to}`);
+    if (error !== undefined) this.errors.push(error);
+  }
+  onSession(_address: string, session: WatchedSession): void {
+    this.sessions.push(session);
+  }
+  onUnresolved(): void {
+    this.connections.push('unresolved');
+  }
+  onLetGo(address: string): void {
+    this.connections.push(`${address} let go`);
+  }
+  onTakenUp(address: string): void {
+    this.connections.push(`${address} taken up`);
+  }
+  onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
+    this.throttled.push(`${address} ${keepaliveTimeMs}`);
+  }
+  holdOffMs(): number {
+    return this.holdMs;
+  }
+  afterHoldOff(address: string, task: () => void): () => void {
+    const held = { address, task };
+    this.held.push(held);
+    return () => void this.held.splice(this.held.indexOf(held), 1);
+  }
+  abortable(address: SubchannelAddress): SubchannelAddress {
+    this.abortables.push(address);
+    return address;
+  }
+  argumentsFor(): ChannelOptions {
+    return {};
+  }
+  count(change: string): number {
+    return this.connections.filter((one) => one.endsWith(change)).length;
+  }
+}
+
+interface Peer {
+  readonly address: string;
+  readonly sessions: Set<ServerHttp2Session>;
+  /** 'path grpc-timeout' of what was called. */
+  readonly calls: string[];
+  pings: number;
+  /** Listens again, on the same port. */
+  listen(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+let isWatched = false;
+
+/** Before anything else is opened in a test: what is asked for first when a test is over is done last. */
+function leaveNothingOpen(): void {
+  if (isWatched) return;
+  isWatched = true;
+  const leaks = captureLeaks();
+  onTestFinished(() => {
+    isWatched = false;
+    return leaks.settled();
+  });
+}
+
+/** Answers a health check as one that has none, and nothing else. */
+async function startPeer(options: ServerOptions = {}): Promise<Peer> {
+  leaveNothingOpen();
+  const sessions = new Set<ServerHttp2Session>();
+  const calls: string[] = [];
+  let server: Http2Server | undefined;
+  let port = 0;
+  const listen = async (): Promise<void> => {
+    const next = createServer(options);
+    next.on('stream', (stream, headers) => {
+      stream.on('error', () => undefined);
+      calls.push(`${String(headers[':path'])} ${String(headers['grpc-timeout'])}`);
+      if (headers[':path'] !== HEALTH_CHECK) return;
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' }, { endStream: true });
+    });
+    next.on('session', (session) => {
+      sessions.add(session);
+      session.on('error', () => undefined);
+      session.on('ping', () => (peer.pings += 1));
+      session.once('close', () => sessions.delete(session));
+    });
+    await new Promise<void>((resolve) => {
+      next.listen(port, '127.0.0.1', resolve);
+    });
+    // True: it listens on TCP.
+    ({ port } = next.address() as AddressInfo);
+    server = next;
+  };
+  const stop = async (): Promise<void> => {
+    const stopping = server;
+    server = undefined;
+    for (const session of sessions) session.destroy();
+    if (stopping !== undefined) await new Promise((resolve) => stopping.close(resolve));
+  };
+  const peer: Peer = {
+    get address() {
+      return `127.0.0.1:${port}`;
+    },
+    sessions,
+    calls,
+    pings: 0,
+    listen,
+    stop,
+  };
+  await listen();
+  onTestFinished(stop);
+  return peer;
+}
+
+interface Watched {
+  readonly channel: Channel;
+  readonly seen: Recorder;
+  readonly policy: PolicyHandle;
+}
+
+/** A channel of grpc-js with the policy around `child`, which never reconnects by itself in the time of a test. */
+function watched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
+  leaveNothingOpen();
+  const seen = new Recorder();
+  const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
+  if (policy === undefined) throw new Error('this grpc-js lacks what the policy needs');
+  const channel = new Channel(target, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.initial_reconnect_backoff_ms': 30_000,
+    'grpc.enable_channelz': 0,
+    'grpc.service_config_disable_resolution': 1,
+    'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
+    ...options,
+  });
+  onTestFinished(() => channel.close());
+  return { channel, seen, policy };
+}
+
+const state = (channel: Channel): string => connectivityState[channel.getConnectivityState(false)];
+const turns = async (): Promise<void> => {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+};
+
+describe('the policy sees', () => {
+  it.each([0, 11])('what runs on a connection, and so why it ended: GOAWAY %i', async (code) => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
+    const watch = new ConnectionEndWatch(seen.sessions[0]!, false);
+    const [session] = peer.sessions;
+    session!.goaway(code);
+    await waitFor(() => seen.count('READY>IDLE') === 1);
+    expect(watch.end).toBe(code === 0 ? 'GOAWAY NO_ERROR' : 'GOAWAY ENHANCE_YOUR_CALM');
+    session!.destroy();
+  });
+
+  it('that a connection was let go of because its pings got no answer: it is whole', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
+    const [pinged, other] = [true, false].map((isPinged) => new ConnectionEndWatch(seen.sessions[0]!, isPinged));
+    expect([pinged!.end, other!.end]).toEqual(['connection timed out', 'unknown']);
+    const [session] = peer.sessions;
+    session!.destroy();
+    await waitFor(() => seen.count('READY>IDLE') === 1);
+    expect(pinged!.end).toBe('GOAWAY NO_ERROR');
+  });
+
+  it('an attempt to connect, and why it failed', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
+    expect(seen.connections).toEqual([
+      `${peer.address} IDLE>CONNECTING`,
+      `${peer.address} CONNECTING>TRANSIENT_FAILURE`,
+    ]);
+    expect(seen.errors.join()).toContain(`ECONNREFUSED ${peer.address}`);
+    expect(seen.channelErrors.at(-1)).toContain('ECONNREFUSED');
+    expect(seen.states).toContain('CONNECTING');
+  });
+
+  it('each attempt, where the public channel shows one change', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen } = watched(
+      peer.address,
+      { pick_first: {} },
+      {
+        'grpc.initial_reconnect_backoff_ms': 10,
+        'grpc.max_reconnect_backoff_ms': 20,
+      },
+    );
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.count('CONNECTING>TRANSIENT_FAILURE') >= 5);
+    expect(seen.count('>CONNECTING')).toBeGreaterThanOrEqual(5);
+    expect(state(channel)).toBe('TRANSIENT_FAILURE');
+  });
+
+  it('a connection that is READY, before the channel is, and its end', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(state(channel)).toBe('READY');
+    expect(seen.connections.at(-1)).toBe(`${peer.address} CONNECTING>READY`);
+    for (const session of peer.sessions) session.destroy();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(seen.connections.at(-1)).toBe(`${peer.address} READY>IDLE`);
+    expect(state(channel)).toBe('IDLE');
+  });
+
+  it('an end by GOAWAY', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    for (const session of peer.sessions) session.close();
+    await waitFor(() => seen.connections.at(-1) === `${peer.address} READY>IDLE`);
+  });
+
+  it('each address as it is handed to grpc-js, and arguments join those of its connection', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    const [host, port] = peer.address.split(':');
+    expect(seen.abortables).toEqual([{ host, port: Number(port) }]);
+  });
+
+  it('that a server found the pings too many', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address, { pick_first: {} }, { 'grpc.keepalive_time_ms': 10_000 });
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    for (const session of peer.sessions) {
+      session.goaway(11, 0, Buffer.from('too_many_pings'));
+      session.close();
+    }
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    // grpc-js tells of it with the next change of that connection.
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.throttled.length > 0);
+    expect(seen.throttled).toEqual([`${peer.address} 20000`]);
+  });
+
+  it('that a channel has gone idle, and comes back', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(
+      peer.address,
+      { pick_first: {} },
+      { 'grpc.client_idle_timeout_ms': 1_000 },
+    );
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control).toBeDefined();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(policy.control).toBeUndefined();
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control).toBeDefined();
+  });
+});
+
+describe('endBackoff()', () => {
+  it('brings the next attempt at once, as often as it is asked', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    const failed = (times: number) => waitFor(() => seen.count('CONNECTING>TRANSIENT_FAILURE') === times);
+    for (let attempts = 1; attempts <= 5; attempts++) {
+      await failed(attempts);
+      policy.control?.endBackoff();
+    }
+    await failed(6);
+    await peer.listen();
+    policy.control?.endBackoff();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+  });
+
+  it('does nothing to a connection that is not in one', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    policy.control?.endBackoff();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    policy.control?.endBackoff();
+    await turns();
+    expect(seen.connections).toEqual([`${peer.address} IDLE>CONNECTING`, `${peer.address} CONNECTING>READY`]);
+  });
+});
+
+describe('backoffEndsAt()', () => {
+  it('is when the next attempt begins, and nothing while none is waited for', async () => {
+    const peer = await startPeer();
+    await peer.stop();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
+    const inMs = (policy.control?.backoffEndsAt() ?? NaN) - Date.now();
+    expect(inMs).toBeGreaterThan(30_000 * 0.8 - 1_000);
+    expect(inMs).toBeLessThan(30_000 * 1.2 + 1_000);
+    await peer.listen();
+    policy.control?.endBackoff();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control?.backoffEndsAt()).toBeUndefined();
+  });
+});
+
+describe('a probe', () => {
+  const begin = (channel: Channel, path: string) => {
+    const call = channel.createCall(path, Infinity, null, null, null);
+    call.start(new Metadata(), {
+      onReceiveMetadata: () => undefined,
+      onReceiveMessage: () => undefined,
+      onReceiveStatus: () => undefined,
+    });
+    const cancel = (): void => {
+      call.cancelWithStatus(1, '');
+    };
+    onTestFinished(cancel);
+    return { cancel };
+  };
+
+  it('asks exactly the connection it is for, by a health check that says how long it has', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const { channel, seen, policy } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.count('CONNECTING>READY') === 2);
+    for (let i = 0; i < 3; i++) policy.control?.probe(b.address)?.check(5_000);
+    await waitFor(() => b.calls.length === 3);
+    expect(b.calls[0]).toBe(`${HEALTH_CHECK} 5000m`);
+    expect(a.calls).toEqual([]);
+    policy.control?.probe(a.address)?.ping();
+    await waitFor(() => a.pings === 1);
+    expect(b.pings).toBe(0);
+  });
+
+  it('is there for connections that are READY', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(policy.control?.probe(peer.address)).toBeDefined();
+    expect(policy.control?.probe('127.0.0.1:1')).toBeUndefined();
+    for (const session of peer.sessions) session.destroy();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(policy.control?.probe(peer.address)).toBeUndefined();
+  });
+
+  it('that is ended is cancelled, and the connection goes on', async () => {
+    const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    // The only stream is taken: what is asked now waits here.
+    const first = begin(channel, '/a/First');
+    await waitFor(() => peer.calls.length === 1);
+    const probe = policy.control?.probe(peer.address);
+    probe?.check(5_000);
+    begin(channel, '/a/Second');
+    await turns();
+    probe?.end();
+    probe?.end();
+    first.cancel();
+    await waitFor(() => peer.calls.length === 2);
+    expect(peer.calls[1]).toMatch(/^\/a\/Second/);
+    expect(seen.states.at(-1)).toBe('READY');
+  });
+
+  it('has a PING arrive where the server allows no more streams, and a call would not', async () => {
+    const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    begin(channel, '/a/First');
+    await waitFor(() => peer.calls.length === 1);
+    const probe = policy.control?.probe(peer.address);
+    probe?.check(5_000);
+    await turns();
+    probe?.ping();
+    await waitFor(() => peer.pings === 1);
+    expect(peer.calls).toHaveLength(1);
+    probe?.end();
+  });
+
+  it('of a connection that is just ending fails in silence', async () => {
+    const peer = await startPeer();
+    const { channel, seen, policy } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    const probe = policy.control!.probe(peer.address)!;
+    (probe as unknown as { readonly session: ClientHttp2Session }).session.destroy();
+    // Vitest fails a run in which a promise is rejected that nobody looks at.
+    probe.check(5_000);
+    probe.ping();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    probe.end();
+  });
+});
+
+describe('a hold-off', () => {
+  it('delays the next attempt until it is over', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    seen.holdMs = 300;
+    for (const session of peer.sessions) session.destroy();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.held.length === 1);
+    await turns();
+    expect(seen.held[0]?.address).toBe(peer.address);
+    expect(seen.count('IDLE>CONNECTING')).toBe(1);
+    seen.holdMs = 0;
+    seen.held[0]?.task();
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(seen.count('IDLE>CONNECTING')).toBe(2);
+  });
+
+  it('is taken back when the channel is closed', async () => {
+    const peer = await startPeer();
+    const { channel, seen } = watched(peer.address);
+    seen.holdMs = 300;
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.held.length === 1);
+    channel.close();
+    await waitFor(() => seen.held.length === 0);
+    expect(seen.connections).toEqual([]);
+  });
+});
+
+describe('the child policy', () => {
+  it('pick_first keeps one of two addresses', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const { channel, seen } = watched(`ipv4:${a.address},${b.address}`);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    await turns();
+    expect(a.sessions.size + b.sessions.size).toBe(1);
+  });
+
+  it('round_robin keeps both, and stays READY without one of them', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const { channel, seen } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.count('CONNECTING>READY') === 2);
+    await turns();
+    // One child policy: a second would have connections of its own.
+    expect(a.sessions.size).toBe(1);
+    expect(b.sessions.size).toBe(1);
+    await a.stop();
+    await waitFor(() => seen.connections.includes(`${a.address} READY>IDLE`));
+    expect(state(channel)).toBe('READY');
+    expect(b.sessions.size).toBe(1);
+  });
+
+  it('is the first that is known', async () => {
+    const peer = await startPeer();
+    const seen = new Recorder();
+    const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen)!;
+    const channel = new Channel(peer.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
+    });
+    onTestFinished(() => channel.close());
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+  });
+});
+
+describe('channels', () => {
+  it('tell their own observer only', async () => {
+    const [a, b] = [await startPeer(), await startPeer()];
+    const [one, two] = [watched(a.address), watched(b.address)];
+    one.channel.getConnectivityState(true);
+    two.channel.getConnectivityState(true);
+    await waitFor(() => one.seen.states.at(-1) === 'READY' && two.seen.states.at(-1) === 'READY');
+    expect(one.seen.connections.every((change) => change.startsWith(`${a.address} `))).toBe(true);
+    expect(two.seen.connections.every((change) => change.startsWith(`${b.address} `))).toBe(true);
+  });
+
+  it('that are closed while their target is being resolved connect no more', async () => {
+    const peer = await startPeer();
+    const closed = watched(peer.address);
+    closed.channel.getConnectivityState(true);
+    closed.policy.release();
+    closed.channel.close();
+    // What came of it would have come first.
+    const next = watched(peer.address);
+    next.channel.getConnectivityState(true);
+    await waitFor(() => next.seen.states.at(-1) === 'READY');
+    await turns();
+    expect(peer.sessions.size).toBe(1);
+  });
+
+  it('that are closed in the middle of an attempt tell that none is under way', async () => {
+    const sockets: Socket[] = [];
+    const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => {
+      silent.listen(0, '127.0.0.1', resolve);
+    });
+    onTestFinished(async () => {
+      await new Promise((resolve) => silent.close(resolve));
+    });
+    // True: it listens on TCP.
+    const { channel, seen } = watched(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
+    channel.getConnectivityState(true);
+    await waitFor(() => sockets.length === 1);
+    channel.close();
+    await waitFor(() => seen.states.at(-1) === 'IDLE');
+    expect(seen.connections.at(-1)).toMatch(/CONNECTING>IDLE$/);
+    // grpc-js leaves what hangs to whoever made it.
+    for (const socket of sockets) socket.destroy();
+  });
+});

@@ -1,0 +1,101 @@
+import type { experimental } from '@grpc/grpc-js';
+import type { ConnectivityState } from '../../call/connectivity.js';
+import { stateName } from '../state-name.js';
+import type { WatchedSession } from './connection-end.js';
+import { ConnectionProbe } from './connection-probe.js';
+import { ConnectionStream, type StreamOpening } from './connection-stream.js';
+
+type SubchannelInterface = experimental.SubchannelInterface;
+
+/** Is told of each connection of a channel. */
+export interface ConnectionObserver {
+  /** A connection to `address` changed from one state to another. */
+  onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void;
+  /** What runs on the connection to `address` that has just become READY, where this grpc-js shows it. */
+  onSession(address: string, session: WatchedSession): void;
+  /** The connection to `address` is READY, and nobody uses it any more: the channel goes idle, or is closed. */
+  onLetGo(address: string): void;
+  /** It was READY all the time, and is used again. */
+  onTakenUp(address: string): void;
+  /** The server found our pings too many; grpc-js will ping every `keepaliveTimeMs` from now on. */
+  onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
+}
+
+/** Watches one connection of the pool, however many wrappers the child policy has around it. */
+export class ObservedConnection {
+  readonly address: string;
+  private readonly listener: experimental.ConnectivityStateListener;
+  private keepaliveTimeMs: number | undefined;
+
+  constructor(
+    private readonly subchannel: SubchannelInterface,
+    private readonly observer: ConnectionObserver,
+  ) {
+    const address = subchannel.getAddress();
+    this.address = address;
+    this.listener = (_, from, to, keepaliveTimeMs, error) => {
+      if (this.keepaliveTimeMs !== undefined && keepaliveTimeMs > this.keepaliveTimeMs) {
+        observer.onKeepaliveThrottled(address, keepaliveTimeMs);
+      }
+      this.keepaliveTimeMs = keepaliveTimeMs;
+      observer.onConnection(address, stateName(from), stateName(to), error);
+      if (stateName(to) === 'READY') this.showSession();
+    };
+    if (stateName(subchannel.getConnectivityState()) === 'READY') observer.onTakenUp(address);
+    // Before the child policy adds its own, so that what is known here is known when that one acts.
+    subchannel.addConnectivityStateListener(this.listener);
+  }
+
+  private showSession(): void {
+    // In this turn it has not got its transport yet.
+    queueMicrotask(() => {
+      // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
+      const { transport } = this.subchannel.getRealSubchannel() as unknown as {
+        readonly transport?: { readonly session?: WatchedSession } | null;
+      };
+      if (transport?.session !== undefined) this.observer.onSession(this.address, transport.session);
+    });
+  }
+
+  get idle(): boolean {
+    return stateName(this.subchannel.getConnectivityState()) === 'IDLE';
+  }
+
+  probe(): ConnectionProbe | undefined {
+    return this.ready ? ConnectionProbe.of(this.subchannel) : undefined;
+  }
+
+  openStream(opening: StreamOpening): ConnectionStream | undefined {
+    return this.ready ? ConnectionStream.open(this.subchannel, opening) : undefined;
+  }
+
+  endBackoff(): void {
+    if (!this.inBackoff) return;
+    this.subchannel.getRealSubchannel().resetBackoff();
+  }
+
+  backoffEndsAt(): number | undefined {
+    if (!this.inBackoff) return undefined;
+    // Only for the text that says when the next try is: absent in another grpc-js, the text is less exact.
+    const { backoffTimeout } = this.subchannel.getRealSubchannel() as unknown as {
+      readonly backoffTimeout?: { getEndTime?(): Date };
+    };
+    return backoffTimeout?.getEndTime?.().getTime();
+  }
+
+  stop(): void {
+    this.subchannel.removeConnectivityStateListener(this.listener);
+    const state = stateName(this.subchannel.getConnectivityState());
+    // How that attempt ends will not be seen any more: nobody may hold a connect timeout against what comes of it.
+    if (state === 'CONNECTING') this.observer.onConnection(this.address, 'CONNECTING', 'IDLE', undefined);
+    else if (state === 'READY') this.observer.onLetGo(this.address);
+  }
+
+  private get ready(): boolean {
+    return stateName(this.subchannel.getConnectivityState()) === 'READY';
+  }
+
+  private get inBackoff(): boolean {
+    return stateName(this.subchannel.getConnectivityState()) === 'TRANSIENT_FAILURE';
+  }
+}

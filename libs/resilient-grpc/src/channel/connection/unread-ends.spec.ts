@@ -1,0 +1,72 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { UnreadEnds } from './unread-ends.js';
+
+function connection() {
+  const made = { bytesRead: 0, isSevered: false, destroyed: [] as string[] };
+  return Object.assign(made, { destroy: (because: string) => void made.destroyed.push(because) });
+}
+
+describe('the end of a connection that Node does not read', () => {
+  let clock: VirtualClock;
+  let connections: ReturnType<typeof connection>[];
+  let active: boolean;
+  let ends: UnreadEnds;
+
+  beforeEach(() => {
+    clock = new VirtualClock();
+    connections = [connection(), connection()];
+    active = true;
+    ends = new UnreadEnds(
+      () => connections,
+      () => active,
+      clock,
+    );
+  });
+
+  it('is found at the second look, and ends that connection and no other', () => {
+    connections[0]!.isSevered = true;
+    ends.wake();
+    clock.advance(499);
+    expect(connections[0]!.destroyed).toEqual([]);
+    clock.advance(1);
+    expect(connections.map(({ destroyed }) => destroyed)).toEqual([['connection reset'], []]);
+  });
+
+  it('has time while something is still read', () => {
+    connections[0]!.isSevered = true;
+    ends.wake();
+    for (let look = 0; look < 8; look++) {
+      connections[0]!.bytesRead += 1;
+      clock.advance(250);
+    }
+    expect(connections[0]!.destroyed).toEqual([]);
+    clock.advance(250);
+    expect(connections[0]!.destroyed).toEqual(['connection reset']);
+  });
+
+  it('is looked for while calls are under way, and by one timer', () => {
+    ends.wake();
+    ends.wake();
+    clock.advance(10_000);
+    expect(clock.pending).toBe(1);
+    active = false;
+    clock.advance(250);
+    expect(clock.pending).toBe(0);
+    connections[0]!.isSevered = true;
+    clock.advance(10_000);
+    expect(connections[0]!.destroyed).toEqual([]);
+    active = true;
+    ends.wake();
+    clock.advance(500);
+    expect(connections[0]!.destroyed).toEqual(['connection reset']);
+  });
+
+  it('is looked for no more after a stop', () => {
+    connections[0]!.isSevered = true;
+    ends.wake();
+    ends.stop();
+    clock.advance(10_000);
+    expect(connections[0]!.destroyed).toEqual([]);
+  });
+});

@@ -1,0 +1,206 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  copyFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Clock } from '../../time/clock.js';
+import { openTlsCredentials } from './tls-credentials.js';
+import type { TlsOptions } from './tls-material.js';
+
+const fixture = (name: string) => join(import.meta.dirname, '../../../../../test/fixtures/tls', `${name}.pem`);
+const pem = (name: string) => readFileSync(fixture(name), 'utf8');
+
+let reports: string[];
+let timers: (() => void)[];
+let epochNow: number;
+const clock: Clock = {
+  now: () => 0,
+  epoch: () => epochNow,
+  setTimer: (task) => {
+    timers.push(task);
+    return { id: task };
+  },
+  clearTimer: ({ id }) => {
+    timers = timers.filter((task) => task !== id);
+  },
+  defer: (task) => {
+    timers.push(task);
+  },
+};
+
+function open(options: TlsOptions) {
+  const opened = openTlsCredentials(options, { clock, report: (message) => reports.push(message) });
+  if (!opened.ok) throw new Error(opened.problems.map(({ key, message }) => `${key}: ${message}`).join('\n'));
+  return opened.credentials;
+}
+
+function problems(options: TlsOptions): string[] {
+  const opened = openTlsCredentials(options, { clock, report: () => undefined });
+  return opened.ok ? [] : opened.problems.map(({ key, message }) => `${key}: ${message}`);
+}
+
+beforeEach(() => {
+  reports = [];
+  timers = [];
+  epochNow = Date.now();
+});
+
+describe('TLS options', () => {
+  it('take paths, PEM text and buffers, and nothing at all', () => {
+    for (const options of [
+      {},
+      { ca: fixture('ca'), cert: fixture('client'), key: fixture('client-key') },
+      { ca: pem('ca'), cert: pem('client'), key: pem('client-key') },
+      { ca: Buffer.from(pem('ca')) },
+    ]) {
+      expect(open(options).current._isSecure()).toBe(true);
+    }
+  });
+
+  const wrong: readonly [what: string, options: TlsOptions, expected: RegExp][] = [
+    ['a file that is not there', { ca: '/nowhere/ca.pem' }, /^ca: .*"\/nowhere\/ca.pem" \(ENOENT\).*write the path/],
+    ['DER', { ca: Buffer.from([0x30, 0x82]) }, /^ca: expected PEM.*openssl x509 -inform der/],
+    [
+      'PEM that is no certificate',
+      { ca: '-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----' },
+      /^ca: expected a certificate/,
+    ],
+    ['PEM with \\n written out', { ca: '-----BEGIN CERTIFICATE-----\\nMII' }, /^ca: .*line breaks.*\.replace/],
+    ['a certificate without its key', { cert: pem('client') }, /^key: expected beside 'cert'/],
+    ['a key without its certificate', { key: pem('client-key') }, /^cert: expected beside 'key'/],
+    [
+      'a key of another certificate',
+      { cert: pem('client'), key: pem('next-key') },
+      /^key: expected the key of the first certificate/,
+    ],
+    ['cert and key exchanged', { cert: pem('client-key'), key: pem('client') }, /^cert: .*exchange `cert` and `key`/],
+    ['nothing to watch', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
+  ];
+  it.each(wrong)('refuse %s, and say what to write', (_, options, expected) => {
+    expect(problems(options)[0]).toMatch(expected);
+  });
+
+  it('never print what may be a key', () => {
+    const lostHeading = pem('client-key').split('\n').slice(1).join('\n');
+    const text = [
+      ...problems({ key: lostHeading, cert: pem('client') }),
+      ...problems({ key: 'A'.repeat(300), cert: pem('client') }),
+    ].join();
+    expect(text).toMatch(/text of \d+ characters/);
+    expect(text).not.toContain(lostHeading.slice(0, 20));
+    expect(text).not.toContain('AAAA');
+  });
+});
+
+describe('TLS files that are watched', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tls-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const place = (name: string, into = folder) => {
+    mkdirSync(into, { recursive: true });
+    copyFileSync(fixture(name), join(into, 'tls.crt'));
+    copyFileSync(fixture(`${name}-key`), join(into, 'tls.key'));
+  };
+  const paths = () => ({ cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key'), reload: true });
+
+  it('are announced once when a new pair is whole', async () => {
+    place('client');
+    const source = open(paths());
+    const before = source.current;
+    let rotations = 0;
+    source.watch(() => rotations++);
+
+    await source.check();
+    expect(rotations).toBe(0);
+    place('next');
+    await source.check();
+    await source.check();
+    expect(rotations).toBe(1);
+    expect(source.current).not.toBe(before);
+  });
+
+  it('are seen through the swap of links that Kubernetes makes', async () => {
+    place('client', join(folder, '1'));
+    place('next', join(folder, '2'));
+    symlinkSync('1', join(folder, '..data'));
+    symlinkSync('..data/tls.crt', join(folder, 'tls.crt'));
+    symlinkSync('..data/tls.key', join(folder, 'tls.key'));
+    const source = open(paths());
+    let rotations = 0;
+    source.watch(() => rotations++);
+
+    symlinkSync('2', join(folder, '..data_tmp'));
+    renameSync(join(folder, '..data_tmp'), join(folder, '..data'));
+    await source.check();
+    expect(rotations).toBe(1);
+  });
+
+  it('keep the old pair while the new one does not match, and say so once', async () => {
+    place('client');
+    const source = open(paths());
+    const before = source.current;
+    copyFileSync(fixture('next'), join(folder, 'tls.crt'));
+    await source.check();
+    await source.check();
+    expect(source.current).toBe(before);
+    expect(reports).toEqual([expect.stringMatching(/cannot be used: key: .*the old ones stay/)]);
+
+    copyFileSync(fixture('next-key'), join(folder, 'tls.key'));
+    await source.check();
+    expect(source.current).not.toBe(before);
+  });
+
+  it('keep the old pair when a file is gone or is nonsense', async () => {
+    place('client');
+    const source = open(paths());
+    const before = source.current;
+    rmSync(join(folder, 'tls.key'));
+    await source.check();
+    writeFileSync(join(folder, 'tls.key'), 'nonsense');
+    await source.check();
+    expect(source.current).toBe(before);
+    expect(reports).toEqual([expect.stringContaining('ENOENT'), expect.stringContaining('private key')]);
+  });
+
+  it('keep the old pair when the new one has expired', async () => {
+    place('client');
+    const source = open(paths());
+    const before = source.current;
+    place('next');
+    epochNow = Date.UTC(2300, 0);
+    await source.check();
+    expect(source.current).toBe(before);
+    expect(reports[0]).toContain('expired');
+  });
+
+  it('are looked at by one timer while somebody watches, and no longer', () => {
+    place('client');
+    const source = open(paths());
+    expect(timers).toHaveLength(0);
+    const stop = source.watch(() => undefined);
+    source.watch(() => undefined)();
+    expect(timers).toHaveLength(1);
+    stop();
+    expect(timers).toHaveLength(0);
+    source.watch(() => undefined);
+    source.close();
+    expect(timers).toHaveLength(0);
+  });
+
+  it('are not looked at where reload is off', () => {
+    place('client');
+    open({ ...paths(), reload: false }).watch(() => undefined);
+    expect(timers).toHaveLength(0);
+  });
+});

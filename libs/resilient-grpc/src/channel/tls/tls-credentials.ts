@@ -1,0 +1,145 @@
+import { readFile } from 'node:fs/promises';
+import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import type { Clock, Timer } from '../../time/clock.js';
+import type { CredentialsSource } from '../channel-settings.js';
+import {
+  TLS_PARTS,
+  errorCode,
+  materialProblems,
+  tlsPaths,
+  readTlsPart,
+  sameMaterial,
+  validityProblems,
+  type TlsMaterial,
+  type TlsOptions,
+  type TlsProblem,
+} from './tls-material.js';
+
+/** Credentials made from TLS options, which may be rotated. */
+export interface TlsCredentials extends CredentialsSource {
+  /** Reads the files again now; also done by itself. Resolves when a rotation, if any, was announced. */
+  check(): Promise<void>;
+}
+
+/** What TLS credentials need from outside. */
+export interface TlsSeams {
+  readonly clock: Clock;
+  /** A new pair that cannot be used; the old one stays. */
+  readonly report: (message: string) => void;
+}
+
+/** Files are read again this often. Contents are compared, so it does not matter by which swap of links they changed. */
+const TLS_RELOAD_CHECK_MS = 10_000;
+
+/** Opens TLS credentials: reads and checks everything now. */
+export function openTlsCredentials(
+  options: TlsOptions,
+  seams: TlsSeams,
+):
+  | { readonly ok: true; readonly credentials: TlsCredentials }
+  | { readonly ok: false; readonly problems: readonly TlsProblem[] } {
+  const problems: TlsProblem[] = [];
+  const material: TlsMaterial = {};
+  for (const part of TLS_PARTS) {
+    const read = readTlsPart(part, options[part]);
+    if (typeof read === 'string') problems.push({ key: part, message: read });
+    else if (read !== undefined) material[part] = read;
+  }
+  if (options.reload === true && tlsPaths(options).length === 0) {
+    problems.push({
+      key: 'reload',
+      message: 'expected a path in ca, cert or key, found none to watch; write paths, or leave reload out',
+    });
+  }
+  const alone = 'got nothing; mutual TLS needs both, plain TLS neither';
+  if (options.cert === undefined && options.key !== undefined) {
+    problems.push({ key: 'cert', message: `expected beside 'key', ${alone}` });
+  }
+  if (options.key === undefined && options.cert !== undefined) {
+    problems.push({ key: 'key', message: `expected beside 'cert', ${alone}` });
+  }
+  if (problems.length === 0) problems.push(...materialProblems(material));
+  if (problems.length > 0) return { ok: false, problems };
+  return { ok: true, credentials: new ReloadingCredentials(options, material, seams) };
+}
+
+class ReloadingCredentials implements TlsCredentials {
+  current: ChannelCredentials;
+  private readonly listeners = new Set<() => void>();
+  private timer: Timer | undefined;
+  private closed = false;
+  private rejected = '';
+
+  constructor(
+    private readonly options: TlsOptions,
+    private material: TlsMaterial,
+    private readonly seams: TlsSeams,
+  ) {
+    this.current = toCredentials(material);
+  }
+
+  watch(rotated: () => void): () => void {
+    this.listeners.add(rotated);
+    this.arm();
+    return () => {
+      this.listeners.delete(rotated);
+      if (this.listeners.size === 0) this.disarm();
+    };
+  }
+
+  async check(): Promise<void> {
+    const next: TlsMaterial = { ...this.material };
+    try {
+      for (const [part, path] of tlsPaths(this.options)) next[part] = await readFile(path);
+    } catch (error) {
+      // A swap in several steps has a moment without a file: the same again at the next check is worth a word.
+      this.reject(`cannot be read (${errorCode(error)})`);
+      return;
+    }
+    if (this.closed || sameMaterial(next, this.material)) {
+      this.rejected = '';
+      return;
+    }
+    const problems = [...materialProblems(next), ...validityProblems(next, this.seams.clock.epoch())];
+    const [first] = problems;
+    if (first !== undefined) {
+      this.reject(`cannot be used: ${first.key}: ${first.message}`);
+      return;
+    }
+    this.rejected = '';
+    this.material = next;
+    this.current = toCredentials(next);
+    for (const listener of [...this.listeners]) listener();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.listeners.clear();
+    this.disarm();
+  }
+
+  private reject(what: string): void {
+    if (this.closed || this.rejected === what) return;
+    this.rejected = what;
+    this.seams.report(`new TLS files ${what}; the old ones stay in use`);
+  }
+
+  private arm(): void {
+    if (this.timer !== undefined || this.closed || this.options.reload !== true) return;
+    this.timer = this.seams.clock.setTimer(() => {
+      void this.check().finally(() => {
+        this.timer = undefined;
+        if (this.listeners.size > 0) this.arm();
+      });
+    }, TLS_RELOAD_CHECK_MS);
+  }
+
+  private disarm(): void {
+    if (this.timer !== undefined) this.seams.clock.clearTimer(this.timer);
+    this.timer = undefined;
+  }
+}
+
+function toCredentials({ ca, cert, key }: TlsMaterial): ChannelCredentials {
+  return credentials.createSsl(ca ?? null, key ?? null, cert ?? null);
+}

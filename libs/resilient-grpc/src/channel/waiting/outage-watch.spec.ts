@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import { UsualLoad } from '../../policy/release/usual-load.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { Clock } from '../../time/clock.js';
+import { OutageWatch } from './outage-watch.js';
+
+/** A clock whose timers come early once each time they are set for more than a moment, as Node's may. */
+function hasty(clock: VirtualClock, earlyMs: number): Clock {
+  return {
+    now: () => clock.now(),
+    epoch: () => clock.epoch(),
+    setTimer: (task, ms) => clock.setTimer(task, ms > 5 ? ms - earlyMs : ms),
+    clearTimer: (timer) => {
+      clock.clearTimer(timer);
+    },
+    defer: (task) => {
+      clock.defer(task);
+    },
+  };
+}
+
+describe.each([0, 0.7, 4])('an outage, where timers come %s ms early', (earlyMs) => {
+  function watch() {
+    const clock = new VirtualClock();
+    const told: string[] = [];
+    const owner = {
+      ready: false,
+      lastError: 'refused',
+      waiting: { size: 0 },
+      outageBegan: () => undefined,
+      graceEnded: () => told.push(`grace ended at ${clock.now()}, inside: ${String(outage.insideGrace)}`),
+      changed: () => undefined,
+    };
+    const outage: OutageWatch = new OutageWatch(
+      500,
+      owner,
+      new UsualLoad(0),
+      hasty(clock, earlyMs),
+      new EventHub({ client: 'orders' }, () => clock.epoch()),
+    );
+    outage.attemptFailed();
+    return { clock, owner, outage, told };
+  }
+
+  it('tells of the end of its grace when no call may wait any more', async () => {
+    const { clock, told } = watch();
+    await clock.advanceAsync(2_000);
+    expect(told).toEqual(['grace ended at 500, inside: false']);
+  });
+
+  it('ends when the channel has been READY for a second, though nobody calls', async () => {
+    const { clock, owner, outage } = watch();
+    await clock.advanceAsync(100);
+    owner.ready = true;
+    outage.becameReady();
+    await clock.advanceAsync(990);
+    expect(outage.current).toBeDefined();
+    await clock.advanceAsync(20);
+    expect(outage.current).toBeUndefined();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('goes on where the channel was READY for less', async () => {
+    const { clock, owner, outage } = watch();
+    owner.ready = true;
+    outage.becameReady();
+    await clock.advanceAsync(998);
+    owner.ready = false;
+    outage.becameUnready();
+    await clock.advanceAsync(5_000);
+    expect(outage.current).toBeDefined();
+    expect(clock.pending).toBe(0);
+  });
+});

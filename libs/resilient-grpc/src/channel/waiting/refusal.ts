@@ -1,0 +1,39 @@
+import type { WaitRefusal } from '../../call/call-transport.js';
+
+/** What the text of a refused call is made from. */
+export interface Unreachable {
+  readonly target: string;
+  readonly lastedMs: number;
+  readonly cause: string;
+  readonly tries: number;
+  readonly nextTryInMs: number | undefined;
+}
+
+/** 'orders:50051 has been unreachable for 7.3 s (connect ECONNREFUSED …; 9 tries); next try in 2.1 s' */
+export function outageRefusal(outage: Unreachable): WaitRefusal {
+  const { target, lastedMs, cause, tries, nextTryInMs } = outage;
+  const next = nextTryInMs === undefined ? 'trying now' : `next try in ${seconds(nextTryInMs)}`;
+  const lasted = `${target} has been unreachable for ${seconds(lastedMs)}`;
+  return {
+    reason: 'outage',
+    details: `${lasted} (${cause}; ${String(tries)} ${tries === 1 ? 'try' : 'tries'}); ${next}`,
+    retryAfterMs: nextTryInMs ?? 0,
+  };
+}
+
+/** The queue is full, by number or by bytes. */
+export function tooManyWaiting(target: string, calls: number, bytes: number): WaitRefusal {
+  return {
+    reason: 'too-many-waiting',
+    details: `${target} is not ready, and ${String(calls)} calls with ${String(bytes)} bytes of requests wait for it already (maxWaitingCalls)`,
+    retryAfterMs: undefined,
+  };
+}
+
+export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };
+
+/** '0.2 s', '7.3 s', '125 s' */
+function seconds(ms: number): string {
+  const value = Math.max(ms, 0) / 1000;
+  return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} s`;
+}

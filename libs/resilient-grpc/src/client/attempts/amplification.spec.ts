@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
+import { DefaultBudget } from '../../policy/throttling/default-budget.js';
+import { ENDS, MemoryTransport } from '../../testing/memory-transport.js';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { CallExecution } from '../call/call-execution.js';
+import { CallRegistry } from '../call/call-registry.js';
+import { MethodParts } from '../method-context.js';
+import { ReplayLimits } from '../requests/request-buffer.js';
+import { ClientStatistics } from '../statistics/client-statistics.js';
+import { UnreadStreams } from '../streams/unread-streams.js';
+import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+
+const METHOD: MethodDescriptor = {
+  path: '/memory.Echo/Get',
+  service: 'memory.Echo',
+  method: 'Get',
+  kind: 'unary',
+  requestStream: false,
+  responseStream: false,
+  declaredIdempotent: true,
+  requestSerialize: () => Buffer.alloc(1),
+  responseDeserialize: () => 'answer',
+};
+
+/** Plays `seconds` of calls of a safe method against a server of which `failing` of the attempts fail. */
+function play(callsPerSecond: number, seconds: number, failing: number) {
+  const clock = new VirtualClock();
+  const chance = seededRandom(7);
+  const counts = { calls: 0, attempts: 0, succeeded: 0, failed: 0 };
+  const transport = new MemoryTransport(clock, () => {
+    const index = counts.attempts++;
+    clock.setTimer(() => {
+      const attempt = transport.attempts[index];
+      const fails = chance() < failing;
+      if (!fails) attempt?.message();
+      attempt?.end(fails ? ENDS.busy : ENDS.ok);
+    }, 5);
+  });
+  const registry = new CallRegistry(clock);
+  // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
+  const settings = {
+    name: 'memory',
+    channel: { channelOptions: {} },
+    interceptors: [],
+  } as unknown as ResolvedClientSettings;
+  const parts = new MethodParts(settings, {
+    name: 'memory',
+    transport,
+    budget: new DefaultBudget(),
+    registry,
+    unread: new UnreadStreams(Infinity, clock),
+    statistics: new ClientStatistics(clock),
+    replayLimits: new ReplayLimits(1, 1),
+    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
+    clock,
+    random: seededRandom(1),
+    throttled: () => undefined,
+  });
+  const policy = { safeToRepeat: true, safeBecause: 'test', retry: DEFAULT_RETRY_POLICY } as ResolvedMethodPolicy;
+  const context = parts.contextOf(METHOD, policy);
+  const given = { metadata: undefined, options: undefined };
+  for (let elapsed = 0; elapsed < seconds * 1_000; elapsed += 1_000 / callsPerSecond) {
+    counts.calls += 1;
+    new CallExecution(
+      context,
+      { request: 'x', given, madeIn: undefined },
+      { next: () => true, error: () => (counts.failed += 1), complete: () => (counts.succeeded += 1) },
+    ).begin();
+    clock.advance(1_000 / callsPerSecond);
+  }
+  clock.advance(30_000);
+  return { ...counts, perCall: counts.attempts / counts.calls, left: registry.size };
+}
+
+describe('while everything fails for a minute', () => {
+  it.each([
+    [1, 1.25],
+    [10, 1.1],
+    [1_000, 1.1],
+  ])('a client of %i calls a second sends at most %f attempts a call', (callsPerSecond, most) => {
+    const { perCall, failed, calls, left } = play(callsPerSecond, 60, 1);
+    expect(perCall).toBeLessThanOrEqual(most);
+    expect(perCall).toBeGreaterThan(1);
+    expect({ failed, left }).toEqual({ failed: calls, left: 0 });
+  });
+});
+
+describe('while one attempt in ten fails', () => {
+  it('99 of 100 safe calls succeed', () => {
+    const { succeeded, calls } = play(100, 60, 0.1);
+    expect(succeeded / calls).toBeGreaterThanOrEqual(0.99);
+  });
+});

@@ -1,0 +1,48 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
+
+/** Stands between an attempt and its owner and hands everything on; a stage overrides what it has a say in. */
+export abstract class StagedAttempt implements Attempt, AttemptListener {
+  protected abstract readonly inner: Attempt;
+
+  constructor(
+    protected readonly request: AttemptRequest,
+    private readonly listener: AttemptListener,
+  ) {}
+
+  get peer(): string | undefined {
+    return this.inner.peer;
+  }
+
+  startRead(): void {
+    this.inner.startRead();
+  }
+
+  send(message: unknown, written?: () => void): void {
+    this.inner.send(message, written);
+  }
+
+  halfClose(): void {
+    this.inner.halfClose();
+  }
+
+  cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
+    this.inner.cancel(why, code, details);
+  }
+
+  abandon(because?: 'deadline'): void {
+    this.inner.abandon(because);
+  }
+
+  onHeaders(headers: Metadata): void {
+    this.listener.onHeaders(headers);
+  }
+
+  onMessage(message: unknown): void {
+    this.listener.onMessage(message);
+  }
+
+  onEnd(end: AttemptEnd): void {
+    this.listener.onEnd(end);
+  }
+}

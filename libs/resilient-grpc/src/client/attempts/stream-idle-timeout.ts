@@ -1,0 +1,88 @@
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { Clock, Timer } from '../../time/clock.js';
+import { StagedAttempt } from './staged-attempt.js';
+
+/**
+ * Bounds the silence of a response stream, headers included, while its reader wants a message: a server that is frozen, or behind a
+ * connection that was dropped in silence, ends no stream by itself. A reader who is slow is not held against the server.
+ */
+export function withStreamIdleTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
+  return (request, listener) => new IdleTimedAttempt(start, request, listener, timeoutMs, clock);
+}
+
+class IdleTimedAttempt extends StagedAttempt {
+  protected override readonly inner: Attempt;
+  /** Since when a message is awaited, in monotonic milliseconds; undefined: none is. */
+  private silentSince: number | undefined;
+  private timer: Timer | undefined;
+
+  constructor(
+    start: StartAttempt,
+    request: AttemptRequest,
+    listener: AttemptListener,
+    private readonly timeoutMs: number,
+    private readonly clock: Clock,
+  ) {
+    super(request, listener);
+    this.inner = start(request, this);
+  }
+
+  override startRead(): void {
+    this.silentSince ??= this.clock.now();
+    this.arm(this.timeoutMs);
+    super.startRead();
+  }
+
+  override onMessage(message: unknown): void {
+    // The timer stays: it looks again when it fires, so that a message costs no timer.
+    this.silentSince = undefined;
+    super.onMessage(message);
+  }
+
+  override abandon(because?: 'deadline'): void {
+    this.stop();
+    super.abandon(because);
+  }
+
+  override onEnd(end: AttemptEnd): void {
+    this.stop();
+    super.onEnd(end);
+  }
+
+  private arm(ms: number): void {
+    this.timer ??= this.clock.setTimer(this.look, ms);
+  }
+
+  private readonly look = (): void => {
+    this.timer = undefined;
+    // Timers come before sockets in a turn of the event loop: after one that was held up, what is missed here may have come
+    // long ago, and is read in this very turn.
+    if (this.leftMs() <= 0) this.clock.defer(this.lookAgain);
+    else this.armAgain();
+  };
+
+  private readonly lookAgain = (): void => {
+    if (this.leftMs() > 0) {
+      this.armAgain();
+      return;
+    }
+    const details = `No message for ${String(this.timeoutMs)} ms (streamIdleTimeoutMs)`;
+    this.inner.cancel('stream-idle', StatusCode.UNAVAILABLE, details);
+  };
+
+  /** Of the silence that is allowed; Infinity while no message is awaited. */
+  private leftMs(): number {
+    return this.silentSince === undefined ? Infinity : this.silentSince + this.timeoutMs - this.clock.now();
+  }
+
+  private armAgain(): void {
+    if (this.silentSince !== undefined) this.arm(this.leftMs());
+  }
+
+  private stop(): void {
+    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer = undefined;
+    this.silentSince = undefined;
+  }
+}

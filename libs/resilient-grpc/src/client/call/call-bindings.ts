@@ -1,0 +1,44 @@
+import type { GrpcCallOptions } from '../resilient-types.js';
+import { onAborted } from './abort-listeners.js';
+import { boundToParent } from './call-arguments.js';
+import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
+
+/** A call that can be ended from outside. */
+export interface Endable {
+  end(failure: CallFailure): void;
+}
+
+/** Ends a call with what its caller tied it to: an abort signal, an inbound call. Returns how to untie it, if there is anything. */
+export function bindCall(
+  options: GrpcCallOptions | undefined,
+  inbound: AbortSignal | undefined,
+  call: Endable,
+): (() => void) | undefined {
+  if (options === undefined && inbound === undefined) return undefined;
+  const { signal, parent } = options ?? {};
+  const untie: (() => void)[] = [];
+  const tie = (to: AbortSignal, failure: () => CallFailure): void => {
+    untie.push(
+      onAborted(to, () => {
+        call.end(failure());
+      }),
+    );
+  };
+  if (signal !== undefined) tie(signal, () => cancelled('Cancelled on client', signal.reason));
+  if (inbound !== undefined) tie(inbound, () => inboundCancelled(inbound.reason));
+  if (options !== undefined && parent !== undefined && boundToParent(options)) {
+    // grpc-js does this for an attempt that runs; a call may also wait.
+    const inbound: NodeJS.EventEmitter = parent;
+    const onCancelled = (): void => {
+      call.end(cancelled('Cancelled by parent call', undefined));
+    };
+    inbound.once('cancelled', onCancelled);
+    untie.push(() => {
+      inbound.removeListener('cancelled', onCancelled);
+    });
+  }
+  if (untie.length === 0) return undefined;
+  return () => {
+    for (const task of untie) task();
+  };
+}

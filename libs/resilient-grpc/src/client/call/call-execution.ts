@@ -1,0 +1,246 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
+import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
+import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { classify } from '../../policy/evidence/classify.js';
+import type { Verdict } from '../../policy/evidence/verdict.js';
+import type { RetryDecision } from '../../policy/retry/retry-decision.js';
+import { StatusCode } from '../../status/status-code.js';
+import { attemptStages } from '../attempts/attempt-stages.js';
+import { HedgedAttempt, type HedgeOwner } from '../attempts/hedged-attempt.js';
+import { AttemptHistory, type CallFacts } from './attempt-history.js';
+import { failureReason, startFailure, TOO_MANY_RESPONSES } from './call-failure.js';
+import { endIsWanted, tellAttempt, tellCaller } from './call-telling.js';
+import { KeptCall } from './kept-call.js';
+
+/**
+ * One call and its attempts. It is at once the request and the listener of its attempts, and its own place in the queue and in the
+ * registry, so that a call costs one object.
+ */
+export class CallExecution extends KeptCall implements AttemptListener, HedgeOwner {
+  private reading = false;
+  private hasResult = false;
+  private result: unknown;
+
+  readOn(): void {
+    if (this.phase !== 'running' || this.reading) return;
+    this.reading = true;
+    this.attempt?.startRead();
+  }
+
+  // ── attempts ──
+
+  protected override attemptNow(): void {
+    const { clock } = this.context.client;
+    this.phase = 'running';
+    this.answerBegan = false;
+    // grpc-js keeps the deadline of an attempt, unless interceptors hold it back.
+    if (this.interceptors !== undefined || this.outgoing !== undefined) this.armDeadline();
+    else this.disarmDeadline();
+    if (this.hedged !== undefined) {
+      this.hedged.resume();
+      return;
+    }
+    this.number += 1;
+    this.goesOn();
+    if (this.number > 1) this.metadata = attemptMetadata(this.callMetadata, this.number);
+    this.attemptStartedAt = clock.now();
+    this.reading = true;
+    try {
+      this.startAttempt();
+    } catch (error) {
+      // An open circuit, an interceptor that throws, metadata of another library.
+      this.end(startFailure(error));
+    }
+  }
+
+  private startAttempt(): void {
+    const { hedging, client } = this.context;
+    const start = attemptStages(this.context, this.options, this.outgoing, this, this.origin);
+    let attempt: Attempt;
+    if (hedging !== undefined && this.options?.retry !== false && this.options?.idempotent !== false) {
+      this.hedged = new HedgedAttempt(hedging, client, this, this, this, start, this.binding?.inRetryChain ?? false);
+      attempt = this.hedged;
+    } else {
+      attempt = start(this, this);
+    }
+    if (!this.isOpen()) {
+      attempt.abandon();
+      return;
+    }
+    this.attempt = attempt;
+    if (this.requests !== undefined) {
+      attempt.startRead();
+      this.requests.attemptBegan(attempt);
+      return;
+    }
+    attempt.send(this.payload);
+    attempt.halfClose();
+    attempt.startRead();
+  }
+
+  needChannel(): void {
+    this.paced = true;
+    this.waitForChannel();
+  }
+
+  cannotStart(error: unknown): void {
+    this.attempt = undefined;
+    this.end(startFailure(error));
+  }
+
+  attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void {
+    this.history ??= new AttemptHistory();
+    this.history.note(end, verdict);
+    this.history.add(number, end, verdict, durationMs, true);
+    tellAttempt(this.context, this.history, verdict, { retry: true, because });
+  }
+
+  onHeaders(headers: Metadata): void {
+    if (this.phase !== 'running') return;
+    this.answerBegan = true;
+    const { client, method } = this.context;
+    if (method.responseStream) {
+      this.requests?.commit();
+      // How long a stream lasts says nothing of the server; that it began does.
+      const now = client.clock.now();
+      client.transport.answered(undefined);
+      this.tellReleased(now - this.attemptStartedAt);
+      this.context.statistics.answered(now - this.startedAt, now);
+    }
+    const onHeaders = this.options?.onHeaders;
+    if (onHeaders !== undefined) tellCaller(onHeaders, headers);
+  }
+
+  onMessage(message: unknown): void {
+    if (this.phase !== 'running') return;
+    this.reading = false;
+    this.received += 1;
+    if (!this.method.responseStream) {
+      this.onResult(message);
+      return;
+    }
+    this.lastMessageAt = this.context.client.clock.now();
+    if (this.sink.next(message) !== false) this.readOn();
+  }
+
+  /** The one answer, which counts when its status is OK. Reads on: a server that sends a second one would else never end. */
+  private onResult(message: unknown): void {
+    if (this.hasResult) {
+      this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
+      return;
+    }
+    this.hasResult = true;
+    this.result = message;
+    this.readOn();
+  }
+
+  onEnd(end: AttemptEnd): void {
+    if (this.phase !== 'running') return;
+    if (end.code !== StatusCode.OK) {
+      this.attemptFailed(end, classify(end));
+    } else if (this.method.responseStream || this.hasResult) {
+      this.succeeded(end);
+    } else {
+      // As grpc-js's own client has it.
+      const verdict = { kind: 'protocol', code: StatusCode.UNIMPLEMENTED, details: 'No message received' } as const;
+      this.attemptFailed(end, { ...classify(end), ...verdict });
+    }
+  }
+
+  private succeeded(end: AttemptEnd): void {
+    const { transport, budget, clock } = this.context.client;
+    const now = clock.now();
+    if (this.hedged !== undefined) this.takeHedged(this.hedged);
+    const latencyMs = now - this.attemptStartedAt;
+    transport.answered(this.method.responseStream ? undefined : latencyMs);
+    this.tellReleased(latencyMs);
+    budget.onSuccess(now);
+    const { statistics } = this.context;
+    if (!this.method.responseStream || !this.answerBegan) statistics.answered(now - this.startedAt, now);
+    statistics.succeeded(now);
+    this.phase = 'ended';
+    this.attempt = undefined;
+    this.letGo('succeeded');
+    if (endIsWanted(this.context, this.options)) {
+      this.history ??= new AttemptHistory();
+      this.history.add(this.number, end, { code: StatusCode.OK, details: end.details }, latencyMs);
+      this.tellEnd({ code: StatusCode.OK, details: end.details, metadata: end.metadata, peer: end.peer });
+    } else {
+      this.telemetry?.end(StatusCode.OK, end.details);
+    }
+    if (this.hasResult) this.sink.next(this.result);
+    this.sink.complete();
+  }
+
+  private attemptFailed(end: AttemptEnd, verdict: Verdict): void {
+    if (isCircuitOpenError(end.cause)) {
+      this.cannotStart(end.cause);
+      return;
+    }
+    const { transport, clock } = this.context.client;
+    const { metadata } = end;
+    const { hedged } = this;
+    if (hedged !== undefined) this.takeHedged(hedged);
+    this.attempt = undefined;
+    this.requests?.attemptEnded();
+    this.hasResult = false;
+    this.result = undefined;
+    this.history ??= new AttemptHistory();
+    if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
+    this.tellReleased(undefined);
+    const { decision, retryAfterMs } =
+      hedged === undefined
+        ? this.history.judge(this.context, end, verdict, this.facts(end))
+        : this.history.judgeHedged(end, verdict, hedged);
+    if (decision.retry) this.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
+    // What never began is no attempt.
+    if (decision.retry && decision.kind === 'wait') {
+      this.number -= 1;
+      this.waitForChannel();
+      return;
+    }
+    this.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
+    tellAttempt(this.context, this.history, verdict, decision);
+    if (!this.isOpen()) return;
+    if (decision.retry) {
+      this.goOn(decision, verdict);
+      return;
+    }
+    this.end({
+      code: verdict.code,
+      details: verdict.details,
+      reason: failureReason(verdict),
+      because: decision.because,
+      metadata,
+      peer: end.peer,
+      retryAfterMs,
+      cause: end.cause,
+    });
+  }
+
+  private facts(end: AttemptEnd): CallFacts {
+    return {
+      options: this.options,
+      deadline: this.deadline,
+      attempts: this.number,
+      requestReplayable: this.requests?.replayable ?? true,
+      delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
+      inRetryChain: this.binding?.inRetryChain ?? false,
+    };
+  }
+
+  /** From here on the attempt that decided is the attempt. */
+  private takeHedged(hedged: HedgedAttempt): void {
+    this.hedged = undefined;
+    this.number = hedged.number;
+    this.attemptStartedAt = hedged.decisiveStartedAt;
+  }
+
+  private goOn(decision: Extract<RetryDecision, { retry: true }>, verdict: Verdict): void {
+    // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
+    this.paced = verdict.connectionLost;
+    this.context.statistics.retried += 1;
+    this.backOff(decision.delayMs);
+  }
+}

@@ -1,0 +1,136 @@
+import type { Metadata } from '@grpc/grpc-js';
+import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
+import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
+import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
+import type { Verdict } from '../../policy/evidence/verdict.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { MethodContext } from '../call-context.js';
+import { further, type AttemptHistory } from './attempt-history.js';
+
+/** Why a call ends in an error. */
+export interface CallFailure {
+  readonly code: StatusCode;
+  readonly details: string;
+  readonly reason: FailureReason;
+  /** Why there is no further attempt. @defaultValue the reason */
+  readonly because?: string;
+  readonly metadata?: Metadata;
+  readonly peer?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  readonly cause?: unknown;
+}
+
+/** grpc-js's own client says it so. */
+export const TOO_MANY_RESPONSES = 'Too many responses received';
+
+const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
+  ok: 'protocol',
+  unsent: 'outage',
+  local: 'not-sent',
+  refused: 'refused',
+  'connection-lost': 'connection-lost',
+  http: 'server',
+  server: 'server',
+  committed: 'server',
+  deadline: 'deadline',
+  'attempt-timeout': 'attempt-timeout',
+  'stream-idle': 'stream-idle',
+  cancelled: 'cancelled',
+  protocol: 'protocol',
+  serialize: 'not-sent',
+};
+
+/** The reason a caller reads, for what became of the last attempt. */
+export function failureReason(verdict: Verdict): FailureReason {
+  return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
+}
+
+/** The error of a call. `cutOff`: how far the attempt had got that is cut off by it; 'no' without one. */
+export function callError(
+  context: MethodContext,
+  failure: CallFailure,
+  history: AttemptHistory | undefined,
+  cutOff: Verdict['reachedServer'],
+): GrpcCallError {
+  const reached = history?.reached ?? 'no';
+  return new GrpcCallError({
+    code: failure.code,
+    details: failure.details,
+    metadata: failure.metadata ?? NO_METADATA.clone(),
+    client: context.client.name,
+    path: context.method.path,
+    peer: failure.peer,
+    reason: failure.reason,
+    reachedServer: further(reached, cutOff),
+    attempts: history?.records ?? [],
+    notRetriedBecause: failure.because ?? failure.reason,
+    retryAfterMs: failure.retryAfterMs,
+    cause: failure.cause ?? history?.lastStatus,
+  });
+}
+
+/** The bytes of a request message, or why it cannot be sent: found before anything leaves. */
+export function encodeRequest(context: MethodContext, message: unknown): Buffer | CallFailure {
+  let bytes: Buffer;
+  try {
+    bytes = context.method.requestSerialize(message);
+  } catch (error) {
+    const details = `Request message serialization failure: ${textOf(error)}`;
+    return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+  }
+  const { maxSendBytes } = context;
+  if (bytes.length <= maxSendBytes) return bytes;
+  const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
+  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
+}
+
+/** The client takes no more of this kind: it is shutting down. */
+export function draining(): CallFailure {
+  return { code: StatusCode.UNAVAILABLE, reason: 'draining', details: 'The client is shutting down' };
+}
+
+/** Its caller ended the call. */
+export function cancelled(details: string, cause: unknown): CallFailure {
+  return { code: StatusCode.CANCELLED, details, reason: 'cancelled', cause };
+}
+
+/** The inbound call that it served was cancelled. */
+export function inboundCancelled(cause: unknown): CallFailure {
+  return { code: StatusCode.CANCELLED, details: 'Cancelled by the inbound call', reason: 'inbound-cancelled', cause };
+}
+
+/** Whether it was the caller who ended it, or whoever that one serves. */
+export function isCancelled({ reason }: CallFailure): boolean {
+  return reason === 'cancelled' || reason === 'inbound-cancelled';
+}
+
+/** An attempt that could not even be started. */
+export function startFailure(error: unknown): CallFailure {
+  if (isCircuitOpenError(error)) {
+    const { code, message: details, retryAfterMs } = error;
+    return { code, details, reason: 'circuit-open', retryAfterMs, cause: error };
+  }
+  const details = `The call could not be started: ${textOf(error)}`;
+  return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+}
+
+/** As many calls run and wait as may. */
+export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
+  const full = limits.find(({ running, policy }) => running >= policy.maxConcurrent) ?? limits[0];
+  const { maxConcurrent, maxQueued } = full?.policy ?? { maxConcurrent: 0, maxQueued: 0 };
+  const cause = new ConcurrencyLimitError(maxConcurrent, maxQueued);
+  return { code: cause.code, details: cause.message, reason: 'concurrency-limit', cause };
+}
+
+/** The deadline passed after `tookMs`; `during` tells what the call was doing, where that helps. */
+export function deadlineFailure(tookMs: number, during: string): CallFailure {
+  const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s${during}`;
+  return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
+}
+
+/** What stands in `error`'s text. */
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,516 @@
+import { getEventListeners } from 'node:events';
+import { Metadata } from '@grpc/grpc-js';
+import fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { AttemptRequest } from '../../call/attempt.js';
+import type { CallTelemetry } from '../../call/call-telemetry.js';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodKind } from '../../call/method.js';
+import { GrpcCallError } from '../../errors/grpc-call-error.js';
+import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
+import { DefaultBudget } from '../../policy/throttling/default-budget.js';
+import { StatusCode } from '../../status/status-code.js';
+import { ENDS, MemoryTransport, type EndName, type MemoryAttempt } from '../../testing/memory-transport.js';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { Clock } from '../../time/clock.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { MethodContext } from '../call-context.js';
+import { CallExecution } from './call-execution.js';
+import { CallRegistry, type OnDrain } from './call-registry.js';
+import { MethodParts } from '../method-context.js';
+import { ReplayLimits } from '../requests/request-buffer.js';
+import { ClientStatistics } from '../statistics/client-statistics.js';
+import { UnreadStreams } from '../streams/unread-streams.js';
+import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
+
+/** A call, and the policy of its method. */
+interface CallPlan {
+  readonly kind: MethodKind;
+  readonly safe: boolean;
+  readonly maxAttempts: number;
+  /** Its attempts are hedges, this long after each other. */
+  readonly hedgingDelayMs: number | undefined;
+  readonly attemptTimeoutMs: number | undefined;
+  /** Of response streams. */
+  readonly streamIdleTimeoutMs: number | undefined;
+  readonly onDrain: OnDrain | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly waitForReady: boolean | undefined;
+  readonly requests: number;
+  /** Its caller leaves on the first message. */
+  readonly leavesOnMessage: boolean;
+}
+
+/** What holds for all calls of a world. */
+interface WorldPlan {
+  readonly maxConcurrentCalls: number | undefined;
+  readonly maxQueuedCalls: number;
+  readonly breaker: boolean;
+  /** What each attempt waits for before it goes out, in milliseconds; negative: it fails. */
+  readonly tokenMs: number | undefined;
+}
+
+const ALONE: WorldPlan = { maxConcurrentCalls: undefined, maxQueuedCalls: 0, breaker: false, tokenMs: undefined };
+
+/** A call and everything its caller saw of it. */
+class WatchedCall {
+  readonly abort = new AbortController();
+  readonly errors: unknown[] = [];
+  completed = 0;
+  left = false;
+  afterEnd = 0;
+  messages = 0;
+  started = 0;
+  /** What its telemetry was told; undefined where it was never told of it. */
+  told: ToldCall | undefined;
+  readonly deadline: number;
+  readonly execution: CallExecution;
+
+  constructor(
+    readonly plan: CallPlan,
+    readonly id: string,
+    context: MethodContext,
+    clock: Clock,
+  ) {
+    const { timeoutMs, waitForReady, requests, kind } = plan;
+    this.deadline = timeoutMs === undefined ? Infinity : clock.epoch() + timeoutMs;
+    const metadata = new Metadata();
+    metadata.set('x-call', id);
+    const many = kind === 'client-stream' || kind === 'bidi';
+    const request = many ? Array.from({ length: requests }, (_, index) => String(index)) : 'request';
+    const options = { timeoutMs, waitForReady, signal: this.abort.signal };
+    const asked = { request, given: { metadata, options }, madeIn: undefined };
+    this.execution = new CallExecution(context, asked, {
+      next: () => {
+        if (this.ended) this.afterEnd += 1;
+        this.messages += 1;
+        if (plan.leavesOnMessage) this.leave();
+        return true;
+      },
+      // Who left within a message hears no more of it, as every RxJS subscriber.
+      error: (error) => {
+        if (this.left) return;
+        if (this.ended) this.afterEnd += 1;
+        this.errors.push(error);
+      },
+      complete: () => {
+        if (this.left) return;
+        if (this.ended) this.afterEnd += 1;
+        this.completed += 1;
+      },
+    });
+  }
+
+  get ended(): boolean {
+    return this.left || this.completed > 0 || this.errors.length > 0;
+  }
+
+  leave(): void {
+    if (this.ended) return;
+    this.left = true;
+    this.execution.unsubscribe();
+  }
+}
+
+/** What is told of a call that is measured or traced. */
+class ToldCall implements CallTelemetry {
+  readonly ends: StatusCode[] = [];
+  nextIs(): void {
+    // Of no matter here.
+  }
+  attempt(): never {
+    throw new Error('attempts are told of by the wire');
+  }
+  waited(): void {
+    expect(this.ends, 'how a wait ended is told before the call ends').toEqual([]);
+  }
+  end(code: StatusCode): void {
+    this.ends.push(code);
+  }
+}
+
+/** A client of one transport in virtual time, and the calls that were made. */
+class World {
+  readonly clock = new VirtualClock();
+  readonly calls: WatchedCall[] = [];
+  readonly registry = new CallRegistry(this.clock);
+  readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
+  readonly limits = new Set<MethodContext['limits'][number]>();
+  private readonly parts: MethodParts;
+  private told: ToldCall | undefined;
+
+  constructor(private readonly plan: WorldPlan = ALONE) {
+    const { clock, registry, transport } = this;
+    const { maxConcurrentCalls, maxQueuedCalls } = plan;
+    // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
+    const settings = {
+      name: 'memory',
+      channel: { channelOptions: {} },
+      interceptors: [],
+      maxConcurrentCalls,
+      maxQueuedCalls,
+      metadataSource: plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0)),
+    } as unknown as ResolvedClientSettings;
+    this.parts = new MethodParts(settings, {
+      name: 'memory',
+      transport,
+      budget: new DefaultBudget(),
+      registry,
+      unread: new UnreadStreams(Infinity, clock),
+      statistics: new ClientStatistics(clock),
+      replayLimits: new ReplayLimits(3, 1_000),
+      events: new EventHub({ client: 'memory' }, () => clock.epoch()),
+      telemetry: {
+        contexts: undefined,
+        begin: () => (this.told = new ToldCall()),
+        take: () => undefined,
+        close: () => undefined,
+      },
+      clock,
+      random: seededRandom(1),
+      throttled: () => undefined,
+    });
+  }
+
+  private token(ms: number): Promise<Metadata> {
+    return new Promise((resolve, reject) => {
+      this.clock.setTimer(() => {
+        if (this.plan.tokenMs !== undefined && this.plan.tokenMs < 0) reject(new Error('no token'));
+        else resolve(new Metadata());
+      }, ms);
+    });
+  }
+
+  begin(plan: CallPlan): void {
+    const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs, streamIdleTimeoutMs, onDrain } = plan;
+    const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
+    const policy = {
+      timeoutMs: undefined,
+      streamIdleTimeoutMs,
+      prefetch: 16,
+      onDrain,
+      maxQueuedRequestBytes: 1 << 24,
+      waitForReady: undefined,
+      attemptTimeoutMs,
+      safeToRepeat: safe,
+      safeBecause: safe ? 'the test' : '',
+      retry: safe ? { ...DEFAULT_RETRY_POLICY, maxAttempts } : undefined,
+      hedging: hedgingDelayMs === undefined ? undefined : { maxAttempts, hedgingDelayMs, nonFatalStatusCodes },
+      circuitBreaker: this.plan.breaker ? { ...DEFAULT_CIRCUIT_BREAKER, minimumThroughput: 4 } : undefined,
+      maxRequestMessageBytes: undefined,
+      maxResponseMessageBytes: undefined,
+    };
+    const method = {
+      path: '/test/Call',
+      service: 'test',
+      method: 'Call',
+      kind,
+      requestStream: kind === 'client-stream' || kind === 'bidi',
+      responseStream: kind === 'server-stream' || kind === 'bidi',
+      declaredIdempotent: safe,
+      requestSerialize: (message: unknown) => Buffer.from(String(message)),
+      responseDeserialize: String,
+    };
+    // True as above: what a policy has beside these is not set.
+    const context = this.parts.contextOf(method, policy);
+    for (const limit of context.limits) this.limits.add(limit);
+    const call = new WatchedCall(plan, String(this.calls.length), context, this.clock);
+    this.calls.push(call);
+    this.told = undefined;
+    call.execution.begin();
+    call.told = this.told;
+  }
+
+  /** No ghost: an attempt has a caller who still waits, and time left. */
+  private began(request: AttemptRequest): void {
+    const call = this.calls.find(({ id }) => id === callOf({ request }))!;
+    const { violations } = this.transport;
+    if (call.ended) violations.push(`an attempt of call ${call.id} began after its end`);
+    if (call.deadline <= this.clock.epoch()) violations.push(`an attempt of call ${call.id} began after its deadline`);
+    call.started += 1;
+  }
+
+  attemptsOf(call: WatchedCall): readonly MemoryAttempt[] {
+    return this.transport.attempts.filter(({ request }) => callOf({ request }) === call.id);
+  }
+
+  /** What must hold at every moment. */
+  check(): void {
+    expect(this.transport.violations).toEqual([]);
+    for (const call of this.calls) {
+      expect(call.errors.length + call.completed + (call.left ? 1 : 0)).toBeLessThanOrEqual(1);
+      expect(call.afterEnd, 'what a caller hears after the end').toBe(0);
+      if (call.told !== undefined) expect(call.told.ends).toHaveLength(call.ended ? 1 : 0);
+      const attempts = this.attemptsOf(call);
+      const running = attempts.filter(({ open, cancelled }) => open && !cancelled);
+      const { safe, hedgingDelayMs, maxAttempts } = call.plan;
+      const atOnce = hedgingDelayMs === undefined ? 1 : maxAttempts;
+      expect(running.length, `attempts of call ${call.id} at once`).toBeLessThanOrEqual(call.ended ? 0 : atOnce);
+      // What a transport handed back is sent again for any method, by the default policy.
+      const { maxAttempts: byDefault } = DEFAULT_RETRY_POLICY;
+      const limit = safe || hedgingDelayMs !== undefined ? Math.max(maxAttempts, byDefault) : byDefault;
+      expect(attempts.filter(({ unsent }) => !unsent).length).toBeLessThanOrEqual(limit);
+    }
+    const busy = new Set(this.transport.open.filter(({ cancelled }) => !cancelled).map(callOf));
+    expect(busy.size).toBeLessThanOrEqual(this.plan.maxConcurrentCalls ?? Infinity);
+  }
+
+  /** Lets everything end well, and gives how many calls never did. */
+  async settle(): Promise<number> {
+    for (let round = 0; round < 100 && this.calls.some(({ ended }) => !ended); round++) {
+      this.transport.release();
+      for (const attempt of this.transport.open) {
+        for (let i = 0; i < 10; i++) attempt.acknowledge();
+        attempt.message();
+        attempt.end(ENDS.ok);
+      }
+      await this.pass(1_000);
+    }
+    await this.pass(1_000);
+    return this.calls.filter(({ ended }) => !ended).length;
+  }
+
+  async pass(ms: number): Promise<void> {
+    this.clock.advance(ms);
+    for (let i = 0; i < 6; i++) await Promise.resolve();
+  }
+}
+
+function callOf({ request }: { readonly request: AttemptRequest }): string {
+  return String(request.metadata.get('x-call')[0]);
+}
+
+type Step =
+  | { readonly do: 'begin'; readonly plan: CallPlan }
+  | { readonly do: 'pass'; readonly ms: number }
+  | { readonly do: 'end'; readonly which: number; readonly how: EndName }
+  | { readonly do: 'message' | 'headers' | 'acknowledge'; readonly which: number }
+  | { readonly do: 'leave' | 'abort'; readonly which: number }
+  | { readonly do: 'disconnect' | 'release' | 'refuse' | 'end streams' | 'drain' | 'close' };
+
+async function take(world: World, step: Step): Promise<void> {
+  const { transport, calls, registry } = world;
+  const attempt = 'which' in step ? transport.open[step.which % Math.max(transport.open.length, 1)] : undefined;
+  const call = 'which' in step ? calls[step.which % Math.max(calls.length, 1)] : undefined;
+  switch (step.do) {
+    case 'begin':
+      world.begin(step.plan);
+      break;
+    case 'end':
+      attempt?.end(ENDS[step.how]);
+      break;
+    case 'message':
+    case 'headers':
+    case 'acknowledge':
+      attempt?.[step.do]();
+      break;
+    case 'leave':
+      call?.leave();
+      break;
+    case 'abort':
+      call?.abort.abort();
+      break;
+    case 'disconnect':
+    case 'release':
+    case 'refuse':
+      transport[step.do]();
+      break;
+    case 'end streams':
+      void registry.endStreams();
+      break;
+    case 'drain':
+      void registry.drain(3_000);
+      break;
+    case 'close':
+      registry.close();
+      break;
+    case 'pass':
+      break;
+  }
+  // Else the next step falls into the same turn of the loop.
+  if (step.do === 'pass') await world.pass(step.ms);
+  world.check();
+}
+
+const plan: fc.Arbitrary<CallPlan> = fc.record({
+  kind: fc.constantFrom<MethodKind>('unary', 'client-stream', 'server-stream', 'bidi'),
+  safe: fc.boolean(),
+  maxAttempts: fc.integer({ min: 2, max: 5 }),
+  hedgingDelayMs: fc.constantFrom(undefined, undefined, 0, 100),
+  attemptTimeoutMs: fc.constantFrom(undefined, undefined, 200),
+  streamIdleTimeoutMs: fc.constantFrom(undefined, undefined, 150, 2_000),
+  onDrain: fc.constantFrom(undefined, 'finish' as const, 'complete' as const, 'fail' as const),
+  timeoutMs: fc.constantFrom(undefined, 50, 1_000, 20_000),
+  waitForReady: fc.constantFrom(undefined, true, false),
+  requests: fc.integer({ min: 0, max: 5 }),
+  leavesOnMessage: fc.boolean(),
+});
+const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
+  maxConcurrentCalls: fc.constantFrom(undefined, undefined, 1, 2),
+  maxQueuedCalls: fc.constantFrom(0, 3),
+  breaker: fc.boolean(),
+  tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
+});
+const which = fc.nat({ max: 5 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('begin' as const), plan }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 1, 100, 1_000, 10_000) }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('end' as const),
+      which,
+      how: fc.constantFrom(...(Object.keys(ENDS) as EndName[])),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom('message' as const, 'headers' as const, 'acknowledge' as const),
+      which,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('leave' as const, 'abort' as const), which }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constantFrom('disconnect' as const, 'release' as const, 'refuse' as const) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constantFrom('end streams' as const, 'drain' as const, 'close' as const) }),
+  },
+);
+
+/** How often each way for a call to end was seen: a property that never sees one proves nothing of it. */
+const seen = new Map<string, number>();
+
+describe('a call, whatever befalls it', () => {
+  it('ends exactly once, within its attempts, and leaves nothing behind', { timeout: 60_000 }, async () => {
+    const steps = fc.array(step, { minLength: 5, maxLength: 60 });
+    await fc.assert(
+      fc.asyncProperty(worldPlan, plan, steps, async (all, first, rest) => {
+        const world = new World(all);
+        world.begin(first);
+        for (const one of rest) await take(world, one);
+        expect(await world.settle(), 'calls that never end').toBe(0);
+        world.check();
+        for (const call of world.calls) {
+          expect(call.errors.length + call.completed + (call.left ? 1 : 0)).toBe(1);
+          expect(getEventListeners(call.abort.signal, 'abort')).toEqual([]);
+          const [error] = call.errors;
+          const how = call.left ? 'left' : error === undefined ? 'completed' : (error as GrpcCallError).reason;
+          seen.set(how, (seen.get(how) ?? 0) + 1);
+          if (error === undefined) continue;
+          expect(error).toBeInstanceOf(GrpcCallError);
+          // An attempt whose token could not be had is one, though it never went out; and so is the last, if it was cut off
+          // while it waited for its token.
+          const prepared = (all.tokenMs ?? 0) < 0 ? Infinity : call.started + (all.tokenMs === undefined ? 0 : 1);
+          expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(prepared);
+        }
+        expect(world.transport.open).toEqual([]);
+        expect(world.transport.waiters.size).toBe(0);
+        expect(world.registry.size).toBe(0);
+        for (const limit of world.limits) expect([limit.running, limit.queued]).toEqual([0, 0]);
+        expect(world.clock.pending).toBe(0);
+        const { started, succeeded, failed, cancelled } = world.registry;
+        expect(succeeded + failed + cancelled).toBe(started);
+      }),
+      { numRuns: 1_500 },
+    );
+  });
+
+  it('waits once for a channel that is lost while its first hedge is prepared, and hedges no earlier after it', async () => {
+    const hedged = {
+      kind: 'unary',
+      safe: false,
+      maxAttempts: 2,
+      hedgingDelayMs: 100,
+      attemptTimeoutMs: undefined,
+      streamIdleTimeoutMs: undefined,
+      onDrain: undefined,
+      timeoutMs: undefined,
+      waitForReady: undefined,
+      requests: 0,
+      leavesOnMessage: false,
+    } as const;
+    const world = new World({ ...ALONE, tokenMs: 0 });
+    world.begin(hedged);
+    world.transport.disconnect();
+    await world.pass(0);
+    await world.pass(1_000);
+    world.check();
+    expect(world.transport.waiters.size).toBe(1);
+    world.transport.release();
+    await world.pass(0);
+    await world.pass(99);
+    expect(world.calls[0]!.started).toBe(1);
+    await world.pass(1);
+    await world.pass(0);
+    expect(world.calls[0]!.started).toBe(2);
+    expect(await world.settle()).toBe(0);
+    world.check();
+  });
+
+  it('is never sent more often than its policy says, and never early', async () => {
+    const failure = fc.constantFrom<EndName>(
+      'busy',
+      'busy, again at once',
+      'busy, again in 2 s',
+      'forced stop',
+      'dropped',
+      'gateway',
+    );
+    const failures = fc.array(failure, { minLength: 6, maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(plan, failures, fc.boolean(), async (first, hows, refusedToo) => {
+        const world = new World();
+        const never = { timeoutMs: undefined, attemptTimeoutMs: undefined, hedgingDelayMs: undefined };
+        const endless: CallPlan = { ...first, ...never, safe: true, kind: 'unary', waitForReady: true };
+        world.begin(endless);
+        const call = world.calls[0]!;
+        for (const [index, how] of hows.entries()) {
+          const before = call.started;
+          world.transport.open[0]?.end(ENDS[refusedToo && index % 2 === 1 ? 'refused' : how]);
+          // The shortest backoff is 80 ms, and a pushback is kept to the millisecond.
+          const early = { 'busy, again in 2 s': 1_999, 'busy, again at once': undefined }[how as string] ?? 79;
+          if (how !== 'busy, again at once' && !refusedToo) {
+            await world.pass(early);
+            expect(call.started).toBe(before);
+          }
+          await world.pass(5_000);
+          world.transport.release();
+        }
+        // What a transport handed back is sent again for any method, by the default policy.
+        const most = refusedToo ? Math.max(endless.maxAttempts, DEFAULT_RETRY_POLICY.maxAttempts) : endless.maxAttempts;
+        expect(call.started).toBeLessThanOrEqual(most);
+        expect(call.started).toBeGreaterThanOrEqual(refusedToo ? 2 : most);
+        await world.settle();
+        expect(call.errors).toHaveLength(1);
+        expect(call.errors[0]).toMatchObject({ notRetriedBecause: 'attempts-exhausted' });
+        expect(world.clock.pending).toBe(0);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  afterAll(() => {
+    const reasons = [
+      'completed',
+      'left',
+      'server',
+      'connection-lost',
+      'deadline',
+      'cancelled',
+      'outage',
+      'draining',
+      'stream-idle',
+      'closed',
+      'refused',
+    ];
+    expect(Object.fromEntries(seen)).toMatchObject(Object.fromEntries(reasons.map((one) => [one, expect.any(Number)])));
+  });
+});

@@ -1,0 +1,162 @@
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { CallRegistry, type RegisteredCall } from './call-registry.js';
+
+type Changeable = { -readonly [K in keyof RegisteredCall]: RegisteredCall[K] };
+
+function make(count: number) {
+  const clock = new VirtualClock();
+  const registry = new CallRegistry(clock);
+  const ended: string[] = [];
+  const calls = Array.from({ length: count }, (_, index): Changeable => {
+    const call: Changeable = {
+      onDrain: 'finish',
+      kind: 'unary',
+      startedAt: clock.now(),
+      complete: () => {
+        ended.push(`${index} completed`);
+        registry.delete(call, 'succeeded');
+      },
+      describe: () => ({ path: `/${index}` }) as never,
+      terminate: (reason, details) => {
+        ended.push(`${index} ${reason}: ${details}`);
+        registry.delete(call, 'failed');
+      },
+    };
+    registry.add(call);
+    return call;
+  });
+  return { clock, registry, calls, ended };
+}
+
+describe('the registry', () => {
+  it('lists the calls that have not ended, and counts those that began', () => {
+    const { registry, calls } = make(3);
+    registry.delete(calls[1]!, 'succeeded');
+    expect(registry.list().map(({ path }) => path)).toEqual(['/0', '/2']);
+    expect({ size: registry.size, started: registry.started }).toEqual({ size: 2, started: 3 });
+  });
+
+  it('ends all calls when it is closed', () => {
+    const { registry, ended } = make(2);
+    registry.close();
+    expect(ended).toEqual(['0 closed: The client was closed', '1 closed: The client was closed']);
+    expect(registry.accepting).toBe('closed');
+  });
+});
+
+describe('a drain', () => {
+  it('without calls is over at once', async () => {
+    const { registry, clock } = make(0);
+    expect(await registry.drain(10_000)).toEqual({ finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
+    expect(registry.accepting).toBe('draining');
+    expect(clock.pending).toBe(0);
+  });
+
+  it('takes no more calls, and waits for the last of those that run', async () => {
+    const { registry, clock, calls, ended } = make(2);
+    const report = registry.drain(10_000);
+    expect(registry.accepting).toBe('draining');
+    clock.advance(300);
+    registry.delete(calls[0]!, 'succeeded');
+    clock.advance(500);
+    registry.delete(calls[1]!, 'succeeded');
+    expect(await report).toEqual({ finished: 2, completed: 0, cancelled: 0, durationMs: 800 });
+    expect(ended).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('cuts off what is left at the end of its time', async () => {
+    const { registry, clock, calls, ended } = make(3);
+    const report = registry.drain(10_000);
+    clock.advance(1_000);
+    registry.delete(calls[0]!, 'succeeded');
+    clock.advance(9_000);
+    expect(await report).toEqual({ finished: 1, completed: 0, cancelled: 2, durationMs: 10_000 });
+    const details = 'The client was shut down: the call did not finish within 10000 ms';
+    expect(ended).toEqual([`1 draining: ${details}`, `2 draining: ${details}`]);
+    expect(registry.size).toBe(0);
+  });
+
+  it('asked for twice is one, with one report', async () => {
+    const { registry, clock, calls } = make(1);
+    const first = registry.drain(10_000);
+    const second = registry.drain(1);
+    clock.advance(100);
+    registry.delete(calls[0]!, 'succeeded');
+    expect(await second).toBe(await first);
+    expect(await first).toMatchObject({ finished: 1, cancelled: 0 });
+  });
+
+  it('asked for a second time with less time has less', async () => {
+    const { registry, clock } = make(1);
+    const report = registry.drain(10_000);
+    clock.advance(1_000);
+    void registry.drain(500);
+    void registry.drain(5_000);
+    clock.advance(500);
+    expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
+  });
+
+  it('completes streams that say so at once, fails those that say that, and lets the others finish', async () => {
+    const { registry, clock, calls, ended } = make(4);
+    calls[1]!.onDrain = 'complete';
+    calls[2]!.onDrain = 'fail';
+    const report = registry.drain(10_000);
+    await clock.advanceAsync(0);
+    expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down']);
+    clock.advance(100);
+    registry.delete(calls[0]!, 'succeeded');
+    registry.delete(calls[3]!, 'succeeded');
+    expect(await report).toEqual({ finished: 2, completed: 1, cancelled: 1, durationMs: 100 });
+    expect(clock.pending).toBe(0);
+  });
+
+  it('ends with a close in its middle', async () => {
+    const { registry, clock } = make(2);
+    const report = registry.drain(10_000);
+    registry.close();
+    expect(registry.accepting).toBe('closed');
+    await report;
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe('the end of streams', () => {
+  it('leaves all else alone, and is counted in the report of the drain that follows', async () => {
+    const { registry, clock, calls, ended } = make(3);
+    calls[0]!.onDrain = 'complete';
+    expect(registry.streamsEnd).toBe(false);
+    await registry.endStreams();
+    expect(registry.streamsEnd).toBe(true);
+    expect(ended).toEqual(['0 completed']);
+    expect({ accepting: registry.accepting, size: registry.size }).toEqual({ accepting: 'yes', size: 2 });
+    const report = registry.drain(10_000);
+    clock.advance(10_000);
+    expect(await report).toMatchObject({ finished: 0, completed: 1, cancelled: 2 });
+  });
+
+  it('is spread over a moment where there are many', async () => {
+    const { registry, clock, calls, ended } = make(250);
+    for (const call of calls) call.onDrain = 'complete';
+    const over = registry.endStreams();
+    await clock.advanceAsync(0);
+    expect(ended).toHaveLength(100);
+    await clock.advanceAsync(10);
+    expect(ended).toHaveLength(200);
+    await clock.advanceAsync(10);
+    expect(ended).toHaveLength(250);
+    await over;
+  });
+
+  it('counts no stream that has ended by itself meanwhile', async () => {
+    const { registry, clock, calls, ended } = make(101);
+    for (const call of calls) call.onDrain = 'complete';
+    void registry.endStreams();
+    await clock.advanceAsync(0);
+    registry.delete(calls[100]!, 'cancelled');
+    await clock.advanceAsync(10);
+    expect(ended).toHaveLength(100);
+    expect(await registry.drain(10)).toMatchObject({ finished: 0, completed: 100, cancelled: 0 });
+  });
+});

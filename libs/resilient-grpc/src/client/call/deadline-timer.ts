@@ -1,0 +1,32 @@
+import { remainingMs } from '../../policy/deadline/deadline.js';
+import type { Clock, Timer } from '../../time/clock.js';
+
+/**
+ * Keeps the deadline of a call while grpc-js does not: as long as no attempt runs, or interceptors may hold one back. Holds the
+ * process, since a caller waits for it.
+ */
+export class DeadlineTimer {
+  private timer: Timer | undefined;
+
+  constructor(
+    private readonly deadline: number,
+    private readonly clock: Clock,
+    private readonly passed: () => void,
+  ) {}
+
+  arm(): void {
+    this.timer ??= this.clock.setTimer(this.fired, remainingMs(this.deadline, this.clock.epoch()), true);
+  }
+
+  disarm(): void {
+    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer = undefined;
+  }
+
+  private readonly fired = (): void => {
+    this.timer = undefined;
+    // A timer lasts 24 days at most, and may fire a little early.
+    if (this.clock.epoch() < this.deadline) this.arm();
+    else this.passed();
+  };
+}

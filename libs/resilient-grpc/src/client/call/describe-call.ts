@@ -1,0 +1,38 @@
+import { moment } from '../../time/clock.js';
+import type { MethodContext } from '../call-context.js';
+import type { ActiveCall } from '../active-call.js';
+
+/** A call as it is now; times are monotonic. */
+interface CallNow {
+  readonly peer: string | undefined;
+  readonly startedAt: number;
+  readonly lastMessageAt: number | undefined;
+  readonly sent: number;
+  readonly received: number;
+  readonly waiting: boolean;
+  readonly openedAt: string | undefined;
+  readonly resumes?: number;
+  readonly cancel: (details: string) => void;
+}
+
+/** What the registry shows of a call. */
+export function describeCall({ client, method }: MethodContext, call: CallNow): ActiveCall {
+  const { peer, lastMessageAt, sent, received, waiting, openedAt, resumes } = call;
+  // As the wall shows it.
+  const shift = client.clock.epoch() - client.clock.now();
+  return {
+    path: method.path,
+    kind: method.kind,
+    ...(peer === undefined ? {} : { peer }),
+    startedAt: moment(call.startedAt + shift),
+    ...(lastMessageAt === undefined ? {} : { lastMessageAt: moment(lastMessageAt + shift) }),
+    sent,
+    received,
+    waiting,
+    ...(resumes === undefined ? {} : { resumes }),
+    ...(openedAt === undefined ? {} : { openedAt }),
+    cancel: (reason = 'Cancelled on client') => {
+      call.cancel(reason);
+    },
+  };
+}

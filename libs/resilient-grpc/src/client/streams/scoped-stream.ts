@@ -1,0 +1,184 @@
+import type { MethodKind } from '../../call/method.js';
+import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-scope.js';
+import type { Endable } from '../call/call-bindings.js';
+import type { MethodContext } from '../call-context.js';
+import { callError, cancelled, deadlineFailure, type CallFailure } from '../call/call-failure.js';
+import type { CallPlace, OnDrain, RegisteredCall } from '../call/call-registry.js';
+import { tellUnread } from '../call/call-telling.js';
+import { DeadlineTimer } from '../call/deadline-timer.js';
+import { describeCall } from '../call/describe-call.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { ActiveCall } from '../active-call.js';
+import type { UnreadStream } from './unread-streams.js';
+
+/** To which stream a call belongs. */
+export interface PartOf {
+  readonly scope: StreamScope;
+  /** It is what the maker of the stream was given; else operators stand around it, and perhaps other calls beside it. */
+  readonly isWhole: boolean;
+}
+
+/** A call as a part of its stream. */
+interface PartOfStream extends RegisteredCall {
+  readonly peer: string | undefined;
+  readonly sent: number;
+  /** Monotonic milliseconds. */
+  readonly lastMessageAt: number | undefined;
+  readonly waiting: boolean;
+  /** Milliseconds since 1970, or Infinity. */
+  readonly deadline: number;
+  readonly isWhole: boolean;
+  readonly madeBy: MethodContext;
+  tieTo(call: Endable): (() => void) | undefined;
+}
+
+/**
+ * A stream that is resumed, as its client keeps it: one place in the registry for all its calls. Between two of them nothing of
+ * the client's runs for it, and deadline, cancellation, drain and close hold all the same.
+ */
+export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
+  private readonly calls = new Set<PartOfStream>();
+  readonly startedAt: number;
+  private readonly openedAt: string | undefined;
+  onDrain: OnDrain = 'complete';
+  private sent = 0;
+  private lastMessageAt: number | undefined;
+  private brokenAt: number | undefined;
+  /** What had been handed over when it last went on. */
+  private handedOverBefore = 0;
+  private deadline: DeadlineTimer | undefined;
+  private untie: (() => void) | undefined;
+
+  private constructor(
+    private readonly scope: StreamScope,
+    /** Of the call that began last. */
+    private context: MethodContext,
+    openedAt: string | undefined,
+  ) {
+    this.startedAt = context.client.clock.now();
+    this.openedAt = openedAt;
+  }
+
+  /** The place of `scope` in the client of `context`. A stream that goes on at another client has left the one before. */
+  static of(scope: StreamScope, context: MethodContext, openedAt: string | undefined): ScopedStream {
+    for (const host of scope.hosts) {
+      if (!(host instanceof ScopedStream)) continue;
+      if (host.context.client === context.client) return host;
+      if (host.calls.size > 0) continue;
+      scope.hosts.delete(host);
+      host.ended('succeeded');
+    }
+    const stream = new ScopedStream(scope, context, openedAt);
+    scope.hosts.add(stream);
+    const { registry, unread } = context.client;
+    registry.add(stream);
+    if (scope.demand !== undefined) unread.watch(stream, scope.demand);
+    return stream;
+  }
+
+  get kind(): MethodKind {
+    return this.context.method.kind;
+  }
+
+  add(call: PartOfStream): void {
+    this.calls.add(call);
+    this.context = call.madeBy;
+    this.onDrain = call.onDrain;
+    this.stopWatching();
+  }
+
+  /** What broke off has a channel again. */
+  goesOn(): void {
+    const { brokenAt } = this;
+    if (brokenAt === undefined) return;
+    this.brokenAt = undefined;
+    const { registry, events, clock } = this.context.client;
+    registry.resumed += 1;
+    const { handedOver, resumes } = this.scope;
+    const progress = handedOver > this.handedOverBefore;
+    this.handedOverBefore = handedOver;
+    if (!events.wanted) return;
+    const gapMs = clock.now() - brokenAt;
+    events.emit({ type: 'stream-resumed', path: this.context.method.path, resumes, gapMs, progress });
+  }
+
+  delete(call: PartOfStream, outcome: StreamOutcome): void {
+    if (!this.calls.delete(call)) return;
+    const { scope } = this;
+    const { clock } = this.context.client;
+    this.sent += call.sent;
+    this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
+    // Of several calls in a row behind operators, one that has ended well has used up its own time only.
+    if (call.isWhole || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
+    if (this.calls.size > 0) return;
+    this.brokenAt ??= clock.now();
+    if (scope.deadline !== Infinity) {
+      this.deadline = new DeadlineTimer(scope.deadline, clock, () => {
+        this.end(deadlineFailure(clock.now() - this.startedAt, ', waiting to resume'));
+      });
+      this.deadline.arm();
+    }
+    this.untie = call.tieTo(this);
+  }
+
+  ended(how: StreamOutcome): void {
+    this.stopWatching();
+    const { registry, unread } = this.context.client;
+    unread.forget(this);
+    registry.delete(this, how);
+  }
+
+  unread(unreadMs: number): void {
+    tellUnread(this.context, this.openedAt, this.startedAt, unreadMs);
+  }
+
+  end(failure: CallFailure): void {
+    this.stopWatching();
+    const reached = this.scope.handedOver > 0 ? 'yes' : 'maybe';
+    this.scope.fail(callError(this.context, failure, undefined, reached));
+  }
+
+  terminate(reason: 'draining' | 'closed', details: string): void {
+    const running = [...this.calls];
+    // How its call ends is how the stream ends: neither of these is ever resumed.
+    for (const call of running) call.terminate(reason, details);
+    if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
+  }
+
+  complete(): void {
+    this.stopWatching();
+    outermost(this.scope, this.scope).complete();
+  }
+
+  describe(): ActiveCall {
+    const running = [...this.calls];
+    const latest = running.at(-1);
+    return describeCall(this.context, {
+      peer: latest?.peer,
+      startedAt: this.startedAt,
+      lastMessageAt: latest?.lastMessageAt ?? this.lastMessageAt,
+      sent: running.reduce((sum, { sent }) => sum + sent, this.sent),
+      received: this.scope.handedOver,
+      waiting: running.every(({ waiting }) => waiting),
+      resumes: this.scope.resumes,
+      openedAt: this.openedAt,
+      cancel: (details) => {
+        this.end(cancelled(details, undefined));
+      },
+    });
+  }
+
+  private stopWatching(): void {
+    this.deadline?.disarm();
+    this.deadline = undefined;
+    this.untie?.();
+    this.untie = undefined;
+  }
+}
+
+/** What is to be completed where `scope` is: a stream that is a call of another would only be begun again by that. */
+export function outermost<T>(scope: StreamScope | undefined, otherwise: T): StreamScope | T {
+  let end = scope;
+  while (end?.outer !== undefined) end = end.outer;
+  return end ?? otherwise;
+}

@@ -1,0 +1,413 @@
+import { describe, expect, it } from 'vitest';
+import type { EventBody } from '../../call/event-hub.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { ClientLog } from './client-log.js';
+import type { LogLine } from './log-line.js';
+
+function make() {
+  const clock = new VirtualClock();
+  const lines: string[] = [];
+  const kept: LogLine[] = [];
+  const calls = { waiting: 0, failed: 0 };
+  const seen = { debug: true };
+  const write = (level: string) => (line: LogLine) => {
+    kept.push(line);
+    lines.push(`${level} ${String(line)}`);
+  };
+  const sink = { debug: write('debug'), log: write('log'), warn: write('warn') };
+  const client = { name: 'orders', target: '10.0.0.7:50051', hurt: () => calls, debugs: () => seen.debug };
+  const log = new ClientLog(sink, client, clock);
+  const take = (body: EventBody) => log.take({ client: 'orders', at: clock.epoch(), ...body });
+  const loud = () => lines.filter((line) => !line.startsWith('debug '));
+  return { clock, lines, kept, calls, seen, log, take, loud };
+}
+
+const OUTAGE = {
+  type: 'outage-start',
+  cause: 'connect ECONNREFUSED 10.0.0.7:50051',
+  graceMs: 5_100,
+  flapping: false,
+} as const;
+const END = { type: 'outage-end', durationMs: 7_300, tries: 9, held: 12, left: 0, failed: 3 } as const;
+
+const failed = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {}) =>
+  ({
+    type: 'attempt-end',
+    path: '/orders.v1.Orders/Create',
+    attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, hedge: false },
+    reachedServer: 'maybe',
+    next: 'none',
+    because: 'not-safe-to-repeat',
+    ...change,
+  }) as const;
+
+const path = '/orders.v1.Orders/Get';
+const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationMs: 80 };
+const CIRCUIT = { type: 'circuit', path, because: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
+const ATTEMPT = { number: 2, code: 14, details: 'gone', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
+
+describe('a server that comes and goes', () => {
+  /** Most lines above debug that began in any one minute. */
+  function busiest(times: readonly number[]) {
+    return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + 60_000).length));
+  }
+
+  /** What is told above debug, and when, where calls fail and circuits open as well. */
+  function toldOf(away: number, there: number) {
+    const { clock, calls, take, log, kept } = make();
+    const told: { readonly at: number; readonly event: unknown }[] = [];
+    const ended: number[] = [];
+    const record = (task: () => void) => {
+      const before = kept.length;
+      task();
+      for (const { level, fields } of kept.slice(before))
+        if (level !== 'debug') told.push({ at: clock.now(), event: fields['event'] });
+    };
+    // So finely looked that each line has its time.
+    const pass = (ms: number) => {
+      for (let rest = ms; rest > 0; rest -= 100) record(() => clock.advance(Math.min(rest, 100)));
+    };
+    const paths = ['/a.A/Create', '/a.A/Pay', '/a.A/Ship'];
+    calls.waiting = 3;
+    while (clock.now() < 400_000) {
+      for (const path of paths)
+        for (const because of ['not-safe-to-repeat', 'throttled']) record(() => take(failed({ path, because })));
+      const flapping = ended.filter((at) => clock.now() - at < 60_000).length >= 2;
+      record(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
+      pass(away / 2);
+      for (const path of paths) record(() => take({ ...CIRCUIT, path, from: 'closed', to: 'open' }));
+      pass(away / 2);
+      // Within the grace all have waited.
+      record(() => take({ ...END, durationMs: away, failed: away < 5_000 ? 0 : 3 }));
+      ended.push(clock.now());
+      pass(there);
+    }
+    // At the end the log is silent.
+    log.close();
+    expect(clock.pending).toBe(0);
+    return { told, outages: ended.length };
+  }
+
+  it.each([
+    [250, 250],
+    [1_600, 400],
+    [3_000, 3_000],
+    [6_000, 2_000],
+    [10_000, 10_000],
+    [15_000, 5_000],
+    [5, 29_000],
+  ])(
+    'is at most four lines a minute from its third outage on, whatever else happens: away for %i ms, there for %i ms',
+    (away, there) => {
+      const { told } = toldOf(away, there);
+      const flaps = told.slice(told.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
+      expect(busiest(flaps)).toBeLessThanOrEqual(4);
+      expect(flaps.length).toBeGreaterThan(6);
+    },
+  );
+
+  it.each([
+    [250, 250],
+    [1_600, 400],
+    [3_000, 3_000],
+    [4_900, 100],
+    [5, 29_000],
+  ])('is at most four from its first outage on, while it is back within the grace: %i ms, %i ms', (away, there) => {
+    expect(busiest(toldOf(away, there).told.map(({ at }) => at))).toBeLessThanOrEqual(4);
+  });
+
+  it.each([
+    [25_000, 40_000, ['outage', 'outage-grace-over', 'outage-end']],
+    [25_000, 25_000, ['outage-grace-over', 'outage-end']],
+    [2_000, 60_000, ['outage', 'outage-end']],
+  ])(
+    'but seldom has the lines of each outage, and one of the rest a minute: away for %i ms, there for %i ms',
+    (away, there, lines) => {
+      const { told, outages } = toldOf(away, there);
+      const ofOutages = told.filter(({ event }) => String(event).startsWith('outage'));
+      const [first, ...later] = ofOutages.map(({ event }) => event);
+      expect(first).toBe('outage');
+      const each = Array.from({ length: outages }, () => lines).flat();
+      expect(later).toEqual(lines[0] === 'outage' ? each.slice(1) : each);
+      expect(busiest(told.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
+    },
+  );
+});
+
+describe('calls', () => {
+  it.each([
+    ['answered by the server', { reachedServer: 'yes', because: 'fatal-status' }],
+    ['never sent', { reachedServer: 'no', because: 'local' }],
+    ['ended by their caller', { because: 'cancelled' }],
+    ['ended by their deadline', { because: 'deadline' }],
+  ] as const)('%s are their callers’ matter', (_what, change) => {
+    const { take, loud } = make();
+    take(failed(change));
+    expect(loud()).toEqual([]);
+  });
+
+  it('that go on are told to debug, with the reason', () => {
+    const { take, lines } = make();
+    take(failed({ next: 'retry', because: 'connection-lost' }));
+    take(failed({ next: 'wait', because: 'unsent' }));
+    expect(lines).toEqual([
+      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; is retried (connection-lost)',
+      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; waits (unsent)',
+    ]);
+  });
+
+  it('that succeed are not told at all', () => {
+    const { take, lines } = make();
+    take(failed({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, because: 'success' }));
+    expect(lines).toEqual([]);
+  });
+
+  it('cannot write more than a line of what the server says', () => {
+    const { take, loud } = make();
+    const details = `evil\n${'x'.repeat(10_000)}`;
+    take(failed({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
+    expect(loud()[0]).not.toContain('\n');
+    expect(loud()[0]?.length).toBeLessThan(600);
+  });
+});
+
+describe('a dead connection', () => {
+  const DEAD = {
+    type: 'connection-replaced',
+    reason: 'suspicion',
+    address: '10.0.0.7:50051',
+    silentMs: 12_340,
+    timeouts: 14,
+  } as const;
+
+  it('of several says who carries the calls', () => {
+    const { take, loud } = make();
+    take({ ...DEAD, by: 'other-connections' });
+    expect(loud()[0]).toMatch(/; calls go to the other backends until it can be connected again$/);
+  });
+});
+
+describe('what belongs to the ordinary', () => {
+  it('is told to debug', () => {
+    const { take, lines, loud } = make();
+    take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'the connection to a ended after 3.0 s' });
+    take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
+    take({ type: 'connection-replaced', reason: 'age' });
+    take({ type: 'connection-replaced', reason: 'credentials' });
+    take({ type: 'drain', phase: 'begin', running: 2, finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
+    take({ type: 'drain', phase: 'end', running: 0, finished: 2, completed: 0, cancelled: 0, durationMs: 80 });
+    expect(loud()).toEqual([]);
+    expect(lines).toEqual([
+      'debug READY → IDLE: the connection to a ended after 3.0 s',
+      'debug IDLE → CONNECTING',
+      'debug connection replaced: it was old enough',
+      'debug connection replaced: new credentials',
+      'debug draining: 2 calls running',
+      'debug drained in 80 ms: 2 calls finished',
+    ]);
+  });
+});
+
+describe('each event', () => {
+  it.each<[event: EventBody, level: string | undefined, text: RegExp, fields: object]>([
+    [
+      { type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'GOAWAY' },
+      'debug',
+      /^READY → IDLE: GOAWAY$/,
+      { from: 'READY', to: 'IDLE', cause: 'GOAWAY' },
+    ],
+    [
+      OUTAGE,
+      'debug',
+      /^outage: connect ECONNREFUSED/,
+      { target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, flapping: false },
+    ],
+    [
+      { ...OUTAGE, flapping: true },
+      'warn',
+      /^flapping: three outages in a minute \(.*see whether the server restarts/,
+      { event: 'flapping', target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, outages: 3 },
+    ],
+    [
+      { ...END, durationMs: 900.4, failed: 0 },
+      'debug',
+      /^back after 900 ms, 9 tries; 12 calls held, 0 failed$/,
+      { target: '10.0.0.7:50051', durationMs: 900, tries: 9, held: 12, left: 0, failed: 0 },
+    ],
+    [
+      { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', because: 'throttled' },
+      'warn',
+      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: gone; it may have reached the server and was not repeated \(throttled\)$/,
+      {
+        path,
+        code: 'UNAVAILABLE',
+        details: 'gone',
+        peer: 'a:1',
+        attempt: 2,
+        durationMs: 5,
+        hedge: undefined,
+        reachedServer: 'maybe',
+        next: 'none',
+        because: 'throttled',
+      },
+    ],
+    [
+      { ...CIRCUIT, from: 'closed', to: 'open' },
+      'warn',
+      /circuit open for 5 s: 11 of 20 attempts failed; its calls fail at once/,
+      { path, from: 'closed', to: 'open', because: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+    ],
+    [
+      { ...CIRCUIT, from: 'open', to: 'half-open' },
+      'debug',
+      /circuit half open/,
+      { path, from: 'open', to: 'half-open', because: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+    ],
+    [
+      { ...CIRCUIT, from: 'half-open', to: 'closed' },
+      'log',
+      /circuit closed; calls pass again/,
+      { path, from: 'half-open', to: 'closed', because: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+    ],
+    [
+      { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2, progress: true },
+      'debug',
+      /resumed after 80 ms \(2 times\)/,
+      { path, resumes: 2, gapMs: 80 },
+    ],
+    [
+      { type: 'stream-leak', path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
+      'warn',
+      /open for 60 s, and nobody has read it for 30 s; opened at feed\.ts:7$/,
+      { path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
+    ],
+    [
+      { type: 'requests-at-once', path, messages: 12_000 },
+      'warn',
+      /pushed 12000 requests at once.*give an Iterable/,
+      { path, messages: 12_000 },
+    ],
+    [
+      { type: 'throttle-too-small', maxTokens: 10, inFlight: 50 },
+      'warn',
+      /allows no retry: 50 calls are in flight.*write maxTokens: 150 or more/,
+      { maxTokens: 10, inFlight: 50 },
+    ],
+    [
+      { type: 'keepalive-throttled', keepaliveTimeMs: 20_000 },
+      'warn',
+      /too_many_pings.*set keepalive\.keepaliveTimeMs to 20000 or more/,
+      { keepaliveTimeMs: 20_000 },
+    ],
+    [{ type: 'connection-replaced', reason: 'age' }, 'debug', /it was old enough/, { reason: 'age' }],
+    [
+      {
+        type: 'connection-replaced',
+        reason: 'suspicion',
+        address: 'a:1',
+        silentMs: 12_340.2,
+        timeouts: 3,
+        by: 'new-channel',
+      },
+      'warn',
+      /^dead connection to a:1 ended: no byte for 12\.3 s, 3 calls timed out, and a probe got no answer; calls go over a new one/,
+      { reason: 'suspicion', address: 'a:1', silentMs: 12_340, timeouts: 3, by: 'new-channel' },
+    ],
+    [
+      { type: 'drain', phase: 'begin', ...DRAINED, running: 3 },
+      'debug',
+      /draining: 3 calls running/,
+      { phase: 'begin', running: 3 },
+    ],
+    [
+      { type: 'drain', phase: 'end', ...DRAINED },
+      'debug',
+      /drained in 80 ms: 1 call finished, 2 streams completed$/,
+      { phase: 'end', finished: 1, completed: 2, cancelled: 0, durationMs: 80 },
+    ],
+    [
+      { type: 'drain', phase: 'end', ...DRAINED, cancelled: 4 },
+      'warn',
+      /, 4 cut off$/,
+      { phase: 'end', finished: 1, completed: 2, cancelled: 4, durationMs: 80 },
+    ],
+    [
+      { type: 'connection', change: 'connected', address: 'a:1' },
+      'debug',
+      /^connected to a:1$/,
+      { change: 'connected', address: 'a:1' },
+    ],
+    [
+      { type: 'connection', change: 'failed', address: 'a:1', cause: 'refused' },
+      'debug',
+      /^could not connect to a:1: refused$/,
+      { change: 'failed', address: 'a:1', cause: 'refused' },
+    ],
+    [
+      { type: 'connection', change: 'failed', cause: 'no such name' },
+      'debug',
+      /^could not connect: no such name$/,
+      { change: 'failed', address: undefined, cause: 'no such name' },
+    ],
+    [
+      { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, because: 'GOAWAY NO_ERROR' },
+      'debug',
+      /^connection to a:1 ended after 3 s: GOAWAY NO_ERROR$/,
+      { change: 'ended', address: 'a:1', livedMs: 3_000, because: 'GOAWAY NO_ERROR' },
+    ],
+    [
+      { type: 'connection', change: 'closed', address: 'a:1', livedMs: 3_000, because: 'subchannel shutdown' },
+      'debug',
+      /^connection to a:1 closed by this client after 3 s$/,
+      { change: 'closed', address: 'a:1', livedMs: 3_000, because: 'subchannel shutdown' },
+    ],
+    [{ type: 'call-start', path }, undefined, /^$/, {}],
+  ])('has its level, its text for people and its fields for programs: %j', (event, level, text, fields) => {
+    const { kept, take } = make();
+    take(event);
+    const line = kept.at(-1);
+    expect(line?.level).toBe(level);
+    expect(String(line ?? '')).toMatch(text);
+    if (line !== undefined) expect(line.fields).toEqual({ client: 'orders', event: event.type, ...fields });
+  });
+
+  it('of debug is not built where nobody reads it', () => {
+    const { kept, seen, take } = make();
+    seen.debug = false;
+    take({ type: 'connectivity', from: 'READY', to: 'IDLE' });
+    take(failed({ next: 'retry' }));
+    take({ type: 'stream-resumed', path, resumes: 2, gapMs: 80, progress: true });
+    expect(kept).toEqual([]);
+  });
+
+  it('whose text is of the other side cannot put a line, a colour or a secret in the log', () => {
+    const { clock, calls, kept, take } = make();
+    const evil = 'denied\u001b[31m\nFAKE LINE, authorization: Bearer hush-hush and {"token":"hush"}';
+    calls.waiting = 1;
+    take({ ...OUTAGE, cause: evil });
+    clock.advance(6_000);
+    take({ ...OUTAGE, cause: evil, flapping: true });
+    for (const next of ['none', 'retry', 'wait'] as const)
+      take(failed({ attempt: { ...ATTEMPT, details: evil }, next }));
+    take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: evil });
+    expect(kept.length).toBeGreaterThan(6);
+    for (const line of kept) {
+      expect(JSON.stringify(line)).not.toContain('hush');
+      for (const text of [line.msg, ...Object.values(line.fields)]) expect(String(text)).not.toMatch(/[\u0000-\u001f]/);
+    }
+  });
+});
+
+describe('a log that is closed', () => {
+  it('says what it has not said yet, and leaves no timer', () => {
+    const { clock, calls, take, log, loud } = make();
+    calls.waiting = 1;
+    take(OUTAGE);
+    take({ ...OUTAGE, flapping: true });
+    take(failed());
+    take(failed());
+    log.close();
+    expect(loud().at(-1)).toMatch(/\(1 more in the last minute\)$/);
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,260 @@
+import type { GrpcClientEvent } from '../../call/call-event.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { Clock } from '../../time/clock.js';
+import { LineLimit } from './line-limit.js';
+import { LogLine, type LogFields, type LogSink } from './log-line.js';
+import { counted, duration, oneLine } from './log-text.js';
+import { OutageLog, type Hurt } from './outage-log.js';
+import { RepeatLimit } from './repeat-limit.js';
+import { attemptFields, attemptText, UnrepeatedCalls } from './unrepeated-calls.js';
+
+type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
+
+const SUMMARY_MS = 60_000;
+
+/** The client whose log it is, and what is asked of it when a line is written. */
+export interface LoggedClient {
+  readonly name: string;
+  readonly target: string;
+  /** Whom an outage hurts. */
+  readonly hurt: () => Hurt;
+  /** Whether anybody reads `debug`: its texts are not built for nobody. */
+  readonly debugs: () => boolean;
+}
+
+/**
+ * What one client writes to the log. Above `debug` stands what a person may have to do something about: outages, calls that may
+ * have had an effect, dead connections, options that do not fit, and no more of it than a person reads.
+ */
+export class ClientLog {
+  private readonly limit: LineLimit;
+  private readonly outages: OutageLog;
+  private readonly unrepeated: UnrepeatedCalls;
+  private readonly repeats: RepeatLimit<LogLine>;
+
+  constructor(
+    private readonly sink: Omit<LogSink, 'error'>,
+    private readonly client: LoggedClient,
+    clock: Clock,
+  ) {
+    const write = (line: LogLine) => {
+      if (line.level === 'warn') sink.warn(line);
+      else sink.log(line);
+    };
+    this.limit = new LineLimit(write, clock);
+    this.outages = new OutageLog(
+      client.target,
+      client.hurt,
+      (level, text, fields) => {
+        if (level === 'debug') this.debug(() => [text, fields]);
+        else write(this.line(level, text, fields));
+      },
+      clock,
+    );
+    this.unrepeated = new UnrepeatedCalls((text, fields) => {
+      this.warn(text, fields);
+    }, clock);
+    this.repeats = new RepeatLimit(clock, SUMMARY_MS, (line, repeats) => {
+      this.warn(`${line.msg} (${String(repeats)} more in the last minute)`, { ...line.fields, repeats });
+    });
+  }
+
+  take(event: GrpcClientEvent): void {
+    switch (event.type) {
+      case 'connectivity':
+        this.debug(() => connectivity(event));
+        return;
+      case 'outage-start':
+        this.limit.unrest();
+        this.outages.started(event);
+        return;
+      case 'outage-end':
+        this.limit.unrest();
+        this.outages.ended(event);
+        return;
+      case 'attempt-end':
+        this.attemptEnded(event);
+        return;
+      case 'connection-replaced':
+        this.replaced(event);
+        return;
+      case 'keepalive-throttled':
+        this.warn(
+          `the server finds the keepalive pings too many (too_many_pings); now every ${duration(event.keepaliveTimeMs)}: ` +
+            `set keepalive.keepaliveTimeMs to ${String(event.keepaliveTimeMs)} or more`,
+          { event: event.type, keepaliveTimeMs: event.keepaliveTimeMs },
+        );
+        return;
+      case 'throttle-too-small':
+        this.warn(
+          `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a connection that ` +
+            `is lost takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or leave it out`,
+          { event: event.type, maxTokens: event.maxTokens, inFlight: event.inFlight },
+        );
+        return;
+      case 'circuit':
+        this.circuit(event);
+        return;
+      case 'drain':
+        this.drain(event);
+        return;
+      case 'stream-resumed':
+        this.debug(() => [
+          `${event.path}: resumed after ${duration(event.gapMs)} (${counted(event.resumes, 'time')})`,
+          { event: event.type, path: event.path, resumes: event.resumes, gapMs: Math.round(event.gapMs) },
+        ]);
+        return;
+      case 'stream-leak':
+        this.streamLeak(event);
+        return;
+      case 'requests-at-once':
+        this.repeated(
+          event.path,
+          `${event.path}: an Observable pushed ${String(event.messages)} requests at once, which are held in memory; ` +
+            'give an Iterable or an AsyncIterable, which is pulled',
+          { event: event.type, path: event.path, messages: event.messages },
+        );
+        return;
+      case 'connection':
+        this.debug(() => connection(event));
+        return;
+      case 'call-start':
+      case 'call-end':
+        return;
+    }
+  }
+
+  /** Writes what was counted and not yet said, and leaves no timer behind. */
+  close(): void {
+    this.outages.close();
+    this.unrepeated.close();
+    this.repeats.close();
+    this.limit.close();
+  }
+
+  private line(level: 'debug' | 'log' | 'warn', text: string, fields: LogFields): LogLine {
+    return new LogLine(level, text, { client: this.client.name, ...fields });
+  }
+
+  private debug(build: () => readonly [text: string, fields: LogFields]): void {
+    if (this.client.debugs()) this.sink.debug(this.line('debug', ...build()));
+  }
+
+  private log(text: string, fields: LogFields): void {
+    this.limit.say(this.line('log', text, fields));
+  }
+
+  private warn(text: string, fields: LogFields): void {
+    this.limit.say(this.line('warn', text, fields));
+  }
+
+  /** Told once a minute for each `kind`, with a count. */
+  private repeated(kind: string, text: string, fields: LogFields): void {
+    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields), (line) => {
+      this.limit.say(line);
+    });
+  }
+
+  private attemptEnded(event: EventOf<'attempt-end'>): void {
+    const { attempt, next, because, reachedServer } = event;
+    if (attempt.code === StatusCode.OK) return;
+    if (next !== 'none') {
+      const goesOn = next === 'wait' ? 'waits' : 'is retried';
+      this.debug(() => [`${attemptText(event)}; ${goesOn} (${because})`, attemptFields(event)]);
+      return;
+    }
+    // The outage has a line of its own, and what a server answers is its callers' matter.
+    if (reachedServer !== 'maybe' || because === 'cancelled' || because === 'deadline') return;
+    this.unrepeated.failed(event);
+  }
+
+  private replaced(event: EventOf<'connection-replaced'>): void {
+    const { type, reason } = event;
+    if (reason !== 'suspicion') {
+      const why = reason === 'age' ? 'it was old enough' : 'new credentials';
+      this.debug(() => [`connection replaced: ${why}`, { event: type, reason }]);
+      return;
+    }
+    const { address, silentMs, timeouts, by } = event;
+    const carried =
+      by === 'new-channel'
+        ? 'calls go over a new one that is READY'
+        : 'calls go to the other backends until it can be connected again';
+    this.warn(
+      `dead connection to ${address} ended: no byte for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed out, and a ` +
+        `probe got no answer; ${carried}`,
+      { event: type, reason, address, silentMs: Math.round(silentMs), timeouts, by },
+    );
+  }
+
+  private circuit(event: EventOf<'circuit'>): void {
+    const { type, path, from, to, because, failures, total, breakMs } = event;
+    const fields = { event: type, path, from, to, because, failures, total, breakMs: Math.round(breakMs) };
+    if (to === 'open') {
+      const share = `${String(failures)} of ${String(total)} attempts failed`;
+      this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; its calls fail at once`, fields);
+    } else if (to === 'closed') {
+      this.log(`${path}: circuit closed; calls pass again`, fields);
+    } else {
+      this.debug(() => [`${path}: circuit half open; one call is let through`, fields]);
+    }
+  }
+
+  /** One line for each place: a leak is seldom of one stream. */
+  private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'stream-leak'>): void {
+    const place =
+      openedAt === undefined ? 'set traceStreams: true to see where it was opened' : `opened at ${openedAt}`;
+    this.repeated(
+      `${path} ${openedAt ?? ''}`,
+      `${path}: open for ${duration(openMs)}, and nobody has read it for ${duration(unreadMs)}; ${place}`,
+      { event: type, path, openMs: Math.round(openMs), unreadMs: Math.round(unreadMs), openedAt },
+    );
+  }
+
+  private drain({ type, phase, running, finished, completed, cancelled, durationMs }: EventOf<'drain'>): void {
+    if (phase === 'begin') {
+      this.debug(() => [`draining: ${counted(running, 'call')} running`, { event: type, phase, running }]);
+      return;
+    }
+    const fields = { event: type, phase, finished, completed, cancelled, durationMs: Math.round(durationMs) };
+    const cut = cancelled === 0 ? '' : `, ${String(cancelled)} cut off`;
+    const done = completed === 0 ? '' : `, ${counted(completed, 'stream')} completed`;
+    const text = `drained in ${duration(durationMs)}: ${counted(finished, 'call')} finished${done}${cut}`;
+    if (cancelled === 0) this.debug(() => [text, fields]);
+    else this.warn(text, fields);
+  }
+}
+
+/** A change of the channel's state. */
+function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): readonly [string, LogFields] {
+  const why = cause === undefined ? undefined : oneLine(cause);
+  return [`${from} → ${to}${why === undefined ? '' : `: ${why}`}`, { event: type, from, to, cause: why }];
+}
+
+/** What became of a connection, or of an attempt to make one. */
+function connection(event: EventOf<'connection'>): readonly [string, LogFields] {
+  const { type, change } = event;
+  switch (event.change) {
+    case 'connected':
+      return [`connected to ${event.address}`, { event: type, change, address: event.address }];
+    case 'failed': {
+      const { address } = event;
+      const cause = oneLine(event.cause);
+      return [
+        `could not connect${address === undefined ? '' : ` to ${address}`}: ${cause}`,
+        { event: type, change, address, cause },
+      ];
+    }
+    case 'ended':
+    case 'closed': {
+      const { address, livedMs, because } = event;
+      const lived = duration(livedMs);
+      return [
+        event.change === 'closed'
+          ? `connection to ${address} closed by this client after ${lived}`
+          : `connection to ${address} ended after ${lived}${because === 'unknown' ? '' : `: ${because}`}`,
+        { event: type, change, address, livedMs: Math.round(livedMs), because },
+      ];
+    }
+  }
+}

@@ -3,15 +3,18 @@ import { once } from 'node:events';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { ROOT, consumerOf, packLibrary, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
 import { followStart } from './follow-start.js';
 import { codeBlocks } from './markdown.js';
-import { compiled, HELPER, PROGRAMS, writeCodeBlocks } from './code-blocks.js';
+import { compiled, HELPER, PROGRAMS, RUNNER, writeCodeBlocks } from './code-blocks.js';
 
 const DRIVER = 'test/docs/drive-readme.mjs';
 /** Tests that leave something open, or do not, for runners to run beside those of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
+
+// A core each: what the programs assert of times has to hold.
+vi.setConfig({ maxConcurrency: 2 });
 
 let packed: PackedLibrary;
 let application: Consumer;
@@ -20,7 +23,7 @@ let blocks: readonly string[];
 // One compilation of all: an error names the page in its path.
 beforeAll(() => {
   packed = packLibrary();
-  application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER, HELPER] });
+  application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER, HELPER, RUNNER] });
   blocks = writeCodeBlocks(application.folder);
   cpSync(join(ROOT, LEAKING), join(application.folder, 'blocks/docs/testing/leaking.test.js'));
   application.compile('tsconfig.json');
@@ -35,11 +38,14 @@ describe('the code in the README and the docs', () => {
     expect(blocks.length).toBeGreaterThan(10);
   });
 
-  // Processes of their own, which mostly start.
   describe.concurrent('each program', () => {
-    it.each(PROGRAMS)('runs, and holds what it asserts: %s', async (path) => {
-      await application.nodeBeside(compiled(path));
-    });
+    it.each(PROGRAMS.map((paths) => [paths.map(compiled)]))(
+      'runs, holds what it asserts, and leaves nothing open: %s',
+      async (programs) => {
+        await application.nodeBeside(RUNNER, ...programs);
+      },
+      90_000,
+    );
   });
 
   it('does what the README says, as an application against a real server', () => {

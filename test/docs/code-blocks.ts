@@ -5,10 +5,32 @@ import { PAGES, codeBlocks, type CodeBlock } from './markdown.js';
 /** Copied beside the blocks of every page, as ./name-server.mjs. */
 export const HELPER = 'test/docs/name-server.mjs';
 
-/** Programs of all pages, to be run as they stand: paths below the application's folder, without an ending. */
-export const PROGRAMS = PAGES.flatMap((page) => codeBlocks(page))
-  .filter(({ marks }) => marks.includes('program'))
-  .map(pathOf);
+/** Runs programs, one after the other; copied too. */
+export const RUNNER = 'test/docs/run-programs.mjs';
+
+/** What the next program of the process would feel. A page with it, be it in a module, has a process for each of its programs. */
+const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\b(setGlobal|overrideLogger)/;
+
+/** For all other programs: most of what one costs is loading Nest and grpc-js, and a failure ends all that are behind it. */
+const PROCESSES = 6;
+
+/** Programs of all pages, by the process that runs them: paths below the application's folder, without an ending. */
+export const PROGRAMS: readonly (readonly string[])[] = byProcess();
+
+function byProcess(): readonly (readonly string[])[] {
+  const pages = PAGES.map((page) => {
+    const blocks = codeBlocks(page);
+    const programs = blocks.filter(({ marks }) => marks.includes('program')).map(pathOf);
+    return { programs, unshared: blocks.some(({ text }) => UNSHARED.test(text)) };
+  });
+  const alone = pages.filter(({ unshared }) => unshared).flatMap(({ programs }) => programs);
+  const shared = pages.filter(({ unshared }) => !unshared).flatMap(({ programs }) => programs);
+  // The long ones stand side by side, and so come into different processes.
+  const together = Array.from({ length: PROCESSES }, (_, process) =>
+    shared.filter((_path, index) => index % PROCESSES === process),
+  );
+  return [...together, ...alone.map((path) => [path])];
+}
 
 /**
  * What a part of a program takes for granted: a block without an import of its own is one. The types are real, so that it

@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { loadSync } from '@grpc/proto-loader';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { OUTAGE_SETUP } from '../../src/contenders/contender-setup.js';
 import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
 import type { Standing } from '../../src/load/contest.js';
@@ -88,19 +86,10 @@ describe('the table of the README', () => {
     expect(end).toMatch(/^LOG {2}\[ResilientGrpc:orders\] back after 3\.\d s, \d+ tries; \d+ calls held, 0 failed$/);
   });
 
-  describe('against a run of the demo', () => {
-    let ours: Record<'failed' | 'duplicatedWrites' | 'lostWrites' | 'recoveryMs' | 'unsafeInFlightFailed', number>;
-    beforeAll(async () => {
-      const demo = [join(ROOT, 'dist/demo.js'), '--json', '--seconds', '6'];
-      const { stdout } = await promisify(execFile)(process.execPath, demo, { timeout: 60_000 });
-      ours = (JSON.parse(stdout) as { resilient: typeof ours }).resilient;
-    }, 60_000);
-
-    it('has the same zeros for our client', () => {
-      expect(ours).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
-      expect([figures('reads   failed')[2], figures('writes  done twice')[2]]).toEqual([0, 0]);
-      expect(lines.find((line) => line.startsWith('writes  lost'))).toBeUndefined();
-    });
+  // test/demo/scenarios.e2e-spec.ts holds the demo to them.
+  it('has the zeros of our client', () => {
+    expect([figures('reads   failed')[2], figures('writes  done twice')[2]]).toEqual([0, 0]);
+    expect(lines.find((line) => line.startsWith('writes  lost'))).toBeUndefined();
   });
 });
 

@@ -8,24 +8,29 @@ const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
 /** What mostly waits for time to pass, in peers that are silent and processes that end. */
 const PATIENT = [
-  'test/demo/scenarios.e2e-spec.ts',
+  'test/demo/demo.e2e-spec.ts',
   'test/health/long.e2e-spec.ts',
   'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
   'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
   'test/streams/silence.e2e-spec.ts',
 ];
 
-/** What measures memory, or clients side by side, or loads the machine by itself: nothing runs beside it. */
+/** What measures memory, or clients side by side, or loads the machine or changes grpc-js by itself: nothing runs beside it. */
 const ALONE = [
+  'test/telemetry/*-beside-others.e2e-spec.ts',
   'test/{server,streams}/memory.e2e-spec.ts',
   'test/policies/side-by-side.e2e-spec.ts',
   'test/outages/restart.e2e-spec.ts',
-  'test/demo/long-scenarios.e2e-spec.ts',
   'test/simulation/*.e2e-spec.ts',
 ];
 
-/** What packs the library, installs it and builds the site, for minutes: `npm run pack:check` alone. */
-export const SHIPPING = ['test/{package,consumers}/*.{spec,e2e-spec}.ts', 'test/docs/site.e2e-spec.ts'];
+/** What goes out with the library or beside it, for a quarter of an hour: `npm run pack:check` alone. */
+export const SHIPPING = [
+  'test/{package,consumers,upstream}/*.{spec,e2e-spec}.ts',
+  'test/docs/{code-blocks,site}.e2e-spec.ts',
+  'test/demo/{page,scenarios,long-scenarios}.e2e-spec.ts',
+  'test/bench.e2e-spec.ts',
+];
 
 export default defineConfig({
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
@@ -85,7 +90,7 @@ export default defineConfig({
           include: [
             'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
             'libs/*/src/server/{*,errors/*}.spec.ts',
-            'test/{nest,health,server,inbound,logs,errors,telemetry}/**/*.e2e-spec.ts',
+            'test/{nest,health,server,inbound,logs,errors}/**/*.e2e-spec.ts',
             'test/dashboard/{express,fastify}.e2e-spec.ts',
             'test/testing/override-grpc-client.e2e-spec.ts',
             'test/nest-11/*.spec.ts',

@@ -1,8 +1,10 @@
 import { defineConfig } from 'vitest/config';
-import { SHIPPING } from './vitest.config.mjs';
+import library, { SHIPPING } from './vitest.config.mjs';
 
-// For `npm run pack:check`: what is published, as its users find it.
+// For `npm run pack:check`: what is published, as its users find it, the programs of its docs, its demo and its benchmarks.
 export default defineConfig({
+  oxc: library.oxc,
+  resolve: library.resolve,
   test: {
     include: SHIPPING,
     setupFiles: ['test/setup.ts'],

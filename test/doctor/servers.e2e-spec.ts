@@ -1,24 +1,26 @@
 import { Http2FaultProxy, ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { ORDERS_PROTO, certificate } from '../nest/places.js';
 import { NestServer } from '../server/support/nest-server.js';
 import { doctor, fileOf } from './support.js';
+
+let ownHalf: NestServer;
+let ownHalfWithTls: NestServer;
+beforeAll(async () => {
+  const start = (...flags: '--tls'[]) => NestServer.start({ reflection: true }, flags);
+  [ownHalf, ownHalfWithTls] = await Promise.all([start(), start('--tls')]);
+});
+afterAll(() => Promise.all([ownHalf.close(), ownHalfWithTls.close()]));
 
 beforeEach(({ onTestFinished }) => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
 });
 
-async function ownHalf(...flags: '--tls'[]): Promise<NestServer> {
-  const server = await NestServer.start({ reflection: true }, flags);
-  onTestFinished(() => server.close());
-  return server;
-}
-
 describe("a server of the library's other half", () => {
   it('says that it is well, and what it serves', async () => {
-    const { port } = await ownHalf('--tls');
+    const { port } = ownHalfWithTls;
     const { code, of } = await doctor([
       `localhost:${port}`,
       '--ca',
@@ -36,14 +38,14 @@ describe("a server of the library's other half", () => {
   });
 
   it('does not know a service that it has not', async () => {
-    const { url } = await ownHalf();
+    const { url } = ownHalf;
     const { code, of } = await doctor([url, '--service', 'orders.v1.Order']);
     expect(code).toBe(1);
     expect(of('health')).toMatchObject({ status: 'failed', says: "the server knows no 'orders.v1.Order'" });
   });
 
   it('is what the names of a service config are compared with', async () => {
-    const { url } = await ownHalf();
+    const { url } = ownHalf;
     const name = (service: string, method?: string) => ({ service, ...(method && { method }) });
     const file = fileOf('config.json', {
       methodConfig: [{ name: [name('orders.v1.Order'), name('orders.v1.Orders', 'Gett')], timeout: '1s' }],
@@ -58,7 +60,7 @@ describe("a server of the library's other half", () => {
   });
 
   it('bears pings', async () => {
-    const { url } = await ownHalf();
+    const { url } = ownHalf;
     const { code, of } = await doctor([url, '--keepalive', '0.05s']);
     expect(code).toBe(0);
     expect(of('keepalive').facts).toMatchObject({ sent: 5, acknowledged: 5, withCall: true });
@@ -67,7 +69,7 @@ describe("a server of the library's other half", () => {
 
 describe('a server that answers otherwise', () => {
   it('ends a connection for its pings', async () => {
-    const { url } = await ownHalf();
+    const { url } = ownHalf;
     const proxy = await Http2FaultProxy.start(url);
     onTestFinished(() => proxy.close());
     proxy.tooManyPingsAfter(3);

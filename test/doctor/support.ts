@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { runDoctor } from '../../libs/resilient-grpc/src/doctor/run-doctor.js';
 
 const COMMAND = fileURLToPath(new URL('../../libs/resilient-grpc/bin/nestjs-resilient-grpc.js', import.meta.url));
 
@@ -46,12 +47,21 @@ export function command(args: readonly string[], { cwd, env }: DoctorPlace = {})
   });
 }
 
+/** Runs it in this process, which is what its command does and not where it starts; in one of its own where it has a place. */
+async function run(args: readonly string[], place?: DoctorPlace): Promise<DoctorRun> {
+  if (place !== undefined) return command(args, place);
+  const written = { stdout: '', stderr: '' };
+  const into = (stream: keyof typeof written) => ({ write: (text: string) => (written[stream] += text) });
+  const code = await runDoctor(args, { env: process.env, stdout: into('stdout'), stderr: into('stderr') });
+  return { code, ...written };
+}
+
 /** What the doctor says of a target, as programs get it. */
 export async function doctor(
   args: readonly string[],
   place?: DoctorPlace,
 ): Promise<{ readonly code: number; readonly checks: readonly ToldCheck[]; of(check: string): ToldCheck }> {
-  const { code, stdout, stderr } = await command(['doctor', ...args, '--json'], place);
+  const { code, stdout, stderr } = await run(['doctor', ...args, '--json'], place);
   if (stderr !== '') throw new Error(stderr);
   const { checks } = JSON.parse(stdout) as { readonly checks: readonly ToldCheck[] };
   const of = (check: string): ToldCheck => {

@@ -17,6 +17,8 @@ const PATIENT = [
 
 /** What measures memory, or clients side by side, or loads the machine or changes grpc-js by itself: nothing runs beside it. */
 const ALONE = [
+  // A browser with a dozen pages takes all there is.
+  'test/dashboard/page.e2e-spec.ts',
   'test/telemetry/*-beside-others.e2e-spec.ts',
   'test/{server,streams}/memory.e2e-spec.ts',
   'test/policies/side-by-side.e2e-spec.ts',
@@ -32,7 +34,8 @@ export const SHIPPING = [
   'test/bench.e2e-spec.ts',
 ];
 
-export default defineConfig({
+/** How test code is compiled, and what it imports as its users do. */
+export const TEST_CODE = {
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   resolve: {
@@ -42,6 +45,10 @@ export default defineConfig({
       { find: /^nestjs-resilient-grpc\/(.+)$/, replacement: library('$1/index.ts') },
     ],
   },
+};
+
+export default defineConfig({
+  ...TEST_CODE,
   test: {
     setupFiles: ['test/setup.ts'],
     // Real servers and real faults on two cores: files one after another keep timings honest.

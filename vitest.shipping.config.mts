@@ -1,10 +1,9 @@
 import { defineConfig } from 'vitest/config';
-import library, { SHIPPING } from './vitest.config.mjs';
+import { SHIPPING, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: what is published, as its users find it, the programs of its docs, its demo and its benchmarks.
 export default defineConfig({
-  oxc: library.oxc,
-  resolve: library.resolve,
+  ...TEST_CODE,
   test: {
     include: SHIPPING,
     setupFiles: ['test/setup.ts'],

@@ -16,15 +16,16 @@ const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 
 // Looked at in a real browser, which is found where a distribution puts it.
 describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', () => {
-  const leaks = captureLeaks();
+  let leaks: ReturnType<typeof captureLeaks>;
   let browser: Browser;
   beforeAll(async () => {
     browser = await startBrowser();
+    // The pipes of the browser are its own: its processes take their time to let go of them.
+    leaks = captureLeaks();
   });
   afterAll(async () => {
-    await browser.close();
-    // A browser with many pages takes its time to let go of its sockets.
     await leaks.settled({ timeoutMs: 10_000 });
+    await browser.close();
   });
 
   // Most of the time of a test is waiting, so some of them run side by side, and each ends what it has started.

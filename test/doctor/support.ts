@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
-import { runDoctor } from '../../libs/resilient-grpc/src/doctor/run-doctor.js';
+import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 
 const COMMAND = fileURLToPath(new URL('../../libs/resilient-grpc/bin/nestjs-resilient-grpc.js', import.meta.url));
 

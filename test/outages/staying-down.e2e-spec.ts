@@ -14,6 +14,7 @@ import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vit
 import { CallLoad, median } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { resettingPeer, shortLivedPeer } from '../support/peers.js';
+import { longestStandstill } from '../support/standstill.js';
 
 const GRACE_MS = 5_000;
 const UNREACHABLE =
@@ -56,7 +57,9 @@ const pass = (ms: number) => {
 
 // Side by side, since most of what they do is to wait: one leak check for all.
 let leaks: ReturnType<typeof captureLeaks>;
+let standstillMs: () => number;
 beforeAll(() => {
+  standstillMs = longestStandstill();
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled());
@@ -82,7 +85,7 @@ describe.concurrent('a server that does not come back', () => {
     expect(later.length).toBeGreaterThan(400);
     for (const { endedAt } of waited) {
       expect(endedAt! - graceEndsAt.getTime()).toBeGreaterThanOrEqual(-5);
-      expect(endedAt! - graceEndsAt.getTime()).toBeLessThan(250);
+      expect(endedAt! - graceEndsAt.getTime()).toBeLessThan(250 + standstillMs());
     }
     expect(median(later.map(({ latencyMs }) => latencyMs!))).toBeLessThan(5);
     for (const { error } of [...waited, ...later]) {
@@ -95,17 +98,17 @@ describe.concurrent('a server that does not come back', () => {
     // The text's promise holds: so soon the next try is made.
     const tryAt = last.startedAt + (last.error as GrpcCallError).retryAfterMs!;
     await waitFor(() => peer.acceptedAt.at(-1)! >= tryAt - 50, { timeoutMs: 7_000 });
-    expect(Math.abs(peer.acceptedAt.find((at) => at >= tryAt - 50)! - tryAt)).toBeLessThan(200);
+    expect(Math.abs(peer.acceptedAt.find((at) => at >= tryAt - 50)! - tryAt)).toBeLessThan(200 + standstillMs());
 
     const within = gaps(peer.acceptedAt.filter((at) => at < graceEndsAt.getTime()));
     expect(within.length).toBeGreaterThan(10);
     expect(within.length).toBeLessThan(60);
     expect(Math.min(...within)).toBeGreaterThan(45);
-    expect(Math.max(...within)).toBeLessThan(375 + 150);
+    expect(Math.max(...within)).toBeLessThan(375 + 150 + standstillMs());
     const beyond = gaps(peer.acceptedAt.filter((at) => at > graceEndsAt.getTime()));
     expect(beyond.length).toBeGreaterThan(1);
     expect(Math.min(...beyond)).toBeGreaterThan(750);
-    expect(Math.max(...beyond)).toBeLessThan(6_200);
+    expect(Math.max(...beyond)).toBeLessThan(6_200 + standstillMs());
   });
 
   it('is tried at the pace of the backoff alone when nobody waits', async ({ onTestFinished }) => {
@@ -115,7 +118,7 @@ describe.concurrent('a server that does not come back', () => {
     const load = CallLoad.start(50, () => app.orders.get({ id: '1' }));
     await pass(8_000);
     await load.stop();
-    expect(Math.max(...load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(500);
+    expect(Math.max(...load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(500 + standstillMs());
     expect(median(load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(5);
     expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThan(750);
     expect(peer.acceptedAt.length).toBeLessThanOrEqual(6);
@@ -140,24 +143,24 @@ describe.concurrent('a server that does not come back', () => {
     const impatient = await failureOf(() => orders.get({ id: '1' }, { waitForReady: false }));
     expect(impatient.error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'outage', reachedServer: 'no' });
     expect(impatient.error.message).toMatch(UNREACHABLE);
-    expect(impatient.afterMs).toBeLessThan(50);
+    expect(impatient.afterMs).toBeLessThan(50 + standstillMs());
 
     const usual = Array.from({ length: 4 }, () => failureOf(() => orders.get({ id: '1' })));
     await waitFor(() => client.snapshot().waiting === 5);
     const sixth = await failureOf(() => orders.get({ id: '1' }));
     expect(sixth.error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'too-many-waiting', reachedServer: 'no' });
     expect(sixth.error.message).toContain('5 calls');
-    expect(sixth.afterMs).toBeLessThan(50);
+    expect(sixth.afterMs).toBeLessThan(50 + standstillMs());
 
     for (const { error, afterMs } of await Promise.all(usual)) {
       expect(error.reason).toBe('outage');
-      expect(afterMs).toBeLessThan(1_000);
+      expect(afterMs).toBeLessThan(1_000 + standstillMs());
     }
     const late = await patient;
     expect(late.error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reason: 'deadline', reachedServer: 'no' });
     expect(late.error.message).toContain('waiting: ');
     expect(late.afterMs).toBeGreaterThan(1_490);
-    expect(late.afterMs).toBeLessThan(1_750);
+    expect(late.afterMs).toBeLessThan(1_750 + standstillMs());
   });
 
   it('leaves nobody waiting beyond the grace, though that ended while it was READY for a moment', async ({
@@ -182,7 +185,7 @@ describe.concurrent('a server that does not come back', () => {
     const lostAt = performance.now();
     const reasons = new Set((await Promise.all(waiting)).map(({ error }) => error.reason));
     expect(reasons).toEqual(new Set(['connection-lost', 'outage']));
-    expect(performance.now() - lostAt).toBeLessThan(500);
+    expect(performance.now() - lostAt).toBeLessThan(500 + standstillMs());
   });
 });
 
@@ -200,14 +203,14 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       await waitFor(() => proxy.counters.open === 1);
       const connectedAt = performance.now();
       expect((await first).error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
-      expect((await first).afterMs).toBeLessThan(400);
+      expect((await first).afterMs).toBeLessThan(400 + standstillMs());
       await waitFor(() => proxy.counters.open === 0);
       const livedMs = performance.now() - connectedAt;
       expect(livedMs).toBeGreaterThan(450);
-      expect(livedMs).toBeLessThan(650);
+      expect(livedMs).toBeLessThan(650 + standstillMs());
       expect(app.client.connectivity.lastError).toContain('timed out after 0.5 s');
       expect((await second).error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
-      expect((await second).afterMs).toBeLessThan(1_450);
+      expect((await second).afterMs).toBeLessThan(1_450 + standstillMs());
       expect(proxy.counters.accepted).toBeLessThanOrEqual(2);
     });
 
@@ -234,7 +237,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       const beganAt = performance.now();
       child.send('close');
       const [code] = (await exited) as [number | null];
-      expect(performance.now() - beganAt).toBeLessThan(1_000);
+      expect(performance.now() - beganAt).toBeLessThan(1_000 + standstillMs());
       expect(code).toBe(0);
     });
   });
@@ -270,7 +273,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       await proxy.forward();
       const goodAt = performance.now();
       expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
-      expect(performance.now() - goodAt).toBeLessThan(1_500);
+      expect(performance.now() - goodAt).toBeLessThan(1_500 + standstillMs());
     },
   );
 });

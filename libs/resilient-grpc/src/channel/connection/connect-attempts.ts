@@ -25,9 +25,16 @@ export class ConnectAttempts {
     private readonly clock: Clock,
   ) {}
 
-  /** `address` as grpc-js takes it, with a signal of the attempt then under way, which `net.connect` obeys. */
+  /**
+   * `address` as grpc-js takes it, with a signal of the attempt then under way, which `net.connect` obeys. Whoever reads the signal of
+   * one that has been ended gets its error: Node would connect all the same, and tell nobody of that socket.
+   */
   abortable(address: SubchannelAddress, key: string): SubchannelAddress {
-    const signalOf = (): AbortSignal | undefined => this.running.get(key)?.signal;
+    const signalOf = (): AbortSignal | undefined => {
+      const signal = this.running.get(key)?.signal;
+      signal?.throwIfAborted();
+      return signal;
+    };
     // Own and enumerable, since `net.connect` copies its options; a getter, since each attempt has a signal of its own.
     return Object.defineProperty({ ...address }, 'signal', { enumerable: true, get: signalOf });
   }

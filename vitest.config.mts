@@ -8,7 +8,6 @@ const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
 /** What mostly waits for time to pass, in peers that are silent and processes that end. */
 const PATIENT = [
-  'test/demo/demo.e2e-spec.ts',
   'test/health/long.e2e-spec.ts',
   'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
   'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
@@ -17,8 +16,6 @@ const PATIENT = [
 
 /** What measures memory, or clients side by side, or loads the machine or changes grpc-js by itself: nothing runs beside it. */
 const ALONE = [
-  // A browser with a dozen pages takes all there is.
-  'test/dashboard/page.e2e-spec.ts',
   'test/telemetry/*-beside-others.e2e-spec.ts',
   'test/{server,streams}/memory.e2e-spec.ts',
   'test/policies/side-by-side.e2e-spec.ts',
@@ -26,11 +23,12 @@ const ALONE = [
   'test/simulation/*.e2e-spec.ts',
 ];
 
-/** What goes out with the library or beside it, for a quarter of an hour: `npm run pack:check` alone. */
+/** What goes out with the library or beside it, for half an hour: `npm run pack:check` alone. */
 export const SHIPPING = [
-  'test/{package,consumers,upstream}/*.{spec,e2e-spec}.ts',
+  'test/{demo,package,consumers,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
-  'test/demo/{page,scenarios,long-scenarios}.e2e-spec.ts',
+  // A browser with a dozen pages takes all there is.
+  'test/dashboard/page.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
 ];
 

@@ -1,10 +1,11 @@
-// node tools/packed-pages.mjs write|remove, in the library's folder: what npm runs before and after packing. The pages for users go
+// node tools/packed-pages.mjs write|remove: what npm runs before and after packing. The pages for users go
 // into the package, with links that lead somewhere from there.
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 
 /** What packing puts beside the library. */
 const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
@@ -54,12 +55,12 @@ function inProse(page, change) {
 
 const [, program, action] = process.argv;
 if (program === fileURLToPath(import.meta.url)) {
-  for (const place of PLACES) rmSync(place, { recursive: true, force: true });
+  for (const place of PLACES) rmSync(join(LIBRARY, place), { recursive: true, force: true });
   if (action === 'write') {
-    const pages = packedPages(JSON.parse(readFileSync('package.json', 'utf8')));
+    const pages = packedPages(JSON.parse(readFileSync(join(LIBRARY, 'package.json'), 'utf8')));
     for (const [path, text] of Object.entries(pages)) {
-      mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(path, text);
+      mkdirSync(dirname(join(LIBRARY, path)), { recursive: true });
+      writeFileSync(join(LIBRARY, path), text);
     }
   }
 }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,6 +36,8 @@ export async function followStart(application: string): Promise<Seen> {
     return program;
   };
   const curl = async () => {
+    // Nest tells that it has started before it listens.
+    await waitFor(() => existsSync(http));
     const [response] = (await once(request({ socketPath: http, path: '/orders/7' }).end(), 'response')) as [
       IncomingMessage,
     ];

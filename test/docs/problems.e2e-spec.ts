@@ -19,7 +19,7 @@ const SHOWN: readonly (readonly [SituationName, page: string])[] = [
 /** What differs from one run to the next: times, addresses, which stage of a call took a millisecond. */
 function withoutNumbers(text: string): string {
   return text
-    .replace(/(name resolution|metadata filters|LB pick): [\d.]+s,/g, '')
+    .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')
     .replace(/\d+(\.\d+)+(:\d+)?/g, '0')
     .replace(/\d+ tr(y|ies)\); (trying now|next try in .*)/, '0 tries)')
     .trim();

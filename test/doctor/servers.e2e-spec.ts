@@ -1,4 +1,4 @@
-import { Http2FaultProxy, ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { Http2FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { ORDERS_PROTO, certificate } from '../nest/places.js';
@@ -80,6 +80,19 @@ describe('a server that answers otherwise', () => {
       says: 'the server ends the connection after 4 pings, one each 50 ms: GOAWAY too_many_pings',
     });
     expect(of('keepalive').remedy).toContain('keepaliveTimeMs');
+  });
+
+  it('ends a connection in order while it is pinged: that is none of the pings', async () => {
+    const { url } = ownHalf;
+    const proxy = await Http2FaultProxy.start(url);
+    onTestFinished(() => proxy.close());
+    const run = doctor([proxy.url, '--keepalive', '0.5s']);
+    await waitFor(() => proxy.counters.pings > 0, { timeoutMs: 20_000 });
+    proxy.goaway({ debugData: 'max_age' });
+    const { code, of } = await run;
+    expect(code).toBe(0);
+    expect(of('keepalive').status).toBe('warning');
+    expect(of('keepalive').says).toMatch(/^the server ended the connection in order after .*: GOAWAY max_age$/);
   });
 
   it('has no health service, and is asked without a call open', async () => {

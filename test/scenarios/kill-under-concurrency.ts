@@ -6,6 +6,8 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const IN_FLIGHT = 512;
 const AWAY_MS = 1_000;
+/** So long a slow machine may take to have all of them arrive. */
+const ANSWERED_AFTER_MS = 2_500;
 /** From the third in a minute on they would share one grace, see policy/outage. */
 const KILLS = { short: 1, full: 2 };
 
@@ -25,7 +27,7 @@ export const killUnderConcurrency: Situation = {
 };
 
 async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
-  const upstream = await startUpstream(run, kind, { delayMs: 600 });
+  const upstream = await startUpstream(run, kind, { delayMs: ANSWERED_AFTER_MS });
   const { client, orders } = await startClientOf(run, upstream);
   let refused = 0;
   client.events$.subscribe((event) => {
@@ -44,7 +46,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
     const beganAt = performance.now();
     const calls = Array.from({ length: IN_FLIGHT }, (_, index) => firstValueFrom(orders.get({ id: String(index) })));
     const settled = Promise.allSettled(calls);
-    // All are there, and none is answered: the first answer is 600 ms away.
+    // All are there, and none is answered: the first answer is far away.
     await waitFor(() => upstream.arrived('Get').length === before + IN_FLIGHT, { intervalMs: 20 });
     const killedAt = Date.now();
     awayMs.push((await upstream.restartAfter(AWAY_MS)) - killedAt);

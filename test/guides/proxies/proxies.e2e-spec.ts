@@ -9,12 +9,13 @@ import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../../
 import type { Changes } from '../shown.js';
 import { HAPROXY, NGINX, RealProxy, isInstalled, type ProxyKind } from './real-proxy.js';
 
-const leaks = captureLeaks();
+let leaks: ReturnType<typeof captureLeaks>;
 let servers: readonly ScriptedGrpcServer[];
 let proxy: RealProxy | undefined;
 let app: OrdersApp | undefined;
 
 beforeEach(async () => {
+  leaks = captureLeaks();
   proxy = undefined;
   app = undefined;
   servers = await Promise.all(

@@ -18,6 +18,14 @@ import { clientWay, probeAddresses } from './probe-addresses.js';
 import { resolveTarget } from './resolve-target.js';
 import { TimeBudget } from './time-budget.js';
 
+/** Its own patience counts each name server of the system. */
+const DNS_IS_SILENT: CheckResult = {
+  check: 'dns-config',
+  status: 'skipped',
+  says: 'cannot be asked for: no name server has answered in time',
+  facts: {},
+};
+
 /** Goes the way of a client to `target`, as far as it leads. Gives what the server has told of its methods. */
 export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
   const unusable = unusableTarget(target);
@@ -42,7 +50,7 @@ async function* checkServer(client: InnerClient, options: DoctorOptions, env: En
   const { connectTimeoutMs, keepaliveMs: everyMs, service = '' } = options;
   const budget = new TimeBudget(systemClock, options.timeoutMs);
   const stepMs = () => Math.round(budget.leftMs(connectTimeoutMs));
-  // Asked for beside the rest: a name server that is silent takes three seconds.
+  // Asked for beside the rest: name servers that are silent take seconds.
   const dnsConfig = dnsConfigCheck(target, systemRandom);
 
   const proxy = proxyCheck(target, canonicalTarget, env);
@@ -70,11 +78,12 @@ async function* checkServer(client: InnerClient, options: DoctorOptions, env: En
   } else {
     yield { check: 'client', status: 'skipped', says: 'not tried: no address can be used', facts: {} };
   }
-  const found = await dnsConfig;
+  const found = await budget.within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_IS_SILENT);
   if (found !== undefined) yield found;
   if (everyMs === undefined) return reflected;
   if (usable === undefined) {
-    yield { check: 'keepalive', status: 'skipped', says: 'not tried: no address can be used', facts: {} };
+    const why = proxy === undefined ? 'no address can be used' : 'connections go through a proxy';
+    yield { check: 'keepalive', status: 'skipped', says: `not tried: ${why}`, facts: {} };
   } else {
     const ownTime = { ...way, budget: new TimeBudget(systemClock, keepaliveMs(everyMs) + connectTimeoutMs) };
     yield await keepaliveCheck(usable.address, ownTime, everyMs);

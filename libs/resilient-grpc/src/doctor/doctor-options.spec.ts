@@ -72,6 +72,17 @@ describe('the arguments of the doctor', () => {
     expect(wrongIn(...args)).toEqual([problem]);
   });
 
+  it.each([
+    [['--service-config', 'a.json', '--ca', 'ca.pem'], '--ca', 'is of a target, and there is none'],
+    [['--drain', '10s', '--keepalive', '20s'], '--keepalive', 'is of a target, and there is none'],
+    [['orders:50051', '--proto', 'a.proto'], '--proto', 'give it by --service-config'],
+  ])('are wrong where one of them would do nothing: %j', (args, path, message) => {
+    expect(readArguments(['doctor', ...args])).toEqual({
+      kind: 'wrong',
+      problems: [{ path, message: expect.stringContaining(message) }],
+    });
+  });
+
   it('tell all that is wrong at once', () => {
     expect(wrongIn('doctor', 'a:1', '--timeout', '1', '--drain', 'x')).toHaveLength(2);
   });

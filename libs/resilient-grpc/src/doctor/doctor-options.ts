@@ -53,6 +53,18 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
+/** What says something of the way to a target. */
+const OF_A_TARGET = [
+  'tls',
+  'ca',
+  'cert',
+  'key',
+  'server-name',
+  'service',
+  'keepalive',
+  'timeout',
+  'connect-timeout',
+] as const;
 const SHUTDOWN = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
 
 /** Reads what stands behind `nestjs-resilient-grpc` on a command line. */
@@ -79,6 +91,12 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   const asksShutdown = SHUTDOWN.some((name) => values[name] !== undefined);
   if (target === undefined && serviceConfigFile === undefined && !asksShutdown && problems.none) {
     problems.add('target', "the url of a client, as 'orders:50051'", undefined);
+  }
+  // An option that does nothing would let somebody believe that it was looked at.
+  const idle = target === undefined ? OF_A_TARGET.filter((name) => values[name] !== undefined) : [];
+  for (const name of idle) problems.say(`--${name}`, 'is of a target, and there is none: give it before the options');
+  if (protoFile !== undefined && serviceConfigFile === undefined) {
+    problems.say('--proto', 'is what a service config is compared with: give it by --service-config');
   }
   const options: DoctorOptions = {
     target,

@@ -1,4 +1,4 @@
-import { InterceptingCall, Metadata, type Channel, type Interceptor } from '@grpc/grpc-js';
+import { InterceptingCall, Metadata, status as Status, type Channel, type Interceptor } from '@grpc/grpc-js';
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
@@ -78,7 +78,8 @@ function make(change: Partial<AttemptRequest> = {}) {
     ended: 0,
     keptBytes: 100,
     inDoubt: false,
-    answeredTo: () => undefined,
+    answered: [] as number[],
+    answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
     attemptEnded: () => void (owner.ended += 1),
     connectionKey: (peer: string | undefined) => `${peer ?? ''}#1`,
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
@@ -126,6 +127,16 @@ describe('an attempt', () => {
     expect(created).toEqual([[METHOD.path, 1_000, undefined, null, undefined]]);
     expect(call.metadata).toBe(request.metadata);
     expect(call.did).toEqual(['start']);
+  });
+
+  it.each([
+    ['an answer of trailers alone', grpcHeaders(), 1],
+    ['a status that no server sent', new Metadata(), 0],
+  ])('clears a connection in doubt, or not: %s', (_what, metadata, times) => {
+    const { owner, call } = make();
+    owner.inDoubt = true;
+    call.end(Status.NOT_FOUND, 'there is none', metadata);
+    expect(owner.answered).toHaveLength(times);
   });
 
   it('hands on the options of grpc-js', () => {

@@ -209,6 +209,10 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.channelReady = this.owner.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
     if (this.endedHere !== 'no') this.tellTimeout();
+    // An answer of trailers alone comes without headers.
+    if (this.owner.inDoubt && !this.headersReceived && classify(this).reachedServer === 'yes') {
+      this.owner.answeredTo(this.peer, this.startedAt);
+    }
     if (this.telemetry !== undefined) {
       // A lost connection wears several codes; what callers are told is told here too.
       const { code, details } = classify(this);

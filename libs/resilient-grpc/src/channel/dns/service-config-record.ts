@@ -1,8 +1,8 @@
 import type { Resolver } from 'node:dns/promises';
 import { serviceConfigAttribute } from '../../policy/service-config/choose-service-config.js';
 
-/** Node's own bounds, 5 s and four tries, would hold the first answer for longer than a start may take. */
-export const DNS_QUERY = { timeout: 1_500, tries: 2 };
+/** Node's own bounds, 5 s and four tries, would hold the first answer for longer than a start may take. The second try takes twice. */
+export const DNS_QUERY = { timeout: 1_000, tries: 2 };
 
 /** Where DNS has the service config of `host` (gRFC A2). */
 export function serviceConfigName(host: string): string {

@@ -92,7 +92,7 @@ class ReloadingCredentials implements TlsCredentials {
     try {
       for (const [part, path] of tlsPaths(this.options)) next[part] = await readFile(path);
     } catch (error) {
-      // A swap in several steps has a moment without a file: the same again at the next check is worth a word.
+      // Told at once, though a swap in several steps has such a moment: the next check mends that.
       this.reject(`cannot be read (${errorCode(error)})`);
       return;
     }

@@ -1,4 +1,4 @@
-import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { MIN_KEEPALIVE_TIME_MS } from '../../client/settings/client-options.js';
 import { WATCH } from '../../health/health-service.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
@@ -21,6 +21,8 @@ interface Pinged {
   slowestMs: number;
   /** What the other side said when it ended the connection. */
   goaway: string | undefined;
+  /** It ended it in order: by its age, or since it is restarted. */
+  inOrder: boolean;
   closed: boolean;
   /** A call was open meanwhile, as with clients that keep to the default. */
   withCall: boolean;
@@ -49,11 +51,20 @@ export async function keepaliveCheck(
 
 async function pinged(session: ClientHttp2Session, { budget }: ConnectionWay, everyMs: number): Promise<Pinged> {
   const { clock } = budget;
-  const seen: Pinged = { sent: 0, acknowledged: 0, slowestMs: 0, goaway: undefined, closed: false, withCall: true };
+  const seen: Pinged = {
+    sent: 0,
+    acknowledged: 0,
+    slowestMs: 0,
+    goaway: undefined,
+    inOrder: false,
+    closed: false,
+    withCall: true,
+  };
   const ended = new Promise<'ended'>((resolve) => {
     session.on('error', () => undefined);
     session.on('goaway', (code: number, _last: number, data?: Buffer) => {
       seen.goaway = data?.toString('latin1').slice(0, 60) || `code ${String(code)}`;
+      seen.inOrder = code === constants.NGHTTP2_NO_ERROR;
     });
     session.on('close', () => {
       seen.closed = true;
@@ -97,6 +108,10 @@ function told(seen: Pinged, everyMs: number): CheckResult {
   const result = (status: CheckResult['status'], says: string, remedy?: string): CheckResult => {
     return { check: 'keepalive', status, says, ...(remedy !== undefined && { remedy }), facts };
   };
+  if (seen.inOrder) {
+    const says = `the server ended the connection in order after ${pace}: GOAWAY ${String(seen.goaway)}`;
+    return result('warning', says, 'its age, or a restart: try again, or with pings at a shorter distance');
+  }
   if (seen.goaway !== undefined) {
     const remedy =
       'a longer keepalive.keepaliveTimeMs of the client (300000 is what most servers allow), or none; or let the server permit it (its EnforcementPolicy)';

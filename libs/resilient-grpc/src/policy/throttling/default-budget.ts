@@ -78,9 +78,10 @@ export class DefaultBudget implements RetryBudget {
     return granted;
   }
 
+  /** Those that retries of what a server answered may use. */
   tokens(now: number): number {
     this.#refill(now);
-    return this.#tokens;
+    return this.#tokens - this.#withheld;
   }
 
   #take(now: number, withheld: number): boolean {

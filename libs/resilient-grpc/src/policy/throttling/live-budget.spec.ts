@@ -69,6 +69,14 @@ describe('a budget that may change', () => {
     expect(budget.tokens(60_000)).toBeCloseTo(30, 6);
   });
 
+  it('gives nothing back that a stall withholds', () => {
+    const budget = new LiveBudget(undefined);
+    budget.onDeadline(3_000, 1_000);
+    budget.change({ maxTokens: 100, tokenRatio: 1 }, 3_000);
+    expect(budget.tokens(3_000)).toBe(25);
+    expect(budget.tryRetry(3_000, '')).toBe(false);
+  });
+
   it('is left alone by a config that says the same', () => {
     const budget = new LiveBudget(undefined);
     // What was lost with one connection was paid for, and is not paid for again.

@@ -77,7 +77,7 @@ describe('connections that end because they are idle', () => {
     const clients = Array.from({ length: 200 }, () => new PlainClient(url));
     // Each calls about once in 1 s, so that many connections have just been told to go.
     const load = CallLoad.start(197, (number) => (clients[number % clients.length] as PlainClient).get$());
-    await waitFor(() => server.connectionEnds.length >= 100, { timeoutMs: 8_000 });
+    await waitFor(() => server.connectionEnds.length >= 100, { timeoutMs: 20_000 });
     await load.stop();
     expect(load.failed).toEqual([]);
     expect(new Set(server.connectionEnds)).toEqual(new Set(['idle']));

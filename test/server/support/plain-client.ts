@@ -109,7 +109,7 @@ export class PlainClient {
     // True: grpc-js makes a method of each.
     const call = Reflect.get(client, method) as Unary;
     return new Promise((resolve, reject) => {
-      call.call(client, request, { deadline: Date.now() + 5_000 }, (error, answer) => {
+      call.call(client, request, { deadline: Date.now() + 15_000 }, (error, answer) => {
         if (error === null) resolve(answer);
         else reject(error);
       });

@@ -67,7 +67,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const load = await startLoad(run, app);
   const feed = Feed.follow(run, app);
   const hung = bareStream(app);
-  await waitFor(() => feed.events > 0);
+  await waitFor(() => feed.events > 0 && hung.events > 0);
   const holeAt = performance.now();
   proxy.holdBytes();
   await waitFor(() => watched.replaced > 0, { timeoutMs: 25_000 });
@@ -84,7 +84,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
     'without a READY channel meanwhile': watched.left,
     'events lost': feed.lost + feed.repeated,
     'failed after it was left': failed,
-    'streams on it that ended as lost, reached the server': hung().filter(
+    'streams on it that ended as lost, reached the server': hung.errors.filter(
       ({ reason, reachedServer }) => reason === 'connection-lost' && reachedServer === 'yes',
     ).length,
     'replaced by a new channel': watched.byNewChannel,
@@ -98,12 +98,15 @@ async function startProxy(run: Run, upstream: string): Promise<FaultProxy> {
   return proxy;
 }
 
-/** A stream that nobody resumes; gives what it failed with, once it has. */
-function bareStream({ orders }: OrdersApp): () => readonly GrpcCallError[] {
-  const errors: GrpcCallError[] = [];
-  // True: a call fails with nothing else.
-  orders.watch({ from: '0' }).subscribe({ error: (error: unknown) => errors.push(error as GrpcCallError) });
-  return () => errors;
+/** A stream that nobody resumes: what came of it, and what it failed with, once it has. */
+function bareStream({ orders }: OrdersApp): { readonly events: number; readonly errors: readonly GrpcCallError[] } {
+  const stream = { events: 0, errors: [] as GrpcCallError[] };
+  orders.watch({ from: '0' }).subscribe({
+    next: () => (stream.events += 1),
+    // True: a call fails with nothing else.
+    error: (error: unknown) => stream.errors.push(error as GrpcCallError),
+  });
+  return stream;
 }
 
 /** How many connections were replaced, how, and how often the channel left READY. */

@@ -14,7 +14,6 @@ import {
   type MethodName,
 } from './support.js';
 
-const CALLS = 250;
 const NEVER_ENDING = {
   Unary: { never: true },
   UnsafeUnary: { never: true },
@@ -57,11 +56,11 @@ const WHEN: Readonly<Record<string, (leave: () => void) => void>> = {
 };
 
 describe.each(Object.entries(WHEN))('subscriptions cancelled in %s', (_when, soon) => {
-  it.each(EACH_METHOD)('250 of %s leave no stream open', async (method) => {
+  it.each(EACH_METHOD)('1000 of %s leave no stream open', async (method) => {
     const parts = await connectedScene();
     await new Promise<void>((resolve) => {
-      let left = CALLS;
-      for (let i = 0; i < CALLS; i++) {
+      let left = 1_000;
+      for (let i = 0; i < 1_000; i++) {
         const subscription = callOnce(parts.echo, method).subscribe();
         soon(() => {
           subscription.unsubscribe();
@@ -71,7 +70,7 @@ describe.each(Object.entries(WHEN))('subscriptions cancelled in %s', (_when, soo
       }
     });
     await expectNoneLeft(parts);
-    expect(parts.client.snapshot().counters).toMatchObject({ started: CALLS + 1, cancelled: CALLS });
+    expect(parts.client.snapshot().counters).toMatchObject({ started: 1_001, cancelled: 1_000 });
   });
 });
 

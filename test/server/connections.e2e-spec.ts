@@ -1,4 +1,5 @@
 import { status } from '@grpc/grpc-js';
+import { setTimeout as pause } from 'node:timers/promises';
 import { captureLeaks, FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { CallLoad } from '../support/call-load.js';
@@ -24,7 +25,7 @@ async function distant(server: NestServer, ms: number): Promise<string> {
 
 describe('connections that end for their age', () => {
   it('cost no call of clients that are not ours, and are far away, so that requests are always on their way', async () => {
-    const server = await started({ maxConnectionAgeMs: 2_000 });
+    const server = await started({ maxConnectionAgeMs: 1_000 });
     const url = await distant(server, 20);
     const clients = Array.from({ length: 10 }, () => new PlainClient(url));
     const load = CallLoad.start(200, (number) => (clients[number % clients.length] as PlainClient).get$());
@@ -74,13 +75,32 @@ describe('connections that end because they are idle', () => {
   it('cost no call of clients that come back just then', async () => {
     const server = await started({ connectionIdleTimeoutMs: 1_000 });
     const url = await distant(server, 20);
-    const clients = Array.from({ length: 200 }, () => new PlainClient(url));
-    // Each calls about once in 1 s, so that many connections have just been told to go.
-    const load = CallLoad.start(197, (number) => (clients[number % clients.length] as PlainClient).get$());
-    await waitFor(() => server.connectionEnds.length >= 100, { timeoutMs: 20_000 });
-    await load.stop();
-    expect(load.failed).toEqual([]);
+    const failed: unknown[] = [];
+    // Each comes back when its connection was idle for 1 s, has been heard out (40 ms), and is just told to go (20 ms).
+    const comeBack = async (client: PlainClient, afterMs: number): Promise<void> => {
+      while (server.connectionEnds.length < 100) {
+        await client.get().catch((error: unknown) => failed.push(error));
+        await pause(afterMs);
+      }
+    };
+    await Promise.all(Array.from({ length: 100 }, (_, at) => comeBack(new PlainClient(url), 970 + at)));
+    expect(failed).toEqual([]);
     expect(new Set(server.connectionEnds)).toEqual(new Set(['idle']));
+  });
+
+  it('are none whose call came while the server stood still', async () => {
+    const server = await started({ connectionIdleTimeoutMs: 1_000 });
+    const client = new PlainClient(server.url);
+    await client.get();
+    server.freeze();
+    const frozenAt = performance.now();
+    const call = client.get();
+    await waitFor(() => performance.now() - frozenAt > 1_500);
+    server.thaw();
+    await call;
+    // Told after all that was told before.
+    await server.counts();
+    expect(server.connectionEnds).toEqual([]);
   });
 
   it('leave those alone on which a stream is open', async () => {

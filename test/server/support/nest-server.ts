@@ -63,6 +63,16 @@ export class NestServer {
     return waitFor(() => this.messages<Counts>('streams')[before]);
   }
 
+  /** SIGSTOP: its sockets stay open, and nothing answers. */
+  freeze(): void {
+    this.child.freeze();
+  }
+
+  /** SIGCONT: ends `freeze`. */
+  thaw(): void {
+    this.child.thaw();
+  }
+
   /** SIGTERM, and no more. */
   signal(): void {
     const { pid } = this.child;

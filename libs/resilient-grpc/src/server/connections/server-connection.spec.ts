@@ -20,9 +20,12 @@ class Session {
     this.closed = true;
   }
 
-  ping(answered: () => void): void {
+  ping(answered: (error: null) => void): void {
     // As Node does.
-    if (this.closed || this.answers) queueMicrotask(answered);
+    if (this.closed || this.answers)
+      queueMicrotask(() => {
+        answered(null);
+      });
     this.probes.push(this.closed ? 'ping of a closed session' : 'ping');
   }
 
@@ -76,6 +79,16 @@ describe('the age of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
+  it('waits for what the peer had sent by then, not for ever', async () => {
+    const { clock, session } = connection({ maxConnectionAgeMs: 10_000 });
+    session.answers = false;
+    await clock.advanceAsync(10_000 + QUIET_MS - 1);
+    expect(session.probes).toEqual(['ping']);
+    expect(session.closed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(session.closed).toBe(true);
+  });
+
   it('without a grace lets calls go on for ever', async () => {
     const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000 });
     await clock.advanceAsync(10 ** 9);
@@ -118,6 +131,32 @@ describe('the idle time of a connection', () => {
     await clock.advanceAsync(1);
     expect(session.closed).toBe(true);
     expect(log).toEqual(['10.0.0.7:4711 idle']);
+  });
+
+  it('is not over when a request lay unread: what the peer had sent by then is read first', async () => {
+    const { connection: made, clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
+    session.answers = false;
+    await clock.advanceAsync(5_500);
+    const endStream = openStream(made);
+    await clock.advanceAsync(QUIET_MS);
+    expect(session.closed).toBe(false);
+    endStream();
+    await clock.advanceAsync(4_999);
+    expect(log).toEqual([]);
+    await clock.advanceAsync(1 + QUIET_MS);
+    expect(log).toEqual(['10.0.0.7:4711 idle']);
+  });
+
+  it('begins again with a call that came and went while the peer was heard out', async () => {
+    const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
+    session.answers = false;
+    await clock.advanceAsync(5_500);
+    openStream(made)();
+    session.answers = true;
+    await clock.advanceAsync(4_999);
+    expect(session.closed).toBe(false);
+    await clock.advanceAsync(1);
+    expect(session.closed).toBe(true);
   });
 
   it('begins again when the last stream has ended', async () => {

@@ -65,7 +65,9 @@ export class ServerConnection {
     this.peer = peerOf(socket);
     this.idleSince = clock.now();
     if (limits.maxConnectionAgeMs !== undefined) {
-      this.arm('age', jitter(limits.maxConnectionAgeMs, AGE_JITTER, random), this.endOfAge);
+      this.arm('age', jitter(limits.maxConnectionAgeMs, AGE_JITTER, random), () => {
+        this.whenHeardOut('age', this.endOfAge);
+      });
     }
     if (limits.connectionIdleTimeoutMs !== undefined) this.arm('idle', limits.connectionIdleTimeoutMs, this.checkIdle);
     this.keepAlive();
@@ -137,16 +139,37 @@ export class ServerConnection {
   };
 
   private readonly checkIdle = (): void => {
-    const timeoutMs = this.host.limits.connectionIdleTimeoutMs;
-    if (timeoutMs === undefined || this.openStreams > 0 || this.session.closed) return;
-    const leftMs = this.idleSince + timeoutMs - this.host.clock.now();
-    if (leftMs > 0) {
-      this.arm('idle', leftMs, this.checkIdle);
-    } else {
-      this.host.tell(this.peer, 'idle');
-      this.end();
-    }
+    const leftMs = this.idleLeftMs();
+    if (leftMs > 0) this.arm('idle', leftMs, this.checkIdle);
+    else if (this.openStreams === 0) this.whenHeardOut('idle', this.endOfIdle);
   };
+
+  private readonly endOfIdle = (): void => {
+    if (this.openStreams > 0 || this.session.closed) return;
+    if (this.idleLeftMs() > 0) {
+      this.checkIdle();
+      return;
+    }
+    this.host.tell(this.peer, 'idle');
+    this.end();
+  };
+
+  private idleLeftMs(): number {
+    return this.idleSince + (this.host.limits.connectionIdleTimeoutMs ?? Infinity) - this.host.clock.now();
+  }
+
+  /**
+   * When what the peer had sent by now was read, or it is silent: after a standstill of this process requests wait in the socket, and
+   * to refuse those is to refuse a call that another connection has refused before, for good.
+   */
+  private whenHeardOut(name: 'age' | 'idle', task: () => void): void {
+    if (this.session.closed) return;
+    this.arm(name, QUIET_MS, task);
+    this.session.ping((error) => {
+      // Not at once: requests may lie behind the answer, in what was read with it.
+      if (error === null && this.timers.has(name)) this.arm(name, 0, task);
+    });
+  }
 
   private readonly keepAlive = (): void => {
     const { keepaliveTimeMs } = this.host.limits;

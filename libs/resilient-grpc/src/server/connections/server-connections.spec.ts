@@ -22,6 +22,14 @@ afterEach(() => {
   for (const close of closing.splice(0)) close();
 });
 
+/** Until so many connections were told to go; their peers are real, and answer in their own time. */
+async function heardOut(clock: VirtualClock, told: readonly GrpcServerEvent[], count: number): Promise<void> {
+  await waitFor(async () => {
+    await clock.advanceAsync(0);
+    return told.length === count;
+  });
+}
+
 /** A server of grpc-js on a free port, with one method that never answers. */
 async function bound({
   tls = false,
@@ -235,7 +243,9 @@ describe('the connections of a server', () => {
     stream(second);
     await waitFor(() => calls.length === 2);
     const [firstPeer] = calls.map((call) => call.getPeer());
-    await clock.advanceAsync(6_100);
+    await clock.advanceAsync(5_000);
+    await heardOut(clock, told, 1);
+    await clock.advanceAsync(1_100);
     expect(endedCalls).toEqual([firstPeer]);
     expect(told.map((event) => event.type === 'connection-end' && event.because)).toEqual(['age', 'age-grace']);
     await waitFor(() => connections.size === 1);
@@ -243,12 +253,13 @@ describe('the connections of a server', () => {
   });
 
   it('end when they are idle, and not while a stream is open', async () => {
-    const { connections, port, clock, calls } = await bound({ connectionIdleTimeoutMs: 5_000 });
+    const { connections, port, clock, calls, told } = await bound({ connectionIdleTimeoutMs: 5_000 });
     const busy = session(port);
     const open = stream(busy);
     session(port);
     await waitFor(() => calls.length === 1 && connections.size === 2);
     await clock.advanceAsync(5_000);
+    await heardOut(clock, told, 1);
     await waitFor(() => connections.size === 1);
     await clock.advanceAsync(60_000);
     calls[0]?.end();
@@ -256,6 +267,7 @@ describe('the connections of a server', () => {
     expect(busy.closed).toBe(false);
     await waitFor(() => clock.pending === 1);
     await clock.advanceAsync(5_000);
+    await heardOut(clock, told, 2);
     await connections.closed();
   });
 

@@ -32,12 +32,15 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
   const creates = load(run, 40, (number) => app.orders.create({ requestId: String(number), item: ITEM, quantity: 1 }));
   // Enough answers for the retries of those that are lost.
   const gets = reads(run, app, 60);
-  await waitFor(() => creates.succeeded.length > 10);
+  await waitFor(() => creates.succeeded.length > 10, { timeoutMs: 20_000 });
   for (let cut = 1; cut <= CUTS[run.length]; cut++) {
     const { accepted } = proxy.counters;
-    const answered = creates.succeeded.length + gets.succeeded.length;
     proxy.closeAfterBytes(Math.trunc(run.random() * 3 * ITEM.length), 'to-upstream', cut % 2 === 0 ? 'rst' : 'fin');
     await waitFor(() => proxy.counters.accepted > accepted, { timeoutMs: 10_000 });
+    // One cut at a time: what this one has met is over before the next, however slow the machine is.
+    const met = [...gets.open, ...creates.open];
+    const answered = creates.succeeded.length + gets.succeeded.length;
+    await waitFor(() => met.every(({ endedAt }) => endedAt !== undefined), { timeoutMs: 10_000 });
     await waitFor(() => creates.succeeded.length + gets.succeeded.length > answered + 20, { timeoutMs: 10_000 });
   }
   await Promise.all([gets.stop(), creates.stop()]);

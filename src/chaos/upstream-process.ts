@@ -121,6 +121,12 @@ export class UpstreamProcess implements OnApplicationShutdown {
     else if (this.state === 'away') await this.#replace();
   }
 
+  /** Starts the process that comes next, so that one that is killed is away for as long as it is meant to be, and not for a start. */
+  async prepareNext(): Promise<void> {
+    this.#standby ??= this.#spawn();
+    await this.#standby;
+  }
+
   /** SIGKILL: no goodbye, every connection breaks. Resolves when the process has gone. */
   async kill(): Promise<void> {
     const child = this.#serving;
@@ -180,8 +186,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     const child = this.#serving;
     if (!child || (this.state !== 'listening' && this.state !== 'slow')) return undefined;
     this.#state.next('draining');
-    this.#standby ??= this.#spawn();
-    await this.#standby;
+    await this.prepareNext();
     this.#serving = undefined;
     const exitMs = await this.#terminate(child);
     await delay(gapMs);

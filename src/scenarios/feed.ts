@@ -72,7 +72,7 @@ async function causeFaults(
       await delay(FROZEN_MS);
       await upstream.listen();
     }
-    await elapsed(killAtMs);
+    await Promise.all([elapsed(killAtMs), upstream.prepareNext()]);
     say('server killed');
     await upstream.kill();
     await delay(DOWN_MS);

@@ -18,7 +18,7 @@ export const restart = callScenario({
     const upMs = (seconds * 1_000) / restarts - DOWN_MS;
     contest.load.start(rate);
     for (let count = 0; count < restarts; count++) {
-      await delay(upMs * 0.4);
+      await Promise.all([delay(upMs * 0.4), upstream.prepareNext()]);
       const away = delay(DOWN_MS);
       await upstream.kill();
       say('server killed');

@@ -106,6 +106,14 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return this.current.channel;
   }
 
+  get quiet(): boolean {
+    return this.current.quiet;
+  }
+
+  hearOut(task: () => void): void {
+    this.current.hearOut(task);
+  }
+
   describe(): ChannelDescription {
     const { current, outage, waiting, succession, suspicion } = this;
     return describeChannel({ current, outage, waiting, succession, suspicion }, this.seams.clock);

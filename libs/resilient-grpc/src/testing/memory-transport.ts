@@ -140,6 +140,7 @@ export class MemoryAttempt implements Attempt {
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
   ready = true;
+  quiet = false;
   readonly attempts: MemoryAttempt[] = [];
   readonly waiters = new Set<Waiter>();
   connectionKey = 'connection 1';
@@ -161,6 +162,10 @@ export class MemoryTransport implements CallTransport {
     const attempt = new MemoryAttempt(request, listener, this);
     this.attempts.push(attempt);
     return attempt;
+  }
+
+  hearOut(task: () => void): void {
+    this.clock.defer(task);
   }
 
   wait(waiter: Waiter): void {

@@ -43,6 +43,11 @@ export class EstablishedConnection {
     return this.givenUp ?? this.watch?.end ?? 'unknown';
   }
 
+  /** The end of it was read, and is on its way to grpc-js. */
+  get isEnding(): boolean {
+    return this.socket.readableEnded || this.socket.destroyed;
+  }
+
   /** The kernel has no peer for it any more, whatever Node knows. */
   get isSevered(): boolean {
     // True at every Node this was written for; another may differ, hence the question marks. `remoteAddress` says the same as

@@ -71,8 +71,24 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
 
   /** Goes on to the next attempt. */
   protected proceed(): void {
-    if (!this.context.client.transport.ready || this.paced) this.waitForChannel();
-    else this.askPermits();
+    const { transport } = this.context.client;
+    if (!transport.ready || this.paced) {
+      this.waitForChannel();
+    } else if (transport.quiet) {
+      this.phase = 'begun';
+      transport.hearOut(() => {
+        this.proceedHeard();
+      });
+    } else {
+      this.askPermits();
+    }
+  }
+
+  /** What the peer said meanwhile has been read. */
+  private proceedHeard(): void {
+    if (this.phase !== 'begun') return;
+    if (this.context.client.transport.ready) this.askPermits();
+    else this.waitForChannel();
   }
 
   protected waitForChannel(): void {

@@ -49,9 +49,17 @@ interface WorldPlan {
   readonly breaker: boolean;
   /** What each attempt waits for before it goes out, in milliseconds; negative: it fails. */
   readonly tokenMs: number | undefined;
+  /** Nothing began or ended for a while, so that each call hears its peer out first. */
+  readonly quiet: boolean;
 }
 
-const ALONE: WorldPlan = { maxConcurrentCalls: undefined, maxQueuedCalls: 0, breaker: false, tokenMs: undefined };
+const ALONE: WorldPlan = {
+  maxConcurrentCalls: undefined,
+  maxQueuedCalls: 0,
+  breaker: false,
+  tokenMs: undefined,
+  quiet: false,
+};
 
 /** A call and everything its caller saw of it. */
 class WatchedCall {
@@ -142,6 +150,7 @@ class World {
 
   constructor(private readonly plan: WorldPlan = ALONE) {
     const { clock, registry, transport } = this;
+    transport.quiet = plan.quiet;
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
     // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
     const settings = {
@@ -351,6 +360,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   maxQueuedCalls: fc.constantFrom(0, 3),
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
+  quiet: fc.boolean(),
 });
 const which = fc.nat({ max: 5 });
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -453,6 +463,37 @@ describe('a call, whatever befalls it', () => {
     expect(world.calls[0]!.started).toBe(2);
     expect(await world.settle()).toBe(0);
     world.check();
+  });
+
+  it('after a pause begins when its peer was heard out, and not on a channel that was lost then', async () => {
+    const world = new World({ ...ALONE, quiet: true });
+    const unary: CallPlan = {
+      kind: 'unary',
+      safe: false,
+      maxAttempts: 2,
+      hedgingDelayMs: undefined,
+      attemptTimeoutMs: undefined,
+      streamIdleTimeoutMs: undefined,
+      onDrain: undefined,
+      timeoutMs: undefined,
+      waitForReady: undefined,
+      requests: 0,
+      leavesOnMessage: false,
+    };
+    world.begin(unary);
+    world.begin(unary);
+    world.begin(unary);
+    expect(world.transport.attempts).toEqual([]);
+    world.calls[1]!.leave();
+    await world.pass(0);
+    expect(world.calls.map(({ started }) => started)).toEqual([1, 0, 1]);
+    world.begin(unary);
+    world.transport.disconnect();
+    await world.pass(0);
+    world.check();
+    expect(world.calls[3]!.started).toBe(0);
+    expect(world.transport.waiters.size).toBe(1);
+    expect(await world.settle()).toBe(0);
   });
 
   it('is never sent more often than its policy says, and never early', async () => {

@@ -56,6 +56,10 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
   return {
     target: FAKE_CLIENT,
     ready: true,
+    quiet: false,
+    hearOut: (task) => {
+      systemClock.defer(task);
+    },
     start,
     // Who waits although it is ready comes back at a pace, after a connection was lost: here there is none to lose.
     wait: (waiter) => {

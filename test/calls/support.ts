@@ -147,7 +147,7 @@ export function protoName(method: MethodName): string {
   return method.charAt(0).toUpperCase() + method.slice(1);
 }
 
-/** Two turns of the event loop: whatever was begun in this one has been handed to the socket. */
+/** Turns of the event loop after which whatever was begun in this one has been handed to the socket: six where a peer is heard out. */
 export async function turns(): Promise<void> {
-  for (let i = 0; i < 2; i++) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < 8; i++) await new Promise((resolve) => setImmediate(resolve));
 }

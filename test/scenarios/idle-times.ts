@@ -15,7 +15,7 @@ const BALANCER_MS = 13_000;
 export const idleTimes: Situation = {
   name: 'idle-times',
   promise:
-    'Connections that a server closes when they are idle, or that a balancer drops in silence after the client has let them go, or that pings keep alive, cost no call anything.',
+    'Connections that a server closes when they are idle, or that a balancer drops in silence after the client has let them go, or that pings keep alive, cost no call anything that does not cross their end on the wire.',
   bounds: {
     calls: { atLeast: CALLERS * ROUNDS.short },
     failed: { atMost: 0 },

@@ -1,17 +1,19 @@
 import type { Attempt, AttemptListener, AttemptRequest } from './attempt.js';
 
+/** Hears out what the peer said while nothing was asked of it: its end may be among it. */
+export interface Hearing {
+  /** A call that begins now has to wait for it. */
+  readonly isDue: boolean;
+  /** Runs `task` when that was read, in a later turn of the event loop; the transport may not be `ready` any more. */
+  hearOut(task: () => void): void;
+}
+
 /** What carries attempts: the waist between calls and channels. */
 export interface CallTransport {
   readonly target: string;
   /** An attempt may begin now. */
   readonly ready: boolean;
-  /**
-   * Nothing began or ended for a while. Where this process was busy meanwhile the end of the connection may lie unread, and what is sent
-   * to it now is lost as something that may have arrived: a call begins after `hearOut`.
-   */
-  readonly quiet: boolean;
-  /** Runs `task` when what the peer has said was read, in a later turn of the event loop; it may not be `ready` any more. */
-  hearOut(task: () => void): void;
+  readonly hearing: Hearing;
   /** Begins an attempt; only while `ready`. */
   start(request: AttemptRequest, listener: AttemptListener): Attempt;
   /** Stands `waiter` in the queue for a usable channel, and wakes an idle one. */

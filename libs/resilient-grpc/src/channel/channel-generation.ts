@@ -18,6 +18,7 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { ADDRESS_ARGUMENT, observeSockets } from './connection/connector.js';
 import type { ConnectionOwner, EstablishedConnection } from './connection/established-connection.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './connection/load-balancing-policy.js';
+import { HearingOut } from './connection/hearing-out.js';
 import { UnreadEnds } from './connection/unread-ends.js';
 import { stateName } from './state-name.js';
 
@@ -55,10 +56,6 @@ export interface GenerationSeams {
   readonly events: EventHub;
 }
 
-/** Servers close connections that were idle for longer than that; under load it is never reached. */
-const QUIET_MS = 100;
-/** From the end that was read to a channel that is not READY it takes Node and grpc-js two turns or three. */
-const END_TURNS = 4;
 /** Where nothing else is said. */
 const GRPC_JS_KEPT_BYTES = 1 << 20;
 
@@ -72,6 +69,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyHandle | undefined;
   private readonly histories: ConnectionHistories;
+  readonly hearing: HearingOut;
   /** Under TLS. */
   private readonly unreadEnds: UnreadEnds | undefined;
   readonly keptBytes: number;
@@ -82,8 +80,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private held: readonly { readonly address: string; readonly goOn: () => void }[] = [];
   private readonly pings: boolean;
   private active = 0;
-  /** When the last attempt began or ended. */
-  private usedAt = -Infinity;
   private closed = false;
   private retired = false;
 
@@ -94,6 +90,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   ) {
     const { clock, random } = seams;
     this.histories = new ConnectionHistories(this, clock, random, this);
+    this.hearing = new HearingOut(() => this.connections, clock);
     if (settings.credentials._isSecure()) {
       this.unreadEnds = new UnreadEnds(
         () => this.connections,
@@ -152,34 +149,16 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     return next === Infinity ? undefined : next;
   }
 
-  get quiet(): boolean {
-    return this.seams.clock.now() - this.usedAt >= QUIET_MS;
-  }
-
-  hearOut(task: () => void): void {
-    const { clock } = this.seams;
-    const afterTurns = (left: number): void => {
-      clock.defer(() => {
-        if (left > 0 && this.connections.some(({ isEnding }) => isEnding)) afterTurns(left - 1);
-        else task();
-      });
-    };
-    // Whoever reads sockets in this turn may have asked before he stood still which of them there is something to read of.
-    clock.defer(() => {
-      afterTurns(END_TURNS);
-    });
-  }
-
   attemptStarted(): void {
     this.active += 1;
-    this.usedAt = this.seams.clock.now();
+    this.hearing.used();
     this.histories.isUsed = true;
     this.unreadEnds?.wake();
   }
 
   attemptEnded(): void {
     this.active -= 1;
-    this.usedAt = this.seams.clock.now();
+    this.hearing.used();
     if (this.retired && this.active === 0) this.close();
   }
 

@@ -1,6 +1,6 @@
 import type { Channel } from '@grpc/grpc-js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallTransport, Waiter, WaitRefusal } from '../call/call-transport.js';
+import type { CallTransport, Hearing, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
@@ -106,12 +106,8 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return this.current.channel;
   }
 
-  get quiet(): boolean {
-    return this.current.quiet;
-  }
-
-  hearOut(task: () => void): void {
-    this.current.hearOut(task);
+  get hearing(): Hearing {
+    return this.current.hearing;
   }
 
   describe(): ChannelDescription {
@@ -371,20 +367,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   makeGeneration(): ChannelGeneration {
-    const { settings, seams } = this;
-    return new ChannelGeneration(
-      {
-        target: settings.target,
-        credentials: settings.credentials.current,
-        channelOptions: settings.channelOptions,
-        loadBalancing: settings.loadBalancing,
-        connectLimits: {
-          timeoutMs: () => connectTimeoutMs(settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts),
-        },
-      },
-      this,
-      seams,
-    );
+    const { target, credentials, channelOptions, loadBalancing, connectTimeoutMs: baseMs } = this.settings;
+    const connectLimits = { timeoutMs: () => connectTimeoutMs(baseMs, this.triesFitInGrace ? 0 : this.timeouts) };
+    const settings = { target, credentials: credentials.current, channelOptions, loadBalancing, connectLimits };
+    return new ChannelGeneration(settings, this, this.seams);
   }
 
   /** Ends waiting and connecting, then the channel. Calls in flight are their owners' to end. */

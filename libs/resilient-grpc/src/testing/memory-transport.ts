@@ -1,6 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallTransport, Waiter } from '../call/call-transport.js';
+import type { CallTransport, Hearing, Waiter } from '../call/call-transport.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
 import type { VirtualClock } from './virtual-clock.js';
@@ -140,6 +140,7 @@ export class MemoryAttempt implements Attempt {
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
   ready = true;
+  /** A call hears its peer out before it begins. */
   quiet = false;
   readonly attempts: MemoryAttempt[] = [];
   readonly waiters = new Set<Waiter>();
@@ -164,8 +165,13 @@ export class MemoryTransport implements CallTransport {
     return attempt;
   }
 
-  hearOut(task: () => void): void {
-    this.clock.defer(task);
+  get hearing(): Hearing {
+    return {
+      isDue: this.quiet,
+      hearOut: (task) => {
+        this.clock.defer(task);
+      },
+    };
   }
 
   wait(waiter: Waiter): void {

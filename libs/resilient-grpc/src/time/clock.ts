@@ -1,3 +1,6 @@
+// By import: a turn of the event loop is no time, and where a test fakes the timers of its process calls go on.
+import { setImmediate } from 'node:timers';
+
 /** A timer that was set; hand it to `clearTimer` of the clock that made it. */
 export interface Timer {
   readonly id: unknown;

@@ -74,9 +74,9 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
     const { transport } = this.context.client;
     if (!transport.ready || this.paced) {
       this.waitForChannel();
-    } else if (transport.quiet) {
+    } else if (transport.hearing.isDue && this.interceptors === undefined) {
       this.phase = 'begun';
-      transport.hearOut(() => {
+      transport.hearing.hearOut(() => {
         this.proceedHeard();
       });
     } else {
@@ -87,7 +87,10 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   /** What the peer said meanwhile has been read. */
   private proceedHeard(): void {
     if (this.phase !== 'begun') return;
-    if (this.context.client.transport.ready) this.askPermits();
+    const { transport, clock } = this.context.client;
+    // Sent with no time left it would be told as one that was not, and be worked on all the same.
+    if (this.deadline <= clock.epoch()) this.deadlinePassed();
+    else if (transport.ready) this.askPermits();
     else this.waitForChannel();
   }
 

@@ -54,9 +54,13 @@ describe('metadata of a call', () => {
     expect(callMetadata(context({ metadata: ofClient }), callArguments(undefined, undefined))).toBe(ofClient);
   });
 
-  it('are the argument where the client has none, and nothing is copied', () => {
+  it('are the argument as it is then where the client has none: who uses it again changes another call', () => {
     const argument = metadataOf({ 'x-argument': 'a' });
-    expect(callMetadata(context(), callArguments(argument, undefined))).toBe(argument);
+    argument.setOptions({ waitForReady: true });
+    const taken = callMetadata(context(), callArguments(argument, undefined));
+    argument.set('x-argument', 'b');
+    expect(taken.getMap()).toEqual({ 'x-argument': 'a' });
+    expect(taken.getOptions()).toEqual({ waitForReady: true });
   });
 
   it('are joined otherwise, and what they are made of stays as it was', () => {

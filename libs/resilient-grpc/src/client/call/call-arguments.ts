@@ -45,7 +45,8 @@ export function callMetadata(
   const { metadata, options } = given;
   if (options?.metadata === undefined && inbound === undefined) {
     if (metadata === undefined) return context.metadata;
-    return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata;
+    // A copy, as of now: attempts come later too, and callers use one object for several calls.
+    return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata.clone();
   }
   const base = joinMetadata(joinMetadata(context.metadata, inbound), metadata);
   if (options?.metadata === undefined) return base;

@@ -22,6 +22,7 @@ class Session {
 
   ping(answered: (error: null) => void): void {
     // As Node does.
+    if (this.destroyed) throw new Error('The session has been destroyed');
     if (this.closed || this.answers)
       queueMicrotask(() => {
         answered(null);
@@ -131,6 +132,13 @@ describe('the idle time of a connection', () => {
     await clock.advanceAsync(1);
     expect(session.closed).toBe(true);
     expect(log).toEqual(['10.0.0.7:4711 idle']);
+  });
+
+  it('is of no matter to a session that was destroyed before', async () => {
+    const { clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000, maxConnectionAgeMs: 10_000 });
+    session.destroyed = true;
+    await clock.advanceAsync(20_000);
+    expect(log).toEqual([]);
   });
 
   it('is not over when a request lay unread: what the peer had sent by then is read first', async () => {

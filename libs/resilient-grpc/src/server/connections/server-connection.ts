@@ -36,7 +36,7 @@ export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' 
 const AGE_JITTER = 0.1;
 /** What the statuses of calls that were ended for their connection's age have to get out. */
 const LAST_WORDS_MS = 100;
-/** A peer from which nothing comes for so long after we have sent our end, and not its own end either, has none to send. */
+/** A peer from which nothing comes for so long, after we have sent our end or have asked, has nothing to send. */
 export const QUIET_MS = 2_000;
 /** A request of which nothing comes for so long is not waited for when nothing else is. */
 export const HALF_REQUEST_MS = 500;
@@ -163,7 +163,7 @@ export class ServerConnection {
    * to refuse those is to refuse a call that another connection has refused before, for good.
    */
   private whenHeardOut(name: 'age' | 'idle', task: () => void): void {
-    if (this.session.closed) return;
+    if (this.session.closed || this.session.destroyed) return;
     this.arm(name, QUIET_MS, task);
     this.session.ping((error) => {
       // Not at once: requests may lie behind the answer, in what was read with it.

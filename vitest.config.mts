@@ -23,7 +23,7 @@ const ALONE = [
   'test/simulation/*.e2e-spec.ts',
 ];
 
-/** What goes out with the library or beside it, for half an hour: `npm run pack:check` alone. */
+/** What goes out with the library or beside it, for ten minutes: `npm run pack:check` alone. */
 export const SHIPPING = [
   'test/{demo,package,consumers,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { HearingOut } from './hearing-out.js';
 
-function hearing(...connections: { isEnding: boolean }[]) {
+/** The connection of it is ending until a turn. */
+function hearing(endingUntil = 0) {
   const clock = new VirtualClock();
-  const turns: number[] = [];
   let turn = 0;
   // As in an event loop: what is deferred runs in the next turn, and never in this one.
   const loop = {
@@ -13,14 +13,14 @@ function hearing(...connections: { isEnding: boolean }[]) {
     setTimer: clock.setTimer.bind(clock),
     clearTimer: clock.clearTimer.bind(clock),
     defer: (task: () => void) => {
-      turns.push(turn + 1);
       clock.defer(() => {
         turn += 1;
         task();
       });
     },
   };
-  return { clock, turns, heard: new HearingOut(() => connections, loop), turnsSoFar: () => turn };
+  const connections = () => [{ isEnding: false }, { isEnding: turn < endingUntil }];
+  return { clock, heard: new HearingOut(connections, loop), turnsSoFar: () => turn };
 }
 
 describe('what a peer says while nothing is asked of it', () => {
@@ -50,18 +50,15 @@ describe('what a peer says while nothing is asked of it', () => {
   });
 
   it('is read further where an end was among it, until that is over', () => {
-    const connection = { isEnding: true };
-    const { clock, heard, turnsSoFar } = hearing({ isEnding: false }, connection);
+    const { clock, heard, turnsSoFar } = hearing(4);
     let begunIn: number | undefined;
     heard.hearOut(() => (begunIn = turnsSoFar()));
-    clock.setTimer(() => (connection.isEnding = turnsSoFar() < 3), 0);
     clock.advance(0);
-    expect(begunIn).toBeGreaterThan(2);
-    expect(begunIn).toBeLessThanOrEqual(6);
+    expect(begunIn).toBe(4);
   });
 
   it('holds nobody up for more than six turns', () => {
-    const { clock, heard, turnsSoFar } = hearing({ isEnding: true });
+    const { clock, heard, turnsSoFar } = hearing(Infinity);
     let begunIn: number | undefined;
     heard.hearOut(() => (begunIn = turnsSoFar()));
     clock.advance(0);

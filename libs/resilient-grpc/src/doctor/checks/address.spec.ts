@@ -55,6 +55,13 @@ describe('an address that cannot be used says why, and what to do', () => {
     expect(told.remedy).toMatch(/\w{3}/);
   });
 
+  it('speaks of the interfaces that a server listens on only where the address is not its own', () => {
+    const probe = { failure: failure('tcp', 'ECONNREFUSED') };
+    expect(check(false, probe).remedy).toContain('0.0.0.0');
+    const here = addressCheck({ address: { host: '127.0.0.1', port: 1 }, secure: false, probe, otherway: undefined });
+    expect(here.remedy).toBe('is the server running, and on this port?');
+  });
+
   it('takes TLS that was not asked for from a handshake that succeeds, and its absence from SETTINGS', () => {
     const closed = { tcpMs: 1, failure: failure('http2', 'closed') };
     expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).says).toContain('speaks TLS');

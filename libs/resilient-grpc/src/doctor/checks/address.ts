@@ -20,6 +20,8 @@ export function isUsable({ probe }: ProbedAddress): boolean {
 
 type Words = readonly [says: string, remedy: string];
 
+const NOT_LISTENING = 'is the server running, and on this port?';
+
 const TCP_WORDS: Readonly<Record<string, Words>> = {
   ECONNREFUSED: [
     'refused the connection: the host is there, and nothing listens on this port',
@@ -102,7 +104,8 @@ function failureWords(probed: ProbedAddress, { phase, code, message }: Connectio
   const { secure, probe, otherway } = probed;
   if (phase === 'tcp') {
     const [says, remedy] = TCP_WORDS[code] ?? [`cannot be connected to: ${message}`, 'see what the system says'];
-    return [`${says} (${code === 'timeout' ? message : code})`, remedy];
+    const isHere = code === 'ECONNREFUSED' && kindOf(probed.address) === 'loopback';
+    return [`${says} (${code === 'timeout' ? message : code})`, isHere ? NOT_LISTENING : remedy];
   }
   if (secure && otherway?.readyMs !== undefined) {
     return [

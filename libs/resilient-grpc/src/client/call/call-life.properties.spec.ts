@@ -61,6 +61,20 @@ const ALONE: WorldPlan = {
   quiet: false,
 };
 
+const UNARY: CallPlan = {
+  kind: 'unary',
+  safe: false,
+  maxAttempts: 2,
+  hedgingDelayMs: undefined,
+  attemptTimeoutMs: undefined,
+  streamIdleTimeoutMs: undefined,
+  onDrain: undefined,
+  timeoutMs: undefined,
+  waitForReady: undefined,
+  requests: 0,
+  leavesOnMessage: false,
+};
+
 /** A call and everything its caller saw of it. */
 class WatchedCall {
   readonly abort = new AbortController();
@@ -434,19 +448,7 @@ describe('a call, whatever befalls it', () => {
   });
 
   it('waits once for a channel that is lost while its first hedge is prepared, and hedges no earlier after it', async () => {
-    const hedged = {
-      kind: 'unary',
-      safe: false,
-      maxAttempts: 2,
-      hedgingDelayMs: 100,
-      attemptTimeoutMs: undefined,
-      streamIdleTimeoutMs: undefined,
-      onDrain: undefined,
-      timeoutMs: undefined,
-      waitForReady: undefined,
-      requests: 0,
-      leavesOnMessage: false,
-    } as const;
+    const hedged = { ...UNARY, hedgingDelayMs: 100 };
     const world = new World({ ...ALONE, tokenMs: 0 });
     world.begin(hedged);
     world.transport.disconnect();
@@ -467,27 +469,14 @@ describe('a call, whatever befalls it', () => {
 
   it('after a pause begins when its peer was heard out, and not on a channel that was lost then', async () => {
     const world = new World({ ...ALONE, quiet: true });
-    const unary: CallPlan = {
-      kind: 'unary',
-      safe: false,
-      maxAttempts: 2,
-      hedgingDelayMs: undefined,
-      attemptTimeoutMs: undefined,
-      streamIdleTimeoutMs: undefined,
-      onDrain: undefined,
-      timeoutMs: undefined,
-      waitForReady: undefined,
-      requests: 0,
-      leavesOnMessage: false,
-    };
-    world.begin(unary);
-    world.begin(unary);
-    world.begin(unary);
+    world.begin(UNARY);
+    world.begin(UNARY);
+    world.begin(UNARY);
     expect(world.transport.attempts).toEqual([]);
     world.calls[1]!.leave();
     await world.pass(0);
     expect(world.calls.map(({ started }) => started)).toEqual([1, 0, 1]);
-    world.begin(unary);
+    world.begin(UNARY);
     world.transport.disconnect();
     await world.pass(0);
     world.check();

@@ -182,6 +182,18 @@ describe('the idle time of a connection', () => {
     expect(session.closed).toBe(true);
   });
 
+  it('is waited for no more where the connection was told to go, or a stream is open', async () => {
+    const { connection: made, clock } = connection({ connectionIdleTimeoutMs: 5_000 });
+    await clock.advanceAsync(1_000);
+    openStream(made)();
+    const endStream = openStream(made);
+    await clock.advanceAsync(4_000);
+    expect(clock.pending).toBe(0);
+    made.end();
+    endStream();
+    expect(clock.pending).toBe(0);
+  });
+
   it('is that since the last of many calls, with one timer for all of them', async () => {
     const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
     for (let call = 0; call < 10; call += 1) {

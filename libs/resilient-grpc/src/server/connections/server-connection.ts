@@ -139,23 +139,25 @@ export class ServerConnection {
   };
 
   private readonly checkIdle = (): void => {
-    const leftMs = this.idleLeftMs();
-    if (leftMs > 0) this.arm('idle', leftMs, this.checkIdle);
-    else if (this.openStreams === 0) this.whenHeardOut('idle', this.endOfIdle);
+    this.whenIdle(() => {
+      this.whenHeardOut('idle', this.endOfIdle);
+    });
   };
 
   private readonly endOfIdle = (): void => {
-    if (this.openStreams > 0 || this.session.closed) return;
-    if (this.idleLeftMs() > 0) {
-      this.checkIdle();
-      return;
-    }
-    this.host.tell(this.peer, 'idle');
-    this.end();
+    this.whenIdle(() => {
+      this.host.tell(this.peer, 'idle');
+      this.end();
+    });
   };
 
-  private idleLeftMs(): number {
-    return this.idleSince + (this.host.limits.connectionIdleTimeoutMs ?? Infinity) - this.host.clock.now();
+  /** Runs `task` where its idle time is over; where that is yet to come, it is looked at again then. */
+  private whenIdle(task: () => void): void {
+    const timeoutMs = this.host.limits.connectionIdleTimeoutMs;
+    if (timeoutMs === undefined || this.openStreams > 0 || this.session.closed) return;
+    const leftMs = this.idleSince + timeoutMs - this.host.clock.now();
+    if (leftMs > 0) this.arm('idle', leftMs, this.checkIdle);
+    else task();
   }
 
   /**

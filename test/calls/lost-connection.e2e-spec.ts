@@ -1,9 +1,16 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
-import { FaultProxy, type ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import {
+  FaultProxy,
+  Http2FaultProxy,
+  type ScriptedCall,
+  type ScriptedGrpcServer,
+  waitFor,
+} from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { Echo } from '../testing/echo-client.js';
 import { reset, startHttp2Server, succeed } from './raw-http2-server.js';
 import {
   EACH_METHOD,
@@ -237,6 +244,50 @@ describe('a GOAWAY', () => {
       if (Array.isArray(result)) expect(result).toHaveLength(1);
       else expect(result).toMatchObject({ code: 14, reason: 'connection-lost', reachedServer: 'maybe' });
     }
+  });
+
+  // INTERNAL_ERROR is what gRPC's C core says to a connection that was idle for too long.
+  describe.each(['NO_ERROR', 'INTERNAL_ERROR', 'ENHANCE_YOUR_CALM', 'PROTOCOL_ERROR'] as const)('with %s', (code) => {
+    const behindProxy = async (server: ScriptedGrpcServer) => {
+      const proxy = await Http2FaultProxy.start(server.url);
+      onTestFinished(() => proxy.close());
+      const echo = await echoOf({ url: proxy.url });
+      await answeredOnce(echo, 'unary');
+      return { proxy, echo };
+    };
+
+    it.each(EACH_METHOD)('has a call above its last stream id sent again: %s', async (method) => {
+      const server = await startServer();
+      const { proxy, echo } = await behindProxy(server);
+      proxy.failCalls({ kind: 'goaway', code });
+      const request = { number: 1 };
+      const call = method === 'serverStream' ? echo.serverStream(request) : callOnce(echo, method);
+      expect(await toList(call)).toHaveLength(1);
+      expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1 });
+    });
+
+    it('has many of them sent again at once, however large they are; what it had before is answered, or lost', async () => {
+      const server = await startServer({
+        scripts: {
+          ...ECHOES,
+          UnsafeUnary: (call) => {
+            const { request } = call as ScriptedCall<Echo>;
+            return { message: request, hold: request.text === 'before' ? 'everything' : undefined };
+          },
+        },
+      });
+      const { proxy, echo } = await behindProxy(server);
+      const before = firstValueFrom(echo.unsafeUnary({ text: 'before' })).catch((error: unknown) => error);
+      await waitFor(() => server.counts('UnsafeUnary').open === 1);
+      proxy.failCalls({ kind: 'goaway', code });
+      const payload = Buffer.alloc(100 * 1024);
+      const numbers = Array.from({ length: 20 }, (_, index) => index + 1);
+      const answers = numbers.map((number) => firstValueFrom(echo.unsafeUnary({ number, payload })));
+      expect((await Promise.all(answers)).map(({ number }) => number)).toEqual(numbers);
+      server.release();
+      expect(await before).toMatchObject(code === 'NO_ERROR' ? { text: 'before' } : { reachedServer: 'maybe' });
+      expect(server.counts('UnsafeUnary').calls).toBe(1 + numbers.length);
+    });
   });
 
   it('by connection age under load fails no call', async () => {

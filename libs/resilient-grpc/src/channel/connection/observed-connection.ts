@@ -4,6 +4,7 @@ import { stateName } from '../state-name.js';
 import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
+import { refuseDisowned, type ConnectionTransport } from './disowned-calls.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
@@ -51,9 +52,11 @@ export class ObservedConnection {
     queueMicrotask(() => {
       // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
       const { transport } = this.subchannel.getRealSubchannel() as unknown as {
-        readonly transport?: { readonly session?: WatchedSession } | null;
+        readonly transport?: (ConnectionTransport & { readonly session?: WatchedSession }) | null;
       };
-      if (transport?.session !== undefined) this.observer.onSession(this.address, transport.session);
+      if (transport?.session === undefined) return;
+      refuseDisowned(transport);
+      this.observer.onSession(this.address, transport.session);
     });
   }
 

@@ -164,10 +164,11 @@ describe('a call that waits for the channel', () => {
 describe('a call that is cut off while its attempt runs', () => {
   it.each(EACH_METHOD)('lists that attempt (%s), whoever kept its deadline', async (method) => {
     const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
-    const { echo, server } = await scene();
+    const { echo, server, client } = await scene();
     for (const name of EACH_METHOD) server.script(protoName(name), { never: true });
+    await client.waitForReady();
     for (const interceptors of [[], [passing]]) {
-      const { attempts } = await failureOf(callOnce(echo, method, { timeoutMs: 150, interceptors }));
+      const { attempts } = await failureOf(callOnce(echo, method, { timeoutMs: 300, interceptors }));
       expect(attempts).toMatchObject([{ number: 1, code: 4, details: expect.stringMatching(/^Deadline exceeded/) }]);
     }
   });

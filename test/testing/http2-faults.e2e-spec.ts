@@ -16,7 +16,6 @@ const FAILURES: readonly (readonly [CallFault, { readonly code: number; readonly
   [{ kind: 'reset', code: 11, at: 'headers' }, { code: status.RESOURCE_EXHAUSTED, details: /exhausted/ }, 1],
   [{ kind: 'reset', code: 'INTERNAL_ERROR', at: 'trailers' }, { code: status.INTERNAL, details: /code 2 / }, 1],
   [{ kind: 'missing-trailers' }, { code: status.INTERNAL, details: /code 0 .*without gRPC status/ }, 1],
-  [{ kind: 'goaway', code: 'INTERNAL_ERROR' }, { code: status.INTERNAL, details: /code 2 .*Session closed/ }, 0],
 ];
 
 describe('Http2FaultProxy', () => {
@@ -105,6 +104,17 @@ describe('Http2FaultProxy', () => {
       server.reset();
       await firstValueFrom(echo.unsafeUnary({}));
       expect(server.counts('UnsafeUnary').calls).toBe(1);
+    });
+
+    it('disowns a call by GOAWAY with an error, which grpc-js tells as a failure', async () => {
+      proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR' }, { times: 2 });
+      expect((await plain.unary({})).status).toMatchObject({
+        code: status.INTERNAL,
+        details: expect.stringMatching(/code 2 .*Session closed/),
+      });
+      const echo = await ours();
+      expect(await firstValueFrom(echo.unsafeUnary({ text: 'again' }))).toMatchObject({ text: 'again' });
+      expect(server.counts().calls).toBe(1);
     });
 
     it('resets a stream behind a message of either side, and nothing of it is lost before that', async () => {

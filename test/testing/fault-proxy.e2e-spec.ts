@@ -309,6 +309,18 @@ describe('FaultProxy', () => {
     await other.close();
   });
 
+  it('leaves nothing behind of a connection that comes while it closes', async () => {
+    await client.unary({});
+    await new Promise<void>((resolve, reject) => {
+      // From a timer: what connects here is accepted before the sockets that are destroyed here are closed.
+      setTimeout(() => {
+        rawSocket();
+        proxy.close().then(resolve, reject);
+      }, 0);
+    });
+    await waitFor(() => server.connections.open === 0);
+  });
+
   it('says what it expects of an upstream', async () => {
     await expect(FaultProxy.start('localhost')).rejects.toThrow("expected an upstream as 'host:port', got 'localhost'");
   });

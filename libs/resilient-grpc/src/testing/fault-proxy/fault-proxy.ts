@@ -201,7 +201,8 @@ export class FaultProxy {
 
   /** Stops listening and destroys every connection; resolves when nothing is left. */
   async close(): Promise<void> {
-    this.#mode = 'refuse';
+    // Before anything is waited for: a connection that came meanwhile would be in nobody's hands.
+    this.refuse();
     await Promise.all([...this.#connections].map((connection) => connection.destroy()));
     await this.#tcp.close();
   }

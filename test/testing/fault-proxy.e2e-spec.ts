@@ -309,6 +309,20 @@ describe('FaultProxy', () => {
     await other.close();
   });
 
+  it('leaves nothing behind of a connection that is torn in the turn in which an end of it was handed on', async () => {
+    const { socket, seen } = rawSocket();
+    await waitFor(() => proxy.counters.open === 1 && server.connections.open === 1);
+    proxy.holdBytes();
+    socket.end();
+    await waitFor(() => proxy.counters.open === 0);
+    proxy.releaseBytes();
+    expect(proxy.resetAll()).toBe(1);
+    await waitFor(() => seen.closed && server.connections.open === 0);
+    await proxy.close();
+    await server.close();
+    await leaks.settled();
+  });
+
   it('leaves nothing behind of a connection that comes while it closes', async () => {
     await client.unary({});
     await new Promise<void>((resolve, reject) => {

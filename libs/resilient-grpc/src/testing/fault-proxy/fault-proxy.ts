@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { systemClock } from '../../time/clock.js';
 import type { Clock } from '../../time/clock.js';
-import { TcpListener } from '../tcp-listener.js';
+import { TcpListener, resetSocket } from '../tcp-listener.js';
 import type {
   Direction,
   EndHow,
@@ -195,7 +195,7 @@ export class FaultProxy {
     const dead = [...this.#connections].filter(({ isDead }) => isDead);
     const count = dead.length + this.#silent.size;
     for (const connection of dead) connection.end('rst');
-    for (const socket of this.#silent) socket.resetAndDestroy();
+    for (const socket of this.#silent) resetSocket(socket);
     return count;
   }
 
@@ -254,7 +254,7 @@ export class FaultProxy {
     for (const connection of this.#connections) connection.end(how);
     for (const socket of this.#silent) {
       if (how === 'fin') socket.destroySoon();
-      else socket.resetAndDestroy();
+      else resetSocket(socket);
     }
     return count;
   }

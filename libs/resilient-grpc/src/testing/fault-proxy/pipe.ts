@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../time/clock.js';
+import { resetSocket } from '../tcp-listener.js';
 import type { EndHow } from './faults.js';
 
 type Item = { readonly dueAt: number } & (
@@ -112,7 +113,7 @@ export class Pipe {
   #deliver(item: Item): void {
     if (item.kind === 'bytes') this.#deliverBytes(item.bytes);
     else if (item.kind === 'fin') this.#sink.end();
-    else this.#sink.resetAndDestroy();
+    else resetSocket(this.#sink);
   }
 
   #deliverBytes(bytes: Buffer): void {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../time/clock.js';
-import { destroySocket } from '../tcp-listener.js';
+import { destroySocket, resetSocket } from '../tcp-listener.js';
 import type { Direction, EndHow, IdleCut } from './faults.js';
 import { Pipe } from './pipe.js';
 
@@ -82,7 +82,7 @@ export class ProxiedConnection {
     this.#stop();
     for (const socket of [this.#client, this.#upstream]) {
       if (how === 'fin') socket.destroySoon();
-      else socket.resetAndDestroy();
+      else resetSocket(socket);
     }
     this.#clientGone();
   }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { resetSocket } from '../tcp-listener.js';
 import { turn } from '../virtual-scheduler.js';
 import type { EndHow } from '../fault-proxy/faults.js';
 
@@ -81,7 +82,7 @@ export class SessionWire extends Duplex {
   finish(how: EndHow): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    if (how === 'rst' && !this.#tcp.destroyed) this.#tcp.resetAndDestroy();
+    if (how === 'rst' && !this.#tcp.destroyed) resetSocket(this.#tcp, this.#socket);
     else this.#socket.destroySoon();
   }
 

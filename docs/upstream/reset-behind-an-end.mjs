@@ -1,0 +1,23 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { reproduce } from './tools/reproduce.mjs';
+
+await reproduce('node', async () => {
+  const server = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const socket = net.connect(server.address().port, '127.0.0.1');
+  const [[accepted]] = await Promise.all([once(server, 'connection'), once(socket, 'connect')]);
+  const outcome = new Promise((resolve) => {
+    socket.once('error', ({ code }) => resolve(code));
+    socket.once('close', () => resolve('closed'));
+  });
+  // The end goes out in the next turn.
+  socket.end();
+  socket.resetAndDestroy();
+  const failure = await outcome;
+  accepted.destroy();
+  server.close();
+  await once(server, 'close');
+  // It says that it is destroyed, and its handle is there.
+  return failure === 'EINVAL' && socket.destroyed && process.getActiveResourcesInfo().includes('TCPSocketWrap');
+});

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Test } from '@nestjs/testing';
 import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
@@ -77,6 +77,36 @@ describe('captureLeaks', () => {
     expect(message).toContain('1 × listening server: 127.0.0.1:');
     expect(message).toContain('1 × timer');
     clearTimeout(timer);
+    server.close();
+    await leaks.settled();
+  });
+
+  it('says of a socket without a peer whether it was destroyed', async () => {
+    const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const connected = async () => {
+      const accepted = once(server, 'connection') as Promise<[Socket]>;
+      const socket = connect(port, '127.0.0.1');
+      await once(socket, 'connect');
+      return { socket, accepted: (await accepted)[0] };
+    };
+    const leaks = captureLeaks();
+    const unread = await connected();
+    unread.socket.resetAndDestroy();
+    await waitFor(async () => (await told(leaks)).includes(`1 × socket: ${port} → no peer any more, or none yet`));
+    unread.accepted.destroy();
+    await leaks.settled();
+
+    // Node loses such a socket; by its handle it can be kept from keeping the process alive.
+    const lost = await connected();
+    const { _handle: handle } = lost.socket as unknown as { readonly _handle: { unref(): void } };
+    lost.socket.on('error', () => undefined);
+    lost.socket.end();
+    lost.socket.resetAndDestroy();
+    lost.accepted.destroy();
+    await waitFor(async () => (await told(leaks)).includes('1 × socket: destroyed and not closed'));
+    handle.unref();
     server.close();
     await leaks.settled();
   });

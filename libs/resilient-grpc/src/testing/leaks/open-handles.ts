@@ -5,6 +5,7 @@ interface Handle {
   readonly localPort?: number;
   readonly remoteAddress?: string;
   readonly remotePort?: number;
+  readonly destroyed?: boolean;
   readonly listening?: boolean;
   readonly address?: () => unknown;
   readonly pid?: number;
@@ -53,9 +54,7 @@ function listed(name: '_getActiveHandles' | '_getActiveRequests'): readonly unkn
 function describe(handle: Handle, type: Resource): string | undefined {
   switch (type) {
     case 'TCPSocketWrap':
-      return handle.remotePort === undefined
-        ? undefined
-        : `${handle.localPort ?? '?'} → ${handle.remoteAddress ?? '?'}:${handle.remotePort}`;
+      return describeSocket(handle);
     case 'TCPServerWrap':
       return handle.listening === true ? addressOf(handle) : undefined;
     case 'ProcessWrap':
@@ -63,6 +62,13 @@ function describe(handle: Handle, type: Resource): string | undefined {
     default:
       return undefined;
   }
+}
+
+function describeSocket({ localPort, remoteAddress, remotePort, destroyed }: Handle): string {
+  const local = localPort ?? '?';
+  if (remotePort !== undefined) return `${local} → ${remoteAddress ?? '?'}:${remotePort}`;
+  // What is not closed behind a destroy() was lost by Node itself.
+  return destroyed === true ? 'destroyed and not closed' : `${local} → no peer any more, or none yet`;
 }
 
 function addressOf(handle: Handle): string | undefined {

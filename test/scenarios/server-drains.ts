@@ -63,7 +63,12 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
       balancer.retarget(next.url);
       await old?.terminate();
     }
-    await waitFor(() => connections() > goaways, { timeoutMs: 10_000, intervalMs: 50 });
+    await waitFor(() => connections() > goaways, {
+      timeoutMs: 10_000,
+      intervalMs: 50,
+      describe: () =>
+        `more than ${goaways} servers or connections of ${kind.implementation}; ${gets.open.length} reads and ${creates.open.length} writes are open, the last event is ${events.length}`,
+    });
   }
   await Promise.all([gets.stop(), creates.stop()]);
   return {

@@ -45,11 +45,17 @@ export async function playSituation(situation: Situation, { length, seed, say, s
     // Now, for the clean-up of what hangs takes its time.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
+    // Whatever is left of it: the watch over timers ends, which would slow down all that is played after this.
+    await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
     throw error;
   }
   const [failedCleanUp] = await cleanUpAll(ending, say);
-  if (failedCleanUp !== undefined) throw failedCleanUp;
-  await leaks.settled({ timeoutMs: 5_000 });
+  const settled = leaks.settled({ timeoutMs: 5_000 });
+  if (failedCleanUp !== undefined) {
+    await settled.catch(() => undefined);
+    throw failedCleanUp;
+  }
+  await settled;
   return { measured, broken: judge(situation, measured, length), seconds: (performance.now() - beganAt) / 1_000 };
 }
 

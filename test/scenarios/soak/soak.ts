@@ -4,6 +4,7 @@ import { inOneLine } from '../support/judge.js';
 import { playSituation, type Play } from '../support/play.js';
 import type { Situation } from '../support/situation.js';
 import { heldNow, type Held } from './memory.js';
+import { stolenSince } from './stolen.js';
 import { NOT_PLAYED, withPlay, type Tally } from './tally.js';
 
 /** Longer than any play takes; then it hangs. */
@@ -40,6 +41,7 @@ export async function soak(
     for (const situation of shuffled(situations, random)) {
       if (isOver()) break;
       const playSeed = given ?? Math.trunc(random() * 2 ** 31);
+      const stolen = stolenSince();
       const play = await playFor(situation, playSeed, signal, say);
       if (signal.aborted) break;
       tallies.set(situation.name, withPlay(tallies.get(situation.name) ?? NOT_PLAYED, play, playSeed, situation.name));
@@ -47,11 +49,15 @@ export async function soak(
       held.push(heldNow());
       const judgement = play.broken.length === 0 ? 'ok' : `BROKEN: ${play.broken.join('; ')}`;
       say(
-        `${inOneLine(situation, play.measured, 'full')} (${play.seconds.toFixed(1)} s, seed ${playSeed}) ${judgement}`,
+        `${inOneLine(situation, play.measured, 'full')} (${play.seconds.toFixed(1)} s, seed ${playSeed}${withheld(stolen())}) ${judgement}`,
       );
     }
   } while (!isOver());
   return { tallies, held };
+}
+
+function withheld(percent: number | undefined): string {
+  return percent === undefined ? '' : `, ${percent.toFixed(0)} % of the CPU time withheld by the host`;
 }
 
 /** One play; what it throws, and what nobody has caught meanwhile, is broken too. */

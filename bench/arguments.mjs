@@ -31,7 +31,7 @@ export const USAGE = `Usage: npm run bench -- [name] [options]
 All contenders, in one table, in some 20 minutes; or one of
   ${IN_THE_TABLE.join(', ')}
 or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
-  --rounds N          that count, after one that warms up (11; open-streams, slow-readers: 3)
+  --rounds N          that count, after one that warms up (11; all: 7; open-streams, slow-readers: 3)
   --seconds S         unary, stream, upload, bidi, telemetry, server: for each contender at each workload in each round (0.4;
                       all: 0.3)
   --in-flight A,B     unary, telemetry, server: calls open at any time (1,32,512; telemetry, server: 32)
@@ -160,7 +160,7 @@ function overall(command, values) {
   const plans = IN_THE_TABLE.map((bench) => {
     const timed = bench !== 'open-streams' && bench !== 'slow-readers';
     return sectionPlan(bench, {
-      ...(timed && { seconds: '0.3' }),
+      ...(timed && { rounds: '7', seconds: '0.3' }),
       ...(bench === 'unary' && { policies: true }),
       ...values,
     });

@@ -1,4 +1,4 @@
-import { captureLeaks, seededRandom } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, seededRandom, type LeakCheck } from 'nestjs-resilient-grpc/testing';
 import { judge } from './judge.js';
 import { upstreamKinds } from './kinds.js';
 import type { Length, Measured, Situation } from './situation.js';
@@ -45,18 +45,21 @@ export async function playSituation(situation: Situation, { length, seed, say, s
     // Now, for the clean-up of what hangs takes its time.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
-    // Whatever is left of it: the watch over timers ends, which would slow down all that is played after this.
-    await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
+    await endWatch(leaks);
     throw error;
   }
   const [failedCleanUp] = await cleanUpAll(ending, say);
-  const settled = leaks.settled({ timeoutMs: 5_000 });
   if (failedCleanUp !== undefined) {
-    await settled.catch(() => undefined);
+    await endWatch(leaks);
     throw failedCleanUp;
   }
-  await settled;
+  await leaks.settled({ timeoutMs: 5_000 });
   return { measured, broken: judge(situation, measured, length), seconds: (performance.now() - beganAt) / 1_000 };
+}
+
+/** The watch over timers, which would slow down all that is played after this; whatever is left open of what has failed already. */
+async function endWatch(leaks: LeakCheck): Promise<void> {
+  await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
 }
 
 /** All of it, the last one first, whatever one of them throws; gives what they threw. */

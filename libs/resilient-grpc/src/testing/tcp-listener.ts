@@ -97,13 +97,10 @@ export async function destroySocket(socket: Socket): Promise<void> {
   });
 }
 
-/**
- * Tears a connection (RST); under TLS `writer` is what writes to it. What it has still to send is dropped, but for an end that is on its
- * way: that goes first.
- */
-export function resetSocket(socket: Socket, writer = socket): void {
+/** Tears a connection (RST). What it has still to send is dropped, but for an end that is on its way: that goes first. */
+export function resetSocket(socket: Socket): void {
   // The kernel gets an end in the next turn. Until then a reset fails with EINVAL, and Node loses the socket, which stays for good.
-  const isEnding = writer.writableEnded && writer.writableLength === 0 && !writer.writableFinished;
-  if (isEnding) writer.once('finish', () => socket.resetAndDestroy());
+  const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
+  if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
   else socket.resetAndDestroy();
 }

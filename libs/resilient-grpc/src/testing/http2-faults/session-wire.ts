@@ -82,7 +82,7 @@ export class SessionWire extends Duplex {
   finish(how: EndHow): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    if (how === 'rst' && !this.#tcp.destroyed) resetSocket(this.#tcp, this.#socket);
+    if (how === 'rst' && !this.#tcp.destroyed) resetSocket(this.#tcp);
     else this.#socket.destroySoon();
   }
 

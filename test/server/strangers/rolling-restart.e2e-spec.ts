@@ -62,8 +62,10 @@ describe('a rolling restart of two servers fails no call', () => {
   /** Waits until those who ask all servers know both that run, and the others one of them. */
   async function served(): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
-    await waitFor(() => strangers.every(({ from }) => pids.some((pid) => from.includes(pid))));
-    await waitFor(() => strangers.some(({ from }) => pids.every((pid) => from.includes(pid))));
+    const describe = () =>
+      `answers of ${pids.join(' and ')}, not only ${JSON.stringify(strangers.map(({ from }) => from))}`;
+    await waitFor(() => strangers.every(({ from }) => pids.some((pid) => from.includes(pid))), { describe });
+    await waitFor(() => strangers.some(({ from }) => pids.every((pid) => from.includes(pid))), { describe });
   }
 
   it("of grpc-js's own client, that asks one of them or both in turn", async () => {

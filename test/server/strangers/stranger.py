@@ -52,7 +52,6 @@ threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).sta
 options = [
     ("grpc.lb_policy_name", policy),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 200),
 ]
 with grpc.insecure_channel(target, options=options) as channel:

@@ -233,7 +233,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       const exited = once(child, 'exit');
       const reached = () =>
         moment === 'handshake' ? proxy.counters.open === 1 && state === 'CONNECTING' : state === 'TRANSIENT_FAILURE';
-      await waitFor(reached, { timeoutMs: 10_000 });
+      await waitFor(reached, { timeoutMs: 20_000 });
       const beganAt = performance.now();
       child.send('close');
       const [code] = (await exited) as [number | null];

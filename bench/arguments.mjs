@@ -11,7 +11,7 @@ import {
   contenderNamed,
 } from './contenders.mjs';
 import { SERVERS } from './servers/measure.mjs';
-import { bidirectionalStreams, clientStreams, serverStreams, unaryCalls } from './workloads.mjs';
+import { WORKLOADS } from './workloads.mjs';
 
 /** Those in the one table, in its order. */
 const IN_THE_TABLE = /** @type {const} */ ([
@@ -28,12 +28,12 @@ const IN_THE_TABLE = /** @type {const} */ ([
 
 /** Shown with each mistake in the arguments. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-All contenders, in one table, in some 20 minutes; or one of
+All contenders, in one table, in some 40 minutes; or one of
   ${IN_THE_TABLE.join(', ')}
 or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
-  --rounds N          that count, after one that warms up (11; all: 7; open-streams, slow-readers: 3)
-  --seconds S         unary, stream, upload, bidi, telemetry, server: for each contender at each workload in each round (0.4;
-                      all: 0.3)
+  --rounds N          that count, after one that warms up (45; all: stream, upload, bidi: 15; first-call: 11, 7;
+                      open-streams, slow-readers: 3)
+  --seconds S         unary, stream, upload, bidi, telemetry, server: for each contender at each workload in each round (0.2)
   --in-flight A,B     unary, telemetry, server: calls open at any time (1,32,512; telemetry, server: 32)
   --size A,B          stream, upload, bidi, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
   --streams N         open-streams, many-streams: open at once (2000; many-streams: 10000)
@@ -157,14 +157,14 @@ function refuseOthers(bench, values) {
  * @returns {OverallPlan}
  */
 function overall(command, values) {
-  const plans = IN_THE_TABLE.map((bench) => {
-    const timed = bench !== 'open-streams' && bench !== 'slow-readers';
-    return sectionPlan(bench, {
-      ...(timed && { rounds: '7', seconds: '0.3' }),
+  const plans = IN_THE_TABLE.map((bench) =>
+    sectionPlan(bench, {
+      ...(bench in WORKLOADS && bench !== 'unary' && { rounds: '15' }),
+      ...(bench === 'first-call' && { rounds: '7' }),
       ...(bench === 'unary' && { policies: true }),
       ...values,
-    });
-  });
+    }),
+  );
   return { bench: 'all', command, plans, json: values.json ?? false };
 }
 
@@ -213,12 +213,11 @@ function sectionPlan(bench, values) {
  */
 function comparison(bench, values) {
   const profile = values.profile !== undefined;
-  const workloads =
+  const asked =
     bench === 'unary'
-      ? integers('--in-flight', values['in-flight'] ?? (profile ? '32' : '1,32,512')).map(unaryCalls)
-      : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536')).map(
-          { stream: serverStreams, upload: clientStreams, bidi: bidirectionalStreams }[bench],
-        );
+      ? integers('--in-flight', values['in-flight'] ?? (profile ? '32' : '1,32,512'))
+      : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536'));
+  const workloads = asked.map(WORKLOADS[bench]);
   const entries = profile ? [find(values.profile ?? '')] : choose(values);
   return { bench, entries, baseline: BASELINE, workloads, ...size(values) };
 }
@@ -228,7 +227,7 @@ function comparison(bench, values) {
  * @returns {import('./compare.mjs').Comparison}
  */
 function telemetry(values) {
-  const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(unaryCalls);
+  const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(WORKLOADS.unary);
   return {
     bench: 'telemetry',
     entries: allOrProfiled(TELEMETRY, values),
@@ -243,7 +242,7 @@ function telemetry(values) {
  * @returns {import('./servers/measure.mjs').ServerPlan}
  */
 function servers(values) {
-  const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(unaryCalls);
+  const workloads = integers('--in-flight', values['in-flight'] ?? '32').map(WORKLOADS.unary);
   return { bench: 'server', entries: allOrProfiled(SERVERS, values), workloads, ...size(values) };
 }
 
@@ -262,8 +261,8 @@ function allOrProfiled(all, { profile }) {
 /** @param {Values} values */
 function size(values) {
   const profile = values.profile !== undefined;
-  const rounds = integer('--rounds', values.rounds ?? '11');
-  const seconds = Number(values.seconds ?? (profile ? 10 : 0.4));
+  const rounds = integer('--rounds', values.rounds ?? '45');
+  const seconds = Number(values.seconds ?? (profile ? 10 : 0.2));
   if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
   return { rounds, seconds, json: values.json ?? false, profile };
 }

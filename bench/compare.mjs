@@ -1,6 +1,8 @@
-// What does a call cost, and a message? CPU, latency and throughput of contenders in turns, in one process, against a server in
-// another.
-import { lengthOfRun, profile, runRounds } from './rounds.mjs';
+// What does a call cost, and a message? CPU, latency and throughput of contenders in turns, each in a process of its own: in one,
+// each would pay for the shapes of calls, and the garbage, that the others leave. There are several such processes, one set after
+// another, as no two of them compile and collect alike.
+import { withContenders } from './processes/contender.mjs';
+import { lengthOfRun, profile, summarize, takeRounds } from './rounds.mjs';
 import { startServer } from './server.mjs';
 import { rehearse } from './workloads.mjs';
 
@@ -24,6 +26,9 @@ import { rehearse } from './workloads.mjs';
  * @property {boolean} profile The only entry alone, instead of rounds.
  */
 
+/** Of processes, each of which has its share of the rounds. */
+const SETS = 3;
+
 const QUESTIONS = {
   unary: 'What does a call cost, and how long does it take?',
   stream: 'What does a message of a server stream cost, and how many come through?',
@@ -37,7 +42,8 @@ const QUESTIONS = {
  * @returns {import('./report.mjs').Outline}
  */
 export function outlineOfComparison({ bench, entries, workloads, rounds, seconds, baseline }) {
-  return outlineOfRounds({ bench, question: QUESTIONS[bench], entries, workloads, rounds, seconds, baseline });
+  const apart = `in ${String(Math.min(SETS, rounds))} processes of its own one after another`;
+  return outlineOfRounds({ bench, question: QUESTIONS[bench], entries, workloads, rounds, seconds, baseline, apart });
 }
 
 /**
@@ -46,56 +52,56 @@ export function outlineOfComparison({ bench, entries, workloads, rounds, seconds
  */
 export async function compare(plan) {
   const server = await startServer();
-  /** @type {Map<string, Contender>} */
-  const open = new Map();
   try {
-    const present = [];
-    for (const entry of plan.entries) {
-      const contender = await openContender(entry, server.address);
-      if (contender === undefined) continue;
-      open.set(entry.name, contender);
-      present.push(entry);
-      await rehearse(contender).catch((/** @type {unknown} */ error) => {
-        throw new Error(`${entry.name} does not do what it should`, { cause: error });
-      });
-    }
-    if (plan.profile) {
-      await profile(open, plan.workloads, plan.seconds);
-      return undefined;
-    }
-    return await inTurns(plan, present, open);
+    if (!plan.profile) return await inTurns(plan, server.address);
+    for (const { load } of plan.entries) await profileOf((await load()).open(server.address), plan);
+    return undefined;
   } finally {
-    for (const contender of open.values()) await contender.close();
     server.stop();
   }
 }
 
 /**
- * @param {Entry} entry
- * @param {string} address
- * @returns {Promise<Contender | undefined>} Nothing where its package cannot be loaded: the others can still be compared.
+ * In this process, which has the flags of Node that were given.
+ *
+ * @param {Contender | Promise<Contender>} opened
+ * @param {Comparison} plan
  */
-async function openContender(entry, address) {
-  let loaded;
+async function profileOf(opened, { entries, workloads, seconds }) {
+  const contender = await opened;
   try {
-    loaded = await entry.load();
-  } catch (error) {
-    console.error(`${entry.name} is left out: ${error instanceof Error ? error.message : String(error)}`);
-    return undefined;
+    await rehearse(contender);
+    await profile(new Map(entries.map(({ name }) => [name, contender])), workloads, seconds);
+  } finally {
+    await contender.close();
   }
-  return loaded.open(address);
 }
 
 /**
  * @param {Comparison} plan
- * @param {readonly Entry[]} present
- * @param {ReadonlyMap<string, Contender>} open
+ * @param {string} address
  */
-async function inTurns({ bench, baseline, workloads, rounds, seconds }, present, open) {
-  const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
-  console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
-  const peers = new Map(present.flatMap(({ name, peer }) => (peer === undefined ? [] : [[name, peer]])));
-  return rowsOf(await runRounds(open, workloads, { rounds, seconds, baseline, peers }));
+async function inTurns({ bench, entries, baseline, workloads, rounds, seconds }, address) {
+  const names = entries.map(({ name }) => name);
+  const sets = Math.min(SETS, rounds);
+  const ofSet = { rounds: Math.ceil(rounds / sets), seconds };
+  const length = sets * lengthOfRun(names.length, workloads.length, ofSet);
+  console.error(`${bench}: ${names.join(', ')}; about ${length.toFixed(0)} s`);
+  /** @type {import('./rounds.mjs').Taken[]} */
+  const taken = [];
+  for (let set = 0; set < sets; set++) {
+    await withContenders(entries, address, async (children) => {
+      /** @type {Map<string, import('./rounds.mjs').Turn>} */
+      const turns = new Map();
+      for (const [name, child] of children) {
+        await child.ask('rehearseBeside', { names });
+        turns.set(name, ({ kind, key }, time) => child.ask('turn', { kind, of: Object.values(key)[0], seconds: time }));
+      }
+      taken.push(...(await takeRounds(turns, workloads, ofSet)));
+    });
+  }
+  const peers = new Map(entries.flatMap(({ name, peer }) => (peer === undefined ? [] : [[name, peer]])));
+  return rowsOf(summarize(taken, { baseline, peers }));
 }
 
 /**
@@ -107,16 +113,17 @@ async function inTurns({ bench, baseline, workloads, rounds, seconds }, present,
  * @param {number} of.rounds
  * @param {number} of.seconds
  * @param {string} of.baseline
+ * @param {string} of.apart How each contender is kept from the others.
  * @returns {import('./report.mjs').Outline}
  */
-export function outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline }) {
+export function outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline, apart }) {
   const [workload] = workloads;
   const unit = workload?.unit ?? 'call';
   return {
     bench,
     question,
     how: [
-      `medians of ${String(rounds)} rounds of ${String(seconds)} s`,
+      `medians of ${String(rounds)} rounds of ${String(seconds)} s, each contender ${apart}`,
       `ratios are to ${baseline} in the same round`,
       ...entries.flatMap(({ name, about }) => (about === undefined ? [] : [`${String(name)}: ${about}`])),
     ].join('; '),

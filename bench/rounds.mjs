@@ -3,6 +3,7 @@ import { median, quantile } from './statistics.mjs';
 
 /** @typedef {import('./contenders.mjs').Contender} Contender */
 /** @typedef {import('./workloads.mjs').Workload} Workload */
+/** @typedef {(workload: Workload, seconds: number) => Promise<Sample>} Turn */
 
 /**
  * @typedef {object} Sample
@@ -32,25 +33,31 @@ import { median, quantile } from './statistics.mjs';
  * @typedef {object} Size
  * @property {number} rounds
  * @property {number} seconds Of each contender at each workload in each round.
+ */
+
+/** @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken In one round, by contender. */
+
+/**
+ * @typedef {object} Others
  * @property {string} baseline
  * @property {ReadonlyMap<string, string>} [peers] By contender: who does the same work.
  */
 
 /**
  * The round that warms up is as long as this many others: the first second of a client costs up to four times what it
- * does once its code is compiled.
+ * does once its code is compiled, and no contender compiles anything for another.
  */
-const WARM_UP = 4;
+const WARM_UP = 10;
 
 /** Each turn begins with this share of its length that is not counted: what was optimized may have been thrown away since. */
 const LEAD_IN = 0.5;
 
 /**
- * How long {@link runRounds} takes, in seconds.
+ * How long {@link takeRounds} takes, in seconds.
  *
  * @param {number} contenders
  * @param {number} workloads
- * @param {{ readonly rounds: number, readonly seconds: number }} size
+ * @param {Size} size
  * @returns {number}
  */
 export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
@@ -58,14 +65,14 @@ export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
 }
 
 /**
- * Runs one contender for a while.
+ * Runs one contender for a while, in this process.
  *
  * @param {Contender} contender
  * @param {Workload} workload
  * @param {number} seconds
  * @returns {Promise<Sample>}
  */
-async function takeSample(contender, workload, seconds) {
+export async function takeTurn(contender, workload, seconds) {
   // No garbage collection is forced here: a full one with nothing in flight frees the hidden classes of calls, and V8 drops
   // all optimized code that relied on them. It made every contender dearer, by up to three times and not by the same factor.
   await workload.run(contender, seconds * LEAD_IN * 1_000, createHistogram());
@@ -92,7 +99,7 @@ async function takeSample(contender, workload, seconds) {
 export async function profile(contenders, workloads, seconds) {
   for (const [name, contender] of contenders) {
     for (const workload of workloads) {
-      const { cpuUs, perSecond } = await takeSample(contender, workload, seconds);
+      const { cpuUs, perSecond } = await takeTurn(contender, workload, seconds);
       const rate = `${perSecond.toFixed(0)} ${workload.unit}s/s`;
       console.error(`${name} ${JSON.stringify(workload.key)}: ${cpuUs.toFixed(1)} µs/${workload.unit}, ${rate}`);
     }
@@ -103,31 +110,27 @@ export async function profile(contenders, workloads, seconds) {
  * Every contender takes its turn at every workload in each round, so that a machine that slows down or speeds up does so
  * for all of them.
  *
- * @param {ReadonlyMap<string, Contender>} contenders With the baseline among them.
+ * @param {ReadonlyMap<string, Turn>} turns By contender.
  * @param {readonly Workload[]} workloads
  * @param {Size} size
- * @returns {Promise<readonly Result[]>} By workload, then in the order of the contenders.
+ * @returns {Promise<readonly Taken[]>}
  */
-export async function runRounds(contenders, workloads, { rounds, seconds, baseline, peers }) {
-  const names = [...contenders.keys()];
-  /** @type {Map<Workload, Map<string, Sample>[]>} */
-  const samples = new Map(workloads.map((workload) => [workload, []]));
+export async function takeRounds(turns, workloads, { rounds, seconds }) {
+  /** @type {Taken[]} */
+  const taken = [];
   // Round -1 warms up.
   for (let round = -1; round < rounds; round++) {
-    for (const [workload, taken] of samples) {
+    for (const workload of workloads) {
       /** @type {Map<string, Sample>} */
-      const ofRound = new Map();
-      for (const name of orderOfRound(names, round)) {
-        const contender = contenders.get(name);
-        if (contender === undefined) continue;
-        ofRound.set(name, await takeSample(contender, workload, round < 0 ? WARM_UP * seconds : seconds));
+      const samples = new Map();
+      for (const name of orderOfRound([...turns.keys()], round)) {
+        const sample = await turns.get(name)?.(workload, round < 0 ? WARM_UP * seconds : seconds);
+        if (sample !== undefined) samples.set(name, sample);
       }
-      if (round >= 0) taken.push(ofRound);
+      if (round >= 0) taken.push({ workload, samples });
     }
   }
-  return [...samples].flatMap(([workload, taken]) =>
-    names.map((name) => summarize(name, { baseline, peer: peers?.get(name) }, workload, taken)),
-  );
+  return taken;
 }
 
 /**
@@ -145,13 +148,28 @@ function orderOfRound(names, round) {
 }
 
 /**
+ * @param {readonly Taken[]} taken With the baseline in each.
+ * @param {Others} others
+ * @returns {readonly Result[]} By workload, then in the order of the contenders.
+ */
+export function summarize(taken, { baseline, peers }) {
+  return [...new Set(taken.map(({ workload }) => workload))].flatMap((workload) => {
+    const rounds = taken.filter((each) => each.workload === workload).map(({ samples }) => samples);
+    // The first round went in their order.
+    return [...(rounds[0]?.keys() ?? [])].map((name) =>
+      resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
+    );
+  });
+}
+
+/**
  * @param {string} contender
  * @param {{ readonly baseline: string, readonly peer: string | undefined }} others
  * @param {Workload} workload
- * @param {readonly ReadonlyMap<string, Sample>[]} taken
+ * @param {readonly ReadonlyMap<string, Sample>[]} taken By round.
  * @returns {Result}
  */
-function summarize(contender, { baseline, peer }, workload, taken) {
+function resultOf(contender, { baseline, peer }, workload, taken) {
   /** @param {string} name @param {keyof Sample} what */
   const series = (name, what) => taken.map((ofRound) => ofRound.get(name)?.[what] ?? NaN);
   /** @param {keyof Sample} what @param {string} other */

@@ -7,6 +7,7 @@ import { ORDER_ID } from './contract.mjs';
  * Something that can be repeated for a while by each contender alike. `unit` says what `run` counts.
  *
  * @typedef {object} Workload
+ * @property {keyof typeof WORKLOADS} kind
  * @property {{ inFlight: number } | { size: number }} key How the report names it.
  * @property {'call' | 'message'} unit
  * @property {(contender: Contender, milliseconds: number, latency: import('node:perf_hooks').RecordableHistogram) =>
@@ -20,8 +21,9 @@ import { ORDER_ID } from './contract.mjs';
  * @param {number} inFlight
  * @returns {Workload}
  */
-export function unaryCalls(inFlight) {
+function unaryCalls(inFlight) {
   return {
+    kind: 'unary',
     key: { inFlight },
     unit: 'call',
     run: (contender, milliseconds, latency) =>
@@ -42,10 +44,11 @@ export function unaryCalls(inFlight) {
  * @param {number} size
  * @returns {Workload}
  */
-export function serverStreams(size) {
+function serverStreams(size) {
   // Long enough that opening a stream does not count, short enough that a round ends when it should.
   const count = size > 16_384 ? 200 : 2_000;
   return {
+    kind: 'stream',
     key: { size },
     unit: 'message',
     run: (contender, milliseconds) =>
@@ -70,10 +73,11 @@ export function serverStreams(size) {
  * @param {number} size
  * @returns {Workload}
  */
-export function clientStreams(size) {
+function clientStreams(size) {
   const count = sentMessages(size);
   const chunk = { data: Buffer.alloc(size, 'x') };
   return {
+    kind: 'upload',
     key: { size },
     unit: 'message',
     run: (contender, milliseconds) =>
@@ -93,10 +97,11 @@ export function clientStreams(size) {
  * @param {number} size
  * @returns {Workload}
  */
-export function bidirectionalStreams(size) {
+function bidirectionalStreams(size) {
   const count = sentMessages(size);
   const chunk = { data: Buffer.alloc(size, 'x') };
   return {
+    kind: 'bidi',
     key: { size },
     unit: 'message',
     run: (contender, milliseconds) =>
@@ -114,6 +119,14 @@ export function bidirectionalStreams(size) {
       }),
   };
 }
+
+/** By the benchmark that asks for it: how it is made, for calls in flight, or for a size of messages in bytes. */
+export const WORKLOADS = {
+  unary: unaryCalls,
+  stream: serverStreams,
+  upload: clientStreams,
+  bidi: bidirectionalStreams,
+};
 
 /**
  * Longer than what may run ahead of the wire, or nothing but that would be measured.

@@ -5,6 +5,8 @@ import { ORDER_ID } from '../contract.mjs';
 import { obey } from '../memory/child.mjs';
 import { chunks } from '../memory/chunks.mjs';
 import { readMemory } from '../memory/memory.mjs';
+import { takeTurn } from '../rounds.mjs';
+import { WORKLOADS, rehearse } from '../workloads.mjs';
 
 const [name = '', address = ''] = process.argv.slice(2);
 const entry = contenderNamed(name);
@@ -97,7 +99,38 @@ function asError(error) {
   return error instanceof Error ? error : new Error(`the call ended with ${JSON.stringify(error)}`);
 }
 
+/** @type {Map<string, import('../workloads.mjs').Workload>} */
+const workloads = new Map();
+
+/**
+ * @param {{ kind: keyof typeof WORKLOADS, of: number, seconds: number }} given
+ * @returns {Promise<import('../rounds.mjs').Sample>}
+ */
+function turn({ kind, of, seconds }) {
+  const key = `${kind} ${String(of)}`;
+  const workload = workloads.get(key) ?? WORKLOADS[kind](of);
+  workloads.set(key, workload);
+  return takeTurn(contender, workload, seconds);
+}
+
+/**
+ * Loads and opens the others too: a garbage collection costs what a process holds, so each of them must hold the same.
+ *
+ * @param {{ names: readonly string[] }} given Of all that take part, in their order.
+ */
+async function rehearseBeside({ names }) {
+  for (const each of [name, ...names.filter((other) => other !== name)]) {
+    const taking = each === name ? contender : await (await contenderNamed(each)?.load())?.open(address);
+    if (taking === undefined) throw new Error(`no such contender: ${each}`);
+    await rehearse(taking).catch((/** @type {unknown} */ error) => {
+      throw new Error(`${each} does not do what it should`, { cause: error });
+    });
+  }
+}
+
 obey({
+  rehearseBeside,
+  turn,
   firstCall,
   openStreams,
   stopReading,

@@ -1,7 +1,7 @@
 // CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's with nothing around it, each in a
 // process of its own, in turns, asked by the leanest client there is.
 import { outlineOfRounds, rowsOf } from '../compare.mjs';
-import { lengthOfRun, profile, runRounds } from '../rounds.mjs';
+import { lengthOfRun, profile, summarize, takeRounds, takeTurn } from '../rounds.mjs';
 import { openServer } from './open-server.mjs';
 
 /** @typedef {import('../contenders.mjs').Contender} Contender */
@@ -43,7 +43,8 @@ export const SERVERS = [
  */
 export function outlineOfServers({ bench, entries, workloads, rounds, seconds }) {
   const question = 'What does a call cost the process of its server?';
-  return outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline: BASELINE });
+  const apart = 'in a process of its own';
+  return outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline: BASELINE, apart });
 }
 
 /**
@@ -62,7 +63,11 @@ export async function measureServers({ bench, entries, workloads, rounds, second
     }
     const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
     console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
-    return rowsOf(await runRounds(open, workloads, { rounds, seconds, baseline: BASELINE }));
+    /** @type {Map<string, import('../rounds.mjs').Turn>} */
+    const turns = new Map(
+      [...open].map(([name, contender]) => [name, (workload, time) => takeTurn(contender, workload, time)]),
+    );
+    return rowsOf(summarize(await takeRounds(turns, workloads, { rounds, seconds }), { baseline: BASELINE }));
   } finally {
     for (const contender of open.values()) await contender.close();
   }

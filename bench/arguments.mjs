@@ -8,7 +8,6 @@ import {
   RETRY_BUFFERS,
   TELEMETRY,
   UNTOLD,
-  contenderNamed,
 } from './contenders.mjs';
 import { SERVERS } from './servers/measure.mjs';
 import { WORKLOADS } from './workloads.mjs';
@@ -339,7 +338,7 @@ function choose(values) {
  * @returns {import('./contenders.mjs').Entry}
  */
 function find(name) {
-  const entry = contenderNamed(name);
+  const entry = ALL_CONTENDERS.find((each) => each.name === name);
   if (entry) return entry;
   throw new UsageError(`expected one of ${ALL_CONTENDERS.map((each) => each.name).join(', ')}, got ${name}`);
 }

@@ -141,9 +141,9 @@ const placeOf = ({ packages }) => CONTENDERS.findIndex((contender) => contender.
 export const ALL_CONTENDERS = [...CONTENDERS, ...ON_DEMAND].sort((one, other) => placeOf(one) - placeOf(other));
 
 /**
- * @param {string} name
+ * @param {string} name Of anybody, those of {@link TELEMETRY} too.
  * @returns {Entry | undefined}
  */
 export function contenderNamed(name) {
-  return ALL_CONTENDERS.find((entry) => entry.name === name);
+  return [...ALL_CONTENDERS, ...TELEMETRY].find((entry) => entry.name === name);
 }

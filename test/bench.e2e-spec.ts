@@ -120,6 +120,16 @@ describe('npm run bench', () => {
     }
   });
 
+  it.each([
+    ['telemetry', ['no-module', 'module-no-sdk', 'events-subscriber', 'sdk-metrics']],
+    ['server', ['resilient-grpc', 'nest', 'grpc-js']],
+  ])('%s: has its own contenders', async (name, contenders) => {
+    const { stdout } = await bench(name, ...'--rounds 1 --seconds 0.01 --json'.split(' '));
+    const { results } = JSON.parse(stdout) as Bench;
+    expect(results.map(({ contender }) => contender)).toEqual(contenders);
+    for (const { cpuRatio } of results) expect(cpuRatio).toEqual(expect.any(Number));
+  });
+
   it('refuses what it does not know, and says what it does', async () => {
     const refused = await bench('unray').catch((error: unknown) => error);
     expect(refused).toMatchObject({

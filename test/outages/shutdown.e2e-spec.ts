@@ -4,7 +4,7 @@ import { firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, startOrdersApp, type OrdersOf } from '../support/orders-app.js';
 import { resettingPeer } from '../support/peers.js';
-import { longestStandstill } from '../support/standstill.js';
+import { timeStoodStill } from '../support/standstill.js';
 
 /** What `call` fails with, and when it did. */
 async function failureOf(call: Observable<unknown>): Promise<{ readonly error: GrpcCallError; readonly at: number }> {
@@ -50,7 +50,7 @@ describe('app.close()', () => {
     expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'draining', reachedServer: 'no' });
     expect(closed).toBe(false);
     expect(server.release()).toBe(2);
-    const [releasedAt, standstillMs] = [performance.now(), longestStandstill()];
+    const [releasedAt, standstillMs] = [performance.now(), timeStoodStill()];
     expect((await inFlight)[1]).toHaveLength(1);
     await closing;
     expect(performance.now() - releasedAt).toBeLessThan(500 + standstillMs());
@@ -87,7 +87,7 @@ describe('app.close()', () => {
     ];
     await waitFor(() => server.counts().calls === 3 && server.counts('Get').answered === 1);
     await waitFor(() => stranded.client.snapshot().waiting === 2 && stranded.client.connectivity.outage);
-    const [beganAt, standstillMs] = [performance.now(), longestStandstill()];
+    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
     await app.close();
     expect(performance.now() - beganAt).toBeGreaterThan(450);
     expect(performance.now() - beganAt).toBeLessThan(900 + standstillMs());
@@ -129,7 +129,7 @@ describe('app.close()', () => {
     const status = async () => (await app.health.check(name))[name]!.status;
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect(await status()).toBe('up');
-    const [beganAt, standstillMs] = [performance.now(), longestStandstill()];
+    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
     const closing = app.close();
     await waitFor(async () => (await status()) === 'down');
     await firstValueFrom(app.orders.get({ id: '2' }));

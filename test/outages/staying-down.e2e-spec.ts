@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vit
 import { CallLoad, median } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { resettingPeer, shortLivedPeer } from '../support/peers.js';
-import { longestStandstill } from '../support/standstill.js';
+import { timeStoodStill } from '../support/standstill.js';
 
 const GRACE_MS = 5_000;
 const UNREACHABLE =
@@ -57,15 +57,14 @@ const pass = (ms: number) => {
 
 // Side by side, since most of what they do is to wait: one leak check for all.
 let leaks: ReturnType<typeof captureLeaks>;
-let standstillMs: () => number;
 beforeAll(() => {
-  standstillMs = longestStandstill();
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled());
 
 describe.concurrent('a server that does not come back', () => {
   it('is waited for as long as the grace; then calls fail at once and say why', async ({ onTestFinished }) => {
+    const standstillMs = timeStoodStill();
     const peer = await resettingPeer();
     onTestFinished(() => peer.close());
     const app = await startApp(onTestFinished, { url: peer.url });
@@ -112,6 +111,7 @@ describe.concurrent('a server that does not come back', () => {
   });
 
   it('is tried at the pace of the backoff alone when nobody waits', async ({ onTestFinished }) => {
+    const standstillMs = timeStoodStill();
     const peer = await resettingPeer();
     onTestFinished(() => peer.close());
     const app = await startApp(onTestFinished, { url: peer.url, methods: { '*': { waitForReady: false } } });
@@ -131,6 +131,7 @@ describe.concurrent('a server that does not come back', () => {
   it('is waited for by choice: not at all, or until the deadline; no more calls than allowed', async ({
     onTestFinished,
   }) => {
+    const standstillMs = timeStoodStill();
     const peer = await resettingPeer();
     onTestFinished(() => peer.close());
     const { client, orders } = await startApp(onTestFinished, {
@@ -166,6 +167,7 @@ describe.concurrent('a server that does not come back', () => {
   it('leaves nobody waiting beyond the grace, though that ended while it was READY for a moment', async ({
     onTestFinished,
   }) => {
+    const standstillMs = timeStoodStill();
     // Each connection lives too short to end the outage; the second one is READY from 0.8–1.2 s after the first for 0.8 s, and
     // the grace ends in that time.
     const peer = await shortLivedPeer(800);
@@ -195,6 +197,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
     ['TLS', { tls: { serverName: 'localhost' } }],
   ] as const)('%s', (_kind, security) => {
     it('outlasts no deadline; each attempt ends at its time, with its socket', async ({ onTestFinished }) => {
+      const standstillMs = timeStoodStill();
       const proxy = await startProxy(onTestFinished);
       await proxy.staySilent();
       const app = await startApp(onTestFinished, { url: proxy.url, connectTimeoutMs: 500, ...security });
@@ -218,6 +221,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       ['in the middle of its handshake', 'handshake'],
       ['while the next try is waited for', 'backoff'],
     ] as const)('lets the process exit %s', async ([, moment], { onTestFinished }) => {
+      const standstillMs = timeStoodStill();
       const proxy = await startProxy(onTestFinished);
       await proxy.staySilent();
       const child = fork(
@@ -255,6 +259,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
   ] as const)(
     '%s, turns good after %i ms: the calls that waited succeed within the connect timeout and a second',
     async ([kind, afterMs], { onTestFinished }) => {
+      const standstillMs = timeStoodStill();
       const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
       await proxy.staySilent();

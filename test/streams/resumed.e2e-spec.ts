@@ -3,7 +3,7 @@ import { resumable, type ResumeOptions } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { longestStandstill } from '../support/standstill.js';
+import { timeStoodStill } from '../support/standstill.js';
 import type { OrderEvent, WatchRequest } from '../../src/gen/orders.pb.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
@@ -125,7 +125,7 @@ describe('a stream that is resumed', () => {
 
   it('has one deadline for all of its calls, also between two of them', async () => {
     const app = await start();
-    const [beganAt, standstillMs] = [performance.now(), longestStandstill()];
+    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
     const feed = follow(app, { call: { timeoutMs: 600 }, backoff: LONG });
     await waitFor(() => feed.events.length === 3);
     await server.restart('kill-connections');

@@ -102,11 +102,11 @@ describe.concurrent('a server that does not come back', () => {
     const within = gaps(peer.acceptedAt.filter((at) => at < graceEndsAt.getTime()));
     expect(within.length).toBeGreaterThan(10);
     expect(within.length).toBeLessThan(60);
-    expect(Math.min(...within)).toBeGreaterThan(45 - standstillMs());
+    expect(Math.min(...within)).toBeGreaterThan(45);
     expect(Math.max(...within)).toBeLessThan(375 + 150 + standstillMs());
     const beyond = gaps(peer.acceptedAt.filter((at) => at > graceEndsAt.getTime()));
     expect(beyond.length).toBeGreaterThan(1);
-    expect(Math.min(...beyond)).toBeGreaterThan(750 - standstillMs());
+    expect(Math.min(...beyond)).toBeGreaterThan(750);
     expect(Math.max(...beyond)).toBeLessThan(6_200 + standstillMs());
   });
 
@@ -120,7 +120,7 @@ describe.concurrent('a server that does not come back', () => {
     await load.stop();
     expect(Math.max(...load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(500 + standstillMs());
     expect(median(load.calls.map(({ latencyMs }) => latencyMs!))).toBeLessThan(5);
-    expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThan(750 - standstillMs());
+    expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThan(750);
     expect(peer.acceptedAt.length).toBeLessThanOrEqual(6);
     expect(aboveDebug(app)).toEqual([
       expect.stringMatching(/^warn: outage: .*; calls wait up to \d(\.\d)? s \(0 waiting, [1-9]\d* failed\)$/),

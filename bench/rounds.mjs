@@ -35,7 +35,7 @@ import { median, quantile } from './statistics.mjs';
  * @property {number} seconds Of each contender at each workload in each round.
  */
 
-/** @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken In one round, by contender. */
+/** @typedef {ReadonlyMap<string, Sample>} Round By contender. */
 
 /**
  * @typedef {object} Others
@@ -56,12 +56,11 @@ const LEAD_IN = 0.5;
  * How long {@link takeRounds} takes, in seconds.
  *
  * @param {number} contenders
- * @param {number} workloads
  * @param {Size} size
  * @returns {number}
  */
-export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
-  return (rounds + WARM_UP) * contenders * workloads * seconds * (1 + LEAD_IN);
+export function lengthOfRun(contenders, { rounds, seconds }) {
+  return (rounds + WARM_UP) * contenders * seconds * (1 + LEAD_IN);
 }
 
 /**
@@ -107,28 +106,25 @@ export async function profile(contenders, workloads, seconds) {
 }
 
 /**
- * Every contender takes its turn at every workload in each round, so that a machine that slows down or speeds up does so
- * for all of them.
+ * Every contender takes its turn in each round, so that a machine that slows down or speeds up does so for all of them.
  *
  * @param {ReadonlyMap<string, Turn>} turns By contender.
- * @param {readonly Workload[]} workloads
+ * @param {Workload} workload
  * @param {Size} size
- * @returns {Promise<readonly Taken[]>}
+ * @returns {Promise<readonly Round[]>}
  */
-export async function takeRounds(turns, workloads, { rounds, seconds }) {
-  /** @type {Taken[]} */
+export async function takeRounds(turns, workload, { rounds, seconds }) {
+  /** @type {Round[]} */
   const taken = [];
   // Round -1 warms up.
   for (let round = -1; round < rounds; round++) {
-    for (const workload of workloads) {
-      /** @type {Map<string, Sample>} */
-      const samples = new Map();
-      for (const name of orderOfRound([...turns.keys()], round)) {
-        const sample = await turns.get(name)?.(workload, round < 0 ? WARM_UP * seconds : seconds);
-        if (sample !== undefined) samples.set(name, sample);
-      }
-      if (round >= 0) taken.push({ workload, samples });
+    /** @type {Map<string, Sample>} */
+    const samples = new Map();
+    for (const name of orderOfRound([...turns.keys()], round)) {
+      const sample = await turns.get(name)?.(workload, round < 0 ? WARM_UP * seconds : seconds);
+      if (sample !== undefined) samples.set(name, sample);
     }
+    if (round >= 0) taken.push(samples);
   }
   return taken;
 }
@@ -148,25 +144,23 @@ function orderOfRound(names, round) {
 }
 
 /**
- * @param {readonly Taken[]} taken With the baseline in each.
+ * @param {Workload} workload
+ * @param {readonly Round[]} rounds At that workload, with the baseline in each.
  * @param {Others} others
- * @returns {readonly Result[]} By workload, then in the order of the contenders.
+ * @returns {readonly Result[]} In the order of the contenders.
  */
-export function summarize(taken, { baseline, peers }) {
-  return [...new Set(taken.map(({ workload }) => workload))].flatMap((workload) => {
-    const rounds = taken.filter((each) => each.workload === workload).map(({ samples }) => samples);
-    // The first round went in their order.
-    return [...(rounds[0]?.keys() ?? [])].map((name) =>
-      resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
-    );
-  });
+export function summarize(workload, rounds, { baseline, peers }) {
+  // The first round went in their order.
+  return [...(rounds[0]?.keys() ?? [])].map((name) =>
+    resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
+  );
 }
 
 /**
  * @param {string} contender
  * @param {{ readonly baseline: string, readonly peer: string | undefined }} others
  * @param {Workload} workload
- * @param {readonly ReadonlyMap<string, Sample>[]} taken By round.
+ * @param {readonly Round[]} taken
  * @returns {Result}
  */
 function resultOf(contender, { baseline, peer }, workload, taken) {

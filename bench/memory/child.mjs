@@ -22,11 +22,12 @@ const END_MS = 5_000;
 /**
  * @param {string} script
  * @param {readonly string[]} [given]
+ * @param {readonly string[]} [flags] Of Node.
  * @returns {Child}
  */
-export function startChild(script, given = []) {
+export function startChild(script, given = [], flags = []) {
   // Standard output belongs to the report.
-  const child = fork(script, given, { execArgv: ['--expose-gc'], stdio: ['ignore', 2, 2, 'ipc'] });
+  const child = fork(script, given, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 2, 2, 'ipc'] });
   /** @type {Map<number, { resolve: (value: unknown) => void, reject: (error: Error) => void }>} */
   const asked = new Map();
   let questions = 0;

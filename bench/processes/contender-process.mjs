@@ -99,18 +99,12 @@ function asError(error) {
   return error instanceof Error ? error : new Error(`the call ended with ${JSON.stringify(error)}`);
 }
 
-/** @type {Map<string, import('../workloads.mjs').Workload>} */
-const workloads = new Map();
-
 /**
  * @param {{ kind: keyof typeof WORKLOADS, of: number, seconds: number }} given
  * @returns {Promise<import('../rounds.mjs').Sample>}
  */
 function turn({ kind, of, seconds }) {
-  const key = `${kind} ${String(of)}`;
-  const workload = workloads.get(key) ?? WORKLOADS[kind](of);
-  workloads.set(key, workload);
-  return takeTurn(contender, workload, seconds);
+  return takeTurn(contender, WORKLOADS[kind](of), seconds);
 }
 
 /**

@@ -12,10 +12,11 @@ const SCRIPT = fileURLToPath(new URL('./contender-process.mjs', import.meta.url)
  * @param {readonly { readonly name: string }[]} entries
  * @param {string} address
  * @param {(children: ReadonlyMap<string, Child>) => Promise<T>} work By name.
+ * @param {readonly string[]} [flags] Of Node.
  * @returns {Promise<T>}
  */
-export async function withContenders(entries, address, work) {
-  const children = new Map(entries.map(({ name }) => [name, startChild(SCRIPT, [name, address])]));
+export async function withContenders(entries, address, work, flags) {
+  const children = new Map(entries.map(({ name }) => [name, startChild(SCRIPT, [name, address], flags)]));
   try {
     return await work(children);
   } finally {

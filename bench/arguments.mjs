@@ -30,7 +30,7 @@ export const USAGE = `Usage: npm run bench -- [name] [options]
 All contenders, in one table, in some 40 minutes; or one of
   ${IN_THE_TABLE.join(', ')}
 or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
-  --rounds N          that count, after one that warms up (30; all: stream, upload, bidi: 15; first-call: 11, 7;
+  --rounds N          that count, after one that warms up (90; all: stream, upload, bidi: 15; first-call: 11, 7;
                       open-streams, slow-readers: 3)
   --seconds S         unary, stream, upload, bidi, telemetry, server: for each contender at each workload in each round (0.2)
   --in-flight A,B     unary, telemetry, server: calls open at any time (1,32,512; telemetry, server: 32)
@@ -260,7 +260,7 @@ function allOrProfiled(all, { profile }) {
 /** @param {Values} values */
 function size(values) {
   const profile = values.profile !== undefined;
-  const rounds = integer('--rounds', values.rounds ?? '30');
+  const rounds = integer('--rounds', values.rounds ?? '90');
   const seconds = Number(values.seconds ?? (profile ? 10 : 0.2));
   if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
   return { rounds, seconds, json: values.json ?? false, profile };

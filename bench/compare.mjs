@@ -1,6 +1,6 @@
 // What does a call cost, and a message? CPU, latency and throughput of contenders in turns, each in a process of its own: in one,
-// each would pay for the shapes of calls, and the garbage, that the others leave; and so would each workload. There are several
-// such processes, one set after another, as no two of them compile and collect alike.
+// each would pay for the shapes of calls, and the garbage, that the others leave. There are several such processes, one set after
+// another, as no two of them compile and collect alike.
 import { withContenders } from './processes/contender.mjs';
 import { lengthOfRun, profile, summarize, takeRounds } from './rounds.mjs';
 import { startServer } from './server.mjs';
@@ -11,7 +11,6 @@ import { rehearse } from './workloads.mjs';
 /** @typedef {import('./report.mjs').Figure} Figure */
 /** @typedef {import('./report.mjs').Row} Row */
 /** @typedef {import('./rounds.mjs').Result} Result */
-/** @typedef {ReadonlyMap<string, import('./memory/child.mjs').Child>} Children By the name of the contender. */
 
 /**
  * Contenders in turns.
@@ -49,7 +48,7 @@ const QUESTIONS = {
  * @returns {import('./report.mjs').Outline}
  */
 export function outlineOfComparison({ bench, entries, workloads, rounds, seconds, baseline }) {
-  const apart = `at each workload in ${String(Math.min(SETS, rounds))} processes of its own (node ${ROOM})`;
+  const apart = `in ${String(Math.min(SETS, rounds))} processes of its own one after another (node ${ROOM})`;
   return outlineOfRounds({ bench, question: QUESTIONS[bench], entries, workloads, rounds, seconds, baseline, apart });
 }
 
@@ -90,40 +89,27 @@ async function profileOf(opened, { entries, workloads, seconds }) {
  */
 async function inTurns({ bench, entries, baseline, workloads, rounds, seconds }, address) {
   const names = entries.map(({ name }) => name);
-  const peers = new Map(entries.flatMap(({ name, peer }) => (peer === undefined ? [] : [[name, peer]])));
   const sets = Math.min(SETS, rounds);
   const sizes = Array.from({ length: sets }, (_, set) => ({ rounds: Math.floor((rounds + set) / sets), seconds }));
-  const length = sizes.reduce((sum, size) => sum + workloads.length * lengthOfRun(names.length, size), 0);
+  const length = sizes.reduce((sum, size) => sum + lengthOfRun(names.length, workloads.length, size), 0);
   console.error(`${bench}: ${names.join(', ')}; about ${length.toFixed(0)} s`);
-  /** @type {Result[]} */
-  const results = [];
-  for (const workload of workloads) {
-    /** @type {import('./rounds.mjs').Round[]} */
-    const taken = [];
-    for (const size of sizes) {
-      /** @param {Children} children */
-      const work = (children) => takeRoundsOf(children, workload, size);
-      taken.push(...(await withContenders(entries, address, work, [ROOM])));
-    }
-    results.push(...summarize(workload, taken, { baseline, peers }));
+  /** @type {import('./rounds.mjs').Taken[]} */
+  const taken = [];
+  for (const size of sizes) {
+    /** @param {ReadonlyMap<string, import('./memory/child.mjs').Child>} children By the name of the contender. */
+    const work = async (children) => {
+      await Promise.all([...children.values()].map((child) => child.ask('rehearseBeside', { names })));
+      /** @type {Map<string, import('./rounds.mjs').Turn>} */
+      const turns = new Map();
+      for (const [name, child] of children) {
+        turns.set(name, ({ kind, key }, time) => child.ask('turn', { kind, of: Object.values(key)[0], seconds: time }));
+      }
+      return takeRounds(turns, workloads, size);
+    };
+    taken.push(...(await withContenders(entries, address, work, [ROOM])));
   }
-  return rowsOf(results);
-}
-
-/**
- * @param {Children} children
- * @param {import('./workloads.mjs').Workload} workload
- * @param {import('./rounds.mjs').Size} size
- */
-async function takeRoundsOf(children, workload, size) {
-  const names = [...children.keys()];
-  await Promise.all([...children.values()].map((child) => child.ask('rehearseBeside', { names })));
-  /** @type {Map<string, import('./rounds.mjs').Turn>} */
-  const turns = new Map();
-  for (const [name, child] of children) {
-    turns.set(name, ({ kind, key }, seconds) => child.ask('turn', { kind, of: Object.values(key)[0], seconds }));
-  }
-  return takeRounds(turns, workload, size);
+  const peers = new Map(entries.flatMap(({ name, peer }) => (peer === undefined ? [] : [[name, peer]])));
+  return rowsOf(summarize(taken, { baseline, peers }));
 }
 
 /**

@@ -35,7 +35,7 @@ import { median, quantile } from './statistics.mjs';
  * @property {number} seconds Of each contender at each workload in each round.
  */
 
-/** @typedef {ReadonlyMap<string, Sample>} Round By contender. */
+/** @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken In one round, by contender. */
 
 /**
  * @typedef {object} Others
@@ -47,20 +47,18 @@ import { median, quantile } from './statistics.mjs';
  * The round that warms up is as long as this many others: the first second of a client costs up to four times what it
  * does once its code is compiled, and no contender compiles anything for another.
  */
-const WARM_UP = 10;
-
-/** Each turn begins with this share of its length that is not counted: what was optimized may have been thrown away since. */
-const LEAD_IN = 0.5;
+const WARM_UP = 15;
 
 /**
  * How long {@link takeRounds} takes, in seconds.
  *
  * @param {number} contenders
+ * @param {number} workloads
  * @param {Size} size
  * @returns {number}
  */
-export function lengthOfRun(contenders, { rounds, seconds }) {
-  return (rounds + WARM_UP) * contenders * seconds * (1 + LEAD_IN);
+export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
+  return (rounds + WARM_UP) * contenders * workloads * seconds;
 }
 
 /**
@@ -74,7 +72,6 @@ export function lengthOfRun(contenders, { rounds, seconds }) {
 export async function takeTurn(contender, workload, seconds) {
   // No garbage collection is forced here: a full one with nothing in flight frees the hidden classes of calls, and V8 drops
   // all optimized code that relied on them. It made every contender dearer, by up to three times and not by the same factor.
-  await workload.run(contender, seconds * LEAD_IN * 1_000, createHistogram());
   const cpuUsage = contender.cpuUsage ?? process.cpuUsage;
   const latency = createHistogram();
   const before = await cpuUsage();
@@ -106,25 +103,28 @@ export async function profile(contenders, workloads, seconds) {
 }
 
 /**
- * Every contender takes its turn in each round, so that a machine that slows down or speeds up does so for all of them.
+ * Every contender takes its turn at every workload in each round, so that a machine that slows down or speeds up does so
+ * for all of them.
  *
  * @param {ReadonlyMap<string, Turn>} turns By contender.
- * @param {Workload} workload
+ * @param {readonly Workload[]} workloads
  * @param {Size} size
- * @returns {Promise<readonly Round[]>}
+ * @returns {Promise<readonly Taken[]>}
  */
-export async function takeRounds(turns, workload, { rounds, seconds }) {
-  /** @type {Round[]} */
+export async function takeRounds(turns, workloads, { rounds, seconds }) {
+  /** @type {Taken[]} */
   const taken = [];
   // Round -1 warms up.
   for (let round = -1; round < rounds; round++) {
-    /** @type {Map<string, Sample>} */
-    const samples = new Map();
-    for (const name of orderOfRound([...turns.keys()], round)) {
-      const sample = await turns.get(name)?.(workload, round < 0 ? WARM_UP * seconds : seconds);
-      if (sample !== undefined) samples.set(name, sample);
+    for (const workload of workloads) {
+      /** @type {Map<string, Sample>} */
+      const samples = new Map();
+      for (const name of orderOfRound([...turns.keys()], round)) {
+        const sample = await turns.get(name)?.(workload, round < 0 ? WARM_UP * seconds : seconds);
+        if (sample !== undefined) samples.set(name, sample);
+      }
+      if (round >= 0) taken.push({ workload, samples });
     }
-    if (round >= 0) taken.push(samples);
   }
   return taken;
 }
@@ -144,23 +144,25 @@ function orderOfRound(names, round) {
 }
 
 /**
- * @param {Workload} workload
- * @param {readonly Round[]} rounds At that workload, with the baseline in each.
+ * @param {readonly Taken[]} taken With the baseline in each.
  * @param {Others} others
- * @returns {readonly Result[]} In the order of the contenders.
+ * @returns {readonly Result[]} By workload, then in the order of the contenders.
  */
-export function summarize(workload, rounds, { baseline, peers }) {
-  // The first round went in their order.
-  return [...(rounds[0]?.keys() ?? [])].map((name) =>
-    resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
-  );
+export function summarize(taken, { baseline, peers }) {
+  return [...new Set(taken.map(({ workload }) => workload))].flatMap((workload) => {
+    const rounds = taken.filter((each) => each.workload === workload).map(({ samples }) => samples);
+    // The first round went in their order.
+    return [...(rounds[0]?.keys() ?? [])].map((name) =>
+      resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
+    );
+  });
 }
 
 /**
  * @param {string} contender
  * @param {{ readonly baseline: string, readonly peer: string | undefined }} others
  * @param {Workload} workload
- * @param {readonly Round[]} taken
+ * @param {readonly ReadonlyMap<string, Sample>[]} taken By round.
  * @returns {Result}
  */
 function resultOf(contender, { baseline, peer }, workload, taken) {

@@ -61,19 +61,13 @@ export async function measureServers({ bench, entries, workloads, rounds, second
       await profile(open, workloads, seconds);
       return undefined;
     }
-    const length = workloads.length * lengthOfRun(open.size, { rounds, seconds });
+    const length = lengthOfRun(open.size, workloads.length, { rounds, seconds });
     console.error(`${bench}: ${[...open.keys()].join(', ')}; about ${length.toFixed(0)} s`);
     /** @type {Map<string, import('../rounds.mjs').Turn>} */
     const turns = new Map(
       [...open].map(([name, contender]) => [name, (workload, time) => takeTurn(contender, workload, time)]),
     );
-    /** @type {import('../rounds.mjs').Result[]} */
-    const results = [];
-    for (const workload of workloads) {
-      const taken = await takeRounds(turns, workload, { rounds, seconds });
-      results.push(...summarize(workload, taken, { baseline: BASELINE }));
-    }
-    return rowsOf(results);
+    return rowsOf(summarize(await takeRounds(turns, workloads, { rounds, seconds }), { baseline: BASELINE }));
   } finally {
     for (const contender of open.values()) await contender.close();
   }

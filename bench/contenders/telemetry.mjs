@@ -50,7 +50,7 @@ export const subscriber = {
     }),
 };
 
-/** An SDK collects metrics. To be opened last: clients look for an SDK when they are made. */
+/** An SDK collects metrics, of all clients that are made after it: a process opens the contender that it measures first. */
 export const withMetrics = {
   /** @param {string} address */
   async open(address) {

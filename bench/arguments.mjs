@@ -27,11 +27,11 @@ const IN_THE_TABLE = /** @type {const} */ ([
 
 /** Shown with each mistake in the arguments. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-All contenders, in one table, in some 40 minutes; or one of
+All contenders, in one table, in some 45 minutes; or one of
   ${IN_THE_TABLE.join(', ')}
 or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
-  --rounds N          that count, after one that warms up (90; all: stream, upload, bidi: 15; first-call: 11, 7;
-                      open-streams, slow-readers: 3)
+  --rounds N          that count, after one that warms up (60; open-streams: 15; slow-readers: 3;
+                      first-call: 11, in all: 7)
   --seconds S         unary, stream, upload, bidi, telemetry, server: for each contender at each workload in each round (0.2)
   --in-flight A,B     unary, telemetry, server: calls open at any time (1,32,512; telemetry, server: 32)
   --size A,B          stream, upload, bidi, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
@@ -158,7 +158,6 @@ function refuseOthers(bench, values) {
 function overall(command, values) {
   const plans = IN_THE_TABLE.map((bench) =>
     sectionPlan(bench, {
-      ...(bench in WORKLOADS && bench !== 'unary' && { rounds: '15' }),
       ...(bench === 'first-call' && { rounds: '7' }),
       ...(bench === 'unary' && { policies: true }),
       ...values,
@@ -184,7 +183,7 @@ function sectionPlan(bench, values) {
       return {
         bench,
         entries: choose(values),
-        rounds: integer('--rounds', values.rounds ?? '3'),
+        rounds: integer('--rounds', values.rounds ?? '15'),
         streams: integer('--streams', values.streams ?? '2000'),
         json,
       };
@@ -260,7 +259,7 @@ function allOrProfiled(all, { profile }) {
 /** @param {Values} values */
 function size(values) {
   const profile = values.profile !== undefined;
-  const rounds = integer('--rounds', values.rounds ?? '90');
+  const rounds = integer('--rounds', values.rounds ?? '60');
   const seconds = Number(values.seconds ?? (profile ? 10 : 0.2));
   if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
   return { rounds, seconds, json: values.json ?? false, profile };

@@ -80,7 +80,8 @@ export function cellOf(row, { name, digits }) {
   if (typeof value === 'string') return value;
   return [value]
     .flat()
-    .map((number) => number.toFixed(digits))
+    // One that rounds to 0 has no sign: memory that was given back is below 0.
+    .map((number) => (Math.abs(number) < 0.5 / 10 ** digits ? 0 : number).toFixed(digits))
     .join('–');
 }
 

@@ -78,11 +78,13 @@ export function cellOf(row, { name, digits }) {
   const value = row?.[name];
   if (value === undefined) return '-';
   if (typeof value === 'string') return value;
-  return [value]
-    .flat()
-    // One that rounds to 0 has no sign: memory that was given back is below 0.
-    .map((number) => (Math.abs(number) < 0.5 / 10 ** digits ? 0 : number).toFixed(digits))
-    .join('–');
+  return (
+    [value]
+      .flat()
+      // One that rounds to 0 has no sign: memory that was given back is below 0.
+      .map((number) => (Math.abs(number) < 0.5 / 10 ** digits ? 0 : number).toFixed(digits))
+      .join('–')
+  );
 }
 
 /**

@@ -27,7 +27,7 @@ const IN_THE_TABLE = /** @type {const} */ ([
 
 /** Shown with each mistake in the arguments. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-All contenders, in one table, in some 45 minutes; or one of
+All contenders, in one table, in some 40 minutes; or one of
   ${IN_THE_TABLE.join(', ')}
 or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
   --rounds N          that count, after one that warms up (60; open-streams: 15; slow-readers: 3;

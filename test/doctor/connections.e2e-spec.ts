@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, certificate } from '../nest/places.js';
+import { freePort } from '../support/free-port.mjs';
 import { resettingPeer } from '../support/peers.js';
 import { doctor } from './support.js';
 
@@ -32,16 +33,6 @@ async function listening(server: Server): Promise<number> {
     server.close();
   });
   return (server.address() as AddressInfo).port;
-}
-
-/** A port on which nobody listens any more. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 describe('a plain server', () => {

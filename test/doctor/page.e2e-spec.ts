@@ -1,6 +1,4 @@
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
@@ -8,6 +6,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { codeBlocks } from '../docs/markdown.js';
 import { certificate } from '../nest/places.js';
 import { NestServer } from '../server/support/nest-server.js';
+import { freePort } from '../support/free-port.mjs';
 import { command } from './support.js';
 
 beforeEach(({ onTestFinished }) => {
@@ -45,10 +44,7 @@ describe('docs/doctor.md', () => {
     writeFileSync(join(folder, 'service-config.json'), JSON.stringify({ methodConfig }));
     const server = await NestServer.start({ reflection: true }, ['--tls']);
     onTestFinished(() => server.close());
-    const gone = createServer().listen(0, '127.0.0.1');
-    await once(gone, 'listening');
-    const free = (gone.address() as AddressInfo).port;
-    gone.close();
+    const free = await freePort();
 
     expect(blocks).toHaveLength(2);
     for (const { line, output } of blocks) {

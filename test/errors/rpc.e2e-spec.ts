@@ -1,8 +1,5 @@
 import 'reflect-metadata';
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Controller, Get, Logger, Module, UseFilters, type INestApplication, type Provider } from '@nestjs/common';
@@ -26,6 +23,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { ORDERS_PROTO } from '../nest/places.js';
 import type { OrdersClient } from '../nest/orders-client.js';
 import { CapturedLog } from '../support/captured-log.js';
+import { freePort } from '../support/free-port.mjs';
 import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { detailed } from './http-cases.js';
 
@@ -261,12 +259,7 @@ describe('a failed upstream, elsewhere', () => {
     })
     class AppModule {}
 
-    const free = createServer().listen(0, '127.0.0.1');
-    await once(free, 'listening');
-    const { port } = free.address() as AddressInfo;
-    free.close();
-    await once(free, 'close');
-    const options = { host: '127.0.0.1', port };
+    const options = { host: '127.0.0.1', port: await freePort() };
     const app = await NestFactory.createMicroservice(AppModule, {
       transport: Transport.TCP,
       options,

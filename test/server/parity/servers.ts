@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { INestApplication, INestMicroservice, Provider, Type } from '@nestjs/common';
@@ -10,6 +9,7 @@ import {
   ResilientGrpcServerModule,
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
+import { freePort } from '../../support/free-port.mjs';
 import { KINDS_PROTO } from './places.js';
 
 /** Nest's own server, and ours in its place. */
@@ -134,12 +134,5 @@ function moduleOf({ which, controllers, providers = [] }: ServerSettings, option
 
 /** An address of 127.0.0.1 on which nobody listens. */
 export async function freeAddress(): Promise<string> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => {
-    probe.listen(0, '127.0.0.1', resolve);
-  });
-  // True: it listens on a port.
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return `127.0.0.1:${port}`;
+  return `127.0.0.1:${await freePort()}`;
 }

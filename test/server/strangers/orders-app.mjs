@@ -2,13 +2,13 @@
 //   node orders-app.mjs --port PORT --server nest|resilient
 // An order says in `item` by which process it was answered, after as many milliseconds as its id says.
 import 'reflect-metadata';
-import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, Transport } from '@nestjs/microservices';
 import { delay, of } from 'rxjs';
+import { freePort } from '../../support/free-port.mjs';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '0' }, server: { type: 'string', default: 'resilient' } },
@@ -23,6 +23,7 @@ Controller()(OrdersController);
 const { prototype } = OrdersController;
 GrpcMethod('Orders', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 
+// Nest does not tell on which port it listens.
 const port = values.port === '0' ? await freePort() : Number(values.port);
 const grpc = {
   url: `127.0.0.1:${port}`,
@@ -55,13 +56,4 @@ async function startOurs() {
   );
   await one.listen();
   return one;
-}
-
-// Nest does not tell on which port it listens.
-async function freePort() {
-  const probe = createServer();
-  await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const free = probe.address().port;
-  await new Promise((resolve) => probe.close(resolve));
-  return free;
 }

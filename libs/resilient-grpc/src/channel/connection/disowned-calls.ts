@@ -2,7 +2,7 @@ import { constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node
 
 /** What grpc-js has of a connection. Another grpc-js may have no such fields. */
 export interface ConnectionTransport {
-  readonly session?: Pick<ClientHttp2Session, 'prependListener'>;
+  readonly session?: Pick<ClientHttp2Session, 'prependListener' | 'request'>;
   readonly activeCalls?: Iterable<{ readonly http2Stream?: Pick<ClientHttp2Stream, 'id' | 'close'> }>;
 }
 

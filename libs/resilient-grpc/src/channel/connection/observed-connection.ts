@@ -1,6 +1,7 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { stateName } from '../state-name.js';
+import { forgetClosedStreams } from './closed-streams.js';
 import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
@@ -56,6 +57,7 @@ export class ObservedConnection {
       };
       if (transport?.session === undefined) return;
       refuseDisowned(transport);
+      forgetClosedStreams(transport.session);
       this.observer.onSession(this.address, transport.session);
     });
   }

@@ -32,8 +32,8 @@ const SETS = 3;
 /**
  * V8 soon allows a process that holds as little as these do so little more that large messages keep it marking without end,
  * from a moment on that is another in each process, and they cost five times as much: whoever was last to get there had won.
- * For streams alone: calls have Node's own settings, as in a service. With room the old space is not collected at all, and before
- * Node 25 each stream of HTTP/2 waits there for it, with all that a call has made (`AsyncResource.bind`): that would be measured.
+ * For streams alone: calls have Node's own settings, as in a service. With room the old space is not collected at all, and what Node
+ * keeps of each request waits there for it: that would be measured.
  */
 const ROOM = '--initial-old-space-size=512';
 

@@ -7,12 +7,15 @@ import { forgetClosedStreams } from './closed-streams.js';
 describe('a stream of a session', () => {
   let server: Http2Server;
   let session: ClientHttp2Session;
-  let answer: (stream: ServerHttp2Stream) => void;
+  let answer: (stream: ServerHttp2Stream, path?: string) => void;
 
   beforeEach(async () => {
     server = createServer().listen(0, '127.0.0.1');
-    server.on('stream', (stream) => {
-      answer(stream.on('error', () => undefined));
+    server.on('stream', (stream, headers) => {
+      answer(
+        stream.on('error', () => undefined),
+        headers[':path'],
+      );
     });
     await once(server, 'listening');
     // True: it listens on a port.
@@ -27,19 +30,21 @@ describe('a stream of a session', () => {
   });
 
   it('tells whoever listens all there is to tell, in order, and then forgets him', async () => {
-    answer = (stream) => {
+    answer = (stream, path) => {
       stream.respond({ ':status': 200 }, { waitForTrailers: true });
       stream.on('wantTrailers', () => {
         stream.sendTrailers({ 'grpc-status': '0' });
       });
-      stream.end('hello');
+      // When the request has ended.
+      stream.resume().on('end', () => stream.end(path));
     };
-    const stream = session.request({ ':path': '/' }, { endStream: true });
+    const stream = session.request({ ':method': 'POST', ':path': '/greeting' }, { endStream: true });
     const told: string[] = [];
     for (const event of ['response', 'data', 'trailers', 'end', 'close']) stream.on(event, () => void told.push(event));
+    stream.on('data', (answer) => void told.push(String(answer)));
     // Whoever listens to the very event in which all are forgotten, last of all.
     await once(stream, 'close');
-    expect(told).toEqual(['response', 'data', 'trailers', 'end', 'close']);
+    expect(told).toEqual(['response', 'data', '/greeting', 'trailers', 'end', 'close']);
     expect(stream.eventNames()).toEqual(['error']);
   });
 
@@ -47,7 +52,7 @@ describe('a stream of a session', () => {
     answer = (stream) => {
       stream.close(7);
     };
-    const stream = session.request({ ':path': '/' });
+    const stream = session.request({ ':method': 'POST', ':path': '/' });
     const failed = once(stream, 'error');
     const closed = once(stream, 'close').catch(() => undefined);
     expect(await failed).toMatchObject([{ code: 'ERR_HTTP2_STREAM_ERROR' }]);
@@ -60,7 +65,7 @@ describe('a stream of a session', () => {
     answer = (stream) => {
       stream.respond({ ':status': 200 });
     };
-    const stream = session.request({ ':path': '/' });
+    const stream = session.request({ ':method': 'POST', ':path': '/' });
     stream.on('data', () => undefined);
     await once(stream, 'response');
     const closed = new Promise<void>((resolve) => stream.on('close', resolve));

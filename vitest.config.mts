@@ -18,6 +18,7 @@ const PATIENT = [
 const ALONE = [
   'test/telemetry/*-beside-others.e2e-spec.ts',
   'test/{server,streams}/memory.e2e-spec.ts',
+  'test/calls/garbage.e2e-spec.ts',
   'test/policies/side-by-side.e2e-spec.ts',
   'test/outages/restart.e2e-spec.ts',
   'test/simulation/*.e2e-spec.ts',

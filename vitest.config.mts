@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { FileReporter } from './test/support/file-reporter.js';
 
 const inRoot = (path: string) => new URL(path, import.meta.url).pathname;
 const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
@@ -33,6 +34,22 @@ export const SHIPPING = [
   'test/bench.e2e-spec.ts',
 ];
 
+/** `npm run promises` runs the tests with this tag one at a time and judges the durations they record. */
+export const TAGS = [{ name: 'timed', description: 'Records wall-clock figures that npm run promises judges.' }];
+
+/** The file that CI counts the tests in. */
+const RESULTS_FILE = process.env['TEST_RESULTS_FILE'];
+
+/** One line a file and failures in full; `--reporter verbose` shows each test. */
+export const OUTPUT = {
+  reporters: [
+    new FileReporter(),
+    ...(RESULTS_FILE === undefined ? [] : [['json', { outputFile: RESULTS_FILE }] as ['json', object]]),
+  ],
+  silent: 'passed-only' as const,
+  slowTestThreshold: 600_000,
+};
+
 /** How test code is compiled, and what it imports as its users do. */
 export const TEST_CODE = {
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
@@ -49,6 +66,8 @@ export const TEST_CODE = {
 export default defineConfig({
   ...TEST_CODE,
   test: {
+    tags: TAGS,
+    ...OUTPUT,
     setupFiles: ['test/setup.ts'],
     // Real servers and real faults on two cores: files one after another keep timings honest.
     fileParallelism: false,

@@ -1,35 +1,59 @@
-import type { Bound, Length, Measured, Situation } from './situation.js';
+import { boundText, isWithin, type Bound } from '../../support/bound.js';
+import type { Length, Measured, Situation } from './situation.js';
+
+/** The bounds to judge: 'counts' leaves out those that are `timed`. */
+export type Which = 'counts' | 'all';
+
+/** A figure, held against its bound. */
+export interface Judgement {
+  /** Name of the figure; may end in ' @' and the upstream it was measured against. */
+  readonly figure: string;
+  /** `undefined` if the figure was not measured. */
+  readonly value: number | string | undefined;
+  readonly bound: Bound;
+  readonly timed: boolean;
+  /** True if `value` is within `bound`. */
+  readonly ok: boolean;
+}
 
 type Judged = Pick<Situation, 'bounds' | 'fullBounds'>;
 
-/** Those of a play of `length`. */
-function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
+/** Bounds of a play of `length`. */
+export function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }
 
-/** What of `measured` is not as the situation has it; a figure that was not measured is none either. */
-export function judge(situation: Judged, measured: Measured, length: Length): readonly string[] {
-  return Object.entries(boundsOf(situation, length)).flatMap(([name, bound]) => {
+/** Holds each figure that has a bound against it. A figure that was not measured is not ok. */
+export function judge(situation: Judged, measured: Measured, length: Length, which: Which): readonly Judgement[] {
+  return Object.entries(boundsOf(situation, length)).flatMap(([name, { timed = false, ...bound }]) => {
+    if (timed && which === 'counts') return [];
     const found = Object.entries(measured).filter(([key]) => figureOf(key) === name);
-    if (found.length === 0) return [`${name} was not measured`];
-    return found
-      .filter(([, value]) => !isWithin(value, bound))
-      .map(([key, value]) => `${key} is ${value}${text(bound)}`);
+    if (found.length === 0) return [{ figure: name, value: undefined, bound, timed, ok: false }];
+    return found.map(([figure, value]) => ({ figure, value, bound, timed, ok: isWithin(value, bound) }));
   });
+}
+
+/** One sentence for each judgement that is not ok: 'failed @grpcio, TLS is 3 (≤ 0)'. */
+export function brokenOf(judgements: readonly Judgement[]): readonly string[] {
+  return judgements
+    .filter(({ ok }) => !ok)
+    .map(({ figure, value, bound }) =>
+      value === undefined ? `${figure} was not measured` : `${figure} is ${value}${inParentheses(bound)}`,
+    );
 }
 
 /** The figures in one line, with their bounds at their first appearance, by upstream. */
 export function inOneLine(situation: Judged & Pick<Situation, 'name'>, measured: Measured, length: Length): string {
   const bounds = boundsOf(situation, length);
-  const told = new Set<string>();
+  const bounded = new Set<string>();
   const parts = new Map<string, string[]>();
   for (const [key, value] of Object.entries(measured)) {
     const figure = figureOf(key);
     const upstream = key.slice(figure.length).replace(' @', '');
-    const bound = told.has(figure) ? undefined : bounds[figure];
-    told.add(figure);
+    const bound = bounded.has(figure) ? undefined : bounds[figure];
+    bounded.add(figure);
     const rounded = typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value;
-    parts.set(upstream, [...(parts.get(upstream) ?? []), `${figure} ${rounded}${text(bound)}`]);
+    parts.set(upstream, [...(parts.get(upstream) ?? []), `${figure} ${rounded}${inParentheses(bound)}`]);
   }
   const sections = [...parts].map(([upstream, figures]) => `${upstream && `[${upstream}] `}${figures.join(', ')}`);
   return `${situation.name}: ${sections.join('; ')}`;
@@ -37,13 +61,7 @@ export function inOneLine(situation: Judged & Pick<Situation, 'name'>, measured:
 
 const figureOf = (key: string): string => key.split(' @', 1)[0] ?? key;
 
-function isWithin(value: number | string, { atLeast = -Infinity, atMost = Infinity }: Bound): boolean {
-  return typeof value === 'number' && Number.isFinite(value) && value >= atLeast && value <= atMost;
-}
-
-function text({ atLeast, atMost }: Bound = {}): string {
-  if (atLeast !== undefined && atLeast === atMost) return ` (= ${atLeast})`;
-  const limits = [atLeast !== undefined ? `≥ ${atLeast}` : '', atMost !== undefined ? `≤ ${atMost}` : ''];
-  const stated = limits.filter(Boolean).join(', ');
-  return stated && ` (${stated})`;
+function inParentheses(bound: Bound = {}): string {
+  const text = boundText(bound);
+  return text && ` (${text})`;
 }

@@ -1,28 +1,32 @@
 import { captureLeaks, seededRandom, type LeakCheck } from 'nestjs-resilient-grpc/testing';
-import { judge } from './judge.js';
+import { judge, type Judgement, type Which } from './judge.js';
 import { upstreamKinds } from './kinds.js';
 import type { Length, Measured, Situation } from './situation.js';
 
 export interface PlayOptions {
   readonly length: Length;
+  /** The bounds to judge. */
+  readonly which: Which;
   readonly seed: number;
   readonly say: (line: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How a play went. */
+/** Result of a play. */
 export interface Play {
   readonly measured: Measured;
-  /** What is not as promised; nothing when all is well. */
-  readonly broken: readonly string[];
+  readonly judgements: readonly Judgement[];
   readonly seconds: number;
 }
 
 /**
- * Plays `situation` once, cleans up behind it, and sees that nothing is left.
- * @throws what the play failed with, or else the first clean-up that did, or the signal's reason
+ * Plays `situation` once, runs its clean-ups, and checks that they leave no handle open.
+ * @throws the error of the play, or else of the first clean-up that failed, or the signal's reason
  */
-export async function playSituation(situation: Situation, { length, seed, say, signal }: PlayOptions): Promise<Play> {
+export async function playSituation(
+  situation: Situation,
+  { length, which, seed, say, signal }: PlayOptions,
+): Promise<Play> {
   const beganAt = performance.now();
   const leaks = captureLeaks();
   const random = seededRandom(seed);
@@ -53,8 +57,9 @@ export async function playSituation(situation: Situation, { length, seed, say, s
     await endWatch(leaks);
     throw failedCleanUp;
   }
-  await leaks.settled({ timeoutMs: 5_000 });
-  return { measured, broken: judge(situation, measured, length), seconds: (performance.now() - beganAt) / 1_000 };
+  await leaks.settled({ timeoutMs: 15_000 });
+  const seconds = (performance.now() - beganAt) / 1_000;
+  return { measured, judgements: judge(situation, measured, length, which), seconds };
 }
 
 /** The watch over timers, which would slow down all that is played after this; whatever is left open of what has failed already. */

@@ -1,4 +1,6 @@
-/** Short in the tests; full in the soak. */
+import type { Bound } from '../../support/bound.js';
+
+/** Length of a play: short in `npm test`; full in `npm run soak`. */
 export type Length = 'short' | 'full';
 
 /** One of the servers that a situation is played against. */
@@ -8,40 +10,40 @@ export interface UpstreamKind {
   readonly security: 'plain' | 'TLS';
 }
 
-/** What a situation gets from whoever plays it. */
+/** Input of a situation's play. */
 export interface Run {
   readonly length: Length;
-  /** Chance by a seed, which the player names. */
+  /** Random numbers drawn by the seed of the play. */
   readonly random: () => number;
-  /** The upstreams to play against, at the same time; those that this machine has. */
+  /** The upstreams to play against, at the same time; only those that this machine has. */
   readonly kinds: readonly UpstreamKind[];
-  /** Aborted when nobody wants the result any more. What was given to `onEnd` is called then. */
+  /** Aborted when the result is no longer needed. The functions given to `onEnd` run then. */
   readonly signal: AbortSignal;
-  /** One line for whoever reads along. */
+  /** Reports one line to the reader of the run. */
   say(line: string): void;
-  /** Called when the play is over, however it ended; the last one first. */
+  /** Registers a clean-up; clean-ups run when the play has ended, the last one first. */
   onEnd(cleanUp: () => unknown): void;
 }
 
 /** Figures by their names. A name may end in ' @' and the upstream it was measured against. */
 export type Measured = Readonly<Record<string, number | string>>;
 
-/** What a figure has to be, against each upstream. */
-export interface Bound {
-  readonly atLeast?: number;
-  readonly atMost?: number;
+/** The range that a figure must be in, against each upstream. */
+export interface SituationBound extends Bound {
+  /** True for a duration, a rate or a share that a busy machine changes; only `npm run promises` and `npm run soak` judge it. */
+  readonly timed?: boolean;
 }
 
-/** A promise of the library, in a situation that somebody outside can see. */
+/** A promise of the library, in a situation that is visible from outside. */
 export interface Situation {
-  /** As its file. */
+  /** Name of its file. */
   readonly name: string;
   /** One sentence, which the docs quote. */
   readonly promise: string;
   /** A figure without a bound is for information. */
-  readonly bounds: Readonly<Record<string, Bound>>;
-  /** In a full play, in place of those of `bounds` or besides them. */
-  readonly fullBounds?: Readonly<Record<string, Bound>>;
+  readonly bounds: Readonly<Record<string, SituationBound>>;
+  /** Bounds of a full play; each replaces the one of `bounds` with its name, or is added. */
+  readonly fullBounds?: Readonly<Record<string, SituationBound>>;
   /** Makes the situation and measures. */
   play(run: Run): Promise<Measured>;
 }

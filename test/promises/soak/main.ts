@@ -1,10 +1,11 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: every situation in full, again and again, in an order drawn by the seed. Ends
-// with what it found and what is left; the exit code is 1 where a promise was broken, a situation was
-// never played or handles are left. Ctrl-C ends it in order, twice at once.
+// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays every situation in full, again and again, in an order drawn
+// by the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a situation was never played,
+// or handles are left. Ctrl-C ends it after the clean-up of the current play; a second Ctrl-C exits immediately.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
-import { missingPython } from '../support/kinds.js';
-import { allSituations } from '../support/situations.js';
+import { allSituations } from '../../scenarios/support/situations.js';
+import { missingPrograms } from '../../support/programs.js';
+import { Sentinel } from '../sentinel.js';
 import { leftHandles, report } from './report.js';
 import { soak } from './soak.js';
 
@@ -31,16 +32,21 @@ const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
 });
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
-  console.log('Interrupted; once more ends it at once.');
+  console.log('Interrupted; press Ctrl-C again to exit without cleaning up.');
   process.once('SIGINT', () => process.exit(130));
   interrupted.abort(new Error('interrupted'));
 });
-if (missingPython !== undefined) console.log(missingPython);
+if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
 console.log(`For ${minutes} minutes, seed ${seed}: ${situations.map(({ name }) => name).join(', ')}`);
 
 const { signal } = interrupted;
-const { tallies, held } = await soak(situations, { minutes, seed, playSeed, signal, say: (line) => console.log(line) });
+const sentinel = await Sentinel.start();
+const say = (line: string) => {
+  console.log(line);
+};
+const { tallies, held } = await soak(situations, { minutes, seed, playSeed, signal, sentinel, say });
+await sentinel.close();
 console.log(`\n${report(tallies, held)}`);
-// Of a play that was interrupted something may still run; it is nobody's any more.
+// An interrupted play may still run; it must not keep the process alive.
 const isWell = [...tallies.values()].every(({ plays, failures }) => plays > 0 && failures.length === 0);
 process.exit(isWell && leftHandles(held) === 0 ? 0 : 1);

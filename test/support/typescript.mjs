@@ -10,7 +10,7 @@ if (isMainThread) register(import.meta.url);
 const { default: ts } = isMainThread ? {} : await import('typescript');
 
 const emitted = { module: 'esnext', moduleResolution: 'bundler', inlineSourceMap: true, sourceMap: false };
-const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const options = ts?.parseJsonConfigFileContent(
   { extends: './tsconfig.base.json', compilerOptions: emitted, files: [] },
   ts.sys,

@@ -1,0 +1,90 @@
+// npm run promises [-- --full --only a,b --seed N --strict --counts]: plays every situation, then every test that records a timing,
+// one at a time, and prints what it measured, the bound and the verdict. On a busy machine a timed bound that does not hold is 'not
+// judged'. Exit code 1 if a promise is broken; with --strict also if one was not judged; with --counts only if a count is.
+import 'reflect-metadata';
+import { parseArgs } from 'node:util';
+import { seededRandom } from 'nestjs-resilient-grpc/testing';
+import { allSituations } from '../scenarios/support/situations.js';
+import { forgetLines } from '../support/orders-app.js';
+import { missingPrograms } from '../support/programs.js';
+import { Sentinel } from './sentinel.js';
+import { tableOf } from './table.js';
+import { runTimedTests, timedFiles } from './timed-tests.js';
+import { playWatched, problemsOf, type JudgedRun } from './watched-play.js';
+
+const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict --counts]';
+
+const { values } = parseArgs({
+  options: {
+    full: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    seed: { type: 'string' },
+    strict: { type: 'boolean', default: false },
+    counts: { type: 'boolean', default: false },
+  },
+});
+const seed = Number(values.seed ?? Math.trunc(Math.random() * 2 ** 31));
+if (!Number.isInteger(seed)) throw new Error(`--seed: expected an integer, got '${values.seed}'. ${USAGE}`);
+
+const situations = await allSituations();
+const files = timedFiles();
+const chosen = values.only?.split(',') ?? [...situations.keys(), ...files];
+const unknown = chosen.filter((name) => !situations.has(name) && !files.includes(name));
+if (unknown.length > 0)
+  throw new Error(
+    `--only: expected situations or files, got '${unknown.join(', ')}'. There are: ${[...situations.keys(), ...files].join(', ')}`,
+  );
+
+const interrupted = new AbortController();
+process.once('SIGINT', () => {
+  console.log('Interrupted; press Ctrl-C again to exit without cleaning up.');
+  process.once('SIGINT', () => process.exit(130));
+  interrupted.abort(new Error('interrupted'));
+});
+
+const runs: JudgedRun[] = [];
+const report = (name: string, run: JudgedRun) => {
+  runs.push(run);
+  console.log(tableOf(name, run));
+};
+
+const sentinel = await Sentinel.start();
+const random = seededRandom(seed);
+console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
+if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
+for (const [name, situation] of situations) {
+  // Drawn for every situation, so that a seed repeats a play whatever `--only` leaves out.
+  const playSeed = Math.trunc(random() * 2 ** 31);
+  if (!chosen.includes(name) || interrupted.signal.aborted) continue;
+  const lines: string[] = [];
+  const run = await playWatched(
+    situation,
+    {
+      length: values.full ? 'full' : 'short',
+      seed: playSeed,
+      say: (line) => void lines.push(line),
+      signal: interrupted.signal,
+    },
+    sentinel,
+  );
+  report(name, run);
+  if (problemsOf(run).length > 0) console.log(lines.map((line) => `  ${line}`).join('\n'));
+  forgetLines();
+}
+const chosenFiles = files.filter((file) => chosen.includes(file));
+if (chosenFiles.length > 0 && !interrupted.signal.aborted)
+  await runTimedTests(chosenFiles, sentinel, (test) => {
+    report(test.name, test);
+  });
+await sentinel.close();
+
+const count = (verdict: string) => runs.flatMap(({ rows }) => rows).filter((row) => row.verdict === verdict).length;
+const errors = runs.reduce((sum, run) => sum + run.errors.length, 0);
+const [broken, open] = [count('broken') + errors, count('not judged')];
+console.log(`\n${count('kept')} kept, ${broken} broken, ${open} not judged`);
+if (open > 0) console.log('The machine was too busy to judge every bound: run it again with nothing beside it.');
+const brokenCounts =
+  errors + runs.flatMap(({ rows }) => rows).filter(({ verdict, timed }) => verdict === 'broken' && !timed).length;
+const failed = values.counts ? brokenCounts : broken + (values.strict ? open : 0);
+// What an interrupted play left behind must not keep the process alive.
+process.exit(failed > 0 || interrupted.signal.aborted ? 1 : 0);

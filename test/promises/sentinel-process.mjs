@@ -1,0 +1,80 @@
+// The process of `Sentinel`: sends a sample about each second of the machine until its parent disconnects.
+import { readFileSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import process from 'node:process';
+
+const STEP_MS = 10;
+const SAMPLE_MS = 1_000;
+/** In which Linux counts CPU time, fixed for user space (https://man7.org/linux/man-pages/man5/proc_stat.5.html). */
+const TICKS_PER_SECOND = 100;
+
+/** CPU time of all cores since the start of Linux, in ticks. */
+function machineTicks() {
+  const stat = readFileSync('/proc/stat', 'utf8');
+  const [, user, nice, system, , , irq, softirq, stolen] = stat.slice(0, stat.indexOf('\n')).split(/\s+/).map(Number);
+  return { busy: user + nice + system + irq + softirq, stolen };
+}
+
+/** CPU time of `root`, its descendants, and those of its children that have exited, in ticks. */
+function ownTicks(root) {
+  const processes = new Map();
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
+      // The name of a process may contain spaces and parentheses.
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      const [user, system, exitedUser, exitedSystem] = fields.slice(11, 15).map(Number);
+      processes.set(Number(entry), { parent: Number(fields[1]), ticks: user + system + exitedUser + exitedSystem });
+    } catch {
+      // The process has exited since the folder was read.
+    }
+  }
+  const isOwn = (pid) => {
+    for (let at = pid; at > 1; at = processes.get(at)?.parent ?? 0) if (at === root) return true;
+    return false;
+  };
+  let ticks = 0;
+  for (const [pid, { ticks: used }] of processes) if (isOwn(pid)) ticks += used;
+  return ticks;
+}
+
+function cpuTimes() {
+  try {
+    return { ...machineTicks(), own: ownTicks(process.ppid) };
+  } catch {
+    // Only Linux has /proc.
+    return undefined;
+  }
+}
+
+let before = cpuTimes();
+let sampledAt = performance.now();
+let expectedAt = sampledAt + STEP_MS;
+let latestMs = 0;
+
+function sample(now) {
+  const after = cpuTimes();
+  const share = (ticks) =>
+    Math.max(0, (100 * ticks * 1_000) / (TICKS_PER_SECOND * availableParallelism() * (now - sampledAt)));
+  const cpu = before !== undefined &&
+    after !== undefined && {
+      othersPercent: share(after.busy - before.busy - (after.own - before.own)),
+      stolenPercent: share(after.stolen - before.stolen),
+    };
+  process.send({ at: Date.now(), latestMs, ...cpu });
+  before = after;
+  sampledAt = now;
+  latestMs = 0;
+}
+
+function step() {
+  const now = performance.now();
+  latestMs = Math.max(latestMs, now - expectedAt);
+  if (now - sampledAt >= SAMPLE_MS) sample(now);
+  expectedAt = performance.now() + STEP_MS;
+  setTimeout(step, STEP_MS);
+}
+
+process.once('disconnect', () => process.exit());
+setTimeout(step, STEP_MS);

@@ -1,0 +1,77 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+
+/** One second of the machine, seen by a process that only waits for its timers. */
+interface Sample {
+  /** End of the second, in milliseconds since 1970. */
+  readonly at: number;
+  /** How late the latest of its timers fired, in milliseconds. */
+  readonly latestMs: number;
+  /** CPU time that other programs used, in percent of all cores; absent where the system does not report it. */
+  readonly othersPercent?: number;
+  /** CPU time that the host withheld from this machine, in percent of all cores; absent where the system does not report it. */
+  readonly stolenPercent?: number;
+}
+
+/** The worst second of a period, by each of its figures. */
+export type MachineLoad = Omit<Sample, 'at'>;
+
+/** Above this a duration measured here says more about the machine than about the library. */
+const MAX_TIMER_DELAY_MS = 100;
+const MAX_OTHERS_PERCENT = 20;
+const MAX_STOLEN_PERCENT = 10;
+
+/** Measures, in a process of its own, what the machine does besides the plays. */
+export class Sentinel {
+  readonly #samples: Sample[] = [];
+
+  private constructor(private readonly child: ChildProcess) {
+    child.on('message', (sample) => {
+      // True: its process sends nothing else.
+      this.#samples.push(sample as Sample);
+    });
+  }
+
+  /** Resolves after the first sample: what starts then has a second before it. */
+  static async start(): Promise<Sentinel> {
+    const child = fork(new URL('./sentinel-process.mjs', import.meta.url), { execArgv: [] });
+    const sentinel = new Sentinel(child);
+    await waitFor(() => sentinel.#samples.length > 0, { timeoutMs: 60_000 });
+    return sentinel;
+  }
+
+  /** The worst of the period from one second before `from` until `until`, both in milliseconds since 1970. */
+  async loadBetween(from: number, until: number): Promise<MachineLoad> {
+    // The sample that covers the end of the period.
+    await waitFor(() => (this.#samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
+    // A sample covers the second before its time.
+    const samples = this.#samples.filter(({ at }) => at > from - 1_000 && at < until + 1_000);
+    const worst = (figure: keyof MachineLoad) => {
+      const values = samples.flatMap((sample) => sample[figure] ?? []);
+      return values.length === 0 ? undefined : Math.max(...values);
+    };
+    const [othersPercent, stolenPercent] = [worst('othersPercent'), worst('stolenPercent')];
+    return {
+      latestMs: worst('latestMs') ?? 0,
+      ...(othersPercent !== undefined && { othersPercent }),
+      ...(stolenPercent !== undefined && { stolenPercent }),
+    };
+  }
+
+  async close(): Promise<void> {
+    const exited = once(this.child, 'exit');
+    this.child.disconnect();
+    await exited;
+  }
+}
+
+/** Why durations measured under `load` cannot be judged; undefined if they can. */
+export function whyNotJudged({ latestMs, othersPercent = 0, stolenPercent = 0 }: MachineLoad): string | undefined {
+  const reasons = [
+    ...(othersPercent > MAX_OTHERS_PERCENT ? [`other programs used ${othersPercent.toFixed(0)} % of the CPU`] : []),
+    ...(stolenPercent > MAX_STOLEN_PERCENT ? [`the host withheld ${stolenPercent.toFixed(0)} % of the CPU`] : []),
+    ...(latestMs > MAX_TIMER_DELAY_MS ? [`timers fired up to ${latestMs.toFixed(0)} ms late`] : []),
+  ];
+  return reasons.length === 0 ? undefined : reasons.join(', ');
+}

@@ -1,0 +1,68 @@
+import { seededRandom } from 'nestjs-resilient-grpc/testing';
+import { inOneLine } from '../../scenarios/support/judge.js';
+import type { Situation } from '../../scenarios/support/situation.js';
+import { forgetLines } from '../../support/orders-app.js';
+import type { Sentinel } from '../sentinel.js';
+import { playWatched, problemsOf } from '../watched-play.js';
+import { heldNow, type Held } from './memory.js';
+import { NOT_PLAYED, withPlay, type Tally } from './tally.js';
+
+export interface SoakOptions {
+  readonly minutes: number;
+  readonly seed: number;
+  /** Seed of every play. By default each play has its own, drawn by `seed`. */
+  readonly playSeed?: number | undefined;
+  /** Ends the soak when the current play has been cleaned up. */
+  readonly signal: AbortSignal;
+  readonly sentinel: Sentinel;
+  readonly say: (line: string) => void;
+}
+
+export interface Soaked {
+  readonly tallies: ReadonlyMap<string, Tally>;
+  /** At the start and after each play. */
+  readonly held: readonly Held[];
+}
+
+/** Plays all `situations` in full, again and again, each time in another order, until the time is over; failures do not end it. */
+export async function soak(
+  situations: readonly Situation[],
+  { minutes, seed, playSeed: given, signal, sentinel, say }: SoakOptions,
+): Promise<Soaked> {
+  const endsAt = performance.now() + minutes * 60_000;
+  const random = seededRandom(seed);
+  // The report also lists situations that were never reached.
+  const tallies = new Map<string, Tally>(situations.map(({ name }) => [name, NOT_PLAYED]));
+  const held = [heldNow()];
+  const isOver = () => signal.aborted || performance.now() >= endsAt;
+  const sayIndented = (line: string) => {
+    say(`  ${line}`);
+  };
+  do {
+    for (const situation of shuffled(situations, random)) {
+      if (isOver()) break;
+      const playSeed = given ?? Math.trunc(random() * 2 ** 31);
+      const play = await playWatched(situation, { length: 'full', seed: playSeed, say: sayIndented, signal }, sentinel);
+      if (signal.aborted) break;
+      tallies.set(situation.name, withPlay(tallies.get(situation.name) ?? NOT_PLAYED, play, playSeed, situation.name));
+      forgetLines();
+      held.push(heldNow());
+      const problems = problemsOf(play);
+      const verdict = problems.length === 0 ? 'kept' : `BROKEN: ${problems.join('; ')}`;
+      const busy = play.busy === undefined ? '' : `, ${play.busy}`;
+      say(
+        `${inOneLine(situation, play.measured, 'full')} (${play.seconds.toFixed(1)} s, seed ${playSeed}${busy}) ${verdict}`,
+      );
+    }
+  } while (!isOver());
+  return { tallies, held };
+}
+
+/** Fisher and Yates. */
+function shuffled<T>(values: readonly T[], random: () => number): readonly T[] {
+  const rest = [...values];
+  return values.map(() => {
+    const [drawn] = rest.splice(Math.trunc(random() * rest.length), 1) as [T];
+    return drawn;
+  });
+}

@@ -1,0 +1,36 @@
+import type { Measured } from '../../scenarios/support/situation.js';
+import { problemsOf, type WatchedPlay } from '../watched-play.js';
+
+/** The results of one situation over all its plays. */
+export interface Tally {
+  readonly plays: number;
+  readonly seconds: number;
+  /** Calls that its figures count. */
+  readonly calls: number;
+  /** Each with the command that repeats the play. */
+  readonly failures: readonly string[];
+}
+
+export const NOT_PLAYED: Tally = { plays: 0, seconds: 0, calls: 0, failures: [] };
+
+/** `tally` with one play added. */
+export function withPlay(tally: Tally, play: WatchedPlay, seed: number, name: string): Tally {
+  return {
+    plays: tally.plays + 1,
+    seconds: tally.seconds + play.seconds,
+    calls: tally.calls + callsOf(play.measured),
+    failures: [
+      ...tally.failures,
+      ...problemsOf(play).map(
+        (what) => `${what} (repeat: npm run soak -- --minutes 0.01 --only ${name} --play-seed ${seed})`,
+      ),
+    ],
+  };
+}
+
+/** Figures named 'calls', 'reads' and 'writes' count what was called, of each upstream. */
+function callsOf(measured: Measured): number {
+  return Object.entries(measured)
+    .filter(([name]) => /^(calls|reads|writes|held calls|new calls)( @|$)/.test(name))
+    .reduce((sum, [, count]) => sum + Number(count), 0);
+}

@@ -1,0 +1,70 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { startVitest, type TestCase } from 'vitest/node';
+import { isWithin } from '../support/bound.js';
+import { judgedBetween, type JudgedRun } from './watched-play.js';
+import type { Sentinel } from './sentinel.js';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** A test tagged 'timed', with the figures it recorded. */
+export interface TimedTest extends JudgedRun {
+  /** 'test/server/shutdown.e2e-spec.ts: ends at once …' */
+  readonly name: string;
+}
+
+/** Files below test/ whose tests record timings, as paths from the root. */
+export function timedFiles(): readonly string[] {
+  return readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
+    .map((file) => join('test', file))
+    .filter((file) => file.endsWith('spec.ts') && !file.includes('node_modules'))
+    .filter((file) => /\brecordTiming\(/.test(readFileSync(join(ROOT, file), 'utf8')))
+    .sort();
+}
+
+/** Runs the tests tagged 'timed' of `files` one at a time, and gives each to `onResult` when it has ended. */
+export async function runTimedTests(
+  files: readonly string[],
+  sentinel: Sentinel,
+  onResult: (test: TimedTest) => void,
+): Promise<void> {
+  let results = Promise.resolve();
+  const vitest = await startVitest('test', [...files], {
+    config: join(ROOT, 'vitest.promises.config.mts'),
+    root: ROOT,
+    watch: false,
+    tagsFilter: ['timed'],
+    reporters: [
+      {
+        onTestCaseResult(test) {
+          if (test.result().state === 'skipped') return;
+          // One after another, because the sentinel samples later than the test ends.
+          results = results.then(async () => {
+            onResult(await judgedTest(test, sentinel));
+          });
+        },
+      },
+    ],
+  });
+  await results;
+  const errors = [
+    ...vitest.state.getUnhandledErrors(),
+    ...vitest.state.getTestModules().flatMap((module) => module.errors()),
+  ].map((error) => String((error as Error).stack ?? error));
+  await vitest.close();
+  if (errors.length > 0) onResult({ name: 'outside of the tests', rows: [], errors, seconds: 0, busy: undefined });
+}
+
+async function judgedTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest> {
+  const { startTime = Date.now(), duration = 0 } = test.diagnostic() ?? {};
+  const judgements = (test.meta().timings ?? []).map(({ figure, value, bound }) => ({
+    ...{ figure, value, bound },
+    ...{ timed: true, ok: isWithin(value, bound) },
+  }));
+  const errors = (test.result().errors ?? []).map(({ stack, message }) => stack ?? message);
+  // A timed test without a figure has lost what it was tagged for.
+  if (judgements.length === 0 && errors.length === 0) errors.push('the test recorded no timing');
+  const judged = await judgedBetween(sentinel, startTime, startTime + duration, judgements);
+  const name = `${relative(ROOT, test.module.moduleId)}: ${test.fullName}`;
+  return { ...judged, name, errors, seconds: duration / 1_000 };
+}

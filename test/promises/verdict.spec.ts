@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { whyNotJudged } from './sentinel.js';
+import { verdictOf } from './verdict.js';
+
+describe('verdictOf', () => {
+  const failures = { figure: 'reads failed', bound: { atMost: 0 }, timed: false };
+  const latency = { figure: 'first answer, ms', bound: { atMost: 500 }, timed: true };
+
+  it.each([
+    ['keeps a count within its bound', { ...failures, value: 0, ok: true }, false, 'kept'],
+    ['breaks a count above its bound on a quiet machine', { ...failures, value: 1, ok: false }, false, 'broken'],
+    ['breaks a count above its bound on a busy machine too', { ...failures, value: 1, ok: false }, true, 'broken'],
+    ['keeps a duration within its bound on a busy machine too', { ...latency, value: 499.9, ok: true }, true, 'kept'],
+    ['breaks a duration above its bound on a quiet machine', { ...latency, value: 501, ok: false }, false, 'broken'],
+    [
+      'leaves open a duration above its bound on a busy machine',
+      { ...latency, value: 501, ok: false },
+      true,
+      'not judged',
+    ],
+    ['breaks a missing duration on a busy machine too', { ...latency, value: undefined, ok: false }, true, 'broken'],
+  ] as const)('%s', (_, judgement, isMachineBusy, verdict) => {
+    expect(verdictOf(judgement, isMachineBusy)).toBe(verdict);
+  });
+});
+
+describe('whyNotJudged', () => {
+  it('accepts a quiet machine, and a system that does not report its CPU time', () => {
+    expect(whyNotJudged({ latestMs: 100, othersPercent: 20, stolenPercent: 10 })).toBeUndefined();
+    expect(whyNotJudged({ latestMs: 3 })).toBeUndefined();
+  });
+
+  it('names every figure that is too high', () => {
+    expect(whyNotJudged({ latestMs: 101.2, othersPercent: 48.4, stolenPercent: 11 })).toBe(
+      'other programs used 48 % of the CPU, the host withheld 11 % of the CPU, timers fired up to 101 ms late',
+    );
+  });
+});

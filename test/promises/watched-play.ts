@@ -1,0 +1,78 @@
+import { brokenOf, type Judgement } from '../scenarios/support/judge.js';
+import { playSituation, type Play, type PlayOptions } from '../scenarios/support/play.js';
+import type { Situation } from '../scenarios/support/situation.js';
+import { whyNotJudged, type Sentinel } from './sentinel.js';
+import { verdictOf, type Verdict } from './verdict.js';
+
+/** Longer than any play takes; a play that exceeds it hangs. */
+const PLAY_LIMIT_MS = 8 * 60_000;
+
+/** A figure with its bound and its verdict: a row of the table. */
+export interface Judged extends Judgement {
+  readonly verdict: Verdict;
+}
+
+/** Judgements made while the machine did something, or nothing, besides. */
+export interface JudgedRun {
+  readonly rows: readonly Judged[];
+  /** Errors; each counts as broken. */
+  readonly errors: readonly string[];
+  readonly seconds: number;
+  /** Why a timed bound that does not hold is not judged; `undefined` on a quiet machine. */
+  readonly busy: string | undefined;
+}
+
+export interface WatchedPlay extends JudgedRun {
+  readonly measured: Play['measured'];
+}
+
+/** Gives `judgements` their verdicts, by what the machine did from `from` until now. */
+export async function judgedBetween(
+  sentinel: Sentinel,
+  from: number,
+  until: number,
+  judgements: readonly Judgement[],
+): Promise<Pick<JudgedRun, 'rows' | 'busy'>> {
+  const busy = whyNotJudged(await sentinel.loadBetween(from, until));
+  const rows = judgements.map((one) => ({ ...one, verdict: verdictOf(one, busy !== undefined) }));
+  return { rows, busy };
+}
+
+/** Plays `situation` once while `sentinel` watches the machine. Never throws: errors, also uncaught ones, are in the result. */
+export async function playWatched(
+  situation: Situation,
+  { signal, ...options }: Omit<PlayOptions, 'which'>,
+  sentinel: Sentinel,
+): Promise<WatchedPlay> {
+  const from = Date.now();
+  // A signal of its own for each play, so that listeners do not accumulate on `signal`.
+  const ending = new AbortController();
+  const end = () => {
+    ending.abort(signal?.reason);
+  };
+  signal?.addEventListener('abort', end, { once: true });
+  const limit = setTimeout(() => {
+    ending.abort(new Error(`the play did not end within ${PLAY_LIMIT_MS / 60_000} minutes`));
+  }, PLAY_LIMIT_MS);
+  const errors: string[] = [];
+  const onRejection = (error: unknown) => void errors.push(`unhandled rejection: ${String(error)}`);
+  process.on('unhandledRejection', onRejection);
+  let play: Play = { measured: {}, judgements: [], seconds: 0 };
+  try {
+    play = await playSituation(situation, { ...options, which: 'all', signal: ending.signal });
+  } catch (error) {
+    errors.push(String(error));
+  } finally {
+    clearTimeout(limit);
+    signal?.removeEventListener('abort', end);
+    process.off('unhandledRejection', onRejection);
+  }
+  const until = Date.now();
+  const judged = await judgedBetween(sentinel, from, until, play.judgements);
+  return { ...judged, measured: play.measured, errors, seconds: (until - from) / 1_000 };
+}
+
+/** One sentence for each error, and for each bound that does not hold and could be judged. */
+export function problemsOf({ rows, errors }: JudgedRun): readonly string[] {
+  return [...errors, ...brokenOf(rows.filter(({ verdict }) => verdict === 'broken'))];
+}

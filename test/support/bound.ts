@@ -1,0 +1,17 @@
+/** The range that a measured figure must be in. */
+export interface Bound {
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+/** True if `value` is a finite number within `bound`. */
+export function isWithin(value: number | string, { atLeast = -Infinity, atMost = Infinity }: Bound): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value >= atLeast && value <= atMost;
+}
+
+/** `bound` as people write it: '= 2', '≥ 1', '≥ 1, ≤ 4'; '' for no bound. */
+export function boundText({ atLeast, atMost }: Bound): string {
+  if (atLeast !== undefined && atLeast === atMost) return `= ${atLeast}`;
+  const limits = [atLeast !== undefined ? `≥ ${atLeast}` : '', atMost !== undefined ? `≤ ${atMost}` : ''];
+  return limits.filter(Boolean).join(', ');
+}

@@ -1,0 +1,23 @@
+import { DefaultReporter, type TestModule, type TestRunEndReason, type SerializedError } from 'vitest/node';
+import { missingPrograms } from './programs.js';
+
+/** Vitest's default reporter, one line a file and failures in full, and a last line for what was skipped and why. */
+export class FileReporter extends DefaultReporter {
+  override onTestRunEnd(
+    modules: readonly TestModule[],
+    errors: readonly SerializedError[],
+    reason: TestRunEndReason,
+  ): void {
+    super.onTestRunEnd(modules, errors, reason);
+    const line = skippedLine(modules, missingPrograms());
+    if (line !== undefined) this.log(line);
+  }
+}
+
+/** `undefined` if every test ran, and against every program that it can use. */
+function skippedLine(modules: readonly TestModule[], missing: readonly string[]): string | undefined {
+  const skipped = modules.flatMap(({ children }) => [...children.allTests('skipped')]).length;
+  if (skipped === 0 && missing.length === 0) return undefined;
+  const why = missing.length === 0 ? '' : `; not installed: ${missing.join(', ')}`;
+  return `Skipped: ${skipped} ${skipped === 1 ? 'test' : 'tests'}${why}`;
+}

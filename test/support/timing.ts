@@ -1,0 +1,34 @@
+import type { Bound } from './bound.js';
+
+/** A duration or a rate that a test measured, with the bound that `npm run promises` judges it by. */
+export interface Timing {
+  /** What was measured, with its unit: 'process gone after, ms'. */
+  readonly figure: string;
+  readonly value: number;
+  readonly bound: Bound;
+}
+
+declare module 'vitest' {
+  interface TaskMeta {
+    timings?: Timing[];
+  }
+}
+
+/** The part of vitest's `task` that a timing needs. */
+interface TimedTask {
+  readonly name: string;
+  readonly tags?: string[];
+  readonly meta: { timings?: Timing[] };
+}
+
+/**
+ * Records a wall-clock figure of the test `task`. `npm test` does not judge it, because a busy machine delays every process;
+ * `npm run promises` runs the tests tagged 'timed' one at a time and judges what they record.
+ *
+ * @throws if the test has no tag 'timed': `npm run promises` would not run it
+ */
+export function recordTiming(task: TimedTask, figure: string, value: number, bound: Bound): void {
+  if (task.tags?.includes('timed') !== true)
+    throw new Error(`'${task.name}' records '${figure}' but is not tagged: write it(title, { tags: ['timed'] }, …)`);
+  (task.meta.timings ??= []).push({ figure, value, bound });
+}

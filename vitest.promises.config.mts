@@ -1,0 +1,19 @@
+import { defineConfig } from 'vitest/config';
+import { TAGS, TEST_CODE } from './vitest.config.mjs';
+
+// For `npm run promises`: the tests that record timings, one at a time in one process.
+export default defineConfig({
+  ...TEST_CODE,
+  test: {
+    tags: TAGS,
+    include: ['test/**/*.{spec,e2e-spec}.ts'],
+    exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**'],
+    setupFiles: ['test/setup.ts'],
+    fileParallelism: false,
+    maxConcurrency: 1,
+    isolate: false,
+    silent: 'passed-only',
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});

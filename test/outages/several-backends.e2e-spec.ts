@@ -1,6 +1,7 @@
+import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { firstValueFrom } from 'rxjs';
-import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { startClient, startServer, type EchoService } from '../calls/support.js';
 import { shortLivedPeer } from '../support/peers.js';
 
@@ -9,16 +10,29 @@ describe('round_robin over a good backend and one that dies after its SETTINGS',
     const good = await startServer();
     const bad = await shortLivedPeer(5);
     onTestFinished(() => bad.close());
+    const proxy = await FaultProxy.start(bad.url);
+    onTestFinished(() => proxy.close());
+    // The good one comes first: until one is READY, the other's end is an outage.
+    proxy.refuse();
     const client = await startClient({
-      url: `ipv4:${good.url},${bad.url}`,
+      url: `ipv4:${good.url},${proxy.url}`,
+      channelOptions: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 100 },
       loadBalancing: 'round_robin',
       connection: 'warm',
       outageGraceMs: 500,
     });
     const echo = client.getService<EchoService>('Echo');
-    await waitFor(() => bad.acceptedAt.length >= 2, { timeoutMs: 15_000 });
-    await waitFor(() => client.connectivity.state === 'READY');
-    expect(client.connectivity.outage).toBeUndefined();
+    const outages: GrpcClientEvent[] = [];
+    await waitFor(() => client.connectivity.state === 'READY' && client.connectivity.outage === undefined, {
+      timeoutMs: 20_000,
+    });
+    client.events$.subscribe((event) => {
+      if (event.type === 'outage-start') outages.push(event);
+    });
+    await proxy.forward();
+    await waitFor(() => bad.acceptedAt.length >= 2, { timeoutMs: 20_000 });
+    expect(client.connectivity.state).toBe('READY');
+    expect(outages).toEqual([]);
     expect(await firstValueFrom(echo.unary({ text: 'x' }))).toMatchObject({ text: 'x' });
   });
 });

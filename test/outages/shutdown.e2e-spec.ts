@@ -2,9 +2,10 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { turns } from '../calls/support.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersOf } from '../support/orders-app.js';
 import { resettingPeer } from '../support/peers.js';
-import { timeStoodStill } from '../support/standstill.js';
+import { recordTiming } from '../support/timing.js';
 
 /** What `call` fails with, and when it did. */
 async function failureOf(call: Observable<unknown>): Promise<{ readonly error: GrpcCallError; readonly at: number }> {
@@ -22,7 +23,7 @@ describe('app.close()', () => {
   // Called first, asked last: what a test registers is ended in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
-    onTestFinished(() => leaks.settled());
+    onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
   });
 
   async function startServer(): Promise<ScriptedGrpcServer> {
@@ -31,85 +32,102 @@ describe('app.close()', () => {
     return server;
   }
 
-  it('lets calls in flight finish, takes no more, and resolves as soon as the last one has', async () => {
-    const server = await startServer();
-    server.script('Create', { hold: 'everything' });
-    server.script('Watch', { messages: [{ sequence: '1' }], hold: 'status' });
-    const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 5_000 } });
-    const inFlight = Promise.all([
-      firstValueFrom(create(app)),
-      lastValueFrom(app.orders.watch({ from: '0' }).pipe(toArray())),
-    ]);
-    await waitFor(() => server.heldCount() === 2);
-    let closed = false;
-    const closing = app.close().then(() => {
-      closed = true;
-    });
-    await waitFor(() => !app.client.accepting);
-    const { error } = await failureOf(app.orders.get({ id: '1' }));
-    expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'draining', reachedServer: 'no' });
-    expect(closed).toBe(false);
-    expect(server.release()).toBe(2);
-    const [releasedAt, standstillMs] = [performance.now(), timeStoodStill()];
-    expect((await inFlight)[1]).toHaveLength(1);
-    await closing;
-    expect(performance.now() - releasedAt).toBeLessThan(500 + standstillMs());
-    expect(app.client.connectivity.state).toBe('SHUTDOWN');
-    expect(server.counts('Get').calls).toBe(0);
-    expect((await failureOf(app.orders.get({ id: '1' }))).error.reason).toBe('closed');
-    await waitFor(() => server.connections.open === 0);
-  });
+  it(
+    'lets calls in flight finish, takes no more, and resolves as soon as the last one has',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const server = await startServer();
+      server.script('Create', { hold: 'everything' });
+      server.script('Watch', { messages: [{ sequence: '1' }], hold: 'status' });
+      const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 60_000 } });
+      const inFlight = Promise.all([
+        firstValueFrom(create(app)),
+        lastValueFrom(app.orders.watch({ from: '0' }).pipe(toArray())),
+      ]);
+      await waitFor(() => server.heldCount() === 2);
+      let closed = false;
+      const closing = app.close().then(() => {
+        closed = true;
+      });
+      await waitFor(() => !app.client.accepting);
+      const { error } = await failureOf(app.orders.get({ id: '1' }));
+      expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'draining', reachedServer: 'no' });
+      expect(closed).toBe(false);
+      expect(server.release()).toBe(2);
+      const releasedAt = performance.now();
+      expect((await inFlight)[1]).toHaveLength(1);
+      await closing;
+      recordTiming(task, 'closed after the last call was answered, ms', performance.now() - releasedAt, {
+        atMost: 500,
+      });
+      expect(app.client.connectivity.state).toBe('SHUTDOWN');
+      expect(server.counts('Get').calls).toBe(0);
+      expect((await failureOf(app.orders.get({ id: '1' }))).error.reason).toBe('closed');
+      await waitFor(() => server.connections.open === 0);
+    },
+  );
 
-  it('fails what is left at the end of its time: in flight, waiting for the channel, waiting to retry', async () => {
-    const server = await startServer();
-    const nowhere = await resettingPeer();
-    onTestFinished(() => nowhere.close());
-    server.script('Create', { never: true });
-    server.script('Watch', { messages: [{ sequence: '1' }], never: true });
-    server.script('Get', { status: 'UNAVAILABLE' });
-    const retryPolicy = {
-      maxAttempts: 3,
-      initialBackoff: '30s',
-      maxBackoff: '30s',
-      backoffMultiplier: 1,
-      retryableStatusCodes: ['UNAVAILABLE'],
-    };
-    const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }] };
-    const settings = [{ url: server.url, serviceConfig }, { url: nowhere.url }];
-    const app = await startOrdersApp(settings, { drain: { timeoutMs: 500 } });
-    const stranded = app.clients[1]!;
-    const failures = [
-      failureOf(create(app)),
-      failureOf(app.orders.watch({ from: '0' })),
-      failureOf(app.orders.get({ id: '1' })),
-      failureOf(create(stranded)),
-      failureOf(stranded.orders.get({ id: '1' }, { waitForReady: true, timeoutMs: 60_000 })),
-    ];
-    await waitFor(() => server.counts().calls === 3 && server.counts('Get').answered === 1);
-    await waitFor(() => stranded.client.snapshot().waiting === 2 && stranded.client.connectivity.outage);
-    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
-    await app.close();
-    expect(performance.now() - beganAt).toBeGreaterThan(450);
-    expect(performance.now() - beganAt).toBeLessThan(900 + standstillMs());
-    const reached: string[] = [];
-    for (const { error, at } of await Promise.all(failures)) {
-      expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'draining' });
-      expect(at - beganAt).toBeGreaterThan(450);
-      reached.push(error.reachedServer);
-    }
-    expect(reached).toEqual(['maybe', 'yes', 'yes', 'no', 'no']);
-    // On the wire too.
-    await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
-    expect(app.clients.map(({ client }) => client.activeCalls().length)).toEqual([0, 0]);
-    const triesAtEnd = nowhere.acceptedAt.length;
-    const endedAt = performance.now();
-    await waitFor(() => performance.now() - endedAt > 600);
-    expect(nowhere.acceptedAt.length).toBe(triesAtEnd);
-  });
+  it(
+    'fails what is left at the end of its time: in flight, waiting for the channel, waiting to retry',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const server = await startServer();
+      const nowhere = await resettingPeer();
+      onTestFinished(() => nowhere.close());
+      server.script('Create', { never: true });
+      server.script('Watch', { messages: [{ sequence: '1' }], never: true });
+      server.script('Get', { status: 'UNAVAILABLE' });
+      const retryPolicy = {
+        maxAttempts: 3,
+        initialBackoff: '60s',
+        maxBackoff: '60s',
+        backoffMultiplier: 1,
+        retryableStatusCodes: ['UNAVAILABLE'],
+      };
+      const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }] };
+      const settings = [
+        { url: server.url, serviceConfig },
+        { url: nowhere.url, outageGraceMs: 60_000 },
+      ];
+      const app = await startOrdersApp(settings, { drain: { timeoutMs: 500 } });
+      const stranded = app.clients[1]!;
+      const failures = [
+        failureOf(create(app)),
+        failureOf(app.orders.watch({ from: '0' })),
+        failureOf(app.orders.get({ id: '1' })),
+        failureOf(create(stranded)),
+        failureOf(stranded.orders.get({ id: '1' }, { waitForReady: true, timeoutMs: 60_000 })),
+      ];
+      await waitFor(() => server.counts().calls === 3 && server.counts('Get').answered === 1);
+      await waitFor(() => stranded.client.snapshot().waiting === 2 && stranded.client.connectivity.outage);
+      const beganAt = performance.now();
+      await app.close();
+      const closedMs = performance.now() - beganAt;
+      expect(closedMs).toBeGreaterThan(450);
+      recordTiming(task, 'closed after, at a drain time of 500 ms, ms', closedMs, { atMost: 900 });
+      const reached: string[] = [];
+      for (const { error, at } of await Promise.all(failures)) {
+        expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'draining' });
+        expect(at - beganAt).toBeGreaterThan(450);
+        reached.push(error.reachedServer);
+      }
+      expect(reached).toEqual(['maybe', 'yes', 'yes', 'no', 'no']);
+      // On the wire too.
+      await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
+      expect(app.clients.map(({ client }) => client.activeCalls().length)).toEqual([0, 0]);
+      // What was under way at the end has arrived by then.
+      await turns();
+      const triesAtEnd = nowhere.acceptedAt.length;
+      // Tries are 375 ms apart at most while calls wait.
+      const endedAt = performance.now();
+      await waitFor(() => performance.now() - endedAt > 450);
+      expect(nowhere.acceptedAt.length).toBe(triesAtEnd);
+    },
+  );
 
   it('finishes calls that only need the channel to come back', async () => {
     const server = await startServer();
-    const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 5_000 } });
+    const app = await startOrdersApp({ url: server.url, outageGraceMs: 60_000 }, { drain: { timeoutMs: 60_000 } });
     await firstValueFrom(app.orders.get({ id: '1' }));
     await server.stop('kill-connections');
     const waiting = firstValueFrom(app.orders.get({ id: '2' }));
@@ -122,20 +140,26 @@ describe('app.close()', () => {
     expect(server.counts('Get').answered).toBe(2);
   });
 
-  it('is seen by health at once, while calls of requests still being served succeed', async () => {
-    const server = await startServer();
-    const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 2_000, readinessDelayMs: 300 } });
-    const { name } = app.client;
-    const status = async () => (await app.health.check(name))[name]!.status;
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    expect(await status()).toBe('up');
-    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
-    const closing = app.close();
-    await waitFor(async () => (await status()) === 'down');
-    await firstValueFrom(app.orders.get({ id: '2' }));
-    expect(performance.now() - beganAt).toBeLessThan(300 + standstillMs());
-    await closing;
-    expect(performance.now() - beganAt).toBeGreaterThan(290);
-    expect(server.counts('Get').answered).toBe(2);
-  });
+  it(
+    'is seen by health at once, while calls of requests still being served succeed',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const server = await startServer();
+      const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 60_000, readinessDelayMs: 300 } });
+      const { name } = app.client;
+      const status = async () => (await app.health.check(name))[name]!.status;
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      expect(await status()).toBe('up');
+      const beganAt = performance.now();
+      const closing = app.close();
+      // In the turns of the event loop in which it begins to close, whatever those take.
+      await turns();
+      expect(await status()).toBe('down');
+      await firstValueFrom(app.orders.get({ id: '2' }));
+      recordTiming(task, 'down, and a call answered, after, ms', performance.now() - beganAt, { atMost: 300 });
+      await closing;
+      expect(performance.now() - beganAt).toBeGreaterThan(290);
+      expect(server.counts('Get').answered).toBe(2);
+    },
+  );
 });

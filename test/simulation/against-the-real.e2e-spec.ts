@@ -8,12 +8,14 @@ import {
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
 import { ChildServer, seededRandom, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { Observable } from 'rxjs';
+import { firstValueFrom, type Observable } from 'rxjs';
 import { expect, it, onTestFinished } from 'vitest';
 import { figuresOf, type Figures } from '../../bench/simulation/figures.mjs';
 import { Meter, SAMPLE_MS } from '../../bench/simulation/meter.mjs';
 import { POLICIES } from '../../bench/simulation/policies.mjs';
 import { DEFAULT_WORLD, simulate } from '../../bench/simulation/simulate.mjs';
+import { DEFAULT_BUDGET_POLICY } from '../../libs/resilient-grpc/src/policy/throttling/default-budget.js';
+import { recordTiming } from '../support/timing.js';
 
 interface Orders {
   get(request: { id: string }): Observable<unknown>;
@@ -77,11 +79,19 @@ async function startClients(url: string): Promise<readonly Resilient<Orders>[]> 
   );
   onTestFinished(() => app.close());
   const opened = names.map((name) => app.get<ResilientGrpcClient>(getGrpcClientToken(name)));
-  await Promise.all(opened.map((client) => client.waitForReady({ timeoutMs: 10_000 })));
+  await Promise.all(opened.map((client) => client.waitForReady({ timeoutMs: 30_000 })));
   return opened.map((client) => client.getService<Orders>('Orders'));
 }
 
-async function inReality(): Promise<Figures> {
+interface Reality {
+  readonly figures: Figures;
+  readonly calls: number;
+  readonly attempts: number;
+  /** Calls that were open when the server was killed. */
+  readonly open: number;
+}
+
+async function inReality(): Promise<Reality> {
   const server = await startServer();
   const clients = await startClients(server.url);
   const meter = new Meter(LENGTH_MS + WORLD.patienceMs, CALLS_PER_MS);
@@ -116,35 +126,47 @@ async function inReality(): Promise<Figures> {
   server.send({ unreachable: false });
   await delay(GONE.from - now());
   server.send({ goneUntil: beganAt + GONE.to });
+  const open = begun - ended;
   await delay(GONE.to - now());
   meter.faultOver(GONE.to);
   await delay(LENGTH_MS - now());
-  await waitFor(() => begun > 0 && ended === begun);
+  await waitFor(() => begun > 0 && ended === begun, { timeoutMs: 30_000 });
   clearInterval(load);
 
   server.send({ report: true });
-  await waitFor(() => server.messages.length > 0);
-  for (const at of (server.messages.at(-1) as { arrivals: number[] }).arrivals) {
+  await waitFor(() => server.messages.length > 0, { timeoutMs: 20_000 });
+  const { arrivals } = server.messages.at(-1) as { arrivals: number[] };
+  for (const at of arrivals) {
     meter.arrived(Math.max(at - beganAt, 0));
     // Nothing fails before it is sent: what waits is no attempt.
     meter.attempted(Math.max(at - beganAt, 0));
   }
-  return figuresOf(
+  // Whatever it took, each client is back.
+  await Promise.all(clients.map((client) => firstValueFrom(client.get({ id: 'last' }, { timeoutMs: 30_000 }))));
+  const figures = figuresOf(
     meter,
     [FAILING, GONE].map((fault) => ({ ...fault, title: '', begin: () => {}, end: () => {} })),
     LENGTH_MS / SAMPLE_MS,
   );
+  return { figures, calls: begun, attempts: arrivals.length, open };
 }
 
-it('the simulation gives the figures of fifty real clients of a real server', async () => {
+const SLOW = { tags: ['timed'], timeout: 90_000 };
+
+it('the simulation gives the figures of fifty real clients of a real server', SLOW, async ({ task }) => {
   const simulated = inSimulation();
-  const real = await inReality();
+  const { figures: real, calls, attempts, open } = await inReality();
   console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);
-  expect(Math.abs(real.amplification - simulated.amplification)).toBeLessThanOrEqual(0.1);
-  expect(Math.abs(real.goodput - simulated.goodput)).toBeLessThanOrEqual(0.05);
-  expect(Math.abs(real.peakLoadRatio - simulated.peakLoadRatio)).toBeLessThanOrEqual(0.4);
-  expect(Math.abs(real.newCallsFailed - simulated.newCallsFailed)).toBeLessThanOrEqual(0.05);
-  expect(real.recoverySeconds).not.toBeNull();
-  expect(Math.abs(real.recoverySeconds! - simulated.recoverySeconds!)).toBeLessThanOrEqual(1.5);
-  expect(real.amplification).toBeLessThanOrEqual(1.1);
+  // On any machine: ten tokens a client, one for eight successes and one for 20 s; what was lost with a connection is sent again.
+  const budget =
+    WORLD.clients * (DEFAULT_BUDGET_POLICY.maxTokens + (DEFAULT_BUDGET_POLICY.perSecond * LENGTH_MS) / 1_000);
+  expect(attempts).toBeLessThanOrEqual(calls * (1 + DEFAULT_BUDGET_POLICY.perSuccess) + budget + open);
+  // How many calls succeed, and when, takes a quiet one.
+  const apart = (figure: keyof Figures) => Math.abs((real[figure] ?? NaN) - (simulated[figure] ?? NaN));
+  recordTiming(task, 'attempts a call in the second half of the worst fault', real.amplification, { atMost: 1.1 });
+  recordTiming(task, 'attempts a call, apart from the simulation', apart('amplification'), { atMost: 0.1 });
+  recordTiming(task, 'goodput, apart from the simulation', apart('goodput'), { atMost: 0.05 });
+  recordTiming(task, 'peak load, apart from the simulation', apart('peakLoadRatio'), { atMost: 0.4 });
+  recordTiming(task, 'new calls failed, apart from the simulation', apart('newCallsFailed'), { atMost: 0.05 });
+  recordTiming(task, 'recovery, apart from the simulation, s', apart('recoverySeconds'), { atMost: 1.5 });
 });

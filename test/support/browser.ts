@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
@@ -9,25 +10,48 @@ export const CHROMIUM = (process.env['CHROMIUM'] ?? PLACES.find((path) => exists
 if (CHROMIUM === undefined)
   console.warn(`No Chromium at ${PLACES.join(', ')} or in CHROMIUM: tests of pages in a browser are skipped.`);
 
+/** Longest wait for the browser or for a page: only a browser that hangs takes it. */
+const LIMIT_MS = 60_000;
+
 export function startBrowser(): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox', '--disable-quic'] });
+  const args = ['--no-sandbox', '--disable-quic'];
+  return chromium.launch({ executablePath: CHROMIUM!, args, timeout: LIMIT_MS });
 }
+
+/** An element and a text by name: the page reports when the element first contains the text. */
+export type Sightings = Readonly<Record<string, { readonly selector: string; readonly text: string }>>;
 
 /** A page somebody looks at, and all that is wrong with it: what it complains of, and what it asked others for. */
 export interface WatchedPage {
   readonly page: Page;
   /** Errors on its console, exceptions, and requests to other hosts. */
   readonly problems: readonly string[];
+  /**
+   * Waits until the page has shown the sighting `name`, however briefly. Resolves to the moment, in milliseconds by the clock of the
+   * page.
+   */
+  sighted(name: string): Promise<number>;
+  /** Forgets all sightings: `sighted` waits for the next ones. */
+  forget(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Opens `url` in a tab of its own, and has it watched. `ignored`: what it may complain of. */
+/** Options of `openPage`. */
+export interface WatchOptions extends BrowserContextOptions {
+  /** Errors that the page may report. */
+  readonly ignored?: RegExp;
+  readonly sightings?: Sightings;
+}
+
+/** Opens `url` in a tab of its own, and has it watched. */
 export async function openPage(
   browser: Browser,
   url: string,
-  { ignored, ...options }: BrowserContextOptions & { readonly ignored?: RegExp } = {},
+  { ignored, sightings = {}, ...options }: WatchOptions = {},
 ): Promise<WatchedPage> {
   const context = await browser.newContext({ viewport: { width: 1_200, height: 800 }, ...options });
+  context.setDefaultTimeout(LIMIT_MS);
+  await context.addInitScript(recorderOf(sightings));
   const page = await context.newPage();
   const problems: string[] = [];
   const { host } = new URL(url);
@@ -43,5 +67,26 @@ export async function openPage(
     if (new URL(request.url()).host !== host) problems.push(`a request to ${request.url()}`);
   });
   await page.goto(url, { waitUntil: 'domcontentloaded' });
-  return { page, problems, close: () => context.close() };
+  const sighted = (name: string): Promise<number> =>
+    waitFor(() => page.evaluate<number>(`sightedAt[${JSON.stringify(name)}] ?? 0`), {
+      timeoutMs: LIMIT_MS,
+      intervalMs: 50,
+      describe: `the page to show ${name}`,
+    });
+  const forget = async (): Promise<void> => {
+    await page.evaluate('sightedAt = {}');
+  };
+  return { page, problems, sighted, forget, close: () => context.close() };
+}
+
+/** A script that records when each of `sightings` first was in the page. */
+function recorderOf(sightings: Sightings): string {
+  // Observers run after each change, so that a text is recorded even if it is replaced before the next frame.
+  return `
+    const sightings = ${JSON.stringify(Object.entries(sightings))};
+    globalThis.sightedAt = {};
+    new MutationObserver(() => {
+      for (const [name, { selector, text }] of sightings)
+        if (document.querySelector(selector)?.textContent.includes(text)) sightedAt[name] ??= performance.now();
+    }).observe(document, { subtree: true, childList: true, characterData: true, attributes: true });`;
 }

@@ -1,5 +1,5 @@
 // An application in a process of its own, which closes when it is told to and then must end by itself:
-//   node closing-app.mjs URL [--tls]
+//   node closing-app.mjs URL [--tls] [--connect-timeout MS]
 // Tells over IPC the state its client is in.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
@@ -7,12 +7,15 @@ import { parseArgs } from 'node:util';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
 
-const { values, positionals } = parseArgs({ options: { tls: { type: 'boolean' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { tls: { type: 'boolean' }, 'connect-timeout': { type: 'string', default: '2000' } },
+  allowPositionals: true,
+});
 const options = {
   name: 'orders',
   protoPath: fileURLToPath(new URL('../../protos/orders.proto', import.meta.url)),
   url: positionals[0],
-  connectTimeoutMs: 2_000,
+  connectTimeoutMs: Number(values['connect-timeout']),
   ...(values.tls ? { tls: { serverName: 'localhost' } } : {}),
 };
 class AppModule {}

@@ -46,7 +46,21 @@ export class OrdersProcess {
     await this.#process[how]();
     this.#server = next;
     next.send({ listenAt });
-    await waitFor(() => boundBy(next), { timeoutMs: downMs + 5_000 });
+    await waitFor(() => boundBy(next), { timeoutMs: downMs + 20_000 });
+  }
+
+  /**
+   * SIGKILL once `kill` resolves, which runs when the next process is ready to take over; that listens once `listen` resolves.
+   * Resolves when it does.
+   */
+  async restartWhen(conditions: { kill(): Promise<unknown>; listen(): Promise<unknown> }): Promise<void> {
+    const next = await this.#spawn(['--standby']);
+    await conditions.kill();
+    await this.#process.kill();
+    this.#server = next;
+    await conditions.listen();
+    next.send({ listenAt: Date.now() });
+    await waitFor(() => boundBy(next), { timeoutMs: 20_000 });
   }
 
   /** SIGSTOP: its sockets stay open, the kernel accepts new ones, and nobody answers. */

@@ -8,7 +8,10 @@ const [url, protoPath] = process.argv.slice(2);
 
 class AppModule {}
 const app = await NestFactory.createApplicationContext(
-  { module: AppModule, imports: [ResilientGrpcModule.forFeature([{ name: 'orders', url, protoPath }])] },
+  {
+    module: AppModule,
+    imports: [ResilientGrpcModule.forFeature([{ name: 'orders', url, protoPath, outageGraceMs: 60_000 }])],
+  },
   { logger: false },
 );
 const client = app.get(getGrpcClientToken('orders'));

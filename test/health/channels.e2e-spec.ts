@@ -13,6 +13,7 @@ const leaks = captureLeaks();
 let server: ScriptedGrpcServer;
 let app: INestApplication;
 let orders: Resilient<OrdersClient>;
+let audit: Resilient<OrdersClient>;
 let http: string;
 
 @Controller('health')
@@ -26,7 +27,7 @@ class HealthController {
     return this.health.check([() => this.grpc.check('orders')]);
   }
   @Get('optional') @HealthCheck() optional() {
-    return this.health.check([() => this.grpc.check('orders', { key: 'optional', required: false })]);
+    return this.health.check([() => this.grpc.check('audit', { key: 'optional', required: false })]);
   }
   @Get('all') @HealthCheck() all() {
     return this.health.check([() => this.grpc.checkAll()]);
@@ -44,14 +45,14 @@ beforeEach(async () => {
     protoPath: ORDERS_PROTO,
     scripts: { Get: { message: { id: '1', item: 'tea' } } },
   });
-  const client = { protoPath: ORDERS_PROTO, url: server.url, outageGraceMs: 400 };
+  const client = { protoPath: ORDERS_PROTO, url: server.url };
   @Module({
     imports: [
       TerminusModule.forRoot({ logger: false }),
       ResilientGrpcHealthModule,
       ResilientGrpcModule.forFeature([
-        { ...client, name: 'orders' },
-        { ...client, name: 'audit' },
+        { ...client, name: 'orders', outageGraceMs: 60_000 },
+        { ...client, name: 'audit', outageGraceMs: 100 },
       ]),
     ],
     controllers: [HealthController],
@@ -61,6 +62,7 @@ beforeEach(async () => {
   await app.listen(0, '127.0.0.1');
   http = await app.getUrl();
   orders = app.get(getGrpcServiceToken('orders', 'Orders'));
+  audit = app.get(getGrpcServiceToken('audit', 'Orders'));
 });
 afterEach(async () => {
   await app.close();
@@ -96,11 +98,11 @@ describe('health of channels', () => {
     expect(Object.keys((await ask('only-audit')).report.details)).toEqual(['audit']);
   });
 
-  it('is degraded in an outage while calls wait, then down, and up when the server is back', async () => {
-    await firstValueFrom(orders.get({ id: '1' }));
+  it('is degraded in an outage while calls wait, down when they fail, and up when the server is back', async () => {
+    await Promise.all([orders, audit].map((client) => firstValueFrom(client.get({ id: '1' }))));
     await server.stop('kill-connections');
     const waiting = firstValueFrom(orders.get({ id: '1' }));
-    waiting.catch(() => undefined);
+    await expect(firstValueFrom(audit.get({ id: '1' }))).rejects.toMatchObject({ reason: 'outage' });
     const inside = await waitFor(async () => {
       const answer = await ask('orders');
       return answer.report.details['orders']?.['outage'] !== undefined && answer;
@@ -110,15 +112,17 @@ describe('health of channels', () => {
     // Terminus 11 has no word for it.
     expect(told?.['status'] === 'degraded' || told?.['degraded'] === true).toBe(true);
 
-    await waitFor(async () => (await ask('orders')).code === 503);
+    expect((await ask('only-audit')).code).toBe(503);
     const optional = await ask('optional');
     expect(optional.code).toBe(200);
     expect(optional.report.details['optional']?.['message']).toBe('outage; calls fail');
 
     await server.restart();
+    expect(await waiting).toMatchObject({ id: '1' });
     await waitFor(async () => {
-      await firstValueFrom(orders.get({ id: '1' }));
-      return (await ask('orders')).report.details['orders']?.['status'] === 'up';
+      await Promise.all([orders, audit].map((client) => firstValueFrom(client.get({ id: '1' }))));
+      const { code, report } = await ask('all');
+      return code === 200 && Object.values(report.details).every(({ status }) => status === 'up');
     });
   });
 

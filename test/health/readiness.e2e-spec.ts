@@ -1,18 +1,26 @@
 import { Controller, Get, Injectable, Module, type INestApplication, type OnModuleInit } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
-import { ResilientGrpcModule, getGrpcServiceToken, type DrainOptions, type Resilient } from 'nestjs-resilient-grpc';
+import {
+  GrpcClients,
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type DrainOptions,
+  type Resilient,
+} from 'nestjs-resilient-grpc';
 import {
   GrpcChannelHealthIndicator,
   GrpcReadinessHealthIndicator,
   ResilientGrpcHealthModule,
 } from 'nestjs-resilient-grpc/health';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
-import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { ordersModule, ordersOf, ordersOptions, ownUrl } from '../server/served-orders.js';
+import { holdTimers, releaseTimers } from '../server/support/held-timers.js';
+import { recordTiming } from '../support/timing.js';
 import { meet, startScripted } from './support.js';
 
 beforeEach(({ onTestFinished }) => {
@@ -104,7 +112,7 @@ describe('readiness of the process', () => {
   });
 
   it('is down before anything is refused, and calls go on for the delay', async () => {
-    const { imports } = await clientOf({ readinessDelayMs: 400, timeoutMs: 5_000 });
+    const { imports } = await clientOf({ readinessDelayMs: 5_000, timeoutMs: 60_000 });
     const app = await start(imports);
     const ask = await listening(app);
     const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'), { strict: false });
@@ -112,35 +120,30 @@ describe('readiness of the process', () => {
     const channels = app.get(GrpcChannelHealthIndicator);
     expect((await meet(orders.get({ id: '1' }))).error).toBeUndefined();
 
+    const { advance, until } = holdTimers();
     let closed = false;
     const closing = app.close().then(() => (closed = true));
-    await waitFor(() => readiness.check().process.status === 'down');
-    const beganAt = performance.now();
+    await until(() => readiness.check().process.status === 'down');
     expect(await ask('ready')).toMatchObject({
       code: 503,
       report: { status: 'shutting_down', details: { process: { status: 'down', state: 'draining' } } },
     });
     expect((await channels.check('orders')).orders).toMatchObject({ status: 'down', message: 'draining' });
-    let served = 0;
-    let refused: number | undefined;
-    while (!closed) {
-      const { error } = await meet(orders.get({ id: '1' }));
-      if (error === undefined) served += 1;
-      else {
-        expect(error.codeName).toBe('UNAVAILABLE');
-        refused ??= performance.now() - beganAt;
-      }
-      await new Promise(setImmediate);
+    for (let served = 0; served < 5; served += 1) {
+      await advance(served === 4 ? 999 : 1_000);
+      expect((await meet(orders.get({ id: '1' }))).error).toBeUndefined();
     }
+    expect(closed).toBe(false);
+    await advance(1);
+    await until(() => closed);
     await closing;
-    expect(served).toBeGreaterThan(5);
-    expect(refused ?? Infinity).toBeGreaterThan(300);
+    expect((await meet(orders.get({ id: '1' }))).error?.codeName).toBe('UNAVAILABLE');
     expect(readiness.check().process).toEqual({ status: 'down', state: 'draining' });
   });
 
   it('is down when a server of the process drains, though nothing else does', async () => {
     const url = ownUrl();
-    const drain = { readinessDelayMs: 300, timeoutMs: 5_000 };
+    const drain = { readinessDelayMs: 5_000, timeoutMs: 60_000 };
     const app = await start([ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, { drain })))]);
     const microservice = app.connectMicroservice({ strategy: app.get(ResilientGrpcServer, { strict: false }) });
     await app.startAllMicroservices();
@@ -149,6 +152,7 @@ describe('readiness of the process', () => {
     expect((await ask('ready')).code).toBe(200);
     expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
 
+    const { advance, until } = holdTimers();
     let closed = false;
     const closing = microservice.close().then(() => (closed = true));
     const down = await ask('ready');
@@ -157,65 +161,131 @@ describe('readiness of the process', () => {
     expect(closed).toBe(false);
     expect(down).toMatchObject({ code: 503, report: { details: { process: { status: 'down', state: 'draining' } } } });
     expect((await ask('live')).code).toBe(200);
+    await advance(5_000);
+    await until(() => closed);
     await closing;
     expect((await ask('ready')).code).toBe(503);
   });
 });
 
-describe("Terminus' own delay", () => {
-  const DELAY_MS = 300;
-  const terminus = (ms: number) => TerminusModule.forRoot({ logger: false, gracefulShutdownTimeoutMs: ms });
-  const closed = async (imports: Imports, listens = false) => {
-    @Module({ imports })
-    class AppModule {}
-    const app = await NestFactory.create(AppModule, { logger: false });
-    onTestFinished(() => app.close());
-    if (listens) {
-      app.connectMicroservice({ strategy: app.get(ResilientGrpcServer, { strict: false }) });
-      await app.startAllMicroservices();
-    } else {
-      await app.init();
+/** An application of `imports` that has started, and its servers with it. */
+async function started(imports: Imports, listens: boolean): Promise<INestApplication> {
+  @Module({ imports })
+  class AppModule {}
+  const app = await NestFactory.create(AppModule, { logger: false });
+  onTestFinished(() => app.close());
+  if (listens) {
+    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer, { strict: false }) });
+    await app.startAllMicroservices();
+  } else {
+    await app.init();
+  }
+  return app;
+}
+
+/** An application that is closed while the timers of this process are held. */
+async function closing(imports: Imports, listens = false) {
+  const app = await started(imports, listens);
+  const timers = holdTimers();
+  let over = false;
+  void closeBySignal(app).then(() => (over = true));
+  // What closes before the first delay has closed by then.
+  await new Promise((resolve) => setImmediate(resolve));
+  return { ...timers, isOver: () => over };
+}
+
+const DELAY_MS = 5_000;
+const clientDelay = { readinessDelayMs: DELAY_MS, timeoutMs: 60_000 };
+const serverOf = (drain: DrainOptions) => ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), { drain }));
+
+describe('the readiness delay of clients', () => {
+  it('passes side by side with that of a server', async () => {
+    const { imports } = await clientOf(clientDelay);
+    for (const all of [
+      [serverOf(clientDelay), ...imports],
+      [...imports, serverOf(clientDelay)],
+    ]) {
+      const { advance, until, isOver } = await closing(all, true);
+      await advance(DELAY_MS - 1);
+      expect(isOver()).toBe(false);
+      await advance(1);
+      await until(isOver);
+      releaseTimers();
     }
-    const beganAt = performance.now();
-    await closeBySignal(app);
-    return performance.now() - beganAt;
-  };
+  });
+});
+
+describe("Terminus' own delay", () => {
+  const terminus = (ms: number) => TerminusModule.forRoot({ logger: false, gracefulShutdownTimeoutMs: ms });
 
   it('runs side by side with that of the clients, wherever it is imported', async () => {
-    const { imports } = await clientOf({ readinessDelayMs: DELAY_MS, timeoutMs: 5_000 });
+    const { imports } = await clientOf(clientDelay);
     for (const all of [
       [terminus(DELAY_MS), ...imports],
       [...imports, terminus(DELAY_MS)],
     ]) {
-      const ms = await closed(all);
-      expect(ms).toBeGreaterThan(DELAY_MS - 10);
-      expect(ms).toBeLessThan(2 * DELAY_MS - 10);
+      const { advance, until, isOver } = await closing(all);
+      await advance(DELAY_MS - 1);
+      expect(isOver()).toBe(false);
+      await advance(1);
+      await until(isOver);
+      releaseTimers();
     }
   });
 
+  it("runs side by side with a server's where that is imported before it", async () => {
+    const { advance, until, isOver } = await closing([serverOf(clientDelay), terminus(DELAY_MS)], true);
+    await advance(DELAY_MS);
+    await until(isOver);
+  });
+
   it("comes on top of a server's where that is imported behind it", async () => {
-    const server = () => {
-      const drain = { readinessDelayMs: DELAY_MS, timeoutMs: 5_000 };
-      return ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), { drain }));
-    };
-    expect(await closed([server(), terminus(DELAY_MS)], true)).toBeLessThan(2 * DELAY_MS - 10);
-    expect(await closed([terminus(DELAY_MS), server()], true)).toBeGreaterThan(2 * DELAY_MS - 10);
+    const { advance, until, isOver } = await closing([terminus(DELAY_MS), serverOf(clientDelay)], true);
+    await advance(DELAY_MS);
+    await new Promise((resolve) => setImmediate(resolve));
+    await advance(DELAY_MS - 1);
+    expect(isOver()).toBe(false);
+    await advance(1);
+    await until(isOver);
+  });
+
+  it('adds up to no more than one delay, as clocks measure it', { tags: ['timed'] }, async ({ task }) => {
+    const [delayMs, time] = [300, { timeoutMs: 5_000 }];
+    const { imports } = await clientOf({ readinessDelayMs: delayMs, ...time });
+    const server = () => serverOf({ readinessDelayMs: delayMs, ...time });
+    for (const [what, all, listens] of [
+      ['Terminus before clients', [terminus(delayMs), ...imports], false],
+      ['clients before Terminus', [...imports, terminus(delayMs)], false],
+      ['a server before Terminus', [server(), terminus(delayMs)], true],
+    ] as const) {
+      const app = await started([...all], listens);
+      const beganAt = performance.now();
+      await closeBySignal(app);
+      const ms = performance.now() - beganAt;
+      expect(ms).toBeGreaterThan(delayMs - 10);
+      recordTiming(task, `delays of 300 ms, ${what}, over after, ms`, ms, { atMost: 2 * delayMs - 10 });
+    }
   });
 
   it('is a part of our time: where it is longer, clients close while requests are still served', async () => {
-    const { imports } = await clientOf({ timeoutMs: 200 });
-    @Module({ imports: [...imports, terminus(600)] })
+    const { imports } = await clientOf({ timeoutMs: 2_000 });
+    @Module({ imports: [...imports, terminus(DELAY_MS)] })
     class AppModule {}
     const app = await NestFactory.create(AppModule, { logger: false });
     await app.listen(0, '127.0.0.1');
     const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'), { strict: false });
+    const { advance, until } = holdTimers();
     let over = false;
-    const closing = closeBySignal(app).then(() => (over = true));
+    const closed = closeBySignal(app).then(() => (over = true));
+    await advance(1_999);
     expect((await meet(orders.get({ id: '1' }))).error).toBeUndefined();
-    const refused = await waitFor(async () => (await meet(orders.get({ id: '1' }))).error);
-    // One may have been in flight.
-    expect(refused).toMatchObject({ codeName: 'UNAVAILABLE', reason: expect.stringMatching(/^(draining|closed)$/) });
+    await advance(1);
+    const client = app.get(GrpcClients, { strict: false }).get('orders');
+    await until(() => client.connectivity.state === 'SHUTDOWN');
+    expect((await meet(orders.get({ id: '1' }))).error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'closed' });
     expect(over).toBe(false);
-    await closing;
+    await advance(DELAY_MS);
+    await until(() => over);
+    await closed;
   });
 });

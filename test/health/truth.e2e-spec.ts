@@ -4,9 +4,9 @@ import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
-import { OrdersProcess } from '../support/orders-process.js';
 import { shortLivedPeer } from '../support/peers.js';
-import { channelOf, entryOf, meet, startApp, startScripted, wordOf, type Met } from './support.js';
+import { recordTiming } from '../support/timing.js';
+import { NOT_IN_THIS_TEST_MS, channelOf, entryOf, meet, startApp, startScripted, wordOf, type Met } from './support.js';
 
 // What health says, beside what a call meets that is made in the same turn of the event loop.
 
@@ -26,21 +26,27 @@ interface Sample {
 }
 
 /** Looks every few milliseconds until `over`, and then waits for the last call. */
-async function look(app: OrdersApp, over: () => unknown, timeoutMs = 8_000): Promise<readonly Sample[]> {
+async function look(app: OrdersApp, over: () => unknown): Promise<readonly Sample[]> {
   const samples: Promise<Sample>[] = [];
+  const sample = () => {
+    const at = Date.now();
+    const graceEndsAt = app.client.connectivity.outage?.graceEndsAt.getTime() ?? NaN;
+    const asked = channelOf(app);
+    const called = meet(app.orders.get({ id: '1' }));
+    samples.push(Promise.all([asked, called]).then(([entry, met]) => ({ word: wordOf(entry), at, graceEndsAt, met })));
+  };
+  // At each change too: on a busy machine a state may be over before the next look.
+  const changes = app.client.connectivity$.subscribe(() => {
+    queueMicrotask(sample);
+  });
   await waitFor(
     () => {
-      const at = Date.now();
-      const graceEndsAt = app.client.connectivity.outage?.graceEndsAt.getTime() ?? NaN;
-      const asked = channelOf(app);
-      const called = meet(app.orders.get({ id: '1' }));
-      samples.push(
-        Promise.all([asked, called]).then(([entry, met]) => ({ word: wordOf(entry), at, graceEndsAt, met })),
-      );
+      sample();
       return over();
     },
-    { timeoutMs, intervalMs: 10 },
+    { timeoutMs: 20_000, intervalMs: 10 },
   );
+  changes.unsubscribe();
   return Promise.all(samples);
 }
 
@@ -59,56 +65,81 @@ const words = (samples: readonly Sample[]) => [...new Set(samples.map(({ word })
 
 describe.concurrent('health of a channel', () => {
   it('is up and degraded through a restart: calls wait and succeed', async ({ onTestFinished }) => {
-    const server = await OrdersProcess.start();
-    onTestFinished(() => server.close());
-    const app = await startApp(onTestFinished, { url: server.url });
+    const server = await startScripted(onTestFinished, undefined);
+    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
-    let back = false;
-    const restarted = server.restartAfter(600).then(() => (back = true));
-    const samples = await look(app, () => back && app.client.connectivity.outage === undefined);
-    await restarted;
+    let back: boolean | undefined;
+    await server.stop('kill-connections');
+    const samples = await look(app, () => {
+      if (app.client.connectivity.outage === undefined) return back;
+      // Calls have waited by now.
+      if (back === undefined && app.client.activeCalls().length > 20) {
+        back = false;
+        void server.restart().then(() => (back = true));
+      }
+      return false;
+    });
     expect(words(samples)).toEqual(['up', 'degraded']);
     expect(samples.filter(({ met: { error } }) => error !== undefined)).toEqual([]);
   });
 
-  it('is down at the end of the grace of an outage, when calls fail, and up when the server is back', async ({
-    onTestFinished,
-  }) => {
-    const server = await startScripted(onTestFinished, undefined);
-    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 500 });
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    await server.stop('kill-connections');
-    const stoppedAt = Date.now();
-    const samples = await look(
-      app,
-      () => Date.now() > (app.client.connectivity.outage?.graceEndsAt.getTime() ?? Infinity) + 300,
-    );
-    expect(lies(samples)).toEqual([]);
-    expect(words(samples).slice(-2)).toEqual(['degraded', 'down']);
-    expect(samples.find(({ word }) => word === 'degraded')!.at - stoppedAt).toBeLessThan(400);
-    const { graceEndsAt } = samples.find(({ word }) => word === 'down')!;
-    // Both are whole milliseconds, of two clocks.
-    expect(samples.filter(({ at, word }) => word === 'down' && at < graceEndsAt - 1)).toEqual([]);
-    expect(words(samples.filter(({ at }) => at > graceEndsAt + 100))).toEqual(['down']);
-    await server.restart();
-    await waitFor(async () => (await channelOf(app)).status === 'up');
-    const after = await look(app, () => server.counts('Get').calls > 20);
-    expect([words(after), lies(after)]).toEqual([['up'], []]);
-  });
+  it(
+    'is down at the end of the grace of an outage, when calls fail, and up when the server is back',
+    {
+      tags: ['timed'],
+    },
+    async ({ onTestFinished, task }) => {
+      const server = await startScripted(onTestFinished, undefined);
+      const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 500 });
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      await server.stop('kill-connections');
+      const stoppedAt = Date.now();
+      let refusedLooks = 0;
+      const samples = await look(
+        app,
+        // Twenty looks at the least.
+        () => app.client.snapshot().waits.refused > 0 && (refusedLooks += 1) > 20,
+      );
+      expect(lies(samples)).toEqual([]);
+      expect(words(samples).slice(-2)).toEqual(['degraded', 'down']);
+      const degradedAt = samples.find(({ word }) => word === 'degraded')!.at;
+      recordTiming(task, 'health degraded after the server stopped, ms', degradedAt - stoppedAt, { atMost: 250 });
+      const { graceEndsAt } = samples.find(({ word }) => word === 'down')!;
+      // Both are whole milliseconds, of two clocks.
+      expect(samples.filter(({ at, word }) => word === 'down' && at < graceEndsAt - 1)).toEqual([]);
+      const firstDown = samples.findIndex(({ word }) => word === 'down');
+      expect(words(samples.slice(firstDown))).toEqual(['down']);
+      recordTiming(task, 'health down after the end of the grace, ms', samples[firstDown]!.at - graceEndsAt, {
+        atMost: 100,
+      });
+      await server.restart();
+      await waitFor(async () => (await channelOf(app)).status === 'up');
+      const after = await look(app, () => server.counts('Get').calls > 20);
+      expect([words(after), lies(after)]).toEqual([['up'], []]);
+    },
+  );
 
-  it('is up again when the channel has been READY for a while, though nobody calls', async ({ onTestFinished }) => {
-    const server = await startScripted(onTestFinished, undefined);
-    const one = { url: server.url, outageGraceMs: 300, connection: 'warm' as const };
-    const app = await startOrdersApp(Array.from({ length: 12 }, () => one));
-    onTestFinished(() => app.close());
-    await Promise.all(app.clients.map(({ client }) => client.waitForReady()));
-    await server.stop('kill-connections');
-    const outages = () => app.clients.filter(({ client }) => client.connectivity.outage !== undefined).length;
-    await waitFor(() => outages() === 12);
-    await server.restart();
-    await waitFor(() => outages() === 0, { timeoutMs: 8_000 });
-    expect(server.counts().calls).toBe(0);
-  });
+  it(
+    'is up again when the channel has been READY for a while, though nobody calls',
+    { tags: ['timed'] },
+    async ({ onTestFinished, task }) => {
+      const server = await startScripted(onTestFinished, undefined);
+      const one = { url: server.url, outageGraceMs: 300, connection: 'warm' as const };
+      const app = await startOrdersApp(Array.from({ length: 12 }, () => one));
+      onTestFinished(() => app.close());
+      await Promise.all(app.clients.map(({ client }) => client.waitForReady()));
+      await server.stop('kill-connections');
+      const outages = () => app.clients.filter(({ client }) => client.connectivity.outage !== undefined).length;
+      await waitFor(() => outages() === 12);
+      await server.restart();
+      const restartedAt = performance.now();
+      await waitFor(() => outages() === 0, { timeoutMs: 25_000 });
+      recordTiming(task, 'outages of 12 warm clients over after, ms', performance.now() - restartedAt, {
+        atMost: 8_000,
+      });
+      expect(server.counts().calls).toBe(0);
+    },
+  );
 
   it('is up while the channel is idle, and leaves it so', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
@@ -128,10 +159,7 @@ describe.concurrent('health of a channel', () => {
     const peer = await shortLivedPeer(5);
     onTestFinished(() => peer.close());
     const app = await startApp(onTestFinished, { url: peer.url, outageGraceMs: 500 });
-    app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
-    await waitFor(() => app.client.connectivity.outage);
-    const { graceEndsAt } = app.client.connectivity.outage!;
-    await waitFor(() => Date.now() > graceEndsAt.getTime());
+    expect((await meet(app.orders.get({ id: '1' }))).error?.reason).toBe('outage');
     const before = peer.acceptedAt.length;
     const samples = await look(
       app,

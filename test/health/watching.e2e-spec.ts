@@ -1,6 +1,7 @@
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recordTiming } from '../support/timing.js';
 import { servingOf, startApp, startScripted } from './support.js';
 
 /** Watch of a server that serves and never ends it. */
@@ -29,38 +30,46 @@ describe.concurrent('a Watch', () => {
   it('wakes no idle channel, keeps none from going idle, and is begun again with the next connection', async ({
     onTestFinished,
   }) => {
-    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
+    const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
+    /** Keeps the channel READY, on a busy machine too, until it is unsubscribed. */
+    const open = async () => {
+      const feed = app.orders.watch({ from: '0' }).subscribe({ error: () => undefined });
+      await waitFor(() => server.counts('Orders/Watch').open === 1);
+      return feed;
+    };
     const ask = () => servingOf(app, { mode: 'watch' });
     expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
     expect(server.connections.accepted).toBe(0);
-    await firstValueFrom(app.orders.get({ id: '1' }));
+    const first = await open();
     expect(await ask()).toMatchObject({ status: 'up', state: 'READY', serving: 'SERVING' });
+    first.unsubscribe();
     await waitFor(() => app.client.connectivity.state === 'IDLE');
     await waitFor(() => server.counts('Health/Watch').open === 0);
     expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
     expect(server.connections.accepted).toBe(1);
-    await firstValueFrom(app.orders.get({ id: '1' }));
+    const second = await open();
     await waitFor(() => server.counts('Health/Watch').open === 1);
     expect(await ask()).toMatchObject({ status: 'up', serving: 'SERVING' });
+    second.unsubscribe();
   });
 
   it('goes with new calls to a connection that takes the place of another, which still has calls', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
-    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
+    const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 2_500 });
     const feed = app.orders.watch({ from: '0' }).subscribe();
     onTestFinished(() => {
       feed.unsubscribe();
     });
     await waitFor(() => server.counts('Orders/Watch').open === 1);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
-    await waitFor(() => server.counts('Health/Watch').calls === 2);
-    await waitFor(() => server.counts('Health/Watch').open === 1);
+    await waitFor(() => server.counts('Health/Watch').calls >= 2 && server.counts('Health/Watch').open === 1);
     const peers = server.calls('Health/Watch').map(({ peer }) => peer);
     expect(server.calls('Orders/Watch').map(({ peer }) => peer)).toEqual([peers[0]]);
-    expect(new Set(peers).size).toBe(2);
+    // Each on a connection of its own.
+    expect(new Set(peers).size).toBe(peers.length);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
@@ -82,7 +91,7 @@ describe.concurrent('a Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
-  it('that is answered by nobody is waited for in its time', async ({ onTestFinished }) => {
+  it('that is answered by nobody is waited for in its time', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -91,7 +100,9 @@ describe.concurrent('a Watch', () => {
       status: 'down',
       message: 'no answer within 200 ms',
     });
-    expect(performance.now() - beganAt).toBeLessThan(5_000);
+    const afterMs = performance.now() - beganAt;
+    expect(afterMs).toBeGreaterThan(190);
+    recordTiming(task, 'unanswered Watch with a timeout of 200 ms down after, ms', afterMs, { atMost: 500 });
     expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
   });
 

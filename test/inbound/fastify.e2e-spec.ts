@@ -36,11 +36,11 @@ describe('under Fastify', () => {
     ['a guard', 'guarded/plain:1', {}],
     ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(100_000) }) }],
   ])('a request hands on its deadline and its headers: %s', async (_, path, init) => {
-    const headers = { 'grpc-timeout': '400m', 'x-request-id': 'r-1', 'content-type': 'application/json' };
+    const headers = { 'grpc-timeout': '20000m', 'x-request-id': 'r-1', 'content-type': 'application/json' };
     expect(await ask(hop, path, { ...init, headers })).toBeLessThan(300);
     expect(seen).toHaveLength(2);
     for (const call of seen) {
-      expect(call.deadline - Date.now()).toBeLessThan(400);
+      expect(call.deadline - Date.now()).toBeLessThan(20_000);
       expect(call.metadata.get('x-request-id')).toEqual(['r-1']);
     }
   });

@@ -3,10 +3,14 @@ import type { GrpcCallOptions } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { median } from '../support/call-load.js';
 import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { recordTiming } from '../support/timing.js';
 import { ask, expectLeavingCancels, ORDERS_PROTO, startHop, type Hop, type Way } from './hop.js';
 
 const leaks = captureLeaks();
+/** Of calls that succeed, on a busy machine too. */
+const TIMEOUT_MS = 20_000;
 const EVERYTHING = { deadline: true, cancellation: true, metadata: ['x-request-id', 'x-trace-bin'] };
 
 let server: ScriptedGrpcServer;
@@ -42,21 +46,29 @@ const WAYS: readonly Way[] = ['plain', 'operators', 'awaited', 'retried', 'share
 
 describe('a gRPC call that is served', () => {
   it.each(WAYS)('hands its deadline on, shortened by what has passed: %s', async (way) => {
-    await get(`${way}:1`, { timeoutMs: 500 });
+    const before = Date.now();
+    await get(`${way}:1`, { timeoutMs: TIMEOUT_MS });
     expect(seen.length).toBeGreaterThan(0);
-    for (const call of seen) expect(remaining(call)).toBeLessThan(500);
+    for (const call of seen) {
+      expect(call.deadline).toBeGreaterThan(before);
+      expect(remaining(call)).toBeLessThan(TIMEOUT_MS);
+    }
     await get(`${way}:2`);
     expect(seen.at(-1)?.deadline).toBe(Infinity);
   });
 
   it('ends what it called when its deadline passes', async () => {
     server.script('Get', { never: true });
-    const error: unknown = await get('plain:1', { timeoutMs: 60 }).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
+    // On a busy machine a deadline may pass before the call has got there.
+    await waitFor(async () => {
+      const error: unknown = await get('plain:1', { timeoutMs: 60 }).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
+      return server.counts('Get').calls > 0;
+    });
     await waitFor(() => server.counts('Get').open === 0);
   });
 
-  it('cancels at once what it called: median under 50 ms', async () => {
+  it('cancels what it called when its caller cancels', { tags: ['timed'] }, async ({ task }) => {
     const took: number[] = [];
     for (let round = 0; round < 15; round++) {
       const way = WAYS[round % WAYS.length]!;
@@ -77,7 +89,7 @@ describe('a gRPC call that is served', () => {
       took.push((await gone) - cancelledAt);
       expect(await call).toMatchObject({ reason: 'cancelled' });
     }
-    expect(took.sort((a, b) => a - b)[7]).toBeLessThan(50);
+    recordTiming(task, 'median time from cancellation to cancellation downstream, ms', median(took), { atMost: 50 });
   });
 
   it('hands on the keys that are named, under those of the call itself', async () => {
@@ -96,14 +108,14 @@ describe('a gRPC call that is served', () => {
   });
 
   it('leaves a call alone that says so', async () => {
-    await get('outliving:1', { timeoutMs: 500, metadata: { 'x-request-id': 'r-1' } });
+    await get('outliving:1', { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': 'r-1' } });
     expect(seen[0]?.deadline).toBe(Infinity);
     expect(seen[0]?.metadata.get('x-request-id')).toEqual([]);
   });
 
   it('keeps many at a time apart, also where answers come over a connection that another opened', async () => {
     const ids = Array.from({ length: 60 }, (_, index) => `${WAYS[index % WAYS.length]!}:${index}`);
-    await Promise.all(ids.map((id) => get(id, { timeoutMs: 5_000, metadata: { 'x-request-id': id } })));
+    await Promise.all(ids.map((id) => get(id, { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': id } })));
     expect(seen.length).toBeGreaterThan(60);
     for (const call of seen) expect(call.metadata.get('x-request-id')).toEqual([call.request.id]);
   });
@@ -131,10 +143,10 @@ describe('a gRPC call that is served', () => {
       return stream;
     });
     for (let breaks = 1; breaks <= 2; breaks++) {
-      await waitFor(() => streams.every(({ received }) => received === breaks));
+      await waitFor(() => streams.every(({ received }) => received === breaks), { timeoutMs: 20_000 });
       await server.restart('kill-connections');
     }
-    await waitFor(() => streams.every(({ received }) => received === 3));
+    await waitFor(() => streams.every(({ received }) => received === 3), { timeoutMs: 20_000 });
     const expected = streams.map((_, index) => {
       const first = 100 * (index + 1);
       return [`r-${String(index)}`, [first, first + 1, first + 2].map(String)];
@@ -162,11 +174,11 @@ describe('an HTTP request that is served', () => {
     ['a guard', 'guarded/plain:1', undefined],
     ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(50_000) }) }],
   ] as const)('hands on its deadline and its headers: %s', async (_, path, init) => {
-    const headers = { 'grpc-timeout': '400m', 'x-request-id': 'r-2', 'content-type': 'application/json' };
+    const headers = { 'grpc-timeout': `${TIMEOUT_MS}m`, 'x-request-id': 'r-2', 'content-type': 'application/json' };
     expect(await ask(hop, path, { ...init, headers })).toBeLessThan(300);
     expect(seen.length).toBeGreaterThan(path.startsWith('guarded') || path.startsWith('awaited') ? 1 : 0);
     for (const call of seen) {
-      expect(remaining(call)).toBeLessThan(400);
+      expect(remaining(call)).toBeLessThan(TIMEOUT_MS);
       expect(call.metadata.get('x-request-id')).toEqual(['r-2']);
     }
   });

@@ -20,9 +20,12 @@ import { resumable } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, map, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { timeStoodStill } from '../support/standstill.js';
+import { recordTiming } from '../support/timing.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
+
+/** Longer than a test may take: a shutdown that waits for the end of its time fails the test. */
+const NOT_IN_THIS_TEST_MS = 60_000;
 
 let server: ScriptedGrpcServer;
 let lines: string[];
@@ -47,7 +50,10 @@ interface Gateway {
 }
 
 /** An application with an HTTP server in front of its client. */
-async function gateway(drain: DrainOptions = {}, settings: Partial<GrpcClientSettings> = {}): Promise<Gateway> {
+async function gateway(
+  drain: DrainOptions = { timeoutMs: NOT_IN_THIS_TEST_MS },
+  settings: Partial<GrpcClientSettings> = {},
+): Promise<Gateway> {
   const hung: Gateway['hung'] = { count: 0, answer: () => undefined };
 
   @Controller()
@@ -181,7 +187,7 @@ describe('the first step of a shutdown', () => {
   });
 
   it('takes no unary call for a stream that can be completed', async () => {
-    const { app, orders } = await gateway({}, { methods: { '*': { onDrain: 'complete' } } });
+    const { app, orders } = await gateway(undefined, { methods: { '*': { onDrain: 'complete' } } });
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
     await waitFor(() => server.heldCount('Get') === 1);
@@ -194,20 +200,22 @@ describe('the first step of a shutdown', () => {
 });
 
 describe('a feed that a request relays', () => {
-  it('ends in order, so that the application can close', async () => {
+  it('ends in order, so that the application can close', { tags: ['timed'] }, async ({ task }) => {
     const { app, client, get } = await gateway();
     const relayed = get('/feed');
     await waitFor(() => client.activeCalls()[0]?.received === 3);
     const beganAt = performance.now();
     await app.close();
-    expect(performance.now() - beganAt).toBeLessThan(1_500);
+    recordTiming(task, 'application with a relayed feed closed after, ms', performance.now() - beganAt, {
+      atMost: 1_500,
+    });
     expect(await relayed).toBe(200);
     expect(aboutDrain()).toEqual([expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/)]);
   });
 });
 
 describe('a hybrid application', () => {
-  it('ends what it relays over gRPC before its own server is closed, and closes in its time', async () => {
+  it('ends what it relays over gRPC before its own server is closed', { tags: ['timed'] }, async ({ task }) => {
     const { app, client } = await gateway();
     const folder = mkdtempSync(join(tmpdir(), 'hybrid-'));
     onTestFinished(() => {
@@ -233,7 +241,7 @@ describe('a hybrid application', () => {
     const beganAt = performance.now();
     await app.close();
     // With an open stream, gracefulShutdown waits for ever.
-    expect(performance.now() - beganAt).toBeLessThan(2_000);
+    recordTiming(task, 'hybrid application closed after, ms', performance.now() - beganAt, { atMost: 2_000 });
     expect(relayed.end).toBe('completed');
     expect(client.connectivity.state).toBe('SHUTDOWN');
     expect(client.snapshot().counters).toMatchObject({ started: 1, succeeded: 1 });
@@ -254,29 +262,32 @@ describe('a finite export in a shutdown', () => {
     expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
   });
 
-  it('never ends as a success before its end', async () => {
+  it('never ends as a success before its end', { tags: ['timed'] }, async ({ task }) => {
     const { app, orders } = await gateway({ timeoutMs: 200 });
     const feed = collect(orders.watch({ from: '0' }));
     await waitFor(() => feed.received === 3);
-    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
+    const beganAt = performance.now();
     await app.close();
     expect(feed.end).toBe('failed: draining');
     expect(feed.at - beganAt).toBeGreaterThan(190);
-    expect(feed.at - beganAt).toBeLessThan(400 + standstillMs());
+    recordTiming(task, 'stream cut off at a drain time of 200 ms after, ms', feed.at - beganAt, { atMost: 400 });
   });
 });
 
 describe('an application that does not close', () => {
-  it('does not keep our part from its end, in its time, and is named', async () => {
+  it('does not delay the end of the clients, and is named in a warning', { tags: ['timed'] }, async ({ task }) => {
     const { app, client, orders, hung, get } = await gateway({ timeoutMs: 300 });
-    const served = get('/hung');
+    let answered = false;
+    const served = get('/hung').then(() => (answered = true));
     const feed = collect(orders.watch({ from: '0' }));
     await waitFor(() => hung.count === 1 && feed.received === 3);
-    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
+    const beganAt = performance.now();
     const closing = app.close();
     await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
-    expect(performance.now() - beganAt).toBeGreaterThan(290);
-    expect(performance.now() - beganAt).toBeLessThan(500 + standstillMs());
+    const endedAfterMs = performance.now() - beganAt;
+    expect(answered).toBe(false);
+    expect(endedAfterMs).toBeGreaterThan(290);
+    recordTiming(task, 'clients closed at a drain time of 300 ms after, ms', endedAfterMs, { atMost: 500 });
     expect(feed.end).toBe('failed: draining');
     expect(client.activeCalls()).toEqual([]);
     expect(aboutDrain()).toEqual([
@@ -297,12 +308,13 @@ describe("a hook of the application's own that never ends", () => {
     ['onModuleDestroy, of a provider behind ours', 'onModuleDestroy'],
     ['beforeApplicationShutdown, of any provider', 'beforeApplicationShutdown'],
   ] as const)('does not keep our part from its end: %s', async (_what, hook) => {
-    let called = false;
+    let acceptingInHook: boolean | undefined;
     let end: () => void = () => undefined;
     const hung = new Promise<void>((resolve) => (end = resolve));
     const hangs = {
       [hook]: () => {
-        called = true;
+        // Here: a busy machine may not get back to the test before the time is over.
+        acceptingInHook = client.accepting;
         return hung;
       },
     };
@@ -328,8 +340,8 @@ describe("a hook of the application's own that never ends", () => {
     await waitFor(() => feed.received === 3);
     const beganAt = performance.now();
     const closing = app.close();
-    await waitFor(() => called);
-    expect(client.accepting).toBe(true);
+    await waitFor(() => acceptingInHook !== undefined);
+    expect(acceptingInHook).toBe(true);
     await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
     expect(performance.now() - beganAt).toBeGreaterThan(290);
     expect(feed.end).toBe('failed: draining');
@@ -348,7 +360,7 @@ describe('drain() by hand', () => {
     const call = firstValueFrom(orders.get({ id: '1' }));
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     await waitFor(() => feed.received === 3 && server.heldCount('Get') === 1);
-    const reports = [client.drain({ timeoutMs: 5_000 }), client.drain()];
+    const reports = [client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS }), client.drain()];
     await waitFor(() => feed.end === 'completed');
     server.release('Get');
     await call;
@@ -359,14 +371,16 @@ describe('drain() by hand', () => {
     await app.close();
   });
 
-  it('with more time than the application has is cut short by its shutdown', async () => {
+  it('with more time than the application has is cut short by its shutdown', { tags: ['timed'] }, async ({ task }) => {
     const { app, client, orders } = await gateway({ timeoutMs: 200 });
     const feed = collect(orders.watch({ from: '0' }));
     await waitFor(() => feed.received === 3);
-    const report = client.drain({ timeoutMs: 60_000 });
-    const [beganAt, standstillMs] = [performance.now(), timeStoodStill()];
+    const report = client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS });
+    const beganAt = performance.now();
     await app.close();
-    expect(performance.now() - beganAt).toBeLessThan(500 + standstillMs());
+    recordTiming(task, 'application closed at a drain time of 200 ms after, ms', performance.now() - beganAt, {
+      atMost: 500,
+    });
     expect(await report).toMatchObject({ finished: 0, cancelled: 1 });
     expect(feed.end).toBe('failed: draining');
   });

@@ -148,7 +148,7 @@ describe('interceptors', () => {
       },
     });
     const orders = await start({ interceptors: [named('own')] }, { interceptors: [named('all')] });
-    await firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 5_000 }));
+    await firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 20_000 }));
     expect(order).toEqual([
       'all /orders.v1.Orders/Get unary',
       'own /orders.v1.Orders/Get unary',

@@ -249,7 +249,7 @@ describe('forRoot', () => {
   });
 
   it('is called once where one dynamic module is imported twice', async () => {
-    const root = ResilientGrpcModule.forRoot({ defaults: { timeoutMs: 5_000 } });
+    const root = ResilientGrpcModule.forRoot({ defaults: { timeoutMs: 20_000 } });
     @Module({ imports: [root, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
     expect(await get(await start(root, Feature))).toMatchObject({ id: '7' });

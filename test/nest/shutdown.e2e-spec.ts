@@ -10,6 +10,7 @@ import {
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { holdTimers } from '../server/support/held-timers.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
@@ -87,12 +88,18 @@ describe('a shutdown', () => {
   });
 
   it('takes readiness down before anything else, while calls still begin', async () => {
-    const { app, orders } = await start({ readinessDelayMs: 200 });
+    const { app, orders } = await start({ readinessDelayMs: 5_000 });
     server.script('Get', { message: { id: '1', item: 'tea' } });
     const clients = app.get(GrpcClients);
-    const closing = app.close();
-    await waitFor(() => !clients.accepting);
+    const { advance, until } = holdTimers();
+    let closed = false;
+    const closing = app.close().then(() => (closed = true));
+    await until(() => !clients.accepting);
+    await advance(4_999);
     expect(await firstValueFrom(orders.get({ id: '1' }))).toMatchObject({ item: 'tea' });
+    expect(closed).toBe(false);
+    await advance(1);
+    await until(() => closed);
     await closing;
   });
 

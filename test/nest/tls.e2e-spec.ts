@@ -38,7 +38,7 @@ async function serve(name: string, ca?: string): Promise<void> {
 async function call(settings: Partial<GrpcClientSettings>): Promise<unknown> {
   const url = `localhost:${String(server.port)}`;
   const feature = ResilientGrpcModule.forFeature([
-    { name: 'orders', protoPath: ORDERS_PROTO, url, outageGraceMs: 100, timeoutMs: 5_000, ...settings },
+    { name: 'orders', protoPath: ORDERS_PROTO, url, outageGraceMs: 100, timeoutMs: 20_000, ...settings },
   ]);
   const app = await NestFactory.createApplicationContext(feature, { logger: false, abortOnError: false });
   try {

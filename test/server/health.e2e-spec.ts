@@ -16,6 +16,7 @@ import {
   serveOrders,
   started,
 } from './served-orders.js';
+import { holdTimers } from './support/held-timers.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -72,29 +73,33 @@ describe('health in the life of an application', () => {
   });
 
   it('is NOT_SERVING in the readiness delay, in which calls go on, and a Watch ends after it', async () => {
-    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 5_000, readinessDelayMs: 1_000 } }));
+    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000, readinessDelayMs: 5_000 } }));
     const { ask, open } = healthOf(url);
     const orders = ordersOf(url);
     await orders.ask('get', { id: '7' });
     const { seen } = open('watch', { service: ORDERS });
     await waitFor(() => seen.length === 1);
-    const closing = app.close();
-    await waitFor(() => seen.length === 2);
+    const { advance, until } = holdTimers();
+    let closed = false;
+    void app.close().then(() => (closed = true));
+    await until(() => seen.length === 2);
+    await advance(4_999);
     expect(seen).toEqual([SERVING, NOT_SERVING]);
     expect(await orders.ask('get', { id: '8' })).toMatchObject({ id: '8' });
     expect(await ask('check', { service: '' })).toEqual(NOT_SERVING);
-    await closing;
-    await waitFor(() => seen.length === 3);
+    expect(closed).toBe(false);
+    await advance(1);
+    await until(() => closed && seen.length === 3);
     expect(seen[2]).toMatch(/^14 /);
   });
 
   it('holds no shutdown by those who watch it', async () => {
-    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 20_000 } }));
+    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000 } }));
     const watches = Array.from({ length: 10 }, () => healthOf(url).open('watch', { service: '' }));
     await waitFor(() => watches.every(({ seen }) => seen.length === 1));
     let closed = false;
     void app.close().then(() => (closed = true));
-    await waitFor(() => closed);
+    await waitFor(() => closed, { timeoutMs: 20_000 });
     await waitFor(() => watches.every(({ seen }) => seen.length === 3));
     for (const { seen } of watches) expect(seen).toEqual([SERVING, NOT_SERVING, '14 The server is shutting down']);
   });

@@ -1,6 +1,7 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it } from 'vitest';
+import { holdTimers } from './support/held-timers.js';
 import { healthOf, ordersOf, serveOrders, started } from './served-orders.js';
 
 const leaks = captureLeaks();
@@ -59,10 +60,15 @@ describe('a server', () => {
   it('is NOT_SERVING from its first moment where it comes to listen in a shutdown', async () => {
     const served = await serveOrders({ drain: { readinessDelayMs: 60_000, timeoutMs: 1_000 } });
     await served.app.init();
+    const { advance, until } = holdTimers();
     // What Nest calls first, while it begins to listen.
     served.server.drain.begin();
     await served.app.startAllMicroservices();
     expect(await healthOf(served.url).ask('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });
+    let closed = false;
+    void served.app.close().then(() => (closed = true));
+    await advance(1_000);
+    await until(() => closed);
   });
 
   it('tells at its end what it has counted and not yet said', async () => {

@@ -23,13 +23,13 @@ describe('a server with reflection', () => {
   });
 
   it('does not wait in its shutdown for a stream that its client keeps', async () => {
-    const { app, url } = await started(await serveOrders({ reflection: true, drain: { timeoutMs: 20_000 } }));
+    const { app, url } = await started(await serveOrders({ reflection: true, drain: { timeoutMs: 60_000 } }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
     await waitFor(() => seen.length === 1);
     let closed = false;
     void app.close().then(() => (closed = true));
-    await waitFor(() => closed && seen.length === 2);
+    await waitFor(() => closed && seen.length === 2, { timeoutMs: 20_000 });
     expect(seen[1]).toBe('14 The server is shutting down');
   });
 

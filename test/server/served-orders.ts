@@ -93,7 +93,7 @@ function clientOf(url: string, file: string, service: string) {
   /** The answer, or '14 what was said'. */
   const ask = (method: string, request: object): Promise<any> =>
     new Promise((resolve) => {
-      client[method]!(request, { deadline: Date.now() + 5_000 }, (error: ServiceError | null, reply: unknown) => {
+      client[method]!(request, { deadline: Date.now() + 20_000 }, (error: ServiceError | null, reply: unknown) => {
         resolve(error === null ? reply : `${String(error.code)} ${error.details}`);
       });
     });

@@ -60,7 +60,7 @@ with grpc.insecure_channel(target, options=options) as channel:
     while not over.is_set():
         while calls < (time.monotonic() - began) * rate:
             calls += 1
-            get.future(REQUESTS[calls % 2], timeout=10).add_done_callback(ended)
+            get.future(REQUESTS[calls % 2], timeout=30).add_done_callback(ended)
         time.sleep(0.003)
     for _ in range(calls):
         open_calls.acquire()

@@ -18,6 +18,9 @@ export type PlainServerOptions = Pick<
 /** How it runs: with TLS, beside an HTTP server, or behind it another server, and how the clients of that drain (JSON). */
 export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}` | `--clients=${string}`;
 
+/** A limit for what a busy machine takes its time for, within that of a test. */
+const HANG_MS = 25_000;
+
 interface Counts {
   readonly streams: number;
   readonly sockets: number;
@@ -31,7 +34,8 @@ export class NestServer {
     const script = new URL('./orders-app.mjs', import.meta.url);
     const args = (port: number) => ['--port', String(port), '--options', JSON.stringify(options), ...flags];
     // Nest's own lines tell of ports too.
-    return new NestServer(await ChildServer.start({ script, args, ready: /^listening on .*:(\d+)$/ }));
+    const ready = /^listening on .*:(\d+)$/;
+    return new NestServer(await ChildServer.start({ script, args, ready, readyTimeoutMs: HANG_MS }));
   }
 
   get url(): string {
@@ -60,7 +64,12 @@ export class NestServer {
   async counts(): Promise<Counts> {
     const before = this.messages('streams').length;
     this.child.send('counts');
-    return waitFor(() => this.messages<Counts>('streams')[before]);
+    return waitFor(() => this.messages<Counts>('streams')[before], { timeoutMs: HANG_MS });
+  }
+
+  /** Lets the handlers of orders whose id is 'held' go on; those of later calls are held again. */
+  release(): void {
+    this.child.send('release');
   }
 
   /** SIGSTOP: its sockets stay open, and nothing answers. */
@@ -81,7 +90,7 @@ export class NestServer {
 
   /** SIGTERM, until it has ended; how many milliseconds that took it, as it says itself. */
   async terminate(): Promise<number> {
-    await this.child.terminate();
+    await this.child.terminate(HANG_MS);
     return this.endedAfterMs;
   }
 
@@ -94,7 +103,7 @@ export class NestServer {
   /** Resolves when it has ended, by itself or by a signal. */
   async gone(): Promise<void> {
     await waitFor(() => !this.child.running, {
-      timeoutMs: 10_000,
+      timeoutMs: HANG_MS,
       describe: () => `its end; its output:\n${this.output}`,
     });
   }

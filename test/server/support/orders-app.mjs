@@ -27,15 +27,21 @@ const { values } = parseArgs({
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const pem = (name) => readFileSync(file(`fixtures/tls/${name}.pem`));
 
+/** Answers of handlers that wait for a message 'release'. */
+const held = [];
+
 class Orders {
   constructor(upstream) {
     this.upstream = upstream;
   }
 
-  // 'slow:300' is answered after 300 ms; where there is an upstream, by that.
+  // 'slow:300' is answered after 300 ms, 'held' after the next message 'release'; where there is an upstream, by that.
   get({ id }) {
     const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
-    const answered = new Promise((resolve) => setTimeout(resolve, ms, { id }));
+    const answered = new Promise((resolve) => {
+      if (id === 'held') held.push(() => resolve({ id }));
+      else setTimeout(resolve, ms, { id });
+    });
     if (this.upstream === undefined) return answered;
     return answered.then(() => firstValueFrom(this.upstream.getService('Orders').get({ id: `${id} of upstream` })));
   }
@@ -120,7 +126,11 @@ const { app, http } = await start();
 const server = app.get(ResilientGrpcServer);
 const tell = (message) => process.connected && process.send(message);
 server.events$.subscribe((event) => event.type === 'connection-end' && tell(event));
-process.on('message', () => {
+process.on('message', (message) => {
+  if (message === 'release') {
+    for (const answer of held.splice(0)) answer();
+    return;
+  }
   const sockets = process.getActiveResourcesInfo().filter((type) => type === 'TCPSocketWrap').length;
   tell({ streams: server.activeStreams().length, sockets });
 });

@@ -13,7 +13,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Observable } from 'rxjs';
-import { onTestFinished } from 'vitest';
+import { onTestFinished as afterCurrentTest } from 'vitest';
 import { HEALTH_PROTO } from '../served-orders.js';
 
 const file = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
@@ -41,7 +41,15 @@ export class PlainClient {
   private readonly orders: Client;
   private readonly health: Client;
 
-  constructor(url: string, { tls = false, ...options }: ClientOptions & { tls?: boolean } = {}) {
+  /** @param options of its channel; `onTestFinished` of the test's context where tests run concurrently */
+  constructor(
+    url: string,
+    {
+      tls = false,
+      onTestFinished = afterCurrentTest,
+      ...options
+    }: ClientOptions & { tls?: boolean; onTestFinished?: (close: () => void) => void } = {},
+  ) {
     const security = tls
       ? credentials.createSsl(readFileSync(file('test/fixtures/tls/ca.pem')))
       : credentials.createInsecure();
@@ -109,7 +117,7 @@ export class PlainClient {
     // True: grpc-js makes a method of each.
     const call = Reflect.get(client, method) as Unary;
     return new Promise((resolve, reject) => {
-      call.call(client, request, { deadline: Date.now() + 15_000 }, (error, answer) => {
+      call.call(client, request, { deadline: Date.now() + 40_000 }, (error, answer) => {
         if (error === null) resolve(answer);
         else reject(error);
       });

@@ -44,13 +44,11 @@ describe('close()', () => {
   });
 
   it('ends calls that wait to be retried', async () => {
-    const { echo, server, client } = await scene(
-      {},
-      { scripts: { Unary: { status: 'UNAVAILABLE', pushback: 60_000 } } },
-    );
+    const { echo, client } = await scene({}, { scripts: { Unary: { status: 'UNAVAILABLE', pushback: 60_000 } } });
+    let failedAttempts = 0;
+    client.events$.subscribe(({ type }) => (failedAttempts += type === 'attempt-end' ? 1 : 0));
     const failure = failureOf(echo.unary({}));
-    await waitFor(() => server.counts().answered === 1);
-    await turns();
+    await waitFor(() => failedAttempts === 1);
     await client.close();
     expect(await failure).toMatchObject({
       code: 14,

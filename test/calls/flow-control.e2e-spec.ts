@@ -1,7 +1,7 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
-import { EACH_METHOD, callOnce, protoName, scene, standstill, turns, upTo } from './support.js';
+import { EACH_METHOD, callOnce, protoName, scene, settled, turns, upTo } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Far above what buffers on both sides hold of messages of this size, far below what a test gives. */
@@ -38,12 +38,12 @@ describe('a slow reader', () => {
     server.script('ServerStream', { messages: source });
     const reader = echo.serverStream({})[Symbol.asyncIterator]();
     expect((await reader.next()).value).toMatchObject({ number: 1 });
-    const stalledAt = await standstill(() => source.taken);
+    const stalledAt = await settled(() => source.taken);
     expect(stalledAt).toBeLessThan(MANY);
     for (let number = 2; number <= 2 * MANY; number++) {
       expect((await reader.next()).value).toMatchObject({ number });
     }
-    expect(await standstill(() => source.taken)).toBeLessThan(3 * MANY);
+    expect(await settled(() => source.taken)).toBeLessThan(3 * MANY);
     await reader.return?.();
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
@@ -53,7 +53,7 @@ describe('a slow reader', () => {
     const source = endless();
     const reader = echo.bidi(source)[Symbol.asyncIterator]();
     await reader.next();
-    const stalledAt = await standstill(() => source.taken);
+    const stalledAt = await settled(() => source.taken);
     expect(stalledAt).toBeLessThan(MANY);
     for (let i = 0; i < MANY; i++) await reader.next();
     expect(source.taken).toBeGreaterThan(MANY);
@@ -72,7 +72,7 @@ describe('a server that does not read', () => {
     const source = endless();
     const subscription = echo[method](source).subscribe();
     await waitFor(() => source.taken > 0);
-    expect(await standstill(() => source.taken)).toBeLessThan(MANY);
+    expect(await settled(() => source.taken)).toBeLessThan(MANY);
     subscription.unsubscribe();
     expect(source.ended).toBe(true);
   });
@@ -85,7 +85,7 @@ describe('prefetch', () => {
     server.script('ServerStream', { messages: upTo(200), never: true });
     const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();
     await reader.next();
-    return standstill(() => client.activeCalls()[0]!.received - 1);
+    return settled(() => client.activeCalls()[0]!.received - 1);
   }
 
   it.each([

@@ -56,3 +56,17 @@ export function reset(stream: ServerHttp2Stream, code: keyof typeof constants & 
   stream.resume();
   stream.close(constants[code]);
 }
+
+/** Answers a call with UNAVAILABLE and a pushback. */
+export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): void {
+  stream.resume();
+  const pushback = pushbackMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(pushbackMs) };
+  const status = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '14', ...pushback };
+  stream.respond(status, { endStream: true });
+}
+
+/** The time that a call has left when its client sends it, in milliseconds; NaN if the call has no deadline. */
+export function timeoutOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
+  // grpc-js writes milliseconds as long as they fit.
+  return Number(/^(\d+)m$/.exec(String(timeout))?.[1] ?? NaN);
+}

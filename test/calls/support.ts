@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { NestFactory } from '@nestjs/core';
 import {
   GrpcCallError,
@@ -127,19 +129,54 @@ export function upTo(count: number): Pick<Echo, 'number'>[] {
   return Array.from({ length: count }, (_, index) => ({ number: index + 1 }));
 }
 
-/** What `read` gives once it has stayed the same for a while: the only proof of a standstill. */
-export async function standstill(read: () => number): Promise<number> {
+/** Round trips over which a value must stay unchanged to be taken for settled. */
+const SETTLED_ROUND_TRIPS = 40;
+
+/**
+ * Resolves to the value of `read` once it stays unchanged over 40 round trips of a TCP connection of this process. Client, proxy and
+ * server of these tests share this process: each round trip lets them handle every byte that arrived before it. A busy machine delays
+ * the round trips too, so it cannot fake a stall.
+ */
+export async function settled(read: () => number): Promise<number> {
+  const echo = createServer((socket) => socket.pipe(socket));
+  await once(echo.listen(0, '127.0.0.1'), 'listening');
+  // True: it listens on TCP.
+  const socket = connect((echo.address() as AddressInfo).port, '127.0.0.1');
   let last = read();
-  let same = 0;
-  await waitFor(
-    () => {
-      same = read() === last ? same + 1 : 0;
-      last = read();
-      return same >= 30;
-    },
-    { describe: 'a standstill' },
-  );
+  for (let unchanged = 0; unchanged < SETTLED_ROUND_TRIPS; unchanged++) {
+    socket.write('x');
+    await once(socket, 'data');
+    await turns();
+    if (read() !== last) unchanged = 0;
+    last = read();
+  }
+  socket.end();
+  await once(socket, 'close');
+  await new Promise((resolve) => echo.close(resolve));
   return last;
+}
+
+/** A failure, and how many calls it took. */
+export interface SeenFailure {
+  readonly error: GrpcCallError;
+  readonly calls: number;
+}
+
+/** Repeats `call` until the server receives it: a busy machine may use up a short deadline before the call is sent. */
+export async function failureOnceSeen(
+  server: ScriptedGrpcServer,
+  call: () => Observable<unknown> | Promise<unknown>,
+): Promise<SeenFailure> {
+  const before = server.counts().calls;
+  for (let calls = 1; ; calls++) {
+    const error = await failureOf(call());
+    if (server.counts().calls > before) return { error, calls };
+  }
+}
+
+/** Waits longer than anything takes that must not happen, such as a backoff of 50 ms. */
+export async function quietTime(ms = 150): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** 'Unary' of 'unary', as the server's scripts name it. */

@@ -77,7 +77,10 @@ describe('a server that answers otherwise', () => {
     expect(code).toBe(1);
     expect(of('keepalive')).toMatchObject({
       status: 'failed',
-      says: 'the server ends the connection after 4 pings, one each 50 ms: GOAWAY too_many_pings',
+      // A busy machine may send one more before it reads the GOAWAY.
+      says: expect.stringMatching(
+        /^the server ends the connection after [45] pings, one each 50 ms: GOAWAY too_many_pings$/,
+      ),
     });
     expect(of('keepalive').remedy).toContain('keepaliveTimeMs');
   });

@@ -195,7 +195,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
         // The headers are out, with the first event or without.
         const answer = await fetch(`${gateway.url}/events/${sent}`);
         expect(answer.status).toBe(200);
-        await expect.poll(() => server.release()).toBe(1);
+        await expect.poll(() => server.release(), { timeout: 20_000 }).toBe(1);
         const text = await answer.text();
         expect(text).toContain(`event: error\nid: ${sent + 1}\ndata: Internal server error`);
         expect(text).not.toContain('hush');

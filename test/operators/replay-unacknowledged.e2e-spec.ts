@@ -15,7 +15,7 @@ import {
 import { from, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { SessionRequest } from '../../src/gen/orders.pb.js';
-import { rejection, standstill, startClient, startServer, toList, type EchoService } from '../calls/support.js';
+import { quietTime, rejection, settled, startClient, startServer, toList, type EchoService } from '../calls/support.js';
 import { startOrdersApp } from '../support/orders-app.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 import { behindProxy, READERS } from './support.js';
@@ -193,12 +193,13 @@ describe('the end of a session', () => {
     for await (const { number } of sessionOf(echo, source)) if (number === 3) break;
     expect(source.returned).toBe(true);
     await waitFor(() => server.counts('Bidi').cancelled === 1);
-    expect(await standstill(() => server.counts('Bidi').calls)).toBe(1);
+    await quietTime();
+    expect(server.counts('Bidi').calls).toBe(1);
   });
 
   it('comes with the drain of its client, when what it was sent is acknowledged', async () => {
     const { server, client, result, source, acknowledgeAll } = await halfWay();
-    const drained = client.drain({ timeoutMs: 5_000 });
+    const drained = client.drain({ timeoutMs: 25_000 });
     await waitFor(() => source.returned);
     expect(server.counts('Bidi').open).toBe(1);
     acknowledgeAll();
@@ -211,7 +212,7 @@ describe('the end of a session', () => {
     const { server, client, result, source } = await halfWay({ initialBackoffMs: 60_000, maxBackoffMs: 60_000 });
     await server.stop('force');
     await waitFor(() => client.activeCalls()[0]?.waiting === true);
-    await client.drain({ timeoutMs: 5_000 });
+    await client.drain({ timeoutMs: 25_000 });
     expect(await result).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
     expect(source).toMatchObject({ taken: 50, returned: true });
     expect(server.counts('Bidi').calls).toBe(1);
@@ -243,7 +244,7 @@ describe('a source', () => {
       seen.push(number),
     );
     await waitFor(() => source.taken > 0);
-    expect(await standstill(() => source.taken)).toBeLessThanOrEqual(20);
+    expect(await settled(() => source.taken)).toBeLessThanOrEqual(20);
     server.release();
     await waitFor(() => seen.length > 100);
     expect(source.taken).toBeLessThanOrEqual(seen.length + 20);
@@ -254,17 +255,18 @@ describe('a source', () => {
 
   it('is paused while there is no server', async () => {
     const { server, proxy, echo } = await behindProxy();
-    const source = numbered(1_000);
+    const count = 3_000;
+    const source = numbered(count);
     const replies = toList(sessionOf(echo, source, { maxUnacknowledged: 5 }));
     await waitFor(() => source.taken > 100);
     proxy.refuse();
     proxy.resetAll();
     await waitFor(() => server.counts('Bidi').open === 0);
-    const taken = await standstill(() => source.taken);
-    expect(taken).toBeLessThan(1_000);
+    const taken = await settled(() => source.taken);
+    expect(taken).toBeLessThan(count);
     await proxy.forward();
-    expect((await replies).length).toBeGreaterThanOrEqual(1_000);
-    expect([...new Set(arrivedAt(server))]).toEqual(numbers(1_000));
+    expect((await replies).length).toBeGreaterThanOrEqual(count);
+    expect([...new Set(arrivedAt(server))]).toEqual(numbers(count));
   });
 
   it('is paused by a reader who pauses', async () => {
@@ -272,7 +274,7 @@ describe('a source', () => {
     const source = numbered(10_000, payload);
     const reader = sessionOf(echo, source, { maxUnacknowledged: 1_000 })[Symbol.asyncIterator]();
     await reader.next();
-    expect(await standstill(() => source.taken)).toBeLessThan(200);
+    expect(await settled(() => source.taken)).toBeLessThan(200);
     for (let i = 0; i < 300; i++) await reader.next();
     expect(source.taken).toBeGreaterThan(300);
     await reader.return?.();
@@ -298,16 +300,18 @@ describe('a server that stops acknowledging', () => {
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > 2 ? Infinity : 3),
       never: call.number <= 2,
     }));
-    const errors: unknown[] = [];
-    const replies = await toList(
-      sessionOf(echo, numbered(10), { ackTimeoutMs: 500, onError: (error) => void errors.push(error) }),
-    );
-    expect(replies.map(({ number }) => number)).toEqual(numbers(10));
-    expect(server.calls('Bidi').map(arrivedOver)).toEqual([numbers(10), numbers(7, 4), numbers(4, 7)]);
-    expect(errors).toMatchObject([
-      { reason: 'acknowledgement-timeout', unacknowledged: 7 },
-      { reason: 'acknowledgement-timeout', unacknowledged: 4 },
-    ]);
+    const replies: number[] = [];
+    const errors: { readonly error: unknown; readonly acknowledged: number }[] = [];
+    const onError = (error: unknown) => void errors.push({ error, acknowledged: replies.length });
+    for await (const { number } of sessionOf(echo, numbered(10), { ackTimeoutMs: 500, onError })) replies.push(number);
+    expect(replies).toEqual(numbers(10));
+    expect(errors).toHaveLength(2);
+    // The server acknowledges three messages before each timeout; on a busy machine the timeout may pass before they are read.
+    for (const { error, acknowledged } of errors) {
+      expect(error).toMatchObject({ reason: 'acknowledgement-timeout', unacknowledged: 10 - acknowledged });
+    }
+    const left = errors[1]!.acknowledged;
+    expect(arrivedOver(server.calls('Bidi').at(-1)!)).toEqual(numbers(10 - left, left + 1));
   });
 });
 
@@ -368,11 +372,11 @@ describe('a server in its own process', () => {
     const done = lastValueFrom(session.pipe(toArray()));
     for (let kills = 0; kills < 2; kills++) {
       const { length } = arrived();
-      await waitFor(() => arrived().length > length + 300);
+      await waitFor(() => arrived().length > length + 300, { timeoutMs: 20_000 });
       await server.restart();
     }
     const { length } = arrived();
-    await waitFor(() => arrived().length > length + 300);
+    await waitFor(() => arrived().length > length + 300, { timeoutMs: 20_000 });
     isOver = true;
     const replies = await done;
     expect([...new Set(arrived())]).toEqual(numbers(last).map(String));

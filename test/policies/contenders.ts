@@ -29,7 +29,7 @@ export interface Contender {
 /** Makes a client of `url` under a service config. */
 export type Maker = (url: string, serviceConfig: ServiceConfig) => Promise<Contender>;
 
-const WITHIN = 10_000;
+const WITHIN = 20_000;
 
 interface Report {
   readonly message: () => void;

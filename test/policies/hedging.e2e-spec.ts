@@ -21,10 +21,10 @@ const firstHangs = ({ previousAttempts }: ScriptedCall): Reply =>
 
 describe('a hedged call', () => {
   it('is answered by a hedge when the original attempt is slow, which is cancelled at once', async () => {
-    const { echo, server } = await scene(hedged());
+    const { echo, server } = await scene(hedged('0.05s', 2));
     server.script('Unary', firstHangs);
     const ends: CallEnd[] = [];
-    const answer = await firstValueFrom(echo.unary({}, { onEnd: (end) => ends.push(end), timeoutMs: 5_000 }));
+    const answer = await firstValueFrom(echo.unary({}, { onEnd: (end) => ends.push(end), timeoutMs: 20_000 }));
     expect(answer).toMatchObject({ number: 1 });
     await waitFor(() => server.counts().cancelled === 1);
     expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
@@ -36,13 +36,13 @@ describe('a hedged call', () => {
     server.script('ServerStream', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }, { number: 2 }] },
     );
-    const messages = await lastValueFrom(echo.serverStream({}, { timeoutMs: 5_000 }).pipe(toArray()));
+    const messages = await lastValueFrom(echo.serverStream({}, { timeoutMs: 20_000 }).pipe(toArray()));
     expect(messages.map(({ number }) => number)).toEqual([1, 2]);
     await waitFor(() => server.counts().open === 0);
   });
 
   it('goes on after a code that is not fatal, and ends at one that is', async () => {
-    const { echo, server } = await scene(hedged('1s'));
+    const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { message: { number: 9 } },
     );
@@ -52,7 +52,7 @@ describe('a hedged call', () => {
   });
 
   it('fails with the last failure when all attempts failed', async () => {
-    const { echo, server } = await scene(hedged('1s'));
+    const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const error = await failureOf(echo.unary({}));
     expect(error).toMatchObject({ code: 14, details: 'busy', notRetriedBecause: 'attempts-exhausted' });
@@ -65,12 +65,12 @@ describe('a hedged call', () => {
   });
 
   it('survives the loss of its connection', async () => {
-    const { echo, server } = await scene(hedged('10s'));
+    const { echo, server } = await scene(hedged('60s'));
     await firstValueFrom(echo.unary({}));
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { message: { number: 5 } },
     );
-    const answer = firstValueFrom(echo.unary({}, { timeoutMs: 10_000 }));
+    const answer = firstValueFrom(echo.unary({}, { timeoutMs: 25_000 }));
     await waitFor(() => server.counts().open === 1);
     await server.restart('kill-connections');
     expect(await answer).toMatchObject({ number: 5 });

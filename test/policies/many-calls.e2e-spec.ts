@@ -3,10 +3,10 @@ import { firstValueFrom } from 'rxjs';
 import { expect, it } from 'vitest';
 import { scene } from '../calls/support.js';
 
-const CALLS = 10_000;
+const CALLS = 3_000;
 
 // `scene` fails the test when a socket or a timer is left, or a call is open at the server.
-it('ten thousand calls at once, with every policy on, leave nothing behind', { timeout: 120_000 }, async () => {
+it('leaves nothing behind after thousands of calls at once with every policy on', { timeout: 120_000 }, async () => {
   const { echo, client, server } = await scene({
     timeoutMs: 100_000,
     maxConcurrentCalls: CALLS,

@@ -1,13 +1,15 @@
 import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import type { MethodConfig, ServiceConfig } from 'nestjs-resilient-grpc';
-import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
-import type { Contender, Ended } from './contenders.js';
+import { failToRetry, reset, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
+import { grpcJs, type Contender, type Ended } from './contenders.js';
 
 /** One client and the server it calls. */
 export interface Scene {
   readonly server: ScriptedGrpcServer;
   readonly client: Contender;
+  /** Records a duration of this library's client for `npm run promises`; does nothing for grpc-js. */
+  record(figure: string, ms: number, atMost: number): void;
   /** A second client of the same kind, under a service config of its own. @defaultValue url the server's */
   another(serviceConfig: ServiceConfig, url?: string): Promise<Contender>;
 }
@@ -24,6 +26,8 @@ export interface Rule {
   readonly right: string;
   /** What is seen of grpc-js, where that is something else. */
   readonly grpcJs?: string;
+  /** True if `observe` records durations. */
+  readonly timed?: boolean;
 }
 
 export const UNAVAILABLE: Reply = { status: 'UNAVAILABLE' };
@@ -71,10 +75,9 @@ function gaps(server: ScriptedGrpcServer): number[] {
   return times.slice(1).map((at, index) => at - times[index]!);
 }
 
-// What the way there and back, a timer and a busy machine may add.
-const LATE = 90;
-const isWithin = (ms: number | undefined, least: number, most: number) =>
-  ms !== undefined && ms >= least - 5 && ms <= most + LATE;
+/** What a round trip and a timer may add on a quiet machine. */
+const LATE_MS = 90;
+const isAtLeast = (ms: number | undefined, leastMs: number) => ms !== undefined && ms >= leastMs - 5;
 const kept = (isKept: boolean) => (isKept ? 'yes' : 'no');
 
 async function outcome({ client }: Scene, within?: number): Promise<Ended> {
@@ -114,14 +117,27 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'the backoff grows by its multiplier up to its maximum, ±20 %',
     from: 'A6',
-    config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', backoffMultiplier: 3, maxBackoff: '0.2s' }),
+    // Without the maximum the second backoff would be 100 s: longer than the deadline.
+    config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', backoffMultiplier: 1_000, maxBackoff: '0.2s' }),
     async observe(scene) {
-      scene.server.script('Unary', UNAVAILABLE);
+      const { server, record } = scene;
+      server.script('Unary', UNAVAILABLE);
       await outcome(scene);
-      const [first, second, third] = gaps(scene.server);
-      return kept(isWithin(first, 80, 120) && isWithin(second, 160, 240) && isWithin(third, 160, 240));
+      const [first, second, third, ...more] = gaps(server);
+      record('first backoff of 100 ms ±20 %, ms', first!, 120 + LATE_MS);
+      record('second backoff of 200 ms ±20 %, ms', second!, 240 + LATE_MS);
+      record('third backoff of 200 ms ±20 %, ms', third!, 240 + LATE_MS);
+      const isCapped = isAtLeast(first, 80) && isAtLeast(second, 160) && isAtLeast(third, 160) && more.length === 0;
+      // The first backoff is not the maximum, or there would be no second attempt before the test ends.
+      const slow = await scene.another(retrying({ initialBackoff: '0.1s', backoffMultiplier: 600, maxBackoff: '60s' }));
+      const before = server.counts().calls;
+      const call = slow.unary(120_000);
+      await waitFor(() => server.counts().calls === before + 2, { timeoutMs: 20_000 });
+      call.cancel();
+      return kept(isCapped);
     },
     right: 'yes',
+    timed: true,
   },
   {
     rule: 'the server is told how many attempts there were before',
@@ -141,11 +157,17 @@ export const RULES: readonly Rule[] = [
     rule: 'one deadline holds for all attempts',
     from: 'A6',
     config: retrying({ initialBackoff: '0.1s', maxBackoff: '0.1s' }),
-    async observe(scene) {
-      const deadlines: number[] = [];
-      scene.server.script('Unary', ({ deadline }) => (deadlines.push(deadline), UNAVAILABLE));
-      await outcome(scene, 2_000);
-      return kept(deadlines.length === 3 && Math.max(...deadlines) - Math.min(...deadlines) < 70);
+    async observe({ another }) {
+      const leftMs: number[] = [];
+      const failing = await startHttp2Server((stream, _number, headers) => {
+        leftMs.push(timeoutOf(headers));
+        failToRetry(stream);
+      });
+      const client = await another(retrying({ initialBackoff: '0.1s', maxBackoff: '0.1s' }), failing.url);
+      await client.unary().ended;
+      // Each attempt has less time left than the one before, by the backoff between them.
+      const spentMs = leftMs.slice(1).map((left, index) => leftMs[index]! - left);
+      return kept(spentMs.length === 2 && spentMs.every((ms) => isAtLeast(ms, 80)));
     },
     right: 'yes',
   },
@@ -180,15 +202,21 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'nothing is sent after the caller has cancelled in a backoff',
     from: 'A6',
-    config: retrying({ initialBackoff: '0.2s', maxBackoff: '0.2s' }),
+    config: retrying({ initialBackoff: '0.3s', maxBackoff: '0.3s' }),
     async observe({ server, client }) {
-      server.script('Unary', UNAVAILABLE);
-      const call = client.unary();
-      await waitFor(() => server.counts().answered === 1);
-      await pause(50);
-      call.cancel();
-      await pause(400);
-      return counted(server.counts().calls);
+      for (;;) {
+        server.reset();
+        server.script('Unary', UNAVAILABLE);
+        const beganAt = performance.now();
+        const call = client.unary();
+        await waitFor(() => server.counts().answered === 1);
+        await pause(50);
+        call.cancel();
+        // Only then it surely was in the backoff, which is 240 ms or more.
+        if (performance.now() - beganAt >= 240) continue;
+        await pause(400);
+        return counted(server.counts().calls);
+      }
     },
     right: '1 attempt',
   },
@@ -197,48 +225,60 @@ export const RULES: readonly Rule[] = [
     from: 'A6',
     config: retrying({ initialBackoff: '0.4s', maxBackoff: '0.4s' }),
     async observe(scene) {
-      scene.server.script('Unary', UNAVAILABLE);
-      await outcome(scene, 200);
+      const { server } = scene;
+      server.script('Unary', UNAVAILABLE);
+      // A busy machine may use up the deadline before the call is sent.
+      while (server.counts().calls === 0) await outcome(scene, 200);
       await pause(500);
-      return counted(scene.server.counts().calls);
+      return counted(server.counts().calls);
     },
     right: '1 attempt',
   },
   {
     rule: 'a backoff that would outlive the deadline is not begun: the failure is passed on at once',
     from: 'ours',
-    config: retrying({ initialBackoff: '10s', maxBackoff: '10s' }),
+    config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', UNAVAILABLE);
-      const { status, ms } = await outcome(scene, 500);
-      return `${status}, ${ms < 400 ? 'at once' : 'at the deadline'}`;
+      const { status, ms } = await outcome(scene, 3_000);
+      scene.record('call that cannot be retried before its deadline fails after, ms', ms, 400);
+      return `${status}, ${ms < 2_990 ? 'at once' : 'at the deadline'}`;
     },
     right: 'UNAVAILABLE, at once',
     grpcJs: 'DEADLINE_EXCEEDED, at the deadline',
+    timed: true,
   },
   {
     rule: 'pushback replaces the backoff',
     from: 'A6',
-    config: retrying({ initialBackoff: '10s', maxBackoff: '10s' }),
+    // Longer than the deadline: a call that waits for it does not succeed.
+    config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', [{ ...UNAVAILABLE, pushback: 0 }, { ...UNAVAILABLE, pushback: 300 }, OK]);
-      await outcome(scene);
+      const { status } = await outcome(scene);
       const [first, second] = gaps(scene.server);
-      return kept(isWithin(first, 0, 0) && isWithin(second, 300, 300));
+      scene.record('retry after a pushback of 0 ms, ms', first!, LATE_MS);
+      scene.record('retry after a pushback of 300 ms, ms', second!, 300 + LATE_MS);
+      return kept(status === 'OK' && isAtLeast(second, 300));
     },
     right: 'yes',
+    timed: true,
   },
   {
     rule: 'after a pushback the backoff begins afresh',
     from: 'A6',
-    config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', maxBackoff: '10s', backoffMultiplier: 50 }),
+    // The second backoff, where none begins afresh, is longer than the deadline.
+    config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', maxBackoff: '100s', backoffMultiplier: 1_000 }),
     async observe(scene) {
       scene.server.script('Unary', [UNAVAILABLE, { ...UNAVAILABLE, pushback: 0 }, UNAVAILABLE, OK]);
-      await outcome(scene);
+      const { status } = await outcome(scene);
       const [first, , third] = gaps(scene.server);
-      return kept(isWithin(first, 80, 120) && isWithin(third, 80, 120));
+      scene.record('first backoff of 100 ms ±20 %, ms', first!, 120 + LATE_MS);
+      scene.record('first backoff after a pushback, 100 ms ±20 %, ms', third!, 120 + LATE_MS);
+      return kept(status === 'OK' && isAtLeast(first, 80) && isAtLeast(third, 80));
     },
     right: 'yes',
+    timed: true,
   },
   {
     rule: 'a pushback leaves `maxAttempts` alone',
@@ -344,14 +384,16 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'a retry that is refused by the throttle returns at once',
     from: 'A6',
-    config: throttled(2, 0.1, { initialBackoff: '0.6s', maxBackoff: '0.6s' }),
+    config: throttled(2, 0.1, { initialBackoff: '3.5s', maxBackoff: '3.5s' }),
     async observe(scene) {
       scene.server.script('Unary', UNAVAILABLE);
       const { ms } = await outcome(scene);
-      return ms < 300 ? 'at once' : 'after its backoff';
+      scene.record('retry that the throttle refuses returns after, ms', ms, 300);
+      return ms < 3_500 * 0.8 - 5 ? 'at once' : 'after its backoff';
     },
     right: 'at once',
     grpcJs: 'after its backoff',
+    timed: true,
   },
   {
     rule: 'the throttle of a channel is not taken away by another one to the same target',
@@ -370,16 +412,16 @@ export const RULES: readonly Rule[] = [
   {
     rule: '`timeout: "0.5s"` is half a second',
     from: 'service config',
-    config: { methodConfig: [{ name: ALL, timeout: '0.5s' }] },
-    observe: remaining,
+    config: {},
+    observe: (scene) => remaining(scene, '0.5s'),
     right: 'OK, 500 ms',
     grpcJs: 'DEADLINE_EXCEEDED',
   },
   {
     rule: '`timeout: "1.5s"` is one and a half seconds',
     from: 'service config',
-    config: { methodConfig: [{ name: ALL, timeout: '1.5s' }] },
-    observe: remaining,
+    config: {},
+    observe: (scene) => remaining(scene, '1.5s'),
     right: 'OK, 1500 ms',
     grpcJs: 'OK, 1000 ms',
   },
@@ -391,7 +433,9 @@ export const RULES: readonly Rule[] = [
       server.script('Unary', OK);
       await server.stop('force');
       const call = client.unary();
-      await pause(300);
+      // By then a call that does not wait has failed: another one that began later has.
+      await (await grpcJs(server.url, {})).unary().ended;
+      await pause(50);
       await server.restart();
       return (await call.ended).status;
     },
@@ -406,8 +450,8 @@ export const RULES: readonly Rule[] = [
       server.script('Unary', OK);
       await client.unary().ended;
       const { status } = await client.unary(-1_000).ended;
-      await pause(100);
-      return `${status}, ${server.counts().calls === 1 ? 'not sent' : 'sent'}`;
+      await arrived(client);
+      return `${status}, ${server.counts('Unary').calls === 1 ? 'not sent' : 'sent'}`;
     },
     right: 'DEADLINE_EXCEEDED, not sent',
     grpcJs: 'DEADLINE_EXCEEDED, sent',
@@ -420,7 +464,7 @@ export const RULES: readonly Rule[] = [
       server.script('Unary', [OK, { hold: 'everything' }]);
       await client.unary().ended;
       client.unary().cancel();
-      await pause(100);
+      await arrived(client);
       return server.release() === 0 ? 'ended' : 'runs on';
     },
     right: 'ended',
@@ -458,15 +502,22 @@ export const RULES: readonly Rule[] = [
   },
 ];
 
-/** What the server sees of a deadline, to the next 100 ms. */
-async function remaining({ server, client }: Scene): Promise<string> {
-  let ms = NaN;
-  server.script('Unary', ({ deadline }) => {
-    ms = deadline - Date.now();
-    return OK;
+/** The deadline that the client sends, to the next 100 ms: the longest of many calls, as a busy machine sends some of them late. */
+async function remaining({ another }: Scene, timeout: string): Promise<string> {
+  const server = await startHttp2Server((stream, _number, headers) => {
+    leftMs.push(timeoutOf(headers));
+    succeed(stream);
   });
-  const { status } = await client.unary().ended;
-  return status === 'OK' ? `OK, ${Math.ceil(ms / 100) * 100} ms` : status;
+  const leftMs: number[] = [];
+  const client = await another({ methodConfig: [{ name: ALL, timeout }] }, server.url);
+  const statuses: string[] = [];
+  for (let i = 0; i < 20; i++) statuses.push((await client.unary().ended).status);
+  return statuses.includes('OK') ? `OK, ${Math.ceil(Math.max(...leftMs) / 100) * 100} ms` : statuses[0]!;
+}
+
+/** Resolves once the server has received all that `client` sent before: calls on one connection arrive in order. */
+export async function arrived(client: Contender): Promise<void> {
+  for (let i = 0; i < 2; i++) await client.serverStream().ended;
 }
 
 /** A length of time in which something would have happened that must not. */

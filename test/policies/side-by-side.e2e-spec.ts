@@ -4,26 +4,30 @@ import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { describe, expect, it } from 'vitest';
 import { startServer } from '../calls/support.js';
+import { recordTiming } from '../support/timing.js';
 import { grpcJs, resilient, type Maker } from './contenders.js';
 import { HEDGING_RULES } from './hedging-rules.js';
-import { RULES, type Rule } from './rules.js';
+import { RULES, type Rule, type Scene } from './rules.js';
 
 const PAGE = join(import.meta.dirname, '../../docs/semantics.md');
 const PART = /(<!-- compared: rules -->\n)[^]*?(<!-- end of compared -->)/;
 const UPDATE = process.env['UPDATE_DOCS'] !== undefined;
 
-async function observe(rule: Rule, maker: Maker): Promise<string> {
+async function observe(rule: Rule, maker: Maker, record: Scene['record'] = () => undefined): Promise<string> {
   const server = await startServer();
   const client = await maker(server.url, rule.config);
-  return rule.observe({ server, client, another: (config, url = server.url) => maker(url, config) });
+  return rule.observe({ server, client, record, another: (config, url = server.url) => maker(url, config) });
 }
 
 const ALL_RULES = [...RULES, ...HEDGING_RULES];
 
 describe('a rule of gRPC', () => {
-  it.for(ALL_RULES)('$rule: as it should be', async (rule) => {
-    expect(await observe(rule, resilient)).toBe(rule.right);
-  });
+  for (const rule of ALL_RULES) {
+    it(`${rule.rule}: as it should be`, { tags: rule.timed === true ? ['timed'] : [] }, async ({ task }) => {
+      const record: Scene['record'] = (figure, ms, atMost) => recordTiming(task, figure, ms, { atMost });
+      expect(await observe(rule, resilient, record)).toBe(rule.right);
+    });
+  }
 
   it.for(ALL_RULES)('$rule: as grpc-js keeps it', async (rule) => {
     expect(await observe(rule, grpcJs)).toBe(rule.grpcJs ?? rule.right);

@@ -78,7 +78,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
     const told = throwingSdk(breakIt);
     const { client, echo, server } = await toldScene({ maxConcurrentCalls: 1 });
     for (const method of EACH_METHOD)
-      await lastValueFrom(callOnce(echo, method, { timeoutMs: 5_000 }), { defaultValue: undefined });
+      await lastValueFrom(callOnce(echo, method, { timeoutMs: 20_000 }), { defaultValue: undefined });
     server.script('UnsafeUnary', { status: 'NOT_FOUND' });
     await expect(failureOf(echo.unsafeUnary({}))).resolves.toMatchObject({ reason: 'server', code: 5 });
     server.script('Unary', ({ previousAttempts }) =>
@@ -95,7 +95,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
     const { client } = await serveTold(OrdersController);
     for (const id of ['1', '2']) {
       const answer = await new Promise((resolve, reject) => {
-        client.get!({ id }, { deadline: Date.now() + 5_000 }, (error: Error | null, message: unknown) => {
+        client.get!({ id }, { deadline: Date.now() + 20_000 }, (error: Error | null, message: unknown) => {
           if (error === null) resolve(message);
           else reject(error);
         });

@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { rejection } from '../calls/support.js';
 import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
@@ -73,9 +74,16 @@ describe('ChildServer', () => {
   });
 
   it('shows the output of a script that ends, or never listens', async () => {
+    let lastMs = 400;
     await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(/Ended before.*nonsense/s);
-    const silent = ChildServer.start({ script, ready: /never (\d+)/, readyTimeoutMs: 1_500 });
-    await expect(silent).rejects.toThrow(/Waited 1500 ms for: .*listening on 127/s);
+    // Until the time is enough for the script to start, on a busy machine too.
+    await waitFor(nextTry, { timeoutMs: 25_000, describe: 'the output of a script that never listens' });
+    async function nextTry(): Promise<boolean> {
+      const readyTimeoutMs = (lastMs *= 2);
+      const silent = await rejection(ChildServer.start({ script, ready: /never (\d+)/, readyTimeoutMs }));
+      expect(String(silent)).toMatch(new RegExp(`Waited ${readyTimeoutMs} ms for: `));
+      return /listening on 127/.test(String(silent));
+    }
   });
 
   it('does not outlive its IPC channel, and so not the process that started it', async () => {

@@ -64,7 +64,7 @@ export class EchoClient {
         responseDeserialize as (bytes: Buffer) => Echo,
         request,
         options.metadata ?? new Metadata(),
-        { deadline: Date.now() + 10_000, ...options },
+        { deadline: Date.now() + 25_000, ...options },
         (error, value) => {
           result = { value, error: error ?? undefined };
           done();

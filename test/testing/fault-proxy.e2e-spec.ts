@@ -87,6 +87,7 @@ describe('FaultProxy', () => {
     await waitFor(() => seen.connected);
     socket.write('anything');
     const answer = await client.unary({}, deadline(200));
+    await waitFor(() => proxy.counters.accepted === 2);
     expect(answer.status.code).toBe(status.DEADLINE_EXCEEDED);
     expect(client.state).toBe(connectivityState.CONNECTING);
     expect(proxy.counters).toMatchObject({ accepted: 2, open: 2, bytesToUpstream: 0, bytesToClient: 0 });
@@ -109,9 +110,9 @@ describe('FaultProxy', () => {
     await waitFor(() => seen.closed);
     expect(seen.error).toBe('ECONNRESET');
     socket.destroy();
-    expect((await client.unary({ text: 'healed' }, deadline(5_000))).value?.text).toBe('healed');
+    expect((await client.unary({ text: 'healed' })).value?.text).toBe('healed');
     proxy.holdBytes();
-    const held = client.unary({ text: 'held' }, deadline(5_000));
+    const held = client.unary({ text: 'held' });
     proxy.refuse();
     // Torn is what was silenced, not what was held.
     expect(await proxy.heal()).toBe(0);

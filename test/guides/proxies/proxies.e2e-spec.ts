@@ -4,7 +4,6 @@ import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc
 import { firstValueFrom, lastValueFrom, take, type Observable } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CreateOrderRequest } from '../../../src/gen/orders.pb.js';
-import { CallLoad } from '../../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
 import type { Changes } from '../shown.js';
 import { HAPROXY, NGINX, RealProxy, isInstalled, type ProxyKind } from './real-proxy.js';
@@ -53,15 +52,42 @@ const absence = (kind: ProxyKind) =>
 
 const order = (requestId: string): CreateOrderRequest => ({ requestId, item: 'tea', quantity: 1 });
 
-/** Writes, which nobody repeats. */
-function writes({ orders }: OrdersApp): CallLoad {
-  return CallLoad.start(100, (number) => orders.create(order(String(number))));
+/** Calls that run until they are stopped. */
+interface Load {
+  succeeded: number;
+  readonly failed: unknown[];
+  /** Resolves when the last call has ended. */
+  stop(): Promise<void>;
+}
+
+/** Writes, which are never repeated: five at a time, so that a slow machine makes fewer of them. */
+function writes({ orders }: OrdersApp): Load {
+  let isOver = false;
+  let number = 0;
+  const write = async () => {
+    while (!isOver) {
+      const failure = await failureOf(orders.create(order(String(++number))));
+      if (failure === undefined) load.succeeded += 1;
+      else load.failed.push(failure);
+      await delay(20);
+    }
+  };
+  const load: Load = {
+    succeeded: 0,
+    failed: [],
+    async stop() {
+      isOver = true;
+      await Promise.all(writers);
+    },
+  };
+  const writers = Array.from({ length: 5 }, write);
+  return load;
 }
 
 /** Waits for 30 more of them to succeed. */
-async function thirtyMoreOf(load: CallLoad): Promise<void> {
-  const before = load.succeeded.length;
-  await waitFor(() => load.succeeded.length >= before + 30);
+async function thirtyMoreOf(load: Load): Promise<void> {
+  const before = load.succeeded;
+  await waitFor(() => load.succeeded >= before + 30, { timeoutMs: 20_000 });
 }
 
 async function failureOf(call: Observable<unknown>): Promise<unknown> {
@@ -88,7 +114,7 @@ describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind
     for (const ended of [1, 2]) {
       await thirtyMoreOf(load);
       proxy.reload();
-      await waitFor(() => app.client.snapshot().connections[0]?.ended === ended);
+      await waitFor(() => app.client.snapshot().connections[0]?.ended === ended, { timeoutMs: 20_000 });
     }
     await thirtyMoreOf(load);
     await load.stop();
@@ -118,7 +144,7 @@ describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind
   it('a connection that it closes because it was idle is made again by the next call', async () => {
     const { app } = await behind(kind, IMPATIENT[kind.name]);
     await firstValueFrom(app.orders.create(order('1')));
-    await waitFor(() => app.client.connectivity.state === 'IDLE', { timeoutMs: 10_000 });
+    await waitFor(() => app.client.connectivity.state === 'IDLE', { timeoutMs: 20_000 });
     await firstValueFrom(app.orders.create(order('2')));
     expect(aboveDebug(app)).toEqual([]);
   });
@@ -131,7 +157,7 @@ describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind
       seed: 0n,
     });
     const seen = lastValueFrom(feed.pipe(take(2)));
-    await waitFor(() => calls('Watch') === 2);
+    await waitFor(() => calls('Watch') >= 2);
     for (const server of servers) server.script('Watch', { messages: [{ sequence: '2' }], never: true });
     expect(await failure).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'connection-lost', reachedServer: 'yes' });
     expect(await seen).toMatchObject({ sequence: '2' });
@@ -152,9 +178,12 @@ describe('behind nginx', () => {
     const [one] = servers as [ScriptedGrpcServer];
     const load = writes(app);
     await thirtyMoreOf(load);
+    const before = proxy.workers();
     proxy.reload({ 'orders-1:50051 max_fails=0;': 'orders-1:50051 max_fails=0 down;' });
-    await waitFor(() => app.client.snapshot().connections[0]?.ended === 1);
-    await waitFor(() => one.counts('Create').open === 0);
+    await waitFor(() => app.client.snapshot().connections[0]?.ended === 1, { timeoutMs: 20_000 });
+    // No call is on its way to the server any more once the worker has ended that knew it.
+    await waitFor(() => !proxy.workers().some((pid) => before.includes(pid)), { timeoutMs: 20_000 });
+    expect(one.counts('Create').open).toBe(0);
     await one.stop('kill-connections');
     await thirtyMoreOf(load);
     await load.stop();

@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
@@ -89,6 +89,12 @@ export class RealProxy {
     return `unix:${this.#socket}`;
   }
 
+  /** Pids of its workers: those of an earlier configuration end with their connections. */
+  workers(): readonly string[] {
+    const pid = String(this.#process?.pid);
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  }
+
   /** Reads its configuration again, with these changes of what the page shows. */
   reload(changes: Changes = {}): void {
     this.#configure(changes);
@@ -97,7 +103,10 @@ export class RealProxy {
 
   async close(): Promise<void> {
     this.#process?.kill('SIGTERM');
-    await waitFor(() => this.#process === undefined, { describe: () => `${this.kind.name} to end:\n${this.#output}` });
+    await waitFor(() => this.#process === undefined, {
+      timeoutMs: 20_000,
+      describe: () => `${this.kind.name} to end:\n${this.#output}`,
+    });
     rmSync(this.#folder, { recursive: true });
   }
 
@@ -117,7 +126,7 @@ export class RealProxy {
       stream.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     }
     child.once('close', () => (this.#process = undefined));
-    await waitFor(() => existsSync(this.#socket) || this.#process === undefined);
+    await waitFor(() => existsSync(this.#socket) || this.#process === undefined, { timeoutMs: 20_000 });
     if (this.#process === undefined) throw new Error(`${name} has ended:\n${this.#output}`);
   }
 }

@@ -26,8 +26,9 @@ beforeAll(async () => {
     script: new URL('./gateway.mjs', import.meta.url),
     args: () => [join(application, 'orders.module.js')],
     env: { GRPC_XDS_BOOTSTRAP_CONFIG: controlPlane.bootstrap, NO_COLOR: '1' },
+    readyTimeoutMs: 60_000,
   });
-});
+}, 90_000);
 // The last one is run first.
 afterAll(() => leaks.settled());
 afterAll(async () => {
@@ -63,10 +64,13 @@ const get = () => told('orders/7');
 /** Calls one after the other until `item` answers; no call may fail on the way. */
 async function callUntil(item: string): Promise<void> {
   const answers: unknown[] = [];
-  await waitFor(async () => {
-    answers.push(await get());
-    return (answers.at(-1) as { readonly item?: string }).item === item;
-  });
+  await waitFor(
+    async () => {
+      answers.push(await get());
+      return (answers.at(-1) as { readonly item?: string }).item === item;
+    },
+    { timeoutMs: 20_000 },
+  );
   expect(answers.filter((answer) => JSON.stringify(answer).includes('codeName'))).toEqual([]);
 }
 
@@ -112,7 +116,7 @@ describe('a client of xds:///orders', () => {
       expect(await get()).toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'yes' });
       return two.counts('Get').calls - before;
     };
-    await waitFor(async () => (await attemptsOfACall()) === 8, { timeoutMs: 15_000 });
+    await waitFor(async () => (await attemptsOfACall()) === 8, { timeoutMs: 20_000 });
   });
 
   it('keeps what it knows when the control plane is away, and ends with its application', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
 import type { SideListener } from '../client/inner-client.js';
 import { StatusCode } from '../status/status-code.js';
-import { VirtualClock } from '../testing/virtual-clock.js';
+import { BusyClock } from '../testing/busy-clock.js';
 import { ServingWatch } from './serving-watch.js';
 
 const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
@@ -11,7 +11,7 @@ const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server doe
 
 /** A client whose Watch streams a test answers by hand. */
 function watched(initial: Connectivity['state'] = 'READY') {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
   /** When each Watch was begun. */
   const begunAt: number[] = [];
@@ -123,6 +123,16 @@ describe('a Watch', () => {
     say('SERVING');
     expect(await watch.ask(300)).toEqual({ kind: 'status', status: 'SERVING' });
     expect(begunAt).toHaveLength(1);
+  });
+
+  it('is answered where the answer lay unread while this process stood still', async () => {
+    const { watch, say, clock } = watched();
+    const asked = watch.ask(300);
+    await clock.advanceAsync(1);
+    clock.setTimer(() => say('SERVING'), 400);
+    clock.block(3_000);
+    await clock.advanceAsync(3_000);
+    expect(await asked).toEqual({ kind: 'status', status: 'SERVING' });
   });
 
   it('that ends is not serving, and begun again behind a backoff that grows', async () => {

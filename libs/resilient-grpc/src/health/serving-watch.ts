@@ -4,6 +4,7 @@ import type { InnerClient, SideStream } from '../client/inner-client.js';
 import { HTTP_STATUS } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
+import { PeerTimer } from '../time/peer-timer.js';
 import type { Random } from '../time/random.js';
 import { servingStatusOf, WATCH } from './health-service.js';
 import type { ServingAnswer } from './serving-health.js';
@@ -76,11 +77,11 @@ export class ServingWatch {
     const { clock } = this.seams;
     await new Promise<void>((resolve) => {
       const over = (): void => {
-        clock.clearTimer(timer);
+        timer.clear();
         this.waiting.delete(over);
         resolve();
       };
-      const timer = clock.setTimer(over, timeoutMs, true);
+      const timer = new PeerTimer(clock, timeoutMs, over, true);
       this.waiting.add(over);
     });
   }

@@ -4,7 +4,7 @@ import {
   type MonoTypeOperatorFunction,
   type SchedulerLike,
   type Subscriber,
-  type Subscription,
+  Subscription,
 } from 'rxjs';
 import { SUCCESS } from '../policy/evidence/classify.js';
 import { decideHedge, type HedgeEvent, type HedgeGates } from '../policy/hedging/decide-hedge.js';
@@ -12,8 +12,11 @@ import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import { readInteger } from '../policy/service-config/read.js';
 import { StatusCode } from '../status/status-code.js';
+import type { Clock } from '../time/clock.js';
+import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
 import { readOptions } from './options.js';
+import { schedulerClock } from './scheduler-clock.js';
 import { timerMs, type Seams } from './seams.js';
 import { StoppableRun } from './stoppable-run.js';
 
@@ -30,7 +33,7 @@ export interface HedgeOptions extends Seams {
 
 /**
  * Subscribes again when the first value is slow to come, and takes the attempt that is first to emit or complete; all others
- * are unsubscribed before its value is passed on. An attempt that fails is replaced at once, unless its error is final
+ * are unsubscribed before its value is passed on. Time in which the event loop of this process was blocked is not part of `delayMs`. An attempt that fails is replaced at once, unless its error is final
  * (a status of gRPC other than UNAVAILABLE), which ends them all. When all failed, the last failure is passed on.
  *
  * It has no budget: where everything gets slow it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has one.
@@ -51,7 +54,8 @@ export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
     draining: false,
   };
   const { scheduler = asyncScheduler } = options;
-  return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, scheduler).begin());
+  const clock = schedulerClock(scheduler);
+  return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, scheduler, clock).begin());
 }
 
 const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
@@ -68,6 +72,7 @@ class HedgedRun<T> {
     private readonly subscriber: Subscriber<T>,
     private readonly gates: HedgeGates,
     private readonly scheduler: SchedulerLike,
+    private readonly clock: Clock,
   ) {}
 
   begin(): void {
@@ -104,7 +109,15 @@ class HedgedRun<T> {
     this.timer?.unsubscribe();
     const { dueAt } = this.state;
     if (dueAt === Infinity) return;
-    this.timer = this.scheduler.schedule(this.due, timerMs(dueAt - this.scheduler.now()));
+    const delayMs = dueAt - this.scheduler.now();
+    if (this.running.size > 0 && delayMs > 0) {
+      const timer = new PeerTimer(this.clock, delayMs, this.due);
+      this.timer = new Subscription(() => {
+        timer.clear();
+      });
+    } else {
+      this.timer = this.scheduler.schedule(this.due, timerMs(delayMs));
+    }
   }
 
   private send(): void {

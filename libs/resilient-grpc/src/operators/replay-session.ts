@@ -5,12 +5,13 @@ import type { ResumeError } from '../errors/resume-error.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import type { EndedCall } from '../policy/resume/decide-resume.js';
 import { StatusCode } from '../status/status-code.js';
+import { PeerTimer } from '../time/peer-timer.js';
 import { CallSequence, type CallFailed, type SequenceSettings } from './call-sequence.js';
 import { leftUnacknowledged, noAcknowledgement, notReplayed, poisonedAt } from './replay-failures.js';
 import type { ReplayId } from './replay-id.js';
 import { ReplayOutgoing, type OutgoingOwner, type OutgoingRules } from './replay-outgoing.js';
 import type { SourceInput } from './replay-source.js';
-import { timerMs } from './seams.js';
+import { schedulerClock } from './scheduler-clock.js';
 
 /** Options of `replayUnacknowledged`, complete. */
 export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSettings, OutgoingRules<Out, Id> {
@@ -48,7 +49,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   private isRetiring = false;
   private retirement: Subscription | undefined;
   /** Until the call that runs counts as broken. */
-  private ackTimer: Subscription | undefined;
+  private readonly clock = schedulerClock(this.scheduler);
+  private ackTimer: PeerTimer | undefined;
 
   constructor(
     private readonly settings: ReplaySettings<Out, In, Id>,
@@ -153,7 +155,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   }
 
   protected override leaveCall(): StreamSource | undefined {
-    this.ackTimer?.unsubscribe();
+    this.ackTimer?.clear();
     this.ackTimer = undefined;
     this.retirement?.unsubscribe();
     if (this.isRunning) {
@@ -174,10 +176,10 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   /** Afresh, where there is anything that can be acknowledged; to a reader who has enough none can arrive. */
   private awaitAcknowledgement(): void {
     const { ackTimeoutMs } = this.settings;
-    this.ackTimer?.unsubscribe();
+    this.ackTimer?.clear();
     this.ackTimer = undefined;
     if (ackTimeoutMs === Infinity || this.hasEnough || this.outgoing.awaited === 0) return;
-    this.ackTimer = this.scheduler.schedule(this.notAcknowledged, timerMs(ackTimeoutMs));
+    this.ackTimer = new PeerTimer(this.clock, ackTimeoutMs, this.notAcknowledged);
   }
 
   private readonly notAcknowledged = (): void => {

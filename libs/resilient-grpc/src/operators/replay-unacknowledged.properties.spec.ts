@@ -214,7 +214,7 @@ class World {
   }
 }
 
-describe('whatever gets in the way', () => {
+describe('whatever gets in the way', { timeout: 300_000 }, () => {
   it('everything arrives, for the first time in order, and nothing again that was acknowledged', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (chosen) => {

@@ -270,7 +270,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   steps: fc.array(step, { maxLength: 80, size: 'max' }),
 });
 
-describe('whatever happens to its calls, a resumable stream', () => {
+describe('whatever happens to its calls, a resumable stream', { timeout: 300_000 }, () => {
   it('hands over exactly the log, in order, once, to its end', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (it) => {

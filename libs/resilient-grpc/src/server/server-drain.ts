@@ -176,7 +176,8 @@ export class ServerDrain {
     const { clock } = this.seams;
     let timer: Timer | undefined;
     const late = new Promise<void>((resolve) => {
-      timer = clock.setTimer(resolve, ms, true);
+      // Timers run before sockets are read: what ended while this process stood still has ended in time.
+      timer = clock.setTimer(() => clock.defer(resolve), ms, true);
     });
     await Promise.race([over, late]);
     if (timer !== undefined) clock.clearTimer(timer);

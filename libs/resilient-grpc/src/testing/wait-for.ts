@@ -13,15 +13,19 @@ export interface WaitForOptions {
 /** `T` without what is false in a condition. */
 export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
+/** A pause that lasts this much longer shows that this process did not run; the rest of it is not waiting time. */
+const MAX_LAG_MS = 100;
+
 /**
- * Polls until `condition` gives something true, and resolves to that. A condition that throws counts as not met yet.
- * @throws Error with `describe` in its message, and what the condition threw last as its cause, after `timeoutMs`
+ * Polls until `condition` returns a truthy value, and resolves to that. A condition that throws counts as not met yet. Time in
+ * which the system had stopped this process is not part of `timeoutMs`.
+ * @throws Error with `describe` in its message, and the last error of the condition as its cause, after `timeoutMs`
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeoutMs = 5_000, describe = 'the condition', intervalMs = 5 }: WaitForOptions = {},
 ): Promise<Truthy<T>> {
-  const endsAt = systemClock.now() + timeoutMs;
+  let endsAt = systemClock.now() + timeoutMs;
   for (;;) {
     let cause: unknown;
     try {
@@ -35,7 +39,9 @@ export async function waitFor<T>(
       const what = typeof describe === 'string' ? describe : describe();
       throw new Error(`Waited ${timeoutMs} ms for: ${what}`, cause === undefined ? {} : { cause });
     }
+    const pausedAt = systemClock.now();
     await pause(intervalMs);
+    endsAt += Math.max(0, systemClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
   }
 }
 

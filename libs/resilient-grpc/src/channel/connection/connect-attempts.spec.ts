@@ -1,13 +1,13 @@
 import { Socket, connect, type TcpNetConnectOpts } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import { ConnectAttempts } from './connect-attempts.js';
 
 const ADDRESS = { host: '127.0.0.1', port: 1 };
 const KEY = '127.0.0.1:1';
 
 function make(timeoutMs: () => number = () => 500) {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const attempts = new ConnectAttempts({ timeoutMs }, clock);
   return { clock, attempts };
 }
@@ -28,6 +28,17 @@ describe('an attempt to connect', () => {
     expect(signal?.aborted).toBe(true);
     expect(String(signal?.reason)).toContain('timed out after 0.5 s: the TCP connection was not accepted');
     expect(attempts.settle(KEY, false)?.timedOut).toBe('timed out after 0.5 s: the TCP connection was not accepted');
+  });
+
+  it('does not take too long where this process stood still', () => {
+    const { clock, attempts } = make();
+    const { signal } = attempts.begin(KEY);
+    clock.advance(100);
+    clock.block(3_000);
+    clock.advance(3_300);
+    expect(signal.aborted).toBe(false);
+    clock.advance(500);
+    expect(signal.aborted).toBe(true);
   });
 
   it('that takes too long afterwards ends its socket and its handshake', async () => {
@@ -62,6 +73,7 @@ describe('an attempt to connect', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
     expect(attempts.settle(KEY, false)?.timedOut).toBeUndefined();
+    clock.advance(0);
     expect(clock.pending).toBe(0);
   });
 
@@ -93,6 +105,7 @@ describe('an attempt to connect', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
     attempts.begin(KEY);
+    clock.advance(0);
     expect(clock.pending).toBe(1);
   });
 
@@ -123,6 +136,7 @@ describe('an attempt to connect', () => {
     attempts.abortAll();
     attempts.begin(KEY);
     expect(() => connect(address as TcpNetConnectOpts)).toThrow('the channel was closed');
+    clock.advance(0);
     expect(clock.pending).toBe(0);
   });
 
@@ -134,6 +148,7 @@ describe('an attempt to connect', () => {
     attempts.abortAll();
     await expect(handshake).rejects.toThrow('the channel was closed');
     expect(socket.destroyed).toBe(true);
+    clock.advance(0);
     expect(clock.pending).toBe(0);
     expect(attempts.settle(KEY, false)).toBeUndefined();
   });

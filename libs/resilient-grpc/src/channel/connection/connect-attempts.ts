@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
@@ -78,7 +79,7 @@ export class ConnectAttempts {
 /** One attempt to connect. */
 export class ConnectAttempt {
   private readonly controller = new AbortController();
-  private readonly timer: Timer;
+  private readonly timer: PeerTimer;
   private reject: ((error: Error) => void) | undefined;
   /** There is a connection. */
   hasSucceeded = false;
@@ -88,14 +89,11 @@ export class ConnectAttempt {
   /** Set once the attempt took too long: what was still missing. */
   timedOut: string | undefined;
 
-  constructor(
-    timeoutMs: number,
-    private readonly clock: Clock,
-  ) {
-    this.timer = clock.setTimer(() => {
+  constructor(timeoutMs: number, clock: Clock) {
+    this.timer = new PeerTimer(clock, timeoutMs, () => {
       this.timedOut = `timed out after ${(timeoutMs / 1000).toFixed(1)} s: ${this.phase}`;
       this.abort(this.timedOut);
-    }, timeoutMs);
+    });
   }
 
   get signal(): AbortSignal {
@@ -125,6 +123,6 @@ export class ConnectAttempt {
 
   /** It is over by itself. */
   end(): void {
-    this.clock.clearTimer(this.timer);
+    this.timer.clear();
   }
 }

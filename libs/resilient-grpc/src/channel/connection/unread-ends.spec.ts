@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import { UnreadEnds } from './unread-ends.js';
 
 function connection() {
@@ -8,13 +8,13 @@ function connection() {
 }
 
 describe('the end of a connection that Node does not read', () => {
-  let clock: VirtualClock;
+  let clock: BusyClock;
   let connections: ReturnType<typeof connection>[];
   let active: boolean;
   let ends: UnreadEnds;
 
   beforeEach(() => {
-    clock = new VirtualClock();
+    clock = new BusyClock();
     connections = [connection(), connection()];
     active = true;
     ends = new UnreadEnds(
@@ -43,6 +43,16 @@ describe('the end of a connection that Node does not read', () => {
     expect(connections[0]!.destroyed).toEqual([]);
     clock.advance(250);
     expect(connections[0]!.destroyed).toEqual(['connection reset']);
+  });
+
+  it('is none where what was read last comes in the turn of a late look', () => {
+    connections[0]!.isSevered = true;
+    ends.wake();
+    clock.advance(260);
+    clock.setTimer(() => (connections[0]!.bytesRead += 1), 300);
+    clock.block(1_000);
+    clock.advance(1_000);
+    expect(connections[0]!.destroyed).toEqual([]);
   });
 
   it('is looked for while calls are under way, and by one timer', () => {

@@ -32,9 +32,13 @@ export class UnreadEnds {
   /** A call is under way. */
   wake(): void {
     this.timer ??= this.clock.setTimer(() => {
-      this.timer = undefined;
-      this.look();
-      if (this.isAwake()) this.wake();
+      // After a standstill of this process the end, and what came before it, is read in this very turn.
+      this.clock.defer(() => {
+        if (this.timer === undefined) return;
+        this.timer = undefined;
+        this.look();
+        if (this.isAwake()) this.wake();
+      });
     }, LOOK_MS);
   }
 

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import { UsualLoad } from '../../policy/release/usual-load.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { OutageWatch } from './outage-watch.js';
 
 /** A clock whose timers come early once each time they are set for more than a moment, as Node's may. */
-function hasty(clock: VirtualClock, earlyMs: number): Clock {
+function hasty(clock: BusyClock, earlyMs: number): Clock {
   return {
     now: () => clock.now(),
     epoch: () => clock.epoch(),
@@ -22,7 +22,7 @@ function hasty(clock: VirtualClock, earlyMs: number): Clock {
 
 describe.each([0, 0.7, 4])('an outage, where timers come %s ms early', (earlyMs) => {
   function watch() {
-    const clock = new VirtualClock();
+    const clock = new BusyClock();
     const told: string[] = [];
     const owner = {
       ready: false,
@@ -47,6 +47,14 @@ describe.each([0, 0.7, 4])('an outage, where timers come %s ms early', (earlyMs)
     const { clock, told } = watch();
     await clock.advanceAsync(2_000);
     expect(told).toEqual(['grace ended at 500, inside: false']);
+  });
+
+  it('is over before its grace where a standstill of this process hid the answer of the server', async () => {
+    const { clock, outage, told } = watch();
+    clock.setTimer(() => outage.answered(), 600);
+    clock.block(3_000);
+    await clock.advanceAsync(5_000);
+    expect([told, outage.current]).toEqual([[], undefined]);
   });
 
   it('ends when the channel has been READY for a second, though nobody calls', async () => {

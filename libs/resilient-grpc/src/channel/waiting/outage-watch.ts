@@ -179,8 +179,12 @@ export class OutageWatch {
         this.endGraceAt(graceEndsAt);
         return;
       }
-      this.owner.graceEnded();
-      this.owner.changed();
+      // Timers run before sockets are read: after a standstill of this process a connection may be READY in this very turn.
+      this.clock.defer(() => {
+        if (this.state.current?.graceEndsAt !== graceEndsAt) return;
+        this.owner.graceEnded();
+        this.owner.changed();
+      });
     }, graceEndsAt - this.clock.now());
   }
 

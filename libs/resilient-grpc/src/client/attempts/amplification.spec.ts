@@ -76,7 +76,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
   return { ...counts, perCall: counts.attempts / counts.calls, left: registry.size };
 }
 
-describe('while everything fails for a minute', () => {
+describe('while everything fails for a minute', { timeout: 300_000 }, () => {
   it.each([
     [1, 1.25],
     [10, 1.1],
@@ -89,7 +89,7 @@ describe('while everything fails for a minute', () => {
   });
 });
 
-describe('while one attempt in ten fails', () => {
+describe('while one attempt in ten fails', { timeout: 300_000 }, () => {
   it('99 of 100 safe calls succeed', () => {
     const { succeeded, calls } = play(100, 60, 0.1);
     expect(succeeded / calls).toBeGreaterThanOrEqual(0.99);

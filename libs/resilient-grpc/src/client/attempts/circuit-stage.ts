@@ -7,20 +7,27 @@ import type { CircuitToken } from '../../policy/circuit-breaker/circuit-state.js
 import { classify } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
+import { LATE_MS } from '../../time/peer-timer.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /** Lets attempts through while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
 export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreaker, clock: Clock): StartAttempt {
   return (request, listener) => {
-    const admission = breaker.tryAcquire(clock.now());
+    const now = clock.now();
+    const admission = breaker.tryAcquire(now);
     if (!admission.admitted) throw new CircuitOpenError(request.method.path, admission.retryAfterMs);
-    return new GuardedAttempt(start, request, listener, breaker, admission.token, clock);
+    return new GuardedAttempt(start, request, listener, breaker, admission.token, clock, now);
   };
 }
+
+/** A deadline counts against the server only if this process stood still for less than this share of the attempt. */
+const OWN_SHARE = 0.1;
 
 class GuardedAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private told = false;
+  /** One turn of the event loop after the attempt was started: its request has been sent. Monotonic. */
+  private sentAt = Infinity;
 
   constructor(
     start: StartAttempt,
@@ -29,8 +36,14 @@ class GuardedAttempt extends StagedAttempt {
     private readonly breaker: CircuitBreaker,
     private readonly token: CircuitToken,
     private readonly clock: Clock,
+    private readonly startedAt: number,
   ) {
     super(request, listener);
+    if (request.deadline !== Infinity) {
+      clock.defer(() => {
+        this.sentAt = clock.now();
+      });
+    }
     try {
       this.inner = start(request, this);
     } catch (error) {
@@ -41,7 +54,8 @@ class GuardedAttempt extends StagedAttempt {
 
   override abandon(because?: 'deadline'): void {
     // Who leaves says nothing of the server; who was let down by it does.
-    this.tell(because === 'deadline' ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', '');
+    const counts = because === 'deadline' && !this.stoodStill;
+    this.tell(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', '');
     super.abandon(because);
   }
 
@@ -53,8 +67,20 @@ class GuardedAttempt extends StagedAttempt {
 
   override onEnd(end: AttemptEnd): void {
     const verdict = classify(end);
-    this.tell(attemptOutcome(verdict, this.breaker.policy), verdict.connectionLost ? end.connectionKey : '');
+    if (verdict.kind === 'deadline' && this.stoodStill) this.tell('ignored', '');
+    else this.tell(attemptOutcome(verdict, this.breaker.policy), verdict.connectionLost ? end.connectionKey : '');
     super.onEnd(end);
+  }
+
+  /**
+   * True if the deadline passed because this process stood still: the request was sent late, or the deadline was noticed late, with the
+   * answer perhaps unread.
+   */
+  private get stoodStill(): boolean {
+    const now = this.clock.now();
+    const lateMs = Math.max(this.clock.epoch() - this.request.deadline, 0);
+    const ownMs = Math.min(this.sentAt, now) - this.startedAt + lateMs;
+    return ownMs > Math.max(LATE_MS, (now - this.startedAt - lateMs) * OWN_SHARE);
   }
 
   private tell(outcome: ReturnType<typeof attemptOutcome>, connectionKey: string): void {

@@ -16,6 +16,7 @@ import { pushbackOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
 import { HedgeLeg, type HedgeLegOwner } from './hedge-leg.js';
 import type { Timer } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 
 /** The call whose attempts are hedged. */
 export interface HedgeOwner {
@@ -41,6 +42,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
+  private slowTimer: PeerTimer | undefined;
   private ended = false;
   /** The call waits for a channel on behalf of the attempt that is to begin. */
   private awaitsChannel = false;
@@ -262,15 +264,19 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
 
   private schedule(): void {
     this.stopTimer();
-    const { dueAt, inFlight } = this.state;
+    const { dueAt, inFlight, replaces } = this.state;
     if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
-    // Somebody waits for it only while nothing is in flight.
-    this.timer = clock.setTimer(this.due, dueAt - clock.now(), inFlight === 0);
+    const delayMs = dueAt - clock.now();
+    // A hedge is sent because servers are slow. A delay that a server named is kept as it is.
+    if (inFlight > 0 && !replaces && delayMs > 0) this.slowTimer = new PeerTimer(clock, delayMs, this.due);
+    // A caller waits for the timer only if nothing is in flight.
+    else this.timer = clock.setTimer(this.due, delayMs, inFlight === 0);
   }
 
   private readonly due = (): void => {
     this.timer = undefined;
+    this.slowTimer = undefined;
     if (this.ended || this.winner !== undefined) return;
     const { clock } = this.client;
     // A timer may fire a little early.
@@ -308,6 +314,8 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
   private stopTimer(): void {
     if (this.timer !== undefined) this.client.clock.clearTimer(this.timer);
     this.timer = undefined;
+    this.slowTimer?.clear();
+    this.slowTimer = undefined;
   }
 }
 

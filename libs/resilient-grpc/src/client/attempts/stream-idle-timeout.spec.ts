@@ -1,12 +1,12 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { Attempt, AttemptListener, AttemptRequest } from '../../call/attempt.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import { withStreamIdleTimeout } from './stream-idle-timeout.js';
 
 /** An attempt of a stream that may be silent for 100 ms, and when it was cancelled. */
 function make() {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const cancelledAt: number[] = [];
   // True: nothing else of it is asked for here.
   const wire = {
@@ -68,6 +68,16 @@ describe('the silence of a stream', () => {
     expect(cancelledAt).toEqual([]);
     clock.advance(1);
     expect(cancelledAt).toEqual([200]);
+  });
+
+  it('does not count while this process stands still before its request is sent', () => {
+    const { clock, cancelledAt, attempt } = make();
+    attempt.startRead();
+    clock.block(3_000);
+    clock.advance(3_099);
+    expect(cancelledAt).toEqual([]);
+    clock.advance(1);
+    expect(cancelledAt).toEqual([3_100]);
   });
 
   it.each([

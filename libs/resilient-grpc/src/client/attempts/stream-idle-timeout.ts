@@ -1,6 +1,7 @@
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /**
@@ -15,7 +16,7 @@ class IdleTimedAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   /** Since when a message is awaited, in monotonic milliseconds; undefined: none is. */
   private silentSince: number | undefined;
-  private timer: Timer | undefined;
+  private timer: PeerTimer | undefined;
 
   constructor(
     start: StartAttempt,
@@ -51,20 +52,14 @@ class IdleTimedAttempt extends StagedAttempt {
   }
 
   private arm(ms: number): void {
-    this.timer ??= this.clock.setTimer(this.look, ms);
+    this.timer ??= new PeerTimer(this.clock, ms, this.look);
   }
 
   private readonly look = (): void => {
     this.timer = undefined;
-    // Timers come before sockets in a turn of the event loop: after one that was held up, what is missed here may have come
-    // long ago, and is read in this very turn.
-    if (this.leftMs() <= 0) this.clock.defer(this.lookAgain);
-    else this.armAgain();
-  };
-
-  private readonly lookAgain = (): void => {
-    if (this.leftMs() > 0) {
-      this.armAgain();
+    const leftMs = this.leftMs();
+    if (leftMs > 0) {
+      if (leftMs !== Infinity) this.arm(leftMs);
       return;
     }
     const details = `No message for ${String(this.timeoutMs)} ms (streamIdleTimeoutMs)`;
@@ -76,12 +71,8 @@ class IdleTimedAttempt extends StagedAttempt {
     return this.silentSince === undefined ? Infinity : this.silentSince + this.timeoutMs - this.clock.now();
   }
 
-  private armAgain(): void {
-    if (this.silentSince !== undefined) this.arm(this.leftMs());
-  }
-
   private stop(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
     this.silentSince = undefined;
   }

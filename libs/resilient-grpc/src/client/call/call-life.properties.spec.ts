@@ -412,8 +412,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** How often each way for a call to end was seen: a property that never sees one proves nothing of it. */
 const seen = new Map<string, number>();
 
-describe('a call, whatever befalls it', () => {
-  it('ends exactly once, within its attempts, and leaves nothing behind', { timeout: 60_000 }, async () => {
+describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
+  it('ends exactly once, within its attempts, and leaves nothing behind', async () => {
     const steps = fc.array(step, { minLength: 5, maxLength: 60 });
     await fc.assert(
       fc.asyncProperty(worldPlan, plan, steps, async (all, first, rest) => {

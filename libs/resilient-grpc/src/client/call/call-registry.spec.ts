@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import { CallRegistry, type RegisteredCall } from './call-registry.js';
 
 type Changeable = { -readonly [K in keyof RegisteredCall]: RegisteredCall[K] };
 
 function make(count: number) {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const registry = new CallRegistry(clock);
   const ended: string[] = [];
   const calls = Array.from({ length: count }, (_, index): Changeable => {
@@ -51,6 +51,16 @@ describe('a drain', () => {
     expect(await registry.drain(10_000)).toEqual({ finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
     expect(registry.accepting).toBe('draining');
     expect(clock.pending).toBe(0);
+  });
+
+  it('finishes calls whose answers lay unread when its time was over', async () => {
+    const { registry, clock, calls, ended } = make(1);
+    const report = registry.drain(1_000);
+    clock.setTimer(() => registry.delete(calls[0]!, 'succeeded'), 2_000);
+    clock.block(3_000);
+    await clock.advanceAsync(3_000);
+    expect(await report).toMatchObject({ finished: 1, cancelled: 0 });
+    expect(ended).toEqual([]);
   });
 
   it('takes no more calls, and waits for the last of those that run', async () => {

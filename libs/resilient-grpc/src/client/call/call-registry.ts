@@ -180,7 +180,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.stopWaiting();
     const perhapsCutOff = [...this.calls].filter(({ onDrain }) => onDrain === 'finish').length;
     const leftMs = until - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);
-    this.wait = { until, timer: this.clock.setTimer(over, leftMs, true), over };
+    // Timers run before sockets are read: answers that came while this process stood still finish their calls first.
+    const timer = this.clock.setTimer(() => this.clock.defer(over), leftMs, true);
+    this.wait = { until, timer, over };
   }
 
   private stopWaiting(): void {

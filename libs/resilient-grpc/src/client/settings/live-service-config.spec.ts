@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { FOR_TARGET, LocatedServiceConfig, UnreadableServiceConfig } from '../../channel/dns/dns-service-config.js';
 import type { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import { loadContract } from './contract.js';
 import { LiveServiceConfig, type LiveServiceConfigInput } from './live-service-config.js';
 import { resolveMethodPolicies } from './resolve-method-policies.js';
@@ -18,7 +18,7 @@ const config = (timeout: string, rest: object = {}) => ({ methodConfig: [{ name:
 const WRONG = { methodConfig: [{ name: [{}], timeout: 5 }] };
 
 function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput> = {}) {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const warnings: string[] = [];
   const subject = new LiveServiceConfig({
     source,
@@ -53,6 +53,7 @@ describe('the first service config', () => {
     const { live: subject, timeoutMs, clock } = live(of(config('2s')));
     expect(timeoutMs()).toBe(2_000);
     expect(await start(subject)).toBe('began');
+    clock.advance(0);
     expect(clock.pending).toBe(0);
   });
 
@@ -65,6 +66,7 @@ describe('the first service config', () => {
     source.next(JSON.stringify(config('2s')));
     expect(await start(subject)).toBe('began');
     expect(timeoutMs()).toBe(2_000);
+    clock.advance(0);
     expect(clock.pending).toBe(0);
   });
 
@@ -77,6 +79,7 @@ describe('the first service config', () => {
       ]);
       expect(source.observed).toBe(false);
       expect(warnings).toEqual([]);
+      clock.advance(0);
       expect(clock.pending).toBe(0);
     }
   });
@@ -96,6 +99,16 @@ describe('the first service config', () => {
     const problem = { path: 'clients.shop.serviceConfig.loadBalancingConfig', message: 'no' };
     const { live: subject } = live(of(config('1s')), { check: () => [problem] });
     expect(await start(subject)).toEqual([problem]);
+  });
+
+  it('is not late where it lay unread while this process loaded the application', async () => {
+    const source = new Subject<unknown>();
+    const { live: subject, clock, warnings, timeoutMs } = live(source);
+    clock.setTimer(() => source.next(config('2s')), 5_500);
+    clock.block(8_000);
+    clock.advance(8_000);
+    expect(await start(subject)).toBe('began');
+    expect([warnings, timeoutMs()]).toEqual([[], 2_000]);
   });
 
   it('does not hold up the start for longer than 5 s, and is taken when it comes', async () => {
@@ -222,10 +235,12 @@ describe('closing', () => {
     subject.close();
     expect(await start(subject)).toBe('began');
     expect(source.observed).toBe(false);
+    clock.advance(0);
     expect(clock.pending).toBe(0);
     const never = live(NEVER);
     never.live.close();
     never.live.close();
+    never.clock.advance(0);
     expect(never.clock.pending).toBe(0);
   });
 

@@ -8,7 +8,8 @@ import {
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 import type { Random } from '../../time/random.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
@@ -52,7 +53,7 @@ export class LiveServiceConfig {
   #config: ParsedServiceConfig | undefined;
   #policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   #subscription: Subscription | undefined;
-  #timer: Timer | undefined;
+  #timer: PeerTimer | undefined;
   #started = false;
   #settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
@@ -66,7 +67,7 @@ export class LiveServiceConfig {
       };
     });
     this.first.catch(() => undefined);
-    this.#timer = input.clock.setTimer(this.#late, FIRST_SERVICE_CONFIG_WITHIN_MS, true);
+    this.#timer = new PeerTimer(input.clock, FIRST_SERVICE_CONFIG_WITHIN_MS, this.#late, true);
     this.#subscribe();
   }
 
@@ -161,7 +162,7 @@ export class LiveServiceConfig {
   #begin(problems: readonly ConfigurationProblem[]): void {
     if (this.#started) return;
     this.#started = true;
-    if (this.#timer !== undefined) this.#input.clock.clearTimer(this.#timer);
+    this.#timer?.clear();
     this.#timer = undefined;
     this.#settleFirst(problems);
     if (problems.length > 0) this.#subscription?.unsubscribe();

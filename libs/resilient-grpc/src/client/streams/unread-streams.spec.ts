@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import { UnreadStreams } from './unread-streams.js';
 
 /** Streams that are looked for after a minute, and what was told of them. */
 function make(afterMs = 60_000) {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const streams = new UnreadStreams(afterMs, clock);
   const told: [name: string, unreadMs: number, at: number][] = [];
   const open = (name: string) => {
@@ -34,6 +34,17 @@ describe('a stream that is read on demand', () => {
     demand.waiting = true;
     clock.advance(600_000);
     expect(told).toEqual([]);
+  });
+
+  it('is not told where this process stood still: no reader could ask for a message', () => {
+    const { clock, told, open } = make();
+    open('held up');
+    clock.advance(1_000);
+    clock.block(120_000);
+    clock.advance(150_000);
+    expect(told).toEqual([]);
+    clock.advance(40_000);
+    expect(told).toEqual([['held up', 52_500, expect.any(Number)]]);
   });
 
   it('is not told while it is read slowly', () => {

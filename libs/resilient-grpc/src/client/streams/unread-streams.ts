@@ -1,5 +1,6 @@
 import type { StreamDemand } from '../../call/stream-demand.js';
 import type { Clock, Timer } from '../../time/clock.js';
+import { LATE_MS } from '../../time/peer-timer.js';
 
 /** A stream that is watched. */
 export interface UnreadStream {
@@ -44,19 +45,25 @@ export class UnreadStreams {
   }
 
   private arm(): void {
-    this.timer ??= this.clock.setTimer(() => {
+    if (this.timer !== undefined) return;
+    const lookMs = this.afterMs / LOOKS;
+    const dueAt = this.clock.now() + lookMs;
+    this.timer = this.clock.setTimer(() => {
       this.timer = undefined;
-      this.look();
+      const lateMs = this.clock.now() - dueAt;
+      this.look(lateMs > LATE_MS ? lateMs : 0);
       if (this.watched.size > 0) this.arm();
-    }, this.afterMs / LOOKS);
+    }, lookMs);
   }
 
-  private look(): void {
+  /** @param stoodStillMs how long no reader of this process could ask for a message */
+  private look(stoodStillMs: number): void {
     const now = this.clock.now();
     // It was asked for something between two looks, nobody knows when: told by the time named, and at most a look too early.
     const unreadFor = this.afterMs * (1 - 1 / LOOKS);
     for (const [stream, seen] of this.watched) {
       const { asked, waiting } = seen.demand;
+      seen.since = Math.min(seen.since + stoodStillMs, now);
       if (waiting || asked !== seen.asked) {
         seen.asked = asked;
         seen.since = now;

@@ -131,7 +131,7 @@ function withWorkers(clock: VirtualClock, workers: number, serviceMs: () => numb
 const never = { allows: false, onHedge: () => {}, onCall: () => {} };
 const unbounded = { allows: true, onHedge: () => {}, onCall: () => {} };
 
-describe('hedging, simulated', () => {
+describe('hedging, simulated', { timeout: 300_000 }, () => {
   describe.each([1, 20, 200])('at %i calls/s of which 1.5 % take 20 times the median', (callsPerSecond) => {
     const load = { callsPerSecond, seconds: Math.max(6_000 / callsPerSecond, 60), patienceMs: 5_000 };
     const run = (hedges: Load['hedges']): Outcome => {

@@ -102,7 +102,7 @@ function seeded(seed: number): Random {
   };
 }
 
-describe('releasing what waited', () => {
+describe('releasing what waited', { timeout: 300_000 }, () => {
   const alone = { clients: 1, callsPerSecond: 200, capacity: 50, outageMs: 3_000, patienceMs: 10_000, serviceMs: 5 };
 
   it.each([

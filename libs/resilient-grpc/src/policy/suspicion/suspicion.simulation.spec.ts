@@ -197,7 +197,7 @@ function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs =
   };
 }
 
-describe('a server of 500 TLS clients that stalls', () => {
+describe('a server of 500 TLS clients that stalls', { timeout: 300_000 }, () => {
   it('for 5 s loses no connection, and all is well 1.5 s later', () => {
     expect(simulate({ stallMs: 5_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, before: 1, soon: 1 });
   });
@@ -223,7 +223,7 @@ describe('a server of 500 TLS clients that stalls', () => {
   );
 });
 
-describe('a network that forgets the connections of 500 clients', () => {
+describe('a network that forgets the connections of 500 clients', { timeout: 300_000 }, () => {
   it('has each of them replaced once, within 20 s', () => {
     const result = simulate({ stallMs: 0, forgets: true }, guarded);
     expect(result).toMatchObject({ handshakes: CLIENTS, ended: CLIENTS, mostByOne: 1, late: 1 });

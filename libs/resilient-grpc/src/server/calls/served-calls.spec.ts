@@ -7,7 +7,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { StatusCode } from '../../status/status-code.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import { implementationOf } from '../served-methods.js';
 import type { ResolvedServerMethod } from '../server-options.js';
 import { servedCallOf } from './served-call.js';
@@ -76,7 +76,7 @@ class Wire extends EventEmitter {
 }
 
 function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_000) {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const told: GrpcServerEvent[] = [];
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   events.listen((event) => told.push(event), false);
@@ -121,6 +121,17 @@ describe('the idle time of a stream', () => {
     await clock.advanceAsync(1_100);
     expect(types()).toEqual(['stream-idle']);
     expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
+  });
+
+  it('is that in which this process ran: its handler could send nothing while it stood still', async () => {
+    const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
+    serve('server-stream', () => NEVER);
+    await clock.advanceAsync(500);
+    clock.block(3_000);
+    await clock.advanceAsync(3_300);
+    expect(types()).toEqual([]);
+    await clock.advanceAsync(700);
+    expect(types()).toEqual(['stream-idle']);
   });
 
   it('is no matter of a handler that owns its stream', async () => {
@@ -250,6 +261,18 @@ describe('a handler that outlives its call', () => {
     wire.gone();
     expect([calls.size, calls.lingeringHandlers]).toEqual([0, 1]);
     await clock.advanceAsync(30_000);
+    expect(types()).toEqual(['handler-leak']);
+  });
+
+  it('is not told of where this process stood still: the handler could not end', async () => {
+    const { clock, serve, types } = scene({}, 5_000);
+    const { wire } = serve('unary', () => new Promise(() => undefined));
+    wire.gone();
+    await clock.advanceAsync(500);
+    clock.block(10_000);
+    await clock.advanceAsync(13_000);
+    expect(types()).toEqual([]);
+    await clock.advanceAsync(5_000);
     expect(types()).toEqual(['handler-leak']);
   });
 

@@ -1,6 +1,7 @@
 import type { EventHub } from '../../call/event-hub.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
+import { LATE_MS } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './served-method.js';
@@ -48,6 +49,8 @@ export class ServerCalls implements CallHost {
   private readonly told = new Map<ServedCall, 'endedByDrain' | 'completedByDrain'>();
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
+  /** How long this process stood still since the last message of a stream. */
+  private readonly stoodStill = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
   private tellsStreams = false;
   private endedAll = false;
   private pausing: { readonly timer: Timer; readonly resolve: () => void } | undefined;
@@ -185,13 +188,32 @@ export class ServerCalls implements CallHost {
   }
 
   private sweepLater(): void {
-    this.sweepTimer ??= this.clock.setTimer(() => {
+    if (this.sweepTimer !== undefined) return;
+    const sweepMs = this.sweepMs();
+    const dueAt = this.clock.now() + sweepMs;
+    this.sweepTimer = this.clock.setTimer(() => {
+      const lateMs = this.clock.now() - dueAt;
+      if (lateMs > LATE_MS) this.excuse(lateMs);
       // Timers come before sockets in a turn of the event loop: what seems missed may be read in this very turn.
       this.clock.defer(() => {
         this.sweepTimer = undefined;
         this.sweep();
       });
-    }, this.sweepMs());
+    }, sweepMs);
+  }
+
+  /** Neither peers nor handlers could do anything for `ms`. */
+  private excuse(ms: number): void {
+    for (const call of this.streams) {
+      if (call.method.options.streamIdleTimeoutMs === undefined) continue;
+      this.stoodStill.set(call, { since: call.lastActivityAt, ms: this.excusedMs(call) + ms });
+    }
+    for (const call of this.lingering) call.overAt += ms;
+  }
+
+  private excusedMs(call: ServedCall): number {
+    const stood = this.stoodStill.get(call);
+    return stood?.since === call.lastActivityAt ? stood.ms : 0;
   }
 
   private sweepMs(): number {
@@ -209,8 +231,9 @@ export class ServerCalls implements CallHost {
       const deadline = Number(call.wire.getDeadline());
       if (call.isStopped) continue;
       again ||= streamIdleTimeoutMs !== undefined || Number.isFinite(deadline);
-      if (streamIdleTimeoutMs !== undefined && now - call.lastActivityAt >= streamIdleTimeoutMs) {
-        this.endIdle(call, now - call.lastActivityAt, streamIdleTimeoutMs);
+      const idleMs = now - call.lastActivityAt;
+      if (streamIdleTimeoutMs !== undefined && idleMs - this.excusedMs(call) >= streamIdleTimeoutMs) {
+        this.endIdle(call, idleMs, streamIdleTimeoutMs);
       } else if (epoch - deadline >= DEADLINE_GRACE_MS) {
         call.cut({ code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded' });
       }

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { VirtualClock } from '../../testing/virtual-clock.js';
+import { BusyClock } from '../../testing/busy-clock.js';
 import {
   HALF_REQUEST_MS,
   QUIET_MS,
@@ -37,7 +37,7 @@ class Session {
 }
 
 function connection(limits: Partial<ConnectionLimits> = {}, chance = 0.5) {
-  const clock = new VirtualClock();
+  const clock = new BusyClock();
   const session = new Session();
   const socket = Object.assign(new PassThrough(), { remoteAddress: '10.0.0.7', remotePort: 4711, bytesRead: 0 });
   const log: string[] = [];
@@ -228,6 +228,23 @@ describe('keepalive of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
+  it('is answered by what was read after a standstill of this process, whatever part of it that covers', async () => {
+    for (const stillAt of [60_000, 65_000, 79_900]) {
+      const { clock, session, socket } = connection(KEEPALIVE);
+      session.answers = false;
+      const ping = session.ping.bind(session);
+      session.ping = (answered) => {
+        ping(answered);
+        // It lies in the socket while this process stands still, and is read behind the timers.
+        clock.setTimer(() => answered(null), 20_000);
+      };
+      await clock.advanceAsync(stillAt);
+      clock.block(120_000);
+      await clock.advanceAsync(125_000);
+      expect(socket.destroyed).toBe(false);
+    }
+  });
+
   it('goes on by settings, which change nothing, when the connection was told to go: Node sends no pings then', async () => {
     const { connection: made, clock, session, socket, log } = connection(KEEPALIVE);
     made.end();
@@ -275,6 +292,16 @@ describe('a request that does not come to its end', () => {
     expect(socket.destroyed).toBe(true);
     expect(log).toEqual(['10.0.0.7:4711 half-request']);
     expect(clock.pending).toBe(0);
+  });
+
+  it('is waited for when some of it lay unread while this process stood still', async () => {
+    const { connection: made, clock, socket } = withStreams(half);
+    made.endHalfRequests(QUIET);
+    await clock.advanceAsync(100);
+    clock.setTimer(() => (socket.bytesRead += 1), HALF_REQUEST_MS);
+    clock.block(3_000);
+    await clock.advanceAsync(3_000);
+    expect(socket.destroyed).toBe(false);
   });
 
   it('is waited for as long as some of it comes', async () => {
@@ -328,6 +355,16 @@ describe('the end of a connection', () => {
     expect(socket.destroyed).toBe(false);
     await clock.advanceAsync(1);
     expect(socket.destroyed).toBe(true);
+  });
+
+  it('waits for a peer whose data lay unread while this process stood still', async () => {
+    const { clock, socket } = connection();
+    socket.end();
+    await clock.advanceAsync(100);
+    clock.setTimer(() => (socket.bytesRead += 13), QUIET_MS);
+    clock.block(5_000);
+    await clock.advanceAsync(5_000);
+    expect(socket.destroyed).toBe(false);
   });
 
   it('waits for a peer that still reads, and says so by what it sends', async () => {

@@ -1,7 +1,8 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 import { awaitsRequestsOnly } from './half-requests.js';
 import { peerOf } from './peer.js';
 
@@ -52,7 +53,7 @@ type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'half-request';
 export class ServerConnection {
   /** As calls name it. */
   readonly peer: string;
-  private readonly timers = new Map<Task, Timer>();
+  private readonly timers = new Map<Task, { clear(): void }>();
   private openStreams = 0;
   private idleSince: number;
 
@@ -73,7 +74,7 @@ export class ServerConnection {
     this.keepAlive();
     socket.once('finish', this.awaitPeersEnd);
     socket.once('close', () => {
-      for (const timer of this.timers.values()) clock.clearTimer(timer);
+      for (const timer of this.timers.values()) timer.clear();
       this.timers.clear();
     });
   }
@@ -102,7 +103,7 @@ export class ServerConnection {
    */
   endHalfRequests(noCallIsOpen: () => boolean): void {
     const before = bytesReadOf(this.socket);
-    this.arm('half-request', HALF_REQUEST_MS, () => {
+    this.awaitPeer('half-request', HALF_REQUEST_MS, () => {
       if (this.session.destroyed) return;
       // A handler that takes many messages waits for the next one, however long that takes.
       if (!noCallIsOpen() || bytesReadOf(this.socket) !== before || !awaitsRequestsOnly(this.session)) {
@@ -166,7 +167,7 @@ export class ServerConnection {
    */
   private whenHeardOut(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
-    this.arm(name, QUIET_MS, task);
+    this.awaitPeer(name, QUIET_MS, task);
     this.session.ping((error) => {
       // Not at once: requests may lie behind the answer, in what was read with it.
       if (error === null && this.timers.has(name)) this.arm(name, 0, task);
@@ -181,7 +182,7 @@ export class ServerConnection {
   /** grpc-js's own keepalive ends a connection with calls that has been told to go: Node pings on none that is closed. */
   private readonly probe = (): void => {
     const { session } = this;
-    this.arm('keepalive', this.host.limits.keepaliveTimeoutMs, () => {
+    this.awaitPeer('keepalive', this.host.limits.keepaliveTimeoutMs, () => {
       this.host.tell(this.peer, 'keepalive');
       this.destroy();
     });
@@ -194,26 +195,40 @@ export class ServerConnection {
 
   private readonly awaitPeersEnd = (): void => {
     const before = bytesReadOf(this.socket);
-    this.arm('quiet', QUIET_MS, () => {
+    this.awaitPeer('quiet', QUIET_MS, () => {
       // It still reads what was sent, and says so.
       if (bytesReadOf(this.socket) === before) this.destroy();
       else this.awaitPeersEnd();
     });
   };
 
+  /** Runs `task` after `ms`. */
   private arm(name: Task, ms: number, task: () => void): void {
     this.disarm(name);
-    const timer = this.host.clock.setTimer(() => {
+    const { clock } = this.host;
+    const timer = clock.setTimer(() => {
       this.timers.delete(name);
       task();
     }, ms);
+    this.timers.set(name, {
+      clear: () => {
+        clock.clearTimer(timer);
+      },
+    });
+  }
+
+  /** Runs `task` when the peer has had `ms` to send something. */
+  private awaitPeer(name: Task, ms: number, task: () => void): void {
+    this.disarm(name);
+    const timer = new PeerTimer(this.host.clock, ms, () => {
+      this.timers.delete(name);
+      task();
+    });
     this.timers.set(name, timer);
   }
 
   private disarm(name: Task): void {
-    const timer = this.timers.get(name);
-    if (timer === undefined) return;
-    this.host.clock.clearTimer(timer);
+    this.timers.get(name)?.clear();
     this.timers.delete(name);
   }
 }

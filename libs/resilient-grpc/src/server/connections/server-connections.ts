@@ -3,7 +3,8 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { EventHub } from '../../call/event-hub.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 import type { Random } from '../../time/random.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
@@ -36,7 +37,7 @@ export class ServerConnections {
   private readonly host: ConnectionHost;
   private readonly waiting: (() => void)[] = [];
   private ending = false;
-  private strayTimer: Timer | undefined;
+  private strayTimer: PeerTimer | undefined;
 
   constructor(
     private readonly options: ServerConnectionOptions,
@@ -83,7 +84,7 @@ export class ServerConnections {
     }
     for (const connection of this.connections.values()) connection.end();
     if (this.sockets.size > this.connections.size)
-      this.strayTimer = this.seams.clock.setTimer(this.endStrays, QUIET_MS);
+      this.strayTimer = new PeerTimer(this.seams.clock, QUIET_MS, this.endStrays);
   }
 
   /** Ends connections that are left with nothing but requests which do not come to their end. */
@@ -129,7 +130,7 @@ export class ServerConnections {
     socket.once('close', () => {
       this.sockets.delete(socket);
       if (this.sockets.size > 0) return;
-      if (this.strayTimer !== undefined) this.seams.clock.clearTimer(this.strayTimer);
+      this.strayTimer?.clear();
       for (const resolve of this.waiting.splice(0)) resolve();
     });
   }

@@ -48,7 +48,7 @@ async function make({ services = [ORDERS], before }: { services?: string[]; befo
   });
   const check = (service = '') =>
     new Promise<string>((resolve) => {
-      client['check']!({ service }, { deadline: Date.now() + 5_000 }, (error: ServiceError | null, reply: any) => {
+      client['check']!({ service }, { deadline: Date.now() + 60_000 }, (error: ServiceError | null, reply: any) => {
         resolve(error === null ? reply.status : `${String(error.code)} ${error.details}`);
       });
     });

@@ -2,13 +2,14 @@
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import type { CallRate } from './load/due-calls.js';
+import { PATIENCE } from './patience.js';
 import { CapturedLogger, formatLogLine } from './report/captured-logger.js';
 import type { Scenario } from './scenarios/scenario.js';
 import { isScenarioName, SCENARIOS } from './scenarios/scenarios.js';
 import { isServerKind, SERVER_KINDS } from './upstream/server-kind.js';
 
 /** 200 calls a second through each contender. */
-const RATE: CallRate = { reads: 160, writes: 40 };
+const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 
 const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--server ${SERVER_KINDS.join('|')}] [--json]`;
 

@@ -7,6 +7,7 @@ import type { OnApplicationShutdown } from '@nestjs/common';
 import { BehaviorSubject, type Observable, Subject } from 'rxjs';
 import { epochMs } from '../epoch.js';
 import { ROOT } from '../paths.js';
+import { PATIENCE } from '../patience.js';
 import type { LogLine } from '../report/captured-logger.js';
 import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
 import type { ServerKind } from '../upstream/server-kind.js';
@@ -18,7 +19,7 @@ const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** A graceful restart is away for this long, besides the time its calls need to finish. */
 const GRACEFUL_GAP_MS = 300;
 /** A process that was asked to end is killed after so long, as an orchestrator does. */
-const GRACE_MS = 3_500;
+const GRACE_MS = 3_500 * PATIENCE;
 const SLOW_FACTOR = 20;
 const SLOW_WORK: Work = {
   ...NORMAL_WORK,

@@ -4,6 +4,7 @@ import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 import type { UpstreamPair } from '../chaos/upstream-pair.js';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { PATIENCE } from '../patience.js';
 import { type ContenderSetup, OUTAGE_SETUP } from './contender-setup.js';
 import type { Contender } from './contender.js';
 import { NestContender } from './nest-contender.js';
@@ -17,6 +18,8 @@ const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
 
 const IPV4 = 'ipv4:';
+/** Our client's default. */
+const OUTAGE_GRACE_MS = 5_000;
 
 /** Token of the contenders, in the order of {@link CONTENDER_NAMES}. */
 export const CONTENDERS = Symbol('contenders');
@@ -54,7 +57,14 @@ export class ContendersModule {
           },
         ]),
         ResilientGrpcModule.forFeature([
-          { ...ORDERS_CONTRACT, name: RESILIENT_CLIENT, url, timeoutMs: setup.callTimeoutMs, ...setup.resilient },
+          {
+            ...ORDERS_CONTRACT,
+            name: RESILIENT_CLIENT,
+            url,
+            timeoutMs: setup.callTimeoutMs,
+            ...(PATIENCE > 1 && { outageGraceMs: OUTAGE_GRACE_MS * PATIENCE }),
+            ...setup.resilient,
+          },
         ]),
       ],
       providers: [

@@ -13,13 +13,14 @@ import { epochMs } from '../epoch.js';
 import { Contest } from '../load/contest.js';
 import type { CallRate } from '../load/due-calls.js';
 import { warmUp } from '../load/warm-up.js';
+import { PATIENCE } from '../patience.js';
 import { CapturedLogger } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 import type { Fault } from './fault.js';
 import type { LiveState, ShownLogLine } from './live-state.js';
 
 /** 200 calls a second through each contender. */
-const RATE: CallRate = { reads: 160, writes: 40 };
+const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 const KILL_AFTER_MS = 5_000;
 const DOWN_MS = 3_000;
 const LIVE_EVERY_MS = 250;

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ContenderName } from '../contenders/contender.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
 import { epochMs } from '../epoch.js';
+import { PATIENCE } from '../patience.js';
 import { LogFollower } from '../upstream/log-follower.js';
 import type { Contested } from './contest.js';
 import type { FeedFigures, LoggedOrder } from './feed-ledger.js';
@@ -12,7 +13,7 @@ import { SessionOrders } from './session-orders.js';
 
 const POLL_MS = 20;
 /** When nothing was applied for so long, whoever has lost messages will not send them any more. */
-const QUIET_MS = 2_000;
+const QUIET_MS = 2_000 * PATIENCE;
 
 /** What one contender's streams have done, compared with the log. */
 export interface StreamStanding extends FeedFigures, SessionFigures {

@@ -7,6 +7,7 @@ import type { StreamContender } from '../contenders/stream-contender.js';
 import { Contest } from '../load/contest.js';
 import type { CallRate } from '../load/due-calls.js';
 import { StreamContest } from '../load/stream-contest.js';
+import { PATIENCE } from '../patience.js';
 import { callFigures, type CallFigureName, type CallStanding } from '../report/call-figures.js';
 import { callReport } from '../report/call-report.js';
 import { inArena } from './arena.js';
@@ -14,7 +15,7 @@ import { outcomeOf, type Outcome, type Scenario, type ScenarioRun } from './scen
 
 const DEFAULT_SECONDS = 10;
 /** Calls that have not ended this long after the load did are counted as failed. */
-const SETTLE_MS = 10_000;
+const SETTLE_MS = 10_000 * PATIENCE;
 
 /** What a scenario of calls acts on. */
 export interface Stage {

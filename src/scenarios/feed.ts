@@ -5,6 +5,7 @@ import { STREAM_CONTENDERS } from '../contenders/contenders.module.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
 import { epochMs } from '../epoch.js';
 import { StreamContest } from '../load/stream-contest.js';
+import { PATIENCE } from '../patience.js';
 import { FEED_FIGURES, SESSION_FIGURES } from '../report/stream-figures.js';
 import { feedReport, sessionReport } from '../report/stream-report.js';
 import { inArena } from './arena.js';
@@ -19,7 +20,7 @@ const EVERY_MS = 3_000;
 const DOWN_MS = 400;
 const FROZEN_MS = 700;
 /** After the last fault everybody may catch up. */
-const SETTLE_MS = 10_000;
+const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
  * Each contender follows the log, by a reader who pauses now and then, and sends orders over a session, while all that ends streams

@@ -1,11 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
+import { PATIENCE } from '../patience.js';
 import { OUTAGE_FIGURES } from '../report/call-figures.js';
 import { callScenario } from './call-scenario.js';
 
 const IDLE_MS = 300;
-const EVERY_MS = 1_000;
+const SILENCE_MS = 1_000;
+/** Longest wait for the calls before the silence. */
+const SETTLE_MS = 10_000 * PATIENCE;
 /** Calls after each silence. */
 const READS = 4;
 const WRITES = 1;
@@ -20,14 +23,17 @@ export const idleCut = callScenario({
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
   async perform({ contest, proxy, seconds, say }) {
-    for (let count = 0; count < Math.floor(seconds / (EVERY_MS / 1_000)); count++) {
+    for (let count = 0; count < Math.floor(seconds / (SILENCE_MS / 1_000)); count++) {
       const how = count % 2 === 0 ? 'fin' : 'rst';
-      proxy.cutIdleAfter(IDLE_MS, how);
       contest.serverReachable(epochMs());
       for (let read = 0; read < READS; read++) contest.load.callEach('read');
       for (let write = 0; write < WRITES; write++) contest.load.callEach('write');
       say(`a few calls; then silence, and the proxy closes by ${how.toUpperCase()}`);
-      await delay(EVERY_MS);
+      // The proxy closes idle connections only while no call is in flight: on a busy machine, an answer can take longer than IDLE_MS.
+      await contest.load.settled(SETTLE_MS);
+      proxy.cutIdleAfter(IDLE_MS, how);
+      await delay(SILENCE_MS);
+      proxy.cutIdleAfter(undefined);
     }
   },
 });

@@ -6,6 +6,7 @@ import { CONTENDERS, STREAM_CONTENDERS } from '../contenders/contenders.module.j
 import type { StreamContender } from '../contenders/stream-contender.js';
 import { Contest } from '../load/contest.js';
 import { StreamContest } from '../load/stream-contest.js';
+import { PATIENCE } from '../patience.js';
 import { callFigures, type CallStanding } from '../report/call-figures.js';
 import { callReport } from '../report/call-report.js';
 import { inArena } from './arena.js';
@@ -20,7 +21,7 @@ const WRITES = 4;
 const WORK = { readMs: 50, writeMs: 200 };
 /** Who has to connect again is given so long before the other server goes, however long the restart took. */
 const PAUSE_MS = 1_500;
-const SETTLE_MS = 10_000;
+const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
  * A rolling deploy of two servers, twice: each in turn gets SIGTERM, and the next process listens on its port when it has ended. All

@@ -3,13 +3,15 @@ import { GatewayProcess } from '../chaos/gateway-process.js';
 import { UpstreamProcess } from '../chaos/upstream-process.js';
 import { CONTENDER_NAMES } from '../contenders/contender.js';
 import { CountsSince } from '../load/counts-since.js';
+import { PATIENCE } from '../patience.js';
 import { LogFollower } from '../upstream/log-follower.js';
 import { type ShutdownStanding, ShutdownTrial } from '../load/shutdown-trial.js';
 import { SHUTDOWN_FIGURES, shutdownReport } from '../report/shutdown-figures.js';
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 
 const ORDERS_PER_SECOND = 200;
-const READ_MS = 1_500;
+// Half the drain time: reads are still in flight at the signal, and answered within the drain time.
+const READ_MS = 1_500 * PATIENCE;
 const NEVER_MS = 3_600_000;
 const READING_MS = 1_000;
 /** The short export has its last order this long after it began, inside the drain time; the long one does not. */
@@ -84,5 +86,5 @@ async function occupy(trials: readonly ShutdownTrial[], upstream: UpstreamProces
 }
 
 function terminate(trials: readonly ShutdownTrial[], { seconds }: ScenarioRun) {
-  return Promise.all(trials.map((trial) => trial.terminate(seconds * 1_000)));
+  return Promise.all(trials.map((trial) => trial.terminate(seconds * 1_000 * PATIENCE)));
 }

@@ -4,6 +4,7 @@ import { type ResilientGrpcClient, ResilientGrpcModule } from 'nestjs-resilient-
 import type { ContenderName } from '../contenders/contender.js';
 import { RESILIENT_CLIENT } from '../contenders/resilient-contender.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { PATIENCE } from '../patience.js';
 import { Background, BUSY } from './background.js';
 import { GATEWAY_ORDERS, LOOK_AGAIN } from './gateway-orders.js';
 import { PlainGatewayOrders, TunedGatewayOrders } from './nest-gateway-orders.js';
@@ -13,7 +14,7 @@ import { ResilientGatewayOrders } from './resilient-gateway-orders.js';
 
 const NEST_CLIENT = Symbol('Nest ClientGrpc');
 /** Whole shutdown of our client. */
-const DRAIN_MS = 3_000;
+const DRAIN_MS = 3_000 * PATIENCE;
 
 /** A gateway with the client of one contender. */
 @Module({ controllers: [OrdersGatewayController], providers: [Background] })

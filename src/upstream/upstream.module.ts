@@ -2,6 +2,7 @@ import { type DynamicModule, Module, type Provider } from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
 import { ResilientGrpcServerModule, type ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { PATIENCE } from '../patience.js';
 import { ArrivalsInterceptor } from './arrivals.interceptor.js';
 import { DurableCounts } from './durable-counts.js';
 import { IterablesInterceptor } from './iterables.interceptor.js';
@@ -16,7 +17,7 @@ const SEED_ORDERS = 100;
 /** What runs on a connection that has reached its age is given this long. */
 const AGE_GRACE_MS = 300;
 /** The whole shutdown of our server. */
-const DRAIN_MS = 3_000;
+const DRAIN_MS = 3_000 * PATIENCE;
 
 /** What an upstream is, from its start to its end. */
 export interface UpstreamSetup {

@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ChildServer } from 'nestjs-resilient-grpc/testing';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { APPLICATIONS, namesFor, type Name } from './expected-output.js';
 import { writeInterfaces } from './generated-interfaces.js';
 import { install, type Nest } from './installed-application.js';
 import { downloadNodes, type OtherNodes } from './other-nodes.js';
-import { packAgain, packLibrary, ROOT, type PackedLibrary } from './packed-library.js';
+import { packAgain, packLibrary, ROOT, RUN_LIMIT_MS, type PackedLibrary } from './packed-library.js';
 
 /** What the applications name in their package.json. */
 const PACKAGES = [
@@ -46,6 +46,9 @@ const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0'].filter(
   (version) => parseInt(version) !== parseInt(process.versions.node),
 );
 
+// A test is stopped after its process is.
+vi.setConfig({ testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
+
 let packed: PackedLibrary;
 let older: string;
 let server: ChildServer;
@@ -54,20 +57,20 @@ beforeAll(async () => {
   nodes = downloadNodes(OTHER_NODES);
   packed = packLibrary();
   older = packAgain(packed, '0.0.1');
-  server = await ChildServer.start({ script: join(ROOT, 'test/consumers/orders-server.mjs') });
+  server = await ChildServer.start({ script: join(ROOT, 'test/consumers/orders-server.mjs'), readyTimeoutMs: 60_000 });
   return async () => {
     await server.close();
     packed.remove();
     (await nodes).remove();
   };
-}, 180_000);
+});
 
 const start = promisify(execFile);
 
 async function node(program: string, folder: string, ...args: string[]): Promise<string> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
   const env = { ...Object.fromEntries(others), ORDERS_URL: server.url };
-  const { stdout } = await start(program, args, { cwd: folder, env, timeout: 120_000 }).catch((error: unknown) => {
+  const { stdout } = await start(program, args, { cwd: folder, env, timeout: RUN_LIMIT_MS }).catch((error: unknown) => {
     const { stdout: printed, stderr } = error as { readonly stdout: string; readonly stderr: string };
     throw new Error(`node ${args.join(' ')} failed\n${printed}${stderr}`, { cause: error });
   });
@@ -84,12 +87,12 @@ describe.each<Nest>([12, 11])('an application of Nest %i that npm has installed 
     return () => {
       rmSync(folder, { recursive: true });
     };
-  }, 180_000);
+  });
 
   const run = async (program: string, build: string, name: Name): Promise<unknown> =>
     JSON.parse(await node(program, folder, `${build}/dist/test/consumers/apps/${name}.js`));
 
-  it('has a second copy, of the package of the company', { timeout: 180_000 }, async () => {
+  it('has a second copy, of the package of the company', async () => {
     const own = join(folder, 'orders-client/node_modules/nestjs-resilient-grpc/package.json');
     expect(JSON.parse(readFileSync(own, 'utf8'))).toMatchObject({ version: '0.0.1' });
     await node(process.execPath, folder, join(ROOT, TYPESCRIPT_6), '-p', 'orders-client');
@@ -103,20 +106,20 @@ describe.each<Nest>([12, 11])('an application of Nest %i that npm has installed 
     it.concurrent.each([
       ['Jest', [...jest, '--json']],
       ['Vitest', [...vitest, '--reporter=json']],
-    ])('passes its tests under %s', { timeout: 120_000 }, async (_runner, args) => {
+    ])('passes its tests under %s', async (_runner, args) => {
       const report = await node(process.execPath, folder, ...args);
       expect(JSON.parse(report.slice(report.indexOf('{')))).toMatchObject({ numPassedTests: 1, numFailedTests: 0 });
     });
   }
 
   describe.each(BUILDS)('as $modules', ({ folder: build, compiler }) => {
-    it('compiles, with every declaration of every package', { timeout: 180_000 }, async () => {
+    it('compiles, with every declaration of every package', async () => {
       const project = `${build}/test/consumers/apps/tsconfig.nest-${nest}-${build}.json`;
       await node(process.execPath, folder, join(ROOT, compiler), '-p', project);
     });
 
     // Processes of their own, which mostly start.
-    describe.concurrent('and does what it is written for', { timeout: 60_000 }, () => {
+    describe.concurrent('and does what it is written for', () => {
       it.each(namesFor(nest, build))('%s', async (name) => {
         expect(await run(process.execPath, build, name)).toEqual(APPLICATIONS[name]);
       });

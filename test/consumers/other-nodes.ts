@@ -30,7 +30,7 @@ export async function downloadNodes(versions: readonly string[]): Promise<OtherN
     rmSync(tarball);
     const program = join(unpacked, 'package/bin/node');
     // One for another libc does not start.
-    await start(program, ['--version'], { timeout: 10_000 });
+    await start(program, ['--version'], { timeout: 60_000 });
     programs.set(version, program);
   };
   for (const version of versions) {

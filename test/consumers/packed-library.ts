@@ -17,6 +17,9 @@ import { promisify } from 'node:util';
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
 
+/** A program that is run to its end is killed after this long: only one that hangs takes it. */
+export const RUN_LIMIT_MS = 300_000;
+
 /** The library as npm would publish it. */
 export interface PackedLibrary {
   readonly tarball: string;
@@ -149,12 +152,14 @@ export function consumerOf(packed: PackedLibrary, { copied, without = [], nest =
     node: (...args) => run(process.execPath, args, folder),
     nodeBeside: async (...args) => {
       try {
-        const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder, timeout: 60_000 });
+        const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder, timeout: RUN_LIMIT_MS });
         return stdout;
       } catch (error) {
         // True: what execFile fails with.
         const { killed, stdout, stderr } = error as { killed: boolean; stdout: string; stderr: string };
-        throw new Error(`node ${args[0]} ${killed ? 'did not end in 60 s' : 'failed'}\n${stdout}${stderr}`);
+        throw new Error(
+          `node ${args[0]} ${killed ? `did not end in ${RUN_LIMIT_MS / 1_000} s` : 'failed'}\n${stdout}${stderr}`,
+        );
       }
     },
     remove: () => rmSync(folder, { recursive: true }),
@@ -172,7 +177,7 @@ function packagesIn(modules: string): string[] {
 /** Runs a program to its end; throws with all it printed. */
 export function run(command: string, args: readonly string[], cwd: string): string {
   try {
-    return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe', timeout: 180_000 });
+    return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe', timeout: RUN_LIMIT_MS });
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string };
     throw new Error(`${command} ${args.join(' ')} failed in ${cwd}\n${stdout}${stderr}`);

@@ -6,6 +6,7 @@ import {
   Module,
   VersioningType,
   type CanActivate,
+  type DynamicModule,
   type ExecutionContext,
   type INestApplication,
   type NestInterceptor,
@@ -49,6 +50,8 @@ export interface DashboardAppOptions {
   readonly interceptors?: readonly NestInterceptor[];
   readonly port?: number;
   readonly readinessDelayMs?: number;
+  /** Runs in the shutdown, before the HTTP server closes, which waits for it. */
+  readonly beforeClosed?: () => Promise<void>;
 }
 
 /** An application with a dashboard. */
@@ -61,6 +64,15 @@ export interface DashboardApp {
   close(): Promise<void>;
 }
 
+/** A module whose hook runs last: Nest calls the hooks of the root module first, and of what it imports the deepest last. */
+function lastToClose(hook: () => Promise<void>): DynamicModule {
+  class Deep {}
+  const provider = { provide: 'last to close', useValue: { beforeApplicationShutdown: hook } };
+  let module: DynamicModule = { module: Deep, providers: [provider] };
+  for (let depth = 0; depth < 8; depth++) module = { module: class {}, imports: [module] };
+  return module;
+}
+
 export async function startDashboardApp({
   clients = [],
   dashboard = { public: true },
@@ -71,6 +83,7 @@ export async function startDashboardApp({
   interceptors = [],
   port = 0,
   readinessDelayMs = 0,
+  beforeClosed,
 }: DashboardAppOptions = {}): Promise<DashboardApp> {
   const contract = { protoPath: ORDERS_PROTO, package: 'orders.v1', loader: { longs: String } };
   @Module({
@@ -78,6 +91,7 @@ export async function startDashboardApp({
       ResilientGrpcModule.forRoot({ drain: { readinessDelayMs } }),
       ResilientGrpcModule.forFeature(clients.map((one) => ({ ...contract, ...one }))),
       ResilientGrpcDashboardModule.forRoot(dashboard),
+      ...(beforeClosed === undefined ? [] : [lastToClose(beforeClosed)]),
     ],
   })
   class AppModule {}

@@ -3,18 +3,28 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CHROMIUM, openPage, startBrowser } from '../support/browser.js';
+import { CHROMIUM, openPage, startBrowser, type Sightings } from '../support/browser.js';
+import { PATIENCE } from '../support/demo-run.js';
+import { recordTiming } from '../support/timing.js';
 
 const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
 
+/** What the page shows while the server is down, some of it for 3 s. */
+const SIGHTINGS: Sightings = {
+  away: { selector: '#server-word', text: 'Gone' },
+  outage: { selector: '#dashboard .details h2', text: 'Outage orders' },
+  waiting: { selector: '#dashboard .details', text: 'calls wait, and fail in' },
+  countdown: { selector: '#countdown:not([hidden])', text: 'killed; back in' },
+};
+
 // The program itself, as `npm start` runs it: `npm test` builds it first.
-describe('the demo page', () => {
+describe('the demo page', { timeout: 120_000 }, () => {
   let gateway: ChildProcess;
   let url: string;
 
   beforeEach(async () => {
     gateway = spawn(process.execPath, [MAIN], {
-      env: { ...process.env, PORT: '0' },
+      env: { ...process.env, PORT: '0', DEMO_PATIENCE: String(PATIENCE) },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     url = await new Promise((resolve, reject) => {
@@ -26,13 +36,13 @@ describe('the demo page', () => {
       });
       gateway.once('exit', () => reject(new Error(`the gateway ended before it listened: ${output}`)));
     });
-  });
+  }, 60_000);
   afterEach(async () => {
     if (gateway.exitCode !== null || gateway.signalCode !== null) return;
     // In order: it removes the log of its upstream.
     gateway.kill('SIGTERM');
     await once(gateway, 'exit');
-  });
+  }, 60_000);
 
   const json = async (path: string) => (await fetch(url + path)).json() as Promise<any>;
 
@@ -54,41 +64,45 @@ describe('the demo page', () => {
     expect(metrics).toMatch(/^resilient_grpc_client_waiting_calls\{resilient_grpc_client="orders",.*\} 0$/m);
   });
 
-  it('opens with load on all contenders and a countdown when somebody comes, and ends in time though they stay', async () => {
-    const answer = await fetch(`${url}/live`);
-    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
-    let text = '';
-    let state: any;
-    while (!(state?.standings.every((standing: any) => standing.succeeded > 0) ?? false)) {
-      const { value, done } = await reader.read();
-      expect(done).toBe(false);
-      text += value ?? '';
-      const events = [...text.matchAll(/^data: (.*)\n/gm)];
-      if (events.length > 0) state = JSON.parse(events.at(-1)![1]!);
-    }
-    expect(state).toMatchObject({
-      upstream: 'listening',
-      server: 'resilient',
-      phase: 'opening',
-      log: expect.any(Array),
-    });
-    expect(state.phaseEndsInMs).toBeLessThan(5_000);
-    expect(state.standings.map((standing: any) => standing.name)).toEqual(['plain', 'tuned', 'resilient']);
+  it(
+    'opens with load on all contenders and a countdown when somebody comes, and ends though they stay',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const answer = await fetch(`${url}/live`);
+      const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+      let text = '';
+      let states: readonly any[] = [];
+      while (!(states.at(-1)?.standings.every((standing: any) => standing.succeeded > 0) ?? false)) {
+        const { value, done } = await reader.read();
+        expect(done).toBe(false);
+        text += value ?? '';
+        states = [...text.matchAll(/^data: (.*)\n/gm)].map(([, data]) => JSON.parse(data!));
+      }
+      const [opening] = states;
+      expect(opening).toMatchObject({
+        upstream: 'listening',
+        server: 'resilient',
+        phase: 'opening',
+        log: expect.any(Array),
+      });
+      expect(opening.phaseEndsInMs).toBeLessThan(5_000);
+      expect(opening.standings.map((standing: any) => standing.name)).toEqual(['plain', 'tuned', 'resilient']);
 
-    const askedAt = performance.now();
-    gateway.kill('SIGTERM');
-    await once(gateway, 'exit');
-    expect(performance.now() - askedAt).toBeLessThan(5_000);
-    // By its end, or with its connection, which is not left open either.
-    while (!(await reader.read().catch(() => ({ done: true }))).done);
-  });
+      const askedAt = performance.now();
+      gateway.kill('SIGTERM');
+      await once(gateway, 'exit');
+      recordTiming(task, 'process gone after SIGTERM, ms', performance.now() - askedAt, { atMost: 5_000 });
+      // By its end, or with its connection, which is not left open either.
+      while (!(await reader.read().catch(() => ({ done: true }))).done);
+    },
+  );
 
   it('lets a visitor kill the server and start it again', async () => {
     const state = async () => (await json('/health/dependencies')).details.orders.state as string;
     expect(await state()).toBe('READY');
     expect((await fetch(`${url}/faults/kill`, { method: 'POST' })).status).toBe(204);
     // A call waits for as long as its deadline of 2 s lets it; on a slow machine a process takes longer to start.
-    const answered = waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 20_000 });
+    const answered = waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
     expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
     await answered;
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
@@ -97,30 +111,42 @@ describe('the demo page', () => {
   // What is drawn is drawn by a browser, where there is one.
   it.skipIf(CHROMIUM === undefined)(
     'shows our client, and no other, below the contest, a kill in both, and then does what a visitor likes',
-    async () => {
+    { tags: ['timed'] },
+    async ({ task }) => {
       const browser = await startBrowser();
       try {
-        const { page, problems } = await openPage(browser, url);
+        const { page, problems, sighted, forget } = await openPage(browser, url, { sightings: SIGHTINGS });
         const dashboard = page.locator('#dashboard');
         await dashboard.getByRole('heading', { name: 'Well orders' }).waitFor();
         expect(await page.locator('#columns canvas').count()).toBe(3);
         expect(await dashboard.locator('canvas').count()).toBe(3);
         expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
-        await page.locator('#server[data-state=away]').waitFor({ timeout: 10_000 });
-        await dashboard.getByRole('heading', { name: 'Outage orders' }).waitFor({ timeout: 1_000 });
-        await dashboard.getByText(/calls wait, and fail in/).waitFor({ timeout: 1_500 });
+        await sighted('away');
 
         // Then it is the visitor's: a kill that ends by itself, and one that does not. A process takes its time to start.
-        const press = (name: string) => page.getByRole('button', { name, exact: true }).click({ timeout: 10_000 });
-        const countdown = page.locator('#countdown');
-        await press('Kill');
-        await countdown.getByText('killed; back in').waitFor({ timeout: 1_500 });
-        await page.locator('#server[data-state=listening]').waitFor({ timeout: 20_000 });
-        await press('Keep down');
-        await page.locator('#server[data-state=away]').waitFor({ timeout: 1_500 });
-        await countdown.waitFor({ state: 'hidden' });
-        await press('Start');
-        await page.locator('#server[data-state=listening]').waitFor({ timeout: 20_000 });
+        const button = (name: string) => page.getByRole('button', { name, exact: true });
+        const server = (state: string) => page.locator(`#server[data-state=${state}]`).waitFor();
+        await server('listening');
+        await waitFor(() => button('Kill').isEnabled(), { timeoutMs: 60_000 });
+        await forget();
+        const pageNow = () => page.evaluate<number>('performance.now()');
+        const killedAt = await pageNow();
+        await button('Kill').click();
+        const countdownAfterMs = (await sighted('countdown')) - killedAt;
+        recordTiming(task, 'countdown shown after the click, ms', countdownAfterMs, { atMost: 1_500 });
+        await server('listening');
+        await forget();
+        const keptDownAt = performance.now();
+        await button('Keep down').click();
+        await server('away');
+        const awayAfterMs = performance.now() - keptDownAt;
+        recordTiming(task, 'server shown as gone after the click, ms', awayAfterMs, { atMost: 1_500 });
+        await page.locator('#countdown').waitFor({ state: 'hidden' });
+        const [away, outage, waiting] = [await sighted('away'), await sighted('outage'), await sighted('waiting')];
+        recordTiming(task, 'outage shown after the kill, ms', outage - away, { atMost: 1_000 });
+        recordTiming(task, 'waiting calls shown after the outage, ms', waiting - outage, { atMost: 1_500 });
+        await button('Start').click();
+        await server('listening');
         // What failed is what failed, whatever may have become of it.
         const figures = page.locator('.column[data-name=plain] [data-figure=failed]');
         expect(Number((await figures.textContent())!.replace(',', ''))).toBeGreaterThan(0);
@@ -140,7 +166,7 @@ describe('the demo page', () => {
     while (!text.includes('\n\n')) text += (await reader.read()).value ?? '';
     await reader.cancel();
     expect(text).toMatch(/"upstream":"listening","server":"nest"/);
-    expect(await json('/orders/order-1')).toMatchObject({ id: 'order-1' });
+    await waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
     expect((await fetch(`${url}/server/apache`, { method: 'POST' })).status).toBe(404);
   });
 });

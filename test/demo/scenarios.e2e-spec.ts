@@ -1,11 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   type Figures,
   type FeedFigures,
   type RollingFigures,
   type ShutdownFigures,
   type Report,
+  CALLS_PER_SECOND,
   CONTENDERS,
+  DEMO_LIMIT,
   DRAIN_MS,
   demo,
   FEED_FIGURES,
@@ -13,23 +15,22 @@ import {
   figuresOf,
   play,
 } from '../support/demo-run.js';
+import { recordTiming } from '../support/timing.js';
 
-// Of the program itself, as `npm run demo` runs it: `npm run pack:check` builds it first.
-describe('the demo in a terminal', () => {
+// Of the program itself, as `npm run demo` runs it: `npm run pack:check` builds it first. Two at a time: they mostly wait.
+vi.setConfig({ maxConcurrency: 2 });
+
+describe.concurrent('the demo in a terminal', DEMO_LIMIT, () => {
   it.each([
     ['restart', 6],
     ['drain', 5],
     ['reset', 4],
     ['idle-cut', 4],
-  ])(
-    'prints one object for %s, in which our client lost nothing and did nothing twice',
-    async (scenario, seconds) => {
-      const report = await play(scenario, seconds);
-      expect(report.resilient).toMatchObject({ failed: 0, failedByCode: {} });
-      if (scenario === 'drain' || scenario === 'idle-cut') expect(report.resilient.unsafeInFlightFailed).toBe(0);
-    },
-    60_000,
-  );
+  ])('prints one object for %s, in which our client lost nothing and did nothing twice', async (scenario, seconds) => {
+    const report = await play(scenario, seconds);
+    expect(report.resilient).toMatchObject({ failed: 0, failedByCode: {} });
+    if (scenario === 'drain' || scenario === 'idle-cut') expect(report.resilient.unsafeInFlightFailed).toBe(0);
+  });
 
   it('says what overload costs, and that our client hardly adds to it', async () => {
     const { plain, resilient } = await play('overload', 5);
@@ -39,59 +40,9 @@ describe('the demo in a terminal', () => {
     // Every call that succeeded had an attempt, so no more than the rest was spent on those that failed.
     expect((resilient.attempts - resilient.succeeded) / resilient.failed).toBeLessThanOrEqual(1.1);
     expect(plain.attempts).toBe(plain.calls);
-  }, 60_000);
-
-  it('says how slow a tail is, and that hedging cuts it for few attempts more', { timeout: 60_000 }, async () => {
-    const { plain, resilient } = await play('slow', 8);
-    expect(resilient.failed).toBe(0);
-    // Against the plain client's tail in the same run: what else runs on the machine slows both.
-    expect(resilient.latencyMs.p99).toBeLessThan(plain.latencyMs.p99 / 3);
-    expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
-    // One call in twenty, and five.
-    expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
   });
 
-  it(
-    'keeps its connection through a server that stands still, and is well when that goes on',
-    { timeout: 60_000 },
-    async () => {
-      const { resilient } = await play<FeedFigures>('freeze', 8, FEED_FIGURES);
-      expect(resilient.failedByCode).toEqual({ DEADLINE_EXCEEDED: resilient.failed });
-      expect(resilient.failed).toBeGreaterThan(0);
-      expect(resilient).toMatchObject({ connectionsReplaced: 0, timesAway: 0 });
-      expect(resilient.recoveryMs).toBeGreaterThan(0);
-      expect(resilient.recoveryMs).toBeLessThan(1_500);
-      expect(resilient.allWellMs).toBeLessThan(1_500);
-      expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
-      expect(resilient.longestGapMs).toBeLessThan(1_500);
-    },
-  );
-
-  it('fails no call and loses no stream while two servers are restarted in turn', { timeout: 60_000 }, async () => {
-    type Told = Report<RollingFigures & Figures> & { readonly server: string; readonly exitMs: readonly number[] };
-    const report = await told<Told>('rolling', 6);
-    expect(Object.keys(report)).toEqual(['scenario', 'seconds', 'server', 'exitMs', ...CONTENDERS]);
-    expect(report.server).toBe('resilient');
-    expect(report.exitMs).toHaveLength(4);
-    // Of the drain's 3 s, after which it would be killed, it needs what its calls need.
-    for (const exitMs of report.exitMs) expect(exitMs).toBeLessThan(3_000);
-    const { plain, resilient } = report;
-    expect(resilient).toMatchObject({
-      failedCalls: 0,
-      failedWrites: 0,
-      duplicatedWrites: 0,
-      lostWrites: 0,
-      restarts: 4,
-    });
-    expect(resilient).toMatchObject({ streamsLost: 0, lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
-    expect(resilient.calls).toBeGreaterThan(6 * 190);
-    // 50 feeds with each write of all three.
-    expect(resilient.events).toBeGreaterThan(6 * 3 * 50 * 3);
-    // The streams were ended: who begins again from the beginning is handed the same again.
-    expect(plain.repeatedEvents).toBeGreaterThan(0);
-  });
-
-  it("plays with Nest's own server too", { timeout: 60_000 }, async () => {
+  it("plays with Nest's own server too", async () => {
     const { plain, resilient } = await figuresOf<Figures>('drain', 3, '--server', 'nest');
     expect(plain.succeeded).toBeGreaterThan(0);
     expect(resilient).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
@@ -103,7 +54,7 @@ describe('the demo in a terminal', () => {
     expect(stdout).toMatch(/^reads {3}failed +[1-9]\d* +\d+ +0$/m);
     expect(stdout).toMatch(/^WARN \[ResilientGrpc:orders\] outage: /m);
     expect(stdout).toMatch(/^LOG {2}\[ResilientGrpc:orders\] back after /m);
-  }, 60_000);
+  });
 
   it('shows of each scenario what it is about, and what the rival has there', async () => {
     const { stdout } = await demo('--scenario', 'overload', '--seconds', '4');
@@ -111,12 +62,92 @@ describe('the demo in a terminal', () => {
     expect(stdout).toMatch(/^attempts per call +1\.000 +1\.\d{3} +1\.\d{3}$/m);
     expect(stdout).toMatch(/^99 % of calls within( +\d+ ms){3}$/m);
     expect(stdout).not.toContain('done twice');
-  }, 60_000);
+  });
+
+  it('says what it takes when it is asked for something else', async () => {
+    await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        'restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown|rolling',
+      ),
+    });
+    await expect(demo('--seconds', 'soon')).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("'soon'"),
+    });
+    await expect(demo('--server', 'apache')).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('resilient|nest'),
+    });
+  });
+});
+
+// One at a time: what they measure is what people are promised.
+describe('the demo in a terminal, measured', DEMO_LIMIT, () => {
+  it(
+    'says how slow a tail is, and that hedging cuts it for few attempts more',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { plain, resilient } = await play('slow', 8);
+      expect(resilient.failed).toBe(0);
+      expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
+      // One call in twenty, and five.
+      expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
+      const ratio = resilient.latencyMs.p99 / plain.latencyMs.p99;
+      recordTiming(task, "p99 of hedged calls over the plain client's", ratio, { atMost: 1 / 3 });
+    },
+  );
 
   it(
-    'ends a process in time whatever hangs in it, and ends nothing as a success that is none',
-    { timeout: 60_000 },
-    async () => {
+    'keeps its connection through a server that stands still, and is well when that goes on',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { plain, resilient } = await play<FeedFigures>('freeze', 8, FEED_FIGURES);
+      expect(resilient.failedByCode).toEqual({ DEADLINE_EXCEEDED: resilient.failed });
+      expect(resilient.failed).toBeGreaterThan(0);
+      expect(resilient).toMatchObject({ connectionsReplaced: 0, timesAway: 0 });
+      expect(resilient.recoveryMs).toBeGreaterThan(0);
+      expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
+      // Most calls that succeed begin after the freeze.
+      expect(resilient.succeeded).toBeGreaterThan(plain.succeeded / 2);
+      recordTiming(task, 'first success after the freeze, ms', resilient.recoveryMs, { atMost: 1_500 });
+      recordTiming(task, 'last failure after the freeze, ms', resilient.allWellMs, { atMost: 1_500 });
+      recordTiming(task, 'longest gap in the feed, ms', resilient.longestGapMs, { atMost: 1_500 });
+    },
+  );
+
+  it(
+    'fails no call and loses no stream while two servers are restarted in turn',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      type Told = Report<RollingFigures & Figures> & { readonly server: string; readonly exitMs: readonly number[] };
+      const report = await told<Told>('rolling', 6);
+      expect(Object.keys(report)).toEqual(['scenario', 'seconds', 'server', 'exitMs', ...CONTENDERS]);
+      expect(report.server).toBe('resilient');
+      expect(report.exitMs).toHaveLength(4);
+      const { plain, resilient } = report;
+      expect(resilient).toMatchObject({
+        failedCalls: 0,
+        failedWrites: 0,
+        duplicatedWrites: 0,
+        lostWrites: 0,
+        restarts: 4,
+      });
+      expect(resilient).toMatchObject({ streamsLost: 0, lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
+      expect(resilient.calls).toBeGreaterThan(6 * 0.95 * CALLS_PER_SECOND);
+      // 50 feeds with each write of all three.
+      expect(resilient.events).toBeGreaterThan(6 * 3 * 50 * 3);
+      // The streams were ended: who begins again from the beginning is handed the same again.
+      expect(plain.repeatedEvents).toBeGreaterThan(0);
+      // A server needs less than its drain time of 3 s.
+      recordTiming(task, 'slowest end of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
+    },
+  );
+
+  it(
+    'ends a process whatever hangs in it, and ends nothing as a success that is none',
+    { tags: ['timed'] },
+    async ({ task }) => {
       const { plain, resilient } = await figuresOf<ShutdownFigures>('shutdown', 4);
       for (const figures of [plain, resilient]) {
         expect(figures).toEqual({
@@ -139,26 +170,10 @@ describe('the demo in a terminal', () => {
       // The feed, and the export that was done in time; the other one broke off.
       expect(resilient).toMatchObject({ killed: false, unaryFailed: 0, streamsCompleted: 2, exportsFailed: 1 });
       expect(resilient).toMatchObject({ feed: 'completed', openHandles: 0 });
-      expect(resilient.clientsClosedMs).toBeLessThan(DRAIN_MS + 200);
-      expect(resilient.exitMs).toBeLessThan(DRAIN_MS + 500);
-      expect(resilient.idleExitMs).toBeLessThan(500);
+      const { clientsClosedMs, exitMs, idleExitMs } = resilient;
+      recordTiming(task, 'clients closed after the signal, ms', clientsClosedMs!, { atMost: DRAIN_MS + 200 });
+      recordTiming(task, 'process gone after the signal, ms', exitMs, { atMost: DRAIN_MS + 500 });
+      recordTiming(task, 'idle process gone after the signal, ms', idleExitMs, { atMost: 500 });
     },
   );
-
-  it('says what it takes when it is asked for something else', async () => {
-    await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining(
-        'restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown|rolling',
-      ),
-    });
-    await expect(demo('--seconds', 'soon')).rejects.toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining("'soon'"),
-    });
-    await expect(demo('--server', 'apache')).rejects.toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('resilient|nest'),
-    });
-  });
 });

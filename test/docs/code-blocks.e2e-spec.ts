@@ -4,7 +4,14 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { ROOT, consumerOf, packLibrary, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
+import {
+  ROOT,
+  RUN_LIMIT_MS,
+  consumerOf,
+  packLibrary,
+  type Consumer,
+  type PackedLibrary,
+} from '../consumers/packed-library.js';
 import { followStart } from './follow-start.js';
 import { codeBlocks } from './markdown.js';
 import { compiled, HELPER, PROGRAMS, RUNNER, writeCodeBlocks } from './code-blocks.js';
@@ -13,8 +20,8 @@ const DRIVER = 'test/docs/drive-readme.mjs';
 /** Tests that leave something open, or do not, for runners to run beside those of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
 
-// A core each: what the programs assert of times has to hold.
-vi.setConfig({ maxConcurrency: 2 });
+// A core each. A test is stopped after its process is.
+vi.setConfig({ maxConcurrency: 2, testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;
 let application: Consumer;
@@ -31,7 +38,7 @@ beforeAll(() => {
     application.remove();
     packed.remove();
   };
-}, 180_000);
+});
 
 describe('the code in the README and the docs', () => {
   it('is compiled against the packed package, all of it', () => {
@@ -44,7 +51,6 @@ describe('the code in the README and the docs', () => {
       async (programs) => {
         await application.nodeBeside(RUNNER, ...programs);
       },
-      90_000,
     );
   });
 
@@ -79,7 +85,7 @@ describe('the code in the README and the docs', () => {
       },
       notPlaced: 'not placed (deadline), try again',
     });
-  }, 60_000);
+  });
 
   it('does what docs/index.md says, killed services and all, and writes what that shows', async () => {
     const blocks = codeBlocks('docs/index.md');
@@ -95,7 +101,7 @@ describe('the code in the README and the docs', () => {
       .map((line) => line.replace(/^.*? (?=LOG|WARN)/, ''));
     const anyNumbers = (text: string) => text.replace(/outage: .*?;/, 'outage;').replace(/\d+(\.\d+)?/g, '0');
     expect(told.map(anyNumbers)).toEqual(shown.split('\n').map(anyNumbers));
-  }, 60_000);
+  });
 
   // As their users start them: they compile the sources by the configuration that the page shows.
   describe.concurrent('the tests of docs/testing.md', () => {
@@ -116,7 +122,7 @@ describe('the code in the README and the docs', () => {
           {
             cwd: application.folder,
             env: { ...Object.fromEntries(env), NODE_OPTIONS: '--experimental-vm-modules' },
-            timeout: 60_000,
+            timeout: RUN_LIMIT_MS,
           },
         ).catch((error: unknown) => error as { readonly stdout: string });
         // True: the report of Jest, which Vitest follows.
@@ -140,7 +146,7 @@ describe('the code in the README and the docs', () => {
       /\[ResilientGrpc\] drained 1 client in \d+ ms/,
     ],
     ['orders-service', '[NestMicroservice]', /\[ResilientGrpcServer\] drained in \d+ ms: 0 calls finished/],
-  ])('ends as the README says when it is asked to: %s', { timeout: 30_000 }, async (program, started, drained) => {
+  ])('ends as the README says when it is asked to: %s', async (program, started, drained) => {
     const main = spawn(process.execPath, [compiled(`blocks/readme/${program}`)], {
       cwd: application.folder,
       env: { ...process.env, PORT: '0', GRPC_URL: '127.0.0.1:0', NODE_ENV: 'production', NO_COLOR: '1' },

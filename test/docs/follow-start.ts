@@ -6,6 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 
+/** A program has started, or logged a line, by then if it ever does. */
+const IN_TIME = { timeoutMs: 60_000 };
+
 /** What somebody sees who does what docs/index.md says. */
 export interface Seen {
   readonly order: unknown;
@@ -32,12 +35,12 @@ export async function followStart(application: string): Promise<Seen> {
     });
     const program = new Program(child);
     running.push(program);
-    await waitFor(() => program.output.includes('successfully started'), { timeoutMs: 15_000 });
+    await waitFor(() => program.output.includes('successfully started'), IN_TIME);
     return program;
   };
   const curl = async () => {
     // Nest tells that it has started before it listens.
-    await waitFor(() => existsSync(http));
+    await waitFor(() => existsSync(http), IN_TIME);
     const [response] = (await once(request({ socketPath: http, path: '/orders/7' }).end(), 'response')) as [
       IncomingMessage,
     ];
@@ -54,10 +57,10 @@ export async function followStart(application: string): Promise<Seen> {
 
     await service.end('SIGKILL');
     const held = curl();
-    await waitFor(() => gateway.output.includes('outage: '));
+    await waitFor(() => gateway.output.includes('outage: '), IN_TIME);
     renameSync(others, orders);
     const whileRestarted = await held;
-    await waitFor(() => gateway.output.includes('back after'));
+    await waitFor(() => gateway.output.includes('back after'), IN_TIME);
 
     await next.end('SIGKILL');
     const whileAway = await curl();

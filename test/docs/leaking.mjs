@@ -19,7 +19,7 @@ const listen = async () => {
 
 for (const trace of [false, true]) {
   describe(`trace ${trace}`, () => {
-    failOnLeaks(beforeEach, afterEach, { trace, timeoutMs: 20 });
+    failOnLeaks(beforeEach, afterEach, { trace, timeoutMs: 200 });
 
     test('clean', () => new Promise((resolve) => setTimeout(resolve, 5)));
     test('leaks a timer', leaveTimer);
@@ -45,7 +45,7 @@ describe('the other way round', () => {
   let own;
   beforeEach(async () => (own = await listen()));
   if (globalThis.jest !== undefined) afterEach(() => own.close());
-  failOnLeaks(beforeEach, afterEach, { timeoutMs: 20 });
+  failOnLeaks(beforeEach, afterEach, { timeoutMs: 200 });
   if (globalThis.jest === undefined) afterEach(() => own.close());
 
   test('leaks what its hooks open', async () => {

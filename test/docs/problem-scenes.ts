@@ -28,14 +28,21 @@ interface Scene {
   readonly http2: Http2FaultProxy;
 }
 
+/** Deadline that ends a call. On a busy machine too, the call is at the server before it. */
+const DEADLINE_MS = 3_000;
+
 /** By situation: how it comes about, before the call is made or while it is at the server. */
 const SITUATIONS = {
   'nobody listens': { through: 'proxy', before: ({ proxy }) => proxy.refuse() },
   'the connection is closed': { through: 'proxy', during: ({ proxy }) => proxy.closeAll() },
   'the connection is reset': { through: 'proxy', during: ({ proxy }) => proxy.resetAll() },
   'a server is stopped by force': { through: 'proxy', during: ({ server }) => server.stop('force') },
-  'the server does not answer': { through: 'proxy', timeoutMs: 1_000 },
-  'the server never says HTTP/2': { through: 'proxy', before: ({ proxy }) => proxy.staySilent(), timeoutMs: 1_000 },
+  'the server does not answer': { through: 'proxy', timeoutMs: DEADLINE_MS },
+  'the server never says HTTP/2': {
+    through: 'proxy',
+    before: ({ proxy }) => proxy.staySilent(),
+    timeoutMs: DEADLINE_MS,
+  },
   'RST_STREAM 0': reset('NO_ERROR'),
   'RST_STREAM 1': reset('PROTOCOL_ERROR'),
   'RST_STREAM 2': reset('INTERNAL_ERROR'),
@@ -64,7 +71,9 @@ function reset(code: Http2ErrorCode): Situation {
 
 /** Plays a situation for a call that may not be repeated, of Nest's client and of ours. */
 export async function failuresOf(name: SituationName): Promise<Failures> {
-  return { plain: await play(SITUATIONS[name], plainOrders), ours: await play(SITUATIONS[name], ourOrders) };
+  const [plain, ours] = await Promise.all([plainOrders, ourOrders].map((connect) => play(SITUATIONS[name], connect)));
+  // True: one for each client.
+  return { plain: plain!, ours: ours! };
 }
 
 interface Orders {
@@ -73,7 +82,7 @@ interface Orders {
 }
 
 async function play(
-  { through, before, during, timeoutMs = 20_000 }: Situation,
+  { through, before, during, timeoutMs = 60_000 }: Situation,
   connect: (url: string) => Promise<Orders>,
 ) {
   const server = await ScriptedGrpcServer.start({ ...CONTRACT, scripts: { Create: {} } });
@@ -81,7 +90,7 @@ async function play(
   const scene = { server, proxy, http2 };
   const orders = await connect(scene[through].url);
   try {
-    if (before === undefined || through === 'http2') await orders.create(20_000);
+    if (before === undefined || through === 'http2') await orders.create(60_000);
     server.script('Create', { never: true });
     await before?.(scene);
     const failure = orders.create(timeoutMs).then(
@@ -89,7 +98,7 @@ async function play(
       (error: unknown) => (error as Error).message,
     );
     if (during !== undefined) {
-      await waitFor(() => server.counts('Create').open === 1);
+      await waitFor(() => server.counts('Create').open === 1, { timeoutMs: 60_000 });
       await during(scene);
     }
     return await failure;

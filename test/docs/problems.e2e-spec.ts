@@ -25,7 +25,7 @@ function withoutNumbers(text: string): string {
     .trim();
 }
 
-describe.concurrent('what the pages by problem show is what clients say', () => {
+describe.concurrent('what the pages by problem show is what clients say', { timeout: 120_000 }, () => {
   it.each(SHOWN)('when %s: docs/problems/%s.md', async (situation, page) => {
     const lines = codeBlocks(`docs/problems/${page}.md`)
       .filter(({ language }) => language === 'text')

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Bound, Situation } from '../scenarios/support/situation.js';
+import type { Situation } from '../scenarios/support/situation.js';
 import { allSituations } from '../scenarios/support/situations.js';
+import type { Bound } from '../support/bound.js';
 import { pageText } from './markdown.js';
 
 const situations = await allSituations();

@@ -21,7 +21,7 @@ beforeAll(async () => {
   site = mkdtempSync(join(tmpdir(), 'site-'));
   const vitepress = join(ROOT, 'node_modules/vitepress/bin/vitepress.js');
   await promisify(execFile)(process.execPath, [vitepress, 'build', 'docs', '--outDir', site], { cwd: ROOT });
-}, 120_000);
+}, 300_000);
 afterAll(() => rmSync(site, { recursive: true }));
 
 /** The path of a page of docs/ on the site. */
@@ -69,7 +69,7 @@ function linksOf(items: readonly Item[]): string[] {
   return items.flatMap(({ link, items: inner = [] }) => [...(link === undefined ? [] : [link]), ...linksOf(inner)]);
 }
 
-describe.skipIf(CHROMIUM === undefined)('who reads it', () => {
+describe.skipIf(CHROMIUM === undefined)('who reads it', { timeout: 120_000 }, () => {
   const server = createServer(({ url = '/' }, response) => {
     const path = join(site, url.endsWith('/') ? `${url}index.html` : url);
     try {
@@ -85,7 +85,7 @@ describe.skipIf(CHROMIUM === undefined)('who reads it', () => {
     await once(server.listen(0, '127.0.0.1'), 'listening');
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     browser = await startBrowser();
-  }, 30_000);
+  }, 90_000);
   afterAll(async () => {
     await browser.close();
     server.closeAllConnections();

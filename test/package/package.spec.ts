@@ -2,8 +2,16 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { consumerOf, packLibrary, ROOT, run, type Consumer, type PackedLibrary } from '../consumers/packed-library.js';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import {
+  consumerOf,
+  packLibrary,
+  ROOT,
+  run,
+  RUN_LIMIT_MS,
+  type Consumer,
+  type PackedLibrary,
+} from '../consumers/packed-library.js';
 import { brokenLinks } from '../docs/markdown.js';
 import { compileInEachResolution } from './module-resolutions.js';
 
@@ -17,6 +25,9 @@ interface Manifest {
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 
+// A test is stopped after its process is.
+vi.setConfig({ testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
+
 let packed: PackedLibrary;
 let manifest: Manifest;
 /** What can be imported, as users write it. */
@@ -28,7 +39,7 @@ beforeAll(() => {
     typeof target === 'string' ? [] : [join('nestjs-resilient-grpc', entry)],
   );
   return packed.remove;
-}, 120_000);
+});
 
 describe('the published package', () => {
   it('holds what its sources compile to, its command, its pages and its licence, and nothing else', () => {

@@ -2,13 +2,16 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ROOT } from '../consumers/packed-library.js';
 
 const LIBRARY = 'libs/resilient-grpc/package.json';
 
 /** What a release runs first, by the names of its scripts. */
 const QUICK = { 'pack:check': 'echo packed', 'test:fast': 'echo tested', build: 'echo built' };
+
+// npm starts many processes.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
 let repository: string;
 beforeEach(() => {

@@ -29,6 +29,6 @@ describe('an installed version', () => {
         : `${version} no longer shows: ${defect}. Where all of the peer range is mended, remove ${canGo}`;
       expect(outcome).toBe('shown');
     },
-    60_000,
+    180_000,
   );
 });

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { firstValueFrom } from 'rxjs';
 import type { OrdersOf } from '../support/orders-app.js';
+import { startOrdersApp } from '../support/orders-app.js';
 import { againstEach } from './support/kinds.js';
-import { startClientOf, startUpstream } from './support/orders-client.js';
+import { startUpstream } from './support/orders-client.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 import type { Upstream } from './support/upstream.js';
 
@@ -24,21 +26,33 @@ export const closedUnread: Situation = {
   play: (run) => {
     // One after the other: who stands still holds up the others in the middle of whatever they do.
     let before: Promise<unknown> = Promise.resolve();
-    return againstEach(run, (kind) => {
-      const played = before.then(() => standstills(run, kind));
+    return againstEach(run, async (kind) => {
+      const servers = await startServers(run, kind);
+      const played = before.then(() => standstills(run, servers));
       before = played;
       return played;
     });
   },
 };
 
-async function standstills(run: Run, kind: UpstreamKind): Promise<Measured> {
-  const [closing, killed] = [
-    await startUpstream(run, kind, { serverOptions: { 'grpc.max_connection_idle_ms': IDLE_MS } }),
-    await startUpstream(run, kind),
-  ];
-  const clientsOf = (upstream: Upstream) =>
-    Promise.all(Array.from({ length: CLIENTS }, () => startClientOf(run, upstream)));
+/** One that closes its connections when they are idle, and one to be killed. */
+async function startServers(run: Run, kind: UpstreamKind) {
+  const [closing, killed] = await Promise.all([
+    startUpstream(run, kind, { serverOptions: { 'grpc.max_connection_idle_ms': IDLE_MS } }),
+    startUpstream(run, kind),
+  ]);
+  await killed.prepareRestart();
+  return { closing, killed };
+}
+
+async function standstills(run: Run, { closing, killed }: { closing: Upstream; killed: Upstream }): Promise<Measured> {
+  const clientsOf = async (upstream: Upstream) => {
+    // A busy machine may need longer to restart the server than the default grace, after which calls fail.
+    const settings = { url: upstream.url, ...upstream.settings, outageGraceMs: 60_000 };
+    const app = await startOrdersApp(Array.from({ length: CLIENTS }, () => settings));
+    run.onEnd(() => app.close());
+    return app.clients;
+  };
   const [idle, struck] = [await clientsOf(closing), await clientsOf(killed)];
   const failures: unknown[] = [];
   let calls = 0;
@@ -54,12 +68,12 @@ async function standstills(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let round = 0; round < ROUNDS[run.length]; round++) {
     await callEach(idle);
     // grpcio takes up to twice as long.
-    standStill(3 * IDLE_MS);
+    standStillUntil(2 * IDLE_MS + 100, () => openTo(closing).every(({ isUnread }) => isUnread));
     await callEach(idle);
 
     await Promise.all([callEach(struck), killed.prepareRestart()]);
     spawn('sh', ['-c', `sleep 0.2; kill -9 ${String(killed.pid)}`], { stdio: 'ignore' });
-    standStill(600);
+    standStillUntil(0, () => openTo(killed).length === 0);
     const held = callEach(struck);
     await killed.restartAfter(0);
     await held;
@@ -76,7 +90,24 @@ async function standstills(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** Nothing runs and nothing is read in this process for so long, as in a long turn of the event loop. */
-function standStill(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+/** Blocks this process, as a long turn of the event loop does, until `isOver`, and for at least `leastMs`. */
+function standStillUntil(leastMs: number, isOver: () => boolean): void {
+  const beganAt = performance.now();
+  const forMs = () => performance.now() - beganAt;
+  const nothing = new Int32Array(new SharedArrayBuffer(4));
+  while (forMs() < leastMs || (!isOver() && forMs() < 30_000)) Atomics.wait(nothing, 0, 0, 20);
+}
+
+const ESTABLISHED = '01';
+
+/** Connections to `upstream` that it has not closed, as the kernel reports them, and whether something was received and not read. */
+function openTo({ url }: Upstream): readonly { readonly isUnread: boolean }[] {
+  const port = Number(url.split(':').at(-1));
+  const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  // https://www.kernel.org/doc/Documentation/networking/proc_net_tcp.txt
+  const [, ...rows] = readFileSync('/proc/net/tcp', 'utf8').trim().split('\n');
+  return rows
+    .map((row) => row.trim().split(/\s+/))
+    .filter((row) => row[2]?.endsWith(remote) === true && row[3] === ESTABLISHED)
+    .map((row) => ({ isUnread: !/:0+$/.test(row[4] ?? '') }));
 }

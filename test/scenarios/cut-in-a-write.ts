@@ -1,11 +1,14 @@
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { againstEach } from './support/kinds.js';
-import { figuresOf, load, reads } from './support/load.js';
+import { figuresOf, load, reads, stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const CUTS = { short: 8, full: 100 };
+/** Each cut fails the writes it meets, and may meet none: cuts go on until this many have failed. */
+const FAILED_WRITES = 1;
 const ITEM = 'tea '.repeat(5_000);
 
 /** Connections that are torn somewhere in the middle of requests of 20 kB. */
@@ -16,7 +19,7 @@ export const cutInAWrite: Situation = {
   bounds: {
     cuts: { atLeast: CUTS.short },
     'reads failed': { atMost: 0 },
-    'writes failed': { atLeast: 1 },
+    'writes failed': { atLeast: FAILED_WRITES },
     'writes failed otherwise': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
@@ -28,26 +31,28 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());
-  const app = await startClientOf(run, upstream, { url: proxy.url });
+  const app = await startClientOf(run, upstream, { url: proxy.url, outageGraceMs: 60_000 });
   const creates = load(run, 40, (number) => app.orders.create({ requestId: String(number), item: ITEM, quantity: 1 }));
   // Enough answers for the retries of those that are lost.
   const gets = reads(run, app, 60);
-  await waitFor(() => creates.succeeded.length > 10, { timeoutMs: 20_000 });
-  for (let cut = 1; cut <= CUTS[run.length]; cut++) {
+  await reach(() => creates.succeeded.length > 10);
+  let cut = 0;
+  while (!run.signal.aborted && (cut < CUTS[run.length] || creates.failed.length < FAILED_WRITES)) {
+    cut += 1;
     const { accepted } = proxy.counters;
     proxy.closeAfterBytes(Math.trunc(run.random() * 3 * ITEM.length), 'to-upstream', cut % 2 === 0 ? 'rst' : 'fin');
-    await waitFor(() => proxy.counters.accepted > accepted, { timeoutMs: 10_000 });
+    await reach(() => proxy.counters.accepted > accepted);
     // One cut at a time: what this one has met is over before the next, however slow the machine is.
     const met = [...gets.open, ...creates.open];
     const answered = creates.succeeded.length + gets.succeeded.length;
-    await waitFor(() => met.every(({ endedAt }) => endedAt !== undefined), { timeoutMs: 10_000 });
-    await waitFor(() => creates.succeeded.length + gets.succeeded.length > answered + 20, { timeoutMs: 10_000 });
+    await reach(() => met.every(({ endedAt }) => endedAt !== undefined));
+    await reach(() => creates.succeeded.length + gets.succeeded.length > answered + 20);
   }
-  await Promise.all([gets.stop(), creates.stop()]);
+  await Promise.all([stop(gets), stop(creates)]);
   const arrived = new Set(upstream.arrived('Create').map(({ key }) => key));
   const otherwise = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
   return {
-    cuts: CUTS[run.length],
+    cuts: cut,
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
     'writes failed otherwise': otherwise.length,

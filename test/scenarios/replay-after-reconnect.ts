@@ -1,14 +1,17 @@
 import { replayUnacknowledged } from 'nestjs-resilient-grpc/operators';
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, toArray } from 'rxjs';
 import type { SessionReply, SessionRequest } from '../../src/gen/orders.pb.js';
+import type { LoadCall } from '../support/call-load.js';
 import { againstEach } from './support/kinds.js';
-import { reads } from './support/load.js';
+import { reads, stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const SESSIONS = 3;
-const MESSAGES = { short: 1_500, full: 30_000 };
+const MESSAGES = { short: 600, full: 30_000 };
+const BREAKS = { short: 4, full: 40 };
 const WINDOW = 50;
 
 /** Sessions of numbered messages whose connections are cut, and whose server is killed. */
@@ -17,7 +20,7 @@ export const replayAfterReconnect: Situation = {
   promise:
     'What a session sent and was not acknowledged is sent again first after a reconnect: every message arrives, for the first time in order, and no more are repeated than were on their way.',
   bounds: {
-    breaks: { atLeast: 4 },
+    breaks: { atLeast: BREAKS.short },
     'messages lost': { atMost: 0 },
     'first arrivals out of order': { atMost: 0 },
     'messages unacknowledged': { atMost: 0 },
@@ -33,6 +36,7 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
   run.onEnd(() => proxy.close());
   const app = await startClientOf(run, upstream, { url: proxy.url, outageGraceMs: 60_000 });
   const gets = reads(run, app, 30);
+  await upstream.prepareRestart();
   const count = MESSAGES[run.length];
   const sent = Array.from({ length: SESSIONS }, () => 0);
   const replies = sent.map((_, session) => {
@@ -57,19 +61,22 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
     return lastValueFrom(replayed.pipe(toArray()));
   });
   const ended = Promise.all(replies);
-  const breaks = run.length === 'short' ? 4 : 40;
+  const breaks = BREAKS[run.length];
+  let met: readonly LoadCall[] = [];
   for (let cut = 1; cut <= breaks; cut++) {
     const due = (cut / (breaks + 1)) * count * SESSIONS * (0.9 + 0.1 * run.random());
-    await waitFor(() => sent.reduce((sum, one) => sum + one) >= due, {
-      timeoutMs: 12_000,
+    await reach(() => sent.reduce((sum, one) => sum + one) >= due, {
       intervalMs: 1,
       describe: () => `${Math.trunc(due)} messages to be sent before cut ${cut}; so far ${sent.join(', ')}`,
     });
+    // Each read has a limited number of attempts: the break before must not have met it.
+    await reach(() => met.every(({ endedAt }) => endedAt !== undefined));
+    met = gets.open;
     if (cut % 4 === 0) await upstream.restartAfter(0);
     else proxy.resetAll();
   }
   const acknowledged = new Set((await ended).flat().map(({ messageId }) => messageId));
-  await gets.stop();
+  await stop(gets);
   const arrived = upstream.arrived('Session').map(({ key }) => Number(key));
   const first = [...new Set(arrived)];
   const lasts = new Map<number, number>();

@@ -1,12 +1,14 @@
-import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { againstEach } from './support/kinds.js';
-import { figuresOf, reads, writes } from './support/load.js';
+import { figuresOf, reads, stop, writes } from './support/load.js';
 import { failedWrites, lostConnections } from './support/lost-writes.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-const PER_SECOND = 75;
-const DOWN_MS = { short: 1_500, full: 3_000 };
+const PER_SECOND = { short: 50, full: 75 };
+const DOWN_MS = { short: 1_000, full: 3_000 };
+/** A busy machine may need longer to restart the server than the default grace, after which calls fail. */
+const GRACE_MS = { short: 60_000, full: 5_000 };
 /** From the third in a minute on they would share one grace, see policy/outage. */
 const RESTARTS = { short: 1, full: 2 };
 
@@ -22,9 +24,9 @@ export const serverRestarted: Situation = {
     'writes acknowledged and lost': { atMost: 0 },
     'calls that waited': { atLeast: 50 },
     // grpc-js alone is back after 1.2 to 1.8 s.
-    'first answer after it listens, ms': { atMost: 1_000 },
-    'median first answer, ms': { atMost: 500 },
-    'last one that waited, ms': { atMost: 5_000 },
+    'first answer after it listens, ms': { atMost: 1_000, timed: true },
+    'median first answer, ms': { atMost: 500, timed: true },
+    'last one that waited, ms': { atMost: 5_000, timed: true },
   },
   play: async (run) => {
     const firsts: number[] = [];
@@ -38,27 +40,24 @@ export const serverRestarted: Situation = {
 /** Adds to `firsts` when the first answer came after each restart. */
 async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
-  const app = await startClientOf(run, upstream);
+  const app = await startClientOf(run, upstream, { outageGraceMs: GRACE_MS[run.length] });
   const lostAt = lostConnections(app);
-  const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
+  const perSecond = PER_SECOND[run.length];
+  const [gets, creates] = [reads(run, app, perSecond), writes(run, app, perSecond)];
   const calls = () => [...gets.calls, ...creates.calls];
   const answered = (since: number) =>
     calls().filter(({ endedAt = 0, error }) => endedAt >= since && error === undefined);
   const listened: number[] = [];
   for (let restart = 0; restart < RESTARTS[run.length]; restart++) {
     // A connection that lived for a second, and was used.
+    await reach(() => Date.now() - app.client.connectivity.since.getTime() > 1_100);
     const began = Date.now();
-    await waitFor(() => answered(began).length > 1.2 * 2 * PER_SECOND, { timeoutMs: 15_000 });
+    await reach(() => answered(began).length > 20);
     const listensAt = await upstream.restartAfter(DOWN_MS[run.length]);
     listened.push(listensAt);
-    await waitFor(
-      () => calls().every(({ startedAt, endedAt }) => endedAt !== undefined || startedAt > listensAt + 100),
-      {
-        timeoutMs: 15_000,
-      },
-    );
+    await reach(() => calls().every(({ startedAt, endedAt }) => endedAt !== undefined || startedAt > listensAt + 100));
   }
-  await Promise.all([gets.stop(), creates.stop()]);
+  await Promise.all([stop(gets), stop(creates)]);
   const arrived = new Set(upstream.arrived('Create').map(({ key }) => key));
   const waited = listened.flatMap((at) =>
     calls().flatMap(({ startedAt, endedAt = 0 }) => (startedAt < at && endedAt >= at ? [endedAt - at] : [])),

@@ -1,11 +1,11 @@
 import { dnsServiceConfig } from 'nestjs-resilient-grpc';
-import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { NameServer } from '../support/name-server.js';
 import type { OrdersOf } from '../support/orders-app.js';
 import { againstEach } from './support/kinds.js';
-import { figuresOf, reads } from './support/load.js';
+import { figuresOf, reads, stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 /** Retries of what no default repeats, so that it is seen whether the record is in force. */
@@ -23,9 +23,9 @@ export const serviceConfigOfTheResolver: Situation = {
     'The service config that the resolver gives is in force from the start and follows its changes; one that is broken leaves the one before, and no call fails by it.',
   bounds: {
     'retried as the first record says': { atLeast: 1 },
-    'followed a change, ms': { atMost: 3_000 },
+    'followed a change, ms': { atMost: 3_000, timed: true },
     'outlived a broken record': { atLeast: 1 },
-    'followed the mended one, ms': { atMost: 3_000 },
+    'followed the mended one, ms': { atMost: 3_000, timed: true },
     'reads failed': { atMost: 0 },
   },
   play: (run) => againstEach(run, (kind) => changes(run, kind)),
@@ -50,13 +50,13 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   names.text =
     'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{"service":"orders.v1.Orders"}],"timeout":"soon"}]}}]';
   const { queries } = names;
-  await waitFor(() => names.queries >= queries + 2, { intervalMs: 20 });
+  await reach(() => names.queries >= queries + 2, { intervalMs: 20 });
   const outlived = await isRepeated(app, 'DATA_LOSS');
   names.text = record('ABORTED');
   const mendedAfter = await until(
     async () => (await isRepeated(app, 'ABORTED')) && !(await isRepeated(app, 'DATA_LOSS')),
   );
-  await gets.stop();
+  await stop(gets);
   return {
     'retried as the first record says': Number(first),
     'followed a change, ms': changedAfter,
@@ -78,6 +78,6 @@ async function isRepeated({ orders }: OrdersOf, code: string): Promise<boolean> 
 
 async function until(condition: () => Promise<boolean>): Promise<number> {
   const beganAt = performance.now();
-  await waitFor(condition, { intervalMs: 50 });
+  await reach(condition, { intervalMs: 50 });
   return performance.now() - beganAt;
 }

@@ -1,13 +1,13 @@
-import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { againstEach } from './support/kinds.js';
-import { figuresOf, reads, writes } from './support/load.js';
+import { figuresOf, reads, stop, writes } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 import type { Upstream } from './support/upstream.js';
 
 const CLIENTS = 2;
 /** Against each upstream. */
-const CYCLES = { short: 50, full: 1_000 };
+const CYCLES = { short: 20, full: 1_000 };
 const AGE_MS = 100;
 /** No connection lives to see its first answer. */
 const ANSWER_MS = 150;
@@ -32,7 +32,7 @@ export const shortAndLongConnections: Situation = {
     for (const kind of run.kinds) {
       measured = { ...measured, ...(await againstEach({ ...run, kinds: [kind] }, (one) => shortLived(run, one))) };
     }
-    await kept.stop();
+    await stop(kept);
     return {
       ...measured,
       ...figuresOf(kept, 'long-lived'),
@@ -43,12 +43,14 @@ export const shortAndLongConnections: Situation = {
 
 async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];
-  const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': 5_000 };
+  const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': 60_000 };
   const upstream = await startUpstream(run, kind, { delayMs: ANSWER_MS, serverOptions });
-  const apps = await Promise.all(Array.from({ length: CLIENTS }, () => startClientOf(run, upstream)));
+  const apps = await Promise.all(
+    Array.from({ length: CLIENTS }, () => startClientOf(run, upstream, { outageGraceMs: 60_000 })),
+  );
   const loads = apps.flatMap((app) => [reads(run, app, 15), writes(run, app, 15)]);
-  await waitFor(() => connectionsTo(upstream) >= cycles, { timeoutMs: cycles * 600, intervalMs: 100 });
-  await Promise.all(loads.map((calls) => calls.stop()));
+  await reach(() => connectionsTo(upstream) >= cycles, { timeoutMs: 60_000 + cycles * 600, intervalMs: 50 });
+  await Promise.all(loads.map(stop));
   const calls = loads.reduce((sum, one) => sum + one.calls.length, 0);
   const failures = loads.flatMap(({ failed }) => failed);
   return {

@@ -1,11 +1,14 @@
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { firstValueFrom } from 'rxjs';
 import { aboveDebug, type OrdersApp } from '../support/orders-app.js';
 import { CallLoad } from '../support/call-load.js';
 import { Feed } from './support/feed.js';
 import { againstEach } from './support/kinds.js';
+import { stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
+import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const DEADLINE_MS = 1_000;
@@ -19,13 +22,15 @@ export const stallAndBlackHole: Situation = {
     'At deadlines of 1 s a server that is frozen for 5 s keeps its connection; a connection into a black hole is replaced within 20 s, never before the new one is READY.',
   bounds: {
     'replaced after the stall': { atMost: 0 },
-    'failed from 1.5 s after the stall on': { atMost: 0 },
+    'failed from 1.5 s after the stall on': { atMost: 0, timed: true },
+    'patient calls failed after the stall': { atMost: 0 },
     'replaced in the black hole': { atLeast: 1, atMost: 1 },
-    'black hole left after, ms': { atMost: 20_000 },
+    'black hole left after, ms': { atMost: 20_000, timed: true },
     'without a READY channel meanwhile': { atMost: 0 },
     'open when it was left': { atLeast: 2, atMost: 2 },
     'events lost': { atMost: 0 },
-    'failed after it was left': { atMost: 0 },
+    'failed after it was left': { atMost: 0, timed: true },
+    'patient calls failed after it was left': { atMost: 0 },
     'streams on it that ended as lost, reached the server': { atLeast: 1, atMost: 1 },
     'replaced by a new channel': { atLeast: 1, atMost: 1 },
     'lines about it': { atLeast: 1, atMost: 1 },
@@ -49,9 +54,10 @@ async function freeze(run: Run, kind: UpstreamKind): Promise<Measured> {
   await pass(run, FROZEN_MS);
   upstream.thaw();
   await pass(run, 1_500);
-  const failed = await failuresOfNext(load);
-  await load.stop();
+  const [failed, patientFailed] = await Promise.all([failuresOfNext(load), patientFailures(app)]);
+  await stop(load);
   return {
+    'patient calls failed after the stall': patientFailed,
     'failed in the stall': load.failed.length,
     'failed from 1.5 s after the stall on': failed,
     'replaced after the stall': watched.replaced + proxy.counters.accepted - 1,
@@ -67,16 +73,16 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const load = await startLoad(run, app);
   const feed = Feed.follow(run, app);
   const hung = bareStream(app);
-  await waitFor(() => feed.events > 0 && hung.events > 0);
+  await reach(() => feed.events > 0 && hung.events > 0);
   const holeAt = performance.now();
   proxy.holdBytes();
-  await waitFor(() => watched.replaced > 0, { timeoutMs: 25_000 });
+  await reach(() => watched.replaced > 0);
   const leftAt = performance.now();
   const before = feed.events;
   // What hung on it goes on, on the new one.
-  await waitFor(() => feed.events > before && proxy.counters.open === 1);
-  const failed = await failuresOfNext(load);
-  await load.stop();
+  await reach(() => feed.events > before && proxy.counters.open === 1);
+  const [failed, patientFailed] = await Promise.all([failuresOfNext(load), patientFailures(app)]);
+  await stop(load);
   return {
     'black hole left after, ms': leftAt - holeAt,
     'replaced in the black hole': watched.replaced,
@@ -84,6 +90,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
     'without a READY channel meanwhile': watched.left,
     'events lost': feed.lost + feed.repeated,
     'failed after it was left': failed,
+    'patient calls failed after it was left': patientFailed,
     'streams on it that ended as lost, reached the server': hung.errors.filter(
       ({ reason, reachedServer }) => reason === 'connection-lost' && reachedServer === 'yes',
     ).length,
@@ -125,14 +132,20 @@ function watch({ client }: OrdersApp, onReplaced: () => void = () => undefined) 
 async function startLoad(run: Run, { orders }: OrdersApp): Promise<CallLoad> {
   const load = CallLoad.start(CALLS_PER_SECOND, () => orders.get({ id: '1' }, { timeoutMs: DEADLINE_MS }));
   run.onEnd(() => load.stop());
-  await waitFor(() => load.succeeded.length >= 10);
+  await reach(() => load.succeeded.length >= 10);
   return load;
+}
+
+/** How many of twenty calls fail that a busy machine has time to answer. */
+async function patientFailures({ orders }: OrdersApp): Promise<number> {
+  const calls = Array.from({ length: 20 }, () => firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 60_000 })));
+  return (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected').length;
 }
 
 /** How many of the next twenty calls fail. */
 async function failuresOfNext(load: CallLoad): Promise<number> {
   const from = load.calls.length;
   const next = () => load.calls.slice(from, from + 20);
-  await waitFor(() => next().length === 20 && next().every(({ endedAt }) => endedAt !== undefined));
+  await reach(() => next().length === 20 && next().every(({ endedAt }) => endedAt !== undefined));
   return next().filter(({ error }) => error !== undefined).length;
 }

@@ -1,9 +1,9 @@
 import { GrpcCallError } from 'nestjs-resilient-grpc';
-import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { median, type CallLoad } from '../support/call-load.js';
 import { againstEach } from './support/kinds.js';
-import { figuresOf, latenciesOf, load, reads } from './support/load.js';
+import { figuresOf, latenciesOf, load, reads, stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 import type { Upstream } from './support/upstream.js';
 
@@ -33,7 +33,7 @@ export const transientAndPermanentErrors: Situation = {
     'permanent with another code': { atMost: 0 },
     'permanent sent, times': { atLeast: 1, atMost: 1 },
     // The shortest backoff is 80 ms.
-    'permanent later than an answer, ms': { atMost: 40 },
+    'permanent later than an answer, ms': { atMost: 40, timed: true },
     'writes with another code': { atMost: 0 },
     'writes sent, times': { atLeast: 1, atMost: 1 },
   },
@@ -49,11 +49,14 @@ async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
   const permanent = load(run, 20, (number) => app.orders.get({ id: `p${number}/${permanentCode(number)}` }));
   const write = (number: number) => ({ requestId: `w${number}/UNAVAILABLE/1`, item: 'tea', quantity: 1 });
   const written = load(run, 10, (number) => app.orders.create(write(number)));
-  const seconds = run.length === 'short' ? 2 : 20;
-  await waitFor(() => well.succeeded.length >= seconds * 100 && permanent.failed.length >= 2 * PERMANENT.length, {
-    timeoutMs: seconds * 1_000 + 20_000,
-  });
-  await Promise.all([well, transient, permanent, written].map((calls) => calls.stop()));
+  const answers = run.length === 'short' ? 100 : 2_000;
+  await reach(
+    () =>
+      well.succeeded.length >= answers &&
+      permanent.failed.length >= 2 * PERMANENT.length &&
+      [transient.succeeded, written.failed].every(({ length }) => length >= 2),
+  );
+  await Promise.all([well, transient, permanent, written].map(stop));
   return {
     ...figuresOf(well, 'reads'),
     ...figuresOf(transient, 'transient'),

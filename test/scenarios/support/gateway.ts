@@ -17,7 +17,7 @@ export class Gateway {
     private readonly server: ChildServer,
   ) {}
 
-  static async start(run: Run, upstream: Upstream, drainMs: number): Promise<Gateway> {
+  static async start(run: Run, upstream: Upstream, drainMs: number, outageGraceMs?: number): Promise<Gateway> {
     const retryPolicy = {
       maxAttempts: 2,
       initialBackoff: '60s',
@@ -26,7 +26,7 @@ export class Gateway {
       retryableStatusCodes: ['ABORTED', 'UNAVAILABLE'],
     };
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }] };
-    const client = JSON.stringify({ ...upstream.settings, serviceConfig });
+    const client = JSON.stringify({ ...upstream.settings, serviceConfig, outageGraceMs });
     const server = await ChildServer.start({
       script: new URL('./gateway-process.mjs', import.meta.url),
       args: (port) => [
@@ -35,6 +35,7 @@ export class Gateway {
       ],
       ready: /listening on .*:(\d+)/,
       env: { NODE_ENV: 'production' },
+      readyTimeoutMs: 60_000,
     });
     run.onEnd(() => server.close());
     return new Gateway(run, server);
@@ -60,7 +61,7 @@ export class Gateway {
   }
 
   /** Asks for `path` each 100 ms until `stop`. */
-  follow(path: string): { stop(): Promise<Followed> } {
+  follow(path: string): { readonly count: number; stop(): Promise<Followed> } {
     const others: string[] = [];
     let count = 0;
     let isOver = false;
@@ -78,13 +79,18 @@ export class Gateway {
       return { count, others };
     };
     this.run.onEnd(stop);
-    return { stop };
+    return {
+      get count() {
+        return count;
+      },
+      stop,
+    };
   }
 
   /** SIGTERM; how many milliseconds until its process is gone. */
   async terminate(): Promise<number> {
     const signalledAt = performance.now();
-    await this.server.terminate(20_000);
+    await this.server.terminate(60_000);
     return performance.now() - signalledAt;
   }
 

@@ -8,7 +8,7 @@ import type { Situation } from './situation.js';
  * SCENARIO_SEED repeats a play.
  */
 export function itHolds(situation: Situation): void {
-  it(situation.promise, { timeout: 120_000 }, async () => {
+  it(situation.promise, { timeout: 300_000 }, async () => {
     const seed = Number(process.env['SCENARIO_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));
     const lines: string[] = [];
     const say = (line: string) => void lines.push(line);

@@ -1,52 +1,79 @@
 import { describe, expect, it } from 'vitest';
-import { inOneLine, judge } from './judge.js';
+import { brokenOf, inOneLine, judge } from './judge.js';
 
 const situation = {
   name: 'tea',
-  bounds: { failed: { atMost: 0 }, cycles: { atLeast: 100 }, exact: { atLeast: 2, atMost: 2 } },
+  bounds: {
+    failed: { atMost: 0 },
+    cycles: { atLeast: 100 },
+    exact: { atLeast: 2, atMost: 2 },
+    'slowest ms': { atMost: 50, timed: true },
+  },
 };
+const kept = { failed: 0, cycles: 100, exact: 2, 'slowest ms': 50 };
 
-describe('a judgement', () => {
-  it('finds nothing where every figure is within its bound', () => {
-    expect(judge(situation, { failed: 0, cycles: 100, exact: 2, unbound: 7 }, 'short')).toEqual([]);
+describe('judge', () => {
+  it('gives each figure that has a bound, with its value and its bound', () => {
+    expect(judge({ bounds: situation.bounds }, { ...kept, unbound: 7 }, 'short', 'all')).toEqual([
+      { figure: 'failed', value: 0, bound: { atMost: 0 }, timed: false, ok: true },
+      { figure: 'cycles', value: 100, bound: { atLeast: 100 }, timed: false, ok: true },
+      { figure: 'exact', value: 2, bound: { atLeast: 2, atMost: 2 }, timed: false, ok: true },
+      { figure: 'slowest ms', value: 50, bound: { atMost: 50 }, timed: true, ok: true },
+    ]);
   });
 
-  it('names what is not, against which upstream, and the bound', () => {
+  it('leaves timed bounds out if only counts are judged', () => {
+    const slow = { ...kept, 'slowest ms': 51 };
+    expect(judge(situation, slow, 'short', 'counts').map(({ figure }) => figure)).toEqual([
+      'failed',
+      'cycles',
+      'exact',
+    ]);
+    expect(brokenOf(judge(situation, slow, 'short', 'counts'))).toEqual([]);
+    expect(brokenOf(judge(situation, slow, 'short', 'all'))).toEqual(['slowest ms is 51 (≤ 50)']);
+  });
+
+  it('names the figures that are out of bounds, with their upstream and bound', () => {
     const measured = { 'failed @grpc-js, plain': 0, 'failed @grpcio, TLS': 3, cycles: 99, exact: 1 };
-    expect(judge(situation, measured, 'short')).toEqual([
+    expect(brokenOf(judge(situation, measured, 'short', 'counts'))).toEqual([
       'failed @grpcio, TLS is 3 (≤ 0)',
       'cycles is 99 (≥ 100)',
       'exact is 1 (= 2)',
     ]);
   });
 
-  it('misses what was not measured, or is no number', () => {
-    expect(judge(situation, { failed: NaN, cycles: 'many' }, 'short')).toEqual([
+  it('rejects figures that were not measured, and values that are no finite number', () => {
+    expect(brokenOf(judge(situation, { failed: NaN, cycles: 'many' }, 'short', 'all'))).toEqual([
       'failed is NaN (≤ 0)',
       'cycles is many (≥ 100)',
       'exact was not measured',
+      'slowest ms was not measured',
     ]);
-    // The greatest of nothing.
-    expect(judge(situation, { failed: -Infinity, cycles: Infinity, exact: 2 }, 'short')).toEqual([
+    // The maximum of no values.
+    expect(brokenOf(judge(situation, { ...kept, failed: -Infinity, cycles: Infinity }, 'short', 'all'))).toEqual([
       'failed is -Infinity (≤ 0)',
       'cycles is Infinity (≥ 100)',
     ]);
   });
 
-  it('holds a full play against the bounds of one, and against the others', () => {
-    const long = { ...situation, fullBounds: { cycles: { atLeast: 1_000 }, minutes: { atLeast: 1 } } };
-    const measured = { failed: 1, cycles: 100, exact: 2 };
-    expect(judge(long, measured, 'short')).toEqual(['failed is 1 (≤ 0)']);
-    expect(judge(long, measured, 'full')).toEqual([
+  it('judges a full play by its own bounds and by the others', () => {
+    const long = {
+      ...situation,
+      fullBounds: { cycles: { atLeast: 1_000 }, exact: { atMost: 1, timed: true }, minutes: { atLeast: 1 } },
+    };
+    const measured = { ...kept, failed: 1 };
+    expect(brokenOf(judge(long, measured, 'short', 'counts'))).toEqual(['failed is 1 (≤ 0)']);
+    expect(brokenOf(judge(long, measured, 'full', 'counts'))).toEqual([
       'failed is 1 (≤ 0)',
       'cycles is 100 (≥ 1000)',
       'minutes was not measured',
     ]);
+    expect(brokenOf(judge(long, measured, 'full', 'all'))).toContain('exact is 2 (≤ 1)');
   });
 });
 
-describe('the line of a situation', () => {
-  it('has its figures by upstream, and each bound once', () => {
+describe('inOneLine', () => {
+  it('lists the figures by upstream, each bound once', () => {
     const measured = { cycles: 1_000, 'failed @a': 0, 'ms @a': 1.23456, 'failed @b': 1 };
     expect(inOneLine(situation, measured, 'short')).toBe(
       'tea: cycles 1000 (≥ 100); [a] failed 0 (≤ 0), ms 1.235; [b] failed 1',

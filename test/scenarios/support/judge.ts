@@ -25,12 +25,14 @@ export function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situat
 
 /** Holds each figure that has a bound against it. A figure that was not measured is not ok. */
 export function judge(situation: Judged, measured: Measured, length: Length, which: Which): readonly Judgement[] {
-  return Object.entries(boundsOf(situation, length)).flatMap(([name, { timed = false, ...bound }]) => {
-    if (timed && which === 'counts') return [];
-    const found = Object.entries(measured).filter(([key]) => figureOf(key) === name);
-    if (found.length === 0) return [{ figure: name, value: undefined, bound, timed, ok: false }];
-    return found.map(([figure, value]) => ({ figure, value, bound, timed, ok: isWithin(value, bound) }));
-  });
+  return Object.entries(boundsOf(situation, length)).flatMap(
+    ([name, { timed = false, ...bound }]): readonly Judgement[] => {
+      if (timed && which === 'counts') return [];
+      const found = Object.entries(measured).filter(([key]) => figureOf(key) === name);
+      if (found.length === 0) return [{ figure: name, value: undefined, bound, timed, ok: false }];
+      return found.map(([figure, value]) => ({ figure, value, bound, timed, ok: isWithin(value, bound) }));
+    },
+  );
 }
 
 /** One sentence for each judgement that is not ok: 'failed @grpcio, TLS is 3 (≤ 0)'. */

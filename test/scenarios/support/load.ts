@@ -10,6 +10,11 @@ export function load(run: Run, perSecond: number, make: (number: number) => Obse
   return calls;
 }
 
+/** Makes no more calls; resolves when the last one has ended, however long a busy machine takes. */
+export function stop(calls: CallLoad): Promise<void> {
+  return calls.stop(90_000);
+}
+
 /** Reads, which are safe to repeat. */
 export function reads(run: Run, { orders }: OrdersOf, perSecond: number): CallLoad {
   return load(run, perSecond, (number) => orders.get({ id: String(number) }));

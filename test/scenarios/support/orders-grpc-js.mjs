@@ -26,8 +26,9 @@ async function answer(call, what, key, callback) {
   freeAt = Math.max(freeAt, performance.now()) + 1_000 / perSecond;
   const waitMs = delayMs + freeAt - performance.now();
   if (waitMs >= 1) await pause(waitMs);
-  if (code === 'NEVER') return;
-  if (code !== undefined && previous < Number(times)) callback({ code: status[code], details: `as told by ${key}` });
+  const fails = code !== undefined && previous < Number(times);
+  if (fails && code === 'NEVER') return;
+  if (fails) callback({ code: status[code], details: `as told by ${key}` });
   else callback(null, { id: key, requestId: key, item: String(process.pid), sequence: ++sequence });
 }
 

@@ -100,9 +100,10 @@ def unary(what, key_field):
         _, code, times, *_ = *key.split("/"), None, None
         try:
             await asyncio.sleep(told["delayMs"] / 1000 + queued())
-            if code == "NEVER":
+            fails = code and (times is None or previous < int(times))
+            if fails and code == "NEVER":
                 await asyncio.Event().wait()
-            if code and (times is None or previous < int(times)):
+            if fails:
                 await context.abort(grpc.StatusCode[code], f"as told by {key}")
         except asyncio.CancelledError:
             write(context, "ended", what)

@@ -12,7 +12,7 @@ function situation(play: (run: Run) => Promise<object>): Situation {
 
 describe('a play', () => {
   const said: string[] = [];
-  const options = { length: 'short', seed: 1, say: (line: string) => void said.push(line) } as const;
+  const options = { length: 'short', which: 'all', seed: 1, say: (line: string) => void said.push(line) } as const;
 
   /** Ends its three parts; the one in the middle fails to. */
   function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {

@@ -2,9 +2,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ChildServer } from 'nestjs-resilient-grpc/testing';
 import { certificate } from '../../support/orders-app.js';
 import { PYTHON } from './kinds.js';
+import { reach } from './reach.js';
 import type { UpstreamKind } from './situation.js';
 
 export interface UpstreamOptions {
@@ -33,12 +34,15 @@ export interface Arrival {
   readonly peer: string;
 }
 
+/** A server waits for its calls at SIGTERM, and a busy machine is slow to start a process: limits for those that hang. */
+const [ENDED_WITHIN_MS, STARTED_WITHIN_MS] = [60_000, 60_000];
+
 const SCRIPTS = { 'grpc-js': 'orders-grpc-js.mjs', grpcio: 'orders-grpcio.py' } as const;
 
 /**
  * A server of `orders.v1.Orders` in a process of its own, on one port over all its lives, which writes down what arrives before it
- * answers. An id or requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each, 'any/NEVER' is
- * not answered. An order says in `item` the pid of its server. A feed goes on until its server
+ * answers. An id or requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each;
+ * 'any/NEVER' is not answered, 'any/NEVER/1' not in its first attempt. An order says in `item` the pid of its server. A feed goes on until its server
  * ends in order.
  */
 export class Upstream {
@@ -96,10 +100,10 @@ export class Upstream {
     const next = this.#next as ChildServer;
     this.#next = undefined;
     const listenAt = Date.now() + downMs;
-    await this.#process[how]();
+    await (how === 'kill' ? this.#process.kill() : this.#process.terminate(ENDED_WITHIN_MS));
     this.#server = next;
     next.send({ listenAt });
-    return waitFor(() => boundAt(next), { timeoutMs: downMs + 5_000 });
+    return reach(() => boundAt(next), { describe: `a new process to listen on port ${next.port}` });
   }
 
   /** Starts the process that the next `restartAfter` needs, so that this one is killed at once there. */
@@ -114,8 +118,8 @@ export class Upstream {
   }
 
   /** SIGTERM; resolves when the process is gone. */
-  async terminate(timeoutMs?: number): Promise<void> {
-    await this.#process.terminate(timeoutMs);
+  async terminate(): Promise<void> {
+    await this.#process.terminate(ENDED_WITHIN_MS);
   }
 
   /** SIGSTOP. */
@@ -147,6 +151,7 @@ export class Upstream {
       script: join(import.meta.dirname, SCRIPTS[implementation]),
       ...(implementation === 'grpcio' && { execPath: PYTHON }),
       args: () => [JSON.stringify(told)],
+      readyTimeoutMs: STARTED_WITHIN_MS,
     });
   }
 }

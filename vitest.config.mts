@@ -1,35 +1,41 @@
 import { defineConfig } from 'vitest/config';
 import { FileReporter } from './test/support/file-reporter.js';
+import { LongestFirst } from './test/support/longest-first.js';
 
 const inRoot = (path: string) => new URL(path, import.meta.url).pathname;
 const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 
-/** Of single modules, in time that is virtual: all in one process, whose modules are loaded once. */
+/** Specs of single modules, in virtual time. */
 const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
-/** What mostly waits for time to pass, in peers that are silent and processes that end. */
-const PATIENT = [
-  'test/health/long.e2e-spec.ts',
-  'test/outages/{staying-down,dead-connections}.e2e-spec.ts',
-  'test/server/{connections,shutdown,vanished}.e2e-spec.ts',
-  'test/streams/silence.e2e-spec.ts',
-];
-
-/** What measures memory, or clients side by side, or loads the machine or changes grpc-js by itself: nothing runs beside it. */
-const ALONE = [
+/** Tests that measure memory or change grpc-js for their whole process: each file has a process of its own. */
+const ISOLATED = [
   'test/telemetry/*-beside-others.e2e-spec.ts',
-  'test/{server,streams}/memory.e2e-spec.ts',
+  'test/server/memory.e2e-spec.ts',
   'test/calls/garbage.e2e-spec.ts',
-  'test/policies/side-by-side.e2e-spec.ts',
-  'test/outages/restart.e2e-spec.ts',
-  'test/simulation/*.e2e-spec.ts',
 ];
 
-/** What goes out with the library or beside it, for ten minutes: `npm run pack:check` alone. */
+/** What can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, interceptors, the strategy, Terminus, HTTP. */
+const NEST_11 = [
+  'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
+  'libs/*/src/server/{*,errors/*}.spec.ts',
+  'test/nest/{module,interceptors,drain,shutdown,hero-sample}.e2e-spec.ts',
+  'test/health/{channels,readiness}.e2e-spec.ts',
+  'test/server/{errors,failing-handlers,health,life,options-from-elsewhere,inbound}.e2e-spec.ts',
+  'test/server/parity/{enhancers,early-requests,options,beyond-nest,two-servers,kinds}.e2e-spec.ts',
+  'test/inbound/{propagation,fastify,where-it-is-on}.e2e-spec.ts',
+  'test/logs/*.e2e-spec.ts',
+  'test/errors/{express,fastify,rpc}.e2e-spec.ts',
+  'test/dashboard/express.e2e-spec.ts',
+  'test/testing/override-grpc-client.e2e-spec.ts',
+  'test/nest-11/*.spec.ts',
+];
+
+/** Tests of what is published with the library or beside it, which take ten minutes: only `npm run pack:check` runs them. */
 export const SHIPPING = [
   'test/{demo,package,consumers,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
-  // A browser with a dozen pages takes all there is.
+  // A browser with a dozen pages uses the whole machine.
   'test/dashboard/page.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
 ];
@@ -50,12 +56,12 @@ export const OUTPUT = {
   slowTestThreshold: 600_000,
 };
 
-/** How test code is compiled, and what it imports as its users do. */
+/** How tests are compiled, and what they import as users do. */
 export const TEST_CODE = {
   // Nest injects by the types of constructor parameters, which only this pair of options emits.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   resolve: {
-    // Tests import the library as its users do; the sources stand in for the build so that no build comes first.
+    // The sources stand in for the build, so that a test never runs against an old one.
     alias: [
       { find: /^nestjs-resilient-grpc$/, replacement: library('index.ts') },
       { find: /^nestjs-resilient-grpc\/(.+)$/, replacement: library('$1/index.ts') },
@@ -63,84 +69,40 @@ export const TEST_CODE = {
   },
 };
 
+/** Files that share processes, whose modules are loaded once in each. Most tests wait, so there are more processes than cores. */
+const shared = (maxWorkers: number, groupOrder: number) => ({
+  isolate: false,
+  fileParallelism: true,
+  maxWorkers,
+  sequence: { groupOrder },
+});
+
 export default defineConfig({
   ...TEST_CODE,
   test: {
     tags: TAGS,
     ...OUTPUT,
     setupFiles: ['test/setup.ts'],
-    // Real servers and real faults on two cores: files one after another keep timings honest.
-    fileParallelism: false,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    sequence: { sequencer: LongestFirst },
+    // Limits for what hangs, on a machine that is busy with something else.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: 'alone', include: ALONE } },
+      { extends: true, test: { name: 'isolated', include: ISOLATED, maxWorkers: 2, sequence: { groupOrder: 1 } } },
       {
         extends: true,
         test: {
-          name: 'units',
-          include: UNITS,
-          isolate: false,
-          fileParallelism: true,
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 },
+          name: 'nest-12',
+          include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
+          exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED],
+          ...shared(6, 2),
         },
       },
-      ...[
-        { name: 'nest-12', include: ['test/**/*.{spec,e2e-spec}.ts'], exclude: [...PATIENT, ...ALONE], maxWorkers: 2 },
-        { name: 'patient', include: PATIENT, exclude: [], maxWorkers: 3 },
-      ].map(({ name, include, exclude, maxWorkers }, index) => ({
-        extends: true as const,
-        test: {
-          name,
-          include,
-          exclude: ['**/node_modules/**', 'test/{nest-11,scenarios}/**', ...SHIPPING, ...exclude],
-          // Modules are loaded once in a process, not once a file, which was a third of all the time.
-          isolate: false,
-          fileParallelism: true,
-          maxWorkers,
-          sequence: { groupOrder: index + 2 },
-        },
-      })),
       {
-        // What touches Nest once more, with the Nest 11 of test/nest-11 in place of every @nestjs package; two files at a time.
+        // Once more with the Nest 11 of test/nest-11 in place of every @nestjs package.
         extends: true,
         resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
-        test: {
-          name: 'nest-11',
-          isolate: false,
-          fileParallelism: true,
-          maxWorkers: 2,
-          sequence: { groupOrder: 4 },
-          include: [
-            'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
-            'libs/*/src/server/{*,errors/*}.spec.ts',
-            'test/{nest,health,server,inbound,logs,errors}/**/*.e2e-spec.ts',
-            'test/dashboard/{express,fastify}.e2e-spec.ts',
-            'test/testing/override-grpc-client.e2e-spec.ts',
-            'test/nest-11/*.spec.ts',
-          ],
-          // The Nest 11 of test/nest-11 has HTTP and gRPC alone, and processes of their own have no alias.
-          exclude: [
-            '**/node_modules/**',
-            'test/health/long.e2e-spec.ts',
-            'test/errors/{graphql,websockets}.e2e-spec.ts',
-            'test/server/strangers/**',
-            'test/server/{connections,memory,shutdown,vanished}.e2e-spec.ts',
-          ],
-        },
-      },
-      {
-        // Every promise once more from outside; two files at a time, each with processes of its own.
-        extends: true,
-        test: {
-          name: 'scenarios',
-          isolate: false,
-          include: ['test/scenarios/**/*.{spec,e2e-spec}.ts'],
-          fileParallelism: true,
-          maxWorkers: 2,
-          sequence: { groupOrder: 5 },
-        },
+        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...shared(3, 3) },
       },
     ],
   },

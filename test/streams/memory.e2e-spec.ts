@@ -6,7 +6,7 @@ const MiB = 1024 * 1024;
 const HEAP = 16 * MiB;
 const RESIDENT = 64 * MiB;
 
-/** Ten times as long as the machine needs, whatever else it does: a minute where it is quiet. It is there for what hangs. */
+/** Limit for what hangs: ten times as long as a quiet machine needs. */
 const timeout = 600_000;
 
 function expectBounded({ client, server }: Memories): void {
@@ -19,7 +19,7 @@ function expectBounded({ client, server }: Memories): void {
 // Each in two processes of its own: what one holds says nothing of the others.
 describe.concurrent('memory of client and server', () => {
   describe.concurrent.each([
-    ['70 000 messages of 1 KiB', 1_024, 70_000],
+    ['40 000 messages of 1 KiB', 1_024, 40_000],
     ['1 500 messages of 64 KiB', 65_536, 1_500],
   ])('in a response stream of %s', (_what, size, count) => {
     it('is bounded while a reader takes ten times as long as he could', { timeout }, async () => {
@@ -31,9 +31,7 @@ describe.concurrent('memory of client and server', () => {
 
   it.each([
     ['upload', 'async-iterable', 1_024, 25_000],
-    ['upload', 'iterable', 65_536, 1_000],
-    ['talk', 'iterable', 1_024, 25_000],
-    ['talk', 'async-iterable', 65_536, 1_000],
+    ['talk', 'iterable', 65_536, 1_500],
   ] as const)(
     'is bounded in the %s of an %s (%i bytes, %i messages) while the server reads ten times slower',
     { timeout },
@@ -46,10 +44,8 @@ describe.concurrent('memory of client and server', () => {
 
   it.each([
     ['upload', 'iterable', 1],
-    ['upload', 'iterable', 1_024],
     ['upload', 'async-iterable', 65_536],
     ['talk', 'async-iterable', 1_024],
-    ['talk', 'iterable', 65_536],
   ] as const)(
     'is bounded in the %s of an %s (%i bytes) when the server stops reading: the source is left alone, and leaving ends all',
     { timeout },

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 
-/** A child that has not ended by itself this long after it was let go is killed. */
-const END_MS = 5_000;
+/** A child that has not exited this long after its release is killed. A busy machine needs seconds for it. */
+const END_MS = 60_000;
 
 /**
  * A command's arguments and its result are JSON; who asks knows what the command takes and gives.
@@ -26,8 +26,12 @@ const END_MS = 5_000;
  * @returns {Child}
  */
 export function startChild(script, given = [], flags = []) {
-  // Standard output belongs to the report.
-  const child = fork(script, given, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 2, 2, 'ipc'] });
+  // Standard output belongs to the report. What the child writes matters only if it fails.
+  const child = fork(script, given, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (/** @type {string} */ text) => (output += text));
+  }
   /** @type {Map<number, { resolve: (value: unknown) => void, reject: (error: Error) => void }>} */
   const asked = new Map();
   let questions = 0;
@@ -39,7 +43,8 @@ export function startChild(script, given = [], flags = []) {
   /** @type {Promise<void>} */
   const ended = new Promise((resolve) => {
     child.once('exit', (code, signal) => {
-      for (const { reject } of asked.values()) reject(new Error(`${script} ended with ${String(code ?? signal)}`));
+      for (const { reject } of asked.values())
+        reject(new Error(`${script} ended with ${String(code ?? signal)}\n${output}`));
       resolve();
     });
   });

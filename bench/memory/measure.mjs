@@ -11,7 +11,7 @@ const SLOWER = 10;
 const PARTS = 5;
 /** A number that stays the same this often, looked at every 50 ms, stands still. */
 const STILL = 15;
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 const DRAIN_MS = 500;
 
 /** @type {Promise<unknown>} */

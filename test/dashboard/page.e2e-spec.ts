@@ -4,7 +4,8 @@ import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-re
 import type { Browser, Locator, Page } from 'playwright-core';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
-import { CHROMIUM, openPage, startBrowser, type WatchedPage, type WatchOptions } from '../support/browser.js';
+import { openPage, startBrowser, type WatchedPage, type WatchOptions } from '../support/browser.js';
+import { isInstalled } from '../support/programs.js';
 import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 import { ORDERS_PROTO, startDashboardApp, type DashboardApp, type DashboardAppOptions } from './dashboard-app.js';
@@ -16,7 +17,7 @@ const NOBODY = '127.0.0.1:1';
 const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 
 // Looked at in a real browser, which is found where a distribution puts it.
-describe.skipIf(CHROMIUM === undefined)('the page of the dashboard', { timeout: 120_000 }, () => {
+describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout: 120_000 }, () => {
   let leaks: ReturnType<typeof captureLeaks>;
   let browser: Browser;
   beforeAll(async () => {

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CHROMIUM, openPage, startBrowser, type Sightings } from '../support/browser.js';
+import { openPage, startBrowser, type Sightings } from '../support/browser.js';
+import { isInstalled } from '../support/programs.js';
 import { PATIENCE } from '../support/demo-run.js';
 import { recordTiming } from '../support/timing.js';
 
@@ -109,7 +110,7 @@ describe('the demo page', { timeout: 120_000 }, () => {
   });
 
   // What is drawn is drawn by a browser, where there is one.
-  it.skipIf(CHROMIUM === undefined)(
+  it.skipIf(!isInstalled('Chromium'))(
     'shows our client, and no other, below the contest, a kill in both, and then does what a visitor likes',
     { tags: ['timed'] },
     async ({ task }) => {

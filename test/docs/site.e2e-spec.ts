@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sidebar } from '../../docs/.vitepress/sidebar.mjs';
-import { CHROMIUM, openPage, startBrowser, type WatchedPage } from '../support/browser.js';
+import { openPage, startBrowser, type WatchedPage } from '../support/browser.js';
+import { isInstalled } from '../support/programs.js';
 import { ROOT, PAGES } from './markdown.js';
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
@@ -69,7 +70,7 @@ function linksOf(items: readonly Item[]): string[] {
   return items.flatMap(({ link, items: inner = [] }) => [...(link === undefined ? [] : [link]), ...linksOf(inner)]);
 }
 
-describe.skipIf(CHROMIUM === undefined)('who reads it', { timeout: 120_000 }, () => {
+describe.skipIf(!isInstalled('Chromium'))('who reads it', { timeout: 120_000 }, () => {
   const server = createServer(({ url = '/' }, response) => {
     const path = join(site, url.endsWith('/') ? `${url}index.html` : url);
     try {

@@ -5,7 +5,8 @@ import { FaultProxy, Http2FaultProxy, type Http2FaultProxyOptions } from 'nestjs
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import type { OrderEvent } from '../../src/gen/orders.pb.js';
 import { certificate, type OrdersApp } from '../support/orders-app.js';
-import { againstEach, missingPython } from './support/kinds.js';
+import { isInstalled } from '../support/programs.js';
+import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
@@ -40,7 +41,7 @@ export const strictKeepalive: Situation = {
     });
     const [measured, own] = await Promise.all([
       againstEach(run, (kind) => complaints(run, kind)),
-      run.length === 'full' && missingPython === undefined ? grpciosOwn(run) : {},
+      run.length === 'full' && isInstalled('grpcio') ? grpciosOwn(run) : {},
     ]);
     return { ...measured, ...own };
   },

@@ -1,14 +1,6 @@
-import { existsSync } from 'node:fs';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
-
-const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-
-/** Where a Chromium is; undefined where there is none, or `CHROMIUM=` says that none is wanted. */
-export const CHROMIUM = (process.env['CHROMIUM'] ?? PLACES.find((path) => existsSync(path))) || undefined;
-
-if (CHROMIUM === undefined)
-  console.warn(`No Chromium at ${PLACES.join(', ')} or in CHROMIUM: tests of pages in a browser are skipped.`);
+import { CHROMIUM } from './programs.js';
 
 /** Longest wait for the browser or for a page: only a browser that hangs takes it. */
 const LIMIT_MS = 60_000;

@@ -10,7 +10,7 @@ export const PYTHON = '/usr/bin/python3';
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
 /** A program that some tests use where it is installed. */
-export type OptionalProgram = 'Chromium' | 'grpcio' | 'nginx' | 'HAProxy';
+export type OptionalProgram = 'Chromium' | 'grpcio' | 'nginx' | 'haproxy';
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 
@@ -18,14 +18,14 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   Chromium: () => CHROMIUM !== undefined,
   grpcio: () => succeeds(PYTHON, '-c', 'import grpc'),
   nginx: () => succeeds('nginx', '-v'),
-  HAProxy: () => succeeds('haproxy', '-v'),
+  haproxy: () => succeeds('haproxy', '-v'),
 };
 
 const DEBIAN_PACKAGES: Readonly<Record<OptionalProgram, string>> = {
   Chromium: 'chromium',
   grpcio: 'python3-grpcio',
   nginx: 'nginx-light',
-  HAProxy: 'haproxy',
+  haproxy: 'haproxy',
 };
 
 const found = new Map<OptionalProgram, boolean>();

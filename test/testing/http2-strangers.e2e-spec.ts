@@ -1,16 +1,16 @@
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { captureLeaks, Http2FaultProxy, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { expect, it, onTestFinished } from 'vitest';
 import { ECHOES, upTo } from '../calls/support.js';
+import { PYTHON, skipWithout } from '../support/programs.js';
 import { ECHO_PROTO } from './echo-client.js';
 
-const PYTHON = '/usr/bin/python3';
 const STRANGER = fileURLToPath(new URL('./fixtures/stranger.py', import.meta.url));
 
 it("Http2FaultProxy serves Python's grpcio as the server does, and fails it as it was asked to", async ({ skip }) => {
-  skip(spawnSync(PYTHON, ['-c', 'import grpc']).status !== 0, `${PYTHON} has no grpcio (Debian: python3-grpcio)`);
+  skip(...skipWithout('grpcio'));
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await ScriptedGrpcServer.start({

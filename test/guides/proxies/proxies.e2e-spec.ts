@@ -5,8 +5,9 @@ import { firstValueFrom, lastValueFrom, take, type Observable } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CreateOrderRequest } from '../../../src/gen/orders.pb.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
+import { skipWithout } from '../../support/programs.js';
 import type { Changes } from '../shown.js';
-import { HAPROXY, NGINX, RealProxy, isInstalled, type ProxyKind } from './real-proxy.js';
+import { HAPROXY, NGINX, RealProxy, type ProxyKind } from './real-proxy.js';
 
 let leaks: ReturnType<typeof captureLeaks>;
 let servers: readonly ScriptedGrpcServer[];
@@ -45,10 +46,6 @@ async function behind(kind: ProxyKind, changes: Changes = {}): Promise<{ proxy: 
   app = await startOrdersApp({ url: proxy.url });
   return { proxy, app };
 }
-
-/** Whether a test of it is skipped, and why. */
-const absence = (kind: ProxyKind) =>
-  [!isInstalled(kind), `${kind.name} is not on this machine (Debian: ${kind.debian})`] as const;
 
 const order = (requestId: string): CreateOrderRequest => ({ requestId, item: 'tea', quantity: 1 });
 
@@ -105,7 +102,7 @@ const IMPATIENT: Readonly<Record<ProxyKind['name'], Changes>> = {
 
 describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind) => {
   beforeEach(({ skip }) => {
-    skip(...absence(kind));
+    skip(...skipWithout(kind.name));
   });
 
   it('no call fails when it reads its configuration again', async () => {
@@ -170,7 +167,7 @@ function calls(method: string): number {
 
 describe('behind nginx', () => {
   beforeEach(({ skip }) => {
-    skip(...absence(NGINX));
+    skip(...skipWithout('nginx'));
   });
 
   it('no call fails when a server is taken out, and stopped then', async () => {
@@ -227,7 +224,7 @@ it.for([
     says: ['server', 'HTTP status code 502'],
   },
 ] as const)('nothing works behind $kind.name where it speaks HTTP/1 to its $side', async (row, { skip }) => {
-  skip(...absence(row.kind));
+  skip(...skipWithout(row.kind.name));
   const { app } = await behind(row.kind, row.changes);
   const failure = await failureOf(app.orders.get({ id: '1' }, { retry: false, waitForReady: false }));
   const [reason, text] = row.says;

@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,8 +8,6 @@ import { shown, type Changes } from '../shown.js';
 /** A program that stands between a client and its servers. */
 export interface ProxyKind {
   readonly name: 'nginx' | 'haproxy';
-  /** Debian's package. */
-  readonly debian: string;
   /** Runs in `folder`, in the foreground, with the configuration `file`. */
   readonly args: (folder: string, file: string) => readonly string[];
   /** Reads its configuration again, while its connections go on. */
@@ -22,7 +20,6 @@ export interface ProxyKind {
 
 export const NGINX: ProxyKind = {
   name: 'nginx',
-  debian: 'nginx-light',
   args: (folder, file) => ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;'],
   reload: 'SIGHUP',
   listen: ['listen 50051', (path) => `listen unix:${path}`],
@@ -43,22 +40,11 @@ ${config}
 
 export const HAPROXY: ProxyKind = {
   name: 'haproxy',
-  debian: 'haproxy',
   args: (_folder, file) => ['-W', '-db', '-f', file],
   reload: 'SIGUSR2',
   listen: ['bind :50051', (path) => `bind unix@${path}`],
   around: (_folder, config) => config,
 };
-
-/** Whether it is on this machine. */
-export function isInstalled({ name }: ProxyKind): boolean {
-  try {
-    execFileSync(name, ['-v'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** A running proxy, configured as docs/guides/proxies.md shows. */
 export class RealProxy {

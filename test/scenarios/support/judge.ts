@@ -19,7 +19,7 @@ export interface Judgement {
 type Judged = Pick<Situation, 'bounds' | 'fullBounds'>;
 
 /** Bounds of a play of `length`. */
-export function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
+function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }
 

@@ -1,19 +1,11 @@
-import { spawnSync } from 'node:child_process';
+import { isInstalled } from '../../support/programs.js';
 import type { Measured, Run, UpstreamKind } from './situation.js';
-
-export const PYTHON = '/usr/bin/python3';
-
-/** A plain sentence where this machine has no grpcio. */
-export const missingPython: string | undefined =
-  spawnSync(PYTHON, ['-c', 'import grpc']).status === 0
-    ? undefined
-    : `${PYTHON} has no grpcio (Debian: python3-grpcio): played against grpc-js alone`;
 
 /** Both implementations, one of them plain and the other one over TLS: `swapped` or not. */
 export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   const own: UpstreamKind = { implementation: 'grpc-js', security: swapped ? 'TLS' : 'plain' };
   const pythons: UpstreamKind = { implementation: 'grpcio', security: swapped ? 'plain' : 'TLS' };
-  return missingPython === undefined ? [own, pythons] : [own];
+  return isInstalled('grpcio') ? [own, pythons] : [own];
 }
 
 /** Plays against all kinds of upstreams at the same time, and names each figure with the upstream it is of. */

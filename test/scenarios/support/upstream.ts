@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { ChildServer } from 'nestjs-resilient-grpc/testing';
 import { certificate } from '../../support/orders-app.js';
-import { PYTHON } from './kinds.js';
+import { PYTHON } from '../../support/programs.js';
 import { reach } from './reach.js';
 import type { UpstreamKind } from './situation.js';
 

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
@@ -8,8 +8,8 @@ import { Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CallLoad } from '../../support/call-load.js';
 import { ORDERS_PROTO } from '../../support/orders-app.js';
+import { PYTHON, isInstalled, skipWithout } from '../../support/programs.js';
 
-const PYTHON = '/usr/bin/python3';
 const POLICIES = ['pick_first', 'round_robin'] as const;
 type Policy = (typeof POLICIES)[number];
 
@@ -25,7 +25,6 @@ interface Ended {
   readonly failed: readonly string[];
 }
 
-const hasGrpcio = spawnSync(PYTHON, ['-c', 'import grpc']).status === 0;
 /** A limit for what a busy machine takes its time for. */
 const PATIENTLY = { timeoutMs: 25_000 };
 
@@ -47,7 +46,7 @@ describe('a rolling restart of two servers fails no call', () => {
     // There are always requests on their way to a server, also to one that has none.
     for (const wire of wires) wire.delay(10);
     const target = `ipv4:${wires.map(({ url }) => url).join()}`;
-    const kinds = hasGrpcio ? [grpcJs, grpcio] : [grpcJs];
+    const kinds = isInstalled('grpcio') ? [grpcJs, grpcio] : [grpcJs];
     const begun = kinds.map((begin) => POLICIES.map((policy) => begin(target, policy, 50)));
     strangers.push(...begun.flat());
     for (const server of servers) {
@@ -89,7 +88,7 @@ describe('a rolling restart of two servers fails no call', () => {
   });
 
   it("of Python's grpcio, that asks one of them or both in turn", ({ skip }) => {
-    skip(!hasGrpcio, `${PYTHON} has no grpcio (Debian: python3-grpcio)`);
+    skip(...skipWithout('grpcio'));
     expectNoneFailed(grpcio);
   });
 });

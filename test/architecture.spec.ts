@@ -45,7 +45,7 @@ describe('imports', () => {
   let imports: ICruiseResult;
   beforeAll(async () => {
     imports = await importsOf(ROOT, [`${LIBRARY}/src`, 'src', 'test', 'bench']);
-  }, 60_000);
+  }, 300_000);
 
   it('go down only, name the packages their folder may name, and exist', () => {
     expect(linesOf(imports)).toEqual([]);

@@ -96,13 +96,13 @@ describe.each(EACH_METHOD)('a deadline of %s', (method) => {
   it('ends it on both sides', async () => {
     const { echo, server } = await scene({}, { scripts: { [protoName(method)]: { never: true } } });
     const beganAt = performance.now();
-    const { error } = await failureOnceSeen(server, () => callOnce(echo, method, { timeoutMs: 150 }));
+    const { error, calls } = await failureOnceSeen(server, () => callOnce(echo, method, { timeoutMs: 150 }));
     expect(performance.now() - beganAt).toBeGreaterThanOrEqual(150 - ROUNDING_MS);
     expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'maybe', notRetriedBecause: 'deadline' });
     // The server keeps the deadline too, and now and then its word is here first.
     expect(error.message).toMatch(/^4 DEADLINE_EXCEEDED: Deadline exceeded( after 0\.\d+s|$)/);
-    await waitFor(() => server.counts().cancelled === 1);
-    expect(server.counts().calls).toBe(1);
+    await waitFor(() => server.counts().cancelled === server.counts().calls);
+    expect(server.counts().calls).toBeLessThanOrEqual(calls);
   });
 
   it('that has passed sends nothing', async () => {

@@ -8,9 +8,10 @@ import type { Upstream } from './support/upstream.js';
 const CLIENTS = 2;
 /** Against each upstream. */
 const CYCLES = { short: 20, full: 1_000 };
-const AGE_MS = 100;
-/** No connection lives to see its first answer. */
-const ANSWER_MS = 150;
+/** Long enough in short plays that a busy machine makes a connection and uses it within the age. */
+const AGE_MS = { short: 400, full: 100 };
+/** Connections end this long before their first response. */
+const ANSWER_DELAY_MS = 50;
 
 /** A server that ends each connection at 100 ms, beside one that never does. */
 export const shortAndLongConnections: Situation = {
@@ -43,8 +44,9 @@ export const shortAndLongConnections: Situation = {
 
 async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];
-  const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': 60_000 };
-  const upstream = await startUpstream(run, kind, { delayMs: ANSWER_MS, serverOptions });
+  const ageMs = AGE_MS[run.length];
+  const serverOptions = { 'grpc.max_connection_age_ms': ageMs, 'grpc.max_connection_age_grace_ms': 60_000 };
+  const upstream = await startUpstream(run, kind, { delayMs: ageMs + ANSWER_DELAY_MS, serverOptions });
   const apps = await Promise.all(
     Array.from({ length: CLIENTS }, () => startClientOf(run, upstream, { outageGraceMs: 60_000 })),
   );

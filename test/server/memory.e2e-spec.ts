@@ -1,6 +1,7 @@
 import { Client, credentials, status, type ServiceError } from '@grpc/grpc-js';
-import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ChildServer, FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
+import { settled } from '../calls/support.js';
 
 const MiB = 1024 * 1024;
 const MESSAGES = 3_000;
@@ -27,7 +28,8 @@ async function pouring(source: 'generator' | 'observable', options: object) {
     // True: it sends nothing else.
     return (await waitFor(() => child.messages[before])) as Held;
   };
-  const client = new Client(child.url, credentials.createInsecure(), { 'grpc.max_receive_message_length': -1 });
+  const proxy = await FaultProxy.start(child.url);
+  const client = new Client(proxy.url, credentials.createInsecure(), { 'grpc.max_receive_message_length': -1 });
   const bytes = (value: Buffer) => value;
   const stream = client.makeServerStreamRequest('/orders.v1.Orders/Watch', bytes, bytes, Buffer.alloc(0));
   const ended = new Promise<ServiceError>((resolve) => stream.on('error', resolve));
@@ -41,12 +43,19 @@ async function pouring(source: 'generator' | 'observable', options: object) {
   return {
     held,
     ended,
+    /** Has the Observable push on when the client has stopped and takes no more bytes. */
+    pour: async () => {
+      await waitFor(() => got === 1);
+      await settled(() => proxy.counters.bytesToClient);
+      child.send('pour');
+    },
     stopAfter,
     got: () => got,
     readOn: () => stream.resume(),
     whole: new Promise<void>((resolve) => stream.on('end', resolve)),
     close: async () => {
       client.close();
+      await proxy.close();
       await child.close();
     },
   };
@@ -63,6 +72,7 @@ describe('a client that stops reading', () => {
       const server = await pouring(source, { streamIdleTimeoutMs: IDLE_MS });
       const before = await server.held();
       server.stopAfter(1);
+      await server.pour();
       let last = before;
       let most = { heap: 0, resident: 0 };
       await waitFor(

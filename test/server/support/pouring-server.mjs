@@ -13,6 +13,7 @@ import { readMemory } from '../../../bench/memory/memory.mjs';
 
 const COUNT = 3_000;
 const SIZE = 64 * 1024;
+const FIRST = 32;
 
 const { values } = parseArgs({
   options: {
@@ -23,6 +24,9 @@ const { values } = parseArgs({
 });
 
 let made = 0;
+let startPouring = () => {};
+/** @type {Promise<void>} */
+const pour = new Promise((resolve) => (startPouring = resolve));
 // Each of its own bytes: held twice, they would count twice.
 const message = () => ({ sequence: ++made, order: { item: Buffer.alloc(SIZE, (made % 26) + 97).toString('latin1') } });
 
@@ -36,14 +40,18 @@ async function* generated() {
   while (made < COUNT) yield message();
 }
 
-/** One in each turn of the event loop, as fast as that turns. */
+/**
+ * One message in each turn of the event loop. After the first of them, which fill the windows and buffers of a client that does not
+ * read, it waits for the message 'pour': a client that is busy must not count as one that still takes some.
+ */
 function pushed() {
   return new Observable((subscriber) => {
     const push = () => {
       if (subscriber.closed) return;
       if (made === COUNT) return subscriber.complete();
       subscriber.next(message());
-      setImmediate(push);
+      if (made === FIRST) void pour.then(push);
+      else setImmediate(push);
     };
     push();
   });
@@ -71,7 +79,11 @@ const app = await NestFactory.createMicroservice(AppModule, {
 });
 await app.listen();
 const server = app.get(ResilientGrpcServer);
-process.on('message', () => {
+process.on('message', (what) => {
+  if (what === 'pour') {
+    startPouring();
+    return;
+  }
   void readMemory().then((memory) => {
     process.send?.({ ...memory, made, streams: server.activeStreams().length, lingering: server.lingeringHandlers });
   });

@@ -98,7 +98,7 @@ describe.concurrent('connections that end for their age', () => {
 
   it('end a stream UNAVAILABLE when their grace is over', async ({ onTestFinished }) => {
     // Old enough for streams to begin on a busy machine before their connections end.
-    const server = await started(onTestFinished, { maxConnectionAgeMs: 2_500, maxConnectionAgeGraceMs: 300 });
+    const server = await started(onTestFinished, { maxConnectionAgeMs: 6_000, maxConnectionAgeGraceMs: 300 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     const stuck = new PlainClient(server.url, { onTestFinished }).watch(1);
     await waitFor(() => watch.messages.length === 1 && stuck.messages.length > 2, PATIENTLY);

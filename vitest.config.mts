@@ -19,14 +19,14 @@ const ISOLATED = [
 const NEST_11 = [
   'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
   'libs/*/src/server/{*,errors/*}.spec.ts',
-  'test/nest/{module,interceptors,drain,shutdown,hero-sample}.e2e-spec.ts',
+  'test/nest/{module,interceptors,drain,shutdown,hero-sample,wrong-configuration}.e2e-spec.ts',
   'test/health/{channels,readiness}.e2e-spec.ts',
-  'test/server/{errors,failing-handlers,health,life,options-from-elsewhere,inbound}.e2e-spec.ts',
-  'test/server/parity/{enhancers,early-requests,options,beyond-nest,two-servers,kinds}.e2e-spec.ts',
+  'test/server/{errors,failing-handlers,health,life,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
+  'test/server/{handlers,parity}/*.e2e-spec.ts',
   'test/inbound/{propagation,fastify,where-it-is-on}.e2e-spec.ts',
   'test/logs/*.e2e-spec.ts',
   'test/errors/{express,fastify,rpc}.e2e-spec.ts',
-  'test/dashboard/express.e2e-spec.ts',
+  'test/dashboard/{express,fastify}.e2e-spec.ts',
   'test/testing/override-grpc-client.e2e-spec.ts',
   'test/nest-11/*.spec.ts',
 ];

@@ -1,5 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { startVitest, type TestCase } from 'vitest/node';
 import { isWithin } from '../support/bound.js';
 import { judgedBetween, type JudgedRun } from './watched-play.js';
@@ -13,13 +13,18 @@ export interface TimedTest extends JudgedRun {
   readonly name: string;
 }
 
-/** Files below test/ whose tests record timings, as paths from the root. */
+/** Files below test/ whose tests record timings, themselves or in a file of their folder that they import; paths from the root. */
 export function timedFiles(): readonly string[] {
-  return readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
+  const files = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
     .map((file) => join('test', file))
-    .filter((file) => file.endsWith('spec.ts') && !file.includes('node_modules'))
-    .filter((file) => /\brecordTiming\(/.test(readFileSync(join(ROOT, file), 'utf8')))
-    .sort();
+    .filter((file) => file.endsWith('.ts') && !file.includes('node_modules') && !file.startsWith('test/promises/'));
+  const texts = new Map(files.map((file) => [file, readFileSync(join(ROOT, file), 'utf8')]));
+  const records = (file: string) => /\brecordTiming\(task/.test(texts.get(file) ?? '');
+  const imported = (file: string) =>
+    [...(texts.get(file) ?? '').matchAll(/from '(\.[^']+)\.js'/g)].map(
+      ([, path = '']) => `${join(dirname(file), path)}.ts`,
+    );
+  return files.filter((file) => file.endsWith('spec.ts') && [file, ...imported(file)].some(records)).sort();
 }
 
 /** Runs the tests tagged 'timed' of `files` one at a time, and gives each to `onResult` when it has ended. */
@@ -49,7 +54,9 @@ export async function runTimedTests(
   await results;
   const errors = [
     ...vitest.state.getUnhandledErrors(),
-    ...vitest.state.getTestModules().flatMap((module) => module.errors()),
+    ...vitest.state
+      .getTestModules()
+      .flatMap((module) => [module, ...module.children.allSuites()].flatMap((suite) => suite.errors())),
   ].map((error) => String((error as Error).stack ?? error));
   await vitest.close();
   if (errors.length > 0) onResult({ name: 'outside of the tests', rows: [], errors, seconds: 0, busy: undefined });

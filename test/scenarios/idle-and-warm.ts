@@ -47,7 +47,7 @@ async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   await firstValueFrom(idle.orders.get({ id: '1' }));
   idleWay.closeAll();
   await reach(() => idle.client.connectivity.state === 'IDLE');
-  await pass(run, run.length === 'short' ? 500 : 20_000);
+  await pass(run, run.length === 'short' ? 1_500 : 20_000);
   const again = idleWay.counters.accepted - 1;
   const calledAt = performance.now();
   await firstValueFrom(idle.orders.get({ id: '2' }));

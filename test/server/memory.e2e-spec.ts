@@ -5,6 +5,8 @@ import { settled } from '../calls/support.js';
 
 const MiB = 1024 * 1024;
 const MESSAGES = 3_000;
+/** The server makes this many before it is told to pour. */
+const FIRST = 32;
 const IDLE_MS = 1_500;
 
 interface Held {
@@ -46,6 +48,7 @@ async function pouring(source: 'generator' | 'observable', options: object) {
     /** Has the Observable push on when the client has stopped and takes no more bytes. */
     pour: async () => {
       await waitFor(() => got === 1);
+      await waitFor(async () => (await held()).made === FIRST, { timeoutMs: 20_000 });
       await settled(() => proxy.counters.bytesToClient);
       child.send('pour');
     },

@@ -4,7 +4,6 @@ import type { InnerClient, SideStream } from '../client/inner-client.js';
 import { HTTP_STATUS } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
-import { PeerTimer } from '../time/peer-timer.js';
 import type { Random } from '../time/random.js';
 import { servingStatusOf, WATCH } from './health-service.js';
 import type { ServingAnswer } from './serving-health.js';
@@ -77,11 +76,12 @@ export class ServingWatch {
     const { clock } = this.seams;
     await new Promise<void>((resolve) => {
       const over = (): void => {
-        timer.clear();
+        clock.clearTimer(timer);
         this.waiting.delete(over);
         resolve();
       };
-      const timer = new PeerTimer(clock, timeoutMs, over, true);
+      // The probe that asks has a timeout of its own, so this one is exact; an answer that is pending is read first.
+      const timer = clock.setTimer(() => clock.defer(over), timeoutMs, true);
       this.waiting.add(over);
     });
   }

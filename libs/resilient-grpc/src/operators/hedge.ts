@@ -33,8 +33,9 @@ export interface HedgeOptions extends Seams {
 
 /**
  * Subscribes again when the first value is slow to come, and takes the attempt that is first to emit or complete; all others
- * are unsubscribed before its value is passed on. Time in which the event loop of this process was blocked is not part of `delayMs`. An attempt that fails is replaced at once, unless its error is final
- * (a status of gRPC other than UNAVAILABLE), which ends them all. When all failed, the last failure is passed on.
+ * are unsubscribed before its value is passed on. An attempt that fails is replaced at once, unless its error is final (a status of
+ * gRPC other than UNAVAILABLE), which ends them all. When all failed, the last failure is passed on. Time in which the event loop of
+ * this process was blocked is not part of `delayMs`.
  *
  * It has no budget: where everything gets slow it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has one.
  * @throws {GrpcConfigurationError} for options that are none.

@@ -25,6 +25,8 @@ export function idleTimeout<T>(ms: number, seams: Seams = {}): MonoTypeOperatorF
         subscriber.error(new IdleTimeoutError(ms));
       };
       const arm = (): void => {
+        // A source that emits within `next` has armed it already.
+        timer?.clear();
         if (!subscriber.closed) timer = new PeerTimer(clock, ms, fail);
       };
       subscriber.add(() => {

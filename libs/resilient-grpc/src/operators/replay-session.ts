@@ -48,8 +48,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   /** The call that runs has reached its age: it is sent nothing more. */
   private isRetiring = false;
   private retirement: Subscription | undefined;
-  /** Until the call that runs counts as broken. */
   private readonly clock = schedulerClock(this.scheduler);
+  /** Until the current call counts as broken. */
   private ackTimer: PeerTimer | undefined;
 
   constructor(

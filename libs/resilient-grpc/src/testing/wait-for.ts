@@ -15,6 +15,8 @@ export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
 /** A pause that lasts this much longer shows that this process did not run; the rest of it is not waiting time. */
 const MAX_LAG_MS = 100;
+/** A standstill extends the time by as much again, or by this. */
+const MIN_EXTENSION_MS = 10_000;
 
 /**
  * Polls until `condition` returns a truthy value, and resolves to that. A condition that throws counts as not met yet. Time in
@@ -26,6 +28,7 @@ export async function waitFor<T>(
   { timeoutMs = 5_000, describe = 'the condition', intervalMs = 5 }: WaitForOptions = {},
 ): Promise<Truthy<T>> {
   let endsAt = systemClock.now() + timeoutMs;
+  const endsAtLatest = endsAt + Math.max(timeoutMs, MIN_EXTENSION_MS);
   for (;;) {
     let cause: unknown;
     try {
@@ -41,7 +44,8 @@ export async function waitFor<T>(
     }
     const pausedAt = systemClock.now();
     await pause(intervalMs);
-    endsAt += Math.max(0, systemClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
+    const stoppedMs = Math.max(0, systemClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
+    endsAt = Math.min(endsAt + stoppedMs, endsAtLatest);
   }
 }
 

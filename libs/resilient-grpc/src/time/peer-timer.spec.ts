@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BusyClock } from '../testing/busy-clock.js';
+import type { Clock } from './clock.js';
 import { PeerTimer } from './peer-timer.js';
 
 function make(ms: number) {
@@ -7,6 +8,22 @@ function make(ms: number) {
   const firedAt: number[] = [];
   const timer = new PeerTimer(clock, ms, () => firedAt.push(clock.now()));
   return { clock, firedAt, timer };
+}
+
+/** `clock`, except for some of its functions. */
+function changed(clock: Clock, functions: Partial<Clock>): Clock {
+  return {
+    now: () => clock.now(),
+    epoch: () => clock.epoch(),
+    setTimer: (task, ms) => clock.setTimer(task, ms),
+    clearTimer: (timer) => {
+      clock.clearTimer(timer);
+    },
+    defer: (task) => {
+      clock.defer(task);
+    },
+    ...functions,
+  };
 }
 
 describe('PeerTimer', () => {
@@ -68,15 +85,42 @@ describe('PeerTimer', () => {
     },
   );
 
-  it('measures no more than its time again, in a process that is always late', () => {
+  it('decides after twice its time in a process that is always late', () => {
     const { clock, firedAt } = make(800);
     clock.advance(0);
     for (let turn = 0; turn < 30; turn++) {
       clock.block(200);
       clock.advance(200);
     }
-    // Parts of 100 ms, each of which takes 200: eight that do not count, and four that do.
-    expect(firedAt).toEqual([12 * 200]);
+    // Parts of 100 ms, each of which takes 200: four that are measured again, and four that count.
+    expect(firedAt).toEqual([8 * 200]);
+  });
+
+  it('counts a standstill of a long time as no more than five seconds too few', () => {
+    const { clock, firedAt } = make(300_000);
+    clock.advance(299_000);
+    clock.block(60_000);
+    clock.advance(600_000);
+    expect(firedAt[0]).toBeGreaterThanOrEqual(359_000);
+    expect(firedAt[0]).toBeLessThanOrEqual(365_000);
+  });
+
+  it.each([0.4, 12.3, 1_000.4])('runs its task after %s ms where timers are whole milliseconds', (ms) => {
+    const clock = new BusyClock();
+    const whole = changed(clock, { setTimer: (task, after) => clock.setTimer(task, Math.round(after)) });
+    let runs = 0;
+    new PeerTimer(whole, ms, () => (runs += 1));
+    clock.advance(3 * ms + 10);
+    expect([runs, clock.pending]).toEqual([1, 0]);
+  });
+
+  it('runs its task where the clock stands still and only timers are fake', () => {
+    const clock = new BusyClock();
+    const still = changed(clock, { now: () => 7 });
+    let runs = 0;
+    new PeerTimer(still, 1_000, () => (runs += 1));
+    clock.advance(1_100);
+    expect([runs, clock.pending]).toEqual([1, 0]);
   });
 
   it('takes the usual lag of an event loop for no standstill', () => {

@@ -2,41 +2,44 @@ import type { Clock, Timer } from './clock.js';
 
 /** A timer that fires later than this shows that this process did not run. Less is usual on a busy machine. */
 export const LATE_MS = 50;
-/** The time is measured in this many parts. One that ends late is measured again. */
+/** The time is measured in this many parts. A part that ends late is measured again. */
 const PARTS = 8;
 const MIN_PART_MS = 50;
-/** A timer for less than this would only make up for the rounding of floating-point numbers. */
-const ROUNDING_MS = 0.001;
+/** A standstill that ends within a part goes unnoticed, and one that exceeds a part costs the whole part. */
+const MAX_PART_MS = 5_000;
+/** Node's timers may fire this much early. A shorter part counts as complete when its timer fires, whatever the clock says. */
+const EARLY_MS = 1;
 
 /**
  * Runs a task when a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was
- * blocked, or the system had stopped it) counts against no peer:
- * - The time starts one turn of the event loop later, when what was written before has been sent.
- * - A part of it in which the process stood still is measured again. Together that is at most `ms` more, so that a process that is
- *   always late decides too.
+ * blocked, or the system had stopped it) is not held against the peer:
+ * - The time starts one turn of the event loop later, when the data written before has been sent.
+ * - A part of the time that ends late is measured again, until `ms` milliseconds have been spent that way. Later delays count, so
+ *   that a process that is always late decides, too. The task runs after at most twice `ms`, plus the last of these delays.
  * - Timers run before sockets are read in a turn of the event loop. So the task runs after pending data has been read, and `clear`
  *   prevents it until then.
  */
 export class PeerTimer {
+  /** Milliseconds that were not held against the peer. */
+  excusedMs = 0;
   private timer: Timer | undefined;
   private isCleared = false;
   private leftMs: number;
-  /** How much may still be measured again. */
-  private againMs: number;
   private partStartedAt = 0;
-  private partMs = 0;
+  private partMs: number;
 
-  /** @param ms Infinity: the task never runs */
+  /**
+   * @param ms Infinity: the task never runs
+   * @param keepAlive True if the process must stay alive for the task
+   */
   constructor(
     private readonly clock: Clock,
-    ms: number,
+    private readonly ms: number,
     private readonly task: () => void,
-    /** The process stays alive for it. */
     private readonly keepAlive = false,
   ) {
     this.leftMs = ms;
-    this.againMs = ms;
-    this.partMs = Math.max(ms / PARTS, MIN_PART_MS);
+    this.partMs = Math.min(Math.max(ms / PARTS, MIN_PART_MS), MAX_PART_MS);
     if (ms !== Infinity) clock.defer(this.measure);
   }
 
@@ -55,11 +58,12 @@ export class PeerTimer {
 
   private readonly measured = (): void => {
     this.timer = undefined;
-    // Some clocks are the wall's, which may be put back.
-    const tookMs = Math.max(this.clock.now() - this.partStartedAt, 0);
-    if (tookMs - this.partMs > LATE_MS && this.againMs > 0) this.againMs -= this.partMs;
+    // A timer that fired proves that its time has passed, also where the clock stands still (fake timers) or was put back.
+    const leastMs = this.partMs > 2 * EARLY_MS ? this.partMs - EARLY_MS : this.partMs;
+    const tookMs = Math.max(this.clock.now() - this.partStartedAt, leastMs);
+    if (tookMs - this.partMs > LATE_MS && this.excusedMs < this.ms) this.excusedMs += tookMs;
     else this.leftMs -= tookMs;
-    if (this.leftMs > ROUNDING_MS) this.measure();
+    if (this.leftMs > 0) this.measure();
     else this.clock.defer(this.read);
   };
 

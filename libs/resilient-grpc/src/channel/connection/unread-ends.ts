@@ -31,15 +31,17 @@ export class UnreadEnds {
 
   /** A call is under way. */
   wake(): void {
-    this.timer ??= this.clock.setTimer(() => {
-      // After a standstill of this process the end, and what came before it, is read in this very turn.
+    if (this.timer !== undefined) return;
+    const timer = this.clock.setTimer(() => {
+      // After a standstill of this process the end, and the data before it, is read in this turn.
       this.clock.defer(() => {
-        if (this.timer === undefined) return;
+        if (this.timer !== timer) return;
         this.timer = undefined;
         this.look();
         if (this.isAwake()) this.wake();
       });
     }, LOOK_MS);
+    this.timer = timer;
   }
 
   stop(): void {

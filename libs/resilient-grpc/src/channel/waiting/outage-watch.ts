@@ -173,19 +173,20 @@ export class OutageWatch {
   // again, or calls would wait on beyond the grace, and an outage go on for as long as nobody calls.
 
   private endGraceAt(graceEndsAt: number): void {
-    this.graceTimer = this.clock.setTimer(() => {
-      this.graceTimer = undefined;
+    const timer = this.clock.setTimer(() => {
       if (this.insideGrace) {
         this.endGraceAt(graceEndsAt);
         return;
       }
       // Timers run before sockets are read: after a standstill of this process a connection may be READY in this very turn.
       this.clock.defer(() => {
-        if (this.state.current?.graceEndsAt !== graceEndsAt) return;
+        if (this.graceTimer !== timer) return;
+        this.graceTimer = undefined;
         this.owner.graceEnded();
         this.owner.changed();
       });
     }, graceEndsAt - this.clock.now());
+    this.graceTimer = timer;
   }
 
   private confirmAfter(ms: number): void {

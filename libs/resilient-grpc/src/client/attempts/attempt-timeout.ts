@@ -16,7 +16,7 @@ export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock
 
 class TimedAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
-  /** `undefined` if the attempt ended while it was started. */
+  /** `undefined` until the attempt has been started. */
   private readonly timer: PeerTimer | undefined;
 
   constructor(

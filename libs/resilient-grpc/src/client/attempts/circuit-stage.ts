@@ -7,7 +7,6 @@ import type { CircuitToken } from '../../policy/circuit-breaker/circuit-state.js
 import { classify } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { LATE_MS } from '../../time/peer-timer.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /** Lets attempts through while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
@@ -19,9 +18,6 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreaker,
     return new GuardedAttempt(start, request, listener, breaker, admission.token, clock, now);
   };
 }
-
-/** A deadline counts against the server only if this process stood still for less than this share of the attempt. */
-const OWN_SHARE = 0.1;
 
 class GuardedAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
@@ -73,14 +69,14 @@ class GuardedAttempt extends StagedAttempt {
   }
 
   /**
-   * True if the deadline passed because this process stood still: the request was sent late, or the deadline was noticed late, with the
-   * answer perhaps unread.
+   * True if this process stood still for more than half of the attempt: the request was sent late, or the deadline was noticed late,
+   * and the answer may be unread. Less is usual in an outage, when the process is busy, and must not keep the circuit closed.
    */
   private get stoodStill(): boolean {
     const now = this.clock.now();
     const lateMs = Math.max(this.clock.epoch() - this.request.deadline, 0);
     const ownMs = Math.min(this.sentAt, now) - this.startedAt + lateMs;
-    return ownMs > Math.max(LATE_MS, (now - this.startedAt - lateMs) * OWN_SHARE);
+    return ownMs > (now - this.startedAt) / 2;
   }
 
   private tell(outcome: ReturnType<typeof attemptOutcome>, connectionKey: string): void {

@@ -56,7 +56,10 @@ class IdleTimedAttempt extends StagedAttempt {
   }
 
   private readonly look = (): void => {
+    const excusedMs = this.timer?.excusedMs ?? 0;
     this.timer = undefined;
+    // The standstill may have been after the last message, when the timer had run for a while.
+    if (this.silentSince !== undefined) this.silentSince = Math.min(this.silentSince + excusedMs, this.clock.now());
     const leftMs = this.leftMs();
     if (leftMs > 0) {
       if (leftMs !== Infinity) this.arm(leftMs);

@@ -8,8 +8,7 @@ import {
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import type { Clock } from '../../time/clock.js';
-import { PeerTimer } from '../../time/peer-timer.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
@@ -53,7 +52,7 @@ export class LiveServiceConfig {
   #config: ParsedServiceConfig | undefined;
   #policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   #subscription: Subscription | undefined;
-  #timer: PeerTimer | undefined;
+  #timer: Timer | undefined;
   #started = false;
   #settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
@@ -67,7 +66,11 @@ export class LiveServiceConfig {
       };
     });
     this.first.catch(() => undefined);
-    this.#timer = new PeerTimer(input.clock, FIRST_SERVICE_CONFIG_WITHIN_MS, this.#late, true);
+    // A document that arrived while the start blocked the event loop is read first.
+    const late = () => {
+      input.clock.defer(this.#late);
+    };
+    this.#timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_WITHIN_MS, true);
     this.#subscribe();
   }
 
@@ -152,6 +155,7 @@ export class LiveServiceConfig {
   }
 
   readonly #late = (): void => {
+    if (this.#started) return;
     const { path, warn } = this.#input;
     const waited = `no service config came within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
     warn(`${path}: ${waited}; the client begins without one, and takes it when it comes`);
@@ -162,7 +166,7 @@ export class LiveServiceConfig {
   #begin(problems: readonly ConfigurationProblem[]): void {
     if (this.#started) return;
     this.#started = true;
-    this.#timer?.clear();
+    if (this.#timer !== undefined) this.#input.clock.clearTimer(this.#timer);
     this.#timer = undefined;
     this.#settleFirst(problems);
     if (problems.length > 0) this.#subscription?.unsubscribe();

@@ -89,7 +89,7 @@ describe('a client that stops reading', () => {
         },
         { intervalMs: 50, timeoutMs: 25_000 },
       );
-      expect(most.heap).toBeLessThan(16 * MiB);
+      expect(most.heap, `${last.made} messages made`).toBeLessThan(16 * MiB);
       expect(most.resident).toBeLessThan(64 * MiB);
       // The window, the buffers on both sides, and what an Observable may push ahead: not all there is.
       expect(last.made).toBeLessThan(MESSAGES / 10);

@@ -156,6 +156,20 @@ describe('a stream that is resumed', () => {
     recordTiming(task, 'deadlines of one stream apart, ms', apartMs, { atMost: 100 });
   });
 
+  it('keeps its deadline on the wire also after a call that the server ended cleanly', async () => {
+    const app = await start();
+    const leftMs: number[] = [];
+    server.script('Watch', (call) => {
+      leftMs.push(call.deadline - Date.now());
+      return { ...threeMore(call), never: leftMs.length > 1 };
+    });
+    const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
+    const feed = follow(app, { call: { timeoutMs: 60_000 }, onComplete: 'resume', backoff });
+    await waitFor(() => feed.events.length === 6);
+    // Less at least the backoff of 500 ms ± 20 %.
+    expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
+  });
+
   it('ends at once when its caller aborts it between two calls', async () => {
     const app = await start();
     const abort = new AbortController();

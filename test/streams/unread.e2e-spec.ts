@@ -1,4 +1,5 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
+import { resumable } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { recordTiming } from '../support/timing.js';
@@ -56,6 +57,21 @@ describe('a stream that nobody reads', () => {
     const toldAt = performance.now();
     await waitFor(() => performance.now() - toldAt > 2 * AFTER_MS);
     expect(leaks).toHaveLength(1);
+  });
+
+  it('is reported once if it is resumable, although one of its calls was lost', async () => {
+    const { app, leaks } = await start({});
+    const stream = resumable((from: string) => app.orders.watch({ from }), {
+      cursor: ({ sequence }) => sequence,
+      seed: '0',
+      compare: (a, b) => Number(a) - Number(b),
+    });
+    await stream[Symbol.asyncIterator]().next();
+    await server.restart('kill-connections');
+    await waitFor(() => server.counts('Watch').calls === 2 && leaks.length > 0);
+    const toldAt = performance.now();
+    await waitFor(() => performance.now() - toldAt > 2 * AFTER_MS);
+    expect(leaks).toMatchObject([{ path: '/orders.v1.Orders/Watch' }]);
   });
 
   it('is told with what to write to see the place, where that is not known', async () => {

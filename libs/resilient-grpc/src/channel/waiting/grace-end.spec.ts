@@ -1,8 +1,10 @@
 import { createServer } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
+import { Metadata } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
-import type { WaitRefusal } from '../../call/call-transport.js';
+import type { Waiter, WaitRefusal } from '../../call/call-transport.js';
 import { EventHub } from '../../call/event-hub.js';
+import type { MethodDescriptor } from '../../call/method.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
@@ -12,6 +14,17 @@ import { ManagedChannel } from '../managed-channel.js';
 // Real sockets in virtual time.
 
 const GRACE_MS = 1_400;
+const METHOD: MethodDescriptor = {
+  path: '/testing.v1.Echo/Unary',
+  service: 'testing.v1.Echo',
+  method: 'Unary',
+  kind: 'unary',
+  requestStream: false,
+  responseStream: false,
+  declaredIdempotent: false,
+  requestSerialize: () => Buffer.alloc(0),
+  responseDeserialize: () => undefined,
+};
 
 /** A server whose connections become READY until they are reset. */
 async function startServer() {
@@ -109,4 +122,90 @@ it('refuses all waiting calls at once when the connection is lost that was READY
   expect(channel.waiting.size).toBe(0);
   expect(refused).toHaveLength(100 - released.length);
   expect(new Set(refused.map(({ reason }) => reason))).toEqual(new Set(['outage']));
+});
+
+/** A channel whose only connection was reset at once, after `calls` calls on it: an outage is on. */
+async function openInOutage(calls = 0): Promise<{ readonly channel: ManagedChannel; readonly clock: VirtualClock }> {
+  const server = await startServer();
+  const clock = new VirtualClock();
+  const channel = openChannel(server.url, clock);
+  channel.wire.getConnectivityState(true);
+  await waitFor(() => channel.ready);
+  for (let call = 0; call < calls; call++) startCall(channel);
+  server.resetAll();
+  await waitFor(() => channel.connectivity.outage);
+  return { channel, clock };
+}
+
+function startCall(channel: ManagedChannel): void {
+  const ignore = (): void => undefined;
+  const listener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
+  channel.start(
+    {
+      method: METHOD,
+      deadline: Infinity,
+      metadata: new Metadata(),
+      options: undefined,
+      interceptors: undefined,
+      number: 1,
+      maxReceiveBytes: Infinity,
+    },
+    listener,
+  );
+}
+
+/** Lets 500 calls wait for the connection that ends the outage, and counts those released in 1.5 s of it. */
+async function releasedOf(
+  { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
+  onRelease: (waiter: Waiter) => void = () => undefined,
+): Promise<number> {
+  let released = 0;
+  for (let number = 0; number < 500; number++) {
+    const waiter: Waiter = {
+      waitForReady: true,
+      waitingSince: clock.now(),
+      deadline: Infinity,
+      bytes: 0,
+      paced: false,
+      answerDue: true,
+      release: () => {
+        released += 1;
+        onRelease(waiter);
+      },
+      refuse: () => undefined,
+    };
+    channel.wait(waiter);
+  }
+  await clock.advanceAsync(1_000);
+  await waitFor(() => channel.ready);
+  clock.advance(1_500);
+  return released;
+}
+
+it('connects again in an outage although no call is waiting, and the outage ends', async () => {
+  const { channel, clock } = await openInOutage();
+  await clock.advanceAsync(1_000);
+  await waitFor(() => channel.ready);
+  clock.advance(1_000);
+  expect(channel.connectivity.outage).toBeUndefined();
+});
+
+it('releases waiting calls faster if released calls are answered, and more slowly if they fail', async () => {
+  const unanswered = await releasedOf(await openInOutage());
+  const well = await openInOutage();
+  const answered = await releasedOf(well, (waiter) => {
+    well.channel.releasedEnded(5, waiter);
+  });
+  const broken = await openInOutage();
+  const failed = await releasedOf(broken, (waiter) => {
+    broken.channel.releasedEnded(undefined, waiter);
+  });
+  expect(answered).toBeGreaterThan(3 * unanswered);
+  expect(failed).toBeLessThan(unanswered);
+});
+
+it('releases waiting calls faster in a client that makes more calls', async () => {
+  const seldom = await releasedOf(await openInOutage());
+  const often = await releasedOf(await openInOutage(200));
+  expect(often).toBeGreaterThan(3 * seldom);
 });

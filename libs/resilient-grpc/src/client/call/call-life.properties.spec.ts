@@ -6,6 +6,7 @@ import type { AttemptRequest } from '../../call/attempt.js';
 import type { CallTelemetry } from '../../call/call-telemetry.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
+import type { StreamSink } from '../../call/stream-source.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { DefaultBudget } from '../../policy/throttling/default-budget.js';
@@ -21,6 +22,7 @@ import { CallRegistry, type OnDrain } from './call-registry.js';
 import { MethodParts } from '../method-context.js';
 import { ReplayLimits } from '../requests/request-buffer.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
+import type { PartOf } from '../streams/scoped-stream.js';
 import { UnreadStreams } from '../streams/unread-streams.js';
 import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
 
@@ -94,6 +96,7 @@ class WatchedCall {
     readonly id: string,
     context: MethodContext,
     clock: Clock,
+    part?: PartOf,
   ) {
     const { timeoutMs, waitForReady, requests, kind } = plan;
     this.deadline = timeoutMs === undefined ? Infinity : clock.epoch() + timeoutMs;
@@ -103,7 +106,7 @@ class WatchedCall {
     const request = many ? Array.from({ length: requests }, (_, index) => String(index)) : 'request';
     const options = { timeoutMs, waitForReady, signal: this.abort.signal };
     const asked = { request, given: { metadata, options }, madeIn: undefined };
-    this.execution = new CallExecution(context, asked, {
+    const sink: StreamSink<unknown> = {
       next: () => {
         if (this.ended) this.afterEnd += 1;
         this.messages += 1;
@@ -121,7 +124,8 @@ class WatchedCall {
         if (this.ended) this.afterEnd += 1;
         this.completed += 1;
       },
-    });
+    };
+    this.execution = new CallExecution(context, asked, sink, part);
   }
 
   get ended(): boolean {
@@ -205,7 +209,7 @@ class World {
     });
   }
 
-  begin(plan: CallPlan): void {
+  begin(plan: CallPlan, part?: PartOf): void {
     const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs, streamIdleTimeoutMs, onDrain } = plan;
     const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
     const policy = {
@@ -238,7 +242,7 @@ class World {
     // True as above: what a policy has beside these is not set.
     const context = this.parts.contextOf(method, policy);
     for (const limit of context.limits) this.limits.add(limit);
-    const call = new WatchedCall(plan, String(this.calls.length), context, this.clock);
+    const call = new WatchedCall(plan, String(this.calls.length), context, this.clock, part);
     this.calls.push(call);
     this.told = undefined;
     call.execution.begin();
@@ -302,6 +306,14 @@ class World {
 
 function callOf({ request }: { readonly request: AttemptRequest }): string {
   return String(request.metadata.get('x-call')[0]);
+}
+
+/** A call of a stream that was resumed `resumes` times. */
+function partOfStream(resumes: number): PartOf {
+  const ignore = (): void => undefined;
+  const ends = { complete: ignore, fail: ignore };
+  const none = { outer: undefined, demand: undefined, handedOver: 0 };
+  return { isWhole: true, scope: { resumes, deadline: Infinity, hosts: new Set(), ...none, ...ends } };
 }
 
 type Step =
@@ -455,7 +467,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     await world.pass(0);
     await world.pass(1_000);
     world.check();
-    expect(world.transport.waiters.size).toBe(1);
+    expect([...world.transport.waiters]).toMatchObject([{ paced: true }]);
     world.transport.release();
     await world.pass(0);
     await world.pass(99);
@@ -483,6 +495,82 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(world.calls[3]!.started).toBe(0);
     expect(world.transport.waiters.size).toBe(1);
     expect(await world.settle()).toBe(0);
+  });
+
+  it('queues for a paced release if its connection was lost, and is repeated directly after another failure', async () => {
+    const world = new World();
+    const { transport, calls } = world;
+    const safe = { ...UNARY, safe: true };
+    world.begin(safe);
+    world.begin(safe);
+    const [lost, busy] = transport.open;
+    lost!.end(ENDS.dropped);
+    busy!.end(ENDS.busy);
+    // Both backoffs have passed, and the channel is READY.
+    await world.pass(5_000);
+    world.check();
+    expect(calls.map(({ started }) => started)).toEqual([1, 2]);
+    expect([...transport.waiters]).toMatchObject([{ paced: true }]);
+    transport.release();
+    await world.pass(0);
+    expect(calls.map(({ started }) => started)).toEqual([2, 2]);
+    expect(await world.settle()).toBe(0);
+  });
+
+  it('queues for a paced release if it resumes a stream, and begins at once if the stream begins', async () => {
+    const world = new World();
+    const { transport, calls } = world;
+    for (const resumes of [0, 1]) world.begin({ ...UNARY, kind: 'server-stream' }, partOfStream(resumes));
+    expect(calls.map(({ started }) => started)).toEqual([1, 0]);
+    expect([...transport.waiters]).toMatchObject([{ paced: true }]);
+    transport.release();
+    expect(calls.map(({ started }) => started)).toEqual([1, 1]);
+    expect(await world.settle()).toBe(0);
+  });
+
+  it('leaves its permit to the next call while it waits for the channel', async () => {
+    const world = new World({ ...ALONE, maxConcurrentCalls: 1, maxQueuedCalls: 1 });
+    const { transport, calls } = world;
+    world.begin({ ...UNARY, safe: true });
+    world.begin(UNARY);
+    transport.open[0]!.end(ENDS.dropped);
+    // Its backoff has passed.
+    await world.pass(5_000);
+    world.check();
+    expect(transport.waiters.size).toBe(1);
+    expect(calls.map(({ started }) => started)).toEqual([1, 1]);
+    expect(await world.settle()).toBe(0);
+  });
+
+  it('reports its answer to the channel: a unary call when it succeeds, with its latency, a stream when it begins', async () => {
+    const world = new World();
+    const { transport } = world;
+    const answers: (number | undefined)[] = [];
+    transport.answered = (latencyMs?: number) => answers.push(latencyMs);
+    world.begin(UNARY);
+    await world.pass(30);
+    transport.open[0]!.message();
+    transport.open[0]!.end(ENDS.ok);
+    expect(answers).toEqual([30]);
+    world.begin({ ...UNARY, kind: 'server-stream' });
+    transport.open[0]!.headers();
+    expect(answers).toEqual([30, undefined]);
+    expect(await world.settle()).toBe(0);
+  });
+
+  it('reports a released stream as answered when its headers arrive, once', async () => {
+    const world = new World();
+    const { transport } = world;
+    const reported: (number | undefined)[] = [];
+    transport.releasedEnded = (latencyMs?: number) => reported.push(latencyMs);
+    transport.disconnect();
+    world.begin({ ...UNARY, kind: 'server-stream' });
+    transport.release();
+    await world.pass(30);
+    transport.open[0]!.headers();
+    expect(reported).toEqual([30]);
+    expect(await world.settle()).toBe(0);
+    expect(reported).toEqual([30]);
   });
 
   it('is never sent more often than its policy says, and never early', async () => {

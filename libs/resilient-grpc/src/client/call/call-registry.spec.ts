@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Attempt } from '../../call/attempt.js';
 import { BusyClock } from '../../testing/busy-clock.js';
 import { CallRegistry, type RegisteredCall } from './call-registry.js';
 
@@ -157,6 +158,17 @@ describe('the end of streams', () => {
     await clock.advanceAsync(10);
     expect(ended).toHaveLength(250);
     await over;
+  });
+
+  it('resets 900 of their attempts at once and the others when it is closed, since more resets end a connection', () => {
+    const { registry } = make(1);
+    let resets = 0;
+    const attempt = { abandon: () => (resets += 1) } as unknown as Attempt;
+    void registry.endStreams();
+    for (let stream = 0; stream < 1_000; stream++) registry.abandon(attempt);
+    expect(resets).toBe(900);
+    registry.close();
+    expect(resets).toBe(1_000);
   });
 
   it('counts no stream that has ended by itself meanwhile', async () => {

@@ -11,35 +11,42 @@ function simulate(...options: readonly string[]): string {
   });
 }
 
-it('a simulated fleet of ours bears a total outage as it must, and another with the same seed is the same', () => {
-  const small = ['--clients', '20', '--rate', '50', '--seed', '3'];
-  const text = simulate(...small);
-  expect(simulate(...small)).toBe(text);
-  const { policies, ...rest } = JSON.parse(text);
-  expect(rest).toEqual({ scenario: 'outage', clients: 20 });
-  const figures = {
-    amplification: expect.any(Number),
-    peakLoadRatio: expect.any(Number),
-    goodput: expect.any(Number),
-    newCallsFailed: expect.any(Number),
-    newCallsFailedConnected: expect.any(Number),
-  };
-  expect(policies).toEqual([
-    { name: 'resilient-grpc', recoverySeconds: expect.any(Number), ...figures },
-    { name: 'retry-without-budget', recoverySeconds: null, ...figures },
-    // Whether its last client is back before the next outage is chance.
-    { name: 'grpc-js', recoverySeconds: policies[2].recoverySeconds, ...figures },
-    { name: 'no-retry', recoverySeconds: expect.any(Number), ...figures },
-  ]);
-  const [ours, unbounded] = policies;
-  expect(ours.amplification).toBeLessThanOrEqual(1.1);
-  expect(ours.peakLoadRatio).toBeLessThanOrEqual(1.6);
-  expect(ours.newCallsFailedConnected).toBeLessThanOrEqual(0.001);
-  // Those of clients that are not connected yet count as well.
-  expect(ours.newCallsFailed).toBeGreaterThan(0.1);
-  expect(ours.newCallsFailed).toBeLessThanOrEqual(0.35);
-  expect(unbounded.amplification).toBeGreaterThan(3.5);
-});
+/** A simulation only computes; the limit is for a machine that is busy with something else. */
+const SLOW = { timeout: 300_000 };
+
+it(
+  'a simulated fleet of ours bears a total outage as it must, and another with the same seed is the same',
+  SLOW,
+  () => {
+    const small = ['--clients', '20', '--rate', '50', '--seed', '3'];
+    const text = simulate(...small);
+    expect(simulate(...small)).toBe(text);
+    const { policies, ...rest } = JSON.parse(text);
+    expect(rest).toEqual({ scenario: 'outage', clients: 20 });
+    const figures = {
+      amplification: expect.any(Number),
+      peakLoadRatio: expect.any(Number),
+      goodput: expect.any(Number),
+      newCallsFailed: expect.any(Number),
+      newCallsFailedConnected: expect.any(Number),
+    };
+    expect(policies).toEqual([
+      { name: 'resilient-grpc', recoverySeconds: expect.any(Number), ...figures },
+      { name: 'retry-without-budget', recoverySeconds: null, ...figures },
+      // Whether its last client is back before the next outage is chance.
+      { name: 'grpc-js', recoverySeconds: policies[2].recoverySeconds, ...figures },
+      { name: 'no-retry', recoverySeconds: expect.any(Number), ...figures },
+    ]);
+    const [ours, unbounded] = policies;
+    expect(ours.amplification).toBeLessThanOrEqual(1.1);
+    expect(ours.peakLoadRatio).toBeLessThanOrEqual(1.6);
+    expect(ours.newCallsFailedConnected).toBeLessThanOrEqual(0.001);
+    // Those of clients that are not connected yet count as well.
+    expect(ours.newCallsFailed).toBeGreaterThan(0.1);
+    expect(ours.newCallsFailed).toBeLessThanOrEqual(0.35);
+    expect(unbounded.amplification).toBeGreaterThan(3.5);
+  },
+);
 
 it.each([
   { clients: 200, callsPerSecond: 50 },
@@ -47,6 +54,7 @@ it.each([
   { clients: 10_000, callsPerSecond: 1 },
 ])(
   '$clients clients of $callsPerSecond calls a second do not overrun a simulated server that is back after 3 s',
+  SLOW,
   (fleet) => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
     const [outage] = SCENARIOS.outage!.faults(60);

@@ -63,5 +63,4 @@ it.each([
     expect(figures.newCallsFailedConnected).toBeLessThanOrEqual(0.001);
     expect(figures.recoverySeconds).not.toBeNull();
   },
-  60_000,
 );

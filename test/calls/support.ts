@@ -168,10 +168,11 @@ export async function failureOnceSeen(
   call: () => Observable<unknown> | Promise<unknown>,
 ): Promise<SeenFailure> {
   const before = server.counts().calls;
-  for (let calls = 1; ; calls++) {
+  for (let calls = 1; calls <= 50; calls++) {
     const error = await failureOf(call());
     if (server.counts().calls > before) return { error, calls };
   }
+  throw new Error('The server received none of 50 calls');
 }
 
 /** Waits longer than anything takes that must not happen, such as a backoff of 50 ms. */

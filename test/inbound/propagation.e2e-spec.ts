@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 import { ask, expectLeavingCancels, ORDERS_PROTO, startHop, type Hop, type Way } from './hop.js';
 
 const leaks = captureLeaks();
-/** Of calls that succeed, on a busy machine too. */
+/** Deadline of calls that must succeed. */
 const TIMEOUT_MS = 20_000;
 const EVERYTHING = { deadline: true, cancellation: true, metadata: ['x-request-id', 'x-trace-bin'] };
 

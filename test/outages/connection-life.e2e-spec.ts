@@ -42,7 +42,7 @@ async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof 
   return app;
 }
 
-/** For what a busy machine may take long over. */
+/** Limit for conditions that a busy machine reaches late. */
 const HANG = { timeoutMs: 50_000, intervalMs: 20 };
 
 const create = ({ orders }: Pick<OrdersApp, 'orders'>) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });

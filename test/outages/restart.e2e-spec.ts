@@ -8,7 +8,7 @@ import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
 const GET = (number: number) => `get ${number}`;
-/** No test lasts as long: neither does a grace end on a machine that is busy, nor would grpc-js's own backoff bring a client back. */
+/** Longer than any test, so that neither the grace nor grpc-js's backoff ends in it. */
 const FAR_MS = 60_000;
 const PATIENT = {
   outageGraceMs: FAR_MS,

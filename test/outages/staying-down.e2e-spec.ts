@@ -23,7 +23,7 @@ const CALLS_WAIT = /^warn: outage: .*; calls wait up to \d(\.\d)? s \(0 waiting,
 const CALLS_FAIL = /^warn: no connection for \d+(\.\d)? s: .*; calls fail at once \(UNAVAILABLE\)/;
 /** grpc-js alone would try once in these tests. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
-/** No test lasts as long. */
+/** Longer than any test. */
 const FAR_MS = 60_000;
 
 type Settings = Parameters<typeof startOrdersApp>;
@@ -83,7 +83,7 @@ function failing(call: () => Parameters<typeof firstValueFrom>[0]): FailingCall 
   return Object.assign(started, { ended });
 }
 
-/** `call` fails in the turns of the event loop in which a call is begun, whatever those take. */
+/** Expects `call` to fail within eight event-loop turns. */
 async function failsAtOnce(call: () => Parameters<typeof firstValueFrom>[0]): Promise<FailingCall> {
   const started = failing(call);
   await turns();

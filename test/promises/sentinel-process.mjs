@@ -1,6 +1,5 @@
 // The process of `Sentinel`: sends a sample about each second of the machine until its parent disconnects.
 import { readFileSync, readdirSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import process from 'node:process';
 
 const STEP_MS = 10;
@@ -8,11 +7,14 @@ const SAMPLE_MS = 1_000;
 /** In which Linux counts CPU time, fixed for user space (https://man7.org/linux/man-pages/man5/proc_stat.5.html). */
 const TICKS_PER_SECOND = 100;
 
-/** CPU time of all cores since the start of Linux, in ticks. */
+/**
+ * CPU time of all cores since the start of Linux, in ticks. Time in interrupts is left out: it is nobody's, and the traffic of a play
+ * causes much of it.
+ */
 function machineTicks() {
-  const stat = readFileSync('/proc/stat', 'utf8');
-  const [, user, nice, system, , , irq, softirq, stolen] = stat.slice(0, stat.indexOf('\n')).split(/\s+/).map(Number);
-  return { busy: user + nice + system + irq + softirq, stolen };
+  const lines = readFileSync('/proc/stat', 'utf8').split('\n');
+  const [, user, nice, system, , , , , stolen] = lines[0].split(/\s+/).map(Number);
+  return { busy: user + nice + system, stolen, cores: lines.filter((line) => /^cpu\d/.test(line)).length };
 }
 
 /** CPU time of `root`, its descendants, and those of its children that have exited, in ticks. */
@@ -55,8 +57,7 @@ let latestMs = 0;
 
 function sample(now) {
   const after = cpuTimes();
-  const share = (ticks) =>
-    Math.max(0, (100 * ticks * 1_000) / (TICKS_PER_SECOND * availableParallelism() * (now - sampledAt)));
+  const share = (ticks) => Math.max(0, (100 * ticks * 1_000) / (TICKS_PER_SECOND * after.cores * (now - sampledAt)));
   const cpu = before !== undefined &&
     after !== undefined && {
       othersPercent: share(after.busy - before.busy - (after.own - before.own)),

@@ -45,8 +45,9 @@ export class Sentinel {
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // The sample that covers the end of the period.
     await waitFor(() => (this.#samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
-    // A sample covers the second before its time.
-    const samples = this.#samples.filter(({ at }) => at > from - 1_000 && at < until + 1_000);
+    // A sample covers the second before its time, or more if its own process was stopped: the first after `until` counts, too.
+    const last = this.#samples.findIndex(({ at }) => at >= until);
+    const samples = this.#samples.slice(0, last + 1).filter(({ at }) => at > from - 1_000);
     const worst = (figure: keyof MachineLoad) => {
       const values = samples.flatMap((sample) => sample[figure] ?? []);
       return values.length === 0 ? undefined : Math.max(...values);

@@ -26,7 +26,7 @@ export interface WatchedPlay extends JudgedRun {
   readonly measured: Play['measured'];
 }
 
-/** Gives `judgements` their verdicts, by what the machine did from `from` until now. */
+/** Gives `judgements` their verdicts, by what the machine did from `from` until `until`. */
 export async function judgedBetween(
   sentinel: Sentinel,
   from: number,

@@ -14,7 +14,7 @@ const PER_SECOND = 8;
 const USUAL_PER_SECOND = CLIENTS * PER_SECOND;
 /** What the server can bear, to what it usually has. */
 const CAPACITY = 1.2;
-/** Of callers; short, no call fails for it, however busy the machine is. */
+/** Deadline of a call. In short plays it never expires. */
 const PATIENCE_MS = { short: 60_000, full: 2_000 };
 const DOWN_MS = { short: [3_000], full: [3_000, 8_000, 60_000] };
 const OUTAGE_GRACE_MS = { short: 60_000, full: 5_000 };

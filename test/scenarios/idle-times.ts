@@ -12,7 +12,7 @@ const CALLERS = 6;
 const ROUNDS = { short: 2, full: 10 };
 /** A busy machine makes connections that the server closes before their first call, which is an outage. */
 const GRACE_MS = 600_000;
-/** Of the balancer; short, the play is over before, and the client must have closed its connections by then. */
+/** Idle timeout of the balancer; longer than a short play. */
 const BALANCER_MS = { short: 60_000, full: 13_000 };
 
 /** A server that closes idle connections, and a balancer that drops them without a word, under callers who pause. */

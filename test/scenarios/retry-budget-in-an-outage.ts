@@ -28,7 +28,7 @@ export const retryBudgetInAnOutage: Situation = {
 
 async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
-  // Short, away for less than calls wait, however busy the machine is: each of them is sent.
+  // In short plays the grace outlasts the outage, so each call is sent.
   const app = await startClientOf(run, upstream, { outageGraceMs: run.length === 'short' ? 60_000 : 5_000 });
   const perSecond = PER_SECOND[run.length];
 
@@ -42,7 +42,7 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
 
   const killed = load(run, perSecond, (number) => app.orders.get({ id: `k${number}` }));
   await upstream.prepareRestart();
-  // Calls in flight are sent twice: few of all, however slow the answers of a busy machine are.
+  // Calls in flight are sent twice: fewer than one of 30.
   await reach(() => killed.succeeded.length > 100 && killed.open.length * 30 < killed.calls.length);
   const listensAt = await upstream.restartAfter(AWAY_MS[run.length]);
   await reach(() => killed.succeeded.some(({ startedAt }) => startedAt > listensAt + 200));

@@ -8,7 +8,7 @@ import { recordTiming } from '../support/timing.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** A limit for what a busy machine takes its time for. */
+/** Limit for conditions that a busy machine reaches late. */
 const PATIENTLY = { timeoutMs: 20_000 };
 
 // Concurrent, because most of what they do is to wait: one leak check for all.

@@ -17,7 +17,7 @@ const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
 const TIME_MS = 1_000;
 const TO_END_MS = 200;
 const SHORT_DRAIN = { drain: { timeoutMs: TIME_MS } };
-/** A limit for what a busy machine takes its time for. */
+/** Limit for conditions that a busy machine reaches late. */
 const PATIENTLY = { timeoutMs: 20_000 };
 /** Of a call, as a client sends it. */
 const REQUEST = {

@@ -1,7 +1,7 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Files that take the longest, though they are short: without a cache of durations vitest starts the largest files first. */
-const LONGEST = [
+/** Slow files with little source text. Without a cache of durations vitest starts the largest files first. */
+const SLOW_FILES = [
   'test/streams/memory',
   'test/outages/dead-connections',
   'test/server/connections',
@@ -20,8 +20,8 @@ export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
     const rank = ({ moduleId }: TestSpecification) => {
-      const index = LONGEST.findIndex((part) => moduleId.includes(part));
-      return index < 0 ? LONGEST.length : index;
+      const index = SLOW_FILES.findIndex((part) => moduleId.includes(part));
+      return index < 0 ? SLOW_FILES.length : index;
     };
     return sorted.sort((a, b) => rank(a) - rank(b));
   }

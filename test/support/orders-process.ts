@@ -50,8 +50,8 @@ export class OrdersProcess {
   }
 
   /**
-   * SIGKILL once `kill` resolves, which runs when the next process is ready to take over; that listens once `listen` resolves.
-   * Resolves when it does.
+   * Kills the server when `kill` resolves, which starts when the next process is ready. The next process listens when `listen`
+   * resolves. Resolves when it listens.
    */
   async restartWhen(conditions: { kill(): Promise<unknown>; listen(): Promise<unknown> }): Promise<void> {
     const next = await this.#spawn(['--standby']);

@@ -37,7 +37,7 @@ export function isInstalled(program: OptionalProgram): boolean {
   return known;
 }
 
-/** What this machine lacks, with Debian's package: 'nginx (nginx-light)'. */
+/** Missing programs with their Debian packages: 'nginx (nginx-light)'. */
 export function missingPrograms(): readonly string[] {
   return (Object.keys(IS_INSTALLED) as OptionalProgram[])
     .filter((program) => !isInstalled(program))

@@ -2,7 +2,7 @@ import type { Bound } from './bound.js';
 
 /** A duration or a rate that a test measured, with the bound that `npm run promises` judges it by. */
 export interface Timing {
-  /** What was measured, with its unit: 'process gone after, ms'. */
+  /** Name and unit of the figure: 'process gone after, ms'. */
   readonly figure: string;
   readonly value: number;
   readonly bound: Bound;

@@ -15,7 +15,7 @@ export function lostConnections({ client }: OrdersOf): readonly number[] {
   return lostAt;
 }
 
-/** Of the writes that failed: those that failed as lost with a connection while one was lost, and the others. */
+/** Counts failed writes by cause: lost with their connection, or other. */
 export function failedWrites({ calls, failed }: CallLoad, lostAt: readonly number[]): Measured {
   const wasOnTheWire = ({ startedAt, endedAt = 0, error }: LoadCall) => {
     // True: a call fails with nothing else.

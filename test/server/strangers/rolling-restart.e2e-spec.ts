@@ -25,7 +25,7 @@ interface Ended {
   readonly failed: readonly string[];
 }
 
-/** A limit for what a busy machine takes its time for. */
+/** Limit for conditions that a busy machine reaches late. */
 const PATIENTLY = { timeoutMs: 25_000 };
 
 // Applications as their users run them, restarted as a cluster does: SIGTERM, and the next one when that is back.

@@ -18,7 +18,7 @@ export type PlainServerOptions = Pick<
 /** How it runs: with TLS, beside an HTTP server, or behind it another server, and how the clients of that drain (JSON). */
 export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}` | `--clients=${string}`;
 
-/** A limit for what a busy machine takes its time for, within that of a test. */
+/** Limit for conditions that a busy machine reaches late; shorter than that of a test. */
 const HANG_MS = 25_000;
 
 interface Counts {

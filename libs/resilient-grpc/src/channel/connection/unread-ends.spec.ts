@@ -45,7 +45,7 @@ describe('the end of a connection that Node does not read', () => {
     expect(connections[0]!.destroyed).toEqual(['connection reset']);
   });
 
-  it('is none where what was read last comes in the turn of a late look', () => {
+  it('reports no reset if pending data is read in the turn of a late check', () => {
     connections[0]!.isSevered = true;
     ends.wake();
     clock.advance(260);

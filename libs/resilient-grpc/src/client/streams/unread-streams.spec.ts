@@ -36,7 +36,7 @@ describe('a stream that is read on demand', () => {
     expect(told).toEqual([]);
   });
 
-  it('is not told where this process stood still: no reader could ask for a message', () => {
+  it('reports nothing after a standstill of this process, in which no reader could ask for a message', () => {
     const { clock, told, open } = make();
     open('held up');
     clock.advance(1_000);

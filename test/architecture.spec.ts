@@ -27,10 +27,6 @@ function linesOf({ summary }: ICruiseResult): string[] {
   });
 }
 
-async function brokenImports(baseDir: string, folders: string[]): Promise<string[]> {
-  return linesOf(await importsOf(baseDir, folders));
-}
-
 /** Files below `folder`, as paths from the root. */
 function filesOf(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
@@ -59,84 +55,105 @@ describe('imports', () => {
 });
 
 describe('the rules of imports', () => {
-  let root: string;
-  const write = (file: string, text: string): void => {
-    mkdirSync(dirname(join(root, file)), { recursive: true });
-    writeFileSync(join(root, file), text);
-  };
-
-  beforeAll(() => {
-    root = mkdtempSync(join(tmpdir(), 'architecture-'));
-    symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
-    for (const folder of ['status', 'errors', 'policy', 'call', 'operators', 'channel', 'client', 'nest', 'health'])
-      write(`${LIBRARY}/src/${folder}/thing.ts`, `export const ${folder} = 1;\nexport type Thing = number;\n`);
-    write(`${LIBRARY}/src/index.ts`, 'export const all = 1;\n');
-  });
-  afterAll(() => rmSync(root, { recursive: true }));
-
-  it.each([
-    ['policy/ reaching up to channel/', 'policy', `import '../channel/thing.js';`, 'policy-imports-down'],
+  const SRC = `${LIBRARY}/src`;
+  const BROKEN: readonly (readonly [what: string, file: string, text: string, rule: string])[] = [
+    ['policy/ reaching up to channel/', `${SRC}/policy/up.ts`, `import '../channel/thing.js';`, 'policy-imports-down'],
     [
       'call/ taking a mere type from client/',
-      'call',
+      `${SRC}/call/type.ts`,
       `import type { Thing } from '../client/thing.js';`,
       'call-imports-down',
     ],
-    ['siblings of one level', 'operators', `import '../channel/thing.js';`, 'operators-imports-down'],
-    ['an index.ts as a short cut', 'nest', `import '../index.js';`, 'nest-imports-down'],
+    ['siblings of one level', `${SRC}/operators/sibling.ts`, `import '../channel/thing.js';`, 'operators-imports-down'],
+    ['an index.ts as a short cut', `${SRC}/nest/index-import.ts`, `import '../index.js';`, 'nest-imports-down'],
     [
       'grpc-js at run time above the channel',
-      'client',
+      `${SRC}/client/run-time.ts`,
       `import { Metadata } from '@grpc/grpc-js';`,
       'client-types-only',
     ],
-    ['any type of grpc-js in policy/', 'policy', `import type { Metadata } from '@grpc/grpc-js';`, 'policy-packages'],
-    ['RxJS in policy/', 'policy', `import { of } from 'rxjs';`, 'policy-packages'],
-    ['Nest below nest/', 'client', `import { Logger } from '@nestjs/common';`, 'client-packages'],
+    [
+      'any type of grpc-js in policy/',
+      `${SRC}/policy/grpc-js.ts`,
+      `import type { Metadata } from '@grpc/grpc-js';`,
+      'policy-packages',
+    ],
+    ['RxJS in policy/', `${SRC}/policy/rxjs.ts`, `import { of } from 'rxjs';`, 'policy-packages'],
+    ['Nest below nest/', `${SRC}/client/nest.ts`, `import { Logger } from '@nestjs/common';`, 'client-packages'],
     [
       'microservices at the start of nest/',
-      'nest',
+      `${SRC}/nest/microservices.ts`,
       `import { RpcException } from '@nestjs/microservices';`,
       'loaded-when-needed',
     ],
-    ['Terminus outside health/', 'nest', `import { TerminusModule } from '@nestjs/terminus';`, 'nest-packages'],
-    ['Node in operators/', 'operators', `import { readFileSync } from 'node:fs';`, 'operators-no-node'],
-    ['a folder without a level', 'utils', `import '../status/thing.js';`, 'known-folders'],
-    ['a package that is not there', 'nest', `import 'left-pad';`, 'resolvable'],
-  ])('refuse %s', async (_what, folder, text, rule) => {
-    const file = `${LIBRARY}/src/${folder}/probe.ts`;
-    write(file, `${text}\nexport const probe = 1;\n`);
-    write(`${LIBRARY}/src/nest/uses-probe.ts`, folder === 'utils' ? `import '../utils/probe.js';\n` : '');
-    const broken = await brokenImports(root, [`${LIBRARY}/src`]);
-    rmSync(join(root, file));
-    expect(broken.map((line) => line.split(':')[0])).toEqual([rule]);
+    [
+      'Terminus outside health/',
+      `${SRC}/nest/terminus.ts`,
+      `import { TerminusModule } from '@nestjs/terminus';`,
+      'nest-packages',
+    ],
+    ['Node in operators/', `${SRC}/operators/node.ts`, `import { readFileSync } from 'node:fs';`, 'operators-no-node'],
+    ['a folder without a level', `${SRC}/nest/utils.ts`, `import '../utils/thing.js';`, 'known-folders'],
+    ['a package that is not there', `${SRC}/nest/package.ts`, `import 'left-pad';`, 'resolvable'],
+    [
+      'a cycle',
+      `${SRC}/policy/cycle.ts`,
+      `import type { Other } from './other-half.js';\nexport type One = Other;`,
+      'no-cycles',
+    ],
+    [
+      'the demo reaching into the sources of the library',
+      'src/reach.ts',
+      `import '../${SRC}/index.js';`,
+      'by-package-name',
+    ],
+  ];
+  const ALLOWED = [
+    `import '../policy/thing.js';`,
+    `import type { Metadata } from '@grpc/grpc-js';`,
+    `import { of } from 'rxjs';`,
+  ];
+
+  let root: string;
+  /** The broken rules of each file. One run covers all files, because a run takes a second. */
+  const rulesBrokenIn = new Map<string, readonly string[]>();
+
+  beforeAll(async () => {
+    root = mkdtempSync(join(tmpdir(), 'architecture-'));
+    const write = (file: string, text: string): void => {
+      mkdirSync(dirname(join(root, file)), { recursive: true });
+      writeFileSync(join(root, file), text);
+    };
+    symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
+    for (const folder of [
+      'status',
+      'errors',
+      'policy',
+      'call',
+      'operators',
+      'channel',
+      'client',
+      'nest',
+      'health',
+      'utils',
+    ])
+      write(`${SRC}/${folder}/thing.ts`, `export const ${folder} = 1;\nexport type Thing = number;\n`);
+    write(`${SRC}/index.ts`, 'export const all = 1;\n');
+    write(`${SRC}/policy/other-half.ts`, `import type { One } from './cycle.js';\nexport type Other = One | 1;\n`);
+    write(`${SRC}/client/allowed.ts`, `${ALLOWED.join('\n')}\nexport const probe = 1;\n`);
+    for (const [, file, text] of BROKEN) write(file, `${text}\nexport const probe = 1;\n`);
+    const { summary } = await importsOf(root, [SRC, 'src']);
+    for (const { from, rule } of summary.violations)
+      rulesBrokenIn.set(from, [...(rulesBrokenIn.get(from) ?? []), rule.name]);
+  }, 300_000);
+  afterAll(() => rmSync(root, { recursive: true }));
+
+  it.each(BROKEN)('refuse %s', (_what, file, _text, rule) => {
+    expect(rulesBrokenIn.get(file)).toEqual([rule]);
   });
 
-  it('refuse a cycle', async () => {
-    write(`${LIBRARY}/src/policy/a.ts`, `import type { B } from './b.js';\nexport type A = B;\n`);
-    write(`${LIBRARY}/src/policy/b.ts`, `import type { A } from './a.js';\nexport type B = A | 1;\n`);
-    const broken = await brokenImports(root, [`${LIBRARY}/src`]);
-    rmSync(join(root, `${LIBRARY}/src/policy/a.ts`));
-    rmSync(join(root, `${LIBRARY}/src/policy/b.ts`));
-    expect(new Set(broken.map((line) => line.split(':')[0]))).toEqual(new Set(['no-cycles']));
-  });
-
-  it('refuse the demo reaching into the sources of the library', async () => {
-    write('src/probe.ts', `import '../${LIBRARY}/src/index.js';\n`);
-    const broken = await brokenImports(root, ['src']);
-    expect(broken.map((line) => line.split(':')[0])).toEqual(['by-package-name']);
-  });
-
-  it('allow what the levels allow', async () => {
-    const texts = [
-      `import '../policy/thing.js';`,
-      `import type { Metadata } from '@grpc/grpc-js';`,
-      `import { of } from 'rxjs';`,
-    ];
-    write(`${LIBRARY}/src/client/probe.ts`, `${texts.join('\n')}\nexport const probe = 1;\n`);
-    const broken = await brokenImports(root, [`${LIBRARY}/src`]);
-    rmSync(join(root, `${LIBRARY}/src/client/probe.ts`));
-    expect(broken).toEqual([]);
+  it('allow what the levels allow', () => {
+    expect([...rulesBrokenIn.keys()].sort()).toEqual(BROKEN.map(([, file]) => file).sort());
   });
 });
 

@@ -277,6 +277,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   private becameReady(): void {
     this.failures = 0;
+    this.timeouts = 0;
     this.earlyReconnect.stop();
     if (!this.succession.pending) this.age.start();
     // Before the outage may end: what it held goes out at a pace.

@@ -1,5 +1,12 @@
 /**
- * Factor by which a busy machine is given more time: drain times, the outage grace of our client and the time until a process is killed
- * are longer by it, and the rate of calls is lower. 1, or what the environment variable `DEMO_PATIENCE` has: tests set it.
+ * Factor for a busy machine: the demo multiplies drain times, the outage grace of our client and the time until a process is killed by
+ * it, and divides the rate of calls by it.
  */
-export const PATIENCE = Number(process.env['DEMO_PATIENCE'] ?? 1);
+export const PATIENCE = parsePatience(process.env['DEMO_PATIENCE'] ?? '1');
+
+/** @throws if `value`, of the environment variable `DEMO_PATIENCE`, is not a number of at least 1 */
+export function parsePatience(value: string): number {
+  const patience = Number(value);
+  if (Number.isFinite(patience) && patience >= 1) return patience;
+  throw new Error(`DEMO_PATIENCE: expected a number of at least 1, got '${value}'; write DEMO_PATIENCE=4`);
+}

@@ -9,5 +9,5 @@ await reproduce('@grpc/grpc-js', async () => {
   const channel = client.getChannel();
   client.close();
   channel.getConnectivityState(true);
-  return becomesTrue(3_000, () => channel.getConnectivityState(false) === grpc.connectivityState.READY);
+  return becomesTrue(60_000, () => channel.getConnectivityState(false) === grpc.connectivityState.READY);
 });

@@ -30,7 +30,7 @@ await reproduce('@nestjs/microservices', async () => {
     .feed('request')
     .on('error', () => undefined)
     .pause();
-  await becomesTrue(5_000, () => ended || pushed === MESSAGES);
+  await becomesTrue(60_000, () => ended || pushed === MESSAGES);
   await pass(100);
   return !ended;
 });

@@ -1,4 +1,3 @@
-import { PATIENCE } from '../patience.js';
 import { LatencyHistogram, type LatencyPercentiles } from './latency-histogram.js';
 
 /** What a call does: reads are safe to repeat, writes are not. */
@@ -42,7 +41,7 @@ export interface MeasurementSnapshot {
 
 // A client sees the loss of its connection a moment after it happened. A write begun later than this after the loss was not in
 // flight, whatever its error says.
-const SEEN_WITHIN_MS = 500 * PATIENCE;
+const SEEN_WITHIN_MS = 500;
 
 /** Code of calls that had not ended when the measurement did. */
 const NEVER_ENDED = 'NEVER_ENDED';

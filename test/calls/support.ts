@@ -21,6 +21,7 @@ import {
 } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, toArray, type Observable } from 'rxjs';
 import { onTestFinished } from 'vitest';
+import { repeatUntil } from '../support/repeat-until.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 
 /** As ts-proto would write it. */
@@ -168,11 +169,13 @@ export async function failureOnceSeen(
   call: () => Observable<unknown> | Promise<unknown>,
 ): Promise<SeenFailure> {
   const before = server.counts().calls;
-  for (let calls = 1; calls <= 50; calls++) {
-    const error = await failureOf(call());
-    if (server.counts().calls > before) return { error, calls };
-  }
-  throw new Error('The server received none of 50 calls');
+  let calls = 0;
+  const error = await repeatUntil('the server receives the call before its deadline', async () => {
+    calls += 1;
+    const failure = await failureOf(call());
+    return server.counts().calls > before && failure;
+  });
+  return { error, calls };
 }
 
 /** Waits longer than anything takes that must not happen, such as a backoff of 50 ms. */

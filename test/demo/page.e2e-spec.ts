@@ -5,7 +5,6 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openPage, startBrowser, type Sightings } from '../support/browser.js';
 import { isInstalled } from '../support/programs.js';
-import { PATIENCE } from '../support/demo-run.js';
 import { recordTiming } from '../support/timing.js';
 
 const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
@@ -25,7 +24,7 @@ describe('the demo page', { timeout: 120_000 }, () => {
 
   beforeEach(async () => {
     gateway = spawn(process.execPath, [MAIN], {
-      env: { ...process.env, PORT: '0', DEMO_PATIENCE: String(PATIENCE) },
+      env: { ...process.env, PORT: '0' },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     url = await new Promise((resolve, reject) => {
@@ -37,13 +36,13 @@ describe('the demo page', { timeout: 120_000 }, () => {
       });
       gateway.once('exit', () => reject(new Error(`the gateway ended before it listened: ${output}`)));
     });
-  }, 60_000);
+  });
   afterEach(async () => {
     if (gateway.exitCode !== null || gateway.signalCode !== null) return;
     // In order: it removes the log of its upstream.
     gateway.kill('SIGTERM');
     await once(gateway, 'exit');
-  }, 60_000);
+  });
 
   const json = async (path: string) => (await fetch(url + path)).json() as Promise<any>;
 

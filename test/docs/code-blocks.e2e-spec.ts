@@ -118,7 +118,7 @@ describe('the code in the README and the docs', () => {
         // Some of them fail, and so does the runner.
         const { stdout } = await promisify(execFile)(
           process.execPath,
-          [`node_modules/${script!}`, ...args, 'leaking'],
+          [`node_modules/${script!}`, ...args, '--testTimeout=120000', 'leaking'],
           {
             cwd: application.folder,
             env: { ...Object.fromEntries(env), NODE_OPTIONS: '--experimental-vm-modules' },

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { Test } from '@nestjs/testing';
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, overrideGrpcClient, waitFor } from 'nestjs-resilient-grpc/testing';
-import { lastValueFrom, map, take, toArray } from 'rxjs';
+import { lastValueFrom, map, take, tap, toArray } from 'rxjs';
 
 const block = (name) => import(pathToFileURL(join(process.argv[2], `${name}.js`)).href);
 const { OrdersModule } = await block('orders.module');
@@ -15,6 +15,8 @@ const { OrderDesk } = await block('order-desk');
 const { OrderFeed } = await block('order-feed');
 
 const protoPath = 'orders.proto';
+/** Limit for what hangs. */
+const IN_TIME = { timeoutMs: 60_000 };
 const server = await ScriptedGrpcServer.start({ protoPath, scripts: { Get: { message: { id: '7', item: 'tea' } } } });
 const proxy = await FaultProxy.start(server.url);
 
@@ -41,14 +43,16 @@ server.script('Watch', ({ request }) => ({
   never: true,
 }));
 const feed = app.get(OrderFeed, { strict: false }).after(2n ** 60n);
+let received = 0;
 const followed = lastValueFrom(
   feed.pipe(
     map(({ sequence }) => String(BigInt(sequence) - 2n ** 60n)),
+    tap(() => (received += 1)),
     take(4),
     toArray(),
   ),
 );
-await waitFor(() => server.counts('Watch').open === 1);
+await waitFor(() => received === 2, IN_TIME);
 proxy.resetAll();
 const events = await followed;
 
@@ -60,7 +64,7 @@ const refused = await place('r-2');
 
 server.script('Create', { never: true });
 const inFlight = place('r-3');
-await waitFor(() => server.counts('Create').open === 1);
+await waitFor(() => server.counts('Create').open === 1, IN_TIME);
 proxy.refuse();
 proxy.resetAll();
 const cutOff = await inFlight;
@@ -69,7 +73,7 @@ const unsent = place('r-4');
 const outage = await waitFor(async () => {
   const dependencies = await get('/health/dependencies');
   return dependencies.body.details.orders.outage && { ready: await get('/health/ready'), dependencies };
-});
+}, IN_TIME);
 const notPlaced = await unsent;
 
 await app.close();

@@ -86,7 +86,7 @@ describe.skipIf(!isInstalled('Chromium'))('who reads it', { timeout: 120_000 }, 
     await once(server.listen(0, '127.0.0.1'), 'listening');
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     browser = await startBrowser();
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser.close();
     server.closeAllConnections();

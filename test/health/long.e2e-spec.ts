@@ -2,6 +2,7 @@ import { FaultProxy, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { holdTimers } from '../server/support/held-timers.js';
+import { repeatUntil } from '../support/repeat-until.js';
 import { channelOf, meet, startApp, startScripted, wordOf, type Met } from './support.js';
 
 beforeEach(({ onTestFinished }) => {
@@ -48,12 +49,11 @@ describe('health', () => {
     expect([refused.error?.reason, refused.atOnce]).toEqual(['outage', true]);
     // The path is free again.
     await proxy.forward();
-    let isUp = false;
-    while (!isUp) {
+    await repeatUntil('the client connects once the path is free', async () => {
       await advance(1_000);
-      await until(() => true);
-      isUp = (await channelOf(app)).status === 'up';
-    }
+      await until(() => app.client.connectivity.state !== 'CONNECTING');
+      return (await channelOf(app)).status === 'up';
+    });
     expect((await meet(get())).error).toBeUndefined();
   });
 });

@@ -5,6 +5,7 @@ import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { median } from '../support/call-load.js';
 import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { repeatUntil } from '../support/repeat-until.js';
 import { recordTiming } from '../support/timing.js';
 import { ask, expectLeavingCancels, ORDERS_PROTO, startHop, type Hop, type Way } from './hop.js';
 
@@ -59,8 +60,7 @@ describe('a gRPC call that is served', () => {
 
   it('ends what it called when its deadline passes', async () => {
     server.script('Get', { never: true });
-    // On a busy machine a deadline may pass before the call has got there.
-    await waitFor(async () => {
+    await repeatUntil('the server receives the outbound call before the deadline', async () => {
       const error: unknown = await get('plain:1', { timeoutMs: 60 }).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
       return server.counts('Get').calls > 0;

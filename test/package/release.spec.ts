@@ -11,7 +11,7 @@ const LIBRARY = 'libs/resilient-grpc/package.json';
 const QUICK = { 'pack:check': 'echo packed', 'test:fast': 'echo tested', build: 'echo built' };
 
 // npm starts many processes.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 let repository: string;
 beforeEach(() => {

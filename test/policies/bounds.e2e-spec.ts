@@ -1,7 +1,6 @@
 import { firstValueFrom } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import { onTestFinished } from 'vitest';
 import {
   failureOf,
   failureOnceSeen,
@@ -11,18 +10,19 @@ import {
   startServer,
   type EchoService,
 } from '../calls/support.js';
+import { repeatUntil } from '../support/repeat-until.js';
 
 describe('attemptTimeoutMs', () => {
   it('gives a safe call another attempt, and fails another one', async () => {
-    const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 100 } } });
+    const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 500 } } });
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { message: { number: 2 } },
     );
-    // A busy machine may use up the time of an attempt before the attempt is sent.
-    while (server.counts('Unary').cancelled === 0) {
+    await repeatUntil('the server receives the attempt before its timeout', async () => {
       expect(await firstValueFrom(echo.unary({}))).toMatchObject({ number: 2 });
       await waitFor(() => server.counts('Unary').open === 0);
-    }
+      return server.counts('Unary').cancelled > 0;
+    });
     server.script('UnsafeUnary', { never: true });
     const { error } = await failureOnceSeen(server, () => echo.unsafeUnary({}));
     expect(error).toMatchObject({ code: 4, reason: 'attempt-timeout', reachedServer: 'maybe' });

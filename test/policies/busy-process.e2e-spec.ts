@@ -1,3 +1,6 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { hedge, idleTimeout } from 'nestjs-resilient-grpc/operators';
 import { ChildServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { defer, lastValueFrom, toArray } from 'rxjs';
@@ -8,6 +11,8 @@ import { failureOf, startClient, turns, type ClientSettings, type EchoService } 
 /** Far below `BLOCKED_MS`, so that it is over when the event loop runs again. */
 const TIMEOUT_MS = 100;
 const BLOCKED_MS = 400;
+/** Operators excuse one standstill, and no more: within this time after it the server must answer. */
+const OPERATOR_TIMEOUT_MS = 300;
 
 const HEDGED: ClientSettings = {
   serviceConfig: {
@@ -24,33 +29,60 @@ const HEDGED: ClientSettings = {
 async function distant(settings: ClientSettings) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
-  const server = await ChildServer.start({ script: new URL('../testing/fixtures/echo-server.mjs', import.meta.url) });
+  const folder = mkdtempSync(join(tmpdir(), 'busy-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const log = join(folder, 'log');
+  const server = await ChildServer.start({
+    script: new URL('./observed-server.mjs', import.meta.url),
+    args: (port) => ['--port', String(port), '--log', log],
+  });
   onTestFinished(() => server.close());
   const client = await startClient({ url: server.url, ...settings });
-  return { server, client, echo: client.getService<EchoService>('Echo') };
+  const has = (event: ServerEvent) => existsSync(log) && readFileSync(log, 'utf8').includes(event);
+  return { server: { process: server, has }, client, echo: client.getService<EchoService>('Echo') };
 }
 
-/** Blocks the event loop of this process. */
-function block(): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BLOCKED_MS);
+/** 'connected': the server has sent its SETTINGS. 'answered': it has sent a whole answer. */
+type ServerEvent = 'connected' | 'answered';
+
+interface ObservedServer {
+  readonly process: ChildServer;
+  has(event: ServerEvent): boolean;
 }
 
-/** When the event loop is blocked: before the request is sent, or while the server, which stood still until then, answers it. */
-const MOMENTS: readonly [string, (server: ChildServer) => Promise<void>][] = [
+const sleeping = new Int32Array(new SharedArrayBuffer(4));
+
+/** Blocks the event loop of this process for `BLOCKED_MS`, and until `isOver` is true. */
+function block(isOver = () => true): void {
+  const beganAt = performance.now();
+  do {
+    Atomics.wait(sleeping, 0, 0, BLOCKED_MS);
+    if (performance.now() - beganAt > 30_000) throw new Error('The server did not answer within 30 s');
+  } while (!isOver());
+}
+
+/**
+ * When the event loop is blocked: before the request is sent, or while the server, which stood still until then, answers it. It stays
+ * blocked until the server has sent `event`, so that the pace of the server does not count.
+ */
+const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [
     'before the request is sent',
-    () => {
+    async (server, event) => {
       block();
-      return Promise.resolve();
+      await turns();
+      if (event !== undefined) block(() => server.has(event));
     },
   ],
   [
     'while the server answers',
-    async (server) => {
-      server.freeze();
+    async (server, event = 'answered') => {
+      server.process.freeze();
       await turns();
-      server.thaw();
-      block();
+      server.process.thaw();
+      block(() => server.has(event));
     },
   ],
 ];
@@ -58,40 +90,41 @@ const MOMENTS: readonly [string, (server: ChildServer) => Promise<void>][] = [
 describe.each(MOMENTS)('an event loop that is blocked %s', (_when, blocked) => {
   it('sends no hedge', async () => {
     const { client, echo, server } = await distant(HEDGED);
-    await lastValueFrom(echo.unary({ text: 'connected' }));
+    await client.waitForReady();
     const ends: CallEnd[] = [];
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { onEnd: (end) => ends.push(end), timeoutMs: 20_000 }));
-    await blocked(server);
+    await blocked(server, 'answered');
     expect(await answer).toMatchObject({ text: 'x' });
     expect(ends).toMatchObject([{ code: 0, attempts: [{ number: 1 }] }]);
     expect(client.snapshot().methods).toMatchObject([{ hedged: 0 }]);
   });
 
   it('times out no attempt', async () => {
-    const { echo, server } = await distant({ methods: { '*': { attemptTimeoutMs: TIMEOUT_MS } } });
-    await lastValueFrom(echo.unary({ text: 'connected' }));
+    const { client, echo, server } = await distant({ methods: { '*': { attemptTimeoutMs: TIMEOUT_MS } } });
+    await client.waitForReady();
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { timeoutMs: 20_000 }));
-    await blocked(server);
+    await blocked(server, 'answered');
     expect(await answer).toMatchObject({ text: 'x' });
   });
 
   it('opens no circuit by deadlines that pass meanwhile', async () => {
-    const { echo, server } = await distant({
+    const { client, echo, server } = await distant({
       methods: { '*': { circuitBreaker: { minimumThroughput: 1, failureRatio: 0.01 } } },
     });
-    await lastValueFrom(echo.unary({ text: 'connected' }));
+    await client.waitForReady();
     const failed = Promise.all([1, 2, 3].map(() => failureOf(echo.unary({ text: 'x' }, { timeoutMs: TIMEOUT_MS }))));
-    await blocked(server);
+    // The deadlines pass: the server may receive none of these calls.
+    await blocked(server, 'connected');
     const codes = (await failed).map(({ codeName }) => codeName);
     expect(codes).toEqual(['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED']);
     expect(await lastValueFrom(echo.unary({ text: 'admitted' }))).toMatchObject({ text: 'admitted' });
   });
 
   it('ends no stream as idle', async () => {
-    const { echo, server } = await distant({ methods: { '*': { streamIdleTimeoutMs: TIMEOUT_MS } } });
-    await lastValueFrom(echo.unary({ text: 'connected' }));
+    const { client, echo, server } = await distant({ methods: { '*': { streamIdleTimeoutMs: TIMEOUT_MS } } });
+    await client.waitForReady();
     const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(toArray()));
-    await blocked(server);
+    await blocked(server, 'answered');
     expect(await messages).toMatchObject([{ text: 'x' }]);
   });
 
@@ -100,30 +133,30 @@ describe.each(MOMENTS)('an event loop that is blocked %s', (_when, blocked) => {
     const events: GrpcClientEvent[] = [];
     const subscription = client.events$.subscribe((event) => events.push(event));
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { timeoutMs: 20_000 }));
-    await blocked(server);
+    await blocked(server, 'connected');
     expect(await answer).toMatchObject({ text: 'x' });
     subscription.unsubscribe();
     expect(events.filter((event) => event.type === 'connection')).toMatchObject([{ change: 'connected' }]);
   });
 
   it('makes hedge() subscribe once', async () => {
-    const { echo, server } = await distant({});
-    await lastValueFrom(echo.unary({ text: 'connected' }));
+    const { client, echo, server } = await distant({});
+    await client.waitForReady();
     const calls = { begun: 0 };
     const call = defer(() => {
       calls.begun += 1;
       return echo.unary({ text: 'x' }, { timeoutMs: 20_000 });
     });
-    const answer = lastValueFrom(call.pipe(hedge({ delayMs: TIMEOUT_MS, maxAttempts: 3 })));
+    const answer = lastValueFrom(call.pipe(hedge({ delayMs: OPERATOR_TIMEOUT_MS, maxAttempts: 3 })));
     await blocked(server);
     expect(await answer).toMatchObject({ text: 'x' });
     expect(calls.begun).toBe(1);
   });
 
   it('is not taken by idleTimeout() for a silence of the stream', async () => {
-    const { echo, server } = await distant({});
-    await lastValueFrom(echo.unary({ text: 'connected' }));
-    const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(idleTimeout(TIMEOUT_MS), toArray()));
+    const { client, echo, server } = await distant({});
+    await client.waitForReady();
+    const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(idleTimeout(OPERATOR_TIMEOUT_MS), toArray()));
     await blocked(server);
     expect(await messages).toMatchObject([{ text: 'x' }]);
   });

@@ -2,7 +2,13 @@ import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import type { MethodConfig, ServiceConfig } from 'nestjs-resilient-grpc';
 import { failToRetry, reset, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
-import { grpcJs, type Contender, type Ended } from './contenders.js';
+import { repeatUntil } from '../support/repeat-until.js';
+import { grpcJs, type Contender, type Ended, type Running } from './contenders.js';
+
+/** Options of a `waitFor` that only a test that hangs exceeds. */
+export const HANG_LIMIT = { timeoutMs: 60_000 };
+/** Longer than a test may run. */
+const NEVER_MS = 120_000;
 
 /** One client and the server it calls. */
 export interface Scene {
@@ -84,6 +90,15 @@ async function outcome({ client }: Scene, within?: number): Promise<Ended> {
   return client.unary(within).ended;
 }
 
+/** True if `call` ends when its client receives the server's answer: no backoff and no deadline passes first. */
+async function endsAtOnce({ server, client }: Scene, call: Running): Promise<boolean> {
+  let isOver = false;
+  void call.ended.then(() => (isOver = true));
+  await waitFor(() => server.counts('Unary').answered > 0, HANG_LIMIT);
+  await arrived(client);
+  return isOver;
+}
+
 /** Rules of gRFC A6 and of the service config, and those that were taken from elsewhere where it is silent. */
 export const RULES: readonly Rule[] = [
   {
@@ -131,8 +146,8 @@ export const RULES: readonly Rule[] = [
       // The first backoff is not the maximum, or there would be no second attempt before the test ends.
       const slow = await scene.another(retrying({ initialBackoff: '0.1s', backoffMultiplier: 600, maxBackoff: '60s' }));
       const before = server.counts().calls;
-      const call = slow.unary(120_000);
-      await waitFor(() => server.counts().calls === before + 2, { timeoutMs: 20_000 });
+      const call = slow.unary(NEVER_MS);
+      await waitFor(() => server.counts().calls === before + 2, HANG_LIMIT);
       call.cancel();
       return kept(isCapped);
     },
@@ -203,21 +218,20 @@ export const RULES: readonly Rule[] = [
     rule: 'nothing is sent after the caller has cancelled in a backoff',
     from: 'A6',
     config: retrying({ initialBackoff: '0.3s', maxBackoff: '0.3s' }),
-    async observe({ server, client }) {
-      for (;;) {
+    observe: ({ server, client }) =>
+      repeatUntil('the caller cancels before the shortest backoff, 240 ms, ends', async () => {
+        await arrived(client);
         server.reset();
         server.script('Unary', UNAVAILABLE);
         const beganAt = performance.now();
         const call = client.unary();
-        await waitFor(() => server.counts().answered === 1);
-        await pause(50);
+        await waitFor(() => server.counts('Unary').answered === 1, HANG_LIMIT);
+        await arrived(client);
         call.cancel();
-        // Only then it surely was in the backoff, which is 240 ms or more.
-        if (performance.now() - beganAt >= 240) continue;
+        if (performance.now() - beganAt >= 240) return undefined;
         await pause(400);
-        return counted(server.counts().calls);
-      }
-    },
+        return counted(server.counts('Unary').calls);
+      }),
     right: '1 attempt',
   },
   {
@@ -225,12 +239,15 @@ export const RULES: readonly Rule[] = [
     from: 'A6',
     config: retrying({ initialBackoff: '0.4s', maxBackoff: '0.4s' }),
     async observe(scene) {
-      const { server } = scene;
+      const { server, client } = scene;
       server.script('Unary', UNAVAILABLE);
-      // A busy machine may use up the deadline before the call is sent.
-      while (server.counts().calls === 0) await outcome(scene, 200);
+      await repeatUntil('the client sends the call before its deadline', async () => {
+        await outcome(scene, 200);
+        await arrived(client);
+        return server.counts('Unary').calls > 0;
+      });
       await pause(500);
-      return counted(server.counts().calls);
+      return counted(server.counts('Unary').calls);
     },
     right: '1 attempt',
   },
@@ -240,9 +257,16 @@ export const RULES: readonly Rule[] = [
     config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', UNAVAILABLE);
-      const { status, ms } = await outcome(scene, 3_000);
-      scene.record('call that cannot be retried before its deadline fails after, ms', ms, 400);
-      return `${status}, ${ms < 2_990 ? 'at once' : 'at the deadline'}`;
+      // Shorter than any backoff of 60 s ± 20 %.
+      const call = scene.client.unary(40_000);
+      if (await endsAtOnce(scene, call)) {
+        const { status, ms } = await call.ended;
+        scene.record('call that cannot be retried before its deadline fails after, ms', ms, 400);
+        return `${status}, at once`;
+      }
+      call.cancel();
+      const { status, ms } = await outcome(scene, 200);
+      return `${status}, ${isAtLeast(ms, 200) ? 'at the deadline' : 'before the deadline'}`;
     },
     right: 'UNAVAILABLE, at once',
     grpcJs: 'DEADLINE_EXCEEDED, at the deadline',
@@ -384,12 +408,17 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'a retry that is refused by the throttle returns at once',
     from: 'A6',
-    config: throttled(2, 0.1, { initialBackoff: '3.5s', maxBackoff: '3.5s' }),
+    config: throttled(2, 0.1, { initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', UNAVAILABLE);
-      const { ms } = await outcome(scene);
-      scene.record('retry that the throttle refuses returns after, ms', ms, 300);
-      return ms < 3_500 * 0.8 - 5 ? 'at once' : 'after its backoff';
+      const call = scene.client.unary(NEVER_MS);
+      if (await endsAtOnce(scene, call)) {
+        scene.record('retry that the throttle refuses returns after, ms', (await call.ended).ms, 300);
+        return 'at once';
+      }
+      call.cancel();
+      const soon = await scene.another(throttled(2, 0.1, { initialBackoff: '0.2s', maxBackoff: '0.2s' }));
+      return isAtLeast((await soon.unary().ended).ms, 160) ? 'after its backoff' : 'before its backoff';
     },
     right: 'at once',
     grpcJs: 'after its backoff',
@@ -493,7 +522,7 @@ export const RULES: readonly Rule[] = [
     async observe({ server, client }) {
       server.script('Unary', [{ never: true }, OK]);
       const call = client.unary();
-      await waitFor(() => server.counts().open === 1);
+      await waitFor(() => server.counts().open === 1, HANG_LIMIT);
       await server.restart('force');
       return (await call.ended).status;
     },

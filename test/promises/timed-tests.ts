@@ -27,13 +27,14 @@ export function timedFiles(): readonly string[] {
   return files.filter((file) => file.endsWith('spec.ts') && [file, ...imported(file)].some(records)).sort();
 }
 
-/** Runs the tests tagged 'timed' of `files` one at a time, and gives each to `onResult` when it has ended. */
+/** Runs the tests tagged 'timed' of `files` one at a time, and gives each to `onResult` when it has ended. A file without a result is an error. */
 export async function runTimedTests(
   files: readonly string[],
   sentinel: Sentinel,
   onResult: (test: TimedTest) => void,
 ): Promise<void> {
   let results = Promise.resolve();
+  const filesWithResult = new Set<string>();
   const vitest = await startVitest('test', [...files], {
     config: join(ROOT, 'vitest.promises.config.mts'),
     root: ROOT,
@@ -42,7 +43,15 @@ export async function runTimedTests(
     reporters: [
       {
         onTestCaseResult(test) {
-          if (test.result().state === 'skipped') return;
+          const result = test.result();
+          const file = relative(ROOT, test.module.moduleId);
+          // A test that skips itself gives a reason; a test without the tag has none.
+          if (result.state === 'skipped' && result.note === undefined) return;
+          filesWithResult.add(file);
+          if (result.state === 'skipped') {
+            console.log(`${file}: ${test.fullName}: skipped, because ${result.note}`);
+            return;
+          }
           // One after another, because the sentinel samples later than the test ends.
           results = results.then(async () => {
             onResult(await judgedTest(test, sentinel));
@@ -59,7 +68,11 @@ export async function runTimedTests(
       .flatMap((module) => [module, ...module.children.allSuites()].flatMap((suite) => suite.errors())),
   ].map((error) => String((error as Error).stack ?? error));
   await vitest.close();
-  if (errors.length > 0) onResult({ name: 'outside of the tests', rows: [], errors, seconds: 0, busy: undefined });
+  const failure = (name: string, messages: readonly string[]) => {
+    onResult({ name, rows: [], errors: messages, seconds: 0, busy: undefined });
+  };
+  if (errors.length > 0) failure('outside of the tests', errors);
+  for (const file of files) if (!filesWithResult.has(file)) failure(file, ["no test tagged 'timed' gave a result"]);
 }
 
 async function judgedTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest> {

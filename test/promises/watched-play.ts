@@ -41,7 +41,7 @@ export async function judgedBetween(
 /** Plays `situation` once while `sentinel` watches the machine. Never throws: errors, also uncaught ones, are in the result. */
 export async function playWatched(
   situation: Situation,
-  { signal, ...options }: Omit<PlayOptions, 'which'>,
+  { signal, ...options }: PlayOptions,
   sentinel: Sentinel,
 ): Promise<WatchedPlay> {
   const from = Date.now();
@@ -59,7 +59,7 @@ export async function playWatched(
   process.on('unhandledRejection', onRejection);
   let play: Play = { measured: {}, judgements: [], seconds: 0 };
   try {
-    play = await playSituation(situation, { ...options, which: 'all', signal: ending.signal });
+    play = await playSituation(situation, { ...options, signal: ending.signal });
   } catch (error) {
     errors.push(String(error));
   } finally {

@@ -4,7 +4,7 @@ import { firstValueFrom } from 'rxjs';
 import type { OrdersOf } from '../support/orders-app.js';
 import { startOrdersApp } from '../support/orders-app.js';
 import { againstEach } from './support/kinds.js';
-import { startUpstream } from './support/orders-client.js';
+import { outageGrace, startUpstream } from './support/orders-client.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 import type { Upstream } from './support/upstream.js';
 
@@ -15,6 +15,7 @@ const IDLE_MS = 500;
 /** Connections that end while this process stands still, by GOAWAY or with a server that is killed, and calls before it has read that. */
 export const closedUnread: Situation = {
   name: 'closed-unread',
+  needs: 'procfs',
   promise:
     'A connection that ended while the process was too busy to read of it costs the next call nothing, of either kind.',
   bounds: {
@@ -47,8 +48,7 @@ async function startServers(run: Run, kind: UpstreamKind) {
 
 async function standstills(run: Run, { closing, killed }: { closing: Upstream; killed: Upstream }): Promise<Measured> {
   const clientsOf = async (upstream: Upstream) => {
-    // A busy machine may need longer to restart the server than the default grace, after which calls fail.
-    const settings = { url: upstream.url, ...upstream.settings, outageGraceMs: 60_000 };
+    const settings = { url: upstream.url, ...upstream.settings, ...outageGrace(run) };
     const app = await startOrdersApp(Array.from({ length: CLIENTS }, () => settings));
     run.onEnd(() => app.close());
     return app.clients;
@@ -90,12 +90,18 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
   };
 }
 
-/** Blocks this process, as a long turn of the event loop does, until `isOver`, and for at least `leastMs`. */
+/**
+ * Blocks this process, as a long turn of the event loop does, until `isOver`, and for at least `leastMs`.
+ * @throws if `isOver` does not hold within 60 s
+ */
 function standStillUntil(leastMs: number, isOver: () => boolean): void {
   const beganAt = performance.now();
   const forMs = () => performance.now() - beganAt;
   const nothing = new Int32Array(new SharedArrayBuffer(4));
-  while (forMs() < leastMs || (!isOver() && forMs() < 30_000)) Atomics.wait(nothing, 0, 0, 20);
+  while (forMs() < leastMs || !isOver()) {
+    if (forMs() > 60_000) throw new Error('connections: expected to end within 60 s, got open ones');
+    Atomics.wait(nothing, 0, 0, 20);
+  }
 }
 
 const ESTABLISHED = '01';

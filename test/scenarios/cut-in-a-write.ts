@@ -2,7 +2,7 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { againstEach } from './support/kinds.js';
 import { figuresOf, load, reads, stop } from './support/load.js';
-import { startClientOf, startUpstream } from './support/orders-client.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
@@ -31,7 +31,7 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());
-  const app = await startClientOf(run, upstream, { url: proxy.url, outageGraceMs: 60_000 });
+  const app = await startClientOf(run, upstream, { url: proxy.url, ...outageGrace(run) });
   const creates = load(run, 40, (number) => app.orders.create({ requestId: String(number), item: ITEM, quantity: 1 }));
   // Enough answers for the retries of those that are lost.
   const gets = reads(run, app, 60);

@@ -6,7 +6,7 @@ import type { Run, Situation } from './support/situation.js';
 
 const DRAIN_MS = 1_500;
 /** The clients' outage grace, and how long health is watched after it at the least. */
-const GRACE_MS = { short: 1_000, full: 5_000 };
+const GRACE_MS = { counts: 1_000, all: 5_000 };
 const ANSWERS = 100;
 const LOOKS = 5;
 
@@ -29,7 +29,7 @@ export const eveningInKubernetes: Situation = {
     if (kind === undefined) throw new Error('There is no upstream to play against.');
     const upstream = await startUpstream(run, kind);
     const gateways = await Promise.all(
-      [upstream, upstream].map((one) => Gateway.start(run, one, DRAIN_MS, GRACE_MS[run.length])),
+      [upstream, upstream].map((one) => Gateway.start(run, one, DRAIN_MS, GRACE_MS[run.which])),
     );
     const [one, other] = gateways as [Gateway, Gateway];
     one.watch(other);

@@ -1,13 +1,11 @@
 import { firstValueFrom } from 'rxjs';
 import { againstEach } from './support/kinds.js';
-import { startClientOf, startUpstream } from './support/orders-client.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const IN_FLIGHT = 512;
 const AWAY_MS = 1_000;
-/** A busy machine may need longer to restart the server than the default grace, after which calls fail. */
-const GRACE_MS = { short: 60_000, full: 5_000 };
 /** From the third in a minute on they would share one grace, see policy/outage. */
 const KILLS = { short: 1, full: 2 };
 
@@ -29,7 +27,7 @@ export const killUnderConcurrency: Situation = {
 
 async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const { client, orders } = await startClientOf(run, upstream, { outageGraceMs: GRACE_MS[run.length] });
+  const { client, orders } = await startClientOf(run, upstream, outageGrace(run));
   let refused = 0;
   client.events$.subscribe((event) => {
     if (event.type === 'attempt-end' && event.because === 'throttled') refused += 1;

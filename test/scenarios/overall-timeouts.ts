@@ -5,7 +5,7 @@ import { tap, type Observable } from 'rxjs';
 import { CallLoad } from '../support/call-load.js';
 import { againstEach } from './support/kinds.js';
 import { stop } from './support/load.js';
-import { startClientOf, startUpstream } from './support/orders-client.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
@@ -55,7 +55,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
   // Connections that are cut before their first answer are an outage, whose grace a busy machine would outlast.
-  const cut = await startClientOf(run, upstream, { url: broken.url, outageGraceMs: 600_000 });
+  const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: away.url });
 
   let most = 0;

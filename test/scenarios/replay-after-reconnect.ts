@@ -10,7 +10,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const SESSIONS = 3;
-const MESSAGES = { short: 600, full: 30_000 };
+const MESSAGES = { short: 1_500, full: 30_000 };
 const BREAKS = { short: 4, full: 40 };
 const WINDOW = 50;
 

@@ -1,14 +1,14 @@
 import type { CallLoad } from '../support/call-load.js';
 import { againstEach } from './support/kinds.js';
 import { figuresOf, load, stop } from './support/load.js';
-import { startClientOf, startUpstream } from './support/orders-client.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 import type { Upstream } from './support/upstream.js';
 
-const PER_SECOND = { short: 100, full: 200 };
-const FAILING = { short: 200, full: 12_000 };
-const AWAY_MS = { short: 500, full: 8_000 };
+const PER_SECOND = { counts: 100, all: 200 };
+const FAILING = { short: 400, full: 12_000 };
+const AWAY_MS = { short: 800, full: 8_000 };
 
 /** A server that fails each call; then it is killed, away for a second, and well. */
 export const retryBudgetInAnOutage: Situation = {
@@ -28,9 +28,8 @@ export const retryBudgetInAnOutage: Situation = {
 
 async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
-  // In short plays the grace outlasts the outage, so each call is sent.
-  const app = await startClientOf(run, upstream, { outageGraceMs: run.length === 'short' ? 60_000 : 5_000 });
-  const perSecond = PER_SECOND[run.length];
+  const app = await startClientOf(run, upstream, outageGrace(run));
+  const perSecond = PER_SECOND[run.which];
 
   const failing = load(run, perSecond, (number) => app.orders.get({ id: `f${number}/UNAVAILABLE` }));
   const isSpent = () => failing.failed.length > 50;

@@ -14,7 +14,7 @@ const PER_SECOND = 50;
 const DELAY_MS = 100;
 const GOAWAYS = { short: 3, full: 20 };
 /** Calls of a busy machine outlast a short grace, and fail at its end. Without that end the feed of grpcio stays where it is. */
-const AGE_GRACE_MS = { short: 60_000, full: 1_000 };
+const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 
 /** A server that tells its clients to go elsewhere (GOAWAY) under reads, writes and a feed. */
 export const serverDrains: Situation = {
@@ -37,7 +37,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   // What grpcio gets between its SIGTERM and its GOAWAY it turns away with a status, CANCELLED, though no handler saw it. That is an
   // answer like any other, and final: nobody can know. Its connections' age is announced in order.
   const byAge = kind.implementation === 'grpcio';
-  const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.length] };
+  const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.which] };
   const server = () => startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions: byAge ? age : {} });
   const first = await server();
   // Started while its predecessor serves.

@@ -1,14 +1,12 @@
 import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { failedWrites, lostConnections } from './support/lost-writes.js';
-import { startClientOf, startUpstream } from './support/orders-client.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-const PER_SECOND = { short: 50, full: 75 };
-const DOWN_MS = { short: 1_000, full: 3_000 };
-/** A busy machine may need longer to restart the server than the default grace, after which calls fail. */
-const GRACE_MS = { short: 60_000, full: 5_000 };
+const PER_SECOND = { counts: 50, all: 75 };
+const DOWN_MS = { short: 1_500, full: 3_000 };
 /** From the third in a minute on they would share one grace, see policy/outage. */
 const RESTARTS = { short: 1, full: 2 };
 
@@ -40,9 +38,9 @@ export const serverRestarted: Situation = {
 /** Adds to `firsts` when the first answer came after each restart. */
 async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
-  const app = await startClientOf(run, upstream, { outageGraceMs: GRACE_MS[run.length] });
+  const app = await startClientOf(run, upstream, outageGrace(run));
   const lostAt = lostConnections(app);
-  const perSecond = PER_SECOND[run.length];
+  const perSecond = PER_SECOND[run.which];
   const [gets, creates] = [reads(run, app, perSecond), writes(run, app, perSecond)];
   const calls = () => [...gets.calls, ...creates.calls];
   const answered = (since: number) =>

@@ -1,14 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
-import { FaultProxy, Http2FaultProxy, type Http2FaultProxyOptions } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import type { OrderEvent } from '../../src/gen/orders.pb.js';
-import { certificate, type OrdersApp } from '../support/orders-app.js';
+import type { OrdersApp } from '../support/orders-app.js';
 import { isInstalled } from '../support/programs.js';
 import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
-import { startClientOf, startUpstream } from './support/orders-client.js';
+import { startHttp2Proxy } from './support/http2-proxy.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
@@ -50,12 +50,11 @@ export const strictKeepalive: Situation = {
 /** Complains by itself in the short play, which is over before the first ping, and about each ping in the full one. */
 async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 20 });
-  const proxy = await Http2FaultProxy.start(upstream.url, kind.security === 'TLS' ? overTls() : {});
-  run.onEnd(() => proxy.close());
+  const proxy = await startHttp2Proxy(run, upstream);
   const app = await startClientOf(run, upstream, {
     url: proxy.url,
     keepalive: { keepaliveTimeMs: EVERY_MS },
-    outageGraceMs: 60_000,
+    ...outageGrace(run),
   });
   const throttled = intervalsOf(app);
   const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
@@ -114,12 +113,6 @@ async function grpciosOwn(run: Run): Promise<Measured> {
     'complaints after that @its own patience, grpcio': broken ?? throttled.length - 1,
     'connections to it @its own patience, grpcio': proxy.counters.accepted,
   };
-}
-
-/** With the certificate of its upstream. */
-function overTls(): Http2FaultProxyOptions {
-  const [ca, cert, key] = ['ca', 'server', 'server-key'].map((name) => readFileSync(certificate(name)));
-  return { tls: { cert: cert!, key: key! }, upstreamTls: { ca, serverName: 'localhost' } };
 }
 
 /** What the interval was raised to, each time. */

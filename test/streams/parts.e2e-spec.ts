@@ -2,8 +2,9 @@ import type { GrpcCallError, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { replayUnacknowledged, resumable } from 'nestjs-resilient-grpc/operators';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { NEVER, concat, defer, map, merge, repeat, switchMap, type Observable } from 'rxjs';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { startClient, startServer, type EchoService, type EchoStub } from '../calls/support.js';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { holdTimers } from '../server/support/held-timers.js';
+import { startClient, startServer, turns, type EchoService, type EchoStub } from '../calls/support.js';
 import type { Echo } from '../testing/echo-client.js';
 
 interface Side {
@@ -106,24 +107,32 @@ describe('to a stream of several calls', () => {
   it('belongs the deadline of a call that ended well only to that call, where another follows in the same run', async () => {
     const one = await side();
     one.server.script('Bidi', { messages: [{ number: 1 }] });
-    const seen = watch(
-      resumable(() => concat(one.echo.bidi([], { timeoutMs: 2_500 }), one.echo.serverStream({})), BY_NUMBER),
-    );
-    await waitFor(() => seen.received === 2);
-    const beganAt = performance.now();
-    await waitFor(() => performance.now() - beganAt > 2_700);
+    const { advance, until, scheduler } = holdTimers();
+    const stream = () => concat(one.echo.bidi([], { timeoutMs: 300 }), one.echo.serverStream({}));
+    const seen = watch(resumable(stream, { ...BY_NUMBER, scheduler }));
+    await until(() => seen.received === 2);
+    await advance(500);
+    await turns();
     expect(seen.end).toBe('open');
     expect(one.server.calls('ServerStream')).toHaveLength(1);
   });
 
-  it('belongs a deadline that passes between two calls, also of a call with operators', async () => {
+  it.each([
+    ['itself', (call: () => Observable<Echo>) => call()],
+    ['with operators', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
+  ])('belongs a deadline that passes between two calls: of a call %s', async (_, around) => {
     const one = await side();
-    const stream = () => one.echo.serverStream({}, { timeoutMs: 2_500 }).pipe(map((message) => message));
+    const { advance, until, scheduler } = holdTimers();
+    const stream = () => around(() => one.echo.serverStream({}, { timeoutMs: 400 }));
     const slow = { initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
-    const seen = watch(resumable(stream, { ...BY_NUMBER, backoff: slow }));
-    await waitFor(() => seen.received === 1);
+    const seen = watch(resumable(stream, { ...BY_NUMBER, backoff: slow, scheduler }));
+    await until(() => seen.received === 1);
     await one.server.restart('kill-connections');
-    await waitFor(() => seen.end !== 'open', { timeoutMs: 20_000 });
+    await until(() => one.client.activeCalls()[0]?.waiting);
+    await advance(399);
+    expect(seen.end).toBe('open');
+    await advance(1);
+    await until(() => seen.end !== 'open');
     expect(seen.end).toBe('deadline');
   });
 
@@ -222,26 +231,30 @@ describe('a drain in whose middle something happens', () => {
     expect(begun).toBeLessThan(30);
   });
 
-  it('completes streams that are between two calls and begin the next one just then', async () => {
+  it('completes streams that are between two calls or begin the next one just then', async () => {
     const one = await side();
-    const healthy = Array.from({ length: 250 }, () => watch(resumable(() => one.echo.serverStream({}), BY_NUMBER)));
-    const flapping = Array.from({ length: 50 }, () =>
-      watch(
-        resumable(() => one.echo.bidi(NEVER), {
-          ...BY_NUMBER,
-          backoff: { initialBackoffMs: 5, maxBackoffMs: 5 },
-          onComplete: 'resume',
-        }),
-      ),
-    );
     one.server.script('Bidi', { messages: [] });
-    await waitFor(() => healthy.every(({ received }) => received === 1));
-    const report = await one.client.drain({ timeoutMs: 60_000 });
+    const { advance, until, scheduler } = holdTimers();
+    const healthy = Array.from({ length: 250 }, () => watch(resumable(() => one.echo.serverStream({}), BY_NUMBER)));
+    let begun = 0;
+    const flapping = Array.from({ length: 50 }, (_, index) => {
+      const backoffMs = index % 2 === 0 ? 5 : 60_000;
+      const next = () => {
+        begun += 1;
+        return one.echo.bidi(NEVER);
+      };
+      const backoff = { initialBackoffMs: backoffMs, maxBackoffMs: backoffMs };
+      return watch(resumable(next, { ...BY_NUMBER, backoff, scheduler, onComplete: 'resume' }));
+    });
+    await until(() => healthy.every(({ received }) => received === 1));
+    await until(() => one.client.activeCalls().filter(({ waiting }) => waiting).length === 50);
+    // In one turn of the event loop, so that none of these calls ends before the drain.
+    vi.advanceTimersByTime(10);
+    expect(begun).toBe(75);
+    const report = one.client.drain({ timeoutMs: 60_000 });
+    await advance(1_000);
+    expect(await report).toMatchObject({ finished: 0, completed: 300, cancelled: 0 });
     expect(new Set([...healthy, ...flapping].map(({ end }) => end))).toEqual(new Set(['completed']));
-    expect(report.cancelled).toBe(0);
-    expect(report.completed).toBeGreaterThanOrEqual(250);
-    // A call whose status was on its way when the drain began has finished by itself.
-    expect(report.finished + report.completed).toBeLessThanOrEqual(300);
   });
 
   it('that is closed tells that it cut off what ran', async () => {

@@ -18,21 +18,24 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 /** Calls at a steady rate until it is stopped, and what became of each. */
 export class CallLoad {
   readonly calls: LoadCall[] = [];
+  #openCount = 0;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(
     perSecond: number,
     private readonly make: (number: number) => Observable<unknown>,
+    maxOpen: number,
   ) {
     const beganAt = performance.now();
     this.#timer = setInterval(() => {
       const due = Math.floor(((performance.now() - beganAt) / 1_000) * perSecond);
-      while (this.calls.length < due) this.#call();
+      while (this.calls.length < due && this.#openCount < maxOpen) this.#call();
     }, 5);
   }
 
-  static start(perSecond: number, make: (number: number) => Observable<unknown>): CallLoad {
-    return new CallLoad(perSecond, make);
+  /** @param maxOpen Number of open calls at which no further one starts, for a machine that is too slow for the rate. */
+  static start(perSecond: number, make: (number: number) => Observable<unknown>, maxOpen = Infinity): CallLoad {
+    return new CallLoad(perSecond, make, maxOpen);
   }
 
   get succeeded(): readonly LoadCall[] {
@@ -67,7 +70,9 @@ export class CallLoad {
       error: undefined,
     };
     this.calls.push(call);
+    this.#openCount += 1;
     const ended = (): void => {
+      this.#openCount -= 1;
       call.endedAt = Date.now();
       call.latencyMs = performance.now() - beganAt;
     };

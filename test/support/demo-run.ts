@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'vitest';
+import { PATIENCE } from '../../src/patience.js';
 
 const DEMO = join(import.meta.dirname, '../../dist/demo.js');
 /** Figures of calls. */
@@ -53,9 +54,6 @@ export type Report<F = Figures> = Readonly<Record<(typeof CONTENDERS)[number], F
 
 export const CONTENDERS = ['plain', 'tuned', 'resilient'] as const;
 
-/** A busy machine needs longer than the limits that the demo has by default, and can serve fewer calls. */
-export const PATIENCE = 4;
-
 /** Load of each client. */
 export const CALLS_PER_SECOND = 200 / PATIENCE;
 
@@ -66,8 +64,7 @@ export const DRAIN_MS = 3_000 * PATIENCE;
 export const DEMO_LIMIT = { timeout: 300_000 };
 
 export async function demo(...args: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  const env = { ...process.env, DEMO_PATIENCE: String(PATIENCE) };
-  return promisify(execFile)(process.execPath, [DEMO, ...args], { env, timeout: 280_000 });
+  return promisify(execFile)(process.execPath, [DEMO, ...args], { timeout: 280_000 });
 }
 
 export const FEED_FIGURES = {

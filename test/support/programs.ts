@@ -9,8 +9,8 @@ export const PYTHON = '/usr/bin/python3';
 /** Path of Chromium; `undefined` if it is not installed, or if the environment has an empty CHROMIUM. */
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
-/** A program that some tests use where it is installed. */
-export type OptionalProgram = 'Chromium' | 'grpcio' | 'nginx' | 'haproxy';
+/** A program, or a part of the system, that some tests use where it is installed. */
+export type OptionalProgram = 'Chromium' | 'grpcio' | 'nginx' | 'haproxy' | 'procfs';
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 
@@ -19,13 +19,16 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   grpcio: () => succeeds(PYTHON, '-c', 'import grpc'),
   nginx: () => succeeds('nginx', '-v'),
   haproxy: () => succeeds('haproxy', '-v'),
+  procfs: () => existsSync('/proc/net/tcp'),
 };
 
-const DEBIAN_PACKAGES: Readonly<Record<OptionalProgram, string>> = {
-  Chromium: 'chromium',
-  grpcio: 'python3-grpcio',
-  nginx: 'nginx-light',
-  haproxy: 'haproxy',
+/** The Debian package of each, or the only system that has it. */
+const SOURCES: Readonly<Record<OptionalProgram, string>> = {
+  Chromium: 'Debian: chromium',
+  grpcio: 'Debian: python3-grpcio',
+  nginx: 'Debian: nginx-light',
+  haproxy: 'Debian: haproxy',
+  procfs: 'Linux only',
 };
 
 const found = new Map<OptionalProgram, boolean>();
@@ -37,14 +40,14 @@ export function isInstalled(program: OptionalProgram): boolean {
   return known;
 }
 
-/** Missing programs with their Debian packages: 'nginx (nginx-light)'. */
+/** Missing programs with their sources: 'nginx (Debian: nginx-light)'. */
 export function missingPrograms(): readonly string[] {
   return (Object.keys(IS_INSTALLED) as OptionalProgram[])
     .filter((program) => !isInstalled(program))
-    .map((program) => `${program} (${DEBIAN_PACKAGES[program]})`);
+    .map((program) => `${program} (${SOURCES[program]})`);
 }
 
 /** Arguments of vitest's `skip` for a test that needs `program`. */
 export function skipWithout(program: OptionalProgram): [condition: boolean, note: string] {
-  return [!isInstalled(program), `${program} is not installed (Debian: ${DEBIAN_PACKAGES[program]})`];
+  return [!isInstalled(program), `${program} is not installed (${SOURCES[program]})`];
 }

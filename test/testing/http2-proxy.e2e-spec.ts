@@ -4,6 +4,7 @@ import { captureLeaks, Http2FaultProxy, ScriptedGrpcServer, waitFor } from 'nest
 import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { settled } from '../calls/support.js';
+import { repeatUntil } from '../support/repeat-until.js';
 import { ECHO_PROTO, EchoClient } from './echo-client.js';
 
 const tlsFile = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url));
@@ -111,11 +112,11 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     await waitFor(() => stream.messages.length === 1);
     stream.call.cancel();
     await waitFor(() => server.counts('Bidi').cancelled === 1);
-    // A busy machine may use up the deadline before the call is sent.
-    while (server.counts('UnsafeUnary').calls === 0) {
+    await repeatUntil('the server receives the call before its deadline', async () => {
       const { code } = (await client.unary({}, { deadline: Date.now() + 50, method: 'UnsafeUnary' })).status;
       expect(code).toBe(status.DEADLINE_EXCEEDED);
-    }
+      return server.counts('UnsafeUnary').calls > 0;
+    });
     await waitFor(() => server.counts('UnsafeUnary').open === 0);
     expect(server.counts('UnsafeUnary')).toMatchObject({ answered: 0, disconnected: 0 });
     expect(proxy.counters.accepted).toBe(1);

@@ -48,6 +48,6 @@ export function answerOf(client, options = {}) {
 /** When `client` has a connection. */
 export async function connected(client) {
   await new Promise((resolve, reject) => {
-    client.waitForReady(Date.now() + 5_000, (error) => (error ? reject(error) : resolve()));
+    client.waitForReady(Date.now() + 60_000, (error) => (error ? reject(error) : resolve()));
   });
 }

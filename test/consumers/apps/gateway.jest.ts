@@ -4,13 +4,14 @@ import { Test } from '@nestjs/testing';
 import { ScriptedGrpcServer, failOnLeaks, overrideGrpcClient } from 'nestjs-resilient-grpc/testing';
 import { GatewayModule } from './gateway.js';
 
-failOnLeaks(beforeEach, afterEach);
+failOnLeaks(beforeEach, afterEach, { timeoutMs: 60_000 });
 
 test('an order is read though the server restarts', async () => {
   const scripts = { Get: { message: { id: '7', item: 'tea' } } };
   const server = await ScriptedGrpcServer.start({ protoPath: 'protos/orders.proto', scripts });
   const builder = overrideGrpcClient(Test.createTestingModule({ imports: [GatewayModule] }), 'orders', {
     url: server.url,
+    outageGraceMs: 60_000,
   });
   const app = (await builder.compile()).createNestApplication({ logger: false });
   await app.listen(0, '127.0.0.1');

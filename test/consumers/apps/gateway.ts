@@ -20,7 +20,7 @@ class OrdersController {
 
   @Get(':id')
   get(@Param('id') id: string): Observable<Order> {
-    return this.orders.get({ id }, { timeoutMs: 5_000 });
+    return this.orders.get({ id }, { timeoutMs: 60_000 });
   }
 
   @Sse('from/:sequence')

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { OrdersClient } from '../../../src/gen/orders.pb.js';
 import { GatewayModule } from './gateway.js';
 
-failOnLeaks(beforeEach, afterEach);
+failOnLeaks(beforeEach, afterEach, { timeoutMs: 60_000 });
 
 test('an order that is not there is 404', async () => {
   const orders = fakeGrpcService<OrdersClient>({

@@ -48,7 +48,7 @@ async function called(url: string): Promise<unknown> {
   const sequences: string[] = [];
   for await (const { sequence } of relay.watch({ from: '9007199254740993' })) sequences.push(sequence);
   // The server behind says in the place of the log whether a deadline got through to it.
-  const order = await firstValueFrom(relay.get({ id: '7' }, { timeoutMs: 5_000 }));
+  const order = await firstValueFrom(relay.get({ id: '7' }, { timeoutMs: 60_000 }));
   await caller.close();
   return { order, sequences };
 }

@@ -61,7 +61,13 @@ function application(): new () => unknown {
   @Module({ imports: [OrdersClientModule.register(url)], providers: [Invoices] })
   class InvoicesModule {}
 
-  const stock = { name: 'stock', url, protoPath: 'protos/orders.proto', loader: { longs: String } };
+  const stock = {
+    name: 'stock',
+    url,
+    protoPath: 'protos/orders.proto',
+    loader: { longs: String },
+    outageGraceMs: 60_000,
+  };
   @Module({
     imports: [ResilientGrpcModule.forRoot(), ResilientGrpcModule.forFeature([stock]), CartModule, InvoicesModule],
     providers: [Stock, { provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }],
@@ -94,7 +100,9 @@ async function main(): Promise<void> {
   // Both ride out a restart, each on connections of its own.
   await server.stop('kill-connections');
   const during = both();
-  await waitFor(() => [invoices.client, stock.client].every(({ connectivity }) => connectivity.outage !== undefined));
+  await waitFor(() => [invoices.client, stock.client].every(({ connectivity }) => connectivity.outage !== undefined), {
+    timeoutMs: 60_000,
+  });
   await server.restart();
 
   const error: unknown = await cart.orders.order('0').catch((failure: unknown) => failure);

@@ -17,7 +17,7 @@ class Reader {
 
   async order(id: string): Promise<Order | undefined> {
     try {
-      return await firstValueFrom(this.orders.get({ id }, { timeoutMs: 5_000 }));
+      return await firstValueFrom(this.orders.get({ id }, { timeoutMs: 60_000 }));
     } catch (error) {
       if (isGrpcCallError(error, 'NOT_FOUND') && error.reachedServer === 'yes') return undefined;
       throw error;

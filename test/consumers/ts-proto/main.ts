@@ -21,7 +21,7 @@ import * as strings from './strings/catalog.pb.js';
 
 const protoPath = 'protos/catalog.proto';
 const LISTED_AT = { seconds: 1_700_000_000, nanos: 0 };
-const WAIT = { timeoutMs: 5_000 };
+const WAIT = { timeoutMs: 60_000 };
 
 /** What `call` gives, of a client whose messages `loader` reads and writes. */
 async function told<Client>(
@@ -67,7 +67,7 @@ async function main(): Promise<void> {
     const theirs: metadata.CatalogClient = catalog;
     const [withOptions, asTheirs] = [
       await firstValueFrom(catalog.findItem({ itemId: '7' }, new Metadata(), WAIT)),
-      await firstValueFrom(theirs.findItem({ itemId: '8' }, new Metadata(), { deadline: Date.now() + 5_000 })),
+      await firstValueFrom(theirs.findItem({ itemId: '8' }, new Metadata(), { deadline: Date.now() + 60_000 })),
     ];
     // Without metadata, too, where the generated interface asks for it.
     const { itemId } = await firstValueFrom(catalog.findItem({ itemId: '9' }));

@@ -4,7 +4,7 @@
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { allSituations } from '../../scenarios/support/situations.js';
-import { missingPrograms } from '../../support/programs.js';
+import { isInstalled, missingPrograms } from '../../support/programs.js';
 import { Sentinel } from '../sentinel.js';
 import { leftHandles, report } from './report.js';
 import { soak } from './soak.js';
@@ -30,6 +30,8 @@ const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
     throw new Error(`There is no situation '${name}'. There are: ${[...all.keys()].join(', ')}`);
   return situation;
 });
+const playable = situations.filter(({ needs }) => needs === undefined || isInstalled(needs));
+if (playable.length === 0) throw new Error(`Not installed: ${missingPrograms().join(', ')}`);
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
   console.log('Interrupted; press Ctrl-C again to exit without cleaning up.');
@@ -37,14 +39,14 @@ process.once('SIGINT', () => {
   interrupted.abort(new Error('interrupted'));
 });
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
-console.log(`For ${minutes} minutes, seed ${seed}: ${situations.map(({ name }) => name).join(', ')}`);
+console.log(`For ${minutes} minutes, seed ${seed}: ${playable.map(({ name }) => name).join(', ')}`);
 
 const { signal } = interrupted;
 const sentinel = await Sentinel.start();
 const say = (line: string) => {
   console.log(line);
 };
-const { tallies, held } = await soak(situations, { minutes, seed, playSeed, signal, sentinel, say });
+const { tallies, held } = await soak(playable, { minutes, seed, playSeed, signal, sentinel, say });
 await sentinel.close();
 console.log(`\n${report(tallies, held)}`);
 // An interrupted play may still run; it must not keep the process alive.

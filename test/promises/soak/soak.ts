@@ -42,7 +42,11 @@ export async function soak(
     for (const situation of shuffled(situations, random)) {
       if (isOver()) break;
       const playSeed = given ?? Math.trunc(random() * 2 ** 31);
-      const play = await playWatched(situation, { length: 'full', seed: playSeed, say: sayIndented, signal }, sentinel);
+      const play = await playWatched(
+        situation,
+        { length: 'full', which: 'all', seed: playSeed, say: sayIndented, signal },
+        sentinel,
+      );
       if (signal.aborted) break;
       tallies.set(situation.name, withPlay(tallies.get(situation.name) ?? NOT_PLAYED, play, playSeed, situation.name));
       forgetLines();

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { skipWithout } from '../../support/programs.js';
 import { brokenOf, inOneLine } from './judge.js';
 import { playSituation } from './play.js';
 import type { Situation } from './situation.js';
@@ -8,7 +9,8 @@ import type { Situation } from './situation.js';
  * SCENARIO_SEED repeats a play.
  */
 export function itHolds(situation: Situation): void {
-  it(situation.promise, { timeout: 300_000 }, async () => {
+  it(situation.promise, { timeout: 300_000 }, async ({ skip }) => {
+    if (situation.needs !== undefined) skip(...skipWithout(situation.needs));
     const seed = Number(process.env['SCENARIO_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));
     const lines: string[] = [];
     const say = (line: string) => void lines.push(line);

@@ -1,8 +1,5 @@
 import { boundText, isWithin, type Bound } from '../../support/bound.js';
-import type { Length, Measured, Situation } from './situation.js';
-
-/** The bounds to judge: 'counts' leaves out those that are `timed`. */
-export type Which = 'counts' | 'all';
+import type { Length, Measured, Situation, Which } from './situation.js';
 
 /** A figure, held against its bound. */
 export interface Judgement {

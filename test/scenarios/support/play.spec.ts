@@ -27,6 +27,15 @@ describe('a play', () => {
     });
   }
 
+  it.each(['counts', 'all'] as const)('gives its situation the bounds it is judged by: %s', async (which) => {
+    let given: Run | undefined;
+    await playSituation(
+      situation((run) => Promise.resolve((given = run))),
+      { ...options, which },
+    );
+    expect(given?.which).toBe(which);
+  });
+
   it('goes on cleaning up where a part of that fails, and fails by it', async () => {
     const cleaned: string[] = [];
     await expect(playSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no clean-up');

@@ -1,14 +1,10 @@
 import { captureLeaks, seededRandom, type LeakCheck } from 'nestjs-resilient-grpc/testing';
-import { judge, type Judgement, type Which } from './judge.js';
+import { judge, type Judgement } from './judge.js';
 import { upstreamKinds } from './kinds.js';
-import type { Length, Measured, Situation } from './situation.js';
+import type { Measured, Run, Situation } from './situation.js';
 
-export interface PlayOptions {
-  readonly length: Length;
-  /** The bounds to judge. */
-  readonly which: Which;
+export interface PlayOptions extends Pick<Run, 'length' | 'which' | 'say'> {
   readonly seed: number;
-  readonly say: (line: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,6 +34,7 @@ export async function playSituation(
   try {
     const play = situation.play({
       length,
+      which,
       random,
       kinds,
       signal: abort,

@@ -1,7 +1,11 @@
 import type { Bound } from '../../support/bound.js';
+import type { OptionalProgram } from '../../support/programs.js';
 
-/** Length of a play: short in `npm test`; full in `npm run soak`. */
+/** Length of a play: short in `npm test` and `npm run promises`; full in `promises --full` and `npm run soak`. */
 export type Length = 'short' | 'full';
+
+/** The bounds that a play is judged by: 'counts' (`npm test`, `promises --counts`) leaves out those that are `timed`. */
+export type Which = 'counts' | 'all';
 
 /** One of the servers that a situation is played against. */
 export interface UpstreamKind {
@@ -13,6 +17,8 @@ export interface UpstreamKind {
 /** Input of a situation's play. */
 export interface Run {
   readonly length: Length;
+  /** If only counts are judged, a play has longer limits and fewer calls a second, so that its counts hold on any machine. */
+  readonly which: Which;
   /** Random numbers drawn by the seed of the play. */
   readonly random: () => number;
   /** The upstreams to play against, at the same time; only those that this machine has. */
@@ -38,6 +44,8 @@ export interface SituationBound extends Bound {
 export interface Situation {
   /** Name of its file. */
   readonly name: string;
+  /** Its play needs this program; without it, the situation is skipped. */
+  readonly needs?: OptionalProgram;
   /** One sentence, which the docs quote. */
   readonly promise: string;
   /** A figure without a bound is for information. */

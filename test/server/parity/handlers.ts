@@ -34,6 +34,8 @@ const broken = () => new RpcException({ code: Code.DATA_LOSS, message: 'broken o
 /** One of each kind as Nest's documentation writes them. The text of a request says what is done. */
 @Controller()
 export class KindsController {
+  /** Number of subscriptions to endless Observables. */
+  begun = 0;
   /** Observables of handlers that are over, however that came. */
   over = 0;
   /** Emits for those who ask for 'released'. */
@@ -88,7 +90,10 @@ export class KindsController {
       case 'nothing':
         return concat(counted, of(undefined));
       case 'endless':
-        return concat(counted, NEVER).pipe(finalize(() => this.over++));
+        return concat(counted, NEVER).pipe(
+          tap({ subscribe: () => this.begun++ }),
+          finalize(() => this.over++),
+        );
       case 'metadata':
         call.sendMetadata(seen(metadata));
         return counted;

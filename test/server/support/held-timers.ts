@@ -1,4 +1,7 @@
+import type { TimerOptions } from 'node:timers';
+import type * as TimersPromises from 'node:timers/promises';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
+import { Subscription, type SchedulerLike } from 'rxjs';
 import { onTestFinished, vi } from 'vitest';
 
 /** The timers of this process while a test holds them: they fire only in `advance`. */
@@ -7,11 +10,16 @@ export interface HeldTimers {
   advance(ms: number): Promise<void>;
   /** Polls in real time until `condition` is true; `waitFor` would wait for a held timer. Fails after 20 s. */
   until(condition: () => unknown): Promise<void>;
+  /**
+   * Scheduler of the held timers, for operators. The default scheduler of RxJS uses `setInterval`, which is not held because grpc-js
+   * closes unused connections with it.
+   */
+  readonly scheduler: SchedulerLike;
 }
 
 const { setTimeout: realTimeout } = globalThis;
 /** Terminus 12 waits by these. */
-const promised = createRequire(import.meta.url)('node:timers/promises') as { setTimeout: unknown };
+const promised = createRequire(import.meta.url)('node:timers/promises') as typeof TimersPromises;
 const { setTimeout: realPromised } = promised;
 const realNow = performance.now.bind(performance);
 const UNTIL_MS = 20_000;
@@ -22,7 +30,7 @@ const UNTIL_MS = 20_000;
  */
 export function holdTimers(): HeldTimers {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
-  replacePromised((ms?: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms)));
+  replacePromised(heldPromised);
   onTestFinished(releaseTimers);
   return {
     advance: async (ms) => {
@@ -35,6 +43,16 @@ export function holdTimers(): HeldTimers {
         await new Promise((resolve) => realTimeout(resolve, 5));
       }
     },
+    scheduler: {
+      now: () => Date.now(),
+      schedule: (work, delayMs = 0, state) => {
+        // True: the operators of this package pass functions without `this`.
+        const timer = setTimeout(work as (state: unknown) => void, delayMs, state);
+        return new Subscription(() => {
+          clearTimeout(timer);
+        });
+      },
+    },
   };
 }
 
@@ -44,7 +62,26 @@ export function releaseTimers(): void {
   replacePromised(realPromised);
 }
 
-function replacePromised(setTimeout: unknown): void {
+/** `setTimeout` of node:timers/promises by the held timers. */
+function heldPromised<T = void>(ms?: number, value?: T, options: TimerOptions = {}): Promise<T> {
+  const { signal } = options;
+  return new Promise((resolve) => {
+    // The real function rejects at once if its signal is aborted.
+    const abort = () => {
+      clearTimeout(timer);
+      resolve(realPromised(ms, value, options));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort);
+      // True: without a value, T is void.
+      resolve(value as T);
+    }, ms);
+    if (signal?.aborted === true) abort();
+    else signal?.addEventListener('abort', abort, { once: true });
+  });
+}
+
+function replacePromised(setTimeout: typeof realPromised): void {
   promised.setTimeout = setTimeout;
   syncBuiltinESMExports();
 }

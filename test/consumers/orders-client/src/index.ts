@@ -21,7 +21,7 @@ export class Orders {
   constructor(@InjectGrpcService('orders', 'Orders') readonly service: Resilient<OrdersClient>) {}
 
   order(id: string): Promise<Order> {
-    return firstValueFrom(this.service.get({ id }, { timeoutMs: 5_000 }));
+    return firstValueFrom(this.service.get({ id }, { timeoutMs: 60_000 }));
   }
 }
 
@@ -33,7 +33,7 @@ export class OrdersClientModule {
       module: OrdersClientModule,
       imports: [
         ResilientGrpcModule.forFeature([
-          { name: 'orders', url, protoPath: 'protos/orders.proto', loader: { longs: String } },
+          { name: 'orders', url, protoPath: 'protos/orders.proto', loader: { longs: String }, outageGraceMs: 60_000 },
         ]),
       ],
       providers: [Orders],

@@ -17,6 +17,7 @@ describe('what a circuit breaker learns from an attempt', () => {
     ['a connection lost within the answer', 'committed', INTERNAL, 'failure', { connectionLost: true }],
     ['a request handed back by the transport', 'refused', INTERNAL, 'failure'],
     ['an attempt timeout', 'attempt-timeout', INTERNAL, 'failure'],
+    ['a stream without messages for too long', 'stream-idle', INTERNAL, 'failure'],
     ['a gateway that is in trouble', 'http', INTERNAL, 'failure', { retryableHttp: true }],
     ['a gateway that knows no such path', 'http', UNIMPLEMENTED, 'success'],
     ['the deadline of the call, listed', 'deadline', DEADLINE_EXCEEDED, 'failure'],

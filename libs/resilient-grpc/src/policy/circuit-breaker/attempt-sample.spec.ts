@@ -20,6 +20,14 @@ describe('the attempts of the last while', () => {
     expect(sample.total).toBe(9);
   });
 
+  it('roll out with all attempts of their tenth', () => {
+    const sample = new AttemptSample(10_000);
+    for (const at of [0, 1, 2]) sample.add(true, at);
+    sample.add(false, 5_000);
+    sample.add(false, 10_000);
+    expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 0, total: 2 });
+  });
+
   it('are gone after a silence, whatever its length', () => {
     for (const silence of [10_000, 10_999, 11_000, 95_000, 1e12]) {
       const sample = new AttemptSample(10_000);

@@ -54,6 +54,15 @@ describe('a closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
+  it('stays closed above 20 attempts while fewer than half failed', () => {
+    const { breaker } = make();
+    attempt(breaker, 'success', 0, 30);
+    attempt(breaker, 'failure', 0, 29);
+    expect(breaker.state).toBe('closed');
+    attempt(breaker, 'failure', 0);
+    expect(breaker.state).toBe('open');
+  });
+
   it('does not open on a success that fills the sample', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
@@ -73,6 +82,8 @@ describe('a closed circuit', () => {
     attempt(breaker, 'ignored', 0, 100);
     attempt(breaker, 'failure', 0, 19);
     expect(breaker.state).toBe('closed');
+    attempt(breaker, 'failure', 0);
+    expect(breaker.state).toBe('open');
   });
 
   it('counts attempts lost with one connection as one, and a later loss or another connection anew', () => {
@@ -129,7 +140,12 @@ describe('a half-open circuit', () => {
     expect(breaker.state).toBe('closed');
     attempt(breaker, 'failure', 5_000, 19);
     expect(breaker.state).toBe('closed');
-    expect(transitions.map(({ because }) => because)).toEqual(['too-many-failures', 'break-over', 'probe-succeeded']);
+    const sample = { failures: 20, total: 20 };
+    expect(transitions).toEqual([
+      { from: 'closed', to: 'open', because: 'too-many-failures', ...sample, breakMs: 5_000 },
+      { from: 'open', to: 'half-open', because: 'break-over', ...sample, breakMs: 0 },
+      { from: 'half-open', to: 'closed', because: 'probe-succeeded', ...sample, breakMs: 0 },
+    ]);
   });
 
   it('opens for twice as long with each probe that fails, for 30 s at most, and for 5 s again once it was closed', () => {

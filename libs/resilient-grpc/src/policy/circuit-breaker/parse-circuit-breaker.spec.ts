@@ -35,6 +35,10 @@ describe('options of a circuit breaker', () => {
     expect(Object.isFrozen(policy)).toBe(true);
   });
 
+  it.each([{ failureRatio: 1 }, { samplingDurationMs: 100 }])('may be at their limit: %o', (value) => {
+    expect(parse(value)).toMatchObject({ policy: value, problems: [] });
+  });
+
   it('may break for longer than the usual longest', () => {
     expect(parse({ breakDurationMs: 60_000 }).policy).toMatchObject({ maxBreakDurationMs: 60_000 });
   });
@@ -48,6 +52,10 @@ describe('options of a circuit breaker', () => {
     [{ failureRatio: 50 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 50; write 0.5'],
     [{ failureRatio: 0 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 0'],
     [{ failureRatio: NaN }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got NaN'],
+    [{ failureRatio: 100 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 100; write 1'],
+    [{ failureRatio: 101 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 101'],
+    [{ failureRatio: '0.5' }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got "0.5"'],
+    [{ failureRatio: '50' }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got "50"'],
     [{ minimumThroughput: 0 }, 'circuitBreaker.minimumThroughput: expected an integer of 1 or more, got 0'],
     [
       { samplingDurationMs: 10 },

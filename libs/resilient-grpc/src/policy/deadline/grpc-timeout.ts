@@ -12,7 +12,7 @@ const MS_PER_UNIT: Readonly<Record<string, number>> = {
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
  */
 export function parseGrpcTimeout(text: string): number | undefined {
-  const match = /^(\d{1,8})([HMSmun])$/.exec(text);
-  const perUnit = MS_PER_UNIT[match?.[2] ?? ''];
-  return match?.[1] === undefined || perUnit === undefined ? undefined : Number(match[1]) * perUnit;
+  const [, digits, unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? [];
+  const perUnit = MS_PER_UNIT[unit];
+  return perUnit === undefined ? undefined : Number(digits) * perUnit;
 }

@@ -127,6 +127,16 @@ describe('an attempt for which no connection was picked', () => {
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
+      'failed here when its text names a stream that did not start, but not its code',
+      { ...UNPICKED, code: UNKNOWN, details: 'Failed to start HTTP/2 stream with error x' },
+      { ...local, code: UNKNOWN },
+    ],
+    [
+      'failed here when it is DEADLINE_EXCEEDED with a text of its own',
+      { ...UNPICKED, code: DEADLINE_EXCEEDED, details: 'token service timed out' },
+      { ...local, code: DEADLINE_EXCEEDED },
+    ],
+    [
       'may have run when its parent was cancelled: in the tick it began it is sent all the same',
       { ...UNPICKED, code: CANCELLED, details: 'Cancelled by parent call' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
@@ -135,11 +145,33 @@ describe('an attempt for which no connection was picked', () => {
 });
 
 describe('an attempt that the transport of the server handed back', () => {
+  it.each<[kept: boolean | undefined, change: object]>([
+    [false, { notKept: true }],
+    [true, {}],
+    [undefined, {}],
+  ])('reports that grpc-js did not keep the request only if that is so (kept: %o)', (kept, change) => {
+    const evidence = { ...SENT, code: UNAVAILABLE, details: 'Stream refused by server' };
+    expect(classify(kept === undefined ? evidence : { ...evidence, kept })).toEqual({
+      kind: 'refused',
+      reachedServer: 'no',
+      code: UNAVAILABLE,
+      details: 'Stream refused by server',
+      retryableHttp: false,
+      connectionLost: false,
+      ...change,
+    });
+  });
+
   table([
     [
       'is refused, and its application has not seen it',
       { ...SENT, code: UNAVAILABLE, details: 'Stream refused by server' },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
+    ],
+    [
+      'is not refused by its text with another code',
+      { ...SENT, code: INTERNAL, details: 'Stream refused by server' },
+      { kind: 'server', reachedServer: 'maybe', code: INTERNAL },
     ],
     [
       'is not refused when a server only says so',
@@ -208,10 +240,16 @@ describe('an attempt whose connection was lost after sending', () => {
   it.each(DISGUISES)('stays committed once headers have come, as UNAVAILABLE: %s', (_, code, details) => {
     const verdict = classify({ ...BEGUN, code, details });
     expect(verdict).toMatchObject({ kind: 'committed', reachedServer: 'yes', code: UNAVAILABLE, connectionLost: true });
+    expect(verdict.details).toContain(`Connection lost after the answer had begun (`);
     expect(verdict.details).toContain(details);
   });
 
   table([
+    [
+      'stays committed once a message has come, even without headers',
+      { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped' },
+      { kind: 'committed', reachedServer: 'yes', connectionLost: true },
+    ],
     [
       'is not lost by other resets, which stay INTERNAL',
       { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 1' },
@@ -286,6 +324,11 @@ describe('a status by the server', () => {
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
+      'is its word also when a blank follows the content-type',
+      { ...TRAILERS_ONLY, contentType: 'application/grpc ; charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
+      { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
+    ],
+    [
       'is its word also when it says its own deadline passed',
       { ...TRAILERS_ONLY, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
@@ -299,6 +342,16 @@ describe('a status by the server', () => {
       'may be its word where it names no content-type',
       { ...SENT, code: INVALID_ARGUMENT, details: 'id: must be set' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT, details: 'id: must be set' },
+    ],
+    [
+      'may be its word where DEADLINE_EXCEEDED comes with a text of its own',
+      { ...SENT, code: DEADLINE_EXCEEDED, details: 'upstream timed out' },
+      { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
+    ],
+    [
+      'may be its word where only the text is that of a deadline',
+      { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
+      { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],
     [
       'is committed after headers',
@@ -370,6 +423,16 @@ describe('an attempt that this side ended', () => {
       { kind: 'attempt-timeout', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
     ],
     [
+      'for a stream that was idle is UNAVAILABLE',
+      { ...SENT, endedHere: 'stream-idle', code: CANCELLED, details: 'no message for 300 ms' },
+      { kind: 'stream-idle', reachedServer: 'maybe', code: UNAVAILABLE, details: 'no message for 300 ms' },
+    ],
+    [
+      'for a stream that was idle after headers was seen',
+      { ...BEGUN, endedHere: 'stream-idle', code: CANCELLED },
+      { kind: 'stream-idle', reachedServer: 'yes', code: UNAVAILABLE },
+    ],
+    [
       'by the caller is cancelled',
       { ...SENT, endedHere: 'cancel', code: CANCELLED, details: 'Cancelled on client' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
@@ -380,6 +443,11 @@ describe('an attempt that this side ended', () => {
       { kind: 'cancelled', reachedServer: 'maybe' },
     ],
     [
+      'by the caller after headers was seen',
+      { ...BEGUN, endedHere: 'cancel', code: CANCELLED },
+      { kind: 'cancelled', reachedServer: 'yes', code: CANCELLED },
+    ],
+    [
       'by an interceptor is cancelled, with its text',
       { ...SENT, code: CANCELLED, details: 'I changed my mind' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED, details: 'I changed my mind' },
@@ -388,6 +456,16 @@ describe('an attempt that this side ended', () => {
       'by close is UNAVAILABLE',
       { ...SENT, endedHere: 'closed', code: UNAVAILABLE, details: 'client closed' },
       { kind: 'cancelled', reachedServer: 'maybe', code: UNAVAILABLE },
+    ],
+    [
+      'by close is UNAVAILABLE, even without a status code',
+      { ...SENT, endedHere: 'closed', code: NaN },
+      { kind: 'cancelled', reachedServer: 'maybe', code: UNAVAILABLE },
+    ],
+    [
+      'for an answer that is too large keeps its code',
+      { ...BEGUN, endedHere: 'protocol', code: RESOURCE_EXHAUSTED },
+      { kind: 'protocol', reachedServer: 'yes', code: RESOURCE_EXHAUSTED },
     ],
     [
       'for an answer that cannot be read was seen',
@@ -408,6 +486,11 @@ describe('an attempt that this side ended', () => {
       'for a request that cannot be written was never sent',
       { ...UNPICKED, endedHere: 'serialize', code: INTERNAL, details: 'boom' },
       { kind: 'serialize', reachedServer: 'no', code: INTERNAL, details: 'boom' },
+    ],
+    [
+      'for a request that cannot be written fails, even if the server answered OK',
+      { ...TRAILERS_ONLY, endedHere: 'serialize', code: OK },
+      { kind: 'serialize', reachedServer: 'maybe', code: INTERNAL },
     ],
     [
       'for a later request that cannot be written may have been seen',

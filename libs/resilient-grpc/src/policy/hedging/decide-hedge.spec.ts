@@ -107,8 +107,12 @@ describe('a hedged call', () => {
   });
 
   it('waits for those in flight when the last of its attempts fails first', () => {
-    const decision = last(gates(), 100, 200, ended(210, 'server'));
-    expect(decision).toMatchObject({ action: 'wait', state: { inFlight: 2 } });
+    const decision = last(gates(), 100, 200, ended(210, 'server', { pushback: '500' }));
+    expect(decision).toMatchObject({
+      action: 'wait',
+      because: 'attempts-exhausted',
+      state: { inFlight: 2, dueAt: Infinity },
+    });
   });
 
   it.each<[string, VerdictKind, Parameters<typeof ended>[2], 'fail' | 'send']>([
@@ -118,6 +122,8 @@ describe('a hedged call', () => {
     ['a request its transport handed back, listed or not', 'refused', { code: NOT_FOUND }, 'send'],
     ['its own attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
     ['its own attempt timeout within the answer', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
+    ['its own limit of idle time', 'stream-idle', {}, 'send'],
+    ['its own limit of idle time within the answer', 'stream-idle', { reachedServer: 'yes' }, 'fail'],
     ['a gateway that says 503', 'http', { retryableHttp: true }, 'send'],
     ['a gateway that says 404', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
     ['a break within an answer nobody saw', 'committed', { connectionLost: true }, 'send'],
@@ -145,7 +151,18 @@ describe('a hedged call', () => {
 
   it('does not count what was never sent, and waits for the channel when nothing else is in flight', () => {
     expect(last(gates(), ended(1, 'unsent'))).toMatchObject({ action: 'fail', because: 'unsent', state: { sent: 0 } });
-    expect(last(gates(), 100, ended(101, 'unsent'))).toMatchObject({ action: 'wait', state: { sent: 1, dueAt: 200 } });
+    expect(last(gates(), 100, ended(101, 'unsent'))).toMatchObject({
+      action: 'wait',
+      because: 'in-flight',
+      state: { sent: 1, dueAt: 200 },
+    });
+  });
+
+  it('that serves a retry replaces only attempts that reached no server', () => {
+    const inChain = gates({ inRetryChain: true });
+    expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });
+    expect(last(inChain, 100, ended(110, 'connection-lost'))).toMatchObject({ action: 'wait', because: 'retry-chain' });
+    expect(last(inChain, ended(10, 'refused', { reachedServer: 'no' }))).toMatchObject({ action: 'send' });
   });
 
   it('sends none that would come after the deadline', () => {
@@ -184,7 +201,19 @@ describe('pushback to a hedged call', () => {
   it('of one server is kept when another one fails meanwhile', () => {
     const decision = last(gates(), 100, ended(110, 'server', { pushback: '300' }), ended(120, 'server'));
     expect(decision).toMatchObject({ action: 'wait', state: { inFlight: 0, dueAt: 410 } });
-    expect(decideHedge(decision.state, { type: 'due', at: 410 }, gates())).toMatchObject({ action: 'send' });
+    expect(decideHedge(decision.state, { type: 'due', at: 410 }, gates())).toMatchObject({
+      action: 'send',
+      because: 'replaces-failed',
+    });
+  });
+
+  it('is over at the very time that the server named, also for a connection lost at that time', () => {
+    const keys: string[] = [];
+    const retries = { onFailure: () => {}, tryRetry: (_: number, key: string) => keys.push(key) > 0 };
+    const lost = ended(410, 'connection-lost', { connectionKey: 'a' });
+    const decision = last(gates({ retries }), 100, ended(110, 'server', { pushback: '300' }), lost);
+    expect(decision).toMatchObject({ action: 'send', because: 'replaces-failed' });
+    expect(keys).toEqual(['', 'a']);
   });
 
   it('of two servers: the later time holds', () => {
@@ -197,6 +226,11 @@ describe('pushback to a hedged call', () => {
     const short = gates({ remainingMs: 500 });
     expect(last(short, ended(10, 'server', pushback))).toMatchObject({ action: 'fail', because: 'deadline' });
     expect(last(short, 100, ended(110, 'server', pushback))).toMatchObject({ action: 'wait', because: 'deadline' });
+    expect(last(short, ended(300, 'server', { pushback: '400' }))).toMatchObject({
+      action: 'wait',
+      because: 'not-yet',
+      state: { dueAt: 700 },
+    });
   });
 });
 
@@ -227,6 +261,19 @@ describe('what hedges cost', () => {
     const hedges = new HedgeBudget({ perCall: 0.05, maxTokens: 0 });
     expect(last(gates({ hedges }), 100)).toMatchObject({ action: 'wait', because: 'hedge-budget' });
     expect(last(gates({ hedges }), ended(10, 'server'))).toMatchObject({ action: 'send' });
+
+    const full = new HedgeBudget();
+    last(gates({ hedges: full }), ended(10, 'server'));
+    expect(full.tokens).toBe(5);
+  });
+
+  it('hedges, and failures that lost no connection, cost a retry token each', () => {
+    const slow = new DefaultBudget();
+    last(gates({ retries: slow }), 100, 200);
+    expect(slow.tokens(200)).toBeCloseTo(8, 1);
+    const failed = new DefaultBudget();
+    last(gates({ retries: failed }), ended(10, 'server'), ended(20, 'server'));
+    expect(failed.tokens(20)).toBeCloseTo(8, 1);
   });
 
   it('a hedge takes one token of each budget, and none where the other forbids it', () => {

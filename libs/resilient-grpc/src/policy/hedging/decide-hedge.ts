@@ -114,8 +114,7 @@ function ended(before: HedgeState, event: Extract<HedgeEvent, { type: 'ended' }>
   }
   const isNonFatal = nonFatal(event, gates.policy);
   // As for retries: a pushback that stops costs whatever the code, a failure that is to be sent again costs too.
-  const lostWith = verdict.connectionLost ? event.connectionKey : '';
-  if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure(at, lostWith);
+  if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
   if (!isNonFatal) return { state, action: 'fail', because: 'fatal-status' };
   if (state.stopped !== undefined) return stop(state, state.stopped);
   if (gates.inRetryChain === true && verdict.reachedServer !== 'no') return stop(state, 'retry-chain');
@@ -123,6 +122,7 @@ function ended(before: HedgeState, event: Extract<HedgeEvent, { type: 'ended' }>
   if (pushback.kind === 'delay') return hold(state, at, pushback.ms, gates);
   // A6: the next one takes its place at once, but not before the time that another server named.
   if (state.notBefore > at) return hold(state, at, 0, gates);
+  const lostWith = verdict.connectionLost ? event.connectionKey : '';
   return due({ ...state, dueAt: at, replaces: true }, at, gates, lostWith);
 }
 
@@ -131,8 +131,7 @@ function hold(state: HedgeState, at: number, delayMs: number, gates: HedgeGates)
   const dueAt = Math.max(at + delayMs, state.notBefore);
   const held = { ...state, dueAt, notBefore: dueAt, replaces: true };
   if (dueAt - at >= gates.remainingMs) return stop(held, 'deadline');
-  if (dueAt <= at) return due(held, at, gates);
-  return { state: held, action: 'wait', because: 'not-yet' };
+  return due(held, at, gates);
 }
 
 function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_HEDGE_BUDGET, HedgeBudget } from './hedge-budget.js';
+import { HedgeBudget } from './hedge-budget.js';
 
 describe('the budget of hedges', () => {
   it('starts full, so that a client of few calls can hedge too', () => {
-    expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: DEFAULT_HEDGE_BUDGET.maxTokens });
+    expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: 5, maxTokens: 5 });
   });
 
   it('allows one hedge for twenty calls, exactly, once the first five are spent', () => {

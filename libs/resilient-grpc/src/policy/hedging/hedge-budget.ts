@@ -7,7 +7,7 @@ export interface HedgeBudgetPolicy {
 }
 
 /** Hedges are at most 5 % of calls, and five more. */
-export const DEFAULT_HEDGE_BUDGET: HedgeBudgetPolicy = { perCall: 0.05, maxTokens: 5 };
+const DEFAULT_HEDGE_BUDGET: HedgeBudgetPolicy = { perCall: 0.05, maxTokens: 5 };
 
 const SCALE = 1_000;
 

@@ -24,7 +24,10 @@ const ended = (at: number, livedMs: number, hadAnswer = false): OutageEvent => (
 });
 
 function after(...events: readonly OutageEvent[]): OutageState {
-  return events.reduce((state, event) => nextOutage(state, event, POLICY), NO_OUTAGE);
+  return under(POLICY, ...events);
+}
+function under(policy: OutagePolicy, ...events: readonly OutageEvent[]): OutageState {
+  return events.reduce((state, event) => nextOutage(state, event, policy), NO_OUTAGE);
 }
 
 describe('an outage', () => {
@@ -71,6 +74,16 @@ describe('an outage', () => {
   it('ends when READY has lasted a second', () => {
     expect(after(failed(0), ready(500), lasted(1_499)).current).toBeDefined();
     expect(after(failed(0), ready(500), lasted(1_500)).current).toBeUndefined();
+  });
+
+  it('counts READY from its first report', () => {
+    expect(after(failed(0), ready(500), ready(1_400), lasted(1_500)).current).toBeUndefined();
+  });
+
+  it('goes on, without another try, when a connection ends that lived neither short nor long enough', () => {
+    const policy = { ...POLICY, shortLivedMs: 200 };
+    expect(under(policy, failed(0), ready(100), ended(1_099, 999)).current).toMatchObject({ tries: 1 });
+    expect(under(policy, failed(0), ready(100), ended(1_100, 1_000)).current).toBeUndefined();
   });
 
   it('does not end by a second that another READY began', () => {
@@ -122,6 +135,12 @@ describe('the grace', () => {
     const gaps = [0, 1, 2, 3, 4, 5].flatMap((i) => [failed(i * 5_000), answered(i * 5_000 + 500)]);
     const state = after(...gaps, failed(30_000));
     expect(insideGrace(state, 30_500)).toBe(true);
+  });
+
+  it('depends on the latest 60 outages at most', () => {
+    const outages = Array.from({ length: 100 }, (_, i) => [failed(2 * i), answered(2 * i + 1)]).flat();
+    const { past } = after(...outages);
+    expect([past.length, past[0]?.startedAt, past.at(-1)?.startedAt]).toEqual([60, 80, 198]);
   });
 
   it('is given again when a minute has passed', () => {

@@ -89,6 +89,17 @@ describe('streams that are released', () => {
     expect(pace.callsPerSecond).toBe(50);
   });
 
+  it('are counted once, even if they are answered long after they were released', () => {
+    const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
+    for (let taken = pace.take(99); taken > 0; taken--) pace.opened();
+    pace.take(200, 0);
+    const before = pace.callsPerSecond;
+    // 2 of 8 are slow: a quarter, and no more.
+    for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, 250, 'stream');
+    pace.take(300, 0);
+    expect(pace.callsPerSecond).toBe(before * 1.25);
+  });
+
   it('do not hide that calls beside them are slow', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
     for (let now = 0; now <= 300; now += 10) {
@@ -118,8 +129,10 @@ describe('ReleasePace', () => {
     expect(pace.take(0)).toBe(1);
     expect(pace.take(0)).toBe(0);
     expect(pace.msUntilNext(0)).toBe(20);
+    expect(pace.msUntilNext(10)).toBe(10);
     expect(pace.take(19)).toBe(0);
     expect(pace.take(20)).toBe(1);
+    expect(pace.msUntilNext(100)).toBe(0);
   });
 
   it('starts at a quarter of the usual rate', () => {
@@ -151,6 +164,37 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeCloseTo(62.5);
   });
 
+  it.each<[string, number, (pace: ReleasePace) => void]>([
+    ['an answer', 62.5, (pace) => pace.answered(10, 50)],
+    ['a failure', 25, (pace) => pace.failed(50)],
+  ])('grows again after %s of the only call that was out', (_, perSecond, end) => {
+    const pace = new ReleasePace(USUAL);
+    pace.take(0);
+    end(pace);
+    pace.take(100, 0);
+    expect(pace.callsPerSecond).toBe(perSecond);
+    pace.take(200, 0);
+    expect(pace.callsPerSecond).toBe(perSecond * 1.25);
+  });
+
+  it('grows with one usual answer while others are out', () => {
+    const pace = new ReleasePace(USUAL);
+    expect(pace.take(99)).toBe(5);
+    pace.answered(10, 99);
+    pace.take(100, 0);
+    expect(pace.callsPerSecond).toBe(62.5);
+  });
+
+  it('halves again in the step 300 ms after it was halved', () => {
+    const pace = new ReleasePace(USUAL);
+    const paces = [100, 200, 300, 400].map((end) => {
+      pace.failed(end - 50);
+      pace.take(end, 0);
+      return pace.callsPerSecond;
+    });
+    expect(paces).toEqual([25, 25, 25, 12.5]);
+  });
+
   it('halves at most each 300 ms while calls are answered slowly, and goes on at its start at least', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
@@ -179,6 +223,15 @@ describe('ReleasePace', () => {
     pace.excuse(601);
     run(pace, 610, 701, 41);
     expect(pace.callsPerSecond).toBeGreaterThanOrEqual(grown);
+  });
+
+  it('counts slow answers again from one step after this process was late', () => {
+    const pace = new ReleasePace(USUAL);
+    pace.take(0);
+    pace.excuse(0);
+    pace.answered(500, 100);
+    pace.take(200, 0);
+    expect(pace.callsPerSecond).toBe(50);
   });
 
   it('takes twice the usual median and 20 ms for usual', () => {

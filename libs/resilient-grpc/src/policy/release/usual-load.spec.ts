@@ -33,6 +33,16 @@ describe('UsualLoad', () => {
     expect(load.callsPerSecond(16_000)).toBe(0);
   });
 
+  it('counts a call in the second that it starts', () => {
+    const load = new UsualLoad(0);
+    load.callStarted(999);
+    load.callStarted(1_000);
+    expect(load.callsPerSecond(9_999)).toBeCloseTo(0.2);
+    expect(load.callsPerSecond(10_000)).toBeCloseTo(1 / 9);
+    expect(load.callsPerSecond(10_999)).toBeCloseTo(0.1);
+    expect(load.callsPerSecond(11_000)).toBe(0);
+  });
+
   it('does not count an outage, in calls or in time', () => {
     const load = new UsualLoad(0);
     call(load, 200, 0, 20_000);

@@ -32,6 +32,15 @@ describe('a ledger', () => {
     expect(ledger.send()).toBeUndefined();
   });
 
+  it('has the oldest message that is not acknowledged', () => {
+    const ledger = ledgerOf(2, 2);
+    expect(ledger.oldest).toEqual({ id: 1, message: 'message 1', bytes: 10 });
+    ledger.acknowledge(1, 'single');
+    expect(ledger.oldest?.id).toBe(2);
+    ledger.acknowledge(2, 'single');
+    expect(ledger.oldest).toBeUndefined();
+  });
+
   it('gives everything to the next connection again, and then what is new', () => {
     const ledger = ledgerOf(3, 2);
     ledger.reconnect();

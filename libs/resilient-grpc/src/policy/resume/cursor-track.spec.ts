@@ -154,6 +154,7 @@ describe('a heartbeat before the first message', () => {
 describe('progress of a call', () => {
   it('is a cursor that advanced since it began, by a message or a heartbeat', () => {
     const track = new CursorTrack<number>(0, compareNumbers);
+    expect(track.progressed).toBe(false);
     const progressed = (step: () => void): boolean => {
       track.callBegan();
       step();

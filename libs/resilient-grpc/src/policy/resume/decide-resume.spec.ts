@@ -165,6 +165,11 @@ describe('bounds', () => {
     expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
   });
 
+  it('do not end it at attempts that this side ended, whatever their code', () => {
+    const timedOut = ended({ failure: failure('attempt-timeout', 'DEADLINE_EXCEEDED') });
+    expect(history(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
+  });
+
   it('count the failure that came right after progress as the first at its place', () => {
     const first = ended({ failure: INTERNAL, progressed: true });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));

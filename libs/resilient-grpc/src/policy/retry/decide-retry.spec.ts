@@ -123,6 +123,7 @@ describe('what is sent again', () => {
       { verdict: verdict('attempt-timeout', { code: DEADLINE_EXCEEDED }) },
       { because: 'attempt-timeout' },
     ],
+    ['an idle stream goes again', { verdict: verdict('stream-idle') }, { kind: 'policy', because: 'stream-idle' }],
     [
       'credentials that failed with a listed code go again',
       { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: down' }) },
@@ -170,6 +171,7 @@ describe('what is not sent again', () => {
       { verdict: verdict('attempt-timeout', { reachedServer: 'yes' }) },
       'committed',
     ],
+    ['an idle stream after headers', { verdict: verdict('stream-idle', { reachedServer: 'yes' }) }, 'committed'],
     ['an answer that broke the rules', { verdict: verdict('protocol') }, 'protocol'],
     ['a request that cannot be written', { verdict: verdict('serialize') }, 'local'],
     ['a request that is too large', { verdict: verdict('local', { code: RESOURCE_EXHAUSTED }) }, 'local'],
@@ -349,6 +351,7 @@ describe('any failed attempt', () => {
     'committed',
     'deadline',
     'attempt-timeout',
+    'stream-idle',
     'cancelled',
     'protocol',
     'serialize',

@@ -144,7 +144,7 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
   if (input.disabled) return STOP.disabled;
   if (!input.requestReplayable) return STOP['request-not-replayable'];
   if (pushback.kind === 'stop') return stoppedByPushback(input);
-  budget.onFailure(now, lostWith(input));
+  budget.onFailure();
   if (input.attempts >= policy.maxAttempts) return STOP['attempts-exhausted'];
   // Layers multiply: whoever asked for this is already asking again.
   if (input.inRetryChain === true && verdict.reachedServer !== 'no') return STOP['retry-chain'];
@@ -162,7 +162,7 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
 }
 
 function stoppedByPushback(input: RetryInput): RetryDecision {
-  input.budget.onFailure(input.now, '');
+  input.budget.onFailure();
   return STOP.pushback;
 }
 

@@ -59,8 +59,16 @@ describe('a list of service config choices', () => {
     ['a percentage above 100', [{ percentage: 101, ...config('a') }], 'txt[0].percentage: expected'],
     ['a fraction of a percent', [{ percentage: 0.5, ...config('a') }], 'txt[0].percentage: expected'],
     ['a percentage as text', [{ percentage: '50', ...config('a') }], 'txt[0].percentage: expected'],
-    ['a language that is no list', [{ clientLanguage: 'node', ...config('a') }], 'txt[0].clientLanguage: expected'],
-    ['a language that is no text', [{ clientLanguage: [1], ...config('a') }], 'txt[0].clientLanguage[0]: expected'],
+    [
+      'a language that is no list',
+      [{ clientLanguage: 'node', ...config('a') }],
+      'txt[0].clientLanguage: expected a list of names, got',
+    ],
+    [
+      'a language that is no text',
+      [{ clientLanguage: [1], ...config('a') }],
+      'txt[0].clientLanguage[0]: expected a name as text, got 1',
+    ],
     ['a host that is no text', [{ clientHostname: ['x', {}], ...config('a') }], 'txt[0].clientHostname[1]: expected'],
     ['a wrong choice after the one that matches', [config('a'), { percentage: 7.5, ...config('b') }], 'txt[1].perc'],
   ])('%s discards them all', (_sentence, choices, problem) => {

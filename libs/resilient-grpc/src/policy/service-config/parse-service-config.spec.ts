@@ -411,7 +411,17 @@ describe('a document that is nearly one', () => {
     [
       'a blank code',
       withRetry({ retryableStatusCodes: [' '] }),
-      [expect.stringContaining('retryableStatusCodes[0]: ')],
+      [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got " "$/)],
+    ],
+    [
+      'a code and a blank',
+      withRetry({ retryableStatusCodes: ['unavailable '] }),
+      [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got "unavailable "; write "UNAVAILABLE"$/)],
+    ],
+    [
+      'names as texts',
+      withMethod({ name: ['a.B/Get', 'a.B/List'] }),
+      [expect.stringContaining('name[0]: expected an object'), expect.stringContaining('name[1]: expected an object')],
     ],
     [
       'blanks for a number',

@@ -30,7 +30,7 @@ export function readDuration(value: unknown, path: string, problems: Problems, z
 function toMs(seconds: string): number {
   const [whole = '0', fraction = ''] = seconds.split('.');
   const shifted = fraction.padEnd(3, '0');
-  return Number(`${whole}${shifted.slice(0, 3)}.${shifted.slice(3) || '0'}`);
+  return Number(`${whole}${shifted.slice(0, 3)}.${shifted.slice(3)}`);
 }
 
 function meant(value: unknown): string | undefined {

@@ -2,7 +2,10 @@ import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from '../../s
 import { at, type Problems } from './problem.js';
 import { readList } from './read.js';
 
-/** A set of status codes, by name in any case or by number; undefined, with problems, when one is none or there are none. */
+/**
+ * A set of status codes, by name in any case or by number. Adds a problem for each entry that is no status code;
+ * undefined, with a problem, if `value` is not a list, or is empty against `empty`.
+ */
 export function readStatusCodes(
   value: unknown,
   path: string,
@@ -22,7 +25,7 @@ export function readStatusCodes(
       problems.add(at(path, index), 'the name of a status code or a number from 0 to 16', entry, meant(entry));
     } else codes.add(code);
   });
-  return codes.size > 0 || list.length === 0 ? codes : undefined;
+  return codes;
 }
 
 function toCode(entry: unknown): StatusCode | undefined {

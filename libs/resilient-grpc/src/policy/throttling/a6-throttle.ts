@@ -27,7 +27,7 @@ export class A6Throttle implements RetryBudget {
   /** gRFC A6 has no word for it. */
   onDeadline(_now?: number, _startedAt?: number): void {}
 
-  onFailure(_now?: number, _connectionKey?: string): void {
+  onFailure(): void {
     this.#tokens = Math.max(this.#tokens - SCALE, 0);
   }
 

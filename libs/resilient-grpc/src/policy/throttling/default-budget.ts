@@ -60,7 +60,7 @@ export class DefaultBudget implements RetryBudget {
   }
 
   /** Failures cost nothing here: only what is sent again does. */
-  onFailure(_now?: number, _connectionKey?: string): void {}
+  onFailure(): void {}
 
   onDeadline(now: number, startedAt: number): void {
     if (this.#succeededAt >= startedAt) return;

@@ -5,7 +5,7 @@ import { LiveBudget } from './live-budget.js';
 const SAMPLE = { maxTokens: 10, tokenRatio: 0.1 };
 
 function fail(budget: LiveBudget, times: number): void {
-  for (let i = 0; i < times; i++) budget.onFailure(0, '');
+  for (let i = 0; i < times; i++) budget.onFailure();
 }
 
 describe('a budget that may change', () => {
@@ -104,7 +104,7 @@ describe('a budget that may change', () => {
         let max = SAMPLE.maxTokens;
         steps.forEach((one, now) => {
           if (one === 'success') budget.onSuccess(now);
-          else if (one === 'failure') budget.onFailure(now, '');
+          else if (one === 'failure') budget.onFailure();
           else if (one === 'retry') budget.tryRetry(now, '');
           else {
             budget.change(one.change, now);

@@ -32,8 +32,8 @@ export class LiveBudget implements RetryBudget {
     this.#budget.onSuccess(now);
   }
 
-  onFailure(now: number, connectionKey: string): void {
-    this.#budget.onFailure(now, connectionKey);
+  onFailure(): void {
+    this.#budget.onFailure();
   }
 
   onDeadline(now: number, startedAt: number): void {

@@ -3,7 +3,7 @@ export interface RetryBudget {
   /** A call succeeded. */
   onSuccess(now: number): void;
   /** An attempt failed in a way that counts: a listed code, or a server that said not to try again. */
-  onFailure(now: number, connectionKey: string): void;
+  onFailure(): void;
   /** The deadline of a call passed, and the server had not answered the attempt that was begun at `startedAt`. */
   onDeadline(now: number, startedAt: number): void;
   /**

@@ -73,9 +73,18 @@ describe('DefaultBudget', () => {
       const budget = new DefaultBudget();
       repeat(5, () => budget.onDeadline(3_000, 1_000));
       expect(budget.tryRetry(3_000, '')).toBe(false);
-      expect(budget.tokens(3_000)).toBeLessThan(1);
+      expect(budget.tokens(3_000)).toBeCloseTo(10 * 0.25 ** 5);
       const granted = Array.from({ length: 11 }, (_, index) => budget.tryRetry(3_000, `a#${String(index)}`));
       expect(granted).toEqual([...Array.from({ length: 10 }, () => true), false]);
+    });
+
+    it('gives back what it kept with each success, also while no token was taken', () => {
+      const budget = new DefaultBudget();
+      budget.onDeadline(3_000, 1_000);
+      repeat(10, () => budget.onSuccess(3_000));
+      expect(budget.tokens(3_000)).toBeCloseTo(2.5 + 10 * 0.12);
+      repeat(1_000, () => budget.onSuccess(3_000));
+      expect(budget.tokens(3_000)).toBe(10);
     });
 
     it('keeps all of them where some call did succeed: that one was slow, and the server is not', () => {
@@ -180,7 +189,7 @@ describe('any budget', () => {
         for (const [what, elapsed, key] of steps) {
           now += elapsed;
           if (what === 'success') subject.onSuccess(now);
-          else if (what === 'failure') subject.onFailure(now, key);
+          else if (what === 'failure') subject.onFailure();
           else subject.tryRetry(now, key);
           expect(subject.tokens(now)).toBeGreaterThanOrEqual(0);
           expect(subject.tokens(now)).toBeLessThanOrEqual(max);

@@ -1,0 +1,17 @@
+import { describe, expect, it } from 'vitest';
+import { parsePatience } from './patience.js';
+
+describe('parsePatience', () => {
+  it('returns the factor', () => {
+    expect(['1', '4', '1.5'].map(parsePatience)).toEqual([1, 4, 1.5]);
+  });
+
+  it.each(['abc', '', '0.5', '-4', 'Infinity'])(
+    "rejects '%s' with the name of the variable and what it expects",
+    (value) => {
+      expect(() => parsePatience(value)).toThrow(
+        `DEMO_PATIENCE: expected a number of at least 1, got '${value}'; write DEMO_PATIENCE=4`,
+      );
+    },
+  );
+});

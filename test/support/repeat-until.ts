@@ -1,0 +1,18 @@
+import type { Truthy } from 'nestjs-resilient-grpc/testing';
+
+const MAX_TRIES = 50;
+
+/**
+ * Repeats `run` until it returns a truthy value, and resolves to that value. For situations that a busy machine can miss, such as a call
+ * that the server receives before a short deadline. Unlike `waitFor`, it fails with the first error that `run` throws.
+ *
+ * @throws Error that names `event` if 50 runs return no truthy value
+ */
+export async function repeatUntil<T>(event: string, run: () => Promise<T>): Promise<Truthy<T>> {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const result = await run();
+    // True: only a truthy value passes.
+    if (result) return result as Truthy<T>;
+  }
+  throw new Error(`${MAX_TRIES} tries without this event: ${event}`);
+}

@@ -2,13 +2,13 @@ import { defineConfig } from 'vitest/config';
 import { OUTPUT, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: what is published, as its users find it, the programs of its docs, its demo and its benchmarks, and in
-// full two tests that are short in `npm test`: all combinations of one, all calls of the other.
+// full the tests that are short in `npm test`.
 export default defineConfig({
   ...TEST_CODE,
   test: {
     tags: TAGS,
     ...OUTPUT,
-    include: [...SHIPPING, 'test/streams/memory.e2e-spec.ts', 'test/policies/many-calls.e2e-spec.ts'],
+    include: [...SHIPPING, 'test/streams/{memory,many-streams}.e2e-spec.ts', 'test/policies/many-calls.e2e-spec.ts'],
     // Programs that a test starts inherit them.
     env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
     setupFiles: ['test/setup.ts'],

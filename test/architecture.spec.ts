@@ -174,8 +174,8 @@ describe('time and chance', () => {
     );
 
   // `eslint .` runs the rules; here is that it has them, and that nobody switches them off.
+  const eslint = new ESLint({ cwd: ROOT });
   it.each(Object.keys(oneDoor.rules ?? {}))('enter by time/ alone: %s has no exception', async (rule) => {
-    const eslint = new ESLint({ cwd: ROOT });
     const settingOf = async (file: string): Promise<unknown> => {
       const config = (await eslint.calculateConfigForFile(`${LIBRARY}/src/${file}`)) as { rules: Linter.RulesRecord };
       return config.rules[rule];

@@ -121,7 +121,10 @@ describe('the demo page', { timeout: 120_000 }, () => {
         expect(await page.locator('#columns canvas').count()).toBe(3);
         expect(await dashboard.locator('canvas').count()).toBe(3);
         expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
-        await sighted('away');
+        // The first kill: the third outage in a minute shares the grace of the others, and no call may wait in it.
+        const [away, outage, waiting] = [await sighted('away'), await sighted('outage'), await sighted('waiting')];
+        recordTiming(task, 'outage shown after the kill, ms', outage - away, { atMost: 1_000 });
+        recordTiming(task, 'waiting calls shown after the outage, ms', waiting - outage, { atMost: 1_500 });
 
         // Then it is the visitor's: a kill that ends by itself, and one that does not. A process takes its time to start.
         const button = (name: string) => page.getByRole('button', { name, exact: true });
@@ -142,9 +145,6 @@ describe('the demo page', { timeout: 120_000 }, () => {
         const awayAfterMs = performance.now() - keptDownAt;
         recordTiming(task, 'server shown as gone after the click, ms', awayAfterMs, { atMost: 1_500 });
         await page.locator('#countdown').waitFor({ state: 'hidden' });
-        const [away, outage, waiting] = [await sighted('away'), await sighted('outage'), await sighted('waiting')];
-        recordTiming(task, 'outage shown after the kill, ms', outage - away, { atMost: 1_000 });
-        recordTiming(task, 'waiting calls shown after the outage, ms', waiting - outage, { atMost: 1_500 });
         await button('Start').click();
         await server('listening');
         // What failed is what failed, whatever may have become of it.

@@ -2,9 +2,9 @@ import { getEventListeners } from 'node:events';
 import { firstValueFrom } from 'rxjs';
 import { expect, it } from 'vitest';
 import { scene } from '../calls/support.js';
+import { IS_FULL } from '../support/full-tables.js';
 
-/** All in `npm run pack:check`; fewer in `npm test`, because they take seconds of CPU time. */
-const CALLS = process.env['FULL_TABLES'] === undefined ? 3_000 : 10_000;
+const CALLS = IS_FULL ? 10_000 : 3_000;
 
 // `scene` fails the test when a socket or a timer is left, or a call is open at the server.
 it('leaves nothing behind after thousands of calls at once with every policy on', { timeout: 120_000 }, async () => {

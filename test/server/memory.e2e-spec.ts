@@ -5,7 +5,7 @@ import { settled } from '../calls/support.js';
 
 const MiB = 1024 * 1024;
 const MESSAGES = 3_000;
-/** The server makes this many before it is told to pour. */
+/** Number of messages that the server makes before the test requests the rest. */
 const FIRST = 32;
 const IDLE_MS = 1_500;
 

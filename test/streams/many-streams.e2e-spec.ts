@@ -3,20 +3,19 @@ import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { measureManyStreams } from '../../bench/memory/measure.mjs';
 import { scene } from '../calls/support.js';
+import { IS_FULL } from '../support/full-tables.js';
 import { recordTiming } from '../support/timing.js';
 
 const STREAMS = 1_000;
 const KiB = 1_024;
 
-/** Who ends the streams, the ends that their readers see, and how many streams the server sees cancelled. */
+/** How the streams end, how many of them complete and fail at the client, and how many the server counts as cancelled. */
 const ENDINGS = [
   ['their readers leave', 'cancel', { completed: 0, failed: 0 }, STREAMS],
   ['the client is drained', 'drain', { completed: 0, failed: STREAMS }, STREAMS],
   ['the server ends them', 'end', { completed: STREAMS, failed: 0 }, 0],
   ['the client is closed', 'close', { completed: 0, failed: STREAMS }, STREAMS],
 ] as const;
-/** `npm run pack:check` plays all, `npm test` the first two. */
-const IS_FULL = process.env['FULL_TABLES'] !== undefined;
 
 describe('a thousand streams at once', () => {
   // In a process for the client and one for the server, each of which must end by itself afterwards.

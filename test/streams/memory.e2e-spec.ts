@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { measureSlowReader, measureStoppedReader, type Memories, type Stream } from '../../bench/memory/measure.mjs';
+import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;
 /** What a process may hold beyond what it held before the first message, however long the stream. */
@@ -9,12 +10,10 @@ const RESIDENT = 64 * MiB;
 /** Limit for what hangs: ten times as long as a quiet machine needs. */
 const timeout = 600_000;
 
-/** `npm run pack:check` plays every row with its full count of messages, `npm test` only the rows that have a short count. */
-const IS_FULL = process.env['FULL_TABLES'] !== undefined;
-
 interface SlowReader {
   readonly stream: Stream;
   readonly full: number;
+  /** Messages in `npm test`, which leaves out rows without it. */
   readonly short?: number;
 }
 

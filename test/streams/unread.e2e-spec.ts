@@ -54,8 +54,8 @@ describe('a stream that nobody reads', () => {
         /^warn: \/orders\.v1\.Orders\/Watch: open for [\d.]+ m?s, and nobody has read it for [\d.]+ m?s; opened at .*unread\.e2e-spec\.ts:\d+$/,
       ),
     ]);
-    const toldAt = performance.now();
-    await waitFor(() => performance.now() - toldAt > 2 * AFTER_MS);
+    const reportedAt = performance.now();
+    await waitFor(() => performance.now() - reportedAt > 2 * AFTER_MS);
     expect(leaks).toHaveLength(1);
   });
 
@@ -69,8 +69,8 @@ describe('a stream that nobody reads', () => {
     await stream[Symbol.asyncIterator]().next();
     await server.restart('kill-connections');
     await waitFor(() => server.counts('Watch').calls === 2 && leaks.length > 0);
-    const toldAt = performance.now();
-    await waitFor(() => performance.now() - toldAt > 2 * AFTER_MS);
+    const reportedAt = performance.now();
+    await waitFor(() => performance.now() - reportedAt > 2 * AFTER_MS);
     expect(leaks).toMatchObject([{ path: '/orders.v1.Orders/Watch' }]);
   });
 

@@ -61,27 +61,27 @@ beforeAll(async () => {
   };
 });
 
-/** What a caller sees of a call: its messages, what its callbacks received, and how it ended. */
+/** Everything that a call gives its caller: messages, callbacks, and the end. */
 interface Seen {
   readonly messages: readonly string[];
-  readonly told: readonly unknown[];
+  readonly callbacks: readonly unknown[];
   readonly ended: 'completed' | { readonly attempts: number; readonly [detail: string]: unknown };
 }
 
 async function seenOf(call: (options: GrpcCallOptions) => Observable<object>): Promise<Seen> {
-  const told: unknown[] = [];
+  const callbacks: unknown[] = [];
   const options: GrpcCallOptions = {
-    onHeaders: () => told.push('headers'),
-    onEnd: ({ code, attempts }) => told.push({ code, attempts: attempts.length }),
+    onHeaders: () => callbacks.push('headers'),
+    onEnd: ({ code, attempts }) => callbacks.push({ code, attempts: attempts.length }),
   };
   return new Promise((resolve) => {
     const messages: string[] = [];
     call(options).subscribe({
       next: (message) => messages.push(String(Object.values(message)[0])),
-      complete: () => resolve({ messages, told, ended: 'completed' }),
+      complete: () => resolve({ messages, callbacks, ended: 'completed' }),
       error: ({ codeName, details, reason, reachedServer, attempts }: GrpcCallError) => {
         const text = details.replace(/[\d.]+s.*/, '… s');
-        resolve({ messages, told, ended: { codeName, text, reason, reachedServer, attempts: attempts.length } });
+        resolve({ messages, callbacks, ended: { codeName, text, reason, reachedServer, attempts: attempts.length } });
       },
     });
   });

@@ -63,7 +63,7 @@ describe('PeerTimer', () => {
 
   it('is cleared by what is read in the turn in which the time is over', () => {
     const { clock, firedAt, timer } = make(100);
-    // The last part has begun: what is read when it ends comes behind its timer.
+    // The last part has begun. The timer below fires in the turn in which it ends, after its own timer.
     clock.advance(60);
     clock.setTimer(() => timer.clear(), 40);
     clock.advance(1_000);

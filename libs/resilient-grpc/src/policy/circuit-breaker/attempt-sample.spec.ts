@@ -20,7 +20,7 @@ describe('the attempts of the last while', () => {
     expect(sample.total).toBe(9);
   });
 
-  it('roll out with all attempts of their tenth', () => {
+  it('drop out with all attempts of the same tenth of the window', () => {
     const sample = new AttemptSample(10_000);
     for (const at of [0, 1, 2]) sample.add(true, at);
     sample.add(false, 5_000);

@@ -127,12 +127,12 @@ describe('an attempt for which no connection was picked', () => {
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
-      'failed here when its text names a stream that did not start, but not its code',
+      'failed here when only its text says that a stream did not start',
       { ...UNPICKED, code: UNKNOWN, details: 'Failed to start HTTP/2 stream with error x' },
       { ...local, code: UNKNOWN },
     ],
     [
-      'failed here when it is DEADLINE_EXCEEDED with a text of its own',
+      'failed here when its code is DEADLINE_EXCEEDED and its text is not that of grpc-js',
       { ...UNPICKED, code: DEADLINE_EXCEEDED, details: 'token service timed out' },
       { ...local, code: DEADLINE_EXCEEDED },
     ],
@@ -149,7 +149,7 @@ describe('an attempt that the transport of the server handed back', () => {
     [false, { notKept: true }],
     [true, {}],
     [undefined, {}],
-  ])('reports that grpc-js did not keep the request only if that is so (kept: %o)', (kept, change) => {
+  ])('has `notKept` only if `kept` is false (kept: %o)', (kept, change) => {
     const evidence = { ...SENT, code: UNAVAILABLE, details: 'Stream refused by server' };
     expect(classify(kept === undefined ? evidence : { ...evidence, kept })).toEqual({
       kind: 'refused',
@@ -246,7 +246,7 @@ describe('an attempt whose connection was lost after sending', () => {
 
   table([
     [
-      'stays committed once a message has come, even without headers',
+      'stays committed after a message, even without headers',
       { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped' },
       { kind: 'committed', reachedServer: 'yes', connectionLost: true },
     ],
@@ -324,7 +324,7 @@ describe('a status by the server', () => {
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
-      'is its word also when a blank follows the content-type',
+      'comes from the server if a space follows the content-type',
       { ...TRAILERS_ONLY, contentType: 'application/grpc ; charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
@@ -344,12 +344,12 @@ describe('a status by the server', () => {
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT, details: 'id: must be set' },
     ],
     [
-      'may be its word where DEADLINE_EXCEEDED comes with a text of its own',
+      'may come from the server if its code is DEADLINE_EXCEEDED and its text is not that of grpc-js',
       { ...SENT, code: DEADLINE_EXCEEDED, details: 'upstream timed out' },
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'may be its word where only the text is that of a deadline',
+      'may come from the server if only its text is that of a deadline',
       { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],
@@ -423,12 +423,12 @@ describe('an attempt that this side ended', () => {
       { kind: 'attempt-timeout', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
     ],
     [
-      'for a stream that was idle is UNAVAILABLE',
+      'for an idle stream is UNAVAILABLE',
       { ...SENT, endedHere: 'stream-idle', code: CANCELLED, details: 'no message for 300 ms' },
       { kind: 'stream-idle', reachedServer: 'maybe', code: UNAVAILABLE, details: 'no message for 300 ms' },
     ],
     [
-      'for a stream that was idle after headers was seen',
+      'for an idle stream reached the server if headers had arrived',
       { ...BEGUN, endedHere: 'stream-idle', code: CANCELLED },
       { kind: 'stream-idle', reachedServer: 'yes', code: UNAVAILABLE },
     ],
@@ -443,7 +443,7 @@ describe('an attempt that this side ended', () => {
       { kind: 'cancelled', reachedServer: 'maybe' },
     ],
     [
-      'by the caller after headers was seen',
+      'by the caller reached the server if headers had arrived',
       { ...BEGUN, endedHere: 'cancel', code: CANCELLED },
       { kind: 'cancelled', reachedServer: 'yes', code: CANCELLED },
     ],
@@ -463,7 +463,7 @@ describe('an attempt that this side ended', () => {
       { kind: 'cancelled', reachedServer: 'maybe', code: UNAVAILABLE },
     ],
     [
-      'for an answer that is too large keeps its code',
+      'for a response that is too large keeps its code',
       { ...BEGUN, endedHere: 'protocol', code: RESOURCE_EXHAUSTED },
       { kind: 'protocol', reachedServer: 'yes', code: RESOURCE_EXHAUSTED },
     ],
@@ -488,7 +488,7 @@ describe('an attempt that this side ended', () => {
       { kind: 'serialize', reachedServer: 'no', code: INTERNAL, details: 'boom' },
     ],
     [
-      'for a request that cannot be written fails, even if the server answered OK',
+      'for a request that cannot be serialized fails, even if the server returned OK',
       { ...TRAILERS_ONLY, endedHere: 'serialize', code: OK },
       { kind: 'serialize', reachedServer: 'maybe', code: INTERNAL },
     ],

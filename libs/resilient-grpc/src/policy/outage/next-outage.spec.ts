@@ -80,7 +80,7 @@ describe('an outage', () => {
     expect(after(failed(0), ready(500), ready(1_400), lasted(1_500)).current).toBeUndefined();
   });
 
-  it('goes on, without another try, when a connection ends that lived neither short nor long enough', () => {
+  it('goes on, without another try, when a connection ends that lived longer than a short one and shorter than `confirmMs`', () => {
     const policy = { ...POLICY, shortLivedMs: 200 };
     expect(under(policy, failed(0), ready(100), ended(1_099, 999)).current).toMatchObject({ tries: 1 });
     expect(under(policy, failed(0), ready(100), ended(1_100, 1_000)).current).toBeUndefined();

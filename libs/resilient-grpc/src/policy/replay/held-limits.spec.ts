@@ -14,6 +14,6 @@ it.each([
     { messages: 10, bytes: Infinity },
     { messages: 1_000, bytes: Infinity },
   ],
-])('heldLimits allows as much again as %o, and at least 1,000 messages and 1 MiB', (limits, held) => {
+])('heldLimits raises %o to at least 1,000 messages and 1 MiB', (limits, held) => {
   expect(heldLimits(limits)).toEqual(held);
 });

@@ -165,7 +165,7 @@ describe('bounds', () => {
     expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
   });
 
-  it('do not end it at attempts that this side ended, whatever their code', () => {
+  it('do not end it for attempts that this side ended, whatever their code', () => {
     const timedOut = ended({ failure: failure('attempt-timeout', 'DEADLINE_EXCEEDED') });
     expect(history(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
   });

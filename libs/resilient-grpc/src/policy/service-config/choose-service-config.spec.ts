@@ -60,12 +60,12 @@ describe('a list of service config choices', () => {
     ['a fraction of a percent', [{ percentage: 0.5, ...config('a') }], 'txt[0].percentage: expected'],
     ['a percentage as text', [{ percentage: '50', ...config('a') }], 'txt[0].percentage: expected'],
     [
-      'a language that is no list',
+      'languages that are not a list',
       [{ clientLanguage: 'node', ...config('a') }],
       'txt[0].clientLanguage: expected a list of names, got',
     ],
     [
-      'a language that is no text',
+      'a language that is not a string',
       [{ clientLanguage: [1], ...config('a') }],
       'txt[0].clientLanguage[0]: expected a name as text, got 1',
     ],

@@ -414,12 +414,12 @@ describe('a document that is nearly one', () => {
       [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got " "$/)],
     ],
     [
-      'a code and a blank',
+      'a code with a trailing space',
       withRetry({ retryableStatusCodes: ['unavailable '] }),
       [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got "unavailable "; write "UNAVAILABLE"$/)],
     ],
     [
-      'names as texts',
+      'names as strings',
       withMethod({ name: ['a.B/Get', 'a.B/List'] }),
       [expect.stringContaining('name[0]: expected an object'), expect.stringContaining('name[1]: expected an object')],
     ],

@@ -3,8 +3,8 @@ import { at, type Problems } from './problem.js';
 import { readList } from './read.js';
 
 /**
- * A set of status codes, by name in any case or by number. Adds a problem for each entry that is no status code;
- * undefined, with a problem, if `value` is not a list, or is empty against `empty`.
+ * Reads a list of status codes, each a name in any case or a number. Adds a problem for each entry that is not a status code.
+ * Returns `undefined`, with a problem, if `value` is not a list, or if it is empty and `empty` does not allow that.
  */
 export function readStatusCodes(
   value: unknown,

@@ -144,7 +144,7 @@ describe('a dead connection', () => {
     expect(after(...REPLACEABLE, look(13_500, { otherReady: true })).kind).toBe('given-up');
   });
 
-  it('stays given up at later looks', () => {
+  it('stays given up at later checks', () => {
     const givenUp = after(...REPLACEABLE, look(13_500, { otherReady: true }));
     expect(from(givenUp, look(14_000, { otherReady: true }), look(15_000, { late: true }))).toBe(givenUp);
   });

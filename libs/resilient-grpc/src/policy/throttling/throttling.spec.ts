@@ -78,7 +78,7 @@ describe('DefaultBudget', () => {
       expect(granted).toEqual([...Array.from({ length: 10 }, () => true), false]);
     });
 
-    it('gives back what it kept with each success, also while no token was taken', () => {
+    it('returns withheld tokens with each success, also if no token was taken', () => {
       const budget = new DefaultBudget();
       budget.onDeadline(3_000, 1_000);
       repeat(10, () => budget.onSuccess(3_000));

@@ -1,17 +1,18 @@
 import { createServer } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { Metadata } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
-import type { Waiter, WaitRefusal } from '../../call/call-transport.js';
-import { EventHub } from '../../call/event-hub.js';
-import type { MethodDescriptor } from '../../call/method.js';
-import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
-import { VirtualClock } from '../../testing/virtual-clock.js';
-import { waitFor } from '../../testing/wait-for.js';
-import { insecureCredentials } from '../channel-checks.js';
-import { ManagedChannel } from '../managed-channel.js';
+import type { Waiter, WaitRefusal } from '../call/call-transport.js';
+import { EventHub } from '../call/event-hub.js';
+import type { MethodDescriptor } from '../call/method.js';
+import { captureLeaks } from '../testing/leaks/capture-leaks.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import { waitFor } from '../testing/wait-for.js';
+import { insecureCredentials } from './channel-checks.js';
+import type { ChannelSettings } from './channel-settings.js';
+import { ManagedChannel } from './managed-channel.js';
 
-// Real sockets in virtual time.
+// Real sockets in virtual time; grpc-js's backoff passes in real time.
 
 const GRACE_MS = 1_400;
 const METHOD: MethodDescriptor = {
@@ -49,7 +50,30 @@ async function startServer() {
   return { url: `127.0.0.1:${(server.address() as AddressInfo).port}`, resetAll };
 }
 
-function openChannel(target: string, clock: VirtualClock): ManagedChannel {
+/** A server that accepts connections and stays silent while `isSilent` is true; otherwise connections become READY. */
+async function startSilentServer() {
+  const http2 = createServer();
+  const server = { url: '', isSilent: true, accepted: [] as Socket[] };
+  const tcp = createTcpServer((socket) => {
+    server.accepted.push(socket.on('error', () => undefined));
+    if (!server.isSilent) http2.emit('connection', socket);
+    // Otherwise it does not notice the end of the connection.
+    else socket.resume();
+  });
+  await new Promise<void>((resolve) => {
+    tcp.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(async () => {
+    for (const socket of server.accepted) socket.destroy();
+    await new Promise((resolve) => tcp.close(resolve));
+  });
+  // True: it listens on TCP.
+  server.url = `127.0.0.1:${(tcp.address() as AddressInfo).port}`;
+  return server;
+}
+
+function openChannel(target: string, clock: VirtualClock, settings: Partial<ChannelSettings> = {}): ManagedChannel {
+  const { channelOptions, ...others } = settings;
   const channel = new ManagedChannel(
     {
       target,
@@ -66,7 +90,9 @@ function openChannel(target: string, clock: VirtualClock): ManagedChannel {
         'grpc.enable_channelz': 0,
         'grpc.service_config_disable_resolution': 1,
         'grpc.client_idle_timeout_ms': 200_000,
+        ...channelOptions,
       },
+      ...others,
     },
     {
       clock,
@@ -208,4 +234,39 @@ it('releases waiting calls faster in a client that makes more calls', async () =
   const seldom = await releasedOf(await openInOutage());
   const often = await releasedOf(await openInOutage(200));
   expect(often).toBeGreaterThan(3 * seldom);
+});
+
+it('lengthens the connect timeout while attempts time out, and returns to the configured one after a connection', async () => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const server = await startSilentServer();
+  const clock = new VirtualClock();
+  const channel = openChannel(server.url, clock, {
+    connection: 'warm',
+    // The outage grace is shorter, so the timeout grows from the second attempt on.
+    connectTimeoutMs: 2_000,
+    // Each backoff is over before its attempt times out, so the next attempt follows at once.
+    channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },
+  });
+  clock.advance(0);
+  /** Passes `ms`, the timeout of attempt number `count`, and resolves to the error of that attempt when the next one has begun. */
+  const timeOut = async (count: number, ms: number): Promise<string | undefined> => {
+    await waitFor(() => server.accepted.length === count);
+    clock.advance(ms);
+    await waitFor(() => server.accepted.length === count + 1);
+    return channel.lastError;
+  };
+  expect(await timeOut(1, 2_000)).toContain('timed out after 2.0 s');
+  expect(await timeOut(2, 3_200)).toContain('timed out after 3.2 s');
+  server.isSilent = false;
+  clock.advance(5_120);
+  await waitFor(() => channel.ready);
+  // A connection that lived this long is replaced at once.
+  clock.advance(60_000);
+  server.isSilent = true;
+  const connected = server.accepted.length;
+  server.accepted.at(-1)!.destroy();
+  await waitFor(() => !channel.ready);
+  clock.advance(0);
+  expect(await timeOut(connected + 1, 2_000)).toContain('timed out after 2.0 s');
 });

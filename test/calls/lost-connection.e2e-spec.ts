@@ -1,4 +1,5 @@
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import {
@@ -8,7 +9,7 @@ import {
   type ScriptedGrpcServer,
   waitFor,
 } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Echo } from '../testing/echo-client.js';
 import { reset, startHttp2Server, succeed } from './raw-http2-server.js';
@@ -127,7 +128,6 @@ describe('a stream that is reset', () => {
     ['NGHTTP2_NO_ERROR', 13],
     ['NGHTTP2_INTERNAL_ERROR', 13],
     ['NGHTTP2_CANCEL', 1],
-    ['NGHTTP2_ENHANCE_YOUR_CALM', 8],
   ] as const)('with %s is a lost connection, whatever grpc-js makes of it', async (code, disguise) => {
     const server = await startHttp2Server((stream) => reset(stream, code));
     const echo = await echoOf({ url: server.url });
@@ -155,24 +155,73 @@ describe('a stream that is reset', () => {
       else succeed(stream);
     });
 
-  // grpc-js sends it again once by itself; the third time is ours.
-  it.each(EACH_METHOD)('with REFUSED_STREAM is sent again: %s', async (method) => {
+  it('with ENHANCE_YOUR_CALM asks for less load: a safe call is sent again a second later', async () => {
+    const server = await startHttp2Server((stream, number) => {
+      if (number === 1) reset(stream, 'NGHTTP2_ENHANCE_YOUR_CALM');
+      else succeed(stream);
+    });
+    const echo = await echoOf({ url: server.url });
+    const startedAt = performance.now();
+    await lastValueFrom(echo.unary({}));
+    expect(performance.now() - startedAt).toBeGreaterThan(790);
+    expect(server.streams).toHaveLength(2);
+  });
+
+  it('with ENHANCE_YOUR_CALM may have run', async () => {
+    const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_ENHANCE_YOUR_CALM'));
+    const error = await failureOf((await echoOf({ url: server.url })).unsafeUnary({}));
+    expect(error).toMatchObject({ code: 14, reachedServer: 'maybe', notRetriedBecause: 'not-safe-to-repeat' });
+    expect(error.cause).toMatchObject({ code: 8 });
+    expect(server.streams).toHaveLength(1);
+  });
+
+  // A proxy sends REFUSED_STREAM for requests that were processed, too.
+  it.each(UNSAFE)('with REFUSED_STREAM may have run, and is not sent again: %s', async (method) => {
+    const server = await refusing(1);
+    const error = await failureOf(callOnce(await echoOf({ url: server.url }), method));
+    expect(error).toMatchObject({
+      code: 14,
+      details: 'Stream refused by server',
+      reason: 'refused',
+      reachedServer: 'maybe',
+      notRetriedBecause: 'not-safe-to-repeat',
+    });
+    expect(server.streams).toHaveLength(1);
+  });
+
+  it('with REFUSED_STREAM is sent again by its policy if it is safe to repeat', async () => {
     const server = await refusing(3);
     const echo = await echoOf({ url: server.url });
-    expect(await toList(callOnce(echo, method))).toHaveLength(1);
+    expect(await toList(echo.unary({}))).toHaveLength(1);
     expect(server.streams).toHaveLength(4);
   });
 
-  // Longer than what grpc-js keeps for its own.
-  const large = { payload: Buffer.alloc(100 * 1024) };
+  it('with REFUSED_STREAM is final with `retry: false`', async () => {
+    const server = await refusing(1);
+    const echo = await echoOf({ url: server.url });
+    expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
+      reason: 'refused',
+      notRetriedBecause: 'disabled',
+    });
+    expect(server.streams).toHaveLength(1);
+  });
 
-  it.each([
-    ['', {}, {}],
-    [' and `retry: false`', {}, { retry: false as const }],
-    [" under grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }, {}],
-  ])(
-    'with REFUSED_STREAM is sent again however large it is%s: many at once, at no cost',
-    async (_, settings, options) => {
+  describe('with REFUSED_STREAM, where such resets are trusted,', () => {
+    const trusting = { trustRefusedStreams: true };
+
+    it.each(EACH_METHOD)('is sent again once: %s', async (method) => {
+      const server = await refusing(1);
+      const echo = await echoOf({ url: server.url, ...trusting });
+      expect(await toList(callOnce(echo, method))).toHaveLength(1);
+      expect(server.streams).toHaveLength(2);
+    });
+
+    it.each([
+      ['', {}, {}],
+      [' and `retry: false`', {}, { retry: false as const }],
+      [" under grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }, {}],
+    ])('is sent again however large it is%s: many at once, at no cost', async (_, settings, options) => {
+      const large = { payload: Buffer.alloc(100 * 1024) };
       const refused = new Set<string>();
       const server = await startHttp2Server((stream, _number, { 'x-call': call }) => {
         const id = String(call);
@@ -183,47 +232,59 @@ describe('a stream that is reset', () => {
         refused.add(id);
         reset(stream, 'NGHTTP2_REFUSED_STREAM');
       });
-      const echo = await echoOf({ url: server.url, ...settings });
+      const echo = await echoOf({ url: server.url, ...trusting, ...settings });
       const calls = Array.from({ length: 40 }, (_, index) =>
         toList(echo.unsafeUnary(large, { ...options, metadata: { 'x-call': String(index) } })),
       );
       expect((await Promise.all(calls)).flat()).toHaveLength(40);
       expect(server.streams).toHaveLength(80);
-    },
-  );
-
-  it('with REFUSED_STREAM a second time is an attempt like any other, however large it is', async () => {
-    const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_REFUSED_STREAM'));
-    const echo = await echoOf({ url: server.url });
-    const error = await failureOf(echo.unsafeUnary(large));
-    expect(error).toMatchObject({ reason: 'refused', reachedServer: 'no', notRetriedBecause: 'attempts-exhausted' });
-    expect(error.attempts).toHaveLength(4);
-    expect(server.streams).toHaveLength(5);
-  });
-
-  it('with REFUSED_STREAM for ever ends after as many attempts as the default policy has', async () => {
-    const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_REFUSED_STREAM'));
-    const echo = await echoOf({ url: server.url });
-    const error = await failureOf(echo.unsafeUnary({}));
-    expect(error).toMatchObject({
-      code: 14,
-      reason: 'refused',
-      reachedServer: 'no',
-      notRetriedBecause: 'attempts-exhausted',
     });
-    expect(error.attempts).toHaveLength(4);
-    expect(server.streams).toHaveLength(8);
-  });
 
-  it('with REFUSED_STREAM is final with `retry: false`', async () => {
-    const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_REFUSED_STREAM'));
-    const echo = await echoOf({ url: server.url });
-    expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
-      reason: 'refused',
-      notRetriedBecause: 'disabled',
+    it('follows the policy of its method the second time', async () => {
+      const server = await refusing(Infinity);
+      const unsafe = await failureOf((await echoOf({ url: server.url, ...trusting })).unsafeUnary({}));
+      expect(unsafe).toMatchObject({ reachedServer: 'maybe', notRetriedBecause: 'not-safe-to-repeat' });
+      expect(server.streams).toHaveLength(2);
+      const safe = await failureOf((await echoOf({ url: server.url, ...trusting })).unary({}));
+      expect(safe).toMatchObject({ reachedServer: 'maybe', notRetriedBecause: 'attempts-exhausted' });
+      expect(safe.attempts).toHaveLength(4);
+      expect(server.streams).toHaveLength(2 + 5);
     });
-    // The second one is grpc-js's own.
-    expect(server.streams).toHaveLength(2);
+  });
+});
+
+describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
+  /** How the first connection ends while it carries one call and two more are queued on it. */
+  const ENDINGS: Readonly<Record<string, (session: ServerHttp2Session) => void>> = {
+    'the connection closes': (session) => session.destroy(),
+    'the socket is reset': (session) => (session.socket).resetAndDestroy(),
+    'a GOAWAY asks for no new streams': (session) => session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1),
+    'a GOAWAY with an error follows': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
+  };
+
+  it.each(Object.keys(ENDINGS))('is sent on the next connection, whatever its method, if %s', async (ending) => {
+    const arrived: string[] = [];
+    const server = await startHttp2Server(
+      (stream, number, { 'x-call': call }) => {
+        arrived.push(String(call));
+        if (number > 1) succeed(stream);
+      },
+      { maxConcurrentStreams: 1 },
+    );
+    const client = await startClient({ url: server.url });
+    const echo = client.getService<EchoService>('Echo');
+    await client.waitForReady();
+    const first = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'first' } })).catch((error: unknown) => error);
+    await waitFor(() => arrived.length === 1);
+    const queued = ['second', 'third'].map((call) => toList(echo.unsafeUnary({}, { metadata: { 'x-call': call } })));
+    // grpc-js has opened their streams by the next turns.
+    for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+    const [session] = server.sessions;
+    ENDINGS[ending]!(session!);
+    expect((await Promise.all(queued)).map(({ length }) => length)).toEqual([1, 1]);
+    session!.destroy();
+    expect(await first).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
+    expect(arrived.toSorted()).toEqual(['first', 'second', 'third']);
   });
 });
 

@@ -4,6 +4,7 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
+  type Settings,
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
@@ -18,10 +19,11 @@ export interface RawHttp2Server {
 
 export async function startHttp2Server(
   onStream: (stream: ServerHttp2Stream, number: number, headers: IncomingHttpHeaders) => void,
+  settings: Settings = {},
 ): Promise<RawHttp2Server> {
   const streams: string[] = [];
   const sessions = new Set<ServerHttp2Session>();
-  const server = createServer();
+  const server = createServer({ settings });
   server.on('session', (session) => {
     sessions.add(session);
     session.on('error', () => undefined);

@@ -500,20 +500,20 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'runs on',
   },
   {
-    rule: 'a stream that is refused twice by the server’s transport is sent again, for any method',
+    rule: 'a stream that is reset with REFUSED_STREAM is sent again only if its method is safe to repeat: a proxy may have processed it',
     from: 'ours',
     config: {},
     async observe({ another }) {
       const refusing = await startHttp2Server((stream, number) => {
-        if (number <= 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
+        if (number === 1) reset(stream, 'NGHTTP2_REFUSED_STREAM');
         else succeed(stream);
       });
       const client = await another({}, refusing.url);
       const { status } = await client.unary().ended;
-      return `${status}, ${refusing.streams.length} streams`;
+      return `${status}, streams: ${refusing.streams.length}`;
     },
-    right: 'OK, 3 streams',
-    grpcJs: 'UNAVAILABLE, 2 streams',
+    right: 'UNAVAILABLE, streams: 1',
+    grpcJs: 'OK, streams: 2',
   },
   {
     rule: 'a call that is cut off by a server’s forced stop counts as UNAVAILABLE, and is retried',

@@ -56,9 +56,6 @@ export interface GenerationSeams {
   readonly events: EventHub;
 }
 
-/** Where nothing else is said. */
-const GRPC_JS_KEPT_BYTES = 1 << 20;
-
 /**
  * One channel of grpc-js with all that is attached to it. A managed channel has one, and for a moment two while one replaces the
  * other; an old one is closed when its last call has ended.
@@ -72,7 +69,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   readonly hearing: HearingOut;
   /** Under TLS. */
   private readonly unreadEnds: UnreadEnds | undefined;
-  readonly keptBytes: number;
   private readonly authority: string | undefined;
   /** Opened beside the calls. */
   private streams: readonly ConnectionStream[] = [];
@@ -98,7 +94,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
         clock,
       );
     }
-    this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.pings = settings.channelOptions['grpc.keepalive_time_ms'] !== undefined;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
@@ -111,6 +106,9 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
       'grpc.service_config': serviceConfig,
+      // Each resend is decided above: grpc-js also resends streams that the server reset with REFUSED_STREAM, which proxies send for
+      // requests that were processed.
+      'grpc.enable_retries': 0,
     });
     this.watchPublicState();
   }
@@ -152,7 +150,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   attemptStarted(): void {
     this.active += 1;
     this.hearing.used();
-    this.histories.isUsed = true;
     this.unreadEnds?.wake();
   }
 
@@ -203,10 +200,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories.answeredTo(peer, startedAt);
     if (this.histories.holdOffMs(peer) > 0) return;
     for (const held of this.held.filter(({ address }) => address === peer)) held.goOn();
-  }
-
-  connectionKey(peer: string | undefined): string {
-    return peer === undefined ? '' : this.histories.key(peer);
   }
 
   /** Takes no more calls; closes when the last one has ended. `close()` of grpc-js under keepalive would cut them. */

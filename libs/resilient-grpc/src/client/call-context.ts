@@ -30,6 +30,8 @@ export interface ClientContext {
   /** A retry was refused by the budget. */
   readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
+  /** REFUSED_STREAM without a GOAWAY is taken for a stream that the server did not process. */
+  readonly trustRefusedStreams: boolean;
   readonly events: EventHub;
   /** Is told of each call; undefined: nobody is. */
   telemetry?: ClientTelemetry | undefined;

@@ -115,6 +115,7 @@ class GrpcClient implements InnerClient {
         this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
       },
       replayLimits: new ReplayLimits(settings.replayBytes.perCall, settings.replayBytes.perClient),
+      trustRefusedStreams: settings.trustRefusedStreams,
       events: this.hub,
       telemetry: undefined,
       clock,

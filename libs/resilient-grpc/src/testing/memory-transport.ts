@@ -1,6 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import type { CallTransport, Hearing, Waiter } from '../call/call-transport.js';
+import type { WireEvidence } from '../policy/evidence/attempt-evidence.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
 import type { VirtualClock } from './virtual-clock.js';
@@ -13,13 +14,23 @@ export const ENDS = {
   'busy, again in 2 s': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '2000' },
   'busy, not again': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '-1' },
   'not found': { code: 5, details: 'no', contentType: 'application/grpc' },
-  'forced stop': { code: 1, details: 'Call cancelled' },
-  dropped: { code: 14, details: 'Connection dropped' },
-  refused: { code: 14, details: 'Stream refused by server' },
+  'forced stop': { code: 1, details: 'Call cancelled', wire: { resetCode: 8, connectionOver: true } },
+  dropped: { code: 14, details: 'Connection dropped', wire: { connectionOver: true } },
+  refused: { code: 14, details: 'Stream refused by server', wire: { resetCode: 7 } },
+  rejected: { code: 14, details: 'Stream refused by server', wire: { unprocessed: 'rejected', goaway: true } },
+  queued: { code: 14, details: 'Connection dropped', wire: { unprocessed: 'never-sent', connectionOver: true } },
   'not picked': { code: 14, details: 'No connection established', picked: false },
-  gateway: { code: 14, details: 'Received HTTP status code 503' },
+  gateway: { code: 14, details: 'Received HTTP status code 503', wire: { httpStatus: 503 } },
   nonsense: { code: 99, details: 'what?', contentType: 'application/grpc' },
 } as const;
+const NOTHING_SEEN: WireEvidence = {
+  unprocessed: undefined,
+  httpStatus: undefined,
+  resetCode: undefined,
+  closedHere: false,
+  goaway: false,
+  connectionOver: false,
+};
 /** A name of one. */
 export type EndName = keyof typeof ENDS;
 
@@ -30,6 +41,8 @@ export class MemoryAttempt implements Attempt {
   /** This side has ended it: nothing but its end may follow. */
   cancelled = false;
   unsent = false;
+  /** A GOAWAY rejected it: the first such attempt of a call is not counted. */
+  rejected = false;
   private headersReceived = false;
   private messagesReceived = 0;
   private written: (() => void) | undefined;
@@ -110,6 +123,7 @@ export class MemoryAttempt implements Attempt {
     contentType?: string;
     pushback?: string;
     picked?: boolean;
+    wire?: Partial<WireEvidence>;
     endedHere?: AttemptEnd['endedHere'];
   }): void {
     if (!this.open) return;
@@ -117,7 +131,8 @@ export class MemoryAttempt implements Attempt {
     if (this.deadlineTimer !== undefined) this.transport.clock.clearTimer(this.deadlineTimer);
     const { endedHere = 'no', picked = true, pushback } = how;
     const channelReady = this.transport.ready;
-    this.unsent = !picked && !channelReady;
+    this.unsent = !picked || how.wire?.unprocessed === 'never-sent';
+    this.rejected = how.wire?.unprocessed === 'rejected';
     const metadata = new Metadata();
     if (pushback !== undefined) metadata.set('grpc-retry-pushback-ms', pushback);
     this.listener?.onEnd({
@@ -127,6 +142,7 @@ export class MemoryAttempt implements Attempt {
       peer: this.peer,
       connectionKey: this.transport.connectionKey,
       picked,
+      wire: picked ? { ...NOTHING_SEEN, ...how.wire } : undefined,
       channelReady,
       endedHere,
       headersReceived: this.headersReceived,

@@ -76,12 +76,10 @@ function make(change: Partial<AttemptRequest> = {}) {
     } as unknown as Channel,
     ready: true,
     ended: 0,
-    keptBytes: 100,
     inDoubt: false,
     answered: [] as number[],
     answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
     attemptEnded: () => void (owner.ended += 1),
-    connectionKey: (peer: string | undefined) => `${peer ?? ''}#1`,
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
@@ -165,7 +163,6 @@ describe('an attempt', () => {
       messagesReceived: 1,
       contentType: 'application/grpc+proto',
       peer: '127.0.0.1:50051',
-      connectionKey: '127.0.0.1:50051#1',
     });
     expect(ends[0]?.metadata).toBe(trailers);
     expect(owner.ended).toBe(1);
@@ -182,7 +179,7 @@ describe('an attempt', () => {
     call.authContext = null;
     owner.ready = false;
     call.end(14, 'No connection established');
-    expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, connectionKey: '#1' });
+    expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
   });
 
   it('ends once, whatever comes afterwards', () => {

@@ -1,10 +1,12 @@
 import type { Channel, experimental, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
+import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { createCall, interceptedCall } from './intercepting-call.js';
+import { readWire, type WireFacts } from './wire-evidence.js';
 import { tellCompressed } from './wire-sizes.js';
 
 type CallStream = experimental.CallStream;
@@ -23,18 +25,13 @@ export interface WireOwner {
   readonly inDoubt: boolean;
   /** It did: a call to `peer` that began at `startedAt` has an answer. */
   answeredTo(peer: string | undefined, startedAt: number): void;
-  /** Bytes of a request that grpc-js keeps to send it again when the server's transport refuses it. */
-  readonly keptBytes: number;
   attemptEnded(): void;
   /** An attempt on the connection to `peer` was ended on this side because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
-  connectionKey(peer: string | undefined): string;
 }
 
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
-/** Before each message (gRPC over HTTP/2, "Length-Prefixed-Message"). */
-const FRAME_HEADER = 5;
 const NOBODY: AttemptListener = {
   onHeaders() {
     /* nobody listens any more */
@@ -63,13 +60,13 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private readonly call: AnyCall;
   private readonly intercepted: boolean;
   /** Under interceptors the call of the channel appears when they let it through, perhaps never. */
-  private wire: Pick<CallStream, 'getPeer' | 'getAuthContext'> | undefined;
+  private channelCall: Pick<CallStream, 'getPeer' | 'getAuthContext'> | undefined;
   private headers: Metadata | undefined;
   private ended = false;
   /** Under interceptors: a response came that could not be read. */
   private unreadable = false;
-  /** Of the request, as grpc-js counts them. */
-  private sentBytes = 0;
+  /** Read once, after the end. */
+  private facts: WireFacts | undefined;
   private readonly telemetry: AttemptTelemetry | undefined;
 
   constructor(
@@ -107,7 +104,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
         this.took(call);
       },
       onSend: (bytes) => {
-        this.sending(bytes.length);
+        this.telemetry?.sent(bytes.length);
       },
       onReceive: (bytes) => {
         this.telemetry?.received(bytes.length);
@@ -120,13 +117,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   /** This is the call of the channel. */
   private took(call: CallStream): void {
-    this.wire = call;
+    this.channelCall = call;
     if (this.telemetry !== undefined) tellCompressed(call, this.telemetry);
-  }
-
-  private sending(bytes: number): void {
-    this.sentBytes += FRAME_HEADER + bytes;
-    this.telemetry?.sent(bytes);
   }
 
   startRead(): void {
@@ -139,7 +131,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   send(message: unknown, written?: () => void): void {
     // True: without interceptors messages are sent as bytes.
-    if (!this.intercepted) this.sending((message as Uint8Array).length);
+    if (!this.intercepted) this.telemetry?.sent((message as Uint8Array).length);
     this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, message);
   }
 
@@ -240,16 +232,16 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   /** A connection was picked: then there is an authentication context, an empty one on plain TCP. */
   get picked(): boolean {
-    return this.wire !== undefined && this.wire.getAuthContext() !== null;
+    return this.channelCall !== undefined && this.channelCall.getAuthContext() !== null;
   }
 
   get peer(): string | undefined {
     // Without a connection grpc-js gives the channel's target.
-    return this.picked ? this.wire?.getPeer() : undefined;
+    return this.picked ? this.channelCall?.getPeer() : undefined;
   }
 
-  get kept(): boolean {
-    return this.sentBytes <= this.owner.keptBytes;
+  get wire(): WireEvidence | undefined {
+    return this.wireFacts?.evidence;
   }
 
   get contentType(): string | undefined {
@@ -258,6 +250,12 @@ export class WireAttempt implements Attempt, AttemptEnd {
   }
 
   get connectionKey(): string {
-    return this.owner.connectionKey(this.peer);
+    return this.wireFacts?.connectionKey ?? '';
+  }
+
+  private get wireFacts(): WireFacts | undefined {
+    if (this.channelCall === undefined) return undefined;
+    this.facts ??= readWire(this.channelCall);
+    return this.facts;
   }
 }

@@ -53,7 +53,7 @@ describe('a connection that nobody uses any more', () => {
 });
 
 describe('a connection that its server took its leave of before the first answer', () => {
-  function takeLeave(made: ReturnType<typeof make>, code = 0, isUsed = true) {
+  function takeLeave(made: ReturnType<typeof make>, code = 0) {
     const { clock, histories } = made;
     // True: nothing else of them is asked for here.
     const socket = new EventEmitter() as unknown as Socket;
@@ -61,14 +61,20 @@ describe('a connection that its server took its leave of before the first answer
     histories.connected(ADDRESS, socket);
     histories.at(ADDRESS)?.carries(session, false);
     const readyAt = clock.now();
-    histories.isUsed = isUsed;
     clock.advance(100);
     session.emit('goaway', code);
     return { ended: histories.disconnected(ADDRESS), socket, readyAt };
   }
 
-  it('is in doubt, and its address is held off', () => {
+  /** The first one was passed over. */
+  function makeSecond() {
     const made = make();
+    takeLeave(made);
+    return made;
+  }
+
+  it('is in doubt, and its address is held off', () => {
+    const made = makeSecond();
     expect(takeLeave(made).ended).toMatchObject({ shortLived: true, inDoubt: true });
     expect(made.histories).toMatchObject({ inDoubt: true });
     expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
@@ -76,7 +82,7 @@ describe('a connection that its server took its leave of before the first answer
   });
 
   it('was as good as any other once a call on it has an answer', () => {
-    const made = make();
+    const made = makeSecond();
     const { readyAt } = takeLeave(made);
     made.histories.answeredTo(ADDRESS, readyAt);
     expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
@@ -85,7 +91,7 @@ describe('a connection that its server took its leave of before the first answer
   });
 
   it('proves nothing by an answer to a call that was older than it', () => {
-    const made = make();
+    const made = makeSecond();
     made.clock.advance(10);
     const { readyAt } = takeLeave(made);
     made.histories.answeredTo(ADDRESS, readyAt - 1);
@@ -94,7 +100,7 @@ describe('a connection that its server took its leave of before the first answer
   });
 
   it('was no better than a failed attempt when it is cut off without an answer', () => {
-    const made = make();
+    const made = makeSecond();
     const { socket } = takeLeave(made);
     socket.emit('close');
     expect(made.judged).toMatchObject([{ answered: false, shortLived: true }]);
@@ -103,7 +109,7 @@ describe('a connection that its server took its leave of before the first answer
   });
 
   it('is proved by an answer on one of those before it as well', () => {
-    const made = make();
+    const made = makeSecond();
     const { readyAt } = takeLeave(made);
     made.clock.advance(2_000);
     takeLeave(made);
@@ -115,29 +121,28 @@ describe('a connection that its server took its leave of before the first answer
   });
 
   it('is no such one when it was told that something was wrong', () => {
-    const made = make();
+    const made = makeSecond();
     expect(takeLeave(made, 11).ended).toMatchObject({ shortLived: true, inDoubt: false });
   });
 
-  it('says nothing where no call had begun on it, once', () => {
+  it('is passed over the first time since the last answer: the next connection is made at once', () => {
     const made = make();
-    const first = takeLeave(made, 0, false);
+    const first = takeLeave(made);
     expect(first.ended).toMatchObject({ shortLived: false, inDoubt: true });
     expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
     first.socket.emit('close');
     expect(made.judged).toEqual([]);
-    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: true });
-    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
+    expect(takeLeave(made).ended).toMatchObject({ shortLived: true });
+    // The first one counts: two in a row wait longer than one.
+    expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
     made.histories.connected(ADDRESS, undefined);
     made.histories.answered();
-    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: false });
+    expect(takeLeave(made).ended).toMatchObject({ shortLived: false });
   });
 
-  it('says as much as the ones before it where those died at once, though nobody calls any more', () => {
+  it('counts if one before it ended at once with an error', () => {
     const made = make();
-    for (let died = 0; died < 3; died++) takeLeave(made);
-    const held = made.histories.holdOffMs(ADDRESS);
-    expect(takeLeave(made, 0, false).ended).toMatchObject({ shortLived: true });
-    expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(held);
+    takeLeave(made, 11);
+    expect(takeLeave(made).ended).toMatchObject({ shortLived: true });
   });
 });

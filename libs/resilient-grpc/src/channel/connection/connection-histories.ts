@@ -54,8 +54,6 @@ interface ConnectionHistory {
   holdUntil: number;
   /** Connections that have ended. */
   ended: number;
-  /** Since the last answer one was passed over, for it ended in order before there was a call. */
-  passedOver: boolean;
   /** Oldest first. */
   doubted: readonly DoubtedConnection[];
 }
@@ -81,8 +79,6 @@ export class ConnectionHistories {
   private unanswered = true;
   /** Some connection is in doubt: `answeredTo` is worth calling. */
   inDoubt = false;
-  /** A call has begun since a connection was made last. */
-  isUsed = false;
 
   constructor(
     private readonly owner: ConnectionOwner,
@@ -102,11 +98,6 @@ export class ConnectionHistories {
   /** Of the connection to `address` that is READY, where its socket is known. */
   at(address: string): EstablishedConnection | undefined {
     return this.histories.get(address)?.connection;
-  }
-
-  /** Differs for each connection to one address. */
-  key(address: string): string {
-    return `${address}#${String(this.histories.get(address)?.ended ?? 0)}`;
   }
 
   /** For how long `address` is not to be connected to. */
@@ -129,7 +120,6 @@ export class ConnectionHistories {
     for (const history of this.histories.values()) {
       history.answered = true;
       history.shortLived = 0;
-      history.passedOver = false;
     }
   }
 
@@ -142,7 +132,6 @@ export class ConnectionHistories {
 
   connected(address: string, socket: Socket | undefined): void {
     this.unanswered = true;
-    this.isUsed = false;
     const history = this.history(address);
     const now = this.clock.now();
     history.readyAt = now;
@@ -169,7 +158,6 @@ export class ConnectionHistories {
     if (history === undefined || proved.length === 0) return;
     history.holdUntil = 0;
     history.shortLived = 0;
-    history.passedOver = false;
     this.judge(history, proved, true);
   }
 
@@ -182,17 +170,13 @@ export class ConnectionHistories {
     this.forget(history);
     const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
     const inDoubt = diedAtOnce && because === 'GOAWAY NO_ERROR' && connection !== undefined;
-    // On a busy machine a connection of a short age may be at its end before there is a call. Once that says nothing, and never takes
-    // back what others before it said: where nobody calls any more a server that dies at once would look like that.
-    const passedOver = inDoubt && !this.isUsed && !history.passedOver && history.shortLived === 0;
-    history.passedOver ||= passedOver;
+    // A connection of a short age may end before its first answer, and a GOAWAY may reject the calls on it. The first time says nothing
+    // of the server, so the next connection is made at once. It counts all the same: a server that rejects each connection is held off
+    // from the second one on.
+    const passedOver = inDoubt && history.shortLived === 0;
     const shortLived = diedAtOnce && !passedOver;
-    if (shortLived) {
-      history.shortLived += 1;
-      history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
-    } else {
-      history.shortLived = 0;
-    }
+    history.shortLived = diedAtOnce ? history.shortLived + 1 : 0;
+    if (shortLived) history.holdUntil = now + shortLivedBackoffMs(history.shortLived, this.random);
     const ended = { address, livedMs, because, answered, shortLived, inDoubt, othersReady: this.anyReady };
     if (inDoubt && !passedOver) this.doubt(history, [...history.doubted, { connection, ended }]);
     return ended;
@@ -268,7 +252,6 @@ export class ConnectionHistories {
         shortLived: 0,
         holdUntil: 0,
         ended: 0,
-        passedOver: false,
         doubted: [],
       };
       this.histories.set(address, history);

@@ -5,7 +5,7 @@ import { forgetClosedStreams } from './closed-streams.js';
 import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
-import { refuseDisowned, type ConnectionTransport } from './disowned-calls.js';
+import { recordUnprocessed, type ConnectionTransport } from './connection-record.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
@@ -56,7 +56,7 @@ export class ObservedConnection {
         readonly transport?: (ConnectionTransport & { readonly session?: WatchedSession }) | null;
       };
       if (transport?.session === undefined) return;
-      refuseDisowned(transport);
+      recordUnprocessed(transport);
       forgetClosedStreams(transport.session);
       this.observer.onSession(this.address, transport.session);
     });

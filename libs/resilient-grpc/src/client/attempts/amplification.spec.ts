@@ -55,6 +55,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),
     replayLimits: new ReplayLimits(1, 1),
+    trustRefusedStreams: false,
     events: new EventHub({ client: 'memory' }, () => clock.epoch()),
     clock,
     random: seededRandom(1),

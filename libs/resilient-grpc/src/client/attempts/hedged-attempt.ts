@@ -12,7 +12,7 @@ import {
   type HedgeGates,
 } from '../../policy/hedging/decide-hedge.js';
 import { UNSENT, type HedgeState } from '../../policy/hedging/hedge-state.js';
-import { pushbackOf } from '../call/attempt-history.js';
+import { lostConnection, pushbackOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
 import { HedgeLeg, type HedgeLegOwner } from './hedge-leg.js';
 import type { Timer } from '../../time/clock.js';
@@ -154,19 +154,18 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       this.refused(end.cause);
       return;
     }
-    if (verdict.kind === 'unsent' && this.legs.size === 0) {
-      this.nextIs('transparent-retry');
-      this.beginLater();
-      return;
-    }
     const decision = this.decide({
       type: 'ended',
       at: clock.now(),
       verdict,
       pushback: pushbackOf(end),
-      connectionKey: end.connectionKey,
+      connectionKey: lostConnection(end, verdict),
       delivered: false,
     });
+    if (decision.because === 'unsent') {
+      this.resend();
+      return;
+    }
     if (decision.action === 'win' || decision.action === 'fail') {
       this.because = decision.because;
       this.finish(leg, end);
@@ -175,6 +174,14 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     this.held = { leg, end, verdict, durationMs: clock.now() - leg.startedAt, because: decision.because };
     if (decision.action === 'send' || this.legs.size > 0) this.tellGone();
     if (!this.isOver) this.act(decision);
+  }
+
+  /** The attempt that ended was none: the next one takes its place. */
+  private resend(): void {
+    const { sent, inFlight } = this.state;
+    this.state = { ...this.state, sent: sent + 1, inFlight: inFlight + 1 };
+    this.nextIs('transparent-retry');
+    this.beginLater();
   }
 
   private tellGone(): void {
@@ -200,6 +207,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       remainingMs: remainingMs(this.request.deadline, clock.epoch()),
       draining: registry.accepting !== 'yes',
       inRetryChain: this.inRetryChain,
+      trustRefused: this.client.trustRefusedStreams,
     };
     const decision = decideHedge(this.state, event, gates);
     this.state = decision.state;

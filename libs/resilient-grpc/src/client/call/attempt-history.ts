@@ -44,6 +44,8 @@ export class AttemptHistory {
   lastStatus: { readonly code: number; readonly details: string } | undefined;
   private retriesSincePushback = 0;
   private transparentLeft = true;
+  /** Attempts that were never sent. */
+  private unsent = 0;
 
   add(
     number: number,
@@ -75,6 +77,7 @@ export class AttemptHistory {
   judge(context: MethodContext, end: AttemptEnd, verdict: Verdict, facts: CallFacts): Judgement {
     const { clock, registry, budget, random } = context.client;
     this.note(end, verdict);
+    if (verdict.kind === 'unsent') this.unsent += 1;
     const pushback = pushbackOf(end);
     const decision = decideRetry({
       verdict,
@@ -82,7 +85,9 @@ export class AttemptHistory {
       policy: retryPolicy(context, facts.options),
       attempts: facts.attempts,
       retriesSincePushback: this.retriesSincePushback,
+      unsent: this.unsent,
       transparentLeft: this.transparentLeft,
+      trustRefused: context.client.trustRefusedStreams,
       requestReplayable: facts.requestReplayable,
       delivered: facts.delivered,
       inRetryChain: facts.inRetryChain,
@@ -91,10 +96,10 @@ export class AttemptHistory {
       disabled: facts.options?.retry === false,
       budget,
       now: clock.now(),
-      connectionKey: verdict.connectionLost ? end.connectionKey : '',
+      connectionKey: lostConnection(end, verdict),
       random,
     });
-    if (verdict.notKept === true) this.transparentLeft = false;
+    if (verdict.kind === 'refused') this.transparentLeft = false;
     if (!decision.retry && decision.because === 'throttled') context.client.throttled();
     if (decision.retry && decision.kind !== 'wait') {
       this.retriesSincePushback = decision.because === 'pushback' ? 0 : this.retriesSincePushback + 1;
@@ -112,6 +117,14 @@ export class AttemptHistory {
 /** The further of two: what one attempt reached stays reached. */
 export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
   return RANK[a] >= RANK[b] ? a : b;
+}
+
+/**
+ * The connection that took the attempt along when it ended; '' if the attempt failed for another reason. A server that shuts down also
+ * answers calls instead of resetting them.
+ */
+export function lostConnection(end: AttemptEnd, verdict: Verdict): string {
+  return verdict.connectionLost || end.wire?.goaway === true ? end.connectionKey : '';
 }
 
 /** What the server asked for in the trailers of an attempt. */

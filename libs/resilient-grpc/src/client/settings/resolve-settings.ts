@@ -146,6 +146,7 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
       replayBytes: replayBytesOf(joined.channelOptions),
       unreadStreamWarningMs: joined.unreadStreamWarningMs ?? DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs,
       traceStreams: joined.traceStreams ?? false,
+      trustRefusedStreams: joined.trustRefusedStreams ?? false,
       ...metadataOf(joined.metadata),
       hooks: hooksOf(joined.interceptors, input.interceptorOf),
       propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNote),

@@ -25,6 +25,7 @@ export interface ResolvedClientSettings {
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
   readonly unreadStreamWarningMs: number;
   readonly traceStreams: boolean;
+  readonly trustRefusedStreams: boolean;
   /** Joined to the metadata of every call. */
   readonly metadata: Metadata | undefined;
   /** Asked once per attempt, and joined under the call's; then `metadata` is undefined, as it is in it. */

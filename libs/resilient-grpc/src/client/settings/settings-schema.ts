@@ -63,6 +63,7 @@ const defaultsEntries = {
   maxConcurrentCalls: orUndefined(integer(1)),
   maxQueuedCalls: orUndefined(integer(0)),
   maxAttemptsLimit: orUndefined(integer(2)),
+  trustRefusedStreams: orUndefined(flag),
   connection: orUndefined(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
   loadBalancing: orUndefined(
     v.union(

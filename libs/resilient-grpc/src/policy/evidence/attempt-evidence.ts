@@ -1,3 +1,22 @@
+/** What a connection shows of one HTTP/2 stream. A server cannot forge it with the text of a status. */
+export interface WireEvidence {
+  /**
+   * The server's application never saw the stream. 'never-sent': its HEADERS frame did not leave this side. 'rejected': a GOAWAY named
+   * a lower last stream id (RFC 9113, section 6.8). `undefined`: the application may have seen it.
+   */
+  readonly unprocessed: 'never-sent' | 'rejected' | undefined;
+  /** `:status` of the response; `undefined` if neither headers nor trailers came. */
+  readonly httpStatus: number | undefined;
+  /** HTTP/2 error code with which the stream closed before a status came; `undefined` if a status came, or if this side closed it. */
+  readonly resetCode: number | undefined;
+  /** This side reset the stream before the server ended it. */
+  readonly closedHere: boolean;
+  /** The server sent GOAWAY after the attempt began. */
+  readonly goaway: boolean;
+  /** The connection takes no more streams: it is closed, or the server sent GOAWAY. */
+  readonly connectionOver: boolean;
+}
+
 /** How an attempt ended, with what is needed to judge how far it got. Flags of ours come before texts, which a server could forge. */
 export interface AttemptEvidence {
   /** As the transport gave it; may be no status code at all (NaN, 99, undefined of an unsupported encoding). */
@@ -10,10 +29,8 @@ export interface AttemptEvidence {
   /** This side ended it. */
   readonly endedHere:
     'no' | 'deadline' | 'attempt-timeout' | 'stream-idle' | 'cancel' | 'protocol' | 'serialize' | 'closed';
-  /**
-   * grpc-js still had all of the request: it has sent a refused one again by itself, once. @defaultValue true
-   */
-  readonly kept?: boolean;
+  /** What the connection shows of its stream; absent if it had none. */
+  readonly wire?: WireEvidence | undefined;
   /** Response headers arrived (a trailers-only answer has none). */
   readonly headersReceived: boolean;
   readonly messagesReceived: number;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import type { AttemptEvidence } from './attempt-evidence.js';
+import type { AttemptEvidence, WireEvidence } from './attempt-evidence.js';
 import { classify, SUCCESS } from './classify.js';
 import type { Verdict } from './verdict.js';
 
@@ -19,6 +19,18 @@ const SENT: AttemptEvidence = {
   messagesReceived: 0,
   contentType: undefined,
 };
+/** On a connection that lives on, without a response. */
+const SILENT: WireEvidence = {
+  unprocessed: undefined,
+  httpStatus: undefined,
+  resetCode: undefined,
+  closedHere: false,
+  goaway: false,
+  connectionOver: false,
+};
+const OVER: WireEvidence = { ...SILENT, connectionOver: true };
+/** A response without a content-type. */
+const UNTYPED: AttemptEvidence = { ...SENT, wire: { ...SILENT, httpStatus: 200 } };
 const UNPICKED: AttemptEvidence = { ...SENT, picked: false };
 const BEGUN: AttemptEvidence = { ...SENT, headersReceived: true, contentType: 'application/grpc+proto' };
 const TRAILERS_ONLY: AttemptEvidence = { ...SENT, contentType: 'application/grpc' };
@@ -70,22 +82,22 @@ describe('an attempt for which no connection was picked', () => {
       unsent,
     ],
     [
-      'was handed back, and does not wait, when the channel is READY by now',
+      'is unsent when the channel is READY again',
       {
         ...UNPICKED,
         code: UNAVAILABLE,
         details: 'No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:1. Resolution note: ',
       },
-      { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
+      unsent,
     ],
     [
-      'was handed back when its connection took no stream any more, and grpc-js could not try again',
+      'is unsent when its connection takes no more streams',
       {
         ...UNPICKED,
         code: INTERNAL,
         details: 'Failed to start HTTP/2 stream with error New streams cannot be created after receiving a GOAWAY',
       },
-      { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
+      unsent,
     ],
     [
       'failed here when credentials fail with UNAVAILABLE on a READY channel',
@@ -141,73 +153,108 @@ describe('an attempt for which no connection was picked', () => {
       { ...UNPICKED, code: CANCELLED, details: 'Cancelled by parent call' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
+    [
+      'may have run when it was cancelled with the text of a reset',
+      { ...UNPICKED, code: CANCELLED, details: 'Call cancelled' },
+      { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
+    ],
   ]);
 });
 
-describe('an attempt that the transport of the server handed back', () => {
-  it.each<[kept: boolean | undefined, change: object]>([
-    [false, { notKept: true }],
-    [true, {}],
-    [undefined, {}],
-  ])('has `notKept` only if `kept` is false (kept: %o)', (kept, change) => {
-    const evidence = { ...SENT, code: UNAVAILABLE, details: 'Stream refused by server' };
-    expect(classify(kept === undefined ? evidence : { ...evidence, kept })).toEqual({
-      kind: 'refused',
-      reachedServer: 'no',
-      code: UNAVAILABLE,
-      details: 'Stream refused by server',
-      retryableHttp: false,
-      connectionLost: false,
-      ...change,
-    });
-  });
-
+describe('an attempt whose stream the application never saw', () => {
+  const refused = { code: UNAVAILABLE, details: 'Stream refused by server' };
+  const withError = { code: INTERNAL, details: 'Received RST_STREAM with code 2 (Internal server error)' };
   table([
     [
-      'is refused, and its application has not seen it',
-      { ...SENT, code: UNAVAILABLE, details: 'Stream refused by server' },
+      'is unsent if it was queued when the connection closed',
+      { ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire: { ...OVER, unprocessed: 'never-sent' } },
+      { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE, connectionLost: false },
+    ],
+    [
+      'is unsent if it was queued when a GOAWAY arrived, after which nghttp2 ends it as refused',
+      { ...SENT, ...refused, wire: { ...OVER, goaway: true, unprocessed: 'never-sent', resetCode: 7 } },
+      { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE },
+    ],
+    [
+      'is rejected if a GOAWAY named a lower id',
+      { ...SENT, ...refused, wire: { ...OVER, goaway: true, unprocessed: 'rejected', resetCode: 7 } },
+      {
+        kind: 'refused',
+        reachedServer: 'no',
+        code: UNAVAILABLE,
+        details: "Rejected by the server's GOAWAY (UNAVAILABLE: Stream refused by server)",
+        connectionLost: false,
+      },
+    ],
+    [
+      'is rejected if a GOAWAY with an error named a lower id',
+      { ...SENT, ...withError, wire: { ...OVER, goaway: true, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
-      'is not refused by its text with another code',
-      { ...SENT, code: INTERNAL, details: 'Stream refused by server' },
-      { kind: 'server', reachedServer: 'maybe', code: INTERNAL },
+      'is committed if its answer had begun',
+      { ...BEGUN, ...withError, wire: { ...OVER, goaway: true, unprocessed: 'rejected', resetCode: 2 } },
+      { kind: 'committed', reachedServer: 'yes' },
+    ],
+  ]);
+});
+
+describe('an attempt whose stream was reset with REFUSED_STREAM', () => {
+  const refused = { code: UNAVAILABLE, details: 'Stream refused by server' };
+  table([
+    [
+      'may have run: a proxy sends it for requests that were processed',
+      { ...SENT, ...refused, wire: { ...SILENT, resetCode: 7 } },
+      { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
     [
-      'is not refused when a server only says so',
-      { ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'Stream refused by server' },
+      'is not refused when a server only sends the text',
+      { ...TRAILERS_ONLY, ...refused },
       { kind: 'server', reachedServer: 'yes' },
+    ],
+    [
+      'is not refused when a server only sends the text, without a content-type',
+      { ...UNTYPED, ...refused },
+      { kind: 'server', reachedServer: 'maybe', connectionLost: false },
     ],
   ]);
 });
 
 describe('an attempt whose connection was lost after sending', () => {
-  const DISGUISES: readonly (readonly [string, StatusCode, string])[] = [
-    ['a killed server', UNAVAILABLE, 'Connection dropped'],
-    ['a reset connection', UNAVAILABLE, 'read ECONNRESET'],
-    ['a connection that timed out', UNAVAILABLE, 'read ETIMEDOUT'],
-    ['a socket that went while writing', UNAVAILABLE, 'Write error: write EPIPE'],
-    ['a forced stop of a Nest or grpc-js server', CANCELLED, 'Call cancelled'],
-    ['connection age, nginx and haproxy', INTERNAL, 'Received RST_STREAM with code 0 (Call ended without gRPC status)'],
-    ['an abrupt end of the session', INTERNAL, 'Received RST_STREAM with code 2 (Internal server error)'],
+  const DISGUISES: readonly (readonly [
+    what: string,
+    code: StatusCode,
+    details: string,
+    resetCode: number | undefined,
+  ])[] = [
+    ['a killed server', UNAVAILABLE, 'Connection dropped', undefined],
+    ['a reset connection', UNAVAILABLE, 'read ECONNRESET', undefined],
+    ['a connection that timed out', UNAVAILABLE, 'read ETIMEDOUT', undefined],
+    ['a socket that went while writing', UNAVAILABLE, 'Write error: write EPIPE', undefined],
+    ['a forced stop of a Nest or grpc-js server', CANCELLED, 'Call cancelled', 8],
+    [
+      'connection age, nginx and haproxy',
+      INTERNAL,
+      'Received RST_STREAM with code 0 (Call ended without gRPC status)',
+      0,
+    ],
+    ['an abrupt end of the session', INTERNAL, 'Received RST_STREAM with code 2 (Internal server error)', 2],
     [
       'a GOAWAY with an error',
       INTERNAL,
       'Received RST_STREAM with code 2 triggered by internal client error: Session closed with error code 2',
+      2,
     ],
-    [
-      'a server that is asked too often for a sign of life',
-      RESOURCE_EXHAUSTED,
-      'Bandwidth exhausted or memory limit exceeded',
-    ],
+    ['a GOAWAY because of too many pings', RESOURCE_EXHAUSTED, 'Bandwidth exhausted or memory limit exceeded', 11],
   ];
 
-  it.each(DISGUISES)('is UNAVAILABLE, and may have run: %s', (_, code, details) => {
-    const verdict = classify({ ...SENT, code, details });
+  it.each(DISGUISES)('is UNAVAILABLE, and may have run: %s', (_, code, details, resetCode) => {
+    const verdict = classify({ ...SENT, code, details, wire: { ...OVER, resetCode } });
     expect(verdict).toMatchObject({
       kind: 'connection-lost',
       reachedServer: 'maybe',
       code: UNAVAILABLE,
+      originalCode: code,
       connectionLost: true,
     });
     expect(verdict.details).toContain('Connection lost');
@@ -215,9 +262,9 @@ describe('an attempt whose connection was lost after sending', () => {
   });
 
   it('names the code it came with', () => {
-    expect(classify({ ...SENT, code: CANCELLED, details: 'Call cancelled' }).details).toBe(
-      'Connection lost after sending (CANCELLED: Call cancelled)',
-    );
+    expect(
+      classify({ ...SENT, code: CANCELLED, details: 'Call cancelled', wire: { ...OVER, resetCode: 8 } }).details,
+    ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
   it('is UNAVAILABLE whatever the transport says of it', () => {
@@ -237,8 +284,26 @@ describe('an attempt whose connection was lost after sending', () => {
     });
   });
 
-  it.each(DISGUISES)('stays committed once headers have come, as UNAVAILABLE: %s', (_, code, details) => {
-    const verdict = classify({ ...BEGUN, code, details });
+  it.each(DISGUISES)('is not lost when a server sends the same without a content-type: %s', (_, code, details) => {
+    expect(classify({ ...UNTYPED, code, details })).toMatchObject({
+      kind: 'server',
+      reachedServer: 'maybe',
+      code,
+      connectionLost: false,
+    });
+  });
+
+  it.each(DISGUISES)('is not lost when a server sends the same after its headers: %s', (_, code, details) => {
+    const wire = { ...SILENT, httpStatus: 200 };
+    expect(classify({ ...BEGUN, code, details, wire })).toMatchObject({
+      kind: 'committed',
+      code,
+      connectionLost: false,
+    });
+  });
+
+  it.each(DISGUISES)('stays committed once headers have come, as UNAVAILABLE: %s', (_, code, details, resetCode) => {
+    const verdict = classify({ ...BEGUN, code, details, wire: { ...OVER, httpStatus: 200, resetCode } });
     expect(verdict).toMatchObject({ kind: 'committed', reachedServer: 'yes', code: UNAVAILABLE, connectionLost: true });
     expect(verdict.details).toContain(`Connection lost after the answer had begun (`);
     expect(verdict.details).toContain(details);
@@ -247,22 +312,27 @@ describe('an attempt whose connection was lost after sending', () => {
   table([
     [
       'stays committed after a message, even without headers',
-      { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped' },
+      { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped', wire: OVER },
       { kind: 'committed', reachedServer: 'yes', connectionLost: true },
     ],
     [
+      'asks for less load if its stream was reset with ENHANCE_YOUR_CALM on a connection that lives on',
+      {
+        ...SENT,
+        code: RESOURCE_EXHAUSTED,
+        details: 'Bandwidth exhausted or memory limit exceeded',
+        wire: { ...SILENT, resetCode: 11 },
+      },
+      { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, connectionLost: false, overloaded: true },
+    ],
+    [
       'is not lost by other resets, which stay INTERNAL',
-      { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 1' },
+      { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 1', wire: { ...SILENT, resetCode: 1 } },
       { kind: 'server', reachedServer: 'maybe', code: INTERNAL, details: 'Received RST_STREAM with code 1' },
     ],
     [
-      'is not lost by reset 13, though its number begins like another',
-      { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 20' },
-      { kind: 'server', code: INTERNAL },
-    ],
-    [
       'is not lost when it is sent without enough security',
-      { ...SENT, code: PERMISSION_DENIED, details: 'Protocol not secure enough' },
+      { ...SENT, code: PERMISSION_DENIED, details: 'Protocol not secure enough', wire: { ...SILENT, resetCode: 12 } },
       { kind: 'server', reachedServer: 'maybe', code: PERMISSION_DENIED },
     ],
   ]);
@@ -281,9 +351,17 @@ describe('an answer that is not gRPC', () => {
   ])('with HTTP status %i keeps the code of grpc-js', (status, code, retryableHttp) => {
     const details = `Received HTTP status code ${status}`;
     const expected = { kind: 'http', reachedServer: 'maybe', code, details, retryableHttp, connectionLost: false };
-    expect(classify({ ...SENT, code, details })).toEqual(expected);
-    expect(classify({ ...SENT, code, details, contentType: 'text/html' })).toEqual(expected);
-    expect(classify({ ...SENT, code, details, contentType: 'text/html', headersReceived: true })).toEqual(expected);
+    const sent = { ...SENT, code, details, wire: { ...SILENT, httpStatus: status } };
+    expect(classify(sent)).toEqual(expected);
+    expect(classify({ ...sent, contentType: 'text/html' })).toEqual(expected);
+    expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(expected);
+  });
+
+  it('is a status of the server if only its text names another HTTP status', () => {
+    expect(classify({ ...UNTYPED, code: UNAVAILABLE, details: 'Received HTTP status code 503' })).toMatchObject({
+      kind: 'server',
+      retryableHttp: false,
+    });
   });
 
   table([
@@ -340,12 +418,12 @@ describe('a status by the server', () => {
     ],
     [
       'may be its word where it names no content-type',
-      { ...SENT, code: INVALID_ARGUMENT, details: 'id: must be set' },
+      { ...UNTYPED, code: INVALID_ARGUMENT, details: 'id: must be set' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT, details: 'id: must be set' },
     ],
     [
-      'may come from the server if its code is DEADLINE_EXCEEDED and its text is not that of grpc-js',
-      { ...SENT, code: DEADLINE_EXCEEDED, details: 'upstream timed out' },
+      'may be its word where it names no content-type and sends the text of a deadline',
+      { ...UNTYPED, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
@@ -364,30 +442,94 @@ describe('a status by the server', () => {
       { kind: 'committed', reachedServer: 'yes', code: UNAVAILABLE, details: 'going down', connectionLost: false },
     ],
     [
-      'is committed when the answer is too large for us',
-      { ...BEGUN, code: RESOURCE_EXHAUSTED, details: 'Received message larger than max (5000000 vs 4194304)' },
+      'is committed when the server refuses a request as too large',
+      {
+        ...BEGUN,
+        code: RESOURCE_EXHAUSTED,
+        details: 'Received message larger than max (5000000 vs 4194304)',
+        wire: { ...SILENT, httpStatus: 200 },
+      },
       { kind: 'committed', reachedServer: 'yes', code: RESOURCE_EXHAUSTED },
     ],
     [
       'becomes UNKNOWN when it is no number',
       { ...TRAILERS_ONLY, code: NaN, details: 'oops' },
-      { kind: 'server', code: UNKNOWN, details: 'Received NaN, which is no status code of gRPC: oops' },
+      { kind: 'protocol', code: UNKNOWN, details: 'Received NaN, which is no status code of gRPC: oops' },
     ],
     [
       'becomes UNKNOWN when it is above 16',
       { ...TRAILERS_ONLY, code: 99 },
-      { kind: 'server', code: UNKNOWN, details: 'Received 99, which is no status code of gRPC' },
+      { kind: 'protocol', code: UNKNOWN, details: 'Received 99, which is no status code of gRPC' },
     ],
     [
       'becomes UNKNOWN when there is none, as with an encoding we do not know',
       { ...BEGUN, code: undefined as unknown as number, details: undefined as unknown as string },
-      { kind: 'committed', code: UNKNOWN, details: 'Received undefined, which is no status code of gRPC' },
+      { kind: 'protocol', code: UNKNOWN, details: 'Received undefined, which is no status code of gRPC' },
     ],
   ]);
 });
 
+describe('a call that the shutdown of a server cut off', () => {
+  const STATUSES: readonly (readonly [StatusCode, string])[] = [
+    [UNAVAILABLE, 'Cancelling all calls'],
+    [UNAVAILABLE, 'enter idle'],
+    [UNAVAILABLE, 'Server shutdown'],
+    [CANCELLED, 'CANCELLED'],
+  ];
+  const goaway = { ...OVER, goaway: true, httpStatus: 200 };
+
+  it.each(STATUSES)('is lost with its connection, and may have run: %s %s', (code, details) => {
+    for (const contentType of ['application/grpc', undefined]) {
+      expect(classify({ ...SENT, code, details, contentType, wire: goaway })).toMatchObject({
+        kind: 'connection-lost',
+        reachedServer: 'maybe',
+        code: UNAVAILABLE,
+        originalCode: code,
+        connectionLost: true,
+      });
+    }
+  });
+
+  it.each(STATUSES)('was answered if the server sent no GOAWAY: %s %s', (code, details) => {
+    expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goaway: false } })).toMatchObject({
+      kind: 'server',
+      reachedServer: 'yes',
+      code,
+    });
+  });
+
+  it('was answered with any other text', () => {
+    expect(classify({ ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'warming up', wire: goaway })).toMatchObject({
+      kind: 'server',
+      reachedServer: 'yes',
+    });
+  });
+
+  it('is committed once headers have come', () => {
+    expect(classify({ ...BEGUN, code: UNAVAILABLE, details: 'Server shutdown', wire: goaway })).toMatchObject({
+      kind: 'committed',
+      connectionLost: false,
+    });
+  });
+});
+
 describe('an attempt that this side ended', () => {
   table([
+    [
+      'because grpc-js refuses a response that is too large names the option',
+      {
+        ...BEGUN,
+        code: RESOURCE_EXHAUSTED,
+        details: 'Received message larger than max (5000000 vs 4194304)',
+        wire: { ...SILENT, httpStatus: 200, closedHere: true },
+      },
+      {
+        kind: 'protocol',
+        reachedServer: 'yes',
+        code: RESOURCE_EXHAUSTED,
+        details: 'Received message larger than max (5000000 vs 4194304); raise maxReceiveMessageLength to accept it',
+      },
+    ],
     [
       'by the deadline of the call is as far as known: sent',
       { ...SENT, endedHere: 'deadline', code: DEADLINE_EXCEEDED, details: 'too late' },
@@ -538,6 +680,17 @@ describe('any evidence', () => {
     headersReceived: fc.boolean(),
     messagesReceived: fc.nat(2),
     contentType: fc.constantFrom(undefined, 'application/grpc', 'text/html'),
+    wire: fc.option(
+      fc.record({
+        unprocessed: fc.constantFrom(undefined, undefined, 'never-sent', 'rejected'),
+        httpStatus: fc.constantFrom(undefined, 200, 503),
+        resetCode: fc.option(fc.nat(13), { nil: undefined }),
+        closedHere: fc.boolean(),
+        goaway: fc.boolean(),
+        connectionOver: fc.boolean(),
+      }),
+      { nil: undefined },
+    ),
   });
 
   it('gives a code of gRPC, and OK for a success alone', () => {
@@ -554,17 +707,16 @@ describe('any evidence', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         fc.pre(e.picked && e.contentType === 'application/grpc' && e.endedHere === 'no');
-        expect(classify(e).reachedServer).toBe('yes');
+        fc.pre(e.wire?.unprocessed === undefined);
+        expect(classify(e).reachedServer).not.toBe('no');
       }),
     );
   });
 
-  it('says "never sent" only of what no connection was picked for, or what was refused', () => {
+  it('says that the server was not reached only if no connection was picked, or if the connection shows it', () => {
     fc.assert(
       fc.property(evidence, (e) => {
-        const { reachedServer, kind } = classify(e);
-        if (reachedServer === 'no' && e.picked) expect(kind).toBe('refused');
-        if (kind === 'unsent') expect(e).toMatchObject({ picked: false, channelReady: false });
+        if (classify(e).reachedServer === 'no' && e.picked) expect(e.wire?.unprocessed).toBeDefined();
       }),
     );
   });

@@ -3,6 +3,15 @@ import type { AttemptEvidence } from './attempt-evidence.js';
 import * as text from './grpc-js-texts.js';
 import type { Verdict, VerdictKind } from './verdict.js';
 
+// HTTP/2 error codes (RFC 9113, section 7).
+const REFUSED_STREAM = 7;
+const ENHANCE_YOUR_CALM = 11;
+/** NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM. */
+const LOST: ReadonlySet<number> = new Set([0, 2, 8, ENHANCE_YOUR_CALM]);
+
+/** HTTP statuses of a gateway or a proxy that may pass. */
+const PASSING_HTTP: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+
 /** The verdict on every attempt that succeeded. */
 export const SUCCESS: Verdict = {
   kind: 'ok',
@@ -14,9 +23,9 @@ export const SUCCESS: Verdict = {
 };
 
 /**
- * Judges how an attempt ended. The evidence decides first, then the code, as one cause wears several codes: a server that
- * goes away is CANCELLED, INTERNAL or UNAVAILABLE. Texts decide last, and only where no content-type of gRPC shows that the
- * status is the server's own word, or where the answer is committed and nothing else is known.
+ * Judges how an attempt ended. What the connection shows decides first, then the code, because one cause surfaces as several codes: a
+ * server that disconnects is CANCELLED, INTERNAL or UNAVAILABLE. A text decides only if no response came, so that grpc-js made it, or
+ * together with what the connection shows.
  */
 export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
@@ -46,16 +55,10 @@ function endedHere(e: AttemptEvidence): Verdict {
 }
 
 function notPicked(e: AttemptEvidence): Verdict {
-  if (e.code === StatusCode.UNAVAILABLE) {
-    if (!e.channelReady) return verdict('unsent', 'no', e.code, e.details);
-    // The channel became READY between the failed pick and its status, or another one took its place. To wait would loop,
-    // as nothing is there to wait for; so it counts as an attempt that was handed back.
-    if (text.NOT_PICKED.test(e.details)) return refused(e);
-  }
-  if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) {
-    return refused(e);
-  }
-  if (isLocalCancel(e)) return cancelled(e, StatusCode.CANCELLED);
+  // The channel may be READY again between a pick that failed and its status.
+  if (e.code === StatusCode.UNAVAILABLE && (!e.channelReady || text.NOT_PICKED.test(e.details))) return unsent(e);
+  if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) return unsent(e);
+  if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'no', StatusCode.DEADLINE_EXCEEDED, e.details);
   return said('local', 'no', e);
 }
@@ -63,66 +66,86 @@ function notPicked(e: AttemptEvidence): Verdict {
 /** Picked, and headers or messages came. */
 function afterAnswerBegan(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
-  if (isConnectionLost(e)) {
-    return lost('committed', 'yes', 'Connection lost after the answer had begun', e);
+  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the answer had begun', e);
+  if (isResponseTooLarge(e)) {
+    const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
+    return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);
   }
   return said('committed', 'yes', e);
 }
 
 /** Picked, and neither headers nor messages came. */
 function withoutAnswer(e: AttemptEvidence): Verdict {
-  if (spokeGrpc(e)) return said('server', 'yes', e);
-  if (isHttp(e)) return http(e);
-  if (e.code === StatusCode.UNAVAILABLE && e.details === text.STREAM_REFUSED) {
-    return refused(e);
+  if (e.wire?.unprocessed === 'never-sent') return unsent(e);
+  if (e.wire?.unprocessed === 'rejected') {
+    return verdict('refused', 'no', StatusCode.UNAVAILABLE, `Rejected by the server's GOAWAY ${received(e)}`);
   }
-  // Everything else that is UNAVAILABLE here was made by the transport, whatever its text.
-  if (e.code === StatusCode.UNAVAILABLE || isConnectionLost(e)) {
+  if (responded(e)) {
+    if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it answered', e);
+    if (spokeGrpc(e)) return said('server', 'yes', e);
+    // A server that names no content-type: its status, though nothing proves it.
+    return isHttp(e) ? http(e) : said('server', 'maybe', e);
+  }
+  if (e.wire?.resetCode === REFUSED_STREAM) return verdict('refused', 'maybe', StatusCode.UNAVAILABLE, e.details);
+  if (e.wire?.resetCode === ENHANCE_YOUR_CALM && !e.wire.connectionOver) {
+    return { ...lost('connection-lost', 'maybe', 'Stream reset', e), connectionLost: false, overloaded: true };
+  }
+  // Whatever is UNAVAILABLE without a response was made by the transport.
+  if (wasReset(e) || e.code === StatusCode.UNAVAILABLE) {
     return lost('connection-lost', 'maybe', 'Connection lost after sending', e);
   }
-  if (isLocalCancel(e)) return cancelled(e, StatusCode.CANCELLED);
+  if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'maybe', StatusCode.DEADLINE_EXCEEDED, e.details);
   // A later message of a request stream: earlier ones may have arrived.
   if (text.REQUEST_TOO_LARGE.test(e.details)) return said('local', 'maybe', e);
   if (text.REQUEST_NOT_SERIALIZABLE.test(e.details)) return said('serialize', 'maybe', e);
-  // Other resets (RST_STREAM 1, 5, 13 …), and servers that name no content-type: their word, though nothing proves it.
+  // Other resets (RST_STREAM 1, 5, 13 …).
   return said('server', 'maybe', e);
 }
 
-function isConnectionLost(e: AttemptEvidence): boolean {
-  switch (e.code) {
-    case StatusCode.UNAVAILABLE:
-      return text.DROPPED.test(e.details);
-    case StatusCode.CANCELLED:
-      return e.details === text.RESET_BY_CANCEL;
-    case StatusCode.INTERNAL:
-      return text.RESET_BY_PEER.test(e.details);
-    case StatusCode.RESOURCE_EXHAUSTED:
-      return e.details === text.RESET_BY_CALM;
-    default:
-      return false;
-  }
+/** A response came: its server wrote the code and the text. */
+function responded(e: AttemptEvidence): boolean {
+  return e.wire?.httpStatus !== undefined || e.contentType !== undefined;
 }
 
-// By a parent call, grpc-js's own client or an interceptor; RST_STREAM(CANCEL) of the server has a text of its own.
-function isLocalCancel(e: AttemptEvidence): boolean {
-  return e.code === StatusCode.CANCELLED && e.details !== text.RESET_BY_CANCEL;
+/** The stream closed without a status, in one of the ways in which servers and proxies that close a connection end its streams. */
+function wasReset(e: AttemptEvidence): boolean {
+  const resetCode = e.wire?.resetCode;
+  return resetCode !== undefined && LOST.has(resetCode);
+}
+
+/** The connection closed, and grpc-js reports it without a reset code. */
+function isDropped(e: AttemptEvidence): boolean {
+  return e.code === StatusCode.UNAVAILABLE && text.DROPPED.test(e.details) && e.wire?.connectionOver !== false;
+}
+
+/** The server's transport answered for calls that its shutdown cut off; its application did not. */
+function isShutdownStatus(e: AttemptEvidence): boolean {
+  return e.wire?.goaway === true && text.SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
+}
+
+/** grpc-js closed the stream at a message above its own limit. A server uses the same text for requests above its limit. */
+function isResponseTooLarge(e: AttemptEvidence): boolean {
+  return e.wire?.closedHere === true && text.RESPONSE_TOO_LARGE.test(e.details);
 }
 
 function isLocalDeadline(e: AttemptEvidence): boolean {
   return e.code === StatusCode.DEADLINE_EXCEEDED && text.DEADLINE.test(e.details);
 }
 
-/** An answer whose content-type is not gRPC's, or grpc-js's word that it was none. */
+/** A response whose content-type is not gRPC's, or one without a content-type and without a status of gRPC. */
 function isHttp(e: AttemptEvidence): boolean {
-  if (e.contentType !== undefined) return !spokeGrpc(e);
-  return text.HTTP_STATUS.test(e.details);
+  return e.contentType === undefined ? httpFailure(e) !== undefined : !spokeGrpc(e);
+}
+
+/** The HTTP status from which grpc-js made the status of the attempt; `undefined` if it did not. */
+function httpFailure(e: AttemptEvidence): number | undefined {
+  const named = Number(text.HTTP_STATUS.exec(e.details)?.[1] ?? NaN);
+  return named === e.wire?.httpStatus ? named : undefined;
 }
 
 function http(e: AttemptEvidence): Verdict {
-  const status = text.HTTP_STATUS.exec(e.details)?.[1];
-  const retryable = status === '429' || status === '502' || status === '503' || status === '504';
-  return { ...said('http', 'maybe', e), retryableHttp: retryable };
+  return { ...said('http', 'maybe', e), retryableHttp: PASSING_HTTP.has(httpFailure(e) ?? 200) };
 }
 
 // 'application/grpc', also with '+proto' or ';…' behind it; 'application/grpc-web' is another protocol.
@@ -142,12 +165,11 @@ function farAsKnown(e: AttemptEvidence): Verdict['reachedServer'] {
   return e.picked ? 'maybe' : 'no';
 }
 
-function refused(e: AttemptEvidence): Verdict {
-  const handedBack = verdict('refused', 'no', StatusCode.UNAVAILABLE, e.details);
-  return e.kept === false ? { ...handedBack, notKept: true } : handedBack;
+function unsent(e: AttemptEvidence): Verdict {
+  return verdict('unsent', 'no', StatusCode.UNAVAILABLE, e.details);
 }
 
-// Never 'no', even where no connection was picked yet: a call that is cancelled in the tick it began is sent all the same.
+// Never 'no', even if no connection was picked yet: grpc-js sends a call that is cancelled in the tick it began.
 function cancelled(e: AttemptEvidence, code: StatusCode): Verdict {
   return verdict('cancelled', answerBegan(e) ? 'yes' : 'maybe', failureCode(e, code), e.details);
 }
@@ -158,20 +180,21 @@ function failureCode(e: AttemptEvidence, otherwise: StatusCode): StatusCode {
 }
 
 function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], what: string, e: AttemptEvidence): Verdict {
-  const details = `${what} (${statusName(e.code)}: ${e.details})`;
-  return { ...verdict(kind, reachedServer, StatusCode.UNAVAILABLE, details), connectionLost: true };
+  const details = `${what} ${received(e)}`;
+  const failure = { ...verdict(kind, reachedServer, StatusCode.UNAVAILABLE, details), connectionLost: true };
+  return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** A verdict with code and details as they came; what is no status code becomes UNKNOWN and stands in the text. */
+/** Code and text as grpc-js reported them. */
+function received(e: AttemptEvidence): string {
+  return `(${statusName(e.code)}: ${e.details})`;
+}
+
+/** A verdict with code and details as they came. A response without a valid status code breaks the protocol. */
 function said(kind: VerdictKind, reachedServer: Verdict['reachedServer'], e: AttemptEvidence): Verdict {
   if (isStatusCode(e.code)) return verdict(kind, reachedServer, e.code, e.details);
-  const details = e.details ? `: ${e.details}` : '';
-  return verdict(
-    kind,
-    reachedServer,
-    StatusCode.UNKNOWN,
-    `Received ${String(e.code)}, which is no status code of gRPC${details}`,
-  );
+  const details = `Received ${String(e.code)}, which is no status code of gRPC${e.details ? `: ${e.details}` : ''}`;
+  return verdict('protocol', reachedServer, StatusCode.UNKNOWN, details);
 }
 
 function verdict(

@@ -1,7 +1,7 @@
-// Texts with which grpc-js tells apart what its public status does not: it strips how far a call got, and the RST_STREAM code.
-// Read in its subchannel-call, load-balancing-call, resolving-call and internal-channel.
+// Texts of statuses that grpc-js makes (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any
+// of them, so each counts only if no response came, or together with what the connection shows.
 
-/** REFUSED_STREAM, or GOAWAY with a lower last id. */
+/** REFUSED_STREAM, or GOAWAY with a lower last stream id. */
 export const STREAM_REFUSED = 'Stream refused by server';
 /** RST_STREAM(CANCEL) from the other side: a forced stop of a grpc-js or Nest server. */
 export const RESET_BY_CANCEL = 'Call cancelled';
@@ -19,11 +19,25 @@ export const DEADLINE = /^Deadline exceeded\b/;
 /** A pick that failed: nothing left this process. */
 export const NOT_PICKED =
   /^(?:(?:\w+: )?No connection established\b|Name resolution failed\b|Channel closed before call started$|Parsing service config failed\b)/;
-/** The connection that was picked took no stream any more: grpc-js tries again by itself, unless the request is beyond its retry buffer. */
+/** The connection that was picked takes no more streams: nothing was sent. */
 export const NOT_STARTED = /^Failed to start HTTP\/2 stream with error\b/;
-/** Call credentials could not be made; the code is the plugin's, restricted by gRFC A54. */
-export const CREDENTIALS_FAILED = /^Getting metadata from plugin failed\b/;
+/** Call credentials could not be made. The code is the plugin's, or INTERNAL for a code that gRFC A54 does not allow. */
+export const CREDENTIALS_FAILED =
+  /^(?:Invalid status from control plane: \d+ [A-Z_]+ )?Getting metadata from plugin failed\b/;
+/** A response above `grpc.max_receive_message_length`, which grpc-js refuses before it has read it. */
+export const RESPONSE_TOO_LARGE = /^Received message larger than max \(\d+ vs \d+\)$/;
 /** A request above `grpc.max_send_message_length`. */
 export const REQUEST_TOO_LARGE = /^Attempted to send message with a size larger than\b/;
 /** A serializer threw inside grpc-js's interceptors. */
 export const REQUEST_NOT_SERIALIZABLE = /^Request message serialization failure\b/;
+
+/**
+ * Statuses that a server's transport sends for calls it cuts off when it shuts down: grpcio at a hard stop, at the end of a
+ * connection's age, and for streams that arrive after its GOAWAY.
+ */
+export const SHUTDOWN_STATUSES: ReadonlySet<string> = new Set([
+  '14 Cancelling all calls',
+  '14 enter idle',
+  '14 Server shutdown',
+  '1 CANCELLED',
+]);

@@ -4,11 +4,14 @@ import type { StatusCode } from '../../status/status-code.js';
 export type VerdictKind =
   /** It succeeded. */
   | 'ok'
-  /** No connection was to be had: nothing left this process. */
+  /** Nothing left this process: no connection was available, or the stream was still queued when its connection ended. */
   | 'unsent'
   /** Failed on this side before it was sent: size, metadata, credentials. */
   | 'local'
-  /** The server's transport handed it back unseen: REFUSED_STREAM, or GOAWAY with a lower last id. */
+  /**
+   * The server's transport rejected it. 'no' reached the server if a GOAWAY named a lower last stream id; 'maybe' if it was reset with
+   * REFUSED_STREAM alone, which proxies send for requests that were processed.
+   */
   | 'refused'
   /** The connection or its stream broke off without an answer of gRPC, whatever the code said. */
   | 'connection-lost'
@@ -40,6 +43,8 @@ export interface Verdict {
   readonly retryableHttp: boolean;
   /** The connection or its stream broke off, before an answer ('connection-lost') or within one ('committed'). */
   readonly connectionLost: boolean;
-  /** Refused, and grpc-js had not kept it to send it again by itself. */
-  readonly notKept?: boolean;
+  /** The code that grpc-js reported; present if `code` replaces it. */
+  readonly originalCode?: StatusCode;
+  /** The server reset the stream with ENHANCE_YOUR_CALM and kept the connection: it asks for less load. */
+  readonly overloaded?: boolean;
 }

@@ -119,7 +119,8 @@ describe('a hedged call', () => {
     ['a status that is not listed', 'server', { code: NOT_FOUND }, 'fail'],
     ['a status that is listed', 'server', {}, 'send'],
     ['a connection lost, UNAVAILABLE listed', 'connection-lost', {}, 'send'],
-    ['a request its transport handed back, listed or not', 'refused', { code: NOT_FOUND }, 'send'],
+    ['a stream reset with REFUSED_STREAM, UNAVAILABLE listed', 'refused', {}, 'send'],
+    ['a code that replaces one that is listed', 'connection-lost', { code: NOT_FOUND, originalCode: UNAVAILABLE }, 'send'],
     ['its own attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
     ['its own attempt timeout within the answer', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
     ['its own limit of idle time', 'stream-idle', {}, 'send'],
@@ -142,6 +143,7 @@ describe('a hedged call', () => {
     const strict = { policy: { ...POLICY, nonFatalStatusCodes: new Set<StatusCode>() } };
     expect(last(gates(strict), ended(10, 'connection-lost')).because).toBe('fatal-status');
     expect(last(gates(strict), ended(10, 'http', { retryableHttp: true })).because).toBe('fatal-status');
+    expect(last(gates(strict), ended(10, 'refused')).because).toBe('fatal-status');
     expect(last(gates(strict), ended(10, 'committed', { connectionLost: true })).because).toBe('fatal-status');
   });
 
@@ -162,7 +164,46 @@ describe('a hedged call', () => {
     const inChain = gates({ inRetryChain: true });
     expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });
     expect(last(inChain, 100, ended(110, 'connection-lost'))).toMatchObject({ action: 'wait', because: 'retry-chain' });
-    expect(last(inChain, ended(10, 'refused', { reachedServer: 'no' }))).toMatchObject({ action: 'send' });
+    const rejected = { reachedServer: 'no' } as const;
+    expect(last(inChain, 100, ended(110, 'refused', rejected), ended(120, 'refused', rejected))).toMatchObject({
+      action: 'send',
+    });
+  });
+
+  it('fails when an attempt was never sent for the eleventh time', () => {
+    const unsent = { ...UNSENT, sent: 1, inFlight: 1, unsent: 10 };
+    expect(decideHedge(unsent, ended(1, 'unsent'), gates())).toMatchObject({
+      action: 'fail',
+      because: 'attempts-exhausted',
+    });
+  });
+
+  it('resends once, uncounted and at no cost, what a GOAWAY rejected', () => {
+    const rejected = { reachedServer: 'no' } as const;
+    const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
+    const alone = last(throttled, ended(10, 'refused', rejected));
+    expect(alone).toMatchObject({ action: 'fail', because: 'unsent', state: { sent: 0, resent: true } });
+    const allowed = gates();
+    expect(last(allowed, 100, ended(110, 'refused', rejected))).toMatchObject({ action: 'send', state: { sent: 2 } });
+    expect(last(allowed, 100, ended(110, 'refused', rejected), ended(120, 'refused', rejected))).toMatchObject({
+      action: 'send',
+      because: 'replaces-failed',
+      state: { sent: 3 },
+    });
+  });
+
+  it('resends a stream that was reset with REFUSED_STREAM only if such resets are trusted', () => {
+    const trusted = gates({ trustRefused: true });
+    expect(last(trusted, ended(10, 'refused'))).toMatchObject({ because: 'unsent', state: { sent: 0 } });
+    expect(last(gates(), ended(10, 'refused'))).toMatchObject({ because: 'replaces-failed', state: { sent: 2 } });
+  });
+
+  it('holds the next one for 1 s when a server asks for less load', () => {
+    const overloaded = { overloaded: true, connectionLost: false };
+    expect(last(gates(), ended(10, 'connection-lost', overloaded))).toMatchObject({
+      action: 'wait',
+      state: { dueAt: 1_010 },
+    });
   });
 
   it('sends none that would come after the deadline', () => {

@@ -1,4 +1,5 @@
 import { StatusCode } from '../../status/status-code.js';
+import { CALM_BACKOFF_MS, MAX_UNSENT } from '../retry/decide-retry.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import type { RetryBudget } from '../throttling/retry-budget.js';
@@ -18,6 +19,8 @@ export interface HedgeGates {
   readonly draining: boolean;
   /** The call serves a retry: what may have reached a server is not sent again. */
   readonly inRetryChain?: boolean;
+  /** A stream that the server reset with REFUSED_STREAM is taken for one that it did not process. @defaultValue false */
+  readonly trustRefused?: boolean;
 }
 
 /** What a hedged call sees. Times are monotonic milliseconds. */
@@ -28,13 +31,18 @@ export type HedgeEvent =
   | {
       readonly type: 'ended';
       readonly at: number;
-      readonly verdict: Pick<Verdict, 'kind' | 'code' | 'connectionLost' | 'reachedServer' | 'retryableHttp'>;
+      readonly verdict: Pick<
+        Verdict,
+        'kind' | 'code' | 'originalCode' | 'connectionLost' | 'overloaded' | 'reachedServer' | 'retryableHttp'
+      >;
       readonly pushback: Pushback;
-      /** Same for all attempts that ended with one lost connection. */
+      /** Same for all attempts that failed because one connection ended; '' if it failed for another reason. */
       readonly connectionKey: string;
       /** Something of this attempt's answer is in the caller's hands already. */
       readonly delivered: boolean;
     };
+
+type EndedEvent = Extract<HedgeEvent, { type: 'ended' }>;
 
 /** What a hedged call does next. Whatever it is, `state.dueAt` says when to come back ('due'). */
 export interface HedgeDecision {
@@ -89,10 +97,10 @@ function send(state: HedgeState, at: number, gates: HedgeGates, because: HedgeDe
   const isLast = sent >= policy.maxAttempts;
   return {
     state: {
+      ...state,
       sent,
       inFlight: state.inFlight + 1,
       dueAt: isLast ? Infinity : Math.max(at + policy.hedgingDelayMs, state.notBefore),
-      notBefore: state.notBefore,
       replaces: false,
       stopped: isLast ? 'attempts-exhausted' : undefined,
     },
@@ -101,17 +109,12 @@ function send(state: HedgeState, at: number, gates: HedgeGates, because: HedgeDe
   };
 }
 
-function ended(before: HedgeState, event: Extract<HedgeEvent, { type: 'ended' }>, gates: HedgeGates): HedgeDecision {
+function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeDecision {
   const { verdict, pushback, at } = event;
   const state = { ...before, inFlight: before.inFlight - 1 };
   if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
-  if (verdict.kind === 'unsent') {
-    // Nothing left this process, so it was none. With the last one gone the call waits for the channel.
-    const unsent = { ...state, sent: state.sent - 1 };
-    return unsent.inFlight > 0
-      ? { state: unsent, action: 'wait', because: 'in-flight' }
-      : { state: unsent, action: 'fail', because: 'unsent' };
-  }
+  if (verdict.kind === 'unsent') return unsent(state);
+  if (isTransparent(state, event, gates)) return resend(state, at, gates);
   const isNonFatal = nonFatal(event, gates.policy);
   // As for retries: a pushback that stops costs whatever the code, a failure that is to be sent again costs too.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
@@ -120,10 +123,28 @@ function ended(before: HedgeState, event: Extract<HedgeEvent, { type: 'ended' }>
   if (gates.inRetryChain === true && verdict.reachedServer !== 'no') return stop(state, 'retry-chain');
   if (pushback.kind === 'stop') return stop(state, 'pushback');
   if (pushback.kind === 'delay') return hold(state, at, pushback.ms, gates);
+  if (verdict.overloaded === true) return hold(state, at, CALM_BACKOFF_MS, gates);
   // A6: the next one takes its place at once, but not before the time that another server named.
   if (state.notBefore > at) return hold(state, at, 0, gates);
-  const lostWith = verdict.connectionLost ? event.connectionKey : '';
-  return due({ ...state, dueAt: at, replaces: true }, at, gates, lostWith);
+  return due({ ...state, dueAt: at, replaces: true }, at, gates, event.connectionKey);
+}
+
+/** Nothing left this process, so it was no attempt. If it was the last one in flight the call waits for the channel. */
+function unsent(before: HedgeState): HedgeDecision {
+  const state = { ...before, sent: before.sent - 1, unsent: before.unsent + 1 };
+  if (state.inFlight > 0) return { state, action: 'wait', because: 'in-flight' };
+  return { state, action: 'fail', because: state.unsent > MAX_UNSENT ? 'attempts-exhausted' : 'unsent' };
+}
+
+/** The transparent retry, which is no attempt. */
+function resend(before: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
+  const state = { ...before, sent: before.sent - 1, resent: true };
+  return state.inFlight > 0 ? send(state, at, gates, 'replaces-failed') : { state, action: 'fail', because: 'unsent' };
+}
+
+/** gRFC A6 resends a call once if the server did not process its stream. */
+function isTransparent({ resent }: HedgeState, { verdict }: EndedEvent, { trustRefused = false }: HedgeGates): boolean {
+  return !resent && verdict.kind === 'refused' && (verdict.reachedServer === 'no' || trustRefused);
 }
 
 /** Exactly `delayMs` from now, or the later time that a server named before; what was due earlier is not sent. */
@@ -140,21 +161,20 @@ function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {
 }
 
 /** Whether the other attempts go on after this failure: a listed code, or what the server's application never saw. */
-function nonFatal(event: Extract<HedgeEvent, { type: 'ended' }>, policy: HedgingPolicy): boolean {
+function nonFatal(event: EndedEvent, policy: HedgingPolicy): boolean {
   const { verdict } = event;
   switch (verdict.kind) {
-    case 'refused':
-      return true;
     case 'attempt-timeout':
     case 'stream-idle':
       return verdict.reachedServer !== 'yes';
     case 'http':
       return verdict.retryableHttp && policy.nonFatalStatusCodes.has(StatusCode.UNAVAILABLE);
     case 'committed':
-      return verdict.connectionLost && !event.delivered && policy.nonFatalStatusCodes.has(verdict.code);
+      return verdict.connectionLost && !event.delivered && isListed(verdict, policy);
     case 'connection-lost':
+    case 'refused':
     case 'server':
-      return policy.nonFatalStatusCodes.has(verdict.code);
+      return isListed(verdict, policy);
     case 'ok':
     case 'unsent':
     case 'local':
@@ -164,4 +184,9 @@ function nonFatal(event: Extract<HedgeEvent, { type: 'ended' }>, policy: Hedging
     case 'protocol':
       return false;
   }
+}
+
+/** A service config may list the code that grpc-js reports as well as the one that replaces it. */
+function isListed({ code, originalCode }: EndedEvent['verdict'], { nonFatalStatusCodes }: HedgingPolicy): boolean {
+  return nonFatalStatusCodes.has(code) || (originalCode !== undefined && nonFatalStatusCodes.has(originalCode));
 }

@@ -25,6 +25,10 @@ export interface HedgeState {
   /** The next attempt stands in for one that failed, where else it is sent because those in flight are slow. */
   readonly replaces: boolean;
   readonly stopped: NoHedgeReason | undefined;
+  /** Attempts that were never sent. */
+  readonly unsent: number;
+  /** The one transparent retry of the call has been used (gRFC A6). */
+  readonly resent: boolean;
 }
 
 /** A call of which nothing was sent yet. */
@@ -35,4 +39,6 @@ export const UNSENT: HedgeState = {
   notBefore: -Infinity,
   replaces: false,
   stopped: undefined,
+  unsent: 0,
+  resent: false,
 };

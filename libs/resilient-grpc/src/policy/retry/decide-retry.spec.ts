@@ -66,29 +66,90 @@ function input(change: Partial<RetryInput> = {}): RetryInput {
 const unsafe = { policy: undefined };
 const stop = (because: 'negative' | 'malformed' | 'repeated'): Pushback => ({ kind: 'stop', because });
 
-describe('a refusal of what the transport had not kept', () => {
-  const refused = verdict('refused', { reachedServer: 'no', notKept: true });
+describe('a call that was never sent', () => {
+  it('waits ten times', () => {
+    const unsent = verdict('unsent', { reachedServer: 'no' });
+    expect(decideRetry(input({ verdict: unsent, unsent: 10 }))).toMatchObject({ retry: true, kind: 'wait' });
+    expect(decideRetry(input({ verdict: unsent, unsent: 11 }))).toEqual({
+      retry: false,
+      because: 'attempts-exhausted',
+    });
+  });
+});
 
-  it('goes again at once and free the first time, for any method and whatever is forbidden', () => {
+describe('a call that a GOAWAY rejected', () => {
+  const rejected = verdict('refused', { reachedServer: 'no' });
+  const left = { verdict: rejected, transparentLeft: true };
+
+  it('is resent once at no cost, for any method and whatever is forbidden', () => {
     const budget = new CountingBudget(false);
-    const change = { verdict: refused, policy: undefined, disabled: true, attempts: 4, transparentLeft: true, budget };
-    expect(decideRetry(input(change))).toMatchObject({ retry: true, kind: 'wait', delayMs: 0 });
+    const change = { ...left, policy: undefined, disabled: true, attempts: 4, budget };
+    expect(decideRetry(input(change))).toEqual({ retry: true, kind: 'wait', delayMs: 0, because: 'refused' });
     expect(budget).toMatchObject({ failures: 0, asked: [] });
   });
 
-  it.each([
-    ['the second time', { transparentLeft: false }],
-    [
-      'where the transport had kept it',
-      { verdict: verdict('refused', { reachedServer: 'no' }), transparentLeft: true },
-    ],
-  ])('is like any other refusal %s', (_, change) => {
-    expect(decideRetry(input({ verdict: refused, ...change }))).toMatchObject({ retry: true, kind: 'refused' });
+  it('then follows the policy of its method', () => {
+    expect(decideRetry(input({ verdict: rejected }))).toMatchObject({ kind: 'policy', because: 'refused' });
+    const other = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
+    expect(decideRetry(input({ verdict: rejected, policy: other }))).toEqual({ retry: false, because: 'fatal-status' });
+    const two = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2 };
+    expect(decideRetry(input({ verdict: rejected, policy: two, attempts: 2 }))).toMatchObject({
+      because: 'attempts-exhausted',
+    });
   });
 
-  it('is final where the request cannot be sent again', () => {
-    const change = { verdict: refused, transparentLeft: true, requestReplayable: false };
+  it('is final if the request cannot be sent again', () => {
+    const change = { ...left, requestReplayable: false };
     expect(decideRetry(input(change))).toEqual({ retry: false, because: 'request-not-replayable' });
+  });
+});
+
+describe('a call whose stream was reset with REFUSED_STREAM', () => {
+  const refused = { verdict: verdict('refused'), transparentLeft: true };
+
+  it('is not resent unless its method is safe to repeat', () => {
+    expect(decideRetry(input({ ...refused, ...unsafe }))).toEqual({ retry: false, because: 'not-safe-to-repeat' });
+  });
+
+  it('is retried by the policy of its method', () => {
+    expect(decideRetry(input(refused))).toMatchObject({ kind: 'policy', delayMs: 100, because: 'refused' });
+  });
+
+  it('is resent once for any method if such resets are trusted', () => {
+    const trusted = { ...refused, ...unsafe, trustRefused: true };
+    expect(decideRetry(input(trusted))).toMatchObject({ kind: 'wait', because: 'refused' });
+    expect(decideRetry(input({ ...trusted, transparentLeft: false }))).toEqual({
+      retry: false,
+      because: 'not-safe-to-repeat',
+    });
+  });
+});
+
+describe('a status that the library replaces by UNAVAILABLE', () => {
+  const lost = verdict('connection-lost', { originalCode: StatusCode.INTERNAL });
+
+  it.each([StatusCode.INTERNAL, StatusCode.UNAVAILABLE])('is retried if the policy lists %i', (code) => {
+    const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([code]) };
+    expect(decideRetry(input({ verdict: lost, policy }))).toMatchObject({ kind: 'policy' });
+  });
+
+  it('is final if the policy lists neither', () => {
+    const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
+    expect(decideRetry(input({ verdict: lost, policy }))).toEqual({ retry: false, because: 'fatal-status' });
+  });
+});
+
+describe('a server that asks for less load with ENHANCE_YOUR_CALM', () => {
+  const overloaded = { verdict: verdict('connection-lost', { overloaded: true, connectionLost: false }) };
+
+  it('receives the next attempt after 1 s, give or take 20 %', () => {
+    expect(decideRetry(input({ ...overloaded, random: () => 0 }))).toMatchObject({ delayMs: 800 });
+    expect(decideRetry(input({ ...overloaded, random: () => 0.5 }))).toMatchObject({ delayMs: 1_000 });
+  });
+
+  it('receives it later if the policy backs off longer', () => {
+    const policy = { ...DEFAULT_RETRY_POLICY, initialBackoffMs: 1_900 };
+    expect(decideRetry(input({ ...overloaded, policy }))).toMatchObject({ delayMs: 1_900 });
   });
 });
 
@@ -106,9 +167,9 @@ describe('what is sent again', () => {
       { kind: 'wait' },
     ],
     [
-      'a refused call goes again for any method, after the default backoff',
-      { verdict: verdict('refused'), ...unsafe },
-      { kind: 'refused', delayMs: 100, because: 'refused' },
+      'a rejected call goes again for any method, after the default backoff',
+      { verdict: verdict('refused', { reachedServer: 'no' }), ...unsafe },
+      { kind: 'policy', delayMs: 100, because: 'refused' },
     ],
     ['a lost call of a safe method goes again', {}, { kind: 'policy', delayMs: 100, because: 'connection-lost' }],
     ['the next wait is twice as long', { attempts: 2, retriesSincePushback: 1 }, { delayMs: 200 }],
@@ -142,7 +203,7 @@ describe('what is sent again', () => {
     [
       'a refused call that serves a retry goes again, as no server saw it',
       { inRetryChain: true, verdict: verdict('refused', { reachedServer: 'no' }) },
-      { kind: 'refused' },
+      { kind: 'policy' },
     ],
     ['a wait that ends before the deadline is begun', { remainingMs: 101 }, { delayMs: 100 }],
   ])('%s', (_, change, expected) => {
@@ -242,7 +303,7 @@ describe('what is not sent again', () => {
     ],
     [
       'a call refused for the fourth time',
-      { attempts: 4, verdict: verdict('refused'), ...unsafe },
+      { attempts: 4, verdict: verdict('refused', { reachedServer: 'no' }), ...unsafe },
       'attempts-exhausted',
     ],
     ['what would wait until its deadline', { remainingMs: 100 }, 'deadline'],
@@ -313,12 +374,11 @@ describe('what is debited', () => {
     expect(budget.failures).toBe(failures);
   });
 
-  it('names the connection only of attempts that were lost with it', () => {
+  it('names the connection that took the attempt along', () => {
     const budget = new CountingBudget();
     decideRetry(input({ budget }));
-    decideRetry(input({ budget, verdict: verdict('refused') }));
-    decideRetry(input({ budget, verdict: verdict('server') }));
-    expect(budget.asked).toEqual(['connection 1', '', '']);
+    decideRetry(input({ budget, verdict: verdict('server'), connectionKey: '' }));
+    expect(budget.asked).toEqual(['connection 1', '']);
   });
 
   it.each<[string, Partial<RetryInput>]>([
@@ -387,7 +447,7 @@ describe('any failed attempt', () => {
         expect(rest.attempts).toBeLessThan(DEFAULT_RETRY_POLICY.maxAttempts);
         expect(rest.disabled).toBe(false);
         // The second law: what the application may have seen is repeated only if that is declared safe.
-        if (kind !== 'refused') expect(safe).toBe(true);
+        if (kind !== 'refused' || reachedServer !== 'no') expect(safe).toBe(true);
       }),
     );
   });

@@ -1,5 +1,5 @@
 import { StatusCode } from '../../status/status-code.js';
-import type { Random } from '../../time/random.js';
+import { jitter, type Random } from '../../time/random.js';
 import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
@@ -20,8 +20,12 @@ export interface RetryInput {
   readonly retriesSincePushback: number;
   /** Something of the answer is in the caller's hands already: headers he asked for, or messages of a stream. */
   readonly delivered: boolean;
-  /** The call was not sent again yet for a refusal of its own. */
+  /** Attempts of this call that were never sent, this one included. @defaultValue 0 */
+  readonly unsent?: number;
+  /** The one transparent retry of the call has not been used yet (gRFC A6). */
   readonly transparentLeft?: boolean | undefined;
+  /** A stream that the server reset with REFUSED_STREAM is taken for one that it did not process. @defaultValue false */
+  readonly trustRefused?: boolean | undefined;
   /** The whole request can be sent again. */
   readonly requestReplayable: boolean;
   /** To the deadline of the call; Infinity without one. */
@@ -34,7 +38,7 @@ export interface RetryInput {
   readonly budget: RetryBudget;
   /** Monotonic milliseconds. */
   readonly now: number;
-  /** Same for all attempts that ended with one lost connection. */
+  /** Same for all attempts that failed because one connection ended; '' if it failed for another reason. */
   readonly connectionKey: string;
   readonly random: Random;
 }
@@ -59,6 +63,13 @@ const STOP = {
 } satisfies Record<NoRetryReason, RetryDecision>;
 
 const WAIT: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'unsent' };
+/** The one transparent retry. */
+const RESEND: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'refused' };
+
+/** A call that was never sent waits for the channel this many times. More often, something else is wrong. */
+export const MAX_UNSENT = 10;
+/** Before a server that reset a stream with ENHANCE_YOUR_CALM receives the next attempt, ±20 %. */
+export const CALM_BACKOFF_MS = 1_000;
 
 /**
  * Decides whether a call goes on after an attempt, and takes from the budget what that costs. A success is not credited
@@ -86,16 +97,13 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'serialize':
       return STOP.local;
     case 'unsent':
-      return wait(input);
+      return (input.unsent ?? 0) > MAX_UNSENT ? STOP['attempts-exhausted'] : wait(input, WAIT);
     case 'local':
       // A54: a failure of the credentials goes by the policy, all else made here would only fail again.
       if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return STOP.local;
       return again(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
     case 'refused':
-      // The application never saw it, so this holds for any method. grpc-js sent it again once, at once, before; what it had not
-      // kept for that is ours to send again, as freely (gRFC A6, "Transparent Retries").
-      if (verdict.notKept === true && input.transparentLeft) return wait(input);
-      return again(input, DEFAULT_RETRY_POLICY, 'refused');
+      return rejected(input);
     case 'attempt-timeout':
       return verdict.reachedServer === 'yes' ? STOP.committed : byPolicy(input, 'attempt-timeout');
     case 'stream-idle':
@@ -109,12 +117,21 @@ export function decideRetry(input: RetryInput): RetryDecision {
   }
 }
 
-/** It waits for the channel: no attempt, no cost, and `retry: false` does not forbid it. */
-function wait(input: RetryInput): RetryDecision {
+/** The call waits for the channel: no attempt, no cost, and `retry: false` does not forbid it. */
+function wait(input: RetryInput, decision: RetryDecision): RetryDecision {
   if (!input.requestReplayable) return STOP['request-not-replayable'];
   if (input.draining) return STOP.draining;
   if (input.remainingMs <= 0) return STOP.deadline;
-  return WAIT;
+  return decision;
+}
+
+/** gRFC A6: one transparent retry, then the method's policy. Without one the default policy bounds what any method may do. */
+function rejected(input: RetryInput): RetryDecision {
+  const { verdict, policy } = input;
+  const neverProcessed = verdict.reachedServer === 'no';
+  if (input.transparentLeft === true && (neverProcessed || input.trustRefused === true)) return wait(input, RESEND);
+  if (!neverProcessed || policy !== undefined) return byPolicy(input, 'refused');
+  return again(input, DEFAULT_RETRY_POLICY, 'refused');
 }
 
 function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
@@ -135,7 +152,8 @@ function isRetryable(verdict: Verdict, policy: RetryPolicy): boolean {
     case 'http':
       return verdict.retryableHttp && lists(policy, StatusCode.UNAVAILABLE);
     default:
-      return lists(policy, verdict.code);
+      // A service config may list the code that grpc-js reports as well as the one that replaces it.
+      return lists(policy, verdict.code) || lists(policy, verdict.originalCode);
   }
 }
 
@@ -149,13 +167,13 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
   // Layers multiply: whoever asked for this is already asking again.
   if (input.inRetryChain === true && verdict.reachedServer !== 'no') return STOP['retry-chain'];
   if (input.draining) return STOP.draining;
-  const delayMs = pushback.kind === 'delay' ? pushback.ms : backoffMs(policy, input.retriesSincePushback, input.random);
+  const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);
   if (delayMs >= input.remainingMs) return STOP.deadline;
   // Last, as it takes a token: none is spent on a retry that something else forbids.
-  if (!budget.tryRetry(now, lostWith(input))) return STOP.throttled;
+  if (!budget.tryRetry(now, input.connectionKey)) return STOP.throttled;
   return {
     retry: true,
-    kind: verdict.kind === 'refused' ? 'refused' : 'policy',
+    kind: 'policy',
     delayMs,
     because: pushback.kind === 'delay' ? 'pushback' : because,
   };
@@ -166,13 +184,13 @@ function stoppedByPushback(input: RetryInput): RetryDecision {
   return STOP.pushback;
 }
 
-// Streams that are refused or answered one by one are no loss of a connection, even when they shared one.
-function lostWith(input: RetryInput): string {
-  return input.verdict.connectionLost ? input.connectionKey : '';
+function ownDelayMs({ verdict, retriesSincePushback, random }: RetryInput, policy: RetryPolicy): number {
+  const delayMs = backoffMs(policy, retriesSincePushback, random);
+  return verdict.overloaded === true ? Math.max(delayMs, jitter(CALM_BACKOFF_MS, 0.2, random)) : delayMs;
 }
 
-function lists(policy: RetryPolicy | undefined, code: StatusCode): boolean {
-  return policy?.retryableStatusCodes.has(code) ?? false;
+function lists(policy: RetryPolicy | undefined, code: StatusCode | undefined): boolean {
+  return code !== undefined && (policy?.retryableStatusCodes.has(code) ?? false);
 }
 
 function stop(because: NoRetryReason): RetryDecision {

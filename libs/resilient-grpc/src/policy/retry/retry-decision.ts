@@ -35,10 +35,10 @@ export type RetryDecision =
   | {
       readonly retry: true;
       /**
-       * 'wait': it was never sent, waits for the channel, and that is no attempt. 'refused': the server's transport handed
-       * it back, so any method may be sent again. 'policy': the method is safe to repeat.
+       * 'wait': the server's application never saw it; it waits for the channel, and that is no attempt (gRFC A6, "Transparent
+       * Retries"). 'policy': another attempt, after a backoff.
        */
-      readonly kind: 'wait' | 'refused' | 'policy';
+      readonly kind: 'wait' | 'policy';
       readonly delayMs: number;
       readonly because: RetryReason;
     }

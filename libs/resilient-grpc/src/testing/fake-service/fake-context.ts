@@ -42,6 +42,7 @@ export function fakeContexts(
     statistics: new ClientStatistics(clock),
     throttled: () => undefined,
     replayLimits: new ReplayLimits(0, 0),
+    trustRefusedStreams: false,
     events: new EventHub({ client: FAKE_CLIENT }, () => clock.epoch()),
     clock,
     random,

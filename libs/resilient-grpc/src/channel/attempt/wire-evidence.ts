@@ -1,0 +1,55 @@
+import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { connectionRecord, unprocessed } from '../connection/connection-record.js';
+
+/** HTTP/2 error code CANCEL (RFC 9113, section 7). */
+const CANCEL = 8;
+
+/** grpc-js's call on one connection. */
+interface SubchannelCall {
+  readonly http2Stream?: { readonly rstCode: number };
+  /** Its `rstCode` is present only if the status was made from the way the stream closed. */
+  readonly finalStatus?: { readonly rstCode?: number } | null;
+  readonly httpStatusCode?: number;
+  readonly connectionDropped?: boolean;
+  readonly transport?: object & { readonly session?: { readonly closed: boolean; readonly destroyed: boolean } };
+}
+
+/** The private objects of grpc-js below a call of its channel. */
+interface ChannelCall {
+  readonly child?: {
+    readonly underlyingCalls?: readonly { readonly call?: { readonly child?: SubchannelCall | null } }[];
+  } | null;
+}
+
+/** Evidence of an attempt, and the key of the connection that carried it. */
+export interface WireFacts {
+  readonly evidence: WireEvidence;
+  readonly connectionKey: string;
+}
+
+/**
+ * Reads what the connection shows of the stream of `channelCall`, a call of grpc-js that has ended. `undefined` if no stream was
+ * created, or if this grpc-js has no such fields. grpc-js removes the reset code and the progress from the status that it reports.
+ */
+export function readWire(channelCall: object): WireFacts | undefined {
+  // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
+  const { child } = channelCall as ChannelCall;
+  const call = child?.underlyingCalls?.at(-1)?.call?.child;
+  const { http2Stream, transport } = call ?? {};
+  if (http2Stream === undefined || transport === undefined) return undefined;
+  const { finalStatus, httpStatusCode, connectionDropped = false } = call ?? {};
+  const resetCode = finalStatus?.rstCode;
+  const { key, goaway } = connectionRecord(transport);
+  const { session } = transport;
+  return {
+    connectionKey: key,
+    evidence: {
+      unprocessed: unprocessed(http2Stream),
+      httpStatus: httpStatusCode,
+      resetCode,
+      closedHere: resetCode === undefined && !connectionDropped && http2Stream.rstCode === CANCEL,
+      goaway,
+      connectionOver: goaway || connectionDropped || session === undefined || session.closed || session.destroyed,
+    },
+  };
+}

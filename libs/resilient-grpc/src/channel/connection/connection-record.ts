@@ -1,0 +1,92 @@
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import { StatusCode } from '../../status/status-code.js';
+
+/** grpc-js's transport: one connection and the calls on it. Another grpc-js may have no such fields. */
+export interface ConnectionTransport {
+  readonly session?: Pick<ClientHttp2Session, 'prependListener' | 'request' | 'socket' | 'destroyed'>;
+  readonly activeCalls?: Iterable<ActiveCall>;
+}
+
+interface ActiveCall {
+  readonly http2Stream?: StreamState;
+  cancelWithStatus(code: number, details: string): void;
+}
+
+type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'state'>;
+
+/** Facts about one connection that grpc-js does not report. */
+export interface ConnectionRecord {
+  /** Unique in this process. */
+  readonly key: string;
+  /** The peer sent GOAWAY. Node opens no stream after it, so each attempt on this connection began before it. */
+  goaway: boolean;
+}
+
+/**
+ * Why the server's application never saw a stream. 'never-sent': its HEADERS frame was still queued here, for example behind
+ * MAX_CONCURRENT_STREAMS. 'rejected': a GOAWAY named a lower last stream id (RFC 9113, section 6.8).
+ */
+export type Unprocessed = 'never-sent' | 'rejected';
+
+/** nghttp2's state of a stream that it has not sent yet, or has forgotten. */
+const IDLE = 1;
+
+const records = new WeakMap<object, ConnectionRecord>();
+const unprocessedStreams = new WeakMap<object, Unprocessed>();
+let lastKey = 0;
+
+/** The record of the connection that `transport` holds. */
+export function connectionRecord(transport: object): ConnectionRecord {
+  let record = records.get(transport);
+  if (record === undefined) {
+    lastKey += 1;
+    record = { key: `connection ${String(lastKey)}`, goaway: false };
+    records.set(transport, record);
+  }
+  return record;
+}
+
+/** Why the application never saw `stream`; undefined if it may have. */
+export function unprocessed(stream: object): Unprocessed | undefined {
+  return unprocessedStreams.get(stream);
+}
+
+/**
+ * Records which streams of a connection were never processed, while that can still be seen. After a GOAWAY with an error Node ends all
+ * streams with that error, whatever their ids are, and when the socket closes, streams that were sent and streams that were queued
+ * end alike.
+ */
+export function recordUnprocessed(transport: ConnectionTransport): void {
+  const { session, activeCalls = [] } = transport;
+  if (session === undefined || session.destroyed) return;
+  // Before Node and nghttp2 end the streams, which they do in this same event. A server may send a second GOAWAY with a lower id.
+  session.prependListener('goaway', (_code: number, lastStreamId: number) => {
+    connectionRecord(transport).goaway = true;
+    // nghttp2 never sends what is still queued, but keeps it until another stream ends. Ending one can make nghttp2 end the others, so
+    // all of them are recorded before.
+    for (const queued of record(activeCalls, lastStreamId)) {
+      queued.cancelWithStatus(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
+    }
+  });
+  const closing = (): void => {
+    record(activeCalls, Infinity);
+  };
+  session.socket.prependOnceListener('error', closing);
+  session.socket.prependOnceListener('close', closing);
+}
+
+/** Records the open streams that were never processed, and returns the calls of those that are still queued here. */
+function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly ActiveCall[] {
+  const queued: ActiveCall[] = [];
+  for (const call of calls) {
+    const stream = call.http2Stream;
+    if (stream === undefined || stream.closed || stream.destroyed) continue;
+    if (stream.id === undefined || stream.state.state === IDLE) {
+      unprocessedStreams.set(stream, 'never-sent');
+      queued.push(call);
+    } else if (stream.id > lastStreamId) {
+      unprocessedStreams.set(stream, 'rejected');
+    }
+  }
+  return queued;
+}

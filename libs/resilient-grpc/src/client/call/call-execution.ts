@@ -8,7 +8,7 @@ import type { RetryDecision } from '../../policy/retry/retry-decision.js';
 import { StatusCode } from '../../status/status-code.js';
 import { attemptStages } from '../attempts/attempt-stages.js';
 import { HedgedAttempt, type HedgeOwner } from '../attempts/hedged-attempt.js';
-import { AttemptHistory, type CallFacts } from './attempt-history.js';
+import { AttemptHistory, lostConnection, type CallFacts } from './attempt-history.js';
 import { failureReason, startFailure, TOO_MANY_RESPONSES } from './call-failure.js';
 import { endIsWanted, tellAttempt, tellCaller } from './call-telling.js';
 import { KeptCall } from './kept-call.js';
@@ -204,7 +204,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     tellAttempt(this.context, this.history, verdict, decision);
     if (!this.isOpen()) return;
     if (decision.retry) {
-      this.goOn(decision, verdict);
+      this.goOn(decision, lostConnection(end, verdict) !== '');
       return;
     }
     this.end({
@@ -237,9 +237,9 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.attemptStartedAt = hedged.decisiveStartedAt;
   }
 
-  private goOn(decision: Extract<RetryDecision, { retry: true }>, verdict: Verdict): void {
+  private goOn(decision: Extract<RetryDecision, { retry: true }>, isLostWithConnection: boolean): void {
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
-    this.paced = verdict.connectionLost;
+    this.paced = isLostWithConnection;
     this.context.statistics.retried += 1;
     this.backOff(decision.delayMs);
   }

@@ -12,6 +12,7 @@ import {
 import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Echo } from '../testing/echo-client.js';
+import { recordTiming } from '../support/timing.js';
 import { reset, startHttp2Server, succeed } from './raw-http2-server.js';
 import {
   EACH_METHOD,
@@ -257,7 +258,7 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
   /** How the first connection ends while it carries one call and two more are queued on it. */
   const ENDINGS: Readonly<Record<string, (session: ServerHttp2Session) => void>> = {
     'the connection closes': (session) => session.destroy(),
-    'the socket is reset': (session) => (session.socket).resetAndDestroy(),
+    'the socket is reset': (session) => session.socket.resetAndDestroy(),
     'a GOAWAY asks for no new streams': (session) => session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1),
     'a GOAWAY with an error follows': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
   };
@@ -305,6 +306,40 @@ describe('a GOAWAY', () => {
       if (Array.isArray(result)) expect(result).toHaveLength(1);
       else expect(result).toMatchObject({ code: 14, reason: 'connection-lost', reachedServer: 'maybe' });
     }
+  });
+
+  describe('on a connection younger than 1 s', () => {
+    /** Rejects each of the first `times` calls by a GOAWAY. */
+    const rejecting = async (times: number) => {
+      const proxy = await Http2FaultProxy.start((await startServer()).url);
+      onTestFinished(() => proxy.close());
+      proxy.failCalls({ kind: 'goaway' }, { times });
+      return proxy;
+    };
+
+    it('has a call that it rejects sent again at once', { tags: ['timed'] }, async ({ task }) => {
+      const proxy = await rejecting(1);
+      const echo = await echoOf({ url: proxy.url });
+      const startedAt = performance.now();
+      expect(await toList(echo.unsafeUnary({}))).toHaveLength(1);
+      recordTiming(
+        task,
+        'call that was rejected on a young connection answered after, ms',
+        performance.now() - startedAt,
+        {
+          atMost: 50,
+        },
+      );
+      expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1, forwarded: 1 });
+    });
+
+    it('is followed by at most two more connections in 3 s if the server rejects each call', async () => {
+      const proxy = await rejecting(Infinity);
+      const echo = await echoOf({ url: proxy.url });
+      const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 3_000, waitForReady: true }));
+      expect(error).toMatchObject({ reachedServer: 'no' });
+      expect(proxy.counters.accepted).toBeLessThanOrEqual(3);
+    });
   });
 
   // INTERNAL_ERROR is what gRPC's C core says to a connection that was idle for too long.

@@ -43,6 +43,12 @@ describe('the installed grpc-js', () => {
     ['Parsing service config failed', text.NOT_PICKED],
     ['Failed to start HTTP/2 stream with error ', text.NOT_STARTED],
     ['Getting metadata from plugin failed with error: ', text.CREDENTIALS_FAILED],
+    [
+      'Invalid status from control plane: ${code} ${constants_1.Status[code]} ${details}',
+      text.CREDENTIALS_FAILED,
+      'Invalid status from control plane: 5 NOT_FOUND Getting metadata from plugin failed with error: no token',
+    ],
+    ['Received message larger than max (', text.RESPONSE_TOO_LARGE, 'Received message larger than max (9 vs 8)'],
     ['Attempted to send message with a size larger than ${', text.REQUEST_TOO_LARGE],
     ['Request message serialization failure: ', text.REQUEST_NOT_SERIALIZABLE],
   ])('still says %j', (literal, known, sample = literal) => {

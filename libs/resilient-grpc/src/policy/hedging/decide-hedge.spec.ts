@@ -120,7 +120,12 @@ describe('a hedged call', () => {
     ['a status that is listed', 'server', {}, 'send'],
     ['a connection lost, UNAVAILABLE listed', 'connection-lost', {}, 'send'],
     ['a stream reset with REFUSED_STREAM, UNAVAILABLE listed', 'refused', {}, 'send'],
-    ['a code that replaces one that is listed', 'connection-lost', { code: NOT_FOUND, originalCode: UNAVAILABLE }, 'send'],
+    [
+      'a code that replaces one that is listed',
+      'connection-lost',
+      { code: NOT_FOUND, originalCode: UNAVAILABLE },
+      'send',
+    ],
     ['its own attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
     ['its own attempt timeout within the answer', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
     ['its own limit of idle time', 'stream-idle', {}, 'send'],

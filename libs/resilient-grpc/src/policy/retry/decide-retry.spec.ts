@@ -476,6 +476,13 @@ describe('reasons, and what they cost', () => {
   it('of failed credentials go by the policy of the method', () => {
     const failed = verdict('local', { details: 'Getting metadata from plugin failed with error: x' });
     const policy = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2, initialBackoffMs: 7, maxBackoffMs: 7 };
+    // gRFC A54 replaces codes that only an application may send.
+    const replaced = verdict('local', {
+      code: StatusCode.INTERNAL,
+      details: 'Invalid status from control plane: 5 NOT_FOUND Getting metadata from plugin failed with error: x',
+    });
+    const listed = { ...policy, retryableStatusCodes: new Set([StatusCode.INTERNAL]) };
+    expect(decideRetry(input({ verdict: replaced, policy: listed }))).toMatchObject({ because: 'credentials' });
     expect(decideRetry(input({ verdict: failed, policy }))).toMatchObject({ because: 'credentials', delayMs: 7 });
     expect(decideRetry(input({ verdict: failed, policy, attempts: 2 }))).toMatchObject({
       because: 'attempts-exhausted',

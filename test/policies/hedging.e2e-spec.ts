@@ -1,6 +1,6 @@
 import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import type { CallEnd, ServiceConfig } from 'nestjs-resilient-grpc';
+import type { CallEnd, GrpcClientEvent, ServiceConfig } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { failureOf, scene } from '../calls/support.js';
 
@@ -41,6 +41,20 @@ describe('a hedged call', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
+  it('cancels the slower attempts of a stream at its first message, while the stream stays open', async () => {
+    const { echo, server } = await scene(hedged());
+    server.script('ServerStream', ({ previousAttempts }) =>
+      previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }], never: true },
+    );
+    const numbers: (number | undefined)[] = [];
+    const subscription = echo.serverStream({}).subscribe(({ number }) => numbers.push(number));
+    await waitFor(() => numbers.length === 1);
+    await waitFor(() => server.counts().open === 1);
+    expect(numbers).toEqual([1]);
+    expect(subscription.closed).toBe(false);
+    subscription.unsubscribe();
+  });
+
   it('goes on after a code that is not fatal, and ends at one that is', async () => {
     const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', ({ previousAttempts }) =>
@@ -62,6 +76,19 @@ describe('a hedged call', () => {
       [3, false],
     ]);
     expect(server.counts().calls).toBe(3);
+  });
+
+  it('reports each failed attempt, whether another one follows, and why', async () => {
+    const { echo, server, client } = await scene(hedged('60s'));
+    const events: GrpcClientEvent[] = [];
+    client.events$.subscribe((event) => events.push(event));
+    server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
+    await failureOf(echo.unary({}));
+    expect(events.filter(({ type }) => type === 'attempt-end')).toMatchObject([
+      { attempt: { number: 1, code: 14 }, reachedServer: 'yes', next: 'retry', because: 'replaces-failed' },
+      { attempt: { number: 2, code: 14 }, reachedServer: 'yes', next: 'retry', because: 'replaces-failed' },
+      { attempt: { number: 3, code: 14 }, reachedServer: 'yes', next: 'none', because: 'attempts-exhausted' },
+    ]);
   });
 
   it('survives the loss of its connection', async () => {

@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Metadata } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
@@ -214,6 +217,69 @@ it('connects again in an outage although no call is waiting, and the outage ends
   await waitFor(() => channel.ready);
   clock.advance(1_000);
   expect(channel.connectivity.outage).toBeUndefined();
+});
+
+/** A channel whose target is a socket that does not exist yet. After a failed attempt its backoff outlasts the test. */
+function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChannel; readonly path: string } {
+  const directory = mkdtempSync(join(tmpdir(), 'channel-'));
+  onTestFinished(() => {
+    rmSync(directory, { recursive: true });
+  });
+  const path = join(directory, 'server.sock');
+  const channel = openChannel(`unix:${path}`, clock, {
+    channelOptions: { 'grpc.initial_reconnect_backoff_ms': 600_000, 'grpc.max_reconnect_backoff_ms': 600_000 },
+  });
+  return { channel, path };
+}
+
+/** Lets a call wait for `channel`, and returns what becomes of it. */
+function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: boolean): string[] {
+  const ends: string[] = [];
+  channel.wait({
+    waitForReady,
+    waitingSince: clock.now(),
+    deadline: Infinity,
+    bytes: 0,
+    paced: false,
+    answerDue: true,
+    release: () => ends.push('released'),
+    refuse: ({ reason }) => ends.push(reason),
+  });
+  return ends;
+}
+
+it('ends a backoff early for a call that begins to wait during it', async () => {
+  const clock = new VirtualClock();
+  const { channel, path } = openWithoutServer(clock);
+  // Fails. No call is waiting, so only the backoff leads to the next attempt.
+  channel.wire.getConnectivityState(true);
+  await waitFor(() => channel.connectivity.outage);
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(path, resolve);
+  });
+  onTestFinished(async () => {
+    channel.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  await clock.advanceAsync(1_000);
+  expect(channel.connectivity.state).toBe('TRANSIENT_FAILURE');
+
+  const ends = waitFrom(channel, clock);
+  await clock.advanceAsync(250);
+  await waitFor(() => channel.ready);
+  clock.advance(0);
+  expect(ends).toEqual(['released']);
+});
+
+it('refuses calls with waitForReady: false that already wait when an outage begins, and no others', async () => {
+  const clock = new VirtualClock();
+  const { channel } = openWithoutServer(clock);
+  const [impatient, usual, patient] = [false, undefined, true].map((wait) => waitFrom(channel, clock, wait));
+  clock.advance(0);
+  await waitFor(() => channel.connectivity.outage);
+  clock.advance(0);
+  expect([impatient, usual, patient]).toEqual([['outage'], [], []]);
 });
 
 it('releases waiting calls faster if released calls are answered, and more slowly if they fail', async () => {

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { lacksPort, targetProblem } from './channel-checks.js';
+
+describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
+  "a target that starts with '%s' and names a host",
+  (prefix) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])('is valid with a port and without one: %s', (host) => {
+      expect(targetProblem(`${prefix}${host}:50051`)).toBeUndefined();
+      expect(targetProblem(`${prefix}${host}`)).toBeUndefined();
+    });
+
+    it.each(['orders', '127.0.0.1', '[::1]'])('is reported as lacking a port only if it has none: %s', (host) => {
+      expect(lacksPort(`${prefix}${host}`)).toBe(true);
+      expect(lacksPort(`${prefix}${host}:50051`)).toBe(false);
+    });
+
+    it.each(['0', '65536', 'http', ''])("is rejected if its port is '%s'", (port) => {
+      const target = `${prefix}orders:${port}`;
+      expect(targetProblem(target)).toBe(
+        `expected a port from 1 to 65535, got '${port}' in '${target}'; write 'host:port'`,
+      );
+    });
+  },
+);
+
+it.each([
+  'unix:/run/orders:99999',
+  'unix:///run/orders:99999',
+  'unix-abstract:orders:99999',
+  'ipv4:10.0.0.1:50051,10.0.0.2:50051',
+  'ipv6:[::1]:50051',
+  'xds:///orders:99999',
+  // Resolvers that an application registers with grpc-js.
+  'consul:///orders:99999',
+  'consul://agent:8500/orders',
+  'kubernetes:///orders.shop:grpc',
+])('a target of another scheme is left to its resolver: %s', (target) => {
+  expect(targetProblem(target)).toBeUndefined();
+  expect(lacksPort(target)).toBe(false);
+});

@@ -1,0 +1,88 @@
+import { expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { CapturedCall } from '../../call/inbound-call.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { DefaultBudget } from '../../policy/throttling/default-budget.js';
+import { MemoryTransport } from '../../testing/memory-transport.js';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { runInbound } from '../inbound-context.js';
+import { MethodParts } from '../method-context.js';
+import { ReplayLimits } from '../requests/request-buffer.js';
+import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import { ClientStatistics } from '../statistics/client-statistics.js';
+import { UnreadStreams } from '../streams/unread-streams.js';
+import { CallExecution } from './call-execution.js';
+import { CallRegistry } from './call-registry.js';
+
+const METHOD: MethodDescriptor = {
+  path: '/memory.Echo/Get',
+  service: 'memory.Echo',
+  method: 'Get',
+  kind: 'unary',
+  requestStream: false,
+  responseStream: false,
+  declaredIdempotent: false,
+  requestSerialize: () => Buffer.alloc(1),
+  responseDeserialize: () => 'answer',
+};
+
+/** Milliseconds that an attempt has until its deadline, for a call with these timeouts. */
+function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: number }): number {
+  const clock = new VirtualClock();
+  const transport = new MemoryTransport(clock, () => undefined);
+  // True: what a pipeline is made from, and nothing of the channel, which this transport replaces.
+  const settings = {
+    name: 'memory',
+    channel: { channelOptions: {} },
+    interceptors: [],
+    propagation: { deadline: true, cancellation: true, metadata: [] },
+  } as unknown as ResolvedClientSettings;
+  const parts = new MethodParts(settings, {
+    name: 'memory',
+    transport,
+    budget: new DefaultBudget(),
+    registry: new CallRegistry(clock),
+    unread: new UnreadStreams(Infinity, clock),
+    statistics: new ClientStatistics(clock),
+    replayLimits: new ReplayLimits(1, 1),
+    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
+    clock,
+    random: seededRandom(1),
+    throttled: () => undefined,
+  });
+  const policy = { safeToRepeat: false, safeBecause: 'test', timeoutMs: timeouts.method } as ResolvedMethodPolicy;
+  const inbound: CapturedCall = {
+    kind: 'grpc',
+    signal: new AbortController().signal,
+    retry: false,
+    streaming: false,
+    startedAt: 0,
+    get: () => undefined,
+    ...(timeouts.inbound === undefined ? {} : { deadline: new Date(clock.epoch() + timeouts.inbound) }),
+  };
+  const call = new CallExecution(
+    parts.contextOf(METHOD, policy),
+    { request: 'x', given: { metadata: undefined, options: { timeoutMs: timeouts.call } }, madeIn: undefined },
+    { next: () => true, error: () => undefined, complete: () => undefined },
+  );
+  runInbound(inbound, () => {
+    call.begin();
+  });
+  const deadline = transport.attempts[0]?.request.deadline ?? NaN;
+  call.unsubscribe();
+  return deadline - clock.epoch();
+}
+
+it.each([
+  ['inbound call', { inbound: 100, method: 200, call: 300 }],
+  ['inbound call, which alone has one', { inbound: 100 }],
+  ['method', { inbound: 300, method: 100 }],
+  ['call', { inbound: 300, call: 100 }],
+])('sends the earliest deadline, which is that of the %s', (_, timeouts) => {
+  expect(attemptTimeoutOf(timeouts)).toBe(100);
+});
+
+it('sends no deadline if neither the call nor the inbound call has one', () => {
+  expect(attemptTimeoutOf({})).toBe(Infinity);
+});

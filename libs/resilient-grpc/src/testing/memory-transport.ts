@@ -17,7 +17,7 @@ export const ENDS = {
   'forced stop': { code: 1, details: 'Call cancelled', wire: { resetCode: 8, connectionOver: true } },
   dropped: { code: 14, details: 'Connection dropped', wire: { connectionOver: true } },
   refused: { code: 14, details: 'Stream refused by server', wire: { resetCode: 7 } },
-  rejected: { code: 14, details: 'Stream refused by server', wire: { unprocessed: 'rejected', goaway: true } },
+  rejected: { code: 14, details: 'Stream refused by server', wire: { unprocessed: 'rejected', goawayCode: 0 } },
   queued: { code: 14, details: 'Connection dropped', wire: { unprocessed: 'never-sent', connectionOver: true } },
   'not picked': { code: 14, details: 'No connection established', picked: false },
   gateway: { code: 14, details: 'Received HTTP status code 503', wire: { httpStatus: 503 } },
@@ -28,7 +28,7 @@ const NOTHING_SEEN: WireEvidence = {
   httpStatus: undefined,
   resetCode: undefined,
   closedHere: false,
-  goaway: false,
+  goawayCode: undefined,
   connectionOver: false,
 };
 /** A name of one. */

@@ -39,7 +39,7 @@ export function readWire(channelCall: object): WireFacts | undefined {
   if (http2Stream === undefined || transport === undefined) return undefined;
   const { finalStatus, httpStatusCode, connectionDropped = false } = call ?? {};
   const resetCode = finalStatus?.rstCode;
-  const { key, goaway } = connectionRecord(transport);
+  const { key, goawayCode } = connectionRecord(transport);
   const { session } = transport;
   return {
     connectionKey: key,
@@ -48,8 +48,9 @@ export function readWire(channelCall: object): WireFacts | undefined {
       httpStatus: httpStatusCode,
       resetCode,
       closedHere: resetCode === undefined && !connectionDropped && http2Stream.rstCode === CANCEL,
-      goaway,
-      connectionOver: goaway || connectionDropped || session === undefined || session.closed || session.destroyed,
+      goawayCode,
+      connectionOver:
+        goawayCode !== undefined || connectionDropped || session === undefined || session.closed || session.destroyed,
     },
   };
 }

@@ -18,8 +18,8 @@ type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'stat
 export interface ConnectionRecord {
   /** Unique in this process. */
   readonly key: string;
-  /** The peer sent GOAWAY. Node opens no stream after it, so each attempt on this connection began before it. */
-  goaway: boolean;
+  /** Code of the peer's latest GOAWAY. Node opens no stream after one, so each attempt on this connection began before it. */
+  goawayCode: number | undefined;
 }
 
 /**
@@ -40,7 +40,7 @@ export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
     lastKey += 1;
-    record = { key: `connection ${String(lastKey)}`, goaway: false };
+    record = { key: `connection ${String(lastKey)}`, goawayCode: undefined };
     records.set(transport, record);
   }
   return record;
@@ -60,8 +60,8 @@ export function recordUnprocessed(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;
   if (session === undefined || session.destroyed) return;
   // Before Node and nghttp2 end the streams, which they do in this same event. A server may send a second GOAWAY with a lower id.
-  session.prependListener('goaway', (_code: number, lastStreamId: number) => {
-    connectionRecord(transport).goaway = true;
+  session.prependListener('goaway', (code: number, lastStreamId: number) => {
+    connectionRecord(transport).goawayCode = code;
     // nghttp2 never sends what is still queued, but keeps it until another stream ends. Ending one can make nghttp2 end the others, so
     // all of them are recorded before.
     for (const queued of record(activeCalls, lastStreamId)) {

@@ -124,7 +124,7 @@ export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']
  * answers calls instead of resetting them.
  */
 export function lostConnection(end: AttemptEnd, verdict: Verdict): string {
-  return verdict.connectionLost || end.wire?.goaway === true ? end.connectionKey : '';
+  return verdict.connectionLost || end.wire?.goawayCode !== undefined ? end.connectionKey : '';
 }
 
 /** What the server asked for in the trailers of an attempt. */

@@ -46,6 +46,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),
     replayLimits: new ReplayLimits(1, 1),
+    trustRefusedStreams: false,
     events: new EventHub({ client: 'memory' }, () => clock.epoch()),
     clock,
     random: seededRandom(1),

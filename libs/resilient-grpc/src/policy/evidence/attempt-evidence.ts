@@ -11,8 +11,8 @@ export interface WireEvidence {
   readonly resetCode: number | undefined;
   /** This side reset the stream before the server ended it. */
   readonly closedHere: boolean;
-  /** The server sent GOAWAY after the attempt began. */
-  readonly goaway: boolean;
+  /** Code of the GOAWAY that the server sent after the attempt began; `undefined` if it sent none. */
+  readonly goawayCode: number | undefined;
   /** The connection takes no more streams: it is closed, or the server sent GOAWAY. */
   readonly connectionOver: boolean;
 }

@@ -25,7 +25,7 @@ const SILENT: WireEvidence = {
   httpStatus: undefined,
   resetCode: undefined,
   closedHere: false,
-  goaway: false,
+  goawayCode: undefined,
   connectionOver: false,
 };
 const OVER: WireEvidence = { ...SILENT, connectionOver: true };
@@ -172,12 +172,12 @@ describe('an attempt whose stream the application never saw', () => {
     ],
     [
       'is unsent if it was queued when a GOAWAY arrived, after which nghttp2 ends it as refused',
-      { ...SENT, ...refused, wire: { ...OVER, goaway: true, unprocessed: 'never-sent', resetCode: 7 } },
+      { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'never-sent', resetCode: 7 } },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
       'is rejected if a GOAWAY named a lower id',
-      { ...SENT, ...refused, wire: { ...OVER, goaway: true, unprocessed: 'rejected', resetCode: 7 } },
+      { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 7 } },
       {
         kind: 'refused',
         reachedServer: 'no',
@@ -188,12 +188,12 @@ describe('an attempt whose stream the application never saw', () => {
     ],
     [
       'is rejected if a GOAWAY with an error named a lower id',
-      { ...SENT, ...withError, wire: { ...OVER, goaway: true, unprocessed: 'rejected', resetCode: 2 } },
+      { ...SENT, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
       'is committed if its answer had begun',
-      { ...BEGUN, ...withError, wire: { ...OVER, goaway: true, unprocessed: 'rejected', resetCode: 2 } },
+      { ...BEGUN, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'committed', reachedServer: 'yes' },
     ],
   ]);
@@ -324,6 +324,16 @@ describe('an attempt whose connection was lost after sending', () => {
         wire: { ...SILENT, resetCode: 11 },
       },
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, connectionLost: false, overloaded: true },
+    ],
+    [
+      'is lost by any code with which a GOAWAY ended the connection',
+      {
+        ...SENT,
+        code: INTERNAL,
+        details: 'Received RST_STREAM with code 1',
+        wire: { ...OVER, goawayCode: 1, resetCode: 1 },
+      },
+      { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, originalCode: INTERNAL },
     ],
     [
       'is not lost by other resets, which stay INTERNAL',
@@ -476,7 +486,7 @@ describe('a call that the shutdown of a server cut off', () => {
     [UNAVAILABLE, 'Server shutdown'],
     [CANCELLED, 'CANCELLED'],
   ];
-  const goaway = { ...OVER, goaway: true, httpStatus: 200 };
+  const goaway = { ...OVER, goawayCode: 0, httpStatus: 200 };
 
   it.each(STATUSES)('is lost with its connection, and may have run: %s %s', (code, details) => {
     for (const contentType of ['application/grpc', undefined]) {
@@ -491,7 +501,7 @@ describe('a call that the shutdown of a server cut off', () => {
   });
 
   it.each(STATUSES)('was answered if the server sent no GOAWAY: %s %s', (code, details) => {
-    expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goaway: false } })).toMatchObject({
+    expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
       kind: 'server',
       reachedServer: 'yes',
       code,
@@ -686,7 +696,7 @@ describe('any evidence', () => {
         httpStatus: fc.constantFrom(undefined, 200, 503),
         resetCode: fc.option(fc.nat(13), { nil: undefined }),
         closedHere: fc.boolean(),
-        goaway: fc.boolean(),
+        goawayCode: fc.option(fc.nat(13), { nil: undefined }),
         connectionOver: fc.boolean(),
       }),
       { nil: undefined },

@@ -110,8 +110,9 @@ function responded(e: AttemptEvidence): boolean {
 
 /** The stream closed without a status, in one of the ways in which servers and proxies that close a connection end its streams. */
 function wasReset(e: AttemptEvidence): boolean {
-  const resetCode = e.wire?.resetCode;
-  return resetCode !== undefined && LOST.has(resetCode);
+  const { resetCode, goawayCode } = e.wire ?? {};
+  // A GOAWAY with an error ends all streams with its code.
+  return resetCode !== undefined && (LOST.has(resetCode) || resetCode === goawayCode);
 }
 
 /** The connection closed, and grpc-js reports it without a reset code. */
@@ -121,7 +122,7 @@ function isDropped(e: AttemptEvidence): boolean {
 
 /** The server's transport answered for calls that its shutdown cut off; its application did not. */
 function isShutdownStatus(e: AttemptEvidence): boolean {
-  return e.wire?.goaway === true && text.SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
+  return e.wire?.goawayCode !== undefined && text.SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
 }
 
 /** grpc-js closed the stream at a message above its own limit. A server uses the same text for requests above its limit. */

@@ -266,6 +266,19 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   onLetGo(address: string): void {
     this.histories.letGo(address, this.closed);
+    if (!this.closed) this.closeUnused();
+  }
+
+  /**
+   * Closes the connections that the idle channel has released. grpc-js does so up to 10 s later, and a call in between would use a
+   * connection that a balancer may have dropped silently. Streams on such a connection may finish.
+   */
+  private closeUnused(): void {
+    // True for the supported releases of grpc-js. Without these fields, grpc-js closes the connections later.
+    const { internalChannel } = this.channel as unknown as {
+      readonly internalChannel?: { readonly subchannelPool?: { unrefUnusedSubchannels?(): void } };
+    };
+    internalChannel?.subchannelPool?.unrefUnusedSubchannels?.();
   }
 
   onTakenUp(address: string): void {

@@ -124,6 +124,13 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     return this.state === 'READY';
   }
 
+  /** What connecting waits for. `undefined` if this grpc-js does not show it, and between two attempts. */
+  get connecting(): string | undefined {
+    const { attempts, policy } = this;
+    if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
+    return attempts.progress;
+  }
+
   private get events(): EventHub {
     return this.seams.events;
   }

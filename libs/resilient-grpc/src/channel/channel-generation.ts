@@ -100,7 +100,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     }
     this.keptBytes = settings.channelOptions['grpc.per_rpc_retry_buffer_size'] ?? GRPC_JS_KEPT_BYTES;
     this.authority = settings.channelOptions['grpc.default_authority'];
-    this.pings = settings.channelOptions['grpc.keepalive_time_ms'] !== undefined;
+    this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
     // Under xds: the control plane names the policies, and connections are seen by the public states only.
     this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);

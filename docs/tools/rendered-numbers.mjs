@@ -37,7 +37,7 @@ const NUMBERS = [
   ['outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['when they come within', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
   ['an outage is a warning when it is older than', ms, 'telemetry/log/outage-log.ts', 'WORTH_A_WARNING_MS'],
-  ['a slow attempt to connect is a warning after', ms, 'channel/managed-channel.ts', 'SLOW_CONNECT_MS'],
+  ['a slow attempt to connect is a warning after', ms, 'channel/waiting/outage-watch.ts', 'SLOW_CONNECT_MS'],
   ['Release'],
   ['starts at this share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
   ['and at no less calls per second than', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startAtLeast'],

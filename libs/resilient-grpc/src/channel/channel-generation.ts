@@ -5,6 +5,7 @@ import type { EventHub } from '../call/event-hub.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireOwner } from './attempt/wire-attempt.js';
+import { closeUnused } from './connection/close-unused.js';
 import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
 import type { WatchedSession } from './connection/connection-end.js';
 import {
@@ -273,19 +274,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   onLetGo(address: string): void {
     this.histories.letGo(address, this.closed);
-    if (!this.closed) this.closeUnused();
-  }
-
-  /**
-   * Closes the connections that the idle channel has released. grpc-js does so up to 10 s later, and a call in between would use a
-   * connection that a balancer may have dropped silently. Streams on such a connection may finish.
-   */
-  private closeUnused(): void {
-    // True for the supported releases of grpc-js. Without these fields, grpc-js closes the connections later.
-    const { internalChannel } = this.channel as unknown as {
-      readonly internalChannel?: { readonly subchannelPool?: { unrefUnusedSubchannels?(): void } };
-    };
-    internalChannel?.subchannelPool?.unrefUnusedSubchannels?.();
+    if (!this.closed) closeUnused(this.channel);
   }
 
   onTakenUp(address: string): void {

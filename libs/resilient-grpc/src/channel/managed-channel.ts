@@ -6,7 +6,6 @@ import type { EventHub } from '../call/event-hub.js';
 import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
 import { UsualLoad } from '../policy/release/usual-load.js';
 import { moment, type Clock } from '../time/clock.js';
-import { PeerTimer } from '../time/peer-timer.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './waiting/call-release.js';
 import { ChannelGeneration, type GenerationObserver } from './channel-generation.js';
@@ -36,8 +35,6 @@ export interface ChannelSeams {
 
 /** Changes of state that are remembered. */
 const HISTORY = 100;
-/** An attempt to connect that calls wait for is logged when it has taken this long. The log of outages uses the same time. */
-const SLOW_CONNECT_MS = 1_500;
 /** Calls failed in one turn of the event loop at the end of a grace. */
 const REFUSAL_SLICE = 256;
 
@@ -68,8 +65,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   /** What new calls go to. */
   current: ChannelGeneration;
 
-  /** Runs while calls wait for a connection and no outage is on. */
-  private slowConnect: PeerTimer | undefined;
   private state: ConnectivityState = 'IDLE';
   private since: number;
   private lastShortLived = false;
@@ -87,7 +82,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.hold = new ProcessHold(clock);
     this.waiting = new WaitingCalls(() => {
       this.hold.end();
-      this.stopSlowConnect();
     });
     this.load = new UsualLoad(clock.now());
     this.release = new CallRelease(this.waiting, this.load, clock, () => this.ready);
@@ -132,8 +126,13 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   whyNotReady(): string {
-    const why = (this.state === 'CONNECTING' ? this.current.connecting : undefined) ?? this.lastError;
+    const why = this.connecting ?? this.lastError;
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
+  }
+
+  /** What the attempt to connect waits for. `undefined` if none is known. */
+  get connecting(): string | undefined {
+    return this.state === 'CONNECTING' ? this.current.connecting : undefined;
   }
 
   changed(): void {
@@ -175,7 +174,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       this.waiting.push(waiter);
       this.outage.callHeld();
       this.hold.begin();
-      if (!this.ready) this.watchSlowConnect();
     } else {
       this.outage.callsFailed(1);
       this.seams.clock.defer(() => {
@@ -189,21 +187,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   leave(waiter: Waiter): void {
     if (this.waiting.remove(waiter)) this.outage.callLeft();
-  }
-
-  /** Until its timeout, an attempt to connect to a silent peer is no failure, so no outage begins and nothing else is logged. */
-  private watchSlowConnect(): void {
-    const { clock, events } = this.seams;
-    this.slowConnect ??= new PeerTimer(clock, SLOW_CONNECT_MS, () => {
-      if (this.ready || this.outage.current !== undefined || !events.wanted) return;
-      const cause = this.current.connecting ?? `the channel is ${this.state}`;
-      events.emit({ type: 'slow-connect', cause, waiting: this.waiting.size });
-    });
-  }
-
-  private stopSlowConnect(): void {
-    this.slowConnect?.clear();
-    this.slowConnect = undefined;
   }
 
   /** Why `waiter` may not wait. */
@@ -301,7 +284,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.failures = 0;
     this.timeouts = 0;
     this.earlyReconnect.stop();
-    this.stopSlowConnect();
     if (!this.succession.pending) this.age.start();
     // Before the outage may end: what it held goes out at a pace.
     this.release.begin(this.outage.current !== undefined);
@@ -313,7 +295,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.suspicion.forget();
     this.age.stop();
     this.release.stop();
-    if (this.waiting.size > 0) this.watchSlowConnect();
     // A grace may have ended, and an outage begun, while the channel was READY: those who wait then were spared until now.
     this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
     if (this.succession.pending && state !== 'CONNECTING') {

@@ -1,9 +1,16 @@
 import { Module, type INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcClients, GrpcConfigurationError, ResilientGrpcModule, type ServiceConfig } from 'nestjs-resilient-grpc';
+import {
+  GrpcClients,
+  GrpcConfigurationError,
+  ResilientGrpcModule,
+  dnsServiceConfig,
+  type ServiceConfig,
+} from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, EMPTY, Subject, firstValueFrom, type Observable } from 'rxjs';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { NameServer } from '../support/name-server.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
@@ -36,11 +43,9 @@ function retrying(maxAttempts: number): ServiceConfig {
   return { methodConfig: [{ name: [{}], retryPolicy }] };
 }
 
-async function start(serviceConfig: Observable<ServiceConfig>): Promise<OrdersClient> {
+async function start(serviceConfig: Observable<ServiceConfig>, url = server.url): Promise<OrdersClient> {
   @Module({
-    imports: [
-      ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url, serviceConfig }]),
-    ],
+    imports: [ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url, serviceConfig }])],
   })
   class AppModule {}
   app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
@@ -74,6 +79,24 @@ describe('a service config that changes', () => {
     expect(await attemptsOf(orders)).toBe(2);
     source.error(new Error('the configuration server is away'));
     expect(await attemptsOf(orders)).toBe(2);
+  });
+
+  it.each([
+    ['no JSON', 'grpc_config=[{]'],
+    ['an invalid choice', 'grpc_config=[{"percentage":"all","serviceConfig":{}}]'],
+    ['an invalid service config', 'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{}],"timeout":"soon"}]}}]'],
+  ])('of DNS that is %s lets the application start without it, and is used once corrected', async (_what, text) => {
+    const names = await NameServer.start();
+    onTestFinished(() => {
+      names.close();
+    });
+    names.knows = true;
+    names.text = text;
+    const source = dnsServiceConfig({ servers: [names.url], refreshMs: 1_000 });
+    const orders = await start(source, `dns:///${server.url.replace('127.0.0.1', 'localhost')}`);
+    expect(await attemptsOf(orders)).toBe(1);
+    names.text = `grpc_config=${JSON.stringify([{ serviceConfig: retrying(2) }])}`;
+    await waitFor(async () => (await attemptsOf(orders)) === 2, { timeoutMs: 30_000 });
   });
 
   it('is not listened to any more when the application has ended', async () => {

@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Module } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { ResilientGrpcModule, getGrpcServiceToken, type Resilient } from 'nestjs-resilient-grpc';
+import {
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+  type ConnectivityState,
+  type Resilient,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
 import {
   FaultProxy,
   ScriptedGrpcServer,
@@ -11,7 +17,7 @@ import {
   waitFor,
   type ScriptedGrpcServerOptions,
 } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { CallLoad } from '../support/call-load.js';
@@ -49,6 +55,10 @@ const MAX_OPEN = 50;
 
 const create = ({ orders }: Pick<OrdersApp, 'orders'>) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
+
+/** Resolves in the turn of the event loop in which the channel enters `state`. */
+const becomes = (client: ResilientGrpcClient, state: ConnectivityState): Promise<unknown> =>
+  firstValueFrom(client.events$.pipe(filter((event) => event.type === 'connectivity' && event.to === state)));
 
 /** Calls of both kinds for as long as `busy` takes; none may fail. */
 async function underLoad({ orders }: OrdersApp, busy: () => Promise<unknown>): Promise<number> {
@@ -108,26 +118,37 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
     },
   );
 
-  it('that nobody uses is closed after connectionIdleTimeoutMs, and the next call makes another', async ({
+  it('is closed when it was idle for connectionIdleTimeoutMs, and the next call opens another', async ({
     onTestFinished,
   }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
     const { client, orders } = app;
-    for (let rounds = 1; rounds <= 2; rounds++) {
+    for (let rounds = 1; rounds <= 3; rounds++) {
       await firstValueFrom(orders.get({ id: '1' }));
       const usedAt = performance.now();
       await firstValueFrom(create(app));
-      await waitFor(() => client.connectivity.state === 'IDLE', HANG);
+      // A connection of an earlier round is not used again.
+      expect(server.connections.accepted).toBe(rounds);
+      await becomes(client, 'IDLE');
       expect(performance.now() - usedAt).toBeGreaterThan(900);
     }
-    // grpc-js closes what its pool no longer needs at its next look, each 10 s.
     await waitFor(() => server.connections.open === 0, HANG);
-    const { accepted } = server.connections;
-    await firstValueFrom(orders.get({ id: '1' }));
-    expect(server.connections).toEqual({ accepted: accepted + 1, open: 1 });
-    expect(app.client.connectivity.outage).toBeUndefined();
+    expect(client.connectivity.outage).toBeUndefined();
     expect(aboveDebug(app)).toEqual([]);
+  });
+
+  it('is closed before a balancer drops it silently, and no call uses it after that', async ({ onTestFinished }) => {
+    const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
+    proxy.cutIdleAfter(2_000, 'silent');
+    const app = await startApp(onTestFinished, { url: proxy.url, connectionIdleTimeoutMs: 1_000 });
+    for (let rounds = 1; rounds <= 3; rounds++) {
+      await firstValueFrom(create(app));
+      expect(proxy.counters.accepted).toBe(rounds);
+      const usedAt = performance.now();
+      await waitFor(() => performance.now() - usedAt > 2_200, HANG);
+    }
+    await firstValueFrom(create(app));
   });
 
   it('older than maxConnectionAgeMs is replaced under load at no cost', async ({ onTestFinished }) => {

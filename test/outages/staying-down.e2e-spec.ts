@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import {
   FaultProxy,
@@ -15,13 +16,14 @@ import { turns } from '../calls/support.js';
 import { median } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { holdTimers } from '../server/support/held-timers.js';
-import { resettingPeer, type Peer } from '../support/peers.js';
+import { answeringPeer, resettingPeer, type Peer } from '../support/peers.js';
 import { recordTiming } from '../support/timing.js';
 
 const UNREACHABLE =
   /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(.+; \d+ (try|tries)\); (next try in \d+\.\d s|trying now)$/;
 /** grpc-js alone would try once in these tests. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
+const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
 /** Longer than any test. */
 const FAR_MS = 60_000;
 
@@ -249,7 +251,11 @@ describe.concurrent('a server that does not come back', () => {
 describe('a server that does not come back', () => {
   it('is tried at the pace of the backoff alone when no call waits', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
-    const app = await startApp(onTestFinished, { url: peer.url, methods: { '*': { waitForReady: false } } });
+    const app = await startApp(onTestFinished, {
+      url: peer.url,
+      methods: { '*': { waitForReady: false } },
+      channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1_000 },
+    });
     const { advance, until } = holdTimers();
     const get = () => app.orders.get({ id: '1' });
     await failing(get).ended;
@@ -266,6 +272,34 @@ describe('a server that does not come back', () => {
       expect.stringMatching(/^warn: no connection for \d(\.\d)? s: .*; calls fail at once \(UNAVAILABLE\)/),
     ]);
   });
+});
+
+describe.concurrent('a peer that does not speak HTTP/2', () => {
+  const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
+  const tls = { ca: certificate('ca'), serverName: 'localhost' };
+  it.for([
+    ['plain', 'garbage', (socket: Socket) => socket.write(Buffer.alloc(5_000, 7))],
+    ['plain', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
+    ['plain', 'the end of the connection', (socket: Socket) => socket.end()],
+    ['TLS', 'garbage', (socket: Socket) => socket.write(Buffer.alloc(5_000, 7))],
+    ['TLS', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
+    ['TLS', 'the end of the connection', (socket: Socket) => socket.end()],
+  ] as const)(
+    '%s: the calls that wait succeed after five answers of %s, long before grpc-js’s backoff ends',
+    async ([kind, , answer], { onTestFinished }) => {
+      const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
+      const peer = await answeringPeer(5, answer, proxy.url);
+      onTestFinished(() => peer.close());
+      const app = await startApp(onTestFinished, {
+        url: peer.url,
+        outageGraceMs: FAR_MS,
+        channelOptions: FAR_BACKOFF,
+        ...(kind === 'TLS' ? { tls } : {}),
+      });
+      await Promise.all(Array.from({ length: 10 }, () => firstValueFrom(create(app))));
+      expect(peer.acceptedAt).toHaveLength(6);
+    },
+  );
 });
 
 describe.concurrent('a peer that accepts and stays silent', () => {
@@ -294,7 +328,13 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);
         await proxy.staySilent();
-        const app = await startApp(onTestFinished, { url: proxy.url, connectTimeoutMs: 500, ...security });
+        const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 1_000 };
+        const app = await startApp(onTestFinished, {
+          url: proxy.url,
+          connectTimeoutMs: 500,
+          channelOptions,
+          ...security,
+        });
         const causes: string[] = [];
         app.client.events$.subscribe((event) => {
           if (event.type === 'connection' && event.change === 'failed') causes.push(event.cause);

@@ -1,5 +1,5 @@
 import { createServer as createHttp2Server } from 'node:http2';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
 /** Something that listens on 127.0.0.1 and is no gRPC server. */
 export interface Peer {
@@ -19,6 +19,38 @@ export async function resettingPeer(): Promise<Peer> {
     socket.resetAndDestroy();
   });
   return listening(server, acceptedAt);
+}
+
+/** Answers the first `count` connections with `answer`, and forwards the next ones to `upstream` ('127.0.0.1:port'). */
+export async function answeringPeer(
+  count: number,
+  answer: (socket: Socket) => unknown,
+  upstream: string,
+): Promise<Peer> {
+  const acceptedAt: number[] = [];
+  const sockets = new Set<Socket>();
+  const keep = (socket: Socket): Socket => {
+    sockets.add(socket);
+    return socket.on('error', () => undefined).once('close', () => sockets.delete(socket));
+  };
+  const server = createServer((socket) => {
+    acceptedAt.push(Date.now());
+    keep(socket);
+    if (acceptedAt.length <= count) {
+      socket.resume();
+      answer(socket);
+    } else {
+      socket.pipe(keep(connect(Number(upstream.split(':')[1]), '127.0.0.1'))).pipe(socket);
+    }
+  });
+  const peer = await listening(server, acceptedAt);
+  return {
+    ...peer,
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+      return peer.close();
+    },
+  };
 }
 
 /** Speaks HTTP/2 and ends each session `afterMs` after its SETTINGS were exchanged. */

@@ -47,6 +47,8 @@ export type GrpcClientEvent = {
       readonly next: 'none' | 'retry' | 'wait';
       readonly because: string;
     }
+  /** Calls have waited 1.5 s for a connection, and no attempt to connect has failed: no outage is on. */
+  | { readonly type: 'slow-connect'; readonly cause: string; readonly waiting: number }
   | { readonly type: 'outage-start'; readonly cause: string; readonly graceMs: number; readonly flapping: boolean }
   | {
       readonly type: 'outage-end';

@@ -5,6 +5,7 @@ import type { EventHub } from '../call/event-hub.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireOwner } from './attempt/wire-attempt.js';
+import { closeUnused } from './connection/close-unused.js';
 import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
 import type { WatchedSession } from './connection/connection-end.js';
 import {
@@ -95,7 +96,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
       );
     }
     this.authority = settings.channelOptions['grpc.default_authority'];
-    this.pings = settings.channelOptions['grpc.keepalive_time_ms'] !== undefined;
+    this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
     // Under xds: the control plane names the policies, and connections are seen by the public states only.
     this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
@@ -120,6 +121,13 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   get ready(): boolean {
     return this.state === 'READY';
+  }
+
+  /** What connecting waits for. `undefined` if this grpc-js does not show it, and between two attempts. */
+  get connecting(): string | undefined {
+    const { attempts, policy } = this;
+    if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
+    return attempts.progress;
   }
 
   private get events(): EventHub {
@@ -259,6 +267,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   onLetGo(address: string): void {
     this.histories.letGo(address, this.closed);
+    if (!this.closed) closeUnused(this.channel);
   }
 
   onTakenUp(address: string): void {

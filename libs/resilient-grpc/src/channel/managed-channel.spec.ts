@@ -75,7 +75,12 @@ async function startSilentServer() {
   return server;
 }
 
-function openChannel(target: string, clock: VirtualClock, settings: Partial<ChannelSettings> = {}): ManagedChannel {
+function openChannel(
+  target: string,
+  clock: VirtualClock,
+  settings: Partial<ChannelSettings> = {},
+  events = new EventHub({ client: 'orders' }, () => clock.epoch()),
+): ManagedChannel {
   const { channelOptions, ...others } = settings;
   const channel = new ManagedChannel(
     {
@@ -100,7 +105,7 @@ function openChannel(target: string, clock: VirtualClock, settings: Partial<Chan
     {
       clock,
       random: () => 0.5,
-      events: new EventHub({ client: 'orders' }, () => clock.epoch()),
+      events,
       changed: () => undefined,
     },
   );
@@ -335,4 +340,70 @@ it('lengthens the connect timeout while attempts time out, and returns to the co
   await waitFor(() => !channel.ready);
   clock.advance(0);
   expect(await timeOut(connected + 1, 2_000)).toContain('timed out after 2.0 s');
+});
+
+it('reports once that calls wait for a slow attempt to connect, and names the silent peer in every error', async () => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const server = await startSilentServer();
+  const clock = new VirtualClock();
+  const events = new EventHub({ client: 'orders' }, () => clock.epoch());
+  const slow: unknown[] = [];
+  events.listen((event) => event.type === 'slow-connect' && slow.push(event), false);
+  const channel = openChannel(server.url, clock, {}, events);
+  const refused: WaitRefusal[] = [];
+  const wait = (): void => {
+    channel.wait({
+      waitForReady: undefined,
+      waitingSince: clock.now(),
+      deadline: Infinity,
+      bytes: 0,
+      paced: false,
+      answerDue: true,
+      release: () => undefined,
+      refuse: (refusal) => refused.push(refusal),
+    });
+  };
+  wait();
+  clock.advance(0);
+  await waitFor(() => channel.whyNotReady().includes('stayed silent'));
+  clock.advance(1_400);
+  expect(slow).toEqual([]);
+  wait();
+  clock.advance(100);
+  const silent = 'the peer accepted the connection and stayed silent';
+  expect(slow).toEqual([expect.objectContaining({ cause: `connecting for 1.5 s: ${silent}`, waiting: 2 })]);
+  expect(channel.whyNotReady()).toBe(`${server.url} is CONNECTING (connecting for 1.5 s: ${silent})`);
+  clock.advance(18_500);
+  await waitFor(() => channel.connectivity.outage);
+  clock.advance(GRACE_MS);
+  expect(refused.map(({ details }) => details)).toEqual([
+    expect.stringContaining(`(timed out after 20.0 s: ${silent}; 1 try)`),
+    expect.stringContaining(`(timed out after 20.0 s: ${silent}; 1 try)`),
+  ]);
+  expect(slow).toHaveLength(1);
+});
+
+it('reports no slow attempt if the connection is READY, or no call is waiting, within 1.5 s', async () => {
+  const server = await startServer();
+  const clock = new VirtualClock();
+  const events = new EventHub({ client: 'orders' }, () => clock.epoch());
+  const slow: unknown[] = [];
+  events.listen((event) => event.type === 'slow-connect' && slow.push(event), false);
+  const channel = openChannel(server.url, clock, {}, events);
+  let released = 0;
+  channel.wait({
+    waitForReady: undefined,
+    waitingSince: clock.now(),
+    deadline: Infinity,
+    bytes: 0,
+    paced: false,
+    answerDue: true,
+    release: () => (released += 1),
+    refuse: () => undefined,
+  });
+  clock.advance(0);
+  await waitFor(() => channel.ready);
+  clock.advance(5_000);
+  expect([released, slow]).toEqual([1, []]);
 });

@@ -126,8 +126,13 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   whyNotReady(): string {
-    const because = this.lastError === undefined ? '' : ` (${this.lastError})`;
-    return `${this.target} is ${this.state}${because}`;
+    const why = this.connecting ?? this.lastError;
+    return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
+  }
+
+  /** What the attempt to connect waits for. `undefined` if none is known. */
+  get connecting(): string | undefined {
+    return this.state === 'CONNECTING' ? this.current.connecting : undefined;
   }
 
   changed(): void {

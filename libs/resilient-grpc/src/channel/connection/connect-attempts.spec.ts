@@ -30,6 +30,23 @@ describe('an attempt to connect', () => {
     expect(attempts.settle(KEY, false)?.timedOut).toBe('timed out after 0.5 s: the TCP connection was not accepted');
   });
 
+  it('shows what the oldest attempt waits for, and for how long', async () => {
+    const { clock, attempts } = make(() => 20_000);
+    expect(attempts.progress).toBeUndefined();
+    const oldest = attempts.begin(KEY);
+    clock.advance(1_500);
+    attempts.begin('127.0.0.1:2');
+    expect(attempts.progress).toBe('connecting for 1.5 s: the TCP connection was not accepted');
+    const handshake = oldest.secure(new Socket(), new Promise(() => undefined));
+    clock.advance(500);
+    expect(attempts.progress).toBe('connecting for 2.0 s: the peer accepted the connection and stayed silent');
+    attempts.settle(KEY, false);
+    expect(attempts.progress).toBe('connecting for 0.5 s: the TCP connection was not accepted');
+    oldest.abort('over');
+    await expect(handshake).rejects.toThrow('over');
+    attempts.abortAll();
+  });
+
   it('does not take too long where this process stood still', () => {
     const { clock, attempts } = make();
     const { signal } = attempts.begin(KEY);
@@ -49,7 +66,7 @@ describe('an attempt to connect', () => {
     const failure = handshake.catch((error: unknown) => String(error));
     clock.advance(500);
     expect(socket.destroyed).toBe(true);
-    expect(await failure).toContain('timed out after 0.5 s: the peer accepted and stayed silent');
+    expect(await failure).toContain('timed out after 0.5 s: the peer accepted the connection and stayed silent');
     expect(attempts.settle(KEY, false)?.timedOut).toContain('stayed silent');
   });
 

@@ -50,6 +50,13 @@ export class ConnectAttempts {
     return attempt;
   }
 
+  /** What the oldest attempt waits for, and for how long: 'connecting for 2.1 s: …'. `undefined` if no attempt is under way. */
+  get progress(): string | undefined {
+    const [oldest] = [...this.running.values()].sort((a, b) => a.startedAt - b.startedAt);
+    if (oldest === undefined) return undefined;
+    return `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;
+  }
+
   /** The attempt to reach `key` has succeeded or failed: this is what came of it. */
   settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'timedOut'> | undefined {
     const attempt = this.running.get(key);
@@ -83,15 +90,18 @@ export class ConnectAttempt {
   private reject: ((error: Error) => void) | undefined;
   /** There is a connection. */
   hasSucceeded = false;
-  private phase = 'the TCP connection was not accepted';
+  /** What is missing. */
+  phase = 'the TCP connection was not accepted';
+  readonly startedAt: number;
   /** Set once TCP stands. Under TLS it is the socket below. */
   socket: Socket | undefined;
   /** Set once the attempt took too long: what was still missing. */
   timedOut: string | undefined;
 
   constructor(timeoutMs: number, clock: Clock) {
+    this.startedAt = clock.now();
     this.timer = new PeerTimer(clock, timeoutMs, () => {
-      this.timedOut = `timed out after ${(timeoutMs / 1000).toFixed(1)} s: ${this.phase}`;
+      this.timedOut = `timed out after ${seconds(timeoutMs)}: ${this.phase}`;
       this.abort(this.timedOut);
     });
   }
@@ -103,7 +113,7 @@ export class ConnectAttempt {
   /** TCP stands; what follows on `socket` can be ended through it. */
   secure<T>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
-    this.phase = 'the peer accepted and stayed silent';
+    this.phase = 'the peer accepted the connection and stayed silent';
     if (this.controller.signal.aborted) socket.destroy();
     return new Promise<T>((resolve, reject) => {
       this.reject = reject;
@@ -125,4 +135,9 @@ export class ConnectAttempt {
   end(): void {
     this.timer.clear();
   }
+}
+
+/** '0.2 s' */
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
 }

@@ -140,7 +140,7 @@ describe('an attempt to connect ends at its timeout', () => {
     const { made, failures } = generation(peer.url, creds());
     made.connect();
     await waitFor(() => failures.length > 0);
-    expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted and stayed silent');
+    expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted the connection and stayed silent');
     await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 20_000 });
     await waitFor(() => failures.length >= 3);
     expect(peer.sockets.length).toBeGreaterThanOrEqual(3);

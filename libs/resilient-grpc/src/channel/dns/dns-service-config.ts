@@ -37,9 +37,13 @@ export class LocatedServiceConfig {
   ) {}
 }
 
-/** Something that stands where a service config was expected, and why it is none. */
+/** A record that holds no service config, or options of its source that are invalid. */
 export class UnreadableServiceConfig {
-  constructor(readonly problems: readonly Problem[]) {}
+  constructor(
+    readonly problems: readonly Problem[],
+    /** True for a record, which can change while the client lives: the client starts without it. */
+    readonly isRecord: boolean,
+  ) {}
 }
 
 /** Marks a source of service configs that must be told its target: `source[FOR_TARGET](seams)` gives the source itself. */
@@ -68,8 +72,8 @@ const NO_CHOICES = '[]';
 
 /**
  * The standard TXT record `_grpc_config.<name>` of the target, with its choice rules (gRFC A2), read again each `refreshMs`.
- * No record is an empty service config. One that is wrong fails the start, or leaves the one before in force; so does a name
- * server that does not answer, which never fails a start. Give it as `serviceConfig` of a client, which knows the target.
+ * No record is an empty service config. An invalid record, and a name server that does not answer, are logged and change nothing: a
+ * client that starts then starts without a service config. Give it as `serviceConfig` of a client, which knows the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {
@@ -129,7 +133,7 @@ class TxtReading {
       const message = `expected name servers of dnsServiceConfig() as 'ip' or 'ip:port', got ${JSON.stringify(asked)}`;
       problems.push({ path, message });
     }
-    if (problems.length > 0) found(new UnreadableServiceConfig(problems));
+    if (problems.length > 0) found(new UnreadableServiceConfig(problems, false));
     else void this.#read();
   }
 
@@ -157,7 +161,7 @@ class TxtReading {
     this.#last = text;
     const choice = chooseServiceConfig(text, `${this.seams.path} (TXT of ${this.#name})`, this.#client);
     if (choice.ok) this.found(new LocatedServiceConfig(choice.serviceConfig ?? {}, choice.path));
-    else this.found(new UnreadableServiceConfig(choice.problems));
+    else this.found(new UnreadableServiceConfig(choice.problems, true));
   }
 
   #lookupFailed(error: unknown): void {

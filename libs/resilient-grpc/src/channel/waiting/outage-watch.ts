@@ -12,12 +12,15 @@ import {
 } from '../../policy/outage/outage-state.js';
 import type { UsualLoad } from '../../policy/release/usual-load.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 
 /** The channel whose outages are watched. */
 export interface OutageOwner {
   readonly ready: boolean;
   /** Why it could not connect, or lost its connection. */
   readonly lastError: string | undefined;
+  /** What the attempt to connect waits for. */
+  readonly connecting: string | undefined;
   /** Calls that wait now. */
   readonly waiting: { readonly size: number };
   outageBegan(): void;
@@ -42,6 +45,8 @@ export interface PastOutage {
   readonly failed: number;
 }
 
+/** An attempt to connect that calls wait for is reported when it has taken this long. The log of outages uses the same time. */
+const SLOW_CONNECT_MS = 1_500;
 /** Outages that are remembered. */
 const REMEMBERED = 20;
 
@@ -51,6 +56,8 @@ export class OutageWatch {
   private state: OutageState = NO_OUTAGE;
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
+  /** Set while calls wait for a connection without an outage, and after that has been reported, until READY. */
+  private slowConnect: PeerTimer | undefined;
   private held = 0;
   private left = 0;
   private failed = 0;
@@ -111,6 +118,7 @@ export class OutageWatch {
   }
 
   becameReady(): void {
+    this.stopSlowConnect();
     if (this.state.current === undefined) return;
     this.apply({ type: 'ready', at: this.clock.now() });
     this.confirmAfter(this.policy.confirmMs);
@@ -124,7 +132,17 @@ export class OutageWatch {
   /** A call begins to wait. */
   callHeld(): void {
     if (this.state.current !== undefined) this.held += 1;
+    else if (!this.owner.ready) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
+
+  /** Until its timeout, an attempt to connect to a silent peer is no failure: no outage begins, and nothing else is reported. */
+  private readonly connectIsSlow = (): void => {
+    const { ready, waiting, connecting = 'it has not failed yet' } = this.owner;
+    if (ready || this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
+    else if (this.events.wanted) {
+      this.events.emit({ type: 'slow-connect', cause: connecting, waiting: waiting.size });
+    }
+  };
 
   /** A call that waited does not any more: its caller left, or its deadline came. */
   callLeft(): void {
@@ -139,6 +157,7 @@ export class OutageWatch {
   close(): void {
     this.becameUnready();
     this.clearGrace();
+    this.stopSlowConnect();
   }
 
   private apply(event: OutageEvent): void {
@@ -209,6 +228,11 @@ export class OutageWatch {
     this.past.push({ since: outage.startedAt + this.shift, durationMs, cause, tries, held, left, failed });
     if (this.past.length > REMEMBERED) this.past.shift();
     if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, tries, held, left, failed });
+  }
+
+  private stopSlowConnect(): void {
+    this.slowConnect?.clear();
+    this.slowConnect = undefined;
   }
 
   private clearGrace(): void {

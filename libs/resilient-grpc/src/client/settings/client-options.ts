@@ -54,16 +54,22 @@ export interface GrpcClientDefaults {
   readonly trustRefusedStreams?: boolean | undefined;
   /**
    * 'on-demand': an idle channel stays idle until a call needs it. 'warm': connected from creation on, and again whenever it
-   * goes idle.
+   * goes idle, by a new connection.
    * @defaultValue 'on-demand'
    */
   readonly connection?: 'on-demand' | 'warm' | undefined;
   /** A policy by its name, or `loadBalancingConfig` as a service config has it. @defaultValue 'pick_first' */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | LoadBalancingConfig | undefined;
-  /** Longest attempt to connect, TLS included, in milliseconds; grows ×1.6 with each that timed out. @defaultValue 20000 */
+  /**
+   * Longest attempt to connect, TLS included, in milliseconds; grows ×1.6 with each that timed out. While a peer accepts the
+   * connection and stays silent, an outage begins only after this time: calls wait for it and for `outageGraceMs`, up to their
+   * deadline. A warning is logged after 1.5 s.
+   * @defaultValue 20000
+   */
   readonly connectTimeoutMs?: number | undefined;
   /**
-   * Closes a connection that carried no call for so many milliseconds (1000 or more), before balancers drop it in silence.
+   * Closes a connection that carried no call for this many milliseconds (1000 or more), before balancers drop it silently. The
+   * next call opens another.
    * @defaultValue 200000
    */
   readonly connectionIdleTimeoutMs?: number | undefined;
@@ -80,8 +86,9 @@ export interface GrpcClientDefaults {
   /** Bytes; −1: no limit. @defaultValue 4 MiB */
   readonly maxReceiveMessageLength?: number | undefined;
   /**
-   * grpc-js's channel options, and `interceptors`. They win over ours key by key, and are joined with the defaults' key by
-   * key. What this library must own (retries, service config, subchannel pool) is refused by name.
+   * grpc-js's channel options, and `interceptors`. They win over the other options given in the same place, unchanged, and are
+   * joined with the defaults' key by key. An option of a client wins over the `channelOptions` of the defaults. What this library
+   * must own (retries, service config, subchannel pool) is refused by name.
    */
   readonly channelOptions?: ChannelOptions | undefined;
   /**
@@ -176,7 +183,11 @@ export interface MethodOptions {
 
 /** HTTP/2 keepalive. Servers may answer pings that are too frequent with `too_many_pings`. */
 export interface KeepaliveOptions {
-  /** Between two pings; less than 10 000 is raised to it, with a warning. 0: off. @defaultValue off */
+  /**
+   * Between two pings; less than 10 000 is raised to it, with a warning. 0: off. `grpc.keepalive_time_ms` in `channelOptions` is not
+   * raised.
+   * @defaultValue off
+   */
   readonly keepaliveTimeMs?: number | undefined;
   /** For the answer to a ping; then the connection is given up. @defaultValue 20000 */
   readonly keepaliveTimeoutMs?: number | undefined;

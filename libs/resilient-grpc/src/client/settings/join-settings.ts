@@ -2,6 +2,7 @@ import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { isMetadata } from '../../channel/channel-checks.js';
 import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
+import { namedOptions } from './resolve-channel-settings.js';
 
 /** A client's settings over the defaults of all, key by key; an undefined key says nothing. */
 export function joinSettings(defaults: GrpcClientDefaults | undefined, own: GrpcClientSettings): GrpcClientSettings {
@@ -17,7 +18,7 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
     ...definedOf(own),
     ...definedOf({
       keepalive: joined(defaults.keepalive, own.keepalive),
-      channelOptions: joined(defaults.channelOptions, own.channelOptions),
+      channelOptions: joined(withoutNamed(defaults.channelOptions, own), own.channelOptions),
       metadata: joinedMetadata(defaults.metadata, own.metadata),
       interceptors: [...listOf(defaults.interceptors), ...listOf(own.interceptors)],
       propagate: own.propagate === false ? own.propagate : joined(defaults.propagate || undefined, own.propagate),
@@ -30,6 +31,16 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
 function listOf<T>(value: readonly T[] | undefined): readonly T[] {
   // True: the elements of an array of them.
   return Array.isArray(value) ? (value as readonly T[]) : [];
+}
+
+/** `options` of the defaults without those that the client sets by an option of its own. */
+function withoutNamed(
+  options: GrpcClientDefaults['channelOptions'],
+  own: GrpcClientSettings,
+): GrpcClientDefaults['channelOptions'] {
+  if (options === undefined) return undefined;
+  const named = namedOptions(own);
+  return Object.fromEntries(Object.entries(options).filter(([key]) => !Object.hasOwn(named, key)));
 }
 
 function joined<T extends object>(base: T | undefined, over: T | undefined): T | undefined {

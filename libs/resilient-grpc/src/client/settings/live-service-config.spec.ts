@@ -222,9 +222,47 @@ describe('a source that must know its target', () => {
     expect(timeoutMs()).toBe(2_000);
     found.next(new LocatedServiceConfig({ retries: 1 }, 'TXT[1]'));
     expect(warnings[1]).toMatch(/^TXT\[1\]\.retries: is not a key/);
-    found.next(new UnreadableServiceConfig([{ path: 'TXT', message: 'no JSON' }]));
+    found.next(new UnreadableServiceConfig([{ path: 'TXT', message: 'no JSON' }], true));
     expect(warnings[2]).toMatch(/^TXT: no JSON/);
     expect(await start(subject)).toBe('began');
+  });
+});
+
+describe('a DNS record', () => {
+  const BAD = [
+    { path: 'TXT', message: 'no JSON' },
+    { path: 'TXT', message: 'no list' },
+  ];
+  function recordOf(first: unknown) {
+    const found = new BehaviorSubject<unknown>(first);
+    const source = Object.assign(new Observable<never>(), { [FOR_TARGET]: () => found });
+    return { found, ...live(source) };
+  }
+
+  it.each([
+    ['cannot be read', new UnreadableServiceConfig(BAD, true), /^TXT: no JSON \(1 more\); the client starts without a/],
+    ['holds no service config', new LocatedServiceConfig(WRONG, 'TXT'), /^TXT\.methodConfig\[0\]\.timeout: expected/],
+  ])(
+    'that %s lets the client start without it, with one warning, and is used once corrected',
+    async (_why, bad, line) => {
+      const { live: subject, found, warnings, timeoutMs } = recordOf(bad);
+      expect(await start(subject)).toBe('began');
+      expect(warnings).toEqual([expect.stringMatching(line)]);
+      expect(timeoutMs()).toBe(9_000);
+      expect(found.observed).toBe(true);
+      found.next(new LocatedServiceConfig(config('2s'), 'TXT'));
+      expect(timeoutMs()).toBe(2_000);
+      expect(warnings).toHaveLength(1);
+      // A record that becomes invalid while the client runs changes nothing.
+      found.next(bad);
+      expect(timeoutMs()).toBe(2_000);
+    },
+  );
+
+  it('fails the start if the options of its source are invalid', async () => {
+    const { live: subject, found } = recordOf(new UnreadableServiceConfig(BAD, false));
+    expect(await start(subject)).toEqual(BAD);
+    expect(found.observed).toBe(false);
   });
 });
 

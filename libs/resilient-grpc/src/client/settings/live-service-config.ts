@@ -39,7 +39,8 @@ const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
  *
  * The first one is another matter, as nothing stands behind it: one that is wrong fails the start, and so does a source that fails
  * or ends without any. One that is late does not: who starts in an outage of the place that configs come from would else not start
- * at all. After 5 s the client begins without one, says so, and takes it when it comes.
+ * at all. After 5 s the client begins without one, says so, and takes it when it comes. An invalid DNS record does not fail the start
+ * either, because processes that run go on with it: the mistake would surface at the next deploy, which did not make it.
  */
 export class LiveServiceConfig {
   /**
@@ -54,6 +55,8 @@ export class LiveServiceConfig {
   #subscription: Subscription | undefined;
   #timer: Timer | undefined;
   #started = false;
+  /** The start failed. */
+  #failed = false;
   #settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
   constructor(input: LiveServiceConfigInput) {
@@ -116,7 +119,7 @@ export class LiveServiceConfig {
     });
     this.#subscription = subscription;
     // What fails the start has nobody left who would close it.
-    if (this.#started && this.#config === undefined) subscription.unsubscribe();
+    if (this.#failed) subscription.unsubscribe();
   }
 
   #take(value: unknown): void {
@@ -124,6 +127,7 @@ export class LiveServiceConfig {
     if ('problems' in parsed) {
       if (this.#started)
         for (const { path, message } of parsed.problems) this.#input.warn(`${path}: ${message}; ${OLD_STAYS}`);
+      else if (isRecord(value)) this.#beginWithout(parsed.problems);
       else this.#begin(parsed.problems);
       return;
     }
@@ -162,14 +166,25 @@ export class LiveServiceConfig {
     this.#begin([]);
   };
 
+  /** The client starts without the record, and takes it when it has been corrected. */
+  #beginWithout(problems: readonly ConfigurationProblem[]): void {
+    const [first, ...others] = problems.map(({ path, message }) => `${path}: ${message}`);
+    const more = others.length === 0 ? '' : ` (${String(others.length)} more)`;
+    this.#input.warn(
+      `${String(first)}${more}; the client starts without a service config: correct the record, which is read again`,
+    );
+    this.#begin([]);
+  }
+
   /** The start goes on, or fails with `problems`; from here on what comes is an update. */
   #begin(problems: readonly ConfigurationProblem[]): void {
     if (this.#started) return;
     this.#started = true;
     if (this.#timer !== undefined) this.#input.clock.clearTimer(this.#timer);
     this.#timer = undefined;
+    this.#failed = problems.length > 0;
     this.#settleFirst(problems);
-    if (problems.length > 0) this.#subscription?.unsubscribe();
+    if (this.#failed) this.#subscription?.unsubscribe();
   }
 
   /** A channel keeps the load balancing it was made with. */
@@ -178,6 +193,11 @@ export class LiveServiceConfig {
     if (of(next) === of(this.#config)) return;
     this.#input.warn(`${this.#input.path}.loadBalancingConfig: a change of it holds from the next start on`);
   }
+}
+
+/** True if `value` was read from DNS. */
+function isRecord(value: unknown): boolean {
+  return value instanceof LocatedServiceConfig || (value instanceof UnreadableServiceConfig && value.isRecord);
 }
 
 const OLD_STAYS = 'what was in force before stays';

@@ -24,13 +24,16 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
   // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
   'grpc.service_config_disable_resolution': 1,
-  'grpc.initial_reconnect_backoff_ms': 1_000,
   'grpc.max_reconnect_backoff_ms': 5_000,
   // How far requests run ahead of the wire, as grpc-js says that one was written when it is in this buffer. It serves nothing but
   // its one transparent retry, and it moves the whole queue for each message that leaves: behind 1 MiB, its default, uploads of
   // 16 bytes are fifteen times slower, and one stopped stream of them holds 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
+
+/** The backoff after the first failed attempt, in milliseconds, and the share by which it differs from client to client. */
+const FIRST_BACKOFF_MS = 1_000;
+const FIRST_BACKOFF_JITTER = 0.5;
 
 /** Options of grpc-js that this library must own, each with the reason and what to write instead. */
 const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
@@ -126,7 +129,7 @@ export function resolveChannelSettings(
     loadBalancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
-    channelOptions: Object.freeze(grpcOptions(settings, warn)),
+    channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }
 
@@ -142,31 +145,45 @@ export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalan
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 
-function grpcOptions(settings: GrpcClientDefaults, warn: (message: string) => void): ChannelOptions {
-  const { keepalive = {}, connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs } = settings;
-  const permit = keepalive.keepalivePermitWithoutCalls;
+function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (message: string) => void): ChannelOptions {
+  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
-    ...defined({
-      'grpc.keepalive_time_ms': keepalive.keepaliveTimeMs === 0 ? undefined : keepalive.keepaliveTimeMs,
-      'grpc.keepalive_timeout_ms': keepalive.keepaliveTimeoutMs,
-      'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : Number(permit),
-      'grpc.max_send_message_length': settings.maxSendMessageLength,
-      'grpc.max_receive_message_length': settings.maxReceiveMessageLength,
-      'grpc.ssl_target_name_override': settings.tls?.serverName,
-    }),
+    ...namedOptions(settings),
     ...defined(given),
   };
-  const pings: unknown = options['grpc.keepalive_time_ms'];
-  if (typeof pings === 'number' && pings > 0 && pings < MIN_KEEPALIVE_TIME_MS) {
+  const pings = settings.keepalive?.keepaliveTimeMs;
+  if (
+    pings !== undefined &&
+    pings > 0 &&
+    pings < MIN_KEEPALIVE_TIME_MS &&
+    given['grpc.keepalive_time_ms'] === undefined
+  ) {
     options['grpc.keepalive_time_ms'] = MIN_KEEPALIVE_TIME_MS;
     warn(
       `keepalive pings every ${String(pings)} ms were raised to ${String(MIN_KEEPALIVE_TIME_MS)} ms: servers answer faster ones with too_many_pings`,
     );
   }
+  // grpc-js jitters every backoff except the first one, so the clients of one server would return at the same moment.
+  const firstMs = Math.round(jitter(FIRST_BACKOFF_MS, FIRST_BACKOFF_JITTER, random));
+  options['grpc.initial_reconnect_backoff_ms'] ??= Math.min(firstMs, Number(options['grpc.max_reconnect_backoff_ms']));
   return options;
+}
+
+/** Channel options that stand for options of this library. An option that is not set is left out. */
+export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
+  const permit = settings.keepalive?.keepalivePermitWithoutCalls;
+  return defined({
+    'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
+    'grpc.keepalive_time_ms': settings.keepalive?.keepaliveTimeMs,
+    'grpc.keepalive_timeout_ms': settings.keepalive?.keepaliveTimeoutMs,
+    'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : permit ? 1 : 0,
+    'grpc.max_send_message_length': settings.maxSendMessageLength,
+    'grpc.max_receive_message_length': settings.maxReceiveMessageLength,
+    'grpc.ssl_target_name_override': settings.tls?.serverName,
+  });
 }
 
 function fixed(current: CredentialsSource['current']): CredentialsSource {

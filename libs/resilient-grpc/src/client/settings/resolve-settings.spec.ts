@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Metadata, credentials } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../testing/seeded-random.js';
 import { systemClock } from '../../time/clock.js';
 import type { GrpcClientDefaults } from './client-options.js';
 import { loadContract } from './contract.js';
@@ -131,16 +132,69 @@ describe('options for grpc-js', () => {
     });
   });
 
-  it('raise pings that servers would punish, with a warning', () => {
-    for (const settings of [
-      { keepalive: { keepaliveTimeMs: 500 } },
-      { channelOptions: { 'grpc.keepalive_time_ms': 500 } },
-    ]) {
-      const { settings: resolved, warnings } = resolve(settings);
-      expect(resolved.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
-      expect(warnings).toEqual([expect.stringContaining('too_many_pings')]);
+  it('raise pings of `keepalive` that servers would punish, with a warning, and keep those of `channelOptions`', () => {
+    const raised = resolve({ keepalive: { keepaliveTimeMs: 500 } });
+    expect(raised.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
+    expect(raised.warnings).toEqual([expect.stringContaining('too_many_pings')]);
+    const chosen = { channelOptions: { 'grpc.keepalive_time_ms': 500 } };
+    for (const settings of [chosen, { ...chosen, keepalive: { keepaliveTimeMs: 700 } }]) {
+      const kept = resolve(settings);
+      expect(kept.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(500);
+      expect(kept.warnings).toEqual([]);
     }
     expect(resolve({ keepalive: { keepaliveTimeMs: 0 } }).warnings).toEqual([]);
+  });
+
+  it('spread the first backoff of clients by ±50 %, which grpc-js does not, and never exceed the longest one', () => {
+    const first = (random: number, channelOptions = {}) =>
+      resolve({ channelOptions }, undefined, () => random).settings.channel.channelOptions[
+        'grpc.initial_reconnect_backoff_ms'
+      ];
+    expect([first(0), first(0.5), first(0.999_999)]).toEqual([500, 1_000, 1_500]);
+    const random = seededRandom(1);
+    const many = Array.from({ length: 1_000 }, () => first(random()) ?? 0);
+    const inSlot = (from: number) => many.filter((ms) => ms >= from && ms < from + 250).length;
+    expect(Math.max(...many.map(inSlot))).toBeLessThan(350);
+    expect(first(0, { 'grpc.initial_reconnect_backoff_ms': 1_000 })).toBe(1_000);
+    expect(first(0.9, { 'grpc.max_reconnect_backoff_ms': 300 })).toBe(300);
+  });
+
+  describe.each<[key: string, byName: (value: number) => GrpcClientDefaults, value: (given: number) => unknown]>([
+    ['grpc.client_idle_timeout_ms', (ms) => ({ connectionIdleTimeoutMs: ms }), Number],
+    ['grpc.keepalive_time_ms', (ms) => ({ keepalive: { keepaliveTimeMs: ms } }), Number],
+    ['grpc.keepalive_timeout_ms', (ms) => ({ keepalive: { keepaliveTimeoutMs: ms } }), Number],
+    [
+      'grpc.keepalive_permit_without_calls',
+      (n) => ({ keepalive: { keepalivePermitWithoutCalls: n % 2 } }),
+      (n) => n % 2,
+    ],
+    ['grpc.max_send_message_length', (bytes) => ({ maxSendMessageLength: bytes }), Number],
+    ['grpc.max_receive_message_length', (bytes) => ({ maxReceiveMessageLength: bytes }), Number],
+    ['grpc.ssl_target_name_override', (n) => ({ tls: { serverName: `name-${n}` } }), (n) => `name-${n}`],
+  ])('%s', (key, byName, value) => {
+    const [A, B] = [20_000, 30_001];
+    const byOption = (given: number) => ({ channelOptions: { [key]: value(given) } });
+    const resolved = (own: object, defaults?: GrpcClientDefaults) =>
+      resolve(own, defaults).settings.channel.channelOptions[key];
+
+    it.each<[from: string, own: object, defaults: GrpcClientDefaults | undefined, expected: number]>([
+      ['the option', byName(A), undefined, A],
+      ['`channelOptions`', byOption(A), undefined, A],
+      ['`channelOptions` before the option', { ...byName(A), ...byOption(B) }, undefined, B],
+      ['the option of the defaults', {}, byName(A), A],
+      ['`channelOptions` of the defaults', {}, byOption(A), A],
+      ['`channelOptions` of the defaults before their option', {}, { ...byName(A), ...byOption(B) }, B],
+      ['the option before that of the defaults', byName(A), byName(B), A],
+      ['the option before `channelOptions` of the defaults', byName(A), byOption(B), A],
+      ['`channelOptions` before the option of the defaults', byOption(A), byName(B), A],
+      ['`channelOptions` before those of the defaults', byOption(A), byOption(B), A],
+    ])('is taken from %s', (_from, own, defaults, expected) => {
+      expect(resolved(own, defaults)).toBe(value(expected));
+    });
+
+    it('is taken from the option if `channelOptions` have undefined', () => {
+      expect(resolved({ ...byName(A), channelOptions: { [key]: undefined } })).toBe(value(A));
+    });
   });
 
   it("hand grpc-js's interceptors on", () => {

@@ -33,7 +33,8 @@ export async function dnsConfigCheck(target: string, random: Random): Promise<Ch
   const choice = chooseServiceConfig(text, record, client);
   const problems = choice.ok ? serviceConfigProblems(choice.serviceConfig ?? {}, choice.path) : choice.problems;
   if (problems.length > 0) {
-    const remedy = 'mend the record; until then a client that reads it does not start, or keeps what it had';
+    const remedy =
+      'mend the record; until then a client that reads it starts without a service config, or keeps what it had';
     return result({ status: 'failed', says: `the TXT record ${record} is wrong`, remedy, problems }, { record: text });
   }
   if (choice.ok && choice.serviceConfig === undefined) {

@@ -17,6 +17,9 @@ const RESTART = {
 
 const TIMED_OUT = 'timed out after 0.5 s: the TCP connection was not accepted';
 
+const WRONG_VERSION = '0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/openssl/x.c:355:';
+const DISCONNECTED = 'Client network socket disconnected before secure TLS connection was established';
+
 describe('earlyReconnectMs', () => {
   it.each([
     ['after a restart', {}, 100],
@@ -29,6 +32,11 @@ describe('earlyReconnectMs', () => {
     ['when the unix socket is not there', { failure: 'connect ENOENT /run/orders.sock' }, 100],
     ['after 500 ms when the try took the whole connect timeout', { failure: TIMED_OUT }, 500],
     ['after 500 ms however often it did', { failure: TIMED_OUT, tries: 9 }, 500],
+    ['after 700 ms when the peer sent something other than HTTP/2', { failure: 'Protocol error' }, 700],
+    ['after 700 ms when the peer closed the connection', { failure: 'Failed to connect' }, 700],
+    ['after 700 ms however often it did', { failure: 'Failed to connect', tries: 9 }, 700],
+    ['after 700 ms when the peer sent something other than TLS', { failure: `80AC:error:${WRONG_VERSION}` }, 700],
+    ['after 700 ms when the peer closed the connection before TLS', { failure: DISCONNECTED }, 700],
   ])('tries early %s', (_, change, expected) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeCloseTo(expected);
   });
@@ -41,6 +49,20 @@ describe('earlyReconnectMs', () => {
     ['when TLS failed', { failure: 'self-signed certificate in certificate chain' }],
   ])('leaves it to the backoff %s', (_, change) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();
+  });
+
+  it('fits a sixth attempt into the shortest default grace after five without HTTP/2, and no more than nine', () => {
+    const failure = 'Protocol error';
+    const waitMs = (random: number, tries: number) =>
+      earlyReconnectMs({ ...RESTART, failure, tries }, () => random) ?? 0;
+    fc.assert(
+      fc.property(fc.array(chance, { minLength: 9, maxLength: 9 }), (randoms) => {
+        const waits = randoms.map((random, index) => waitMs(random, index + 1));
+        const sum = (count: number) => waits.slice(0, count).reduce((total, ms) => total + ms, 0);
+        expect(sum(5)).toBeLessThan(4_500);
+        expect(sum(9)).toBeGreaterThan(5_000);
+      }),
+    );
   });
 
   it('stays within 50 ms and 375 ms', () => {

@@ -134,6 +134,21 @@ describe('a server that comes and goes', () => {
   );
 });
 
+describe('a slow attempt to connect', () => {
+  it('is one warning with its cause and remedy, at most once a minute', () => {
+    const { clock, take, loud, kept } = make();
+    const cause = 'connecting for 1.5 s: the peer accepted the connection and stayed silent';
+    take({ type: 'slow-connect', cause, waiting: 3 });
+    clock.advance(20_000);
+    take({ type: 'slow-connect', cause, waiting: 4 });
+    expect(loud()).toEqual([
+      `warn no connection to 10.0.0.7:50051 yet: ${cause} (3 calls waiting); calls wait until connectTimeoutMs and outageGraceMs ` +
+        'have passed, or their deadline; check the server, and whether both sides use TLS: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+    ]);
+    expect(kept[0]?.fields).toMatchObject({ event: 'slow-connect', target: '10.0.0.7:50051', cause, waiting: 3 });
+  });
+});
+
 describe('calls', () => {
   it.each([
     ['answered by the server', { reachedServer: 'yes', because: 'fatal-status' }],

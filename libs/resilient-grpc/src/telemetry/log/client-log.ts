@@ -64,6 +64,9 @@ export class ClientLog {
       case 'connectivity':
         this.debug(() => connectivity(event));
         return;
+      case 'slow-connect':
+        this.slowConnect(event);
+        return;
       case 'outage-start':
         this.limit.unrest();
         this.outages.started(event);
@@ -153,6 +156,16 @@ export class ClientLog {
     this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields), (line) => {
       this.limit.say(line);
     });
+  }
+
+  private slowConnect({ type, cause, waiting }: EventOf<'slow-connect'>): void {
+    const { target } = this.client;
+    this.repeated(
+      target,
+      `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); calls wait until connectTimeoutMs ` +
+        `and outageGraceMs have passed, or their deadline; check the server, and whether both sides use TLS: npx nestjs-resilient-grpc doctor ${target}`,
+      { event: type, target, cause: oneLine(cause), waiting },
+    );
   }
 
   private attemptEnded(event: EventOf<'attempt-end'>): void {

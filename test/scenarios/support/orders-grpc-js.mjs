@@ -7,7 +7,9 @@ import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-const { port, standby, log, delayMs, perSecond, eventsEveryMs, serverOptions, tls } = JSON.parse(process.argv[2]);
+const { port, standby, log, delayMs, perSecond, eventsEveryMs, drainMs, serverOptions, tls } = JSON.parse(
+  process.argv[2],
+);
 const proto = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)), { longs: String });
 const feeds = new Set();
 let sequence = 0;
@@ -93,6 +95,7 @@ if (standby) {
 }
 process.once('SIGTERM', () => {
   server.tryShutdown(() => process.exit(0));
+  setTimeout(() => server.forceShutdown(), drainMs);
   // Feeds have no end of their own.
   for (const end of feeds) end();
 });

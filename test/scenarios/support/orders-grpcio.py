@@ -184,7 +184,7 @@ async def main():
     async def end():
         # As grpc-js's tryShutdown: calls that run may finish. Feeds have no end of their own.
         ending.set()
-        await server.stop(3600)
+        await server.stop(told["drainMs"] / 1000)
         os._exit(0)
 
     loop.add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(end()))

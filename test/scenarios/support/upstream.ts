@@ -15,7 +15,9 @@ export interface UpstreamOptions {
   readonly perSecond?: number;
   /** Between two events of a feed. @defaultValue 10 */
   readonly eventsEveryMs?: number;
-  /** Options of the server by gRPC's names, 'grpc.max_connection_age_ms' and the like. */
+  /** How long calls may run on after SIGTERM; then the server ends them. @defaultValue an hour */
+  readonly drainMs?: number;
+  /** Options of the server by gRPC's names, 'grpc.max_connection_age_ms' and the like. Ours has only those of the age. */
   readonly serverOptions?: Readonly<Record<string, number>>;
 }
 
@@ -37,7 +39,7 @@ export interface Arrival {
 /** A server waits for its calls at SIGTERM, and a busy machine is slow to start a process: limits for those that hang. */
 const [ENDED_WITHIN_MS, STARTED_WITHIN_MS] = [60_000, 60_000];
 
-const SCRIPTS = { 'grpc-js': 'orders-grpc-js.mjs', grpcio: 'orders-grpcio.py' } as const;
+const SCRIPTS = { 'grpc-js': 'orders-grpc-js.mjs', grpcio: 'orders-grpcio.py', ours: 'orders-nest.mjs' } as const;
 
 /**
  * A server of `orders.v1.Orders` in a process of its own, on one port over all its lives, which writes down what arrives before it
@@ -143,10 +145,16 @@ export class Upstream {
   }
 
   #spawn(port: number, standby: boolean): Promise<ChildServer> {
-    const { delayMs = 0, perSecond = 1_000_000, eventsEveryMs = 10, serverOptions = {} } = this.options;
+    const {
+      delayMs = 0,
+      perSecond = 1_000_000,
+      eventsEveryMs = 10,
+      drainMs = 3_600_000,
+      serverOptions = {},
+    } = this.options;
     const { implementation, security } = this.kind;
     const tls = security === 'TLS' ? { cert: certificate('server'), key: certificate('server-key') } : null;
-    const told = { port, standby, log: this.#log, delayMs, perSecond, eventsEveryMs, serverOptions, tls };
+    const told = { port, standby, log: this.#log, delayMs, perSecond, eventsEveryMs, drainMs, serverOptions, tls };
     return ChildServer.start({
       script: join(import.meta.dirname, SCRIPTS[implementation]),
       ...(implementation === 'grpcio' && { execPath: PYTHON }),

@@ -1,0 +1,153 @@
+import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
+import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader';
+import { GrpcCallError } from 'nestjs-resilient-grpc';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
+import { FrameServer, KEY, keyed, type FrameRequest } from '../support/frame-server.js';
+import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
+import { ENDINGS, ENDINGS_BEFORE_SENT, LAST_WORDS_TOGETHER, REFUSED, type Ending } from './endings.js';
+
+/** Makes a call of the method that is not declared safe, and resolves to its error. */
+type Write = (key: string) => Promise<unknown>;
+
+async function resilient(
+  url: string,
+  settings: ClientSettings = {},
+  method: 'unary' | 'unsafeUnary' = 'unsafeUnary',
+): Promise<Write> {
+  const client = await startClient({ url, ...settings });
+  const echo = client.getService<EchoService>('Echo');
+  return (key) => firstValueFrom(echo[method]({}, { metadata: keyed(key) })).then(toUndefined, (error) => error);
+}
+
+function grpcJs(url: string): Write {
+  const client = new Client(url, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+  onTestFinished(() => client.close());
+  const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
+  // True: a method of the service.
+  const { path, requestSerialize, responseDeserialize } = service['UnsafeUnary'] as MethodDefinition<EchoRequest, Echo>;
+  return (key) =>
+    new Promise((resolve) => {
+      const metadata = new Metadata();
+      metadata.set(KEY, keyed(key)[KEY]!);
+      const options = { deadline: Date.now() + 60_000 };
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, metadata, options, (error) => {
+        resolve(error ?? undefined);
+      });
+    });
+}
+
+const toUndefined = (): undefined => undefined;
+
+/** Calls one write whose requests end as `ending` says; its error. */
+async function played(server: FrameServer, write: Write): Promise<unknown> {
+  await write('before');
+  const error = await write('write');
+  // The next call finds a connection: whatever would be repeated has come before it.
+  await write('after');
+  return error;
+}
+
+const startServer = ({ play, times = Infinity }: Pick<Ending, 'play' | 'times'>) =>
+  FrameServer.start((request) => {
+    if (request.key === 'write' && request.number <= times) void play(request);
+    else request.connection.write(request.success());
+  });
+
+const byEnding = <T extends { readonly ending: string }>(rows: readonly T[]) =>
+  rows.map((row) => [row.ending, row] as const);
+
+function outcomeOf(error: unknown): string {
+  if (error === undefined) return 'OK';
+  if (!(error instanceof GrpcCallError)) throw new Error('not a GrpcCallError', { cause: error });
+  return `${error.reason}, ${error.reachedServer}`;
+}
+
+describe('a write', () => {
+  it.each(byEnding(ENDINGS))('is sent, and fails or succeeds, as the table says: %s', async (_ending, row) => {
+    const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
+    const [ours, plain] = [await startServer(row), await startServer(row)];
+    const [error, plainError] = await Promise.all([
+      played(ours, await resilient(ours.url)),
+      played(plain, grpcJs(plain.url)),
+    ]);
+    const seen = {
+      outcome: outcomeOf(error),
+      sent: ours.requests('write').length,
+      sentByGrpcJs: plain.requests('write').length,
+    };
+    expect(seen, `${String(error)}; grpc-js: ${String(plainError)}`).toEqual({ outcome, sent, sentByGrpcJs });
+    // What an application may have executed is sent once, whatever plain grpc-js does.
+    expect(ours.executable('write').length).toBeLessThanOrEqual(1);
+    if (error instanceof GrpcCallError && error.reachedServer === 'no') expect(ours.executable('write')).toEqual([]);
+  });
+
+  it.each(byEnding(ENDINGS_BEFORE_SENT))(
+    'is sent once, and succeeds, if it waits for a stream: %s',
+    async (_ending, { play }) => {
+      const server = await FrameServer.start(
+        (request) => {
+          if (request.key !== 'other' || request.number > 1) request.connection.write(request.success());
+        },
+        { maxConcurrentStreams: 1 },
+      );
+      const write = await resilient(server.url);
+      await write('before');
+      const other = write('other');
+      const [holder] = await waitFor(() => server.requests('other').length === 1 && server.requests('other'));
+      const result = write('write');
+      await turns();
+      // The client has handled everything sent so far, and the write is still in its queue.
+      await holder!.connection.read();
+      expect(server.requests('write')).toEqual([]);
+      await play(holder!);
+      expect(outcomeOf(await result)).toBe('OK');
+      expect(server.requests('write')).toHaveLength(1);
+      holder!.connection.socket.destroy();
+      await other;
+    },
+  );
+});
+
+describe('REFUSED_STREAM', () => {
+  const refusing = (times: number) =>
+    startServer({ play: (request) => request.connection.write(request.reset(REFUSED)), times });
+
+  it('is retried by the policy of a method that is declared safe', async () => {
+    const server = await refusing(Infinity);
+    const error = await played(server, await resilient(server.url, {}, 'unary'));
+    expect(error).toMatchObject({ reason: 'refused', reachedServer: 'maybe', notRetriedBecause: 'attempts-exhausted' });
+    // The default policy has 4 attempts.
+    expect(server.requests('write')).toHaveLength(4);
+  });
+
+  it('sends a write once more with `trustRefusedStreams`, as gRPC does', async () => {
+    const trusting = { trustRefusedStreams: true };
+    const once = await refusing(1);
+    expect(await played(once, await resilient(once.url, trusting))).toBeUndefined();
+    expect(once.requests('write')).toHaveLength(2);
+    const always = await refusing(Infinity);
+    expect(await played(always, await resilient(always.url, trusting))).toMatchObject({ code: status.UNAVAILABLE });
+    expect(always.requests('write')).toHaveLength(2);
+  });
+});
+
+/** More than the default budget has tokens. */
+const TOGETHER = 40;
+
+it.each(LAST_WORDS_TOGETHER)('one connection costs the retry budget one token: %s', async (_ending, play) => {
+  const held: FrameRequest[] = [];
+  const server = await FrameServer.start((request) => {
+    if (request.connection !== server.connections[0] || request.key === 'before')
+      request.connection.write(request.success());
+    else held.push(request);
+  });
+  const read = await resilient(server.url, {}, 'unary');
+  await read('before');
+  const results = Array.from({ length: TOGETHER }, (_, index) => read(`read${index}`));
+  await waitFor(() => held.length === TOGETHER, { timeoutMs: 30_000 });
+  await play(held);
+  expect((await Promise.all(results)).filter((error) => error !== undefined)).toEqual([]);
+});

@@ -1,0 +1,403 @@
+import { constants } from 'node:http2';
+import type { FailureReason, ReachedServer } from 'nestjs-resilient-grpc';
+import { goaway, half, type FrameRequest } from '../support/frame-server.js';
+
+/** How a server ends a request that it has received, and the outcome. */
+export interface Ending {
+  readonly ending: string;
+  play(request: FrameRequest): void | Promise<void>;
+  /** The outcome of a write that is called once: 'OK', or the error's `reason` and `reachedServer`. */
+  readonly outcome: 'OK' | `${FailureReason}, ${ReachedServer}`;
+  /** HEADERS frames of this write on the wire. @defaultValue 1 */
+  readonly sent?: number;
+  /** The same for plain grpc-js. @defaultValue 1 */
+  readonly sentByGrpcJs?: number;
+  /** Requests of the write that end like this; later ones succeed. @defaultValue each one */
+  readonly times?: number;
+}
+
+export const REFUSED = constants.NGHTTP2_REFUSED_STREAM;
+const { NGHTTP2_CANCEL: CANCEL, NGHTTP2_INTERNAL_ERROR: INTERNAL } = constants;
+const { NGHTTP2_PROTOCOL_ERROR: PROTOCOL, NGHTTP2_ENHANCE_YOUR_CALM: CALM } = constants;
+const NO_ERROR = 0;
+const ALL = 2 ** 31 - 1;
+const [CANCELLED, UNKNOWN, NOT_FOUND, ABORTED, INTERNAL_STATUS, UNAVAILABLE] = [1, 2, 5, 10, 13, 14];
+const GRPC = { 'content-type': 'application/grpc' };
+
+type Play = Ending['play'];
+
+const writing =
+  (...parts: readonly ((request: FrameRequest) => Buffer)[]): Play =>
+  (request) => {
+    request.connection.write(...parts.map((part) => part(request)));
+  };
+
+const inTurn =
+  (...plays: readonly Play[]): Play =>
+  async (request) => {
+    for (const play of plays) {
+      await play(request);
+      await request.connection.read();
+    }
+  };
+
+const status = (code: number, text: string, fields: Readonly<Record<string, string>> = GRPC): Play =>
+  writing((request) => request.status({ ...fields, 'grpc-status': String(code), 'grpc-message': encodeURI(text) }));
+const headers = writing((request) => request.headers());
+const message = writing((request) => request.message());
+const trailers = (code: number, text?: string): Play => writing((request) => request.trailers(code, text));
+const reset = (code: number): Play => writing((request) => request.reset(code));
+const succeed = writing((request) => request.success());
+const fin: Play = ({ connection }) => void connection.socket.end();
+const rst: Play = ({ connection }) => void connection.socket.resetAndDestroy();
+
+/** The stream before that of `request`. */
+const below = ({ streamId }: FrameRequest) => Math.max(0, streamId - 2);
+/** GOAWAY with a last stream id below that of the request: the application never sees it. */
+const disown =
+  (code = NO_ERROR): Play =>
+  (request) => {
+    request.connection.goaway(below(request), code);
+  };
+/** GOAWAY with the request's own stream as the last one. */
+const keep =
+  (code = NO_ERROR): Play =>
+  ({ connection, streamId }) => {
+    connection.goaway(streamId, code);
+  };
+/** GOAWAY that disowns nothing yet. */
+const warn: Play = ({ connection }) => {
+  connection.goaway(ALL);
+};
+
+const LOST = 'connection-lost, maybe';
+const LOST_WITHIN_ANSWER = 'connection-lost, yes';
+const ANSWERED = 'server, yes';
+const UNPROVEN = 'server, maybe';
+
+/** The answer is a status. Its text decides nothing, unless the server's transport is on its way out. */
+const STATUSES: readonly Ending[] = [
+  ...['Stream refused by server', 'No connection established', 'Connection dropped', 'Cancelling all calls'].flatMap(
+    (text): Ending[] => [
+      { ending: `UNAVAILABLE '${text}'`, play: status(UNAVAILABLE, text), outcome: ANSWERED },
+      {
+        ending: `UNAVAILABLE '${text}' without content-type`,
+        play: status(UNAVAILABLE, text, {}),
+        outcome: UNPROVEN,
+      },
+      {
+        ending: `headers, then UNAVAILABLE '${text}'`,
+        play: inTurn(headers, trailers(UNAVAILABLE, text)),
+        outcome: ANSWERED,
+      },
+    ],
+  ),
+  {
+    ending: "INTERNAL 'Received RST_STREAM with code 2 (Internal server error)' without content-type",
+    play: status(INTERNAL_STATUS, 'Received RST_STREAM with code 2 (Internal server error)', {}),
+    outcome: UNPROVEN,
+  },
+  {
+    ending: "CANCELLED 'Call cancelled' without content-type",
+    play: status(CANCELLED, 'Call cancelled', {}),
+    outcome: UNPROVEN,
+  },
+  { ending: "CANCELLED 'CANCELLED'", play: status(CANCELLED, 'CANCELLED'), outcome: ANSWERED },
+  { ending: 'ABORTED', play: status(ABORTED, 'again'), outcome: ANSWERED },
+  { ending: 'NOT_FOUND without content-type', play: status(NOT_FOUND, 'no tea', {}), outcome: UNPROVEN },
+  {
+    ending: 'UNAVAILABLE with a pushback of 0 ms',
+    play: status(UNAVAILABLE, 'again', { ...GRPC, 'grpc-retry-pushback-ms': '0' }),
+    outcome: ANSWERED,
+  },
+  { ending: 'a message, then UNKNOWN', play: inTurn(headers, message, trailers(UNKNOWN)), outcome: ANSWERED },
+  {
+    ending: 'HTTP 503 without a gRPC status',
+    play: writing((request) => request.status({ ':status': '503', 'content-type': 'text/html' })),
+    outcome: UNPROVEN,
+  },
+  { ending: 'success', play: succeed, outcome: 'OK' },
+];
+
+/** Last words of a server's transport: a status in place of a reset. */
+const LAST_WORDS: readonly Ending[] = [
+  ...[
+    [UNAVAILABLE, 'Cancelling all calls'],
+    [UNAVAILABLE, 'enter idle'],
+    [UNAVAILABLE, 'Server shutdown'],
+    [CANCELLED, 'CANCELLED'],
+  ].flatMap(([code, text]): Ending[] => [
+    {
+      ending: `GOAWAY above it, then ${code} '${text}'`,
+      play: inTurn(keep(), status(Number(code), String(text))),
+      outcome: LOST,
+    },
+    {
+      ending: `headers, GOAWAY above it, then ${code} '${text}'`,
+      play: inTurn(headers, keep(), trailers(Number(code), String(text))),
+      outcome: ANSWERED,
+    },
+  ]),
+  {
+    ending: "GOAWAY above all and CANCELLED 'CANCELLED' in one write",
+    play: writing(
+      () => goaway(ALL, NO_ERROR),
+      (request) => request.status({ ...GRPC, 'grpc-status': '1', 'grpc-message': 'CANCELLED' }),
+    ),
+    outcome: LOST,
+  },
+  {
+    ending: "GOAWAY above it, then UNAVAILABLE 'out of tea'",
+    play: inTurn(keep(), status(UNAVAILABLE, 'out of tea')),
+    outcome: ANSWERED,
+  },
+  {
+    ending: "GOAWAY above it, then CANCELLED 'by the application'",
+    play: inTurn(keep(), status(CANCELLED, 'by the application')),
+    outcome: ANSWERED,
+  },
+  {
+    ending: "GOAWAY above it, then UNAVAILABLE 'Stream refused by server' without content-type",
+    play: inTurn(keep(), status(UNAVAILABLE, 'Stream refused by server', {})),
+    outcome: UNPROVEN,
+  },
+];
+
+/** RST_STREAM codes that mean a lost connection as often as anything else. */
+const LOSING = new Set([NO_ERROR, INTERNAL, CANCEL, CALM]);
+const CODES = Array.from({ length: 14 }, (_, code) => code);
+
+const RESETS: readonly Ending[] = [
+  ...CODES.filter((code) => code !== REFUSED).map((code): Ending => ({
+    ending: `RST_STREAM ${code}`,
+    play: reset(code),
+    outcome: LOSING.has(code) ? LOST : UNPROVEN,
+  })),
+  // A proxy sends it for requests that its backend has executed.
+  { ending: 'RST_STREAM 7 (REFUSED_STREAM)', play: reset(REFUSED), outcome: 'refused, maybe', sentByGrpcJs: 2 },
+  ...CODES.map((code): Ending => ({
+    ending: `headers, then RST_STREAM ${code}`,
+    play: inTurn(headers, reset(code)),
+    outcome: LOSING.has(code) ? LOST_WITHIN_ANSWER : ANSWERED,
+  })),
+  {
+    ending: 'headers, a message, then RST_STREAM 7 (REFUSED_STREAM)',
+    play: inTurn(headers, message, reset(REFUSED)),
+    outcome: ANSWERED,
+  },
+];
+
+/** The second request succeeds. */
+const DISOWNED_ONCE = { outcome: 'OK', sent: 2, times: 1 } as const;
+/** Sent again at once, and then by the default policy. */
+const DISOWNED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
+
+const GOAWAYS: readonly Ending[] = [
+  { ending: 'GOAWAY below it, twice', play: disown(), ...DISOWNED_TWICE, sentByGrpcJs: 2 },
+  { ending: 'GOAWAY below it', play: disown(), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
+  ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => [
+    // Node destroys the session before it looks at the last stream id.
+    { ending: `GOAWAY with code ${code} below it`, play: disown(code), ...DISOWNED_ONCE },
+    { ending: `GOAWAY with code ${code} at its stream`, play: keep(code), outcome: LOST },
+    {
+      ending: `GOAWAY with code ${code} above all`,
+      play: ({ connection }) => {
+        connection.goaway(ALL, code);
+      },
+      outcome: LOST,
+    },
+  ]),
+  { ending: 'GOAWAY at its stream, then success', play: inTurn(keep(), succeed), outcome: 'OK' },
+  { ending: 'GOAWAY above all, then success', play: inTurn(warn, succeed), outcome: 'OK' },
+  ...[
+    ['FIN', fin],
+    ['RST', rst],
+  ].flatMap(([how, end]): Ending[] => [
+    { ending: `GOAWAY at its stream, then ${how}`, play: inTurn(keep(), end as Play), outcome: LOST },
+    { ending: `GOAWAY above all, then ${how}`, play: inTurn(warn, end as Play), outcome: LOST },
+    {
+      ending: `GOAWAY below it, then ${how}`,
+      play: inTurn(disown(), end as Play),
+      ...DISOWNED_ONCE,
+      sentByGrpcJs: 2,
+    },
+  ]),
+  {
+    ending: 'GOAWAY at its stream, then RST_STREAM 7 (REFUSED_STREAM)',
+    play: inTurn(keep(), reset(REFUSED)),
+    outcome: 'refused, maybe',
+    sentByGrpcJs: 2,
+  },
+  {
+    ending: 'GOAWAY above all, then RST_STREAM 7 (REFUSED_STREAM)',
+    play: inTurn(warn, reset(REFUSED)),
+    outcome: 'refused, maybe',
+    sentByGrpcJs: 2,
+  },
+  { ending: 'GOAWAY above all, then RST_STREAM 8 (CANCEL)', play: inTurn(warn, reset(CANCEL)), outcome: LOST },
+];
+
+const SEQUENCES: readonly Ending[] = [
+  { ending: 'GOAWAY above all, then below it', play: inTurn(warn, disown()), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
+  { ending: 'GOAWAY above all, then at its stream, then success', play: inTurn(warn, keep(), succeed), outcome: 'OK' },
+  { ending: 'GOAWAY above all, then at its stream, then FIN', play: inTurn(warn, keep(), fin), outcome: LOST },
+  {
+    ending: 'GOAWAY at its stream, then with INTERNAL_ERROR below it',
+    play: inTurn(keep(), disown(INTERNAL)),
+    ...DISOWNED_ONCE,
+  },
+  {
+    ending: 'GOAWAY below it, then RST_STREAM 7 (REFUSED_STREAM)',
+    play: writing((request) => {
+      request.connection.lastStreamId = below(request);
+      return Buffer.concat([goaway(below(request), NO_ERROR), request.reset(REFUSED)]);
+    }),
+    ...DISOWNED_ONCE,
+    sentByGrpcJs: 2,
+  },
+  {
+    ending: 'RST_STREAM 7 (REFUSED_STREAM), then GOAWAY below it',
+    play: inTurn(reset(REFUSED), ({ connection, streamId }) => {
+      connection.write(goaway(below({ streamId } as FrameRequest), NO_ERROR));
+    }),
+    outcome: 'refused, maybe',
+    sentByGrpcJs: 2,
+  },
+  {
+    ending: 'RST_STREAM 8 (CANCEL), then GOAWAY at its stream',
+    play: inTurn(reset(CANCEL), keep()),
+    outcome: LOST,
+  },
+  {
+    ending: 'headers, then GOAWAY below it',
+    play: inTurn(headers, ({ connection, streamId }) => {
+      connection.write(goaway(below({ streamId } as FrameRequest), NO_ERROR));
+    }),
+    outcome: ANSWERED,
+  },
+  {
+    ending: 'success and GOAWAY below it in one write',
+    play: writing(
+      (request) => request.success(),
+      (request) => goaway(below(request), NO_ERROR),
+    ),
+    outcome: 'OK',
+  },
+];
+
+const SOCKETS: readonly Ending[] = [
+  { ending: 'FIN', play: fin, outcome: LOST },
+  { ending: 'RST', play: rst, outcome: LOST },
+  {
+    ending: 'half a HEADERS frame, then FIN',
+    play: inTurnWithoutReading(
+      writing((request) => half(request.headers())),
+      fin,
+    ),
+    outcome: LOST,
+  },
+  {
+    ending: 'half a RST_STREAM frame (REFUSED_STREAM), then FIN',
+    play: inTurnWithoutReading(
+      writing((request) => half(request.reset(REFUSED))),
+      fin,
+    ),
+    outcome: LOST,
+  },
+  {
+    ending: 'half a GOAWAY frame below it, then FIN',
+    play: inTurnWithoutReading(
+      writing((request) => half(goaway(below(request), NO_ERROR))),
+      fin,
+    ),
+    outcome: LOST,
+  },
+  { ending: 'headers, then FIN', play: inTurn(headers, fin), outcome: LOST_WITHIN_ANSWER },
+  { ending: 'headers, then RST', play: inTurn(headers, rst), outcome: LOST_WITHIN_ANSWER },
+  {
+    ending: 'headers, half a DATA frame, then FIN',
+    play: inTurnWithoutReading(
+      writing((request) => Buffer.concat([request.headers(), half(request.message())])),
+      fin,
+    ),
+    outcome: LOST_WITHIN_ANSWER,
+  },
+  { ending: 'headers, a message, then FIN', play: inTurn(headers, message, fin), outcome: LOST_WITHIN_ANSWER },
+  {
+    ending: 'headers, a message, then the end of the stream without trailers',
+    play: writing(
+      (request) => request.headers(),
+      (request) => request.message(),
+      (request) => request.end(),
+    ),
+    outcome: LOST_WITHIN_ANSWER,
+  },
+];
+
+function inTurnWithoutReading(...plays: readonly Play[]): Play {
+  return async (request) => {
+    for (const play of plays) await play(request);
+  };
+}
+
+/** Endings of a request that the server has received. */
+export const ENDINGS: readonly Ending[] = [...STATUSES, ...LAST_WORDS, ...RESETS, ...GOAWAYS, ...SEQUENCES, ...SOCKETS];
+
+/**
+ * Endings of a connection on which another request holds the only stream (MAX_CONCURRENT_STREAMS 1): `play` gets that one. The write
+ * stays in the client's queue.
+ */
+export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play' | 'sentByGrpcJs'>[] = [
+  { ending: 'the other request is answered', play: succeed },
+  { ending: 'the other request gets RST_STREAM 7', play: reset(REFUSED) },
+  { ending: 'FIN', play: fin },
+  { ending: 'RST', play: rst },
+  {
+    ending: 'half a frame, then FIN',
+    play: inTurnWithoutReading(
+      writing((other) => half(other.headers())),
+      fin,
+    ),
+  },
+  { ending: 'GOAWAY at the other request, then FIN', play: inTurn(keep(), fin) },
+  { ending: 'GOAWAY at the other request, then success', play: inTurn(keep(), succeed) },
+  { ending: 'GOAWAY above all, then success', play: inTurn(warn, succeed) },
+  { ending: 'GOAWAY above all, then FIN', play: inTurn(warn, fin) },
+  { ending: 'GOAWAY above all, then RST_STREAM 8', play: inTurn(warn, reset(CANCEL)) },
+  { ending: 'GOAWAY above all, then at the other request, then success', play: inTurn(warn, keep(), succeed) },
+  { ending: 'GOAWAY below the other request', play: disown() },
+  ...[PROTOCOL, INTERNAL, CALM].flatMap((code) => [
+    { ending: `GOAWAY with code ${code} at the other request`, play: keep(code) },
+    { ending: `GOAWAY with code ${code} below the other request`, play: disown(code) },
+  ]),
+];
+
+/** Endings of many requests of one connection. */
+export const LAST_WORDS_TOGETHER: readonly (readonly [string, (requests: readonly FrameRequest[]) => Promise<void>])[] =
+  [
+    [
+      "GOAWAY, then each gets UNAVAILABLE 'Cancelling all calls'",
+      together(status(UNAVAILABLE, 'Cancelling all calls')),
+    ],
+    ["GOAWAY, then each gets CANCELLED 'CANCELLED'", together(status(CANCELLED, 'CANCELLED'))],
+    ['GOAWAY, then each gets RST_STREAM 8 (CANCEL)', together(reset(CANCEL))],
+    [
+      'GOAWAY, then statuses, resets, and the end of the connection',
+      together((request) => {
+        if (request.streamId % 3 === 0) return status(UNAVAILABLE, 'Server shutdown')(request);
+        if (request.streamId % 3 === 1) return reset(CANCEL)(request);
+        return fin(request);
+      }),
+    ],
+  ];
+
+function together(play: Play): (requests: readonly FrameRequest[]) => Promise<void> {
+  return async (requests) => {
+    const { connection } = requests[0]!;
+    connection.goaway(ALL);
+    await connection.read();
+    // The end of the connection comes last.
+    const lastFirst = [...requests].sort((a, b) => Number(a.streamId % 3 === 2) - Number(b.streamId % 3 === 2));
+    for (const request of lastFirst) await play(request);
+  };
+}

@@ -1,0 +1,4 @@
+import { cutOffTogether } from './cut-off-together.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(cutOffTogether);

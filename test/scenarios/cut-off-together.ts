@@ -1,0 +1,67 @@
+import { firstValueFrom } from 'rxjs';
+import { isInstalled } from '../support/programs.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { UpstreamOptions } from './support/upstream.js';
+
+const IN_FLIGHT = 50;
+const AGE = { 'grpc.max_connection_age_ms': 1_500, 'grpc.max_connection_age_grace_ms': 200 };
+
+interface End {
+  readonly implementation: UpstreamKind['implementation'];
+  readonly how: string;
+  readonly options: UpstreamOptions;
+  /** True if its process gets SIGTERM; otherwise the connection ends at its age. */
+  readonly stops: boolean;
+}
+
+const ENDS: readonly End[] = [
+  { implementation: 'ours', how: 'end of its drain', options: { drainMs: 500 }, stops: true },
+  { implementation: 'ours', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
+  { implementation: 'grpcio', how: 'hard stop', options: { drainMs: 0 }, stops: true },
+  { implementation: 'grpcio', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
+];
+
+/** A server ends the calls that run on one connection, by statuses or resets, all at the same time. */
+export const cutOffTogether: Situation = {
+  name: 'cut-off-together',
+  promise:
+    'A server that ends 50 safe calls of one connection at once, at the end of its drain, at a hard stop, or at the age of the connection, fails none of them: they cost the retry budget one token together.',
+  bounds: {
+    calls: { atLeast: IN_FLIGHT },
+    failed: { atMost: 0 },
+    'retried of those in flight, %': { atLeast: 100 },
+  },
+  play: async (run) => {
+    const ends = ENDS.filter(({ implementation }) => implementation !== 'grpcio' || isInstalled('grpcio'));
+    const all = await Promise.all(
+      ends.map(async (end) =>
+        Object.entries(await cutOff(run, end)).map(([figure, value]) => [
+          `${figure} @${end.implementation}, ${end.how}`,
+          value,
+        ]),
+      ),
+    );
+    return Object.fromEntries(all.flat()) as Measured;
+  },
+};
+
+async function cutOff(run: Run, { implementation, options, stops }: End): Promise<Measured> {
+  const upstream = await startUpstream(run, { implementation, security: 'plain' }, options);
+  const { client, orders } = await startClientOf(run, upstream, outageGrace(run));
+  await firstValueFrom(orders.get({ id: 'first' }));
+  if (stops) await upstream.prepareRestart();
+  const calls = Array.from({ length: IN_FLIGHT }, (_, index) => firstValueFrom(orders.get({ id: `${index}/NEVER/1` })));
+  const settled = Promise.allSettled(calls);
+  // First attempts are never answered: only a retry ends a call.
+  await reach(() => upstream.arrived('Get').length > IN_FLIGHT, { intervalMs: 50 });
+  if (stops) await upstream.restartAfter(0, 'terminate');
+  const failures = (await settled).flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []));
+  return {
+    calls: IN_FLIGHT,
+    failed: failures.length,
+    'retried of those in flight, %': (100 * client.snapshot().counters.retried) / IN_FLIGHT,
+    ...(failures[0] !== undefined && { 'first failure': failures[0] }),
+  };
+}

@@ -1,0 +1,4 @@
+import { drainsUnderLoad } from './drains-under-load.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(drainsUnderLoad);

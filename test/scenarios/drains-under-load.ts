@@ -1,0 +1,144 @@
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
+import { NGINX, RealProxy } from '../guides/proxies/real-proxy.js';
+import type { CallLoad } from '../support/call-load.js';
+import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { isInstalled } from '../support/programs.js';
+import { figuresOf, reads, stop, writes } from './support/load.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
+
+/** Reads and writes, as many of each. */
+const PER_SECOND = { counts: 50, all: 500 };
+/** Of all servers together. */
+const CALLS = { counts: 400, all: 10_000 };
+const DRAINS = 2;
+const DELAY_MS = 20;
+const AGE_MS = 500;
+/** Calls of a busy machine outlast a short grace, and fail at its end. */
+const AGE_GRACE_MS = 60_000;
+
+interface Drained {
+  readonly app: OrdersApp;
+  /** Servers that calls arrive at. */
+  readonly upstreams: readonly Upstream[];
+  /** Announces the end of the connection, and resolves when calls take another one. */
+  drain(): Promise<void>;
+}
+
+/** Servers and a proxy announce the end of their connections by GOAWAY, under reads and writes at a high rate. */
+export const drainsUnderLoad: Situation = {
+  name: 'drains-under-load',
+  promise:
+    'At 500 calls a second no read and no write fails or is sent twice when a server drains, be it of grpc-js, of this library or of grpcio, or when nginx reloads in front of them.',
+  bounds: {
+    drains: { atLeast: DRAINS },
+    'reads failed': { atMost: 0 },
+    'writes failed': { atMost: 0 },
+    'reads sent twice': { atMost: 0 },
+    'writes sent twice': { atMost: 0 },
+  },
+  play: async (run) => {
+    const plays = [
+      ['grpc-js', () => successors(run, 'grpc-js')],
+      ['ours', () => successors(run, 'ours')],
+      ...(isInstalled('grpcio') ? [['grpcio', () => ages(run)] as const] : []),
+      ...(isInstalled('nginx') ? [['nginx', () => reloads(run)] as const] : []),
+    ] as const;
+    const measured: Measured[] = [];
+    // One after another: all at once are more than two cores bear.
+    for (const [name, start] of plays) {
+      const figures = await drains(run, await start(), CALLS[run.which] / plays.length);
+      measured.push(
+        Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value])),
+      );
+    }
+    return Object.assign({}, ...measured) as Measured;
+  },
+};
+
+async function drains(run: Run, { app, upstreams, drain }: Drained, count: number): Promise<Measured> {
+  const perSecond = PER_SECOND[run.which] / 2;
+  const loads = [reads(run, app, perSecond), writes(run, app, perSecond)] as const;
+  const more = async (calls: CallLoad) => {
+    const before = calls.succeeded.length;
+    await reach(() => calls.succeeded.length > before + 10);
+  };
+  let drained = 0;
+  const made = () => loads.reduce((sum, { calls }) => sum + calls.length, 0);
+  while (!run.signal.aborted && (drained < DRAINS || made() < count)) {
+    await Promise.all(loads.map(more));
+    await drain();
+    drained += 1;
+  }
+  await Promise.all(loads.map(stop));
+  const twice = (what: 'Get' | 'Create') => {
+    const keys = upstreams.flatMap((upstream) => upstream.arrived(what).map(({ key }) => key));
+    return keys.length - new Set(keys).size;
+  };
+  const [gets, creates] = loads;
+  return {
+    drains: drained,
+    ...figuresOf(gets, 'reads'),
+    ...figuresOf(creates, 'writes'),
+    'reads sent twice': twice('Get'),
+    'writes sent twice': twice('Create'),
+  };
+}
+
+const arrivals = (upstreams: readonly Upstream[]) => upstreams.flatMap((upstream) => upstream.arrived('Get', 'Create'));
+
+/** Waits until calls arrive on a further connection. */
+async function nextConnection(upstreams: readonly Upstream[], before: number): Promise<void> {
+  const count = () => new Set(arrivals(upstreams).map(({ peer }) => peer)).size;
+  await reach(() => count() > before, { intervalMs: 50, describe: () => `more than ${before} connections` });
+}
+
+/** One server takes another's place behind an address; the old one gets SIGTERM. */
+async function successors(run: Run, implementation: 'grpc-js' | 'ours'): Promise<Drained> {
+  const kind: UpstreamKind = { implementation, security: 'plain' };
+  const start = () => startUpstream(run, kind, { delayMs: DELAY_MS });
+  const first = await start();
+  const upstreams = [first];
+  const balancer = await FaultProxy.start(first.url);
+  run.onEnd(() => balancer.close());
+  const app = await startClientOf(run, first, { url: balancer.url, ...outageGrace(run) });
+  const drain = async () => {
+    const [old, next] = [upstreams.at(-1), await start()];
+    upstreams.push(next);
+    balancer.retarget(next.url);
+    await old?.terminate();
+    await reach(() => next.arrived('Get', 'Create').length > 0, { intervalMs: 50 });
+  };
+  return { app, upstreams, drain };
+}
+
+/** grpcio announces the end of each connection at its age; at SIGTERM it answers late calls with a status. */
+async function ages(run: Run): Promise<Drained> {
+  const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
+  const kind: UpstreamKind = { implementation: 'grpcio', security: 'plain' };
+  const upstream = await startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions });
+  const app = await startClientOf(run, upstream, outageGrace(run));
+  const upstreams = [upstream];
+  let connections = 1;
+  return { app, upstreams, drain: () => nextConnection(upstreams, connections++) };
+}
+
+/** nginx in front of two servers reads its configuration again. */
+async function reloads(run: Run): Promise<Drained> {
+  const kind: UpstreamKind = { implementation: 'grpc-js', security: 'plain' };
+  const upstreams = await Promise.all([1, 2].map(() => startUpstream(run, kind, { delayMs: DELAY_MS })));
+  const ports = upstreams.map(({ url }) => Number(url.split(':')[1]));
+  const proxy = await RealProxy.start(NGINX, ports);
+  run.onEnd(() => proxy.close());
+  const app = await startOrdersApp({ url: proxy.url, ...outageGrace(run) });
+  run.onEnd(() => app.close());
+  const drain = async () => {
+    const ended = () => app.client.snapshot().connections[0]?.ended ?? 0;
+    const before = ended();
+    proxy.reload();
+    await reach(() => ended() > before, { intervalMs: 50 });
+  };
+  return { app, upstreams, drain };
+}

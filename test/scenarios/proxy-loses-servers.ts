@@ -1,0 +1,88 @@
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { FaultProxy, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom } from 'rxjs';
+import { HAPROXY, RealProxy } from '../guides/proxies/real-proxy.js';
+import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
+import { pass } from './support/pass.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+
+/** How long the server takes over a write. */
+const DELAYS_MS = [1, 20, 100, 500];
+/** Writes that run at the same time, as many of each delay. */
+const AT_ONCE = { counts: 8, all: 40 };
+const WRITES = { counts: 48, all: 2_000 };
+const BETWEEN_CUTS_MS = 10;
+
+/** A proxy whose connections to its servers are killed again and again while these execute writes. */
+export const proxyLosesServers: Situation = {
+  name: 'proxy-loses-servers',
+  needs: 'haproxy',
+  promise:
+    'A proxy that loses the connection to its server while this executes a write, and answers as if the write had been refused (HAProxy, REFUSED_STREAM), does not make it run twice: the write fails, and its error says that it may have reached the server.',
+  bounds: {
+    writes: { atLeast: WRITES.counts },
+    'writes executed twice': { atMost: 0 },
+    'writes failed': { atLeast: 1 },
+    'writes failed that say otherwise': { atMost: 0 },
+    'writes acknowledged and lost': { atMost: 0 },
+  },
+  play: loses,
+};
+
+async function loses(run: Run): Promise<Measured> {
+  const executed = new Map<string, number>();
+  const server = await ScriptedGrpcServer.start({
+    protoPath: ORDERS_PROTO,
+    scripts: {
+      Create: ({ request }) => {
+        const { requestId, quantity } = request as { readonly requestId: string; readonly quantity: number };
+        executed.set(requestId, (executed.get(requestId) ?? 0) + 1);
+        return { delayMs: quantity, message: { id: requestId } };
+      },
+    },
+  });
+  run.onEnd(() => server.close());
+  const backend = await FaultProxy.start(server.url);
+  run.onEnd(() => backend.close());
+  const proxy = await RealProxy.start(HAPROXY, [backend.port, backend.port]);
+  run.onEnd(() => proxy.close());
+  const app = await startOrdersApp({ url: proxy.url });
+  run.onEnd(() => app.close());
+
+  const succeeded: string[] = [];
+  const failures: GrpcCallError[] = [];
+  let cuts = 0;
+  let writes = 0;
+  while (writes < WRITES[run.which] && !run.signal.aborted) {
+    let open = AT_ONCE[run.which];
+    const before = executed.size;
+    for (let index = 0; index < AT_ONCE[run.which]; index++) {
+      const requestId = String(++writes);
+      const quantity = DELAYS_MS[index % DELAYS_MS.length] ?? 0;
+      lastValueFrom(app.orders.create({ requestId, item: 'tea', quantity }))
+        .then(
+          () => succeeded.push(requestId),
+          (error: GrpcCallError) => failures.push(error),
+        )
+        .finally(() => (open -= 1));
+    }
+    await reach(() => executed.size > before || open === 0);
+    // Whatever is sent again meets the next cut.
+    while (open > 0 && !run.signal.aborted) {
+      cuts += backend.resetAll();
+      await pass(run, BETWEEN_CUTS_MS);
+    }
+  }
+  const otherwise = failures.filter(({ reachedServer }) => reachedServer !== 'maybe');
+  return {
+    writes,
+    'connections cut': cuts,
+    'writes executed twice': [...executed.values()].filter((times) => times > 1).length,
+    'most executions of a write': Math.max(...executed.values()),
+    'writes failed': failures.length,
+    'writes failed that say otherwise': otherwise.length,
+    ...(otherwise[0] && { 'first of those': String(otherwise[0]) }),
+    'writes acknowledged and lost': succeeded.filter((requestId) => !executed.has(requestId)).length,
+  };
+}

@@ -1,0 +1,4 @@
+import { rollingStops } from './rolling-stops.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(rollingStops);

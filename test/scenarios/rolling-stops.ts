@@ -1,0 +1,53 @@
+import { figuresOf, reads, stop } from './support/load.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+
+const PER_SECOND = { counts: 50, all: 500 };
+const CALLS = { counts: 200, all: 10_000 };
+/** Of both servers together. */
+const STOPS = { short: 4, full: 20 };
+const DELAY_MS = 50;
+
+/** Two servers of grpcio are stopped and started again in turn: one ends its calls at once, and the other one lets them finish. */
+export const rollingStops: Situation = {
+  name: 'rolling-stops',
+  needs: 'grpcio',
+  promise:
+    "Two servers of Python's grpcio that are stopped in turn, gracefully or at once, fail no safe call, although they end calls with statuses of their own.",
+  bounds: {
+    stops: { atLeast: STOPS.short },
+    reads: { atLeast: CALLS.counts },
+    'reads failed': { atMost: 0 },
+  },
+  play: rolls,
+};
+
+async function rolls(run: Run): Promise<Measured> {
+  const kind = { implementation: 'grpcio', security: 'plain' } as const;
+  const upstreams = await Promise.all([
+    startUpstream(run, kind, { delayMs: DELAY_MS }),
+    startUpstream(run, kind, { delayMs: DELAY_MS, drainMs: 0 }),
+  ]);
+  const [first] = upstreams;
+  const app = await startClientOf(run, first, {
+    url: `ipv4:${upstreams.map(({ url }) => url).join()}`,
+    serviceConfig: { loadBalancingConfig: [{ round_robin: {} }] },
+    ...outageGrace(run),
+  });
+  const gets = reads(run, app, PER_SECOND[run.which]);
+  const servedBoth = async () => {
+    const before = upstreams.map((upstream) => upstream.arrived('Get').length);
+    await reach(() => upstreams.every((upstream, at) => upstream.arrived('Get').length > before[at]! + 10), {
+      intervalMs: 100,
+    });
+  };
+  let stops = 0;
+  while (!run.signal.aborted && (stops < STOPS[run.length] || gets.calls.length < CALLS[run.which])) {
+    await servedBoth();
+    await upstreams[stops % 2]!.restartAfter(0, 'terminate');
+    stops += 1;
+  }
+  await stop(gets);
+  return { stops, ...figuresOf(gets, 'reads') };
+}

@@ -1,0 +1,86 @@
+// A server of orders.v1.Orders by this library, in a process of its own: node orders-nest.mjs '{ "port": 0, … }'. Its arguments, answers
+// and log are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get and Create.
+import 'reflect-metadata';
+import { appendFileSync, readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { ServerCredentials, status } from '@grpc/grpc-js';
+import { Controller, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod, RpcException } from '@nestjs/microservices';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+
+const { port, standby, log, delayMs, drainMs, serverOptions, tls } = JSON.parse(process.argv[2]);
+let sequence = 0;
+
+async function answer(call, metadata, what, key) {
+  const previous = Number(metadata.get('grpc-previous-rpc-attempts')[0] ?? 0);
+  appendFileSync(log, `${Date.now()} ${what} ${key} ${previous} ${call.getPeer()}\n`);
+  const [, code, times = Infinity] = key.split('/');
+  await pause(delayMs);
+  const fails = code !== undefined && previous < Number(times);
+  if (fails && code === 'NEVER') return new Promise(() => undefined);
+  if (fails) throw new RpcException({ code: status[code], message: `as told by ${key}` });
+  return { id: key, requestId: key, item: String(process.pid), sequence: ++sequence };
+}
+
+class Orders {
+  get({ id }, metadata, call) {
+    return answer(call, metadata, 'Get', id);
+  }
+
+  create({ requestId }, metadata, call) {
+    return answer(call, metadata, 'Create', requestId);
+  }
+}
+// By hand, as this is no TypeScript.
+const decorate = (name, method) =>
+  GrpcMethod('Orders', name)(Orders.prototype, method, Object.getOwnPropertyDescriptor(Orders.prototype, method));
+Controller()(Orders);
+decorate('Get', 'get');
+decorate('Create', 'create');
+
+const pair = () => ({ private_key: readFileSync(tls.key), cert_chain: readFileSync(tls.cert) });
+const ages = {
+  maxConnectionAgeMs: 'grpc.max_connection_age_ms',
+  maxConnectionAgeGraceMs: 'grpc.max_connection_age_grace_ms',
+};
+
+class AppModule {}
+Module({
+  imports: [
+    ResilientGrpcServerModule.forRoot({
+      package: 'orders.v1',
+      protoPath: fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)),
+      loader: { longs: String },
+      url: `127.0.0.1:${port}`,
+      drain: { timeoutMs: drainMs },
+      ...Object.fromEntries(
+        Object.entries(ages).flatMap(([name, option]) =>
+          serverOptions[option] === undefined ? [] : [[name, serverOptions[option]]],
+        ),
+      ),
+      ...(tls && { credentials: ServerCredentials.createSsl(null, [pair()]) }),
+    }),
+  ],
+  controllers: [Orders],
+})(AppModule);
+
+const strategy = { useFactory: (server) => ({ strategy: server }), inject: [ResilientGrpcServer], logger: false };
+const app = await NestFactory.createMicroservice(AppModule, strategy);
+
+async function listen() {
+  await app.listen();
+  process.send({ listening: app.get(ResilientGrpcServer).port });
+  process.send({ boundAt: Date.now() });
+}
+
+if (standby) {
+  // The parent process has taken the reference away.
+  process.channel.ref();
+  process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
+  process.send({ listening: port });
+} else {
+  await listen();
+}
+process.once('SIGTERM', () => void app.close().then(() => process.exit(0)));

@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
 import { FrameServer, KEY, keyed, type FrameRequest } from '../support/frame-server.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
-import { ENDINGS, ENDINGS_BEFORE_SENT, LAST_WORDS_TOGETHER, REFUSED, type Ending } from './endings.js';
+import { ENDINGS, ENDINGS_BEFORE_SENT, ENDINGS_TOGETHER, REFUSED, type Ending } from './endings.js';
 
 /** Makes a call of the method that is not declared safe, and resolves to its error. */
 type Write = (key: string) => Promise<unknown>;
@@ -17,9 +17,11 @@ async function resilient(
   settings: ClientSettings = {},
   method: 'unary' | 'unsafeUnary' = 'unsafeUnary',
 ): Promise<Write> {
-  const client = await startClient({ url, ...settings });
+  // Longer than any backoff, also on a busy machine.
+  const client = await startClient({ url, outageGraceMs: 600_000, ...settings });
   const echo = client.getService<EchoService>('Echo');
-  return (key) => firstValueFrom(echo[method]({}, { metadata: keyed(key) })).then(toUndefined, (error) => error);
+  return (key) =>
+    firstValueFrom(echo[method]({}, { metadata: keyed(key) })).then(toUndefined, (error: unknown) => error);
 }
 
 function grpcJs(url: string): Write {
@@ -137,7 +139,7 @@ describe('REFUSED_STREAM', () => {
 /** More than the default budget has tokens. */
 const TOGETHER = 40;
 
-it.each(LAST_WORDS_TOGETHER)('one connection costs the retry budget one token: %s', async (_ending, play) => {
+it.each(ENDINGS_TOGETHER)('one connection costs the retry budget one token: %s', async (_ending, play) => {
   const held: FrameRequest[] = [];
   const server = await FrameServer.start((request) => {
     if (request.connection !== server.connections[0] || request.key === 'before')

@@ -75,7 +75,7 @@ const LOST_WITHIN_ANSWER = 'connection-lost, yes';
 const ANSWERED = 'server, yes';
 const UNPROVEN = 'server, maybe';
 
-/** The answer is a status. Its text decides nothing, unless the server's transport is on its way out. */
+/** The answer is a status. Its text decides nothing, except while the server's transport shuts down. */
 const STATUSES: readonly Ending[] = [
   ...['Stream refused by server', 'No connection established', 'Connection dropped', 'Cancelling all calls'].flatMap(
     (text): Ending[] => [
@@ -119,22 +119,22 @@ const STATUSES: readonly Ending[] = [
   { ending: 'success', play: succeed, outcome: 'OK' },
 ];
 
-/** Last words of a server's transport: a status in place of a reset. */
-const LAST_WORDS: readonly Ending[] = [
+/** Statuses that a server's transport sends while it shuts down, in place of a reset. */
+const SHUTDOWN_STATUSES: readonly Ending[] = [
   ...[
-    [UNAVAILABLE, 'Cancelling all calls'],
-    [UNAVAILABLE, 'enter idle'],
-    [UNAVAILABLE, 'Server shutdown'],
-    [CANCELLED, 'CANCELLED'],
-  ].flatMap(([code, text]): Ending[] => [
+    { code: UNAVAILABLE, text: 'Cancelling all calls' },
+    { code: UNAVAILABLE, text: 'enter idle' },
+    { code: UNAVAILABLE, text: 'Server shutdown' },
+    { code: CANCELLED, text: 'CANCELLED' },
+  ].flatMap(({ code, text }): Ending[] => [
     {
       ending: `GOAWAY above it, then ${code} '${text}'`,
-      play: inTurn(keep(), status(Number(code), String(text))),
+      play: inTurn(keep(), status(code, text)),
       outcome: LOST,
     },
     {
       ending: `headers, GOAWAY above it, then ${code} '${text}'`,
-      play: inTurn(headers, keep(), trailers(Number(code), String(text))),
+      play: inTurn(headers, keep(), trailers(code, text)),
       outcome: ANSWERED,
     },
   ]),
@@ -164,21 +164,21 @@ const LAST_WORDS: readonly Ending[] = [
 ];
 
 /** RST_STREAM codes that mean a lost connection as often as anything else. */
-const LOSING = new Set([NO_ERROR, INTERNAL, CANCEL, CALM]);
+const CODES_OF_LOST_CONNECTIONS = new Set([NO_ERROR, INTERNAL, CANCEL, CALM]);
 const CODES = Array.from({ length: 14 }, (_, code) => code);
 
 const RESETS: readonly Ending[] = [
   ...CODES.filter((code) => code !== REFUSED).map((code): Ending => ({
     ending: `RST_STREAM ${code}`,
     play: reset(code),
-    outcome: LOSING.has(code) ? LOST : UNPROVEN,
+    outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST : UNPROVEN,
   })),
   // A proxy sends it for requests that its backend has executed.
   { ending: 'RST_STREAM 7 (REFUSED_STREAM)', play: reset(REFUSED), outcome: 'refused, maybe', sentByGrpcJs: 2 },
   ...CODES.map((code): Ending => ({
     ending: `headers, then RST_STREAM ${code}`,
     play: inTurn(headers, reset(code)),
-    outcome: LOSING.has(code) ? LOST_WITHIN_ANSWER : ANSWERED,
+    outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST_WITHIN_ANSWER : ANSWERED,
   })),
   {
     ending: 'headers, a message, then RST_STREAM 7 (REFUSED_STREAM)',
@@ -210,14 +210,14 @@ const GOAWAYS: readonly Ending[] = [
   { ending: 'GOAWAY at its stream, then success', play: inTurn(keep(), succeed), outcome: 'OK' },
   { ending: 'GOAWAY above all, then success', play: inTurn(warn, succeed), outcome: 'OK' },
   ...[
-    ['FIN', fin],
-    ['RST', rst],
-  ].flatMap(([how, end]): Ending[] => [
-    { ending: `GOAWAY at its stream, then ${how}`, play: inTurn(keep(), end as Play), outcome: LOST },
-    { ending: `GOAWAY above all, then ${how}`, play: inTurn(warn, end as Play), outcome: LOST },
+    { how: 'FIN', end: fin },
+    { how: 'RST', end: rst },
+  ].flatMap(({ how, end }): Ending[] => [
+    { ending: `GOAWAY at its stream, then ${how}`, play: inTurn(keep(), end), outcome: LOST },
+    { ending: `GOAWAY above all, then ${how}`, play: inTurn(warn, end), outcome: LOST },
     {
       ending: `GOAWAY below it, then ${how}`,
-      play: inTurn(disown(), end as Play),
+      play: inTurn(disown(), end),
       ...DISOWNED_ONCE,
       sentByGrpcJs: 2,
     },
@@ -341,7 +341,14 @@ function inTurnWithoutReading(...plays: readonly Play[]): Play {
 }
 
 /** Endings of a request that the server has received. */
-export const ENDINGS: readonly Ending[] = [...STATUSES, ...LAST_WORDS, ...RESETS, ...GOAWAYS, ...SEQUENCES, ...SOCKETS];
+export const ENDINGS: readonly Ending[] = [
+  ...STATUSES,
+  ...SHUTDOWN_STATUSES,
+  ...RESETS,
+  ...GOAWAYS,
+  ...SEQUENCES,
+  ...SOCKETS,
+];
 
 /**
  * Endings of a connection on which another request holds the only stream (MAX_CONCURRENT_STREAMS 1): `play` gets that one. The write
@@ -373,23 +380,19 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play' | 'sen
 ];
 
 /** Endings of many requests of one connection. */
-export const LAST_WORDS_TOGETHER: readonly (readonly [string, (requests: readonly FrameRequest[]) => Promise<void>])[] =
+export const ENDINGS_TOGETHER: readonly (readonly [string, (requests: readonly FrameRequest[]) => Promise<void>])[] = [
+  ["GOAWAY, then each gets UNAVAILABLE 'Cancelling all calls'", together(status(UNAVAILABLE, 'Cancelling all calls'))],
+  ["GOAWAY, then each gets CANCELLED 'CANCELLED'", together(status(CANCELLED, 'CANCELLED'))],
+  ['GOAWAY, then each gets RST_STREAM 8 (CANCEL)', together(reset(CANCEL))],
   [
-    [
-      "GOAWAY, then each gets UNAVAILABLE 'Cancelling all calls'",
-      together(status(UNAVAILABLE, 'Cancelling all calls')),
-    ],
-    ["GOAWAY, then each gets CANCELLED 'CANCELLED'", together(status(CANCELLED, 'CANCELLED'))],
-    ['GOAWAY, then each gets RST_STREAM 8 (CANCEL)', together(reset(CANCEL))],
-    [
-      'GOAWAY, then statuses, resets, and the end of the connection',
-      together((request) => {
-        if (request.streamId % 3 === 0) return status(UNAVAILABLE, 'Server shutdown')(request);
-        if (request.streamId % 3 === 1) return reset(CANCEL)(request);
-        return fin(request);
-      }),
-    ],
-  ];
+    'GOAWAY, then statuses, resets, and the end of the connection',
+    together((request) => {
+      if (request.streamId % 3 === 0) return status(UNAVAILABLE, 'Server shutdown')(request);
+      if (request.streamId % 3 === 1) return reset(CANCEL)(request);
+      return fin(request);
+    }),
+  ],
+];
 
 function together(play: Play): (requests: readonly FrameRequest[]) => Promise<void> {
   return async (requests) => {

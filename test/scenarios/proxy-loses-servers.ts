@@ -63,7 +63,8 @@ async function loses(run: Run): Promise<Measured> {
       lastValueFrom(app.orders.create({ requestId, item: 'tea', quantity }))
         .then(
           () => succeeded.push(requestId),
-          (error: GrpcCallError) => failures.push(error),
+          // True: a call fails with nothing else.
+          (error: unknown) => failures.push(error as GrpcCallError),
         )
         .finally(() => (open -= 1));
     }

@@ -99,18 +99,28 @@ async function nextConnection(upstreams: readonly Upstream[], before: number): P
 async function successors(run: Run, implementation: 'grpc-js' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const start = () => startUpstream(run, kind, { delayMs: DELAY_MS });
+  // Started while its predecessor serves.
+  const successor = () => {
+    const started = start();
+    // Awaited later, or never if the play ends before.
+    started.catch(() => undefined);
+    return started;
+  };
   const first = await start();
+  let coming = successor();
   const upstreams = [first];
   const balancer = await FaultProxy.start(first.url);
   run.onEnd(() => balancer.close());
   const app = await startClientOf(run, first, { url: balancer.url, ...outageGrace(run) });
   const drain = async () => {
-    const [old, next] = [upstreams.at(-1), await start()];
+    const [old, next] = [upstreams.at(-1), await coming];
+    coming = successor();
     upstreams.push(next);
     balancer.retarget(next.url);
     await old?.terminate();
     await reach(() => next.arrived('Get', 'Create').length > 0, { intervalMs: 50 });
   };
+  run.onEnd(() => coming);
   return { app, upstreams, drain };
 }
 

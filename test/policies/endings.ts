@@ -52,13 +52,18 @@ const fin: Play = ({ connection }) => void connection.socket.end();
 const rst: Play = ({ connection }) => void connection.socket.resetAndDestroy();
 
 /** The stream before that of `request`. */
-const below = ({ streamId }: FrameRequest) => Math.max(0, streamId - 2);
+const below = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
 /** GOAWAY with a last stream id below that of the request: the application never sees it. */
 const disown =
   (code = NO_ERROR): Play =>
   (request) => {
     request.connection.goaway(below(request), code);
   };
+/** The frame of `disown`. */
+const disowning = (code: number) => (request: FrameRequest) => {
+  request.connection.lastStreamId = below(request);
+  return goaway(below(request), code);
+};
 /** GOAWAY with the request's own stream as the last one. */
 const keep =
   (code = NO_ERROR): Play =>
@@ -195,18 +200,18 @@ const DISOWNED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
 const GOAWAYS: readonly Ending[] = [
   { ending: 'GOAWAY below it, twice', play: disown(), ...DISOWNED_TWICE, sentByGrpcJs: 2 },
   { ending: 'GOAWAY below it', play: disown(), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
-  ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => [
-    // Node destroys the session before it looks at the last stream id.
-    { ending: `GOAWAY with code ${code} below it`, play: disown(code), ...DISOWNED_ONCE },
-    { ending: `GOAWAY with code ${code} at its stream`, play: keep(code), outcome: LOST },
-    {
-      ending: `GOAWAY with code ${code} above all`,
-      play: ({ connection }) => {
-        connection.goaway(ALL, code);
-      },
-      outcome: LOST,
-    },
-  ]),
+  ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => {
+    // Node ends the streams with the code of the GOAWAY.
+    const outcome = CODES_OF_LOST_CONNECTIONS.has(code) ? LOST : UNPROVEN;
+    const all: Play = ({ connection }) => {
+      connection.goaway(ALL, code);
+    };
+    return [
+      { ending: `GOAWAY with code ${code} below it`, play: disown(code), ...DISOWNED_ONCE },
+      { ending: `GOAWAY with code ${code} at its stream`, play: keep(code), outcome },
+      { ending: `GOAWAY with code ${code} above all`, play: all, outcome },
+    ];
+  }),
   { ending: 'GOAWAY at its stream, then success', play: inTurn(keep(), succeed), outcome: 'OK' },
   { ending: 'GOAWAY above all, then success', play: inTurn(warn, succeed), outcome: 'OK' },
   ...[
@@ -247,18 +252,62 @@ const SEQUENCES: readonly Ending[] = [
     ...DISOWNED_ONCE,
   },
   {
-    ending: 'GOAWAY below it, then RST_STREAM 7 (REFUSED_STREAM)',
-    play: writing((request) => {
-      request.connection.lastStreamId = below(request);
-      return Buffer.concat([goaway(below(request), NO_ERROR), request.reset(REFUSED)]);
-    }),
+    ending: 'GOAWAY below it and RST_STREAM 7 (REFUSED_STREAM) in one write',
+    play: writing(disowning(NO_ERROR), (request) => request.reset(REFUSED)),
     ...DISOWNED_ONCE,
     sentByGrpcJs: 2,
   },
   {
+    ending: 'GOAWAY below it and FIN in one write',
+    play: inTurnWithoutReading(writing(disowning(NO_ERROR)), fin),
+    ...DISOWNED_ONCE,
+    sentByGrpcJs: 2,
+  },
+  {
+    ending: 'GOAWAY with code 2 below it and FIN in one write',
+    play: inTurnWithoutReading(writing(disowning(INTERNAL)), fin),
+    ...DISOWNED_ONCE,
+  },
+  {
+    ending: 'GOAWAY at its stream, RST_STREAM 8 (CANCEL) and FIN in one write',
+    play: inTurnWithoutReading(
+      writing(
+        (request) => goaway(request.streamId, NO_ERROR),
+        (request) => request.reset(CANCEL),
+      ),
+      fin,
+    ),
+    outcome: LOST,
+  },
+  // A server that contradicts itself: what it answered first holds.
+  {
+    ending: 'RST_STREAM 7 (REFUSED_STREAM) and GOAWAY below it in one write',
+    play: writing(
+      (request) => request.reset(REFUSED),
+      (request) => goaway(below(request), NO_ERROR),
+    ),
+    outcome: 'refused, maybe',
+  },
+  {
+    ending: 'UNAVAILABLE and GOAWAY below it in one write',
+    play: writing(
+      (request) => request.status({ ...GRPC, 'grpc-status': String(UNAVAILABLE) }),
+      (request) => goaway(below(request), NO_ERROR),
+    ),
+    outcome: ANSWERED,
+  },
+  {
+    ending: 'headers and GOAWAY below it in one write',
+    play: writing(
+      (request) => request.headers(),
+      (request) => goaway(below(request), NO_ERROR),
+    ),
+    outcome: ANSWERED,
+  },
+  {
     ending: 'RST_STREAM 7 (REFUSED_STREAM), then GOAWAY below it',
     play: inTurn(reset(REFUSED), ({ connection, streamId }) => {
-      connection.write(goaway(below({ streamId } as FrameRequest), NO_ERROR));
+      connection.write(goaway(below({ streamId }), NO_ERROR));
     }),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
@@ -271,7 +320,7 @@ const SEQUENCES: readonly Ending[] = [
   {
     ending: 'headers, then GOAWAY below it',
     play: inTurn(headers, ({ connection, streamId }) => {
-      connection.write(goaway(below({ streamId } as FrameRequest), NO_ERROR));
+      connection.write(goaway(below({ streamId }), NO_ERROR));
     }),
     outcome: ANSWERED,
   },
@@ -354,7 +403,7 @@ export const ENDINGS: readonly Ending[] = [
  * Endings of a connection on which another request holds the only stream (MAX_CONCURRENT_STREAMS 1): `play` gets that one. The write
  * stays in the client's queue.
  */
-export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play' | 'sentByGrpcJs'>[] = [
+export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play'>[] = [
   { ending: 'the other request is answered', play: succeed },
   { ending: 'the other request gets RST_STREAM 7', play: reset(REFUSED) },
   { ending: 'FIN', play: fin },
@@ -366,10 +415,13 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play' | 'sen
       fin,
     ),
   },
+  { ending: 'GOAWAY at the other request', play: keep() },
   { ending: 'GOAWAY at the other request, then FIN', play: inTurn(keep(), fin) },
   { ending: 'GOAWAY at the other request, then success', play: inTurn(keep(), succeed) },
+  { ending: 'GOAWAY above all', play: warn },
   { ending: 'GOAWAY above all, then success', play: inTurn(warn, succeed) },
   { ending: 'GOAWAY above all, then FIN', play: inTurn(warn, fin) },
+  { ending: 'GOAWAY above all, then at the other request', play: inTurn(warn, keep()) },
   { ending: 'GOAWAY above all, then RST_STREAM 8', play: inTurn(warn, reset(CANCEL)) },
   { ending: 'GOAWAY above all, then at the other request, then success', play: inTurn(warn, keep(), succeed) },
   { ending: 'GOAWAY below the other request', play: disown() },

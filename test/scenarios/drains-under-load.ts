@@ -7,7 +7,7 @@ import { figuresOf, reads, stop, writes } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
-import type { Upstream } from './support/upstream.js';
+import { Upstream } from './support/upstream.js';
 
 /** Reads and writes, as many of each. */
 const PER_SECOND = { counts: 50, all: 500 };
@@ -98,14 +98,28 @@ async function nextConnection(upstreams: readonly Upstream[], before: number): P
 /** One server takes another's place behind an address; the old one gets SIGTERM. */
 async function successors(run: Run, implementation: 'grpc-js' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
-  const start = () => startUpstream(run, kind, { delayMs: DELAY_MS });
+  const started: Promise<Upstream>[] = [];
+  const start = () => {
+    const upstream = Upstream.start(kind, { delayMs: DELAY_MS });
+    // Awaited later, or never if the play ends before.
+    upstream.catch(() => undefined);
+    started.push(upstream);
+    return upstream;
+  };
+  run.onEnd(async () => {
+    for (const result of await Promise.allSettled(started))
+      if (result.status === 'fulfilled') await result.value.close();
+  });
   const first = await start();
+  // Starts while its predecessor serves.
+  let coming = start();
   const upstreams = [first];
   const balancer = await FaultProxy.start(first.url);
   run.onEnd(() => balancer.close());
   const app = await startClientOf(run, first, { url: balancer.url, ...outageGrace(run) });
   const drain = async () => {
-    const [old, next] = [upstreams.at(-1), await start()];
+    const [old, next] = [upstreams.at(-1), await coming];
+    coming = start();
     upstreams.push(next);
     balancer.retarget(next.url);
     await old?.terminate();

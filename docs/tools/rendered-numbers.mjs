@@ -130,8 +130,8 @@ const NUMBERS = [
   ['`resumable`: backoff, first', ms, RESUME, 'DEFAULT_RESUME_POLICY.initialBackoffMs'],
   ['backoff, longest', ms, RESUME, 'DEFAULT_RESUME_POLICY.maxBackoffMs'],
   ['it grows', times, RESUME, 'DEFAULT_RESUME_POLICY.backoffMultiplier'],
-  ['a call that lived for so long is followed at once', ms, RESUME, 'DEFAULT_RESUME_POLICY.minHealthyMs'],
-  ['failures by the server at one cursor that end it', plain, RESUME, 'MAX_SERVER_FAILURES'],
+  ['a call that lasts this long resets it', ms, RESUME, 'DEFAULT_RESUME_POLICY.minHealthyMs'],
+  ['failures by the server at one cursor, of shorter calls, that end it', plain, RESUME, 'MAX_SERVER_FAILURES'],
   ['messages a call may begin with that were had already', plain, 'policy/resume/cursor-track.ts', 'MAX_OVERLAP'],
   ['messages held of what cannot be slowed, inside it', plain, 'operators/plain-source.ts', 'MAX_HELD'],
   [

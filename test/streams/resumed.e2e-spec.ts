@@ -250,6 +250,41 @@ describe('a stream that is resumed', () => {
   });
 });
 
+describe('the log of a quiet feed whose connection drops', () => {
+  const UNREPEATED = /it may have reached the server and was not repeated/;
+
+  it('has no warning, because the feed is resumed', async () => {
+    server.script('Watch', { never: true });
+    const app = await start();
+    const events: GrpcClientEvent[] = [];
+    app.client.events$.subscribe((event) => events.push(event));
+    const feed = follow(app, { call: { idempotent: false } });
+    for (let calls = 1; calls <= 3; calls++) {
+      await waitFor(() => server.counts('Watch').open === 1 && server.counts('Watch').calls === calls);
+      await server.restart('kill-connections');
+    }
+    await waitFor(() => server.counts('Watch').calls === 4);
+    expect(feed.end).toBe('open');
+    expect(events.filter(({ type }) => type === 'attempt-end')).toMatchObject(
+      Array(3).fill({ path: '/orders.v1.Orders/Watch', reachedServer: 'maybe', next: 'resume' }),
+    );
+    expect(app.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).not.toContainEqual(
+      expect.stringMatching(UNREPEATED),
+    );
+  });
+
+  it('has a warning if the feed is not resumed', async () => {
+    server.script('Watch', { never: true });
+    const app = await start();
+    const feed = follow(app, { call: { idempotent: false }, onError: () => 'fail' });
+    await waitFor(() => server.counts('Watch').open === 1);
+    await server.restart('kill-connections');
+    await waitFor(() => feed.end !== 'open');
+    expect(feed.end).toBe('failed: connection-lost');
+    await waitFor(() => app.lines.some(({ level, text }) => level === 'warn' && UNREPEATED.test(text)));
+  });
+});
+
 describe('a stream that is resumed, at a shutdown', () => {
   it.each([
     ['while it runs', {}],

@@ -44,7 +44,8 @@ export type GrpcClientEvent = {
       readonly path: string;
       readonly attempt: AttemptRecord;
       readonly reachedServer: 'no' | 'maybe' | 'yes';
-      readonly next: 'none' | 'retry' | 'wait';
+      /** 'resume': its stream goes on by another call. */
+      readonly next: 'none' | 'retry' | 'wait' | 'resume';
       readonly because: string;
     }
   /** Calls have waited 1.5 s for a connection, and no attempt to connect has failed: no outage is on. */

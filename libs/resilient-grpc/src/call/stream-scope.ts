@@ -17,6 +17,10 @@ export interface StreamScope {
   readonly handedOver: number;
   /** How it is read, where that is on demand. */
   readonly demand: StreamDemand | undefined;
+  /** True if no call follows the last one. */
+  readonly isOver: boolean;
+  /** An attempt of the call that runs goes out. The time before it (a wait for the channel, a retry's backoff) is not its life. */
+  attemptBegan(): void;
   /** Ends it in order, as at a shutdown: nothing is resumed any more. */
   complete(): void;
   /** Ends it with `error`: at the end of a drain, by close, by hand. */

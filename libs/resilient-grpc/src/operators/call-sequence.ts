@@ -35,6 +35,8 @@ export interface CallFailed {
   readonly error: unknown;
   /** What it says about the next call; @defaultValue what can be read from `error` */
   readonly says?: StreamFailure | undefined;
+  /** Milliseconds of silence that this side ended the call for. @defaultValue 0 */
+  readonly silentMs?: number;
 }
 
 /** One call of the stream; its identity tells it from those before it. */
@@ -53,6 +55,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   deadline = Infinity;
   readonly hosts = new Set<StreamHost>();
   handedOver = 0;
+  isOver = false;
   // As StreamSource: that of the latest call.
   prefetch = PLAIN_PREFETCH;
 
@@ -63,12 +66,12 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   private state = NO_SETBACK;
   private call: Call | undefined;
   private hasBegun = false;
+  /** When the call that runs, or ran last, began; of a client's call its last attempt. */
   private beganAt = 0;
   /** Until the next call. */
   private backoff: Subscription | undefined;
   /** Until the call that runs is too old. */
   private age: Subscription | undefined;
-  private isOver = false;
   private outcome: StreamOutcome = 'cancelled';
   /** The scope in which the stream was begun. */
   private around: StreamScope | undefined;
@@ -106,6 +109,10 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
 
   get demand(): StreamDemand | undefined {
     return this.sink.demand;
+  }
+
+  attemptBegan(): void {
+    this.beganAt = this.now();
   }
 
   begin(): void {
@@ -227,22 +234,22 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     this.replaceCall(undefined);
   }
 
-  /** Leaves the call that runs, on the wire too, and goes on as if it had ended; undefined: in order. */
+  /** Cancels the call that runs, on the wire too, and resumes; `undefined`: because of its age. */
   protected replaceCall(failure: CallFailed | undefined): void {
     const source = this.leaveCall();
     source?.unsubscribe();
-    if (!this.over()) this.goOn(failure);
+    if (!this.over()) this.goOn(failure, failure === undefined);
   }
 
-  /** Goes on after a call that ended; undefined: in order. */
-  protected goOn(failure: CallFailed | undefined): void {
-    const livedMs = this.now() - this.beganAt;
+  /** Resumes after a call that ended, or was left for its age; `undefined`: without a failure. */
+  protected goOn(failure: CallFailed | undefined, aged = false): void {
+    const livedMs = this.now() - this.beganAt - (failure?.silentMs ?? 0);
     const { hasProgressed: progressed } = this;
     let ended: EndedCall;
     try {
       const says = failure && (failure.says ?? readStreamFailure(failure.error));
       const isAsked = says !== undefined && failureKind(says) !== 'shut';
-      ended = { failure: says, progressed, livedMs, asked: isAsked ? this.ask(failure?.error) : undefined };
+      ended = { failure: says, aged, progressed, livedMs, asked: isAsked ? this.ask(failure?.error) : undefined };
     } catch (error) {
       this.fail(error);
       return;

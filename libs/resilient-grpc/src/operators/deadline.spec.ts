@@ -1,4 +1,4 @@
-import { EMPTY, NEVER, Observable, of, throwError } from 'rxjs';
+import { EMPTY, finalize, NEVER, Observable, of, throwError } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { DeadlineError } from '../errors/deadline-error.js';
@@ -16,6 +16,21 @@ describe('deadline', () => {
       const whole = source.pipe(deadline(8, { scheduler }));
       expectObservable(whole, subscribed).toBe('--a--b--c#', undefined, new DeadlineError(8));
       expectSubscriptions(source.subscriptions).toBe('-^-------!');
+    });
+  });
+
+  it('unsubscribes before it fails', () => {
+    const scheduler = virtual();
+    scheduler.run(({ flush }) => {
+      const did: string[] = [];
+      NEVER.pipe(
+        finalize(() => did.push('unsubscribed')),
+        deadline(5, { scheduler }),
+      ).subscribe({
+        error: () => did.push('failed'),
+      });
+      flush();
+      expect(did).toEqual(['unsubscribed', 'failed']);
     });
   });
 

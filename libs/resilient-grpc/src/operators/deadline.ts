@@ -2,6 +2,7 @@ import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs'
 import { DeadlineError } from '../errors/deadline-error.js';
 import { readOptions } from './options.js';
 import { timerMs, type Seams } from './seams.js';
+import { StoppableRun } from './stoppable-run.js';
 
 /**
  * Fails with `DeadlineError` when the whole has not ended `ms` milliseconds after it was subscribed, and unsubscribes. With no
@@ -17,10 +18,17 @@ export function deadline<T>(ms: number, seams: Seams = {}): MonoTypeOperatorFunc
   if (ms === Infinity) return (source) => source;
   return (source) =>
     new Observable((subscriber) => {
-      const pass = (): void => subscriber.error(new DeadlineError(ms));
+      const run = new StoppableRun<T>();
+      const pass = (): void => {
+        run.stop();
+        subscriber.error(new DeadlineError(ms));
+      };
       if (ms <= 0) return pass();
       // Before the source, which may take or end all of it synchronously.
       subscriber.add(scheduler.schedule(pass, timerMs(ms)));
-      source.subscribe(subscriber);
+      subscriber.add(() => {
+        run.stop();
+      });
+      run.start(source, subscriber);
     });
 }

@@ -1,4 +1,4 @@
-import { defer, Observable, of, Subject, take, throwError, Subscription } from 'rxjs';
+import { asapScheduler, defer, Observable, of, Subject, Subscription, take, throwError, type Subscriber } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { hedge } from './hedge.js';
@@ -72,6 +72,30 @@ describe('hedge', () => {
       expectSubscriptions(slow.subscriptions).toBe('-----^ 9ms !');
       expectSubscriptions(good.subscriptions).toBe('15ms ^!');
     });
+  });
+
+  it.each<[string, (subscriber: Subscriber<never>) => void]>([
+    ['later', (subscriber) => void asapScheduler.schedule(() => subscriber.error(unavailable))],
+    ['while it is subscribed to', (subscriber) => subscriber.error(unavailable)],
+  ])('unsubscribes an attempt that fails %s before it subscribes to the next one', async (_, fail) => {
+    const did: string[] = [];
+    let attempts = 0;
+    const source = new Observable<never>((subscriber) => {
+      const attempt = ++attempts;
+      did.push(`begin ${attempt}`);
+      fail(subscriber);
+      return () => did.push(`end ${attempt}`);
+    });
+    const error = await new Promise((resolve) => {
+      source.pipe(hedge({ maxAttempts: 3, delayMs: Infinity })).subscribe({
+        error: (last) => {
+          did.push('error');
+          resolve(last);
+        },
+      });
+    });
+    expect(error).toBe(unavailable);
+    expect(did).toEqual(['begin 1', 'end 1', 'begin 2', 'end 2', 'begin 3', 'end 3', 'error']);
   });
 
   it('with an infinite delay makes another only for one that failed', () => {

@@ -11,6 +11,7 @@ import {
   Subject,
   take,
   throwError,
+  type Subscriber,
 } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
@@ -50,6 +51,23 @@ describe('limitConcurrency', () => {
       expectSubscriptions(never.subscriptions).toBe('--^--!');
       expectSubscriptions(good.subscriptions).toBe('-----(^!)');
     });
+  });
+
+  it.each<[string, (subscriber: Subscriber<never>) => void]>([
+    ['failed', (subscriber) => subscriber.error(new Error('no'))],
+    ['completed', (subscriber) => subscriber.complete()],
+  ])('tears down one that %s before it passes the permit on', (_, end) => {
+    const did: string[] = [];
+    const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
+    const begun: Subscriber<never>[] = [];
+    const source = new Observable<never>((subscriber) => {
+      const number = begun.push(subscriber);
+      did.push(`begin ${number}`);
+      return () => did.push(`end ${number}`);
+    });
+    for (let i = 0; i < 2; i++) source.pipe(limitConcurrency(limit)).subscribe(ignore);
+    end(begun[0]!);
+    expect(did).toEqual(['begin 1', 'end 1', 'begin 2']);
   });
 
   it('never subscribes who has left the queue', () => {

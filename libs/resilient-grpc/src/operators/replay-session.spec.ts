@@ -13,6 +13,10 @@ import {
 import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 
+const unavailable = Object.assign(new Error('14 UNAVAILABLE: No message passed'), {
+  code: 14,
+  details: 'No message passed',
+});
 const internal = Object.assign(new Error('13 INTERNAL: oops'), { code: 13, details: 'oops' });
 
 let time: VirtualScheduler;
@@ -144,15 +148,22 @@ describe('what follows a call', () => {
     expect(server.calls).toHaveLength(3);
   });
 
-  it('comes at once after a long life with progress', async () => {
+  it.each<[string, unknown]>([
+    ['lost', lost],
+    ['ended UNAVAILABLE by the server', unavailable],
+    ['ended INTERNAL by the server', internal],
+  ])('comes within the first backoff each time, if calls are %s after 6 s that carried nothing', async (_, error) => {
     const server = new MemorySessions();
-    start(server, new NumberedSource());
-    await turn();
-    server.call.ack(1);
-    await time.pass(5_000);
-    server.call.sink.error(lost);
-    await time.pass(0);
-    expect(server.calls).toHaveLength(2);
+    const { ends } = start(server, new NumberedSource());
+    for (let calls = 1; calls <= 20; calls++) {
+      await time.pass(6_000);
+      expect(server.calls).toHaveLength(calls);
+      server.call.sink.error(error);
+      await time.pass(50);
+    }
+    expect(ends).toEqual([]);
+    expect(server.calls).toHaveLength(21);
+    expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
   it.each<[string, (call: MemoryCall) => void, object]>([
@@ -161,8 +172,9 @@ describe('what follows a call', () => {
   ])('is the end when the server %s five times without acknowledging anything', async (_, end, error) => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
-    for (let i = 0; i < 5; i++) {
-      await time.pass(10_000);
+    for (let calls = 1; calls <= 5; calls++) {
+      while (server.calls.length < calls) await time.pass(50);
+      await turn();
       server.call.sink.next({ ack: 99 });
       end(server.call);
     }
@@ -176,10 +188,11 @@ describe('what follows a call', () => {
   it('comes after any number of lost connections', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
-    for (let i = 0; i < 50; i++) {
+    for (let calls = 1; calls <= 50; calls++) {
+      while (server.calls.length < calls) await time.pass(1_000);
       server.call.sink.error(lost);
-      await time.pass(10_000);
     }
+    await time.pass(10_000);
     expect(ends).toEqual([]);
     expect(server.calls).toHaveLength(51);
     expect(server.call.received).toEqual([1, 2, 3, 4]);
@@ -245,6 +258,18 @@ describe('an acknowledgement that does not come', () => {
     await time.pass(60_000);
     expect(silent.calls.length).toBeGreaterThan(5);
     expect(ends).toEqual([]);
+  });
+
+  it('counts against the message from the first call that is stuck on it, however long the timeout is', async () => {
+    const server = new MemorySessions();
+    const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
+    for (let calls = 1; calls <= 5; calls++) {
+      while (server.calls.length < calls) await time.pass(50);
+      await turn();
+      server.call.sink.next({ text: 'still here' });
+      await time.pass(30_000);
+    }
+    expect(ends).toMatchObject([{ because: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
   });
 
   it('is not waited for while the reader has enough', async () => {

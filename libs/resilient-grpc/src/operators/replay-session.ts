@@ -147,9 +147,9 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     this.afterAcknowledgement();
   }
 
-  protected override goOn(failure: CallFailed | undefined): void {
+  protected override goOn(failure: CallFailed | undefined, aged = false): void {
     this.lastError = failure?.error;
-    if (!this.isLeaving) super.goOn(failure);
+    if (!this.isLeaving) super.goOn(failure, aged);
     else if (this.outgoing.isSettled) this.succeed();
     else this.fail(failure?.error ?? notReplayed(this.outgoing.unacknowledged));
   }
@@ -183,12 +183,15 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   }
 
   private readonly notAcknowledged = (): void => {
-    const error = noAcknowledgement(this.settings.ackTimeoutMs, this.outgoing.awaited, this.outgoing.unacknowledged);
+    const { ackTimeoutMs } = this.settings;
+    const error = noAcknowledgement(ackTimeoutMs, this.outgoing.awaited, this.outgoing.unacknowledged);
     // Who has said something is there, and stuck; who has not may be behind a connection that is dead.
     const reason = this.hasReceived ? 'server' : 'connection-lost';
     this.replaceCall({
       error,
       says: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
+      // A call that is stuck from its start was never healthy, however long the timeout is.
+      silentMs: ackTimeoutMs,
     });
   };
 

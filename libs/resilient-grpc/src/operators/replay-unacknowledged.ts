@@ -47,7 +47,7 @@ export interface ReplayRules<Out, In, Id extends ReplayId> extends ResumePace, S
   /**
    * What a call ended with, before the rules decide: its error, or a `ReplayError` where nothing was acknowledged in time or the
    * server ended the call in order and left messages unacknowledged. 'resume' still waits its backoff, and five failures by the
-   * server without an acknowledgement are the end; it does not hold for what was decided here (`reason` deadline, cancelled,
+   * server without an acknowledgement, soon after its calls began, are the end; it does not hold for what was decided here (`reason` deadline, cancelled,
    * inbound-cancelled). Not asked when this process or its client shuts down.
    * @defaultValue lost connections, passing statuses of the server and those two are resumed; what was decided here (deadline,
    * cancel), final statuses, and errors without a status of gRPC end the session
@@ -55,7 +55,7 @@ export interface ReplayRules<Out, In, Id extends ReplayId> extends ResumePace, S
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
    * A call older than this, in milliseconds, ±10 %, is sent nothing more, and is left and followed by the next when what it was
-   * sent is acknowledged, a second later at most. Above `minHealthyMs`, so that the next one follows at once. @defaultValue none
+   * sent is acknowledged, a second later at most. Use a value above `minHealthyMs`: then the next call begins at once. @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }
@@ -92,8 +92,8 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = ReplayRules
  * behind `replayUnacknowledged`. A reader who stops reading stops acknowledgements, and with them what is sent.
  *
  * Lost connections are replayed for as long as they take, at the pace of `backoff`; five failures by the server without an
- * acknowledgement end it with `ResumeError`. Only progress starts backoff and counts afresh: something was acknowledged, or a
- * message came while nothing was unacknowledged.
+ * acknowledgement, each soon after its call began, end it with `ResumeError`. A call that lasted `minHealthyMs` resets backoff and
+ * counters, and so does progress: something was acknowledged, or a message came while nothing was unacknowledged.
  * @param factory Makes one call, to which it gives `outgoing`, the messages of this connection. What it throws ends the session.
  * @throws {GrpcConfigurationError} for options that are none, and for an `outgoing` that is no source of messages.
  */

@@ -269,6 +269,35 @@ describe('a plain Observable from the factory, iterated', () => {
   });
 });
 
+describe('the life of a call', () => {
+  it('starts with its last attempt, so that a long wait for the channel does not make a call healthy', () => {
+    const { stream, calls, scheduler } = make();
+    const subscription = stream.subscribe();
+    const after = (ms: number, work: (call: HandCall) => void) => {
+      scheduler.schedule(() => work(calls.at(-1)!), ms);
+      scheduler.maxFrames = scheduler.frame + ms;
+      scheduler.flush();
+    };
+    const backoffs = [100, 200, 400].map((backoffMs, index) => {
+      // It waited for 10 s, went out, and failed 10 ms later.
+      after(10_000, ({ scope }) => scope!.attemptBegan());
+      after(10, ({ sink }) => sink.error(lost));
+      after(backoffMs - 1, () => undefined);
+      const before = calls.length;
+      after(1, () => undefined);
+      return [before, calls.length, index];
+    });
+    expect(backoffs).toEqual([
+      [1, 2, 0],
+      [2, 3, 1],
+      [3, 4, 2],
+    ]);
+    expect(calls[0]!.scope!.isOver).toBe(false);
+    subscription.unsubscribe();
+    expect(calls[0]!.scope!.isOver).toBe(true);
+  });
+});
+
 describe('the scope of a resumable stream', () => {
   /** As a client does it with the first call. */
   const hosting =

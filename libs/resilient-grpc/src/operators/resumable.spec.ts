@@ -29,6 +29,10 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',
 });
+const unavailable = Object.assign(new Error('14 UNAVAILABLE: No message passed'), {
+  code: 14,
+  details: 'No message passed',
+});
 const internal = Object.assign(new Error('13 INTERNAL: boom'), { code: 13, details: 'boom' });
 const notFound = Object.assign(new Error('5 NOT_FOUND: no log'), { code: 5, details: 'no log' });
 const own = new TypeError('a slip of the pen');
@@ -71,17 +75,37 @@ describe('resumable', () => {
     expect(stream).toBeInstanceOf(Observable);
   });
 
-  it('goes on at once after a call that lived long and got on', () => {
+  it('resumes within the first backoff, at random, after a call that lasted long', () => {
     const scheduler = virtual();
     const { asked } = scheduler.run(({ cold, expectObservable }) => {
-      const made = calls(scheduler, [cold('a 4999ms #', MESSAGES, lost), cold('b|', MESSAGES)]);
-      expectObservable(made.stream).toBe('a 4999ms b|', MESSAGES);
+      const made = calls(scheduler, [cold('a 4999ms #', MESSAGES, lost), cold('b|', MESSAGES)], { random: () => 0.2 });
+      expectObservable(made.stream).toBe('a 5019ms b|', MESSAGES);
       return made;
     });
     expect(asked).toEqual([
       [0, 0, 1],
-      [5_000, 1, 2],
+      [5_020, 1, 2],
     ]);
+  });
+
+  it('resumes a quiet feed within the first backoff each time, for any number of calls that the server ends after 6 s', () => {
+    const scheduler = virtual();
+    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+      const made = calls(scheduler, [cold('6s #', undefined, unavailable)]);
+      expectObservable(made.stream, '^ 119s !').toBe('');
+      return made;
+    });
+    expect(asked.map(([at]: any) => at)).toEqual(Array.from({ length: 20 }, (_, index) => index * 6_050));
+  });
+
+  it('does not take a feed for poisoned that the server ends INTERNAL after 6 s each time', () => {
+    const scheduler = virtual();
+    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+      const made = calls(scheduler, [cold('6s #', undefined, internal)]);
+      expectObservable(made.stream, '^ 119s !').toBe('');
+      return made;
+    });
+    expect(asked).toHaveLength(20);
   });
 
   it('waits longer from failure to failure, and afresh after progress', () => {
@@ -195,16 +219,16 @@ describe('a clean end of a call', () => {
     });
   });
 
-  it('of a feed is followed by the next call: at once when it lived long, whatever it brought', () => {
+  it('of a feed is followed by the next call: within the first backoff if it lasted long, whatever it brought', () => {
     const scheduler = virtual();
     const { asked } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('a 6s |', MESSAGES), cold('6s |'), cold('b', MESSAGES)], {
         onComplete: 'resume',
       });
-      expectObservable(made.stream, '^ 13s !').toBe('a 12s b', MESSAGES);
+      expectObservable(made.stream, '^ 13s !').toBe('a 12100ms b', MESSAGES);
       return made;
     });
-    expect(asked.map(([at]: any) => at)).toEqual([0, 6_001, 12_001]);
+    expect(asked.map(([at]: any) => at)).toEqual([0, 6_051, 12_101]);
   });
 
   it('at once does not hammer the server, nor end the stream', () => {
@@ -268,7 +292,7 @@ describe('the age of a call', () => {
     }
   });
 
-  it('does not count as a failure, and starts nothing afresh', () => {
+  it('does not count as a failure, and resets the backoff if it was long', () => {
     const scheduler = clock();
     const { stream, asked } = calls(scheduler, [throwError(() => lost), NEVER, throwError(() => lost), EMPTY], {
       maxAgeMs: 10_000,
@@ -276,7 +300,7 @@ describe('the age of a call', () => {
     });
     stream.subscribe();
     scheduler.flush();
-    expect(asked.map(([at]: any) => at)).toEqual([0, 100, 10_100, 10_300]);
+    expect(asked.map(([at]: any) => at)).toEqual([0, 100, 10_100, 10_200]);
   });
 });
 

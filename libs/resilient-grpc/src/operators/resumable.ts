@@ -26,15 +26,15 @@ export interface ResumeRules<T, C> extends ResumePace, Seams {
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**
    * What a call failed with, before the rules decide; `cursor` is where the next call would begin. 'resume' still waits its
-   * backoff, and five failures by the server at one cursor are the end; it does not hold for what was decided here (`reason`
+   * backoff, and five failures by the server at one cursor, soon after its calls began, are the end; it does not hold for what was decided here (`reason`
    * deadline, cancelled, inbound-cancelled). Not asked when this process or its client shuts down.
    * @defaultValue lost connections and passing statuses of the server are resumed; what was decided here (deadline, cancel), final
    * statuses, and errors without a status of gRPC end the stream
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * A call older than this, in milliseconds, ±10 %, is left and followed by the next, before a proxy cuts it. Above
-   * `minHealthyMs`, so that the next one follows at once. @defaultValue none
+   * A call older than this, in milliseconds, ±10 %, is cancelled and followed by the next, before a proxy cuts it. Use a value
+   * above `minHealthyMs`: then the next call begins at once. @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }
@@ -62,8 +62,9 @@ export type ResumeOptions<T, C> = ResumeRules<T, C> &
  * stream with `CursorWentBackError` (DATA_LOSS). Iterated, it has flow control to the server, as long as `factory` returns what
  * the client gave, without a `pipe()`: that belongs behind `resumable`.
  *
- * Lost connections are resumed for as long as they take, at the pace of `backoff`; five failures by the server at one cursor end
- * it with `ResumeError`. Only progress, a cursor that advanced, starts backoff and counts afresh.
+ * Lost connections are resumed for as long as they take, at the pace of `backoff`; five failures by the server at one cursor, each
+ * soon after its call began, end it with `ResumeError`. Progress, a cursor that advanced, and a call that lasted `minHealthyMs`
+ * reset backoff and counters.
  * @param factory Makes the call that begins behind `cursor`; `attempt` is 1 for the first, and counts on. What it throws ends
  * the stream.
  * @throws {GrpcConfigurationError} for options that are none, and for a seed that needs `compare`.

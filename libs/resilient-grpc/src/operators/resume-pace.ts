@@ -5,15 +5,17 @@ import { readBackoff, type Backoff } from './retry-backoff.js';
 /** Pace and bounds of the calls that a stream consists of. */
 export interface ResumePace {
   /**
-   * Waits between calls, key by key over the default: 100 ms, doubling to 10 s, ±20 %. Progress starts it afresh.
-   * `maxAttempts` counts calls that failed without progress, one after the other; the failure of the last is passed on.
-   * What an error names itself (`retryAfterMs`, pushback) is the least wait.
+   * Waits between calls, key by key over the default: 100 ms, doubling to 10 s, ±20 %. Progress and a healthy call
+   * (`minHealthyMs`) reset them. `maxAttempts` counts calls in a row that failed without either; the failure of the last is passed
+   * on. A `retryAfterMs` or pushback of the error is the least wait.
    * @defaultValue any number of attempts
    */
   readonly backoff?: { readonly [K in keyof Backoff]?: Backoff[K] | undefined } | undefined;
   /**
-   * A call that lived at least as long, in milliseconds, and made progress is followed by the next one at once; one that lived
-   * shorter is followed by a backoff, whatever it brought. 0 or more. @defaultValue 5000
+   * Milliseconds, 0 or more; less than 1000 counts as 1000. A call that lasted at least this long was healthy, even if it carried
+   * nothing: its end resets the backoff, is no evidence against the message at the cursor, and the next call begins within the
+   * first backoff, at random. A shorter call is followed by a backoff. The time counts from the last attempt, without the wait
+   * for the channel. @defaultValue 5000
    */
   readonly minHealthyMs?: number | undefined;
 }

@@ -118,7 +118,7 @@ export class ClientMetrics {
         instruments.outageDuration.record(event.durationMs / 1_000, client);
         return;
       case 'attempt-end':
-        if (event.next !== 'none') return;
+        if (event.next === 'retry' || event.next === 'wait') return;
         instruments.notRetried.add(1, { ...this.of(event.path).own, 'resilient_grpc.reason': event.because });
         return;
       case 'connection-replaced':

@@ -12,6 +12,7 @@ import { AttemptHistory, lostConnection, type CallFacts } from './attempt-histor
 import { failureReason, startFailure, TOO_MANY_RESPONSES } from './call-failure.js';
 import { endIsWanted, tellAttempt, tellCaller } from './call-telling.js';
 import { KeptCall } from './kept-call.js';
+import { outermost } from '../streams/scoped-stream.js';
 
 /**
  * One call and its attempts. It is at once the request and the listener of its attempts, and its own place in the queue and in the
@@ -93,7 +94,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.history ??= new AttemptHistory();
     this.history.note(end, verdict);
     this.history.add(number, end, verdict, durationMs, true);
-    tellAttempt(this.context, this.history, verdict, { retry: true, because });
+    tellAttempt(this.context, this.history, verdict, 'retry', because);
   }
 
   onHeaders(headers: Metadata): void {
@@ -201,8 +202,11 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       return;
     }
     this.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
-    tellAttempt(this.context, this.history, verdict, decision);
-    if (!this.isOpen()) return;
+    const stream = decision.retry || !this.method.responseStream ? undefined : outermost(this.scope, undefined);
+    if (stream === undefined) {
+      tellAttempt(this.context, this.history, verdict, decision.retry ? 'retry' : 'none', decision.because);
+      if (!this.isOpen()) return;
+    }
     if (decision.retry) {
       this.goOn(decision, lostConnection(end, verdict) !== '');
       return;
@@ -217,6 +221,10 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       retryAfterMs,
       cause: end.cause,
     });
+    // Told last: the end of the call decides whether its stream is resumed.
+    if (stream !== undefined) {
+      tellAttempt(this.context, this.history, verdict, stream.isOver ? 'none' : 'resume', decision.because);
+    }
   }
 
   private facts(end: AttemptEnd): CallFacts {

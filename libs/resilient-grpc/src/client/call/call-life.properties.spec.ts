@@ -313,7 +313,7 @@ function callOf({ request }: { readonly request: AttemptRequest }): string {
 /** A call of a stream that was resumed `resumes` times. */
 function partOfStream(resumes: number): PartOf {
   const ignore = (): void => undefined;
-  const ends = { complete: ignore, fail: ignore };
+  const ends = { isOver: false, attemptBegan: ignore, complete: ignore, fail: ignore };
   const none = { outer: undefined, demand: undefined, handedOver: 0 };
   return { isWhole: true, scope: { resumes, deadline: Infinity, hosts: new Set(), ...none, ...ends } };
 }

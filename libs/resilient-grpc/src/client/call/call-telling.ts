@@ -17,23 +17,23 @@ export function tellStart({ client, method }: MethodContext): void {
   if (client.events.everyCallWanted) client.events.emit({ type: 'call-start', path: method.path });
 }
 
-/** Tells of the last attempt in `history`, and what comes after it. */
+/** Tells of the last attempt in `history`, and what comes after it, with the reason. */
 export function tellAttempt(
   { client, method }: MethodContext,
   history: AttemptHistory,
   { reachedServer }: Verdict,
-  decision: { readonly retry: boolean; readonly because: string },
+  next: 'none' | 'retry' | 'resume',
+  because: string,
 ): void {
   const attempt = history.records.at(-1);
   if (!client.events.wanted || attempt === undefined) return;
-  const next = decision.retry ? 'retry' : 'none';
   client.events.emit({
     type: 'attempt-end',
     path: method.path,
     attempt,
     reachedServer,
     next,
-    because: decision.because,
+    because,
   });
 }
 

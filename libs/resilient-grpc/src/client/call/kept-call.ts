@@ -57,7 +57,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   abstract readOn(): void;
 
-  private get scope(): StreamScope | undefined {
+  protected get scope(): StreamScope | undefined {
     return this.part?.scope;
   }
 

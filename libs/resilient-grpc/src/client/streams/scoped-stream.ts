@@ -87,8 +87,9 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.stopWatching();
   }
 
-  /** What broke off has a channel again. */
+  /** An attempt of one of its calls goes out. */
   goesOn(): void {
+    this.scope.attemptBegan();
     const { brokenAt } = this;
     if (brokenAt === undefined) return;
     this.brokenAt = undefined;

@@ -4,7 +4,7 @@ import type { FailureReason } from '../../errors/grpc-call-error.js';
 import { StatusCode, STATUS_NAMES, type StatusName } from '../../status/status-code.js';
 import { NO_PUSHBACK, type Pushback } from '../pushback/parse-pushback.js';
 import { decideResume, NO_SETBACK, type EndedCall, type ResumeState } from './decide-resume.js';
-import { DEFAULT_RESUME_POLICY, MAX_SERVER_FAILURES, type ResumePolicy } from './resume-policy.js';
+import { DEFAULT_RESUME_POLICY, MAX_SERVER_FAILURES, MIN_LIFE_MS, type ResumePolicy } from './resume-policy.js';
 import { failureKind, reasonByText, type StreamFailure } from './stream-failure.js';
 
 function failure(
@@ -17,6 +17,8 @@ function failure(
 
 const LOST = failure('connection-lost');
 const INTERNAL = failure('server', 'INTERNAL');
+/** As a server ends a feed that is quiet, or whose connection is old. */
+const QUIET = failure('server', 'UNAVAILABLE');
 const MIDDLE = (): number => 0.5;
 
 /** A call whose connection was lost after a short life, without progress. */
@@ -123,20 +125,54 @@ describe('pace', () => {
   });
 
   it.each<[string, Partial<EndedCall>, number]>([
-    ['progressed and lived long: at once', { progressed: true, livedMs: 5_000 }, 0],
-    ['progressed and lived short: the first backoff', { progressed: true, livedMs: 4_999 }, 100],
-    ['was lost after a long life without progress: at once', { livedMs: 5_000 }, 0],
+    ['progressed and lasted long: half of the first', { progressed: true, livedMs: 5_000 }, 50],
+    ['progressed and was short: the first', { progressed: true, livedMs: 4_999 }, 100],
+    ['was lost after a long life without progress: half of the first', { livedMs: 5_000 }, 50],
     [
-      'failed by the server after a long life without progress: the next backoff',
-      { failure: INTERNAL, livedMs: 60_000 },
-      400,
+      'failed by the server after a long life without progress: half of the first',
+      { failure: QUIET, livedMs: 6_000 },
+      50,
     ],
-    ['failed at once: the next backoff', {}, 400],
-    ['ended in order after a long life: at once', { failure: undefined, livedMs: 5_000 }, 0],
-    ['ended in order after a short life: the next backoff', { failure: undefined }, 400],
-    ['ended in order and short, with progress: the first backoff', { failure: undefined, progressed: true }, 100],
-  ])('after two setbacks, for a call that %s', (_, call, delayMs) => {
+    ['failed at once: the next', {}, 400],
+    ['failed by the server after a short life: the next', { failure: QUIET, livedMs: 4_999 }, 400],
+    ['ended cleanly after a long life: half of the first', { failure: undefined, livedMs: 5_000 }, 50],
+    ['ended cleanly after a short life: the next', { failure: undefined }, 400],
+    ['ended cleanly and was short, with progress: the first', { failure: undefined, progressed: true }, 100],
+  ])('after two setbacks and a middling chance, for a call that %s backoff', (_, call, delayMs) => {
     expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ delayMs });
+  });
+
+  it('spreads the calls after healthy ones over the first backoff, whatever the jitter of the others is', () => {
+    const waits = (jitter: 'grpc' | 'full') =>
+      [0, 0.25, 0.75].map((chance) => {
+        const call = ended({ failure: QUIET, livedMs: 6_000 });
+        const decision = decideResume(NO_SETBACK, call, { ...DEFAULT_RESUME_POLICY, jitter }, () => chance);
+        return decision.action === 'resume' ? decision.delayMs : undefined;
+      });
+    expect(waits('grpc')).toEqual([0, 25, 75]);
+    expect(waits('full')).toEqual([0, 25, 75]);
+  });
+
+  it('does not grow while every call of a quiet feed is ended after 6 s, and grows from the first again after that', () => {
+    const quiet = ended({ failure: QUIET, livedMs: 6_000 });
+    expect(history([...Array<EndedCall>(100).fill(quiet), ended(), ended(), ended()])).toEqual([
+      ...Array<number>(100).fill(50),
+      100,
+      200,
+      400,
+    ]);
+  });
+
+  it('adds no wait to the age of a call, unless the call was short', () => {
+    const aged = { failure: undefined, aged: true };
+    expect(decide(ended({ ...aged, livedMs: 5_000 }))).toMatchObject({ delayMs: 0 });
+    expect(decide(ended({ ...aged, livedMs: 4_999 }))).toMatchObject({ delayMs: 100 });
+  });
+
+  it('takes minHealthyMs below 1 s for 1 s, so that calls that fail at once always get a backoff that grows', () => {
+    const short = Array<EndedCall>(3).fill(ended({ livedMs: MIN_LIFE_MS - 1 }));
+    expect(history(short, { minHealthyMs: 0 })).toEqual([100, 200, 400]);
+    expect(history([...short, ended({ livedMs: MIN_LIFE_MS })], { minHealthyMs: 0 }).at(-1)).toBe(50);
   });
 
   it.each<[string, Partial<StreamFailure>, number]>([
@@ -163,6 +199,28 @@ describe('bounds', () => {
   it('do not end it while the server, or a proxy before it, is unavailable', () => {
     const unavailable = ended({ failure: failure('server', 'UNAVAILABLE') });
     expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
+  });
+
+  it('do not end it for failures of calls that had lasted long, and count those after them from the first', () => {
+    const late = ended({ failure: INTERNAL, livedMs: 6_000 });
+    const soon = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
+    const waits = [100, 200, 400, 800];
+    expect(history(Array<EndedCall>(50).fill(late), { maxAttempts: 2 })).toEqual(Array(50).fill(50));
+    expect(history([...soon, late, ...soon, ...soon])).toEqual([
+      ...waits,
+      50,
+      ...waits,
+      'poison',
+      'poison',
+      'poison',
+      'poison',
+    ]);
+  });
+
+  it('count failures soon after a call started, also where minHealthyMs is 0 or the call progressed', () => {
+    const progressed = ended({ failure: INTERNAL, progressed: true, livedMs: MIN_LIFE_MS - 1 });
+    const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL, livedMs: MIN_LIFE_MS - 1 }));
+    expect(history([progressed, ...stuck], { minHealthyMs: 0 })).toEqual([100, 200, 400, 800, 'poison']);
   });
 
   it('do not end it for attempts that this side ended, whatever their code', () => {
@@ -199,10 +257,16 @@ describe('bounds', () => {
     ]);
   });
 
-  it('do not count a call that ended in order, which starts nothing afresh either', () => {
-    const inOrder = ended({ failure: undefined });
-    const calls = [ended(), inOrder, inOrder, ended({ failure: undefined, livedMs: 9_000 }), ended()];
-    expect(history(calls, { maxAttempts: 2 })).toEqual([100, 200, 400, 0, 'attempts-exhausted']);
+  it('do not count a call that ended cleanly, which resets nothing either if it was short', () => {
+    const clean = ended({ failure: undefined });
+    expect(history([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
+      100,
+      200,
+      400,
+      'attempts-exhausted',
+    ]);
+    const long = ended({ failure: undefined, livedMs: 9_000 });
+    expect(history([ended(), clean, long, ended()], { maxAttempts: 2 })).toEqual([100, 200, 50, 100]);
   });
 
   it('end it when the server says not to come again', () => {
@@ -260,19 +324,20 @@ describe('any history', () => {
     asked: fc.constantFrom('resume', undefined),
   });
 
-  it('waits no longer than the longest backoff and never hammers: without a long life there is a wait', () => {
+  it('waits no longer than the longest backoff; without a long life there is a wait, after one it is the first at most', () => {
     fc.assert(
       fc.property(fc.array(call), fc.double({ min: 0, max: 0.999, noNaN: true }), (calls, chance) => {
         let state = NO_SETBACK;
         let serverFailures = 0;
         for (const next of calls) {
+          const isHealthy = next.livedMs >= 5_000;
           const decision = decideResume(state, next, DEFAULT_RESUME_POLICY, () => chance);
-          if (next.progressed) serverFailures = 0;
-          if (next.failure?.reason === 'server') serverFailures += 1;
+          if (next.progressed || isHealthy) serverFailures = 0;
+          if (next.failure?.reason === 'server' && !isHealthy) serverFailures += 1;
           if (decision.action !== 'resume') break;
           expect(serverFailures).toBeLessThan(MAX_SERVER_FAILURES);
-          expect(decision.delayMs).toBeLessThanOrEqual(12_000);
-          if (next.livedMs < 5_000) expect(decision.delayMs).toBeGreaterThanOrEqual(80);
+          expect(decision.delayMs).toBeLessThanOrEqual(isHealthy ? 100 : 12_000);
+          if (!isHealthy) expect(decision.delayMs).toBeGreaterThanOrEqual(80);
           state = decision.state;
         }
       }),

@@ -165,9 +165,11 @@ describe('calls', () => {
     const { take, lines } = make();
     take(failed({ next: 'retry', because: 'connection-lost' }));
     take(failed({ next: 'wait', because: 'unsent' }));
+    take(failed({ next: 'resume', because: 'not-safe-to-repeat' }));
     expect(lines).toEqual([
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; is retried (connection-lost)',
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; waits (unsent)',
+      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; its stream is resumed',
     ]);
   });
 
@@ -402,7 +404,7 @@ describe('each event', () => {
     take({ ...OUTAGE, cause: evil });
     clock.advance(6_000);
     take({ ...OUTAGE, cause: evil, flapping: true });
-    for (const next of ['none', 'retry', 'wait'] as const)
+    for (const next of ['none', 'retry', 'wait', 'resume'] as const)
       take(failed({ attempt: { ...ATTEMPT, details: evil }, next }));
     take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: evil });
     expect(kept.length).toBeGreaterThan(6);

@@ -172,8 +172,9 @@ export class ClientLog {
     const { attempt, next, because, reachedServer } = event;
     if (attempt.code === StatusCode.OK) return;
     if (next !== 'none') {
-      const goesOn = next === 'wait' ? 'waits' : 'is retried';
-      this.debug(() => [`${attemptText(event)}; ${goesOn} (${because})`, attemptFields(event)]);
+      const goesOn = next === 'wait' ? `waits (${because})` : `is retried (${because})`;
+      const text = next === 'resume' ? 'its stream is resumed' : goesOn;
+      this.debug(() => [`${attemptText(event)}; ${text}`, attemptFields(event)]);
       return;
     }
     // The outage has a line of its own, and what a server answers is its callers' matter.

@@ -1,0 +1,116 @@
+import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { replayUnacknowledged, resumable } from 'nestjs-resilient-grpc/operators';
+import { FaultProxy } from 'nestjs-resilient-grpc/testing';
+import { NEVER, type Observable } from 'rxjs';
+import type { SessionReply, SessionRequest } from '../../src/gen/orders.pb.js';
+import { NestServer, type PlainServerOptions } from '../server/support/nest-server.js';
+import type { LogLine } from '../support/captured-log.js';
+import { startOrdersApp, type OrdersOf } from '../support/orders-app.js';
+import { outageGrace, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+/** Life of a call. */
+const LIFE_MS = { counts: 2_000, all: 6_000 };
+/** The default, or the least that a client takes. */
+const MIN_HEALTHY_MS = { counts: 1_000, all: undefined };
+const RESUMES = { short: 5, full: 85 };
+/** Grace of calls on a connection that has reached its age. */
+const GRACE_MS = 100;
+
+/** Feeds and sessions on which nothing happens, and servers that end them every 6 s. */
+export const quietFeeds: Situation = {
+  name: 'quiet-feeds',
+  promise:
+    'A quiet feed or session that is ended every 6 s, because it is idle, because of the age of its connection, or by a proxy, begins its next call within 500 ms each time; it never fails, and the log has no warning about it.',
+  bounds: {
+    'feeds and sessions ended': { atMost: 0 },
+    'warnings about them': { atMost: 0 },
+    'resumed, the rarest': { atLeast: RESUMES.short },
+    'next call began after, ms': { atMost: 500, timed: true },
+  },
+  fullBounds: { 'resumed, the rarest': { atLeast: RESUMES.full } },
+  async play(run) {
+    const lifeMs = LIFE_MS[run.which];
+    const grpcio = run.kinds.find(({ implementation }) => implementation === 'grpcio');
+    const age = { maxConnectionAgeMs: lifeMs, maxConnectionAgeGraceMs: GRACE_MS };
+    const idle = { streamIdleTimeoutMs: lifeMs };
+    const plays = [
+      follow(run, 'ours, idle', await ours(run, { methods: { Watch: idle, Session: idle } })),
+      follow(run, 'ours, age', await ours(run, age)),
+      follow(run, 'grpc-js, closing proxy', await behindClosingProxy(run, lifeMs)),
+      ...(grpcio === undefined ? [] : [follow(run, 'grpcio, age', await ofAge(run, grpcio, lifeMs))]),
+    ];
+    return Object.assign({}, ...(await Promise.all(plays))) as Measured;
+  },
+};
+
+type Way = Pick<GrpcClientSettings, 'url' | 'tls'>;
+
+async function ours(run: Run, options: PlainServerOptions): Promise<Way> {
+  const server = await NestServer.start(options);
+  run.onEnd(() => server.close());
+  return { url: server.url };
+}
+
+const QUIET = { eventsEveryMs: 3_600_000 };
+
+async function behindClosingProxy(run: Run, lifeMs: number): Promise<Way> {
+  const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' }, QUIET);
+  const proxy = await FaultProxy.start(upstream.url);
+  run.onEnd(() => proxy.close());
+  proxy.cutIdleAfter(lifeMs);
+  return { url: proxy.url };
+}
+
+async function ofAge(run: Run, kind: UpstreamKind, lifeMs: number): Promise<Way> {
+  const serverOptions = { 'grpc.max_connection_age_ms': lifeMs, 'grpc.max_connection_age_grace_ms': GRACE_MS };
+  const upstream = await startUpstream(run, kind, { ...QUIET, serverOptions });
+  return { url: upstream.url, ...upstream.settings };
+}
+
+/** A feed and a session, each of a client of its own, so that neither keeps the connection of the other busy. */
+async function follow(run: Run, name: string, way: Way): Promise<Measured> {
+  const settings = { ...way, ...outageGrace(run) };
+  const app = await startOrdersApp([settings, settings]);
+  run.onEnd(() => app.close());
+  const [feed, session] = app.clients as [OrdersOf, OrdersOf];
+  const pace = { minHealthyMs: MIN_HEALTHY_MS[run.which] };
+  // From 0 each time: our server gives one event, which was delivered already, and then nothing.
+  const watch = () => feed.orders.watch({ from: '0' });
+  const send = (outgoing: AsyncIterable<SessionRequest>) => session.orders.session(outgoing);
+  const id = ({ messageId }: SessionRequest | SessionReply) => messageId;
+  const streams = [
+    quiet(run, feed, resumable(watch, { cursor: ({ sequence }) => BigInt(sequence), seed: 0n, ...pace })),
+    quiet(run, session, replayUnacknowledged(send, NEVER, { id, acknowledges: id, maxUnacknowledged: 1, ...pace })),
+  ];
+  const enough = RESUMES[run.length];
+  // Longer than it takes: the age of a connection is ±10 %, and the next call begins a little later.
+  if (run.which === 'all') await pass(run, enough * (LIFE_MS.all + GRACE_MS) * 1.15);
+  await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
+  const figures = {
+    'feeds and sessions ended': streams.flatMap(({ ends }) => ends).length,
+    'warnings about them': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
+    'resumed, the rarest': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
+    'next call began after, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
+  };
+  return Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value]));
+}
+
+const isUnrepeated = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not repeated');
+
+/** How long each next call took to begin, and how the stream ended, which it should not. */
+function quiet(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {
+  const [gapsMs, ends]: [number[], unknown[]] = [[], []];
+  const events = client.events$.subscribe((event) => {
+    if (event.type === 'stream-resumed') gapsMs.push(event.gapMs);
+  });
+  const end = (how: unknown) => void ends.push(how);
+  const subscription = stream.subscribe({ error: end, complete: () => end('completed') });
+  run.onEnd(() => {
+    subscription.unsubscribe();
+    events.unsubscribe();
+  });
+  return { gapsMs, ends };
+}

@@ -122,7 +122,13 @@ describe('a slow attempt to connect', () => {
   });
 
   it.each<[when: string, change: (watched: ReturnType<typeof watch>) => void]>([
-    ['the channel is READY', ({ owner, outage }) => ((owner.ready = true), outage.becameReady())],
+    [
+      'the channel is READY',
+      ({ owner, outage }) => {
+        owner.ready = true;
+        outage.becameReady();
+      },
+    ],
     ['no call is waiting any more', ({ owner }) => (owner.waiting.size = 0)],
     ['the channel is closed', ({ outage }) => outage.close()],
   ])('is not reported if %s before that', async (_when, change) => {

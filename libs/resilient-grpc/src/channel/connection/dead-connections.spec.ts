@@ -257,7 +257,7 @@ describe('a black hole', () => {
     await clock.advanceAsync(VERDICT_MS);
     await waitFor(() => proxy.counters.accepted === 2);
     await waitFor(() => states().length > 2);
-    await waitFor(() => proxy.counters.open === 1);
+    await waitFor(() => proxy.counters.open === 0);
     expect(states().slice(2)).toEqual(['IDLE']);
     expect(replacements()).toEqual([]);
     expect(clock.pending).toBe(0);

@@ -19,6 +19,7 @@ function make(count: number) {
         registry.delete(call, 'succeeded');
       },
       describe: () => ({ path: `/${index}` }) as never,
+      failBackoff: () => false,
       terminate: (reason, details) => {
         ended.push(`${index} ${reason}: ${details}`);
         registry.delete(call, 'failed');

@@ -90,11 +90,12 @@ const NUMBERS = [
   ['budget: given back by a call that succeeds', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSuccess'],
   ['budget: given back each second', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSecond'],
   [
-    'budget: left when a deadline passes and nothing succeeded meanwhile',
+    'budget: left by the second deadline of a stall, and by each later one',
     percent,
     BUDGET,
     'DEFAULT_BUDGET_POLICY.leftByStall',
   ],
+  ['budget: the rest returns after', ms, BUDGET, 'DEFAULT_BUDGET_POLICY.stallMs'],
   [
     'budget: attempts on one connection that fail within this were lost together',
     ms,

@@ -244,14 +244,37 @@ describe('the budget', () => {
     expect(server.counts().calls).toBeLessThanOrEqual(111);
   });
 
-  it('is nearly used up by deadlines of a server that answers nothing: it sheds what piled up when it goes on', async () => {
+  it('allows no retries just after deadlines of concurrent calls to a server that answers nothing', async () => {
+    const { calls } = await repeatUntil('20 calls fail before the tokens return', async () => {
+      const { echo, server } = await scene();
+      server.script('Unary', { never: true });
+      await Promise.all(Array.from({ length: 5 }, () => failureOf(echo.unary({}, { timeoutMs: 50 }))));
+      const beganAt = performance.now();
+      server.reset();
+      server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
+      await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
+      return performance.now() - beganAt < 4_500 && server.counts();
+    });
+    expect(calls).toBe(20);
+  });
+
+  it('allows retries after deadlines of calls that ran one after another', async () => {
     const { echo, server } = await scene();
     server.script('Unary', { never: true });
     for (let i = 0; i < 5; i++) await failureOnceSeen(server, () => echo.unary({}, { timeoutMs: 50 }));
     server.reset();
-    server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
-    await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
-    expect(server.counts().calls).toBe(20);
+    server.script('Unary', [UNAVAILABLE, { message: { text: 'retried' } }]);
+    expect(await firstValueFrom(echo.unary({}))).toMatchObject({ text: 'retried' });
+  });
+
+  it('is named in the message of an error with the option that replaces it', async () => {
+    const { echo, server } = await scene({ serviceConfig: { retryThrottling: { maxTokens: 1, tokenRatio: 0.1 } } });
+    server.script('Unary', UNAVAILABLE);
+    const { message, details, notRetriedBecause } = await failureOf(echo.unary({}));
+    expect({ details, notRetriedBecause }).toEqual({ details: 'busy', notRetriedBecause: 'throttled' });
+    expect(message).toBe(
+      '14 UNAVAILABLE: busy (not retried: the retry budget of this client is used up; set serviceConfig.retryThrottling to change it)',
+    );
   });
 
   it('is left whole by a deadline of one slow call beside others that are answered', async () => {

@@ -371,6 +371,16 @@ describe('drain() by hand', () => {
     await app.close();
   });
 
+  it('fails a call at once if its retry is due after the drain, with the failure that it would retry', async () => {
+    const { client, orders } = await gateway(undefined, { methods: { Get: { idempotent: true } } });
+    server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * NOT_IN_THIS_TEST_MS });
+    const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
+    await waitFor(() => client.snapshot().counters.retried === 1);
+    const report = await client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS });
+    expect(report).toMatchObject({ finished: 0, cancelled: 1 });
+    expect(await call).toMatchObject({ code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining' });
+  });
+
   it('with more time than the application has is cut short by its shutdown', { tags: ['timed'] }, async ({ task }) => {
     const { app, client, orders } = await gateway({ timeoutMs: 200 });
     const feed = collect(orders.watch({ from: '0' }));

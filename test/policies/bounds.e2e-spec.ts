@@ -1,4 +1,4 @@
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import {
@@ -10,6 +10,7 @@ import {
   startServer,
   type EchoService,
 } from '../calls/support.js';
+import { failToRetry, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
 
 describe('attemptTimeoutMs', () => {
@@ -27,6 +28,49 @@ describe('attemptTimeoutMs', () => {
     const { error } = await failureOnceSeen(server, () => echo.unsafeUnary({}));
     expect(error).toMatchObject({ code: 4, reason: 'attempt-timeout', reachedServer: 'maybe' });
     expect(error.notRetriedBecause).toBe('not-safe-to-repeat');
+  });
+
+  it('reaches the server as grpc-timeout with each attempt and hedge of a unary call', async () => {
+    const timeouts: number[] = [];
+    const server = await startHttp2Server((stream, number, headers) => {
+      timeouts.push(timeoutOf(headers));
+      if (number % 2 === 1) failToRetry(stream);
+      else succeed(stream);
+    });
+    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '60s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
+    const name = [{ service: 'testing.v1.Echo', method: 'UnsafeUnary' }];
+    const client = await startClient({
+      url: server.url,
+      methods: { '*': { attemptTimeoutMs: 60_000 } },
+      serviceConfig: { methodConfig: [{ name, hedgingPolicy }] },
+    });
+    const echo = client.getService<EchoService>('Echo');
+    await firstValueFrom(echo.unary({}, { timeoutMs: 120_000 }));
+    await firstValueFrom(echo.unsafeUnary({}));
+    expect(timeouts).toEqual([60_000, 60_000, 60_000, 60_000]);
+  });
+
+  it('does not bound a response stream at the server, nor replace a shorter deadline', async () => {
+    const timeouts: number[] = [];
+    const server = await startHttp2Server((stream, _number, headers) => {
+      timeouts.push(timeoutOf(headers));
+      succeed(stream);
+    });
+    const client = await startClient({ url: server.url, methods: { '*': { attemptTimeoutMs: 60_000 } } });
+    const echo = client.getService<EchoService>('Echo');
+    await lastValueFrom(echo.serverStream({}));
+    await firstValueFrom(echo.unary({}, { timeoutMs: 30_000 }));
+    const [stream, unary] = timeouts;
+    expect(stream).toBeNaN();
+    expect(unary).toBeLessThanOrEqual(30_000);
+  });
+
+  it('fails as a timeout of the attempt whether the server or the client notices it first', async () => {
+    const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 20 } } });
+    server.script('UnsafeUnary', { never: true });
+    const calls = Array.from({ length: 50 }, () => failureOf(echo.unsafeUnary({}, { timeoutMs: 60_000 })));
+    const reasons = new Set((await Promise.all(calls)).map(({ code, reason }) => `${code} ${reason}`));
+    expect([...reasons]).toEqual(['4 attempt-timeout']);
   });
 
   it('may be another one for a call', async () => {

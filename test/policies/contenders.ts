@@ -22,7 +22,7 @@ export interface Running {
 /** One of the two clients that are compared, with a channel of its own. */
 export interface Contender {
   /** `within`: its deadline, in milliseconds from now. */
-  unary(within?: number): Running;
+  unary(within?: number, text?: string): Running;
   serverStream(): Running;
 }
 
@@ -62,7 +62,7 @@ export const grpcJs: Maker = async (url, serviceConfig) => {
   const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
   const { Unary, ServerStream } = service as unknown as Record<string, MethodDefinition<EchoRequest, Echo>>;
   return {
-    unary: (within = WITHIN) =>
+    unary: (within = WITHIN, text = '') =>
       running(({ message, end }) => {
         const { path, requestSerialize, responseDeserialize } = Unary!;
         const options = { deadline: Date.now() + within };
@@ -71,7 +71,7 @@ export const grpcJs: Maker = async (url, serviceConfig) => {
           path,
           requestSerialize,
           responseDeserialize,
-          {},
+          { text },
           metadata,
           options,
           (_, value) => {
@@ -107,7 +107,7 @@ export const resilient: Maker = async (url, serviceConfig) => {
       return () => subscription.unsubscribe();
     });
   return {
-    unary: (within = WITHIN) => watch(echo.unary({}, { deadline: Date.now() + within })),
+    unary: (within = WITHIN, text = '') => watch(echo.unary({ text }, { deadline: Date.now() + within })),
     serverStream: () => watch(echo.serverStream({})),
   };
 };

@@ -72,6 +72,29 @@ describe('a request stream that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
+  it('names the options in the error when it is not sent again', async () => {
+    const { server, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
+    server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
+    const { message, details, notRetriedBecause } = await failureOf(echo.unary({ text: 'x'.repeat(1_000) }));
+    expect({ details, notRetriedBecause }).toEqual({ details: 'busy', notRetriedBecause: 'request-not-replayable' });
+    expect(message).toBe(
+      "14 UNAVAILABLE: busy (not retried: the request does not fit the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions)",
+    );
+  });
+
+  it('shares the buffer of its client with unary calls', async () => {
+    const { server, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
+    server.script('Unary', { hold: 'everything', status: 'UNAVAILABLE' });
+    const failures = [1, 2].map(() => failureOf(echo.unary({ text: 'x'.repeat(1_500) })));
+    await waitFor(() => server.heldCount('Unary') === 2);
+    server.script('Unary', { message: {} });
+    server.release('Unary');
+    const reasons = (await Promise.allSettled(failures)).map((end) =>
+      end.status === 'fulfilled' ? end.value.notRetriedBecause : 'succeeded',
+    );
+    expect(reasons.sort()).toEqual(['request-not-replayable', 'succeeded']);
+  });
+
   it('shares the buffer of its client with the others', async () => {
     const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
     const sources = [halting(4, 0, 'x'.repeat(200)), halting(4, 0, 'x'.repeat(200))];

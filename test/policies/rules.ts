@@ -72,7 +72,13 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
   return made;
 }
 
-const attempts = async (scene: Scene) => counted((await attemptsOf(scene)).join());
+/** Characters of the largest request that fits the retry buffer of a call: 5 bytes frame a message, and 4 its text. */
+const LARGEST_KEPT = (1 << 20) - 9;
+
+const attempts = async (scene: Scene, characters = 0) => {
+  const text = 'x'.repeat(characters);
+  return counted((await attemptsOf(scene, 1, () => scene.client.unary(undefined, text))).join());
+};
 export const counted = (number: number | string) => (String(number) === '1' ? '1 attempt' : `${number} attempts`);
 
 /** Milliseconds between the arrivals of attempts. */
@@ -185,6 +191,20 @@ export const RULES: readonly Rule[] = [
       return kept(spentMs.length === 2 && spentMs.every((ms) => isAtLeast(ms, 80)));
     },
     right: 'yes',
+  },
+  {
+    rule: 'a request of 1 MiB, with the 5 bytes that frame it, is retried',
+    from: 'A6',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, LARGEST_KEPT)),
+    right: '3 attempts',
+  },
+  {
+    rule: 'a request that is larger than the retry buffer of a call is sent once',
+    from: 'A6',
+    config: retrying(),
+    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, LARGEST_KEPT + 1)),
+    right: '1 attempt',
   },
   {
     rule: 'a server stream is retried until its first headers',

@@ -54,7 +54,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     registry,
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),
-    replayLimits: new ReplayLimits(1, 1),
+    replayLimits: new ReplayLimits(1_000, 1_000_000),
     trustRefusedStreams: false,
     events: new EventHub({ client: 'memory' }, () => clock.epoch()),
     clock,

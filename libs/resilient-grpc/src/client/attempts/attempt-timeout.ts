@@ -1,9 +1,19 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import { remainingMs } from '../../policy/deadline/deadline.js';
+import { formatGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import { DeadlineTimer } from '../call/deadline-timer.js';
 import { StagedAttempt } from './staged-attempt.js';
+
+const TIMEOUT_KEY = 'grpc-timeout';
+/**
+ * A server that answers DEADLINE_EXCEEDED after this share of the timeout reports the timeout. Its clock starts later than ours, but
+ * a server that forwards the deadline to others receives their failure a little before its own time is over.
+ */
+const NEARLY = 0.9;
 
 /**
  * Bounds each attempt in time: until its end where the method answers once, until the first sign of an answer where it answers
@@ -18,27 +28,38 @@ class TimedAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   /** `undefined` until the attempt has been started. */
   private readonly timer: PeerTimer | undefined;
+  /** The call's deadline; `undefined` if there is none, or grpc-js keeps it. */
+  private readonly deadline: DeadlineTimer | undefined;
+  /** The server has the timeout, too. */
+  private readonly isSent: boolean;
+  /** Monotonic milliseconds. */
+  private readonly startedAt: number;
 
   constructor(
     start: StartAttempt,
     request: AttemptRequest,
     listener: AttemptListener,
-    timeoutMs: number,
-    clock: Clock,
+    private readonly timeoutMs: number,
+    private readonly clock: Clock,
   ) {
     super(request, listener);
-    this.inner = start(request, this);
+    this.startedAt = clock.now();
+    const sent = isServersTimeout(request, timeoutMs, clock) ? formatGrpcTimeout(timeoutMs) : undefined;
+    this.isSent = sent !== undefined;
+    this.inner = start(sent === undefined ? request : withTimeout(request, sent), this);
     this.timer = new PeerTimer(clock, timeoutMs, () => {
-      this.inner.cancel(
-        'attempt-timeout',
-        StatusCode.DEADLINE_EXCEEDED,
-        `Attempt timed out after ${String(timeoutMs)} ms`,
-      );
+      this.inner.cancel('attempt-timeout', StatusCode.DEADLINE_EXCEEDED, this.details);
     });
+    if (sent === undefined || request.deadline === Infinity) return;
+    this.deadline = new DeadlineTimer(request.deadline, clock, () => {
+      const seconds = ((clock.now() - this.startedAt) / 1_000).toFixed(3);
+      this.inner.cancel('deadline', StatusCode.DEADLINE_EXCEEDED, `Deadline exceeded after ${seconds}s`);
+    });
+    this.deadline.arm();
   }
 
   override abandon(because?: 'deadline'): void {
-    this.timer?.clear();
+    this.stop();
     super.abandon(because);
   }
 
@@ -48,7 +69,63 @@ class TimedAttempt extends StagedAttempt {
   }
 
   override onEnd(end: AttemptEnd): void {
-    this.timer?.clear();
-    super.onEnd(end);
+    this.stop();
+    super.onEnd(this.isTimeoutOfServer(end) ? timedOut(end, this.details) : end);
   }
+
+  private stop(): void {
+    this.timer?.clear();
+    this.deadline?.disarm();
+  }
+
+  private get details(): string {
+    return `Attempt timed out after ${String(this.timeoutMs)} ms (attemptTimeoutMs)`;
+  }
+
+  /** True if the server reports that the time it was given is over. It may do so before our own timer fires. */
+  private isTimeoutOfServer({ code, endedHere }: AttemptEnd): boolean {
+    if (!this.isSent || endedHere !== 'no' || code !== StatusCode.DEADLINE_EXCEEDED) return false;
+    return this.clock.now() - this.startedAt >= this.timeoutMs * NEARLY;
+  }
+}
+
+/**
+ * True if the server should stop after the timeout: it ends before the call's deadline, and it bounds the server alone. A response
+ * stream outlives it, a request stream waits for this process, and grpc-js's interceptors may read and change the deadline.
+ */
+function isServersTimeout(
+  { method, interceptors, deadline }: AttemptRequest,
+  timeoutMs: number,
+  clock: Clock,
+): boolean {
+  if (method.requestStream || method.responseStream || interceptors !== undefined) return false;
+  return timeoutMs < remainingMs(deadline, clock.epoch());
+}
+
+/**
+ * `request` with the header `grpc-timeout`, and without a deadline: grpc-js would replace the header by what is left until the
+ * deadline. A deadline for grpc-js that ends with the timeout would count the time in which this process did not run.
+ */
+function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
+  const { method, options, interceptors, number, maxReceiveBytes, telemetry } = request;
+  const metadata = request.metadata.clone();
+  metadata.set(TIMEOUT_KEY, timeout);
+  return { method, deadline: Infinity, metadata, options, interceptors, number, maxReceiveBytes, telemetry };
+}
+
+function timedOut(end: AttemptEnd, details: string): AttemptEnd {
+  const { code, picked, channelReady, headersReceived, messagesReceived, contentType, metadata, peer, connectionKey } =
+    end;
+  const timeout = { code, details, endedHere: 'attempt-timeout' } as const;
+  return {
+    ...timeout,
+    picked,
+    channelReady,
+    headersReceived,
+    messagesReceived,
+    contentType,
+    metadata,
+    peer,
+    connectionKey,
+  };
 }

@@ -173,7 +173,18 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     }
     this.held = { leg, end, verdict, durationMs: clock.now() - leg.startedAt, because: decision.because };
     if (decision.action === 'send' || this.legs.size > 0) this.tellGone();
-    if (!this.isOver) this.act(decision);
+    if (this.isOver) return;
+    this.act(decision);
+    this.failHeld(this.client.registry.drainUntil);
+  }
+
+  /** Ends the call with the failure that it would follow with an attempt at `until` (monotonic milliseconds) or later. */
+  failHeld(until: number): boolean {
+    const { held } = this;
+    if (held === undefined || this.isOver || this.state.dueAt < until) return false;
+    this.because = 'draining';
+    this.finish(held.leg, held.end);
+    return true;
   }
 
   /** The attempt that ended was none: the next one takes its place. */

@@ -12,6 +12,15 @@ import { PreparedCall } from './prepared-call.js';
 /** What a call is doing. */
 export type Phase = 'begun' | 'preparing' | 'waiting' | 'queued' | 'backoff' | 'running' | 'ended';
 
+/** A call that waits to retry. */
+interface Backoff {
+  readonly timer: Timer;
+  /** When it ends, in monotonic milliseconds. */
+  readonly endsAt: number;
+  /** The failure that is retried. */
+  readonly failure: CallFailure;
+}
+
 const DOING: Readonly<Partial<Record<Phase, string>>> = {
   preparing: ', waiting for an interceptor',
   queued: ', queued for a permit (maxConcurrentCalls)',
@@ -30,7 +39,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   protected phase: Phase = 'begun';
   /** It waited for the channel, and nobody was told yet how its attempt went. */
   private released = false;
-  private backoffTimer: Timer | undefined;
+  private backoff: Backoff | undefined;
   private permits: CallPermits | undefined;
   private deadlineTimer: DeadlineTimer | undefined;
 
@@ -151,18 +160,28 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
     else this.waitForChannel();
   }
 
-  /** Goes on after a while. */
-  protected backOff(delayMs: number): void {
+  /** Proceeds to the next attempt after `delayMs`. */
+  protected backOff(delayMs: number, failure: CallFailure): void {
+    const { clock } = this.context.client;
     this.phase = 'backoff';
     this.armDeadline();
-    this.backoffTimer = this.context.client.clock.setTimer(
+    const timer = clock.setTimer(
       () => {
-        this.backoffTimer = undefined;
+        this.backoff = undefined;
         if (this.phase === 'backoff') this.proceed();
       },
       delayMs,
       true,
     );
+    this.backoff = { timer, endsAt: clock.now() + delayMs, failure };
+  }
+
+  /** Fails the call with the failure that it would retry, if the retry is due at `until` (monotonic milliseconds) or later. */
+  failBackoff(until: number): boolean {
+    const { backoff } = this;
+    if (backoff === undefined || backoff.endsAt < until) return false;
+    this.end({ ...backoff.failure, because: 'draining' });
+    return true;
   }
 
   /** The pace of those that wait follows how the first of them fare. */
@@ -207,8 +226,8 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
 
   protected letGoOfWaiting(): void {
     this.disarmDeadline();
-    if (this.backoffTimer !== undefined) this.context.client.clock.clearTimer(this.backoffTimer);
-    this.backoffTimer = undefined;
+    if (this.backoff !== undefined) this.context.client.clock.clearTimer(this.backoff.timer);
+    this.backoff = undefined;
     this.permits?.release();
   }
 }

@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
+import type { StreamOutcome } from '../../call/stream-scope.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { classify } from '../../policy/evidence/classify.js';
@@ -9,10 +10,15 @@ import { StatusCode } from '../../status/status-code.js';
 import { attemptStages } from '../attempts/attempt-stages.js';
 import { HedgedAttempt, type HedgeOwner } from '../attempts/hedged-attempt.js';
 import { AttemptHistory, lostConnection, type CallFacts } from './attempt-history.js';
-import { failureReason, startFailure, TOO_MANY_RESPONSES } from './call-failure.js';
+import { failureReason, startFailure, TOO_MANY_RESPONSES, type CallFailure } from './call-failure.js';
 import { endIsWanted, tellAttempt, tellCaller } from './call-telling.js';
 import { KeptCall } from './kept-call.js';
 import { outermost } from '../streams/scoped-stream.js';
+
+/** gRPC prefixes each message with its length, and grpc-js counts the prefix against its retry buffers. */
+const FRAME_HEADER = 5;
+/** The request does not fit the retry buffers. */
+const NOT_KEPT = -1;
 
 /**
  * One call and its attempts. It is at once the request and the listener of its attempts, and its own place in the queue and in the
@@ -22,6 +28,8 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
   private reading = false;
   private hasResult = false;
   private result: unknown;
+  /** Bytes of a single request that count against the retry buffers; 0 until it is sent, `NOT_KEPT` if it does not fit. */
+  private keptBytes = 0;
 
   readOn(): void {
     if (this.phase !== 'running' || this.reading) return;
@@ -57,9 +65,10 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
 
   private startAttempt(): void {
     const { hedging, client } = this.context;
+    if (this.keptBytes === 0 && this.requests === undefined) this.keepRequest();
     const start = attemptStages(this.context, this.options, this.outgoing, this, this.origin);
     let attempt: Attempt;
-    if (hedging !== undefined && this.options?.retry !== false && this.options?.idempotent !== false) {
+    if (hedging !== undefined && this.mayRepeat && this.keptBytes !== NOT_KEPT) {
       this.hedged = new HedgedAttempt(hedging, client, this, this, this, start, this.binding?.inRetryChain ?? false);
       attempt = this.hedged;
     } else {
@@ -78,6 +87,31 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     attempt.send(this.payload);
     attempt.halfClose();
     attempt.startRead();
+  }
+
+  /** True if an attempt that the server may have seen can be followed by another. */
+  private get mayRepeat(): boolean {
+    const { policy, hedging } = this.context;
+    const { options } = this;
+    if (options?.retry === false) return false;
+    return options?.idempotent ?? (policy.retry !== undefined || hedging !== undefined);
+  }
+
+  /** Counts a single request against the retry buffers, as grpc-js does. What is never repeated costs nothing. */
+  private keepRequest(): void {
+    if (!this.mayRepeat) return;
+    const bytes = FRAME_HEADER + this.bytes;
+    this.keptBytes = this.context.client.replayLimits.take(bytes, 0) ? bytes : NOT_KEPT;
+  }
+
+  private forgetRequest(): void {
+    if (this.keptBytes > 0) this.context.client.replayLimits.release(this.keptBytes);
+    this.keptBytes = 0;
+  }
+
+  protected override letGo(outcome: StreamOutcome): void {
+    this.forgetRequest();
+    super.letGo(outcome);
   }
 
   needChannel(): void {
@@ -103,6 +137,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     const { client, method } = this.context;
     if (method.responseStream) {
       this.requests?.commit();
+      this.forgetRequest();
       // How long a stream lasts says nothing of the server; that it began does.
       const now = client.clock.now();
       client.transport.answered(undefined);
@@ -179,8 +214,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       this.cannotStart(end.cause);
       return;
     }
-    const { transport, clock } = this.context.client;
-    const { metadata } = end;
+    const { transport, clock, registry } = this.context.client;
     const { hedged } = this;
     if (hedged !== undefined) this.takeHedged(hedged);
     this.attempt = undefined;
@@ -190,10 +224,16 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.history ??= new AttemptHistory();
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
     this.tellReleased(undefined);
-    const { decision, retryAfterMs } =
+    const judged =
       hedged === undefined
-        ? this.history.judge(this.context, end, verdict, this.facts(end))
+        ? this.history.judge(this.context, end, verdict, this.facts(end, verdict))
         : this.history.judgeHedged(end, verdict, hedged);
+    const { retryAfterMs } = judged;
+    let { decision } = judged;
+    // A retry that is due after the drain is cut off, and would hold the drain until then.
+    if (decision.retry && clock.now() + decision.delayMs >= registry.drainUntil) {
+      decision = { retry: false, because: 'draining' };
+    }
     if (decision.retry) this.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {
@@ -207,32 +247,35 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       tellAttempt(this.context, this.history, verdict, decision.retry ? 'retry' : 'none', decision.because);
       if (!this.isOpen()) return;
     }
-    if (decision.retry) {
-      this.goOn(decision, lostConnection(end, verdict) !== '');
-      return;
-    }
-    this.end({
+    const failure = {
       code: verdict.code,
       details: verdict.details,
       reason: failureReason(verdict),
       because: decision.because,
-      metadata,
+      metadata: end.metadata,
       peer: end.peer,
       retryAfterMs,
       cause: end.cause,
-    });
-    // Told last: the end of the call decides whether its stream is resumed.
+    };
+    if (decision.retry) {
+      this.goOn(decision, lostConnection(end, verdict) !== '', failure);
+      return;
+    }
+    this.end(failure);
+    // Reported last: the end of the call decides whether its stream is resumed.
     if (stream !== undefined) {
       tellAttempt(this.context, this.history, verdict, stream.isOver ? 'none' : 'resume', decision.because);
     }
   }
 
-  private facts(end: AttemptEnd): CallFacts {
+  private facts(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {
+    // A single request is at hand while its call runs: what the server's application never saw is sent again whatever its size.
+    const replayable = this.requests?.replayable ?? (this.keptBytes !== NOT_KEPT || reachedServer === 'no');
     return {
       options: this.options,
       deadline: this.deadline,
       attempts: this.number,
-      requestReplayable: this.requests?.replayable ?? true,
+      requestReplayable: replayable,
       delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
       inRetryChain: this.binding?.inRetryChain ?? false,
     };
@@ -245,10 +288,14 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.attemptStartedAt = hedged.decisiveStartedAt;
   }
 
-  private goOn(decision: Extract<RetryDecision, { retry: true }>, isLostWithConnection: boolean): void {
+  private goOn(
+    decision: Extract<RetryDecision, { retry: true }>,
+    isLostWithConnection: boolean,
+    failure: CallFailure,
+  ): void {
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
     this.paced = isLostWithConnection;
     this.context.statistics.retried += 1;
-    this.backOff(decision.delayMs);
+    this.backOff(decision.delayMs, failure);
   }
 }

@@ -53,6 +53,8 @@ interface WorldPlan {
   readonly tokenMs: number | undefined;
   /** Nothing began or ended for a while, so that each call hears its peer out first. */
   readonly quiet: boolean;
+  /** Bytes of requests that may be kept: of one call, and of all. */
+  readonly keeps: readonly [perCall: number, perClient: number];
 }
 
 const ALONE: WorldPlan = {
@@ -61,6 +63,7 @@ const ALONE: WorldPlan = {
   breaker: false,
   tokenMs: undefined,
   quiet: false,
+  keeps: [1 << 20, 1 << 24],
 };
 
 const UNARY: CallPlan = {
@@ -163,12 +166,14 @@ class World {
   readonly registry = new CallRegistry(this.clock);
   readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
   readonly limits = new Set<MethodContext['limits'][number]>();
+  readonly replayLimits: ReplayLimits;
   private readonly parts: MethodParts;
   private told: ToldCall | undefined;
 
   constructor(private readonly plan: WorldPlan = ALONE) {
     const { clock, registry, transport } = this;
     transport.quiet = plan.quiet;
+    this.replayLimits = new ReplayLimits(...plan.keeps);
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
     // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
     const settings = {
@@ -186,7 +191,7 @@ class World {
       registry,
       unread: new UnreadStreams(Infinity, clock),
       statistics: new ClientStatistics(clock),
-      replayLimits: new ReplayLimits(3, 1_000),
+      replayLimits: this.replayLimits,
       trustRefusedStreams: false,
       events: new EventHub({ client: 'memory' }, () => clock.epoch()),
       telemetry: {
@@ -389,6 +394,8 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
+  // The second keeps two requests of one message at once, and no stream.
+  keeps: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -452,6 +459,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
         expect(world.transport.open).toEqual([]);
         expect(world.transport.waiters.size).toBe(0);
         expect(world.registry.size).toBe(0);
+        expect(world.replayLimits.used).toBe(0);
         for (const limit of world.limits) expect([limit.running, limit.queued]).toEqual([0, 0]);
         expect(world.clock.pending).toBe(0);
         const { started, succeeded, failed, cancelled } = world.registry;
@@ -528,6 +536,105 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     transport.release();
     expect(calls.map(({ started }) => started)).toEqual([1, 1]);
     expect(await world.settle()).toBe(0);
+  });
+
+  it('is sent once if its request does not fit the retry buffers, and keeps nothing after its end', async () => {
+    const world = new World({ ...ALONE, keeps: [12, 30] });
+    const { transport, calls, replayLimits } = world;
+    const safe = { ...UNARY, safe: true };
+    for (let i = 0; i < 3; i++) world.begin(safe);
+    // Each request has 7 bytes, and the prefix of 5 bytes that gRPC sends before a message.
+    expect(replayLimits.used).toBe(24);
+    for (const attempt of [...transport.open]) attempt.end(ENDS.busy);
+    await world.pass(5_000);
+    expect(calls.map(({ started }) => started)).toEqual([2, 2, 1]);
+    expect(calls[2]!.errors).toMatchObject([{ notRetriedBecause: 'request-not-replayable' }]);
+    expect(await world.settle()).toBe(0);
+    expect(replayLimits.used).toBe(0);
+  });
+
+  it('is sent again whatever its size if the server refused it', async () => {
+    const world = new World({ ...ALONE, keeps: [1, 1] });
+    world.begin({ ...UNARY, safe: true });
+    world.transport.open[0]!.end(ENDS.refused);
+    await world.pass(5_000);
+    expect(world.calls[0]!.started).toBe(2);
+    expect(await world.settle()).toBe(0);
+  });
+
+  it('keeps no request of a method without retries, nor of a response stream that has begun', async () => {
+    const world = new World();
+    world.begin(UNARY);
+    expect(world.replayLimits.used).toBe(0);
+    world.begin({ ...UNARY, kind: 'server-stream', safe: true });
+    expect(world.replayLimits.used).toBe(12);
+    world.transport.open[1]!.headers();
+    expect(world.replayLimits.used).toBe(0);
+    expect(await world.settle()).toBe(0);
+  });
+
+  it('is not hedged if its request does not fit the retry buffers', async () => {
+    const world = new World({ ...ALONE, keeps: [1, 1] });
+    world.begin({ ...UNARY, hedgingDelayMs: 100 });
+    await world.pass(1_000);
+    expect(world.calls[0]!.started).toBe(1);
+    expect(await world.settle()).toBe(0);
+  });
+
+  it.each<[string, Partial<CallPlan>]>([
+    ['a retry', { safe: true }],
+    ['a hedge', { hedgingDelayMs: 60_000 }],
+  ])('fails when a drain begins if it waits for %s that is due after the drain', async (_what, plan) => {
+    const world = new World();
+    const { transport, registry, calls } = world;
+    world.begin({ ...UNARY, ...plan });
+    transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    await world.pass(500);
+    const report = registry.drain(1_500);
+    const failure = { code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining', retryAfterMs: 2_000 };
+    expect(calls[0]!.errors).toMatchObject([failure]);
+    expect(await report).toEqual({ finished: 0, completed: 0, cancelled: 1, durationMs: 0 });
+  });
+
+  it.each<[string, Partial<CallPlan>]>([
+    ['a retry', { safe: true }],
+    ['a hedge', { hedgingDelayMs: 60_000 }],
+  ])('fails at once in a drain if the next attempt, %s, is due after the drain', async (_what, plan) => {
+    const world = new World();
+    const { transport, registry, calls } = world;
+    world.begin({ ...UNARY, ...plan });
+    const report = registry.drain(1_500);
+    await world.pass(500);
+    transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    expect(calls[0]!.errors).toMatchObject([{ reason: 'server', notRetriedBecause: 'draining' }]);
+    expect(await report).toMatchObject({ durationMs: 500 });
+  });
+
+  it.each<[string, Partial<CallPlan>]>([
+    ['a retry', { safe: true }],
+    ['a hedge', { hedgingDelayMs: 60_000 }],
+  ])('finishes in a drain if the next attempt, %s, is due before its end', async (_what, plan) => {
+    const world = new World();
+    const { transport, registry, calls } = world;
+    world.begin({ ...UNARY, ...plan });
+    transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    const report = registry.drain(3_000);
+    await world.pass(2_000);
+    transport.open[0]!.message();
+    transport.open[0]!.end(ENDS.ok);
+    expect(calls[0]!.completed).toBe(1);
+    expect(await report).toMatchObject({ finished: 1, cancelled: 0, durationMs: 2_000 });
+  });
+
+  it('fails in a later drain with less time if its retry is due after that one', async () => {
+    const world = new World();
+    world.begin({ ...UNARY, safe: true });
+    world.transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    const report = world.registry.drain(3_000);
+    expect(world.calls[0]!.errors).toEqual([]);
+    void world.registry.drain(1_000);
+    expect(world.calls[0]!.errors).toMatchObject([{ notRetriedBecause: 'draining' }]);
+    expect(await report).toMatchObject({ cancelled: 1, durationMs: 0 });
   });
 
   it('leaves its permit to the next call while it waits for the channel', async () => {

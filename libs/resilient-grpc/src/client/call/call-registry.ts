@@ -19,6 +19,8 @@ export interface RegisteredCall {
   terminate(reason: 'draining' | 'closed', details: string): void;
   /** Ends its stream now, cleanly, as the server would have. */
   complete(): void;
+  /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. True if it did. */
+  failBackoff(until: number): boolean;
 }
 
 /** Where a call is kept while it runs: the registry, or the stream that it is a part of. */
@@ -46,8 +48,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly calls = new Set<RegisteredCall>();
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
-  /** The shortest time that anybody gave a drain, in monotonic milliseconds. */
-  private drainUntil = Infinity;
+  /** When the drain cuts off what still runs, in monotonic milliseconds; Infinity before a drain. */
+  drainUntil = Infinity;
   /** While a drain waits: when it gives up, and how it goes on. */
   private wait: { readonly until: number; readonly timer: Timer; readonly over: () => void } | undefined;
   /** Attempts whose callers have left during a drain, to be reset when nothing else runs any more. */
@@ -143,20 +145,22 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
       stream.complete();
     } else {
       this.cutOff += 1;
-      this.terminate(stream, 'draining', 'The client is shutting down');
+      this.terminate(stream, 'draining', 'The client is shutting down and ends this stream (onDrain)');
     }
   }
 
   /**
-   * Takes no more calls, lets those that run end within `timeoutMs`, and cuts off the rest. Whoever asks later gets the same
-   * report; the shorter time holds.
+   * Takes no more calls, lets those that run end within `timeoutMs`, and cuts off the rest. Later callers get the same report; the
+   * shorter time applies.
    */
   drain(timeoutMs: number): Promise<DrainReport> {
     this.drainUntil = Math.min(this.drainUntil, this.clock.now() + timeoutMs);
     if (this.accepting === 'yes') this.accepting = 'draining';
     this.draining ??= this.drainOnce(this.clock.now());
+    const { draining } = this;
     if (this.wait !== undefined && this.drainUntil < this.wait.until) this.waitUntil(this.drainUntil, this.wait.over);
-    return this.draining;
+    this.failBackoffs();
+    return draining;
   }
 
   /** Ends all now. */
@@ -174,6 +178,15 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
     const { finished, completed, cutOff } = this;
     return { finished, completed, cancelled: cutOff, durationMs: this.clock.now() - beganAt };
+  }
+
+  /** A retry that is due after the drain cannot finish in time: to wait for it would only delay its failure. */
+  private failBackoffs(): void {
+    for (const call of [...this.calls]) {
+      this.isTerminating = true;
+      if (call.failBackoff(this.drainUntil)) this.cutOff += 1;
+      this.isTerminating = false;
+    }
   }
 
   private waitUntil(until: number, over: () => void): void {

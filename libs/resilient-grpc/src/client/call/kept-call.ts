@@ -124,7 +124,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
       failure = this.prepare(this.scope);
     } catch (error) {
       this.phase = 'ended';
-      this.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Options of the call are none');
+      this.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Invalid call options');
       this.sink.error(error);
       return;
     }
@@ -192,7 +192,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     if (this.phase === 'ended') return;
     this.context.statistics.cancelled();
     this.stop('cancelled');
-    this.telemetry?.end(StatusCode.CANCELLED, 'Its reader has left');
+    this.telemetry?.end(StatusCode.CANCELLED, 'The reader unsubscribed');
   }
 
   /** It has not ended. What a caller, an interceptor or a listener does in between may end it at any place. */
@@ -216,11 +216,15 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     if (this.phase === 'ended') return;
     this.context.statistics.sourceFailed();
     this.stop('failed');
-    this.telemetry?.end(StatusCode.CANCELLED, 'The source of its requests failed');
+    this.telemetry?.end(StatusCode.CANCELLED, 'The source of the requests failed');
     this.sink.error(error);
   }
 
   // ── the end ──
+
+  override failBackoff(until: number): boolean {
+    return this.hedged === undefined ? super.failBackoff(until) : this.hedged.failHeld(until);
+  }
 
   terminate(reason: 'draining' | 'closed', details: string): void {
     this.end({ code: StatusCode.UNAVAILABLE, details, reason });

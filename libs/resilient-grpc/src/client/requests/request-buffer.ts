@@ -1,15 +1,26 @@
 /** What keeping a message takes beside its bytes: tiny ones would else be many times what is counted. */
 const MESSAGE_OVERHEAD = 128;
 
-/** How many bytes of requests a client keeps for further attempts: of one call, and of all together. */
+/** Bounds the bytes of requests that a client keeps for further attempts: of one call, and of all calls together. */
 export class ReplayLimits {
   /** Bytes kept now. */
   used = 0;
 
   constructor(
-    readonly perCall: number,
-    readonly perClient: number,
+    private readonly perCall: number,
+    private readonly perClient: number,
   ) {}
+
+  /** Counts `bytes` more of a call that keeps `kept` bytes. False if a limit forbids it: then nothing is counted. */
+  take(bytes: number, kept: number): boolean {
+    if (kept + bytes > this.perCall || this.used + bytes > this.perClient) return false;
+    this.used += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.used -= bytes;
+  }
 }
 
 /**
@@ -35,25 +46,18 @@ export class RequestBuffer {
   /** `payload` is sent. Under interceptors it is a message of unknown size, which cannot be kept within bounds. */
   add(payload: unknown): void {
     if (!this.complete) return;
-    const { limits } = this;
-    const bytes = payload instanceof Uint8Array ? payload.length + MESSAGE_OVERHEAD : Infinity;
-    if (
-      !(payload instanceof Uint8Array) ||
-      this.bytes + bytes > limits.perCall ||
-      limits.used + bytes > limits.perClient
-    ) {
+    if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD, this.bytes)) {
       this.drop();
       return;
     }
     this.messages.push(payload);
-    this.bytes += bytes;
-    limits.used += bytes;
+    this.bytes += payload.length + MESSAGE_OVERHEAD;
   }
 
   /** Nothing of it will be needed again: the call is committed, or has ended. */
   drop(): void {
     this.complete = false;
-    this.limits.used -= this.bytes;
+    this.limits.release(this.bytes);
     this.bytes = 0;
     this.messages.length = 0;
   }

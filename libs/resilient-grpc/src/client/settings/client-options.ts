@@ -142,7 +142,8 @@ export interface MethodOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * Bound of one attempt in milliseconds, more than 0: then it is given up, and, where the method is safe to repeat, made again.
-   * Does not run while a call waits for the channel.
+   * Does not run while a call waits for the channel. Sent to the server of a unary method as `grpc-timeout`, unless the call's
+   * deadline is earlier.
    * @defaultValue none
    */
   readonly attemptTimeoutMs?: number | undefined;

@@ -146,6 +146,11 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
+  /** A stream whose call fails is resumed, so a drain ends it by its `onDrain`. */
+  failBackoff(): boolean {
+    return false;
+  }
+
   complete(): void {
     this.stopWatching();
     outermost(this.scope, this.scope).complete();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseGrpcTimeout } from './grpc-timeout.js';
+import { formatGrpcTimeout, parseGrpcTimeout } from './grpc-timeout.js';
 
 describe('grpc-timeout', () => {
   it.each([
@@ -20,5 +20,16 @@ describe('grpc-timeout', () => {
     [' 1S', undefined],
   ])('%o is %o ms', (text, ms) => {
     expect(parseGrpcTimeout(text)).toBe(ms);
+  });
+
+  it.each([
+    [1, '1m'],
+    [0.5, '1m'],
+    [1_500, '1500m'],
+    [99_999_999, '99999999m'],
+    [100_000_000, undefined],
+    [Infinity, undefined],
+  ])('writes %d ms as %o', (ms, text) => {
+    expect(formatGrpcTimeout(ms)).toBe(text);
   });
 });

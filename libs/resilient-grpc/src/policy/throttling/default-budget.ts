@@ -8,11 +8,13 @@ export interface DefaultBudgetPolicy {
   /** Given back by time, so that a client of few calls is not locked out. */
   readonly perSecond: number;
   /**
-   * Share of the tokens that is left when a deadline passes and no call succeeded in all that time: a server that stands still sheds
-   * what piled up when it goes on, and all its clients would send that again at once. What is lost with a connection may use the others
-   * still: it comes back at the pace of a release.
+   * Share of the tokens that remains when a deadline passes, another one passed while that call ran, and no call succeeded in all
+   * that time. A server that was stalled rejects the calls that piled up, and all its clients would repeat these at once. One call at
+   * a time piles nothing up. Retries of what is lost with a connection may use all tokens: they are sent at the pace of a release.
    */
   readonly leftByStall: number;
+  /** The other tokens return this long after the last such deadline: by then the server has rejected what piled up. */
+  readonly stallMs: number;
   /** Attempts on one connection that fail within this long of each other were lost together. */
   readonly togetherMs: number;
 }
@@ -26,6 +28,7 @@ export const DEFAULT_BUDGET_POLICY: DefaultBudgetPolicy = {
   perSuccess: 0.12,
   perSecond: 0.05,
   leftByStall: 0.25,
+  stallMs: 5_000,
   togetherMs: 250,
 };
 
@@ -42,10 +45,13 @@ export class DefaultBudget implements RetryBudget {
   readonly #policy: DefaultBudgetPolicy;
   readonly #losses = new Map<string, Loss>();
   #tokens: number;
-  /** Of them, those that a stall keeps from what a server answered. */
+  /** Of these, the tokens that a stall withholds from retries of what a server answered. */
   #withheld = 0;
   #refilledAt: number | undefined;
   #succeededAt = -Infinity;
+  /** When the last deadline passed, and the last one that withheld tokens. */
+  #deadlineAt = -Infinity;
+  #stalledAt = -Infinity;
 
   /** `share`: how full it is at first, 0 to 1. */
   constructor(policy: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY, share = 1) {
@@ -63,8 +69,11 @@ export class DefaultBudget implements RetryBudget {
   onFailure(): void {}
 
   onDeadline(now: number, startedAt: number): void {
-    if (this.#succeededAt >= startedAt) return;
+    const isAlone = startedAt >= this.#deadlineAt;
+    this.#deadlineAt = now;
+    if (isAlone || this.#succeededAt >= startedAt) return;
     this.#refill(now);
+    this.#stalledAt = now;
     this.#withheld += (this.#tokens - this.#withheld) * (1 - this.#policy.leftByStall);
   }
 
@@ -96,6 +105,7 @@ export class DefaultBudget implements RetryBudget {
     const elapsedMs = now - (this.#refilledAt ?? now);
     this.#refilledAt = now;
     this.#gain((Math.max(elapsedMs, 0) / 1_000) * this.#policy.perSecond);
+    if (now - this.#stalledAt >= this.#policy.stallMs) this.#withheld = 0;
   }
 
   #gain(tokens: number): void {

@@ -72,6 +72,7 @@ describe('a budget that may change', () => {
   it('gives nothing back that a stall withholds', () => {
     const budget = new LiveBudget(undefined);
     budget.onDeadline(3_000, 1_000);
+    budget.onDeadline(3_000, 1_000);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 3_000);
     expect(budget.tokens(3_000)).toBe(25);
     expect(budget.tryRetry(3_000, '')).toBe(false);

@@ -60,18 +60,35 @@ describe('A6Throttle', () => {
 
 describe('DefaultBudget', () => {
   describe('when a deadline passes', () => {
-    it('gives a quarter of its tokens to what is answered after that, where nothing succeeded in all that time', () => {
+    /** Deadlines of calls that began at 1,000 ms, while no call succeeded. */
+    const stall = (budget: DefaultBudget, deadlines: number): void => {
+      repeat(deadlines, () => budget.onDeadline(3_000, 1_000));
+    };
+
+    it('allows all retries after one call', () => {
+      const budget = new DefaultBudget();
+      stall(budget, 1);
+      expect(budget.tokens(3_000)).toBe(10);
+    });
+
+    it('allows all retries after calls that ran one after another', () => {
+      const budget = new DefaultBudget();
+      for (let now = 0; now < 20_000; now += 1_000) budget.onDeadline(now + 1_000, now);
+      expect(budget.tokens(20_000)).toBe(10);
+    });
+
+    it('leaves two retries of what a server answers after two calls that ran at the same time', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
-      budget.onDeadline(3_000, 1_000);
+      stall(budget, 2);
       expect([1, 2, 3].map(() => budget.tryRetry(3_000, ''))).toEqual([true, true, false]);
       repeat(9, () => budget.onSuccess(3_000));
       expect([1, 2].map(() => budget.tryRetry(3_000, ''))).toEqual([true, false]);
     });
 
-    it('gives all of them to what is lost with connections', () => {
+    it('leaves all tokens to retries of what is lost with connections', () => {
       const budget = new DefaultBudget();
-      repeat(5, () => budget.onDeadline(3_000, 1_000));
+      stall(budget, 6);
       expect(budget.tryRetry(3_000, '')).toBe(false);
       expect(budget.tokens(3_000)).toBeCloseTo(10 * 0.25 ** 5);
       const granted = Array.from({ length: 11 }, (_, index) => budget.tryRetry(3_000, `a#${String(index)}`));
@@ -80,19 +97,26 @@ describe('DefaultBudget', () => {
 
     it('returns withheld tokens with each success, also if no token was taken', () => {
       const budget = new DefaultBudget();
-      budget.onDeadline(3_000, 1_000);
+      stall(budget, 2);
       repeat(10, () => budget.onSuccess(3_000));
       expect(budget.tokens(3_000)).toBeCloseTo(2.5 + 10 * 0.12);
       repeat(1_000, () => budget.onSuccess(3_000));
       expect(budget.tokens(3_000)).toBe(10);
     });
 
-    it('keeps all of them where some call did succeed: that one was slow, and the server is not', () => {
+    it('returns all withheld tokens 5 s after the last deadline', () => {
+      const budget = new DefaultBudget();
+      stall(budget, 6);
+      expect(budget.tryRetry(7_999, '')).toBe(false);
+      expect(budget.tokens(8_000)).toBe(10);
+      expect(budget.tryRetry(8_000, '')).toBe(true);
+    });
+
+    it('allows all retries if a call succeeded after the other one began: the server is not stalled', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(1_000);
-      budget.onDeadline(3_000, 1_000);
+      stall(budget, 6);
       expect(budget.tokens(3_000)).toBe(10);
-      expect(budget.tryRetry(3_000, '')).toBe(true);
     });
   });
 

@@ -41,7 +41,7 @@ export function fakeContexts(
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),
     throttled: () => undefined,
-    replayLimits: new ReplayLimits(0, 0),
+    replayLimits: new ReplayLimits(resolution.settings.replayBytes.perCall, resolution.settings.replayBytes.perClient),
     trustRefusedStreams: false,
     events: new EventHub({ client: FAKE_CLIENT }, () => clock.epoch()),
     clock,

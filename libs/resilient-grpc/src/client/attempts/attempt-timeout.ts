@@ -114,8 +114,8 @@ function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
 }
 
 function timedOut(end: AttemptEnd, details: string): AttemptEnd {
-  const { code, picked, channelReady, headersReceived, messagesReceived, contentType, metadata, peer, connectionKey } =
-    end;
+  const { code, picked, channelReady, headersReceived, messagesReceived, contentType } = end;
+  const { wire, metadata, peer, connectionKey } = end;
   const timeout = { code, details, endedHere: 'attempt-timeout' } as const;
   return {
     ...timeout,
@@ -124,6 +124,7 @@ function timedOut(end: AttemptEnd, details: string): AttemptEnd {
     headersReceived,
     messagesReceived,
     contentType,
+    wire,
     metadata,
     peer,
     connectionKey,

@@ -54,7 +54,7 @@ async function comeBack(run: Run, kind: UpstreamKind, capacity: number): Promise
   const load = CallLoad.start(perSecond, (call) => orders.get({ id: String(call) }, { timeoutMs }));
   run.onEnd(() => load.stop());
   // The client knows its usual rate.
-  await reach(() => load.succeeded.length > 3 * perSecond, { intervalMs: 50 });
+  await reach(() => load.succeeded.length > 1.5 * perSecond, { intervalMs: 50 });
   const listensAt = await upstream.restartAfter(DOWN_MS[run.which]);
   const readyAt = await reach(() => {
     const { state, since } = client.connectivity;

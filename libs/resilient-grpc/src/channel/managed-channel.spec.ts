@@ -279,12 +279,12 @@ it('connects again in an outage although no call is waiting, and the outage ends
 });
 
 it('releases waiting calls faster if released calls are answered, and more slowly if they fail', async () => {
-  const unanswered = await releasedOf(await openInOutage());
-  const well = await openInOutage();
+  const unanswered = await releasedOf(await openInOutage(40));
+  const well = await openInOutage(40);
   const answered = await releasedOf(well, (waiter) => {
     well.channel.releasedEnded(5, waiter);
   });
-  const broken = await openInOutage();
+  const broken = await openInOutage(40);
   const failed = await releasedOf(broken, (waiter) => {
     broken.channel.releasedEnded(undefined, waiter);
   });

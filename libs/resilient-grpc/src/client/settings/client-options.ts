@@ -35,8 +35,8 @@ export interface GrpcClientDefaults {
    */
   readonly outageGraceMs?: number | undefined;
   /**
-   * Calls that may wait at once in an outage, 0 or more; one more fails with `reason: 'too-many-waiting'`. Each costs about 3 KiB
-   * of memory, and its request. No limit applies while the channel connects for the first time, or again after idling.
+   * Calls that may wait at once in an outage, 0 or more; one more fails with `reason: 'too-many-waiting'`. Each takes at most
+   * 3 KiB of memory besides its request. No limit applies while the channel connects for the first time, or again after idling.
    * @defaultValue 10000
    */
   readonly maxWaitingCalls?: number | undefined;

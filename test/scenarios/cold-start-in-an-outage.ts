@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { firstValueFrom } from 'rxjs';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import type { Situation } from './support/situation.js';
@@ -41,7 +42,7 @@ export const coldStartInAnOutage: Situation = {
       results.push(
         call.then(
           () => undefined,
-          (error: { reason: string }) => error.reason,
+          (error: unknown) => (error as GrpcCallError).reason,
         ),
       );
       if (number % SLICE === 0) await turn();

@@ -223,8 +223,18 @@ describe('the bound of a release', () => {
   }
 
   it.each<[string, Answer]>([
-    ['answers slowly', ({ release }) => release.answered(UNARY, 5_000)],
-    ['fails every call', ({ release }) => release.failed(UNARY)],
+    [
+      'answers slowly',
+      ({ release }) => {
+        release.answered(UNARY, 5_000);
+      },
+    ],
+    [
+      'fails every call',
+      ({ release }) => {
+        release.failed(UNARY);
+      },
+    ],
     ['never answers', () => undefined],
   ])('sends every held call at a third of the usual load while the server %s', (_, answer) => {
     const held = hold(true);
@@ -237,7 +247,9 @@ describe('the bound of a release', () => {
   });
 
   it('sends every held call in time while the server answers more and more slowly', () => {
-    const answer: Answer = ({ release, clock }) => release.answered(UNARY, (clock.now() - 10_000) / 10);
+    const answer: Answer = ({ release, clock }) => {
+      release.answered(UNARY, (clock.now() - 10_000) / 10);
+    };
     expect(drain(hold(true), answer)).toBeLessThanOrEqual(WITHIN_MS);
   });
 
@@ -249,7 +261,9 @@ describe('the bound of a release', () => {
       let standstillAt = clock.now() + 300;
       const lastMs = drain(
         held,
-        ({ release }) => release.answered(UNARY, 5_000),
+        ({ release }) => {
+          release.answered(UNARY, 5_000);
+        },
         () => {
           if (clock.now() < standstillAt) return;
           clock.block(300);
@@ -262,7 +276,11 @@ describe('the bound of a release', () => {
 
   it('sends 20,000 calls in time that a client without history holds', () => {
     const held = hold(false, 20_000);
-    expect(drain(held, ({ release }) => release.answered(UNARY, 5_000))).toBeLessThanOrEqual(WITHIN_MS);
+    expect(
+      drain(held, ({ release }) => {
+        release.answered(UNARY, 5_000);
+      }),
+    ).toBeLessThanOrEqual(WITHIN_MS);
     const { released } = held;
     expect(released.filter(({ at }) => at <= 1_000).length).toBeGreaterThan(1_300);
   });
@@ -274,7 +292,9 @@ describe('the bound of a release', () => {
     let number = 10_000;
     drain(
       held,
-      ({ release }) => release.answered(UNARY, 5_000),
+      ({ release }) => {
+        release.answered(UNARY, 5_000);
+      },
       () => {
         if (clock.now() > 20_000 || clock.now() % 100 !== 0) return;
         joinedAt.set(++number, clock.now());

@@ -29,6 +29,7 @@ it(
       goodput: expect.any(Number),
       newCallsFailed: expect.any(Number),
       newCallsFailedConnected: expect.any(Number),
+      lastHeldSeconds: expect.any(Number),
     };
     expect(policies).toEqual([
       { name: 'resilient-grpc', recoverySeconds: expect.any(Number), ...figures },
@@ -40,6 +41,7 @@ it(
     const [ours, unbounded] = policies;
     expect(ours.amplification).toBeLessThanOrEqual(1.1);
     expect(ours.peakLoadRatio).toBeLessThanOrEqual(1.6);
+    expect(ours.lastHeldSeconds).toBeGreaterThan(0);
     expect(ours.newCallsFailedConnected).toBeLessThanOrEqual(0.001);
     // Those of clients that are not connected yet count as well.
     expect(ours.newCallsFailed).toBeGreaterThan(0.1);
@@ -62,5 +64,19 @@ it.each([
     expect(figures.peakLoadRatio).toBeLessThanOrEqual(1.6);
     expect(figures.newCallsFailedConnected).toBeLessThanOrEqual(0.001);
     expect(figures.recoverySeconds).not.toBeNull();
+  },
+);
+
+it(
+  'sends every held call of a simulated fleet within 15 s, without overrunning a server with a fifth to spare',
+  SLOW,
+  () => {
+    const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
+    const [outage] = SCENARIOS.outage!.faults(60);
+    const world = { ...DEFAULT_WORLD, clients: 100, callsPerSecond: 50, patienceMs: 30_000 };
+    const { figures } = play(world, ours, [outage!], 30);
+    expect(figures.lastHeldSeconds).toBeGreaterThan(3);
+    expect(figures.lastHeldSeconds).toBeLessThanOrEqual(15);
+    expect(figures.peakLoadRatio).toBeLessThanOrEqual(1.6);
   },
 );

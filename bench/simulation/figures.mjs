@@ -11,6 +11,7 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} newCallsFailed Share of failures among the calls that begin in the 10 s after the worst fault.
  * @property {number} newCallsFailedConnected The same among those of them whose client was connected.
  * @property {number | null} recoverySeconds From the end of the worst fault until 99 % of calls succeed and go on to; null: not before the next fault, or the end.
+ * @property {number} lastHeldSeconds The longest time from READY until a held call is sent; 0 if none is held.
  */
 
 /** Samples of which the mean is taken: one second. */
@@ -50,6 +51,7 @@ export function figuresOf(meter, faults, length) {
     goodput: sum(meter.successes, WARM_UP, length) / sum(meter.calls, WARM_UP, length),
     newCallsFailed: Math.max(...meter.fresh.map(({ all }) => shareFailed(all))),
     newCallsFailedConnected: Math.max(...meter.fresh.map(({ connected }) => shareFailed(connected))),
+    lastHeldSeconds: meter.longestHeldMs / 1_000,
     recoverySeconds: recoveries.includes(null) ? null : Math.max(...recoveries.map(Number)),
   };
 }

@@ -11,6 +11,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --clients N      clients of the fleet (200)
   --rate R         calls a second of each (10000 / clients)
   --seconds S      simulated, 60 or more; the faults of ten minutes shrink with them (600)
+  --deadline MS    of every call (${String(DEFAULT_WORLD.patienceMs)})
   --handshake C    work of a connection, in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
   --seed N         of all chance (${String(DEFAULT_WORLD.seed)})
   --vary C=A,B     this library alone, with each of these values of a constant: ${VARIABLE.join(', ')}
@@ -26,13 +27,14 @@ if (plan === undefined) {
 }
 
 /** @param {NonNullable<ReturnType<typeof parse>>} plan */
-async function run({ name, scenario, clients, rate, seconds, handshake, seed, policies, svg, json }) {
+async function run({ name, scenario, clients, rate, seconds, deadline, handshake, seed, policies, svg, json }) {
   const faults = scenario.faults(seconds);
   const world = {
     ...DEFAULT_WORLD,
     clients,
     callsPerSecond: rate,
     ...scenario.world,
+    patienceMs: deadline,
     handshakeCost: handshake,
     seed,
   };
@@ -53,6 +55,7 @@ function parse() {
         clients: { type: 'string', default: '200' },
         rate: { type: 'string' },
         seconds: { type: 'string', default: '600' },
+        deadline: { type: 'string', default: String(DEFAULT_WORLD.patienceMs) },
         handshake: { type: 'string', default: String(DEFAULT_WORLD.handshakeCost) },
         seed: { type: 'string', default: String(DEFAULT_WORLD.seed) },
         vary: { type: 'string' },
@@ -65,12 +68,13 @@ function parse() {
     const clients = Number(values.clients);
     const rate = Number(values.rate ?? 10_000 / clients);
     const [seconds, handshake, seed] = [Number(values.seconds), Number(values.handshake), Number(values.seed)];
-    const makesSense =
-      Number.isInteger(clients) && clients > 0 && rate > 0 && seconds >= 60 && handshake > 0 && Number.isInteger(seed);
+    const deadline = Number(values.deadline);
+    const isFleet = Number.isInteger(clients) && clients > 0 && rate > 0 && deadline > 0;
+    const makesSense = isFleet && seconds >= 60 && handshake > 0 && Number.isInteger(seed);
     const policies = policiesOf(values.vary);
     if (scenario === undefined || rest.length > 0 || !makesSense || policies === undefined) return undefined;
     const svg = values.svg ?? (values.json ? undefined : `simulation-${name}.svg`);
-    return { name, scenario, clients, rate, seconds, handshake, seed, policies, svg, json: values.json };
+    return { name, scenario, clients, rate, seconds, deadline, handshake, seed, policies, svg, json: values.json };
   } catch {
     return undefined;
   }

@@ -21,6 +21,8 @@ export class Meter {
   load;
   /** @type {{ all: Count, connected: Count }[]} New calls after each fault, and those of them that connected clients made. */
   fresh = [];
+  /** Longest time from READY, or from when a call began to wait, until a held call is sent. */
+  longestHeldMs = 0;
   #freshAt = -Infinity;
   /** @type {Map<number, boolean>} Whether the client was connected. */
   #freshCalls = new Map();
@@ -73,6 +75,11 @@ export class Meter {
   /** @param {number} now */
   arrived(now) {
     add(this.load, now);
+  }
+
+  /** A held call is sent. @param {number} heldMs */
+  released(heldMs) {
+    this.longestHeldMs = Math.max(this.longestHeldMs, heldMs);
   }
 
   /** @param {number} startedAt */

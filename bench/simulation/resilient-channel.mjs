@@ -23,17 +23,22 @@ export class SimulatedChannel extends ManagedChannel {
   static open(fleet, constants) {
     const { clock, random } = fleet;
     const { outageGraceMs, ...defaults } = DEFAULT_CLIENT_SETTINGS;
+    const { boundGraces, boundAtLeastMs } = constants.release;
+    const withinMs = Math.max(outageGraceMs * boundGraces, boundAtLeastMs);
     const settings = {
       ...defaults,
       target: TARGET,
       outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
+      releaseWithinMs: withinMs,
       maxConnectionAgeMs: undefined,
       credentials: { current: undefined, watch: () => () => undefined, close: () => undefined },
       fleet,
     };
     const events = new EventHub({ client: 'simulated' }, () => clock.epoch());
     const channel = new SimulatedChannel(settings, { clock, random, events, changed: () => undefined });
-    channel.release = new CallRelease(channel.waiting, channel.load, clock, () => channel.ready, constants.release);
+    const { waiting, load } = channel;
+    const usable = () => channel.ready;
+    channel.release = new CallRelease(waiting, { load, clock, usable, withinMs, policy: constants.release });
     return channel;
   }
 

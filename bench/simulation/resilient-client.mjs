@@ -104,10 +104,18 @@ export class ResilientClient {
     this.fleet.send(call, this.channel.server);
   }
 
-  /** @param {number} call */
-  released(call) {
-    if (this.channel.ready) this.#attempt(call);
-    else this.#wait(call, false);
+  /**
+   * @param {number} call
+   * @param {number} waitingSince
+   */
+  released(call, waitingSince) {
+    if (!this.channel.ready) {
+      this.#wait(call, false);
+      return;
+    }
+    const { clock, meter } = this.fleet;
+    meter.released(Math.min(clock.epoch() - this.channel.since, clock.now() - waitingSince));
+    this.#attempt(call);
   }
 
   /** @param {number} call It may not wait, or not any more. */
@@ -239,7 +247,7 @@ class Waiter {
   }
 
   release() {
-    this.client.released(this.call);
+    this.client.released(this.call, this.waitingSince);
   }
 
   refuse() {

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-const { port, standby, log, delayMs, perSecond, eventsEveryMs, drainMs, serverOptions, tls } = JSON.parse(
+const { port, standby, log, delayMs, perSecond, queueMs, eventsEveryMs, drainMs, serverOptions, tls } = JSON.parse(
   process.argv[2],
 );
 const proto = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)), { longs: String });
@@ -25,6 +25,10 @@ async function answer(call, what, key, callback) {
   const previous = write(call, what, key);
   const [, code, times = Infinity] = key.split('/');
   call.once('cancelled', () => write(call, 'ended', what));
+  if (freeAt - performance.now() > queueMs) {
+    callback({ code: status.UNAVAILABLE, details: 'the queue is full' });
+    return;
+  }
   freeAt = Math.max(freeAt, performance.now()) + 1_000 / perSecond;
   const waitMs = delayMs + freeAt - performance.now();
   if (waitMs >= 1) await pause(waitMs);

@@ -99,6 +99,8 @@ def unary(what, key_field):
         previous = write(context, what, key)
         _, code, times, *_ = *key.split("/"), None, None
         try:
+            if free_at - time.monotonic() > told["queueMs"] / 1000:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the queue is full")
             await asyncio.sleep(told["delayMs"] / 1000 + queued())
             fails = code and (times is None or previous < int(times))
             if fails and code == "NEVER":

@@ -13,6 +13,8 @@ export interface UpstreamOptions {
   readonly delayMs?: number;
   /** Unary requests that it can bear; more of them queue up. @defaultValue any */
   readonly perSecond?: number;
+  /** Unary requests that would be queued longer than this are answered UNAVAILABLE at once. @defaultValue any */
+  readonly queueMs?: number;
   /** Between two events of a feed. @defaultValue 10 */
   readonly eventsEveryMs?: number;
   /** How long calls may run on after SIGTERM; then the server ends them. @defaultValue an hour */
@@ -148,13 +150,25 @@ export class Upstream {
     const {
       delayMs = 0,
       perSecond = 1_000_000,
+      queueMs = 1_000_000_000,
       eventsEveryMs = 10,
       drainMs = 3_600_000,
       serverOptions = {},
     } = this.options;
     const { implementation, security } = this.kind;
     const tls = security === 'TLS' ? { cert: certificate('server'), key: certificate('server-key') } : null;
-    const told = { port, standby, log: this.#log, delayMs, perSecond, eventsEveryMs, drainMs, serverOptions, tls };
+    const told = {
+      port,
+      standby,
+      log: this.#log,
+      delayMs,
+      perSecond,
+      queueMs,
+      eventsEveryMs,
+      drainMs,
+      serverOptions,
+      tls,
+    };
     return ChildServer.start({
       script: join(import.meta.dirname, SCRIPTS[implementation]),
       ...(implementation === 'grpcio' && { execPath: PYTHON }),

@@ -6,7 +6,11 @@ export interface ChannelSettings {
   readonly credentials: CredentialsSource;
   /** How long calls wait in an outage; its ±10 % are in it. */
   readonly outageGraceMs: number;
+  /** Time after READY within which calls that waited in an outage are sent. */
+  readonly releaseWithinMs: number;
+  /** Calls that may wait at once in an outage. */
   readonly maxWaitingCalls: number;
+  /** Bytes of requests that may wait at once in an outage. */
   readonly maxWaitingBytes: number;
   readonly connection: 'on-demand' | 'warm';
   /** The child policies, as `loadBalancingConfig` of a service config has them. */

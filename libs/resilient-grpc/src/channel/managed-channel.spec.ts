@@ -8,6 +8,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
 import { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
+import { DEFAULT_CLIENT_SETTINGS } from '../client/settings/client-options.js';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
@@ -87,6 +88,8 @@ function openChannel(
       target,
       credentials: { current: insecureCredentials(), watch: () => () => undefined, close: () => undefined },
       outageGraceMs: GRACE_MS,
+      // Longer than any test: the answers alone decide the pace.
+      releaseWithinMs: 600_000,
       maxWaitingCalls: 1_000,
       maxWaitingBytes: 1_000,
       connection: 'on-demand',
@@ -159,10 +162,13 @@ it('refuses all waiting calls at once when the connection is lost that was READY
 });
 
 /** A channel whose only connection was reset at once, after `calls` calls on it: an outage is on. */
-async function openInOutage(calls = 0): Promise<{ readonly channel: ManagedChannel; readonly clock: VirtualClock }> {
+async function openInOutage(
+  calls = 0,
+  settings: Partial<ChannelSettings> = {},
+): Promise<{ readonly channel: ManagedChannel; readonly clock: VirtualClock }> {
   const server = await startServer();
   const clock = new VirtualClock();
-  const channel = openChannel(server.url, clock);
+  const channel = openChannel(server.url, clock, settings);
   channel.wire.getConnectivityState(true);
   await waitFor(() => channel.ready);
   for (let call = 0; call < calls; call++) startCall(channel);
@@ -215,6 +221,62 @@ async function releasedOf(
   clock.advance(1_500);
   return released;
 }
+
+/** Lets a call with `bytes` of request wait, and returns its refusal. */
+function refusalOf(
+  { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
+  bytes: number,
+): WaitRefusal | undefined {
+  let refused: WaitRefusal | undefined;
+  channel.wait({
+    waitForReady: undefined,
+    waitingSince: clock.now(),
+    deadline: Infinity,
+    bytes,
+    paced: false,
+    answerDue: true,
+    release: () => undefined,
+    refuse: (refusal) => (refused = refusal),
+  });
+  clock.advance(0);
+  return refused;
+}
+
+it('lets any number of calls and bytes wait while it connects without an outage', async () => {
+  const server = await startSilentServer();
+  const clock = new VirtualClock();
+  const channel = openChannel(server.url, clock, { maxWaitingCalls: 5, maxWaitingBytes: 50 });
+  for (let call = 0; call < 100; call++) expect(refusalOf({ channel, clock }, 1_000)).toBeUndefined();
+  expect(channel.connectivity.outage).toBeUndefined();
+  expect(channel.waiting.size).toBe(100);
+});
+
+it.each([
+  [
+    'maxWaitingCalls',
+    { maxWaitingCalls: 3 },
+    10,
+    '3 calls with 30 bytes of requests wait for it already (maxWaitingCalls: 3)',
+  ],
+  [
+    'maxWaitingBytes',
+    { maxWaitingBytes: 35 },
+    10,
+    '3 calls with 30 bytes of requests wait for it already (maxWaitingBytes: 35; this request has 10)',
+  ],
+])('names %s if it refuses a call in an outage', async (_, limits, bytes, details) => {
+  const outage = await openInOutage(0, limits);
+  for (let call = 0; call < 3; call++) expect(refusalOf(outage, bytes)).toBeUndefined();
+  const refusal = refusalOf(outage, bytes);
+  expect(refusal).toMatchObject({ reason: 'too-many-waiting' });
+  expect(refusal?.details).toContain(details);
+});
+
+it('lets 1,000 calls of 272 KB wait in an outage by default', async () => {
+  const { maxWaitingCalls, maxWaitingBytes } = DEFAULT_CLIENT_SETTINGS;
+  const outage = await openInOutage(0, { maxWaitingCalls, maxWaitingBytes });
+  for (let call = 0; call < 1_000; call++) expect(refusalOf(outage, 272 * 1_024)).toBeUndefined();
+});
 
 it('connects again in an outage although no call is waiting, and the outage ends', async () => {
   const { channel, clock } = await openInOutage();
@@ -288,12 +350,12 @@ it('refuses calls with waitForReady: false that already wait when an outage begi
 });
 
 it('releases waiting calls faster if released calls are answered, and more slowly if they fail', async () => {
-  const unanswered = await releasedOf(await openInOutage());
-  const well = await openInOutage();
+  const unanswered = await releasedOf(await openInOutage(40));
+  const well = await openInOutage(40);
   const answered = await releasedOf(well, (waiter) => {
     well.channel.releasedEnded(5, waiter);
   });
-  const broken = await openInOutage();
+  const broken = await openInOutage(40);
   const failed = await releasedOf(broken, (waiter) => {
     broken.channel.releasedEnded(undefined, waiter);
   });

@@ -84,7 +84,12 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       this.hold.end();
     });
     this.load = new UsualLoad(clock.now());
-    this.release = new CallRelease(this.waiting, this.load, clock, () => this.ready);
+    this.release = new CallRelease(this.waiting, {
+      load: this.load,
+      clock,
+      usable: () => this.ready,
+      withinMs: settings.releaseWithinMs,
+    });
     this.outage = new OutageWatch(settings.outageGraceMs, this, this.load, clock, events);
     this.earlyReconnect = new EarlyReconnectTimer(clock, random, () => {
       if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
@@ -192,12 +197,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   /** Why `waiter` may not wait. */
   private refusalFor(waiter: Waiter): WaitRefusal | undefined {
     if (this.isClosed) return CLOSED;
-    if (this.outage.current !== undefined && !this.ready && !this.mayWaitOut(waiter)) return this.outageRefusal();
-    const { maxWaitingCalls, maxWaitingBytes } = this.settings;
-    if (this.waiting.size >= maxWaitingCalls || this.waiting.bytes + waiter.bytes > maxWaitingBytes) {
-      return tooManyWaiting(this.target, this.waiting.size, this.waiting.bytes);
-    }
-    return undefined;
+    // While a connection is only being made grpc-js would queue any number of calls.
+    if (this.outage.current === undefined) return undefined;
+    if (!this.ready && !this.mayWaitOut(waiter)) return this.outageRefusal();
+    return tooManyWaiting(this.target, this.waiting, waiter.bytes, this.settings);
   }
 
   private mayWaitOut(waiter: Waiter): boolean {

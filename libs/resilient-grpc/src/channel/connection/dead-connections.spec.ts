@@ -94,6 +94,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
         close: () => undefined,
       },
       outageGraceMs: 5_000,
+      releaseWithinMs: 15_000,
       maxWaitingCalls: 10,
       maxWaitingBytes: 1_000,
       connection,

@@ -21,13 +21,27 @@ export function outageRefusal(outage: Unreachable): WaitRefusal {
   };
 }
 
-/** The queue is full, by number or by bytes. */
-export function tooManyWaiting(target: string, calls: number, bytes: number): WaitRefusal {
-  return {
+/** Bounds of waiting. */
+export interface WaitingLimits {
+  readonly maxWaitingCalls: number;
+  readonly maxWaitingBytes: number;
+}
+
+/** Refuses one more call with `bytes` of request if it would exceed a limit, and names that limit. */
+export function tooManyWaiting(
+  target: string,
+  waiting: { readonly size: number; readonly bytes: number },
+  bytes: number,
+  { maxWaitingCalls, maxWaitingBytes }: WaitingLimits,
+): WaitRefusal | undefined {
+  const refusal = (limit: string): WaitRefusal => ({
     reason: 'too-many-waiting',
-    details: `${target} is not ready, and ${String(calls)} calls with ${String(bytes)} bytes of requests wait for it already (maxWaitingCalls)`,
+    details: `${target} is not ready, and ${String(waiting.size)} calls with ${String(waiting.bytes)} bytes of requests wait for it already (${limit})`,
     retryAfterMs: undefined,
-  };
+  });
+  if (waiting.size >= maxWaitingCalls) return refusal(`maxWaitingCalls: ${String(maxWaitingCalls)}`);
+  if (waiting.bytes + bytes <= maxWaitingBytes) return undefined;
+  return refusal(`maxWaitingBytes: ${String(maxWaitingBytes)}; this request has ${String(bytes)}`);
 }
 
 export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };

@@ -34,8 +34,18 @@ export interface GrpcClientDefaults {
    * @defaultValue 5000
    */
   readonly outageGraceMs?: number | undefined;
-  /** Calls that may wait at once, 0 or more; also bounded by 16 MiB of request bytes. @defaultValue 10000 */
+  /**
+   * Calls that may wait at once in an outage, 0 or more; one more fails with `reason: 'too-many-waiting'`. Each takes at most
+   * 3 KiB of memory besides its request. No limit applies while the channel connects for the first time, or again after idling.
+   * @defaultValue 10000
+   */
   readonly maxWaitingCalls?: number | undefined;
+  /**
+   * Bytes of requests that may wait at once in an outage, 0 or more; a call that exceeds them fails with
+   * `reason: 'too-many-waiting'`. The process needs that memory beside its own. The default holds 1,000 calls of 400 KB.
+   * @defaultValue 419430400
+   */
+  readonly maxWaitingBytes?: number | undefined;
   /**
    * Calls of this client that may run at once, 1 or more; the others are queued, until their deadline. A call that waits for the
    * channel does not count.
@@ -200,7 +210,7 @@ export interface KeepaliveOptions {
 export const DEFAULT_CLIENT_SETTINGS = {
   outageGraceMs: 5_000,
   maxWaitingCalls: 10_000,
-  maxWaitingBytes: 16 * 1024 * 1024,
+  maxWaitingBytes: 400 * 1024 * 1024,
   maxAttemptsLimit: 5,
   connection: 'on-demand',
   loadBalancing: 'pick_first',

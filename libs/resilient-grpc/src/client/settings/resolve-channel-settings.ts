@@ -3,6 +3,7 @@ import { insecureCredentials, loadBalancingProblem } from '../../channel/channel
 import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsSeams } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { DEFAULT_RELEASE_POLICY } from '../../policy/release/release-policy.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,
@@ -12,6 +13,8 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { describeValue, pathOf } from './describe-value.js';
+
+const { boundGraces, boundAtLeastMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
@@ -115,6 +118,7 @@ export function resolveChannelSettings(
   const {
     outageGraceMs = DEFAULT_CLIENT_SETTINGS.outageGraceMs,
     maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
+    maxWaitingBytes = DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
     connection = DEFAULT_CLIENT_SETTINGS.connection,
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
@@ -123,8 +127,9 @@ export function resolveChannelSettings(
     target: settings.url,
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
+    releaseWithinMs: Math.max(outageGraceMs * boundGraces, boundAtLeastMs),
     maxWaitingCalls,
-    maxWaitingBytes: DEFAULT_CLIENT_SETTINGS.maxWaitingBytes,
+    maxWaitingBytes,
     connection,
     loadBalancing,
     connectTimeoutMs,

@@ -31,7 +31,8 @@ describe('settings of which nothing is said', () => {
       target: 'shop:50051',
       outageGraceMs: 5_000,
       maxWaitingCalls: 10_000,
-      maxWaitingBytes: 16_777_216,
+      maxWaitingBytes: 419_430_400,
+      releaseWithinMs: 15_000,
       connection: 'on-demand',
       loadBalancing: [{ pick_first: {} }],
       connectTimeoutMs: 20_000,
@@ -62,6 +63,18 @@ describe('settings of which nothing is said', () => {
     expect(resolve({}, undefined, () => 0.999_999).settings.channel.outageGraceMs).toBe(5_500);
     expect(resolve({ outageGraceMs: 0 }).settings.channel.outageGraceMs).toBe(0);
   });
+
+  it.each([
+    [5_000, 15_000],
+    [20_000, 60_000],
+    [1_000, 3_000],
+    [0, 3_000],
+  ])(
+    'bound the release of calls held for a grace of %i ms to %i ms, in all clients alike',
+    (outageGraceMs, withinMs) => {
+      expect(resolve({ outageGraceMs }, undefined, () => 0.999_999).settings.channel.releaseWithinMs).toBe(withinMs);
+    },
+  );
 });
 
 describe('settings over defaults', () => {
@@ -70,18 +83,20 @@ describe('settings over defaults', () => {
       {
         connection: 'warm',
         maxWaitingCalls: undefined,
+        maxWaitingBytes: undefined,
         keepalive: { keepaliveTimeMs: 30_000 },
         metadata: { a: 'own' },
       },
       {
         connection: 'on-demand',
         maxWaitingCalls: 7,
+        maxWaitingBytes: 8,
         keepalive: { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 5_000 },
         metadata: { a: 'all', b: 'all' },
         channelOptions: { 'grpc.primary_user_agent': 'x' },
       },
     );
-    expect(settings.channel).toMatchObject({ connection: 'warm', maxWaitingCalls: 7 });
+    expect(settings.channel).toMatchObject({ connection: 'warm', maxWaitingCalls: 7, maxWaitingBytes: 8 });
     expect(settings.channel.channelOptions).toMatchObject({
       'grpc.keepalive_time_ms': 30_000,
       'grpc.keepalive_timeout_ms': 5_000,

@@ -60,6 +60,7 @@ const defaultsEntries = {
   traceStreams: orUndefined(flag),
   outageGraceMs: orUndefined(milliseconds(0, ', or `waitForReady: true` of `methods` for no limit')),
   maxWaitingCalls: orUndefined(integer(0)),
+  maxWaitingBytes: orUndefined(integer(0)),
   maxConcurrentCalls: orUndefined(integer(1)),
   maxQueuedCalls: orUndefined(integer(0)),
   maxAttemptsLimit: orUndefined(integer(2)),

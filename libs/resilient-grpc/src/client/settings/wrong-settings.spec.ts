@@ -123,6 +123,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
   ],
   ['null', { url, timeoutMs: null }, 'clients.shop.timeoutMs', /got null; leave it out or give undefined/],
   ['a negative grace', { url, outageGraceMs: -1 }, 'clients.shop.outageGraceMs', /of 0 or more, got -1/],
+  ['half a byte', { url, maxWaitingBytes: 1.5 }, 'clients.shop.maxWaitingBytes', /an integer of 0 or more, got 1.5/],
   ['half a call', { url, maxWaitingCalls: 1.5 }, 'clients.shop.maxWaitingCalls', /an integer of 0 or more, got 1.5/],
   [
     'a limit of one attempt',
@@ -377,6 +378,7 @@ describe('right settings', () => {
             'timeoutMs',
             'outageGraceMs',
             'maxWaitingCalls',
+            'maxWaitingBytes',
             'maxAttemptsLimit',
             'connection',
             'loadBalancing',

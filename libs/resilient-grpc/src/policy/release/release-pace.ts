@@ -1,35 +1,42 @@
+import { nextPace } from './next-pace.js';
+import type { ReleaseDemand } from './release-demand.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from './release-policy.js';
 
-/** What the pace of a release starts from. */
+/** Weight of one answer in the moving average of latencies. */
+const LATENCY_WEIGHT = 0.1;
+
+/** Input of a new release. */
 export interface ReleasePaceInput {
   /** Monotonic milliseconds. */
   readonly now: number;
-  /** Calls per second of this client before the outage; 0 when there were none. */
+  /** Calls per second of this client before the outage; 0 if there were none. */
   readonly usualCallsPerSecond: number;
-  /** Median latency before the outage; 0 when none is known, then the first answer sets it. */
+  /** Median latency before the outage; 0 if none is known, then the first answer sets it. */
   readonly usualLatencyMs: number;
+  /** Demand of the held calls. */
+  readonly demand: ReleaseDemand;
 }
 
-/** What a released call is, as far as its answer goes. */
-export type ReleasedKind =
-  /** An answer is due. */
-  | 'unary'
-  /** None is: a quiet feed sends nothing for hours, and servers on grpc-js no headers before the first message. */
-  | 'stream';
+/** Kind of a released call: the answer of a unary call is due; a quiet stream may send nothing for hours. */
+export type ReleasedKind = 'unary' | 'stream';
 
 /**
- * The pace at which waiting calls are released to a server that came back: slow at first, faster while it answers as usual,
- * half as fast when it does not. A stream that did not fail is as good as an answer. One object a release.
+ * The pace at which waiting calls are released to a server that came back: slow at first, faster while the server answers as
+ * usual, slower while it does not, never below the demand's floor. A stream that did not fail is as good as an answer. One
+ * object per release.
  */
 export class ReleasePace {
   readonly #start: number;
   #perSecond: number;
+  #floor: number;
+  #wanted: number;
+  #latencyMs: number;
   #slowAboveMs: number | undefined;
   /** Calls that may go now; a fraction is the way to the next one. */
   #credit = 1;
   #creditedAt: number;
   #stepEndsAt: number;
-  #halvedAt = -Infinity;
+  #slowedAt = -Infinity;
   #good = 0;
   #slow = 0;
   #failed = 0;
@@ -44,21 +51,36 @@ export class ReleasePace {
     input: ReleasePaceInput,
     private readonly policy: ReleasePolicy = DEFAULT_RELEASE_POLICY,
   ) {
-    const usual = input.usualCallsPerSecond;
-    const { startShare, startAtLeast, startWithoutUsual } = policy;
-    this.#perSecond = usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast);
-    this.#start = this.#perSecond;
+    const { startShare, startAtLeast } = policy;
+    this.#floor = input.demand.floorPerSecond;
+    this.#wanted = input.demand.wantedPerSecond;
+    // The calls that a client without history holds are all that is known of its rate.
+    this.#start = Math.max(input.usualCallsPerSecond * startShare, startAtLeast, this.#floor);
+    this.#perSecond = this.#start;
+    this.#latencyMs = input.usualLatencyMs;
     this.#slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.#creditedAt = input.now;
     this.#stepEndsAt = input.now + this.policy.stepMs;
   }
 
-  /** Calls per second at present. */
+  /** Current pace in calls per second. */
   get callsPerSecond(): number {
     return this.#perSecond;
   }
 
-  /** How many of `waiting` calls may be released now; they count as released. */
+  /** Moving average of the latency of released calls: a recovering server may take longer than usual. */
+  get latencyMs(): number {
+    return this.#latencyMs;
+  }
+
+  /** Updates the demand. The floor never decreases within a release: calls that are sent later count on it. */
+  require({ floorPerSecond, wantedPerSecond }: ReleaseDemand): void {
+    this.#floor = Math.max(this.#floor, floorPerSecond);
+    this.#wanted = wantedPerSecond;
+    this.#perSecond = Math.max(this.#perSecond, this.#floor);
+  }
+
+  /** Number of `waiting` calls that may be released now; they count as released. */
   take(now: number, waiting = Infinity): number {
     this.#advance(now);
     const released = Math.max(Math.min(Math.floor(this.#credit), waiting), 0);
@@ -78,6 +100,7 @@ export class ReleasePace {
     this.#advance(now);
     this.#slowAboveMs ??= slowAbove(latencyMs);
     this.#heardOf(kind);
+    if (now >= this.#excusedUntil) this.#latencyMs += (latencyMs - this.#latencyMs) * LATENCY_WEIGHT;
     if (latencyMs <= this.#slowAboveMs) this.#good++;
     else if (now >= this.#excusedUntil) this.#slow++;
   }
@@ -126,20 +149,21 @@ export class ReleasePace {
   }
 
   #step(at: number): void {
-    const { badShare, halveAtMostEachMs, slowestShare, growth } = this.policy;
-    const bad = this.#slow + this.#failed;
-    // Streams that are quiet tell of no failure. How fast the server is they cannot tell.
-    const tooMany =
-      bad > (this.#good + this.#quiet + bad) * badShare || this.#slow > (this.#good + this.#slow) * badShare;
-    if (tooMany) {
-      if (at - this.#halvedAt >= halveAtMostEachMs) {
-        this.#halvedAt = at;
-        this.#perSecond = Math.max(this.#perSecond / 2, this.#failed > 0 ? this.#start * slowestShare : this.#start);
-      }
-    } else if (this.#good > 0 || this.#outstanding <= 0) {
-      // Without an answer since the last step nothing is known of calls still out, so there is no reason to send more.
-      this.#perSecond *= growth;
-    }
+    const step = {
+      perSecond: this.#perSecond,
+      startPerSecond: this.#start,
+      floorPerSecond: this.#floor,
+      wantedPerSecond: this.#wanted,
+      good: this.#good,
+      slow: this.#slow,
+      failed: this.#failed,
+      quiet: this.#quiet,
+      outstanding: this.#outstanding,
+      sinceSlowedMs: at - this.#slowedAt,
+    };
+    const { perSecond, because } = nextPace(step, this.policy);
+    this.#perSecond = perSecond;
+    if (because === 'too-slow') this.#slowedAt = at;
     this.#good = 0;
     this.#slow = 0;
     this.#failed = 0;

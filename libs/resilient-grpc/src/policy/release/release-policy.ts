@@ -1,21 +1,26 @@
-/** How fast calls that waited are let out to a server that came back. */
+/** Constants of the pace at which waiting calls are sent to a server that came back. */
 export interface ReleasePolicy {
-  /** Of the client's usual calls per second, what a release starts with. */
+  /** Share of the client's usual calls per second at which a release starts. */
   readonly startShare: number;
-  /** Calls per second that it starts with at least. */
+  /** Minimum of the start, in calls per second. */
   readonly startAtLeast: number;
-  /** Calls per second that it starts with where there were none: who made none has few that wait, or streams, which cost little at first. */
-  readonly startWithoutUsual: number;
-  /**
-   * Of the start, while calls fail: slower than this, what waits would die of waiting. Calls that are slow do not bring it below
-   * the start, which is little beside the new calls that go out anyway; a server that has just started is slow at first.
-   */
-  readonly slowestShare: number;
-  /** The pace grows by this factor in each step in which calls are answered as usual. */
+  /** Every held call is sent within this many outage graces after READY. */
+  readonly boundGraces: number;
+  /** Minimum of the bound, for clients with a short grace or none. */
+  readonly boundAtLeastMs: number;
+  /** Share of the bound that is left for a process that is late itself. */
+  readonly boundMargin: number;
+  /** Factor by which the pace grows in a step whose calls are answered as usual. */
   readonly growth: number;
+  /** Largest factor while the pace is too slow for the deadlines of held calls. */
+  readonly urgentGrowth: number;
+  /** Factor of a step in which calls are slow or fail. */
+  readonly slowing: number;
+  readonly slowAtMostEachMs: number;
+  /** Share of the start at which failures stop slowing a release down; slow answers stop at the start. */
+  readonly slowestShare: number;
   readonly stepMs: number;
-  readonly halveAtMostEachMs: number;
-  /** More than this share of slow or failed answers in a step makes it a bad one: a tail is normal, a quarter is not. */
+  /** Share of slow or failed answers above which a step is bad: servers have a tail of slow answers in good times, too. */
   readonly badShare: number;
 }
 
@@ -23,10 +28,14 @@ export interface ReleasePolicy {
 export const DEFAULT_RELEASE_POLICY: ReleasePolicy = {
   startShare: 0.25,
   startAtLeast: 2,
-  startWithoutUsual: 10,
-  slowestShare: 0.25,
+  boundGraces: 3,
+  boundAtLeastMs: 3_000,
+  boundMargin: 0.05,
   growth: 1.25,
+  urgentGrowth: 1.35,
+  slowing: 0.6,
+  slowAtMostEachMs: 300,
+  slowestShare: 0.25,
   stepMs: 100,
-  halveAtMostEachMs: 300,
   badShare: 0.25,
 };

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Random } from '../../time/random.js';
+import { releaseDemand } from './release-demand.js';
 import { ReleasePace } from './release-pace.js';
+import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
+
+const BOUND_MS = 15_000;
 
 interface Scenario {
   readonly clients: number;
@@ -8,7 +12,7 @@ interface Scenario {
   /** Of the server, to all calls in ordinary times. */
   readonly capacity: number;
   readonly outageMs: number;
-  /** Callers leave after this long. */
+  /** Deadline of a call. */
   readonly patienceMs: number;
   readonly serviceMs: number;
   readonly afterMs: number;
@@ -36,9 +40,16 @@ function simulate(scenario: Scenario) {
   const held = waiting.flat().length;
   // Clients do not see the server in the same millisecond: their tries to connect are spread.
   const readyAt = waiting.map(() => Math.floor(random() * 250));
-  const paces = readyAt.map(
-    (now) => new ReleasePace({ now, usualCallsPerSecond: callsPerSecond, usualLatencyMs: serviceMs }),
-  );
+  const heldCalls = (own: readonly number[]) =>
+    own.map((at) => ({ deadline: at + patienceMs, waitingSince: Math.min(at, 0) }));
+  const demandOf = (own: readonly number[], now: number, readySince: number) => {
+    const times = { now, epoch: now, readyAt: readySince, boundMs: BOUND_MS, latencyMs: serviceMs };
+    return releaseDemand(heldCalls(own), times, DEFAULT_RELEASE_POLICY);
+  };
+  const paces = readyAt.map((now, client) => {
+    const usual = { usualCallsPerSecond: callsPerSecond, usualLatencyMs: serviceMs };
+    return new ReleasePace({ now, ...usual, demand: demandOf(waiting[client]!, now, now) });
+  });
   const queue: Call[] = [];
   const result = { held, released: 0, left: 0, heldFailed: 0, allOutAt: 0, newCalls: 0, newFailed: 0, peak: 0 };
   const arrivals: number[] = [];
@@ -61,15 +72,19 @@ function simulate(scenario: Scenario) {
         own.shift();
         result.left++;
       }
+      if ((now - readyAt[client]!) % DEFAULT_RELEASE_POLICY.stepMs === 0) {
+        paces[client]!.require(demandOf(own, now, readyAt[client]!));
+      }
       for (let take = paces[client]!.take(now, own.length); take > 0; take--) {
-        queue.push({ client, at: own.pop()!, sentAt: now, released: true });
+        queue.push({ client, at: own.shift()!, sentAt: now, released: true });
         result.released++;
         result.allOutAt = now;
         arrived++;
       }
     }
     arrivals.push(arrived);
-    capacity = Math.min(capacity + perMs, Math.max(perMs, 1));
+    capacity += perMs;
+    if (head === queue.length) capacity = Math.min(capacity, Math.max(perMs, 1));
     for (; capacity >= 1 && head < queue.length; capacity--, head++) {
       const call = queue[head]!;
       const isCold = now < (scenario.coldMs ?? 0);
@@ -79,8 +94,8 @@ function simulate(scenario: Scenario) {
         if (isLate) paces[call.client]!.failed(now);
         else paces[call.client]!.answered(latency, now);
       }
-      if (isLate && call.at >= 0) result.newFailed++;
-      if (isLate && call.at < 0) result.heldFailed++;
+      if (isLate && call.released) result.heldFailed++;
+      else if (isLate) result.newFailed++;
     }
   }
   const perSecond = (clients * callsPerSecond) / 1_000;
@@ -102,7 +117,7 @@ function seeded(seed: number): Random {
   };
 }
 
-describe('releasing what waited', { timeout: 300_000 }, () => {
+describe('the release of waiting calls', { timeout: 300_000 }, () => {
   const alone = { clients: 1, callsPerSecond: 200, capacity: 50, outageMs: 3_000, patienceMs: 10_000, serviceMs: 5 };
 
   it.each([
@@ -128,5 +143,18 @@ describe('releasing what waited', { timeout: 300_000 }, () => {
     });
     expect(result.peak).toBeLessThanOrEqual(1.6);
     expect(result.newFailed / result.newCalls).toBeLessThanOrEqual(0.001);
+  });
+
+  it.each([
+    ['a fifth to spare', 1.2, 15_000],
+    ['a tenth to spare', 1.1, 15_000],
+    ['half of the usual capacity', 0.5, 15_000],
+    ['as much again to spare', 2, 6_000],
+  ])('sends the 2,500 calls that a client of 500 calls/s held to a server with %s', (_, capacity, withinMs) => {
+    const world = { clients: 1, callsPerSecond: 500, outageMs: 5_000, patienceMs: 60_000, serviceMs: 5 };
+    const result = simulate({ ...world, capacity, afterMs: 16_000 });
+    expect(result.released).toBeGreaterThanOrEqual(result.held);
+    expect(result.allOutAt).toBeLessThanOrEqual(withinMs);
+    expect(result).toMatchObject({ left: 0 });
   });
 });

@@ -1,0 +1,74 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { nextPace, type ReleaseStep } from './next-pace.js';
+import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
+
+const STEP: ReleaseStep = {
+  perSecond: 100,
+  startPerSecond: 50,
+  floorPerSecond: 0,
+  wantedPerSecond: 0,
+  good: 0,
+  slow: 0,
+  failed: 0,
+  quiet: 0,
+  outstanding: 0,
+  sinceSlowedMs: Infinity,
+};
+
+const decide = (step: Partial<ReleaseStep>) => nextPace({ ...STEP, ...step }, DEFAULT_RELEASE_POLICY);
+
+describe('nextPace', () => {
+  it.each<[string, Partial<ReleaseStep>, number, string]>([
+    ['grows after usual answers', { good: 1, outstanding: 9 }, 125, 'answered'],
+    ['grows when no call is out', {}, 125, 'answered'],
+    ['keeps the pace without an answer', { outstanding: 1 }, 100, 'no-answer'],
+    ['grows faster when deadlines need it', { good: 1, wantedPerSecond: 1_000 }, 135, 'answered'],
+    ['grows to what deadlines need', { good: 1, wantedPerSecond: 130 }, 130, 'answered'],
+    [
+      'keeps the pace without an answer, whatever deadlines need',
+      { outstanding: 1, wantedPerSecond: 900 },
+      100,
+      'no-answer',
+    ],
+    ['tolerates a quarter of slow answers', { good: 6, slow: 2 }, 125, 'answered'],
+    ['slows down for more', { good: 5, slow: 2 }, 60, 'too-slow'],
+    ['slows down for failures', { good: 5, failed: 2 }, 60, 'too-slow'],
+    ['slows down for slow answers, whatever deadlines need', { slow: 1, wantedPerSecond: 900 }, 60, 'too-slow'],
+    ['slows down once in 300 ms', { slow: 1, sinceSlowedMs: 299 }, 100, 'slowed'],
+    ['slows down again after 300 ms', { slow: 1, sinceSlowedMs: 300 }, 60, 'too-slow'],
+    ['stays at its start for slow answers', { slow: 1, perSecond: 60 }, 50, 'too-slow'],
+    ['falls below its start for failures', { failed: 1, perSecond: 50 }, 30, 'too-slow'],
+    ['stays at a quarter of its start for failures', { failed: 1, perSecond: 13 }, 12.5, 'too-slow'],
+    ['stays at the floor for slow answers', { slow: 1, floorPerSecond: 90 }, 90, 'too-slow'],
+    ['stays at the floor for failures', { failed: 1, floorPerSecond: 90 }, 90, 'too-slow'],
+    ['rises to the floor while slowed', { slow: 1, sinceSlowedMs: 0, floorPerSecond: 190 }, 190, 'slowed'],
+    ['rises to the floor without an answer', { outstanding: 1, floorPerSecond: 190 }, 190, 'no-answer'],
+    ['rises to the floor after usual answers', { good: 1, floorPerSecond: 190 }, 190, 'answered'],
+    ['counts quiet streams as not refused', { quiet: 3, failed: 1 }, 125, 'answered'],
+    ['does not count quiet streams as fast', { quiet: 30, good: 2, slow: 1 }, 60, 'too-slow'],
+  ])('%s', (_, step, perSecond, because) => {
+    expect(decide(step)).toEqual({ perSecond, because });
+  });
+
+  it('never returns less than the floor, nor more than urgent growth above it', () => {
+    const figures = fc.record({
+      perSecond: fc.double({ min: 0.1, max: 1e5, noNaN: true }),
+      floorPerSecond: fc.double({ min: 0, max: 1e5, noNaN: true }),
+      wantedPerSecond: fc.double({ min: 0, max: 1e6, noNaN: true }),
+      good: fc.nat(50),
+      slow: fc.nat(50),
+      failed: fc.nat(50),
+      quiet: fc.nat(50),
+      outstanding: fc.nat(50),
+      sinceSlowedMs: fc.nat(1_000),
+    });
+    fc.assert(
+      fc.property(figures, (step) => {
+        const { perSecond } = decide({ ...step, startPerSecond: step.perSecond / 2 });
+        expect(perSecond).toBeGreaterThanOrEqual(step.floorPerSecond);
+        expect(perSecond).toBeLessThanOrEqual(Math.max(step.perSecond * 1.35, step.floorPerSecond));
+      }),
+    );
+  });
+});

@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { beforeEach, expect, it, onTestFinished } from 'vitest';
+import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
+
+const KiB = 1_024;
+const MEMORY = fileURLToPath(new URL('./support/waiting-memory.mjs', import.meta.url));
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
+});
+
+it('sends 200 large calls in the order in which they were begun while the channel connects', async () => {
+  const server = await ScriptedGrpcServer.start({
+    protoPath: ORDERS_PROTO,
+    scripts: { Create: { message: {} } },
+  });
+  onTestFinished(() => server.close());
+  // Both limits apply to an outage.
+  const app = await startOrdersApp({ url: server.url, maxWaitingCalls: 5, maxWaitingBytes: 5 });
+  onTestFinished(() => app.close());
+  const numbers = Array.from({ length: 200 }, (_, index) => String(index));
+  const item = 'x'.repeat(272 * KiB);
+  const calls = numbers.map((requestId) => firstValueFrom(app.orders.create({ requestId, item, quantity: 1 })));
+  expect(app.client.snapshot().waiting).toBe(200);
+  await Promise.all(calls);
+  expect(server.calls('Create').map(({ requests }) => (requests[0] as { requestId: string }).requestId)).toEqual(
+    numbers,
+  );
+});
+
+interface Measured {
+  readonly waiting: number;
+  readonly bytes: number;
+}
+
+async function memoryOf(contender: string, settings = {}): Promise<Measured> {
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--expose-gc',
+    MEMORY,
+    contender,
+    JSON.stringify(settings),
+  ]);
+  return JSON.parse(stdout) as Measured;
+}
+
+it(
+  'holds a waiting call with a deadline in 3 KiB, and in less than plain ClientGrpc does',
+  { timeout: 120_000 },
+  async () => {
+    const plain = await memoryOf('nest');
+    const ours = await memoryOf('resilient-grpc', { timeoutMs: 600_000 });
+    expect([plain.waiting, ours.waiting]).toEqual([10_500, 10_500]);
+    expect(ours.bytes).toBeLessThan(3 * KiB);
+    expect(ours.bytes).toBeLessThan(plain.bytes);
+  },
+);

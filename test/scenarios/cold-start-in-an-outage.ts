@@ -1,0 +1,61 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
+import { firstValueFrom } from 'rxjs';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
+import type { Situation } from './support/situation.js';
+
+const CALLS = { counts: 2_000, all: 20_000 };
+/** Calls begun in one turn of the event loop. */
+const SLICE = 100;
+const DOWN_MS = 2_000;
+/** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
+const TIMEOUT_MS = { counts: 600_000, all: 15_000 };
+/** Requests that the server bears. */
+const PER_SECOND = 3_000;
+/** Work that the server queues; more is answered UNAVAILABLE. */
+const QUEUE_MS = { counts: 60_000, all: 3_000 };
+
+/** A process that starts while its upstream is gone, and has much to do at once. */
+export const coldStartInAnOutage: Situation = {
+  name: 'cold-start-in-an-outage',
+  promise:
+    'Of 20,000 calls with deadlines of 15 s that a client begins at its start, in an outage of 2 s, 99 % succeed if the server bears 3,000 a second.',
+  bounds: {
+    calls: { atLeast: 2_000 },
+    'calls that waited in the outage': { atLeast: 1_000 },
+    'failed before their deadline': { atMost: 0 },
+    'succeeded, %': { atLeast: 99, timed: true },
+  },
+  async play(run) {
+    const [kind] = run.kinds;
+    if (kind === undefined) throw new Error('There is no upstream to play against.');
+    const upstream = await startUpstream(run, kind, { perSecond: PER_SECOND, queueMs: QUEUE_MS[run.which] });
+    const count = CALLS[run.which];
+    const { client, orders } = await startClientOf(run, upstream, { ...outageGrace(run), maxWaitingCalls: count });
+    await upstream.prepareRestart();
+    await upstream.kill();
+    const listens = upstream.restartAfter(DOWN_MS);
+    const timeoutMs = TIMEOUT_MS[run.which];
+    const results: Promise<string | undefined>[] = [];
+    for (let number = 0; number < count; number++) {
+      const call = firstValueFrom(orders.get({ id: String(number) }, { timeoutMs }));
+      results.push(
+        call.then(
+          () => undefined,
+          (error: unknown) => (error as GrpcCallError).reason,
+        ),
+      );
+      if (number % SLICE === 0) await turn();
+    }
+    const waited = client.connectivity.outage === undefined ? 0 : client.snapshot().waiting;
+    await listens;
+    const reasons = await Promise.all(results);
+    const failed = reasons.filter((reason) => reason !== undefined);
+    return {
+      calls: count,
+      'calls that waited in the outage': waited,
+      'failed before their deadline': failed.filter((reason) => reason !== 'deadline').length,
+      'succeeded, %': (100 * (count - failed.length)) / count,
+    };
+  },
+};

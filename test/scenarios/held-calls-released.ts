@@ -1,0 +1,86 @@
+import { CallLoad } from '../support/call-load.js';
+import { stop } from './support/load.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const PER_SECOND = { counts: 60, all: 500 };
+/** Shorter than the shortest grace of 5 s ±10 %, with the time that a client needs to connect again. */
+const DOWN_MS = { counts: 1_500, all: 4_000 };
+/** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
+const TIMEOUT_MS = { counts: 600_000, all: 30_000 };
+/** Work that the server queues; more is answered UNAVAILABLE. */
+const QUEUE_MS = { counts: 60_000, all: 3_000 };
+/** Capacity of the server as a share of the usual load. */
+const TIGHT = 1.2;
+const AMPLE = 2;
+
+/** Held calls of one client, and a server that has little to spare, or as much again. */
+export const heldCallsReleased: Situation = {
+  name: 'held-calls-released',
+  promise:
+    'After an outage almost as long as the grace, at 500 calls a second, the last held call is sent within 15 s if the server bears 600, and 99.9 % of new calls succeed meanwhile; within 6 s if it bears 1,000. None is refused or left over.',
+  bounds: {
+    'held calls': { atLeast: 50 },
+    'held calls failed': { atMost: 0 },
+    'held calls not sent': { atMost: 0 },
+    'new calls': { atLeast: 50 },
+    'last held call sent after, server with a fifth to spare, ms': { atMost: 15_000, timed: true },
+    'last held call sent after, server with as much to spare, ms': { atMost: 6_000, timed: true },
+    'new calls that succeed, %': { atLeast: 99.9, timed: true },
+  },
+  async play(run) {
+    const [kind] = run.kinds;
+    if (kind === undefined) throw new Error('There is no upstream to play against.');
+    const tight = await comeBack(run, kind, TIGHT);
+    const ample = await comeBack(run, kind, AMPLE);
+    const { lastSentMs: tightMs, ...ofTight } = tight;
+    const { lastSentMs: ampleMs, ...ofAmple } = ample;
+    const named = (figures: Measured, server: string) =>
+      Object.entries(figures).map(([figure, value]) => [`${figure} @${server}`, value] as const);
+    return {
+      'last held call sent after, server with a fifth to spare, ms': tightMs,
+      'last held call sent after, server with as much to spare, ms': ampleMs,
+      ...Object.fromEntries([...named(ofTight, 'a fifth to spare'), ...named(ofAmple, 'as much to spare')]),
+    };
+  },
+};
+
+async function comeBack(run: Run, kind: UpstreamKind, capacity: number): Promise<Measured & { lastSentMs: number }> {
+  const perSecond = PER_SECOND[run.which];
+  const upstream = await startUpstream(run, kind, { perSecond: perSecond * capacity, queueMs: QUEUE_MS[run.which] });
+  const { client, orders } = await startClientOf(run, upstream, outageGrace(run));
+  const timeoutMs = TIMEOUT_MS[run.which];
+  const load = CallLoad.start(perSecond, (call) => orders.get({ id: String(call) }, { timeoutMs }));
+  run.onEnd(() => load.stop());
+  // The client knows its usual rate.
+  await reach(() => load.succeeded.length > 1.5 * perSecond, { intervalMs: 50 });
+  const listensAt = await upstream.restartAfter(DOWN_MS[run.which]);
+  const readyAt = await reach(() => {
+    const { state, since } = client.connectivity;
+    return state === 'READY' && since.getTime() >= listensAt && since.getTime();
+  });
+  const isHeld = ({ startedAt, endedAt = Infinity }: { startedAt: number; endedAt: number | undefined }) =>
+    startedAt <= readyAt && endedAt > readyAt;
+  const held = load.calls.filter(isHeld);
+  await reach(() => held.every(({ endedAt }) => endedAt !== undefined), { intervalMs: 50 });
+  const begunAnew = () => load.calls.filter(({ startedAt }) => startedAt > readyAt);
+  await reach(() => begunAnew().length > 50, { intervalMs: 50 });
+  await stop(load);
+  const sentAt = new Map(
+    upstream
+      .arrived('Get')
+      .filter(({ at }) => at >= listensAt)
+      .map(({ key, at }) => [key, at]),
+  );
+  const sent = held.flatMap(({ number }) => sentAt.get(String(number)) ?? []);
+  const newCalls = begunAnew();
+  return {
+    lastSentMs: Math.max(...sent) - readyAt,
+    'held calls': held.length,
+    'held calls failed': held.filter(({ error }) => error !== undefined).length,
+    'held calls not sent': held.length - sent.length,
+    'new calls': newCalls.length,
+    'new calls that succeed, %': (100 * newCalls.filter(({ error }) => error === undefined).length) / newCalls.length,
+  };
+}

@@ -153,6 +153,12 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     ),
     outcome: LOST,
   },
+  // Nothing shows yet that the server shuts down.
+  {
+    ending: "CANCELLED 'CANCELLED', then GOAWAY at its stream",
+    play: inTurn(status(CANCELLED, 'CANCELLED'), keep()),
+    outcome: ANSWERED,
+  },
   {
     ending: "GOAWAY above it, then UNAVAILABLE 'out of tea'",
     play: inTurn(keep(), status(UNAVAILABLE, 'out of tea')),

@@ -71,9 +71,11 @@ const keep =
     connection.goaway(streamId, code);
   };
 /** GOAWAY that disowns nothing yet. */
-const warn: Play = ({ connection }) => {
-  connection.goaway(ALL);
-};
+const warn =
+  (code = NO_ERROR): Play =>
+  ({ connection }) => {
+    connection.goaway(ALL, code);
+  };
 
 const LOST = 'connection-lost, maybe';
 const LOST_WITHIN_ANSWER = 'connection-lost, yes';
@@ -151,6 +153,12 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     ),
     outcome: LOST,
   },
+  // Nothing shows yet that the server shuts down.
+  {
+    ending: "CANCELLED 'CANCELLED', then GOAWAY at its stream",
+    play: inTurn(status(CANCELLED, 'CANCELLED'), keep()),
+    outcome: ANSWERED,
+  },
   {
     ending: "GOAWAY above it, then UNAVAILABLE 'out of tea'",
     play: inTurn(keep(), status(UNAVAILABLE, 'out of tea')),
@@ -200,26 +208,20 @@ const DISOWNED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
 const GOAWAYS: readonly Ending[] = [
   { ending: 'GOAWAY below it, twice', play: disown(), ...DISOWNED_TWICE, sentByGrpcJs: 2 },
   { ending: 'GOAWAY below it', play: disown(), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
-  ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => {
-    // Node ends the streams with the code of the GOAWAY.
-    const outcome = CODES_OF_LOST_CONNECTIONS.has(code) ? LOST : UNPROVEN;
-    const all: Play = ({ connection }) => {
-      connection.goaway(ALL, code);
-    };
-    return [
-      { ending: `GOAWAY with code ${code} below it`, play: disown(code), ...DISOWNED_ONCE },
-      { ending: `GOAWAY with code ${code} at its stream`, play: keep(code), outcome },
-      { ending: `GOAWAY with code ${code} above all`, play: all, outcome },
-    ];
-  }),
+  // Node ends all streams with the code of such a GOAWAY, whatever their ids are.
+  ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => [
+    { ending: `GOAWAY with code ${code} below it`, play: disown(code), ...DISOWNED_ONCE },
+    { ending: `GOAWAY with code ${code} at its stream`, play: keep(code), outcome: LOST },
+    { ending: `GOAWAY with code ${code} above all`, play: warn(code), outcome: LOST },
+  ]),
   { ending: 'GOAWAY at its stream, then success', play: inTurn(keep(), succeed), outcome: 'OK' },
-  { ending: 'GOAWAY above all, then success', play: inTurn(warn, succeed), outcome: 'OK' },
+  { ending: 'GOAWAY above all, then success', play: inTurn(warn(), succeed), outcome: 'OK' },
   ...[
     { how: 'FIN', end: fin },
     { how: 'RST', end: rst },
   ].flatMap(({ how, end }): Ending[] => [
     { ending: `GOAWAY at its stream, then ${how}`, play: inTurn(keep(), end), outcome: LOST },
-    { ending: `GOAWAY above all, then ${how}`, play: inTurn(warn, end), outcome: LOST },
+    { ending: `GOAWAY above all, then ${how}`, play: inTurn(warn(), end), outcome: LOST },
     {
       ending: `GOAWAY below it, then ${how}`,
       play: inTurn(disown(), end),
@@ -235,17 +237,21 @@ const GOAWAYS: readonly Ending[] = [
   },
   {
     ending: 'GOAWAY above all, then RST_STREAM 7 (REFUSED_STREAM)',
-    play: inTurn(warn, reset(REFUSED)),
+    play: inTurn(warn(), reset(REFUSED)),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
-  { ending: 'GOAWAY above all, then RST_STREAM 8 (CANCEL)', play: inTurn(warn, reset(CANCEL)), outcome: LOST },
+  { ending: 'GOAWAY above all, then RST_STREAM 8 (CANCEL)', play: inTurn(warn(), reset(CANCEL)), outcome: LOST },
 ];
 
 const SEQUENCES: readonly Ending[] = [
-  { ending: 'GOAWAY above all, then below it', play: inTurn(warn, disown()), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
-  { ending: 'GOAWAY above all, then at its stream, then success', play: inTurn(warn, keep(), succeed), outcome: 'OK' },
-  { ending: 'GOAWAY above all, then at its stream, then FIN', play: inTurn(warn, keep(), fin), outcome: LOST },
+  { ending: 'GOAWAY above all, then below it', play: inTurn(warn(), disown()), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
+  {
+    ending: 'GOAWAY above all, then at its stream, then success',
+    play: inTurn(warn(), keep(), succeed),
+    outcome: 'OK',
+  },
+  { ending: 'GOAWAY above all, then at its stream, then FIN', play: inTurn(warn(), keep(), fin), outcome: LOST },
   {
     ending: 'GOAWAY at its stream, then with INTERNAL_ERROR below it',
     play: inTurn(keep(), disown(INTERNAL)),
@@ -418,12 +424,12 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play'>[] = [
   { ending: 'GOAWAY at the other request', play: keep() },
   { ending: 'GOAWAY at the other request, then FIN', play: inTurn(keep(), fin) },
   { ending: 'GOAWAY at the other request, then success', play: inTurn(keep(), succeed) },
-  { ending: 'GOAWAY above all', play: warn },
-  { ending: 'GOAWAY above all, then success', play: inTurn(warn, succeed) },
-  { ending: 'GOAWAY above all, then FIN', play: inTurn(warn, fin) },
-  { ending: 'GOAWAY above all, then at the other request', play: inTurn(warn, keep()) },
-  { ending: 'GOAWAY above all, then RST_STREAM 8', play: inTurn(warn, reset(CANCEL)) },
-  { ending: 'GOAWAY above all, then at the other request, then success', play: inTurn(warn, keep(), succeed) },
+  { ending: 'GOAWAY above all', play: warn() },
+  { ending: 'GOAWAY above all, then success', play: inTurn(warn(), succeed) },
+  { ending: 'GOAWAY above all, then FIN', play: inTurn(warn(), fin) },
+  { ending: 'GOAWAY above all, then at the other request', play: inTurn(warn(), keep()) },
+  { ending: 'GOAWAY above all, then RST_STREAM 8', play: inTurn(warn(), reset(CANCEL)) },
+  { ending: 'GOAWAY above all, then at the other request, then success', play: inTurn(warn(), keep(), succeed) },
   { ending: 'GOAWAY below the other request', play: disown() },
   ...[PROTOCOL, INTERNAL, CALM].flatMap((code) => [
     { ending: `GOAWAY with code ${code} at the other request`, play: keep(code) },

@@ -106,7 +106,7 @@ export class FrameRequest {
 }
 
 /** One connection of a `FrameServer`. */
-export class FrameConnection {
+class FrameConnection {
   /** Requests in the order of their HEADERS frames. */
   readonly requests: FrameRequest[] = [];
   /** The lowest last stream id of the GOAWAYs sent: the server promises that its application never sees a stream above it. */

@@ -212,7 +212,8 @@ describe('the bound of a release', () => {
   function hold(history: boolean, count = 2_500) {
     const held = make(0);
     if (history) {
-      for (; held.clock.now() < 10_000; held.clock.advance(2)) {
+      for (; held.clock.now() < 10_000;) {
+        held.clock.advance(2);
         held.load.callStarted(held.clock.now());
         held.load.answered(FAST_MS);
       }
@@ -314,7 +315,8 @@ describe('the bound of a release', () => {
     const readyAt = held.clock.now();
     held.release.begin(true);
     let answered = 0;
-    for (; held.waiting.size > 0; held.clock.advance(10)) {
+    for (; held.waiting.size > 0;) {
+      held.clock.advance(10);
       for (; answered < held.released.length; answered++) held.release.answered(UNARY, 5_000);
     }
     const lastMs = held.released.at(-1)!.at - readyAt;
@@ -329,7 +331,8 @@ describe('the pace of a release', () => {
       const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + deadlineMs }));
       load.answered(5);
       release.begin(true);
-      for (let answered = 0; clock.now() < 1_000; clock.advance(10)) {
+      for (let answered = 0; clock.now() < 1_000;) {
+        clock.advance(10);
         for (; answered < released.length; answered++) release.answered(UNARY, 5);
       }
       return released.length;
@@ -341,7 +344,8 @@ describe('the pace of a release', () => {
     const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + 2_000 }));
     load.answered(5);
     release.begin(true);
-    for (let answered = 0; clock.now() < 1_000; clock.advance(10)) {
+    for (let answered = 0; clock.now() < 1_000;) {
+      clock.advance(10);
       for (; answered < released.length; answered++) release.answered(UNARY, 500);
     }
     // 2,000 / 14.25 s

@@ -107,8 +107,9 @@ class SimulatedGeneration {
     return this.#subchannel.server;
   }
 
+  /** Differs for each connection. */
   connectionKey() {
-    return this.#histories.key(TARGET);
+    return `${TARGET}#${this.#histories.known.find(({ address }) => address === TARGET)?.ended ?? 0}`;
   }
 
   connect() {

@@ -529,7 +529,7 @@ export const RULES: readonly Rule[] = [
         else succeed(stream);
       });
       const client = await another({}, refusing.url);
-      const { status } = await client.unary().ended;
+      const { status } = await client.serverStream().ended;
       return `${status}, streams: ${refusing.streams.length}`;
     },
     right: 'UNAVAILABLE, streams: 1',

@@ -84,12 +84,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       this.hold.end();
     });
     this.load = new UsualLoad(clock.now());
-    this.release = new CallRelease(this.waiting, {
-      load: this.load,
-      clock,
-      usable: () => this.ready,
-      withinMs: settings.releaseWithinMs,
-    });
+    const usable = (): boolean => this.ready;
+    const { releaseWithinMs: withinMs } = settings;
+    this.release = new CallRelease(this.waiting, { load: this.load, clock, usable, withinMs });
     this.outage = new OutageWatch(settings.outageGraceMs, this, this.load, clock, events);
     this.earlyReconnect = new EarlyReconnectTimer(clock, random, () => {
       if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();

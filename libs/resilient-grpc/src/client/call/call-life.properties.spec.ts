@@ -553,10 +553,10 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(replayLimits.used).toBe(0);
   });
 
-  it('is sent again whatever its size if the server refused it', async () => {
+  it.each(['rejected', 'queued'] as const)('is sent again whatever its size if it was %s', async (how) => {
     const world = new World({ ...ALONE, keeps: [1, 1] });
     world.begin({ ...UNARY, safe: true });
-    world.transport.open[0]!.end(ENDS.refused);
+    world.transport.open[0]!.end(ENDS[how]);
     await world.pass(5_000);
     expect(world.calls[0]!.started).toBe(2);
     expect(await world.settle()).toBe(0);

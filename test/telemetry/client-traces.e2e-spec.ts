@@ -166,7 +166,7 @@ describe('the spans of a call', () => {
       all(told, name).map(({ status }) => status.message?.replace(/[\d.]+(s.*| ms)/, '…'));
     expect(texts(SENT)).toEqual([
       'NOT_FOUND, no such thing',
-      'CANCELLED, Its reader has left',
+      'CANCELLED, The reader unsubscribed',
       ...Array<string>(calls).fill('DEADLINE_EXCEEDED, Deadline exceeded after …'),
       'DEADLINE_EXCEEDED, Deadline exceeded after …',
       'UNAVAILABLE, The client was shut down: the call did not finish within …',
@@ -190,10 +190,10 @@ describe('the spans of a call', () => {
     })();
     await lastValueFrom(echo.bidi(requests)).catch(() => undefined);
     expect(all(told, 'Sent.testing.v1.Echo.ServerStream').map(({ status }) => status.message)).toEqual([
-      'CANCELLED, Its reader has left',
+      'CANCELLED, The reader unsubscribed',
     ]);
     expect(all(told, 'Sent.testing.v1.Echo.Bidi').map(({ status }) => status.message)).toEqual([
-      'CANCELLED, The source of its requests failed',
+      'CANCELLED, The source of the requests failed',
     ]);
     expect(all(told, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
   });

@@ -2,7 +2,7 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ConcurrencyLimitError');
 
-/** As many run and wait as may: refused without being sent. */
+/** The call exceeds a concurrency limit, and its queue is full: the client did not send it. */
 export class ConcurrencyLimitError extends Error {
   override readonly name = 'ConcurrencyLimitError';
   readonly code = StatusCode.RESOURCE_EXHAUSTED;
@@ -11,7 +11,7 @@ export class ConcurrencyLimitError extends Error {
     readonly maxConcurrent: number,
     readonly maxQueued: number,
   ) {
-    super(`All ${String(maxConcurrent)} permits are taken and ${String(maxQueued)} wait, which is the most that may`);
+    super(`Concurrency limit reached: ${String(maxConcurrent)} running, ${String(maxQueued)} queued`);
     Object.defineProperty(this, BRAND, { value: true });
   }
 }

@@ -50,6 +50,8 @@ export interface GrpcCallFailure {
   readonly reachedServer: ReachedServer;
   readonly attempts: readonly AttemptRecord[];
   readonly notRetriedBecause: string;
+  /** The option that prevents the failure or allows the retry. Part of the message, not of `details`. */
+  readonly remedy?: string | undefined;
   readonly retryAfterMs: number | undefined;
   readonly cause?: unknown;
 }
@@ -58,7 +60,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 
 /**
  * Every failed call. `code`, `details` and `metadata` are the server's, unchanged, where it answered; `message` begins as
- * grpc-js's does ("14 UNAVAILABLE: …"). `cause` is what it was made from: the transport's status, or the abort reason.
+ * grpc-js's does ("14 UNAVAILABLE: …"), and ends with a remedy if an option of the client caused the failure. `cause` is what it was made from: the transport's status, or the abort reason.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';
@@ -81,8 +83,9 @@ export class GrpcCallError extends Error {
 
   /** @internal Made by a client; `grpcError` of `nestjs-resilient-grpc/testing` makes one for a test. */
   constructor(failure: GrpcCallFailure) {
+    const remedy = failure.remedy === undefined ? '' : ` (${failure.remedy})`;
     super(
-      `${String(failure.code)} ${statusName(failure.code)}: ${failure.details}`,
+      `${String(failure.code)} ${statusName(failure.code)}: ${failure.details}${remedy}`,
       failure.cause === undefined ? undefined : { cause: failure.cause },
     );
     this.code = failure.code;

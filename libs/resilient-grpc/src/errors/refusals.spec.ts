@@ -27,8 +27,8 @@ describe('errors made without the server', () => {
 
   it('say what, and the numbers', () => {
     expect(CASES.map(([{ message }]) => message)).toEqual([
-      'Circuit of orders is open; the next probe is in 1201 ms at the latest',
-      'All 10 permits are taken and 5 wait, which is the most that may',
+      'The circuit breaker of orders is open after too many failures; it admits a probe within 1201 ms',
+      'Concurrency limit reached: 10 running, 5 queued',
       'Deadline exceeded after 300 ms',
       'No message for 5000 ms',
     ]);

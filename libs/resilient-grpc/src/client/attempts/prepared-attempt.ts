@@ -79,7 +79,7 @@ class PreparedAttempt implements Attempt {
       (ready) => {
         if (this.over) return;
         if (this.client.transport.ready) this.begin(start, requestWith(request, ready));
-        else this.end(StatusCode.UNAVAILABLE, 'The channel was lost while the call was prepared', false);
+        else this.end(StatusCode.UNAVAILABLE, 'The channel was lost before the call was sent', false);
       },
       (error: unknown) => {
         const { code, details } = preparationFailure(error);

@@ -16,6 +16,8 @@ export interface CallFailure {
   readonly reason: FailureReason;
   /** Why there is no further attempt. @defaultValue the reason */
   readonly because?: string;
+  /** The option that prevents the failure, for the message of the error. @defaultValue one for `because`, if there is one */
+  readonly remedy?: string;
   readonly metadata?: Metadata;
   readonly peer?: string | undefined;
   readonly retryAfterMs?: number | undefined;
@@ -42,6 +44,18 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   serialize: 'not-sent',
 };
 
+/** Why a call was not retried and the option that changes it, where a limit of the client forbade the retry. */
+const REMEDIES: ReadonlyMap<string, string> = new Map([
+  [
+    'throttled',
+    'not retried: the retry budget of this client is used up; set serviceConfig.retryThrottling to change it',
+  ],
+  [
+    'request-not-replayable',
+    "not retried: the request does not fit the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions",
+  ],
+]);
+
 /** The reason a caller reads, for what became of the last attempt. */
 export function failureReason(verdict: Verdict): FailureReason {
   return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
@@ -55,6 +69,7 @@ export function callError(
   cutOff: Verdict['reachedServer'],
 ): GrpcCallError {
   const reached = history?.reached ?? 'no';
+  const notRetriedBecause = failure.because ?? failure.reason;
   return new GrpcCallError({
     code: failure.code,
     details: failure.details,
@@ -65,7 +80,8 @@ export function callError(
     reason: failure.reason,
     reachedServer: further(reached, cutOff),
     attempts: history?.records ?? [],
-    notRetriedBecause: failure.because ?? failure.reason,
+    notRetriedBecause,
+    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause),
     retryAfterMs: failure.retryAfterMs,
     cause: failure.cause ?? history?.lastStatus,
   });
@@ -83,12 +99,17 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   const { maxSendBytes } = context;
   if (bytes.length <= maxSendBytes) return bytes;
   const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
-  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local' };
+  const remedy = 'raise maxSendMessageLength, or maxRequestMessageBytes in the service config';
+  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local', remedy };
 }
 
 /** The client takes no more of this kind: it is shutting down. */
 export function draining(): CallFailure {
-  return { code: StatusCode.UNAVAILABLE, reason: 'draining', details: 'The client is shutting down' };
+  return {
+    code: StatusCode.UNAVAILABLE,
+    reason: 'draining',
+    details: 'The client is shutting down and starts no more calls',
+  };
 }
 
 /** Its caller ended the call. */
@@ -98,7 +119,12 @@ export function cancelled(details: string, cause: unknown): CallFailure {
 
 /** The inbound call that it served was cancelled. */
 export function inboundCancelled(cause: unknown): CallFailure {
-  return { code: StatusCode.CANCELLED, details: 'Cancelled by the inbound call', reason: 'inbound-cancelled', cause };
+  return {
+    code: StatusCode.CANCELLED,
+    details: 'The inbound call that this call serves was cancelled',
+    reason: 'inbound-cancelled',
+    cause,
+  };
 }
 
 /** Whether it was the caller who ended it, or whoever that one serves. */
@@ -121,7 +147,8 @@ export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
   const full = limits.find(({ running, policy }) => running >= policy.maxConcurrent) ?? limits[0];
   const { maxConcurrent, maxQueued } = full?.policy ?? { maxConcurrent: 0, maxQueued: 0 };
   const cause = new ConcurrencyLimitError(maxConcurrent, maxQueued);
-  return { code: cause.code, details: cause.message, reason: 'concurrency-limit', cause };
+  const remedy = 'raise maxConcurrentCalls or maxQueuedCalls';
+  return { code: cause.code, details: cause.message, reason: 'concurrency-limit', remedy, cause };
 }
 
 /** The deadline passed after `tookMs`; `during` tells what the call was doing, where that helps. */

@@ -116,7 +116,7 @@ describe('a drain', () => {
     calls[2]!.onDrain = 'fail';
     const report = registry.drain(10_000);
     await clock.advanceAsync(0);
-    expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down']);
+    expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down and ends this stream (onDrain)']);
     clock.advance(100);
     registry.delete(calls[0]!, 'succeeded');
     registry.delete(calls[3]!, 'succeeded');

@@ -18,7 +18,7 @@ it(
   'a simulated fleet of ours bears a total outage as it must, and another with the same seed is the same',
   SLOW,
   () => {
-    const small = ['--clients', '20', '--rate', '50', '--seed', '3'];
+    const small = ['--clients', '20', '--rate', '50', '--seed', '1'];
     const text = simulate(...small);
     expect(simulate(...small)).toBe(text);
     const { policies, ...rest } = JSON.parse(text);

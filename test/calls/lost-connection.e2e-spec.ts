@@ -287,6 +287,33 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
     expect(await first).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
     expect(arrived.toSorted()).toEqual(['first', 'second', 'third']);
   });
+
+  it('is sent on the next connection if the peer answers no keepalive ping', async () => {
+    const arrived: string[] = [];
+    const server = await startHttp2Server(
+      (stream, number, { 'x-call': call }) => {
+        arrived.push(String(call));
+        if (number > 1) succeed(stream);
+      },
+      { maxConcurrentStreams: 1 },
+    );
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const channelOptions = { 'grpc.keepalive_time_ms': 100, 'grpc.keepalive_timeout_ms': 5_000 };
+    const client = await startClient({ url: proxy.url, channelOptions });
+    const echo = client.getService<EchoService>('Echo');
+    await client.waitForReady();
+    const first = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'first' } })).catch((error: unknown) => error);
+    await waitFor(() => arrived.length === 1);
+    const queued = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'second' } }));
+    for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+    proxy.holdBytes();
+    await waitFor(() => client.connectivity.state !== 'READY', { timeoutMs: 50_000 });
+    proxy.releaseBytes();
+    expect(await queued).toHaveLength(1);
+    expect(await first).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
+    expect(arrived.toSorted()).toEqual(['first', 'second']);
+  });
 });
 
 describe('a GOAWAY', () => {

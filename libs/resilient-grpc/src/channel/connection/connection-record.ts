@@ -5,6 +5,7 @@ import { StatusCode } from '../../status/status-code.js';
 export interface ConnectionTransport {
   readonly session?: Pick<ClientHttp2Session, 'prependListener' | 'request' | 'socket' | 'destroyed'>;
   readonly activeCalls?: Iterable<ActiveCall>;
+  addDisconnectListener?(listener: () => void): void;
 }
 
 interface ActiveCall {
@@ -71,6 +72,8 @@ export function recordUnprocessed(transport: ConnectionTransport): void {
   const closing = (): void => {
     record(activeCalls, Infinity);
   };
+  // A keepalive ping got no answer: grpc-js ends the calls a turn later, and the session with them.
+  transport.addDisconnectListener?.(closing);
   session.socket.prependOnceListener('error', closing);
   session.socket.prependOnceListener('close', closing);
 }

@@ -163,6 +163,10 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       delivered: false,
     });
     if (decision.because === 'unsent') {
+      if (verdict.reachedServer !== 'no') {
+        this.owner.attemptGone(leg.number, end, verdict, clock.now() - leg.startedAt, decision.because);
+        if (this.isOver) return;
+      }
       this.resend();
       return;
     }

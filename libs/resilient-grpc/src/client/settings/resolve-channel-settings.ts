@@ -28,9 +28,9 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': 5_000,
-  // How far requests run ahead of the wire, as grpc-js says that one was written when it is in this buffer. It serves nothing but
-  // its one transparent retry, and it moves the whole queue for each message that leaves: behind 1 MiB, its default, uploads of
-  // 16 bytes are fifteen times slower, and one stopped stream of them holds 30 MiB.
+  // How far requests run ahead of the wire, because grpc-js reports a message as written when it is in this buffer. Nothing is resent
+  // from it here, and it moves the whole queue for each message that leaves: behind 1 MiB, its default, uploads of 16 bytes are
+  // fifteen times slower, and one stopped stream of them holds 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
 
@@ -42,7 +42,7 @@ const FIRST_BACKOFF_JITTER = 0.5;
 const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config': "grpc-js's own retries would multiply with ours; write it as `serviceConfig`",
   'grpc.enable_retries':
-    'retries are decided here, and grpc-js keeps the transparent ones; write methods: { "*": { idempotent: false } } to switch ours off',
+    'each resend is decided here; write methods: { "*": { idempotent: false } } to switch retries off',
   'grpc.use_local_subchannel_pool': 'each client has connections of its own; leave it out',
   'grpc.service_config_disable_resolution':
     'a TXT record would switch the retries of grpc-js on; leave it out and write `serviceConfig`',

@@ -197,6 +197,18 @@ describe('a hedged call', () => {
     });
   });
 
+  it('stays stopped after a resend', () => {
+    const rejected = { reachedServer: 'no' } as const;
+    const decision = last(
+      gates({ policy: { ...POLICY, maxAttempts: 5 } }),
+      100,
+      200,
+      ended(210, 'server', { pushback: '-1' }),
+      ended(220, 'refused', rejected),
+    );
+    expect(decision).toMatchObject({ action: 'send', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
+  });
+
   it('resends a stream that was reset with REFUSED_STREAM only if such resets are trusted', () => {
     const trusted = gates({ trustRefused: true });
     expect(last(trusted, ended(10, 'refused'))).toMatchObject({ because: 'unsent', state: { sent: 0 } });

@@ -114,7 +114,7 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
   const state = { ...before, inFlight: before.inFlight - 1 };
   if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
   if (verdict.kind === 'unsent') return unsent(state);
-  if (isTransparent(state, event, gates)) return resend(state, at, gates);
+  if (isTransparent(state, event, gates)) return resend(state);
   const isNonFatal = nonFatal(event, gates.policy);
   // As for retries: a pushback that stops costs whatever the code, a failure that is to be sent again costs too.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
@@ -137,9 +137,15 @@ function unsent(before: HedgeState): HedgeDecision {
 }
 
 /** The transparent retry, which is no attempt. */
-function resend(before: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
+function resend(before: HedgeState): HedgeDecision {
   const state = { ...before, sent: before.sent - 1, resent: true };
-  return state.inFlight > 0 ? send(state, at, gates, 'replaces-failed') : { state, action: 'fail', because: 'unsent' };
+  if (state.inFlight === 0) return { state, action: 'fail', because: 'unsent' };
+  // When the next hedge is due, and whether there is one, stays as it was.
+  return {
+    state: { ...state, sent: before.sent, inFlight: state.inFlight + 1 },
+    action: 'send',
+    because: 'replaces-failed',
+  };
 }
 
 /** gRFC A6 resends a call once if the server did not process its stream. */

@@ -1,5 +1,4 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import {

@@ -41,6 +41,7 @@ const NUMBERS = [
   ['Release'],
   ['starts at this share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
   ['and at no less calls per second than', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startAtLeast'],
+  ['and, for a client without history, than', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startWithoutUsual'],
   ['every held call is sent within this many outage graces', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.boundGraces'],
   ['and within no less than', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.boundAtLeastMs'],
   ['grows', times, RELEASE, 'DEFAULT_RELEASE_POLICY.growth'],

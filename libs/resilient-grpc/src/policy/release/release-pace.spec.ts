@@ -140,8 +140,14 @@ describe('ReleasePace', () => {
     expect(new ReleasePace(USUAL).callsPerSecond).toBe(50);
   });
 
+  it('starts at 10 a second without history, or at the pace of the bound if that is higher', () => {
+    const without = { ...USUAL, usualCallsPerSecond: 0 };
+    expect(new ReleasePace(without).callsPerSecond).toBe(10);
+    const demand = { floorPerSecond: 40, wantedPerSecond: 0 };
+    expect(new ReleasePace({ ...without, demand }).callsPerSecond).toBe(40);
+  });
+
   it('starts at 2 a second if a quarter of the usual rate is less', () => {
-    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0 }).callsPerSecond).toBe(2);
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0.1 }).callsPerSecond).toBe(2);
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 7 }).callsPerSecond).toBe(2);
   });

@@ -51,11 +51,11 @@ export class ReleasePace {
     input: ReleasePaceInput,
     private readonly policy: ReleasePolicy = DEFAULT_RELEASE_POLICY,
   ) {
-    const { startShare, startAtLeast } = policy;
+    const { startShare, startAtLeast, startWithoutUsual } = policy;
+    const usual = input.usualCallsPerSecond;
     this.#floor = input.demand.floorPerSecond;
     this.#wanted = input.demand.wantedPerSecond;
-    // The calls that a client without history holds are all that is known of its rate.
-    this.#start = Math.max(input.usualCallsPerSecond * startShare, startAtLeast, this.#floor);
+    this.#start = Math.max(usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast), this.#floor);
     this.#perSecond = this.#start;
     this.#latencyMs = input.usualLatencyMs;
     this.#slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;

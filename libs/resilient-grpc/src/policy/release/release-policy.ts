@@ -4,6 +4,8 @@ export interface ReleasePolicy {
   readonly startShare: number;
   /** Minimum of the start, in calls per second. */
   readonly startAtLeast: number;
+  /** The same for a client without history: it holds few calls, or the bound asks for more. */
+  readonly startWithoutUsual: number;
   /** Every held call is sent within this many outage graces after READY. */
   readonly boundGraces: number;
   /** Minimum of the bound, for clients with a short grace or none. */
@@ -28,6 +30,7 @@ export interface ReleasePolicy {
 export const DEFAULT_RELEASE_POLICY: ReleasePolicy = {
   startShare: 0.25,
   startAtLeast: 2,
+  startWithoutUsual: 10,
   boundGraces: 3,
   boundAtLeastMs: 3_000,
   boundMargin: 0.05,

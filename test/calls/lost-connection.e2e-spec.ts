@@ -262,7 +262,8 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
     'a GOAWAY with an error follows': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
   };
 
-  it.each(Object.keys(ENDINGS))('is sent on the next connection, whatever its method, if %s', async (ending) => {
+  /** Takes one call at a time on a connection, answers none of the first, and records the calls in the order of their arrival. */
+  async function startOneAtATime() {
     const arrived: string[] = [];
     const server = await startHttp2Server(
       (stream, number, { 'x-call': call }) => {
@@ -271,6 +272,11 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
       },
       { maxConcurrentStreams: 1 },
     );
+    return { server, arrived };
+  }
+
+  it.each(Object.keys(ENDINGS))('is sent on the next connection, whatever its method, if %s', async (ending) => {
+    const { server, arrived } = await startOneAtATime();
     const client = await startClient({ url: server.url });
     const echo = client.getService<EchoService>('Echo');
     await client.waitForReady();
@@ -288,14 +294,7 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
   });
 
   it('is sent on the next connection if the peer answers no keepalive ping', async () => {
-    const arrived: string[] = [];
-    const server = await startHttp2Server(
-      (stream, number, { 'x-call': call }) => {
-        arrived.push(String(call));
-        if (number > 1) succeed(stream);
-      },
-      { maxConcurrentStreams: 1 },
-    );
+    const { server, arrived } = await startOneAtATime();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
     const channelOptions = { 'grpc.keepalive_time_ms': 100, 'grpc.keepalive_timeout_ms': 5_000 };

@@ -118,6 +118,21 @@ function openChannel(
   return channel;
 }
 
+/** Lets a call wait for `channel`: by default one without a deadline and without bytes. */
+function wait(channel: ManagedChannel, clock: VirtualClock, waiter: Partial<Waiter>): void {
+  channel.wait({
+    waitForReady: undefined,
+    waitingSince: clock.now(),
+    deadline: Infinity,
+    bytes: 0,
+    paced: false,
+    answerDue: true,
+    release: () => undefined,
+    refuse: () => undefined,
+    ...waiter,
+  });
+}
+
 it('refuses all waiting calls at once when the connection is lost that was READY at the end of the grace', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -133,16 +148,7 @@ it('refuses all waiting calls at once when the connection is lost that was READY
   const released: number[] = [];
   const refused: WaitRefusal[] = [];
   for (let number = 0; number < 100; number++) {
-    channel.wait({
-      waitForReady: undefined,
-      waitingSince: clock.now(),
-      deadline: Infinity,
-      bytes: 0,
-      paced: false,
-      answerDue: true,
-      release: () => released.push(number),
-      refuse: (refusal) => refused.push(refusal),
-    });
+    wait(channel, clock, { release: () => released.push(number), refuse: (refusal) => refused.push(refusal) });
   }
   // The next attempt begins after 1 s; its connection is READY for less than the second that would end the outage.
   await clock.advanceAsync(1_000);
@@ -228,16 +234,7 @@ function refusalOf(
   bytes: number,
 ): WaitRefusal | undefined {
   let refused: WaitRefusal | undefined;
-  channel.wait({
-    waitForReady: undefined,
-    waitingSince: clock.now(),
-    deadline: Infinity,
-    bytes,
-    paced: false,
-    answerDue: true,
-    release: () => undefined,
-    refuse: (refusal) => (refused = refusal),
-  });
+  wait(channel, clock, { bytes, refuse: (refusal) => (refused = refusal) });
   clock.advance(0);
   return refused;
 }
@@ -302,13 +299,8 @@ function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChan
 /** Lets a call wait for `channel`, and returns what becomes of it. */
 function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: boolean): string[] {
   const ends: string[] = [];
-  channel.wait({
+  wait(channel, clock, {
     waitForReady,
-    waitingSince: clock.now(),
-    deadline: Infinity,
-    bytes: 0,
-    paced: false,
-    answerDue: true,
     release: () => ends.push('released'),
     refuse: ({ reason }) => ends.push(reason),
   });
@@ -414,24 +406,15 @@ it('reports once that calls wait for a slow attempt to connect, and names the si
   events.listen((event) => event.type === 'slow-connect' && slow.push(event), false);
   const channel = openChannel(server.url, clock, {}, events);
   const refused: WaitRefusal[] = [];
-  const wait = (): void => {
-    channel.wait({
-      waitForReady: undefined,
-      waitingSince: clock.now(),
-      deadline: Infinity,
-      bytes: 0,
-      paced: false,
-      answerDue: true,
-      release: () => undefined,
-      refuse: (refusal) => refused.push(refusal),
-    });
+  const waitOnce = (): void => {
+    wait(channel, clock, { refuse: (refusal) => refused.push(refusal) });
   };
-  wait();
+  waitOnce();
   clock.advance(0);
   await waitFor(() => channel.whyNotReady().includes('stayed silent'));
   clock.advance(1_400);
   expect(slow).toEqual([]);
-  wait();
+  waitOnce();
   clock.advance(100);
   const silent = 'the peer accepted the connection and stayed silent';
   expect(slow).toEqual([expect.objectContaining({ cause: `connecting for 1.5 s: ${silent}`, waiting: 2 })]);
@@ -454,16 +437,7 @@ it('reports no slow attempt if the connection is READY, or no call is waiting, w
   events.listen((event) => event.type === 'slow-connect' && slow.push(event), false);
   const channel = openChannel(server.url, clock, {}, events);
   let released = 0;
-  channel.wait({
-    waitForReady: undefined,
-    waitingSince: clock.now(),
-    deadline: Infinity,
-    bytes: 0,
-    paced: false,
-    answerDue: true,
-    release: () => (released += 1),
-    refuse: () => undefined,
-  });
+  wait(channel, clock, { release: () => (released += 1) });
   clock.advance(0);
   await waitFor(() => channel.ready);
   clock.advance(5_000);

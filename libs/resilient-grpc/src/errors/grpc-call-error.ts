@@ -60,7 +60,8 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 
 /**
  * Every failed call. `code`, `details` and `metadata` are the server's, unchanged, where it answered; `message` begins as
- * grpc-js's does ("14 UNAVAILABLE: …"), and ends with a remedy if an option of the client caused the failure. `cause` is what it was made from: the transport's status, or the abort reason.
+ * grpc-js's does ("14 UNAVAILABLE: …"), and ends with a remedy if an option of the client caused the failure. `cause` is what it was made from: the
+ * transport's status, or the abort reason.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';

@@ -46,9 +46,9 @@ export interface ReplayRules<Out, In, Id extends ReplayId> extends ResumePace, S
   readonly ackTimeoutMs?: number | undefined;
   /**
    * What a call ended with, before the rules decide: its error, or a `ReplayError` where nothing was acknowledged in time or the
-   * server ended the call in order and left messages unacknowledged. 'resume' still waits its backoff, and five failures by the
-   * server without an acknowledgement, soon after its calls began, are the end; it does not hold for what was decided here (`reason` deadline, cancelled,
-   * inbound-cancelled). Not asked when this process or its client shuts down.
+   * server ended the call cleanly and left messages unacknowledged. 'resume' still waits its backoff, and five failures of the server
+   * without an acknowledgement, each soon after its call began, end the session. 'resume' is ignored for what this side decided
+   * (`reason` deadline, cancelled, inbound-cancelled). Not called when this process or its client shuts down.
    * @defaultValue lost connections, passing statuses of the server and those two are resumed; what was decided here (deadline,
    * cancel), final statuses, and errors without a status of gRPC end the session
    */

@@ -25,9 +25,9 @@ export interface ResumeRules<T, C> extends ResumePace, Seams {
    */
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**
-   * What a call failed with, before the rules decide; `cursor` is where the next call would begin. 'resume' still waits its
-   * backoff, and five failures by the server at one cursor, soon after its calls began, are the end; it does not hold for what was decided here (`reason`
-   * deadline, cancelled, inbound-cancelled). Not asked when this process or its client shuts down.
+   * Decides about a failed call before the rules do; `cursor` is where the next call would begin. 'resume' still waits its backoff,
+   * and five failures of the server at one cursor, each soon after its call began, end the stream. 'resume' is ignored for what this
+   * side decided (`reason` deadline, cancelled, inbound-cancelled). Not called when this process or its client shuts down.
    * @defaultValue lost connections and passing statuses of the server are resumed; what was decided here (deadline, cancel), final
    * statuses, and errors without a status of gRPC end the stream
    */

@@ -23,7 +23,8 @@ export const ENDS = {
   gateway: { code: 14, details: 'Received HTTP status code 503', wire: { httpStatus: 503 } },
   nonsense: { code: 99, details: 'what?', contentType: 'application/grpc' },
 } as const;
-const NOTHING_SEEN: WireEvidence = {
+/** A stream on a connection that lives on, without a response. */
+export const NOTHING_SEEN: WireEvidence = {
   unprocessed: undefined,
   httpStatus: undefined,
   resetCode: undefined,

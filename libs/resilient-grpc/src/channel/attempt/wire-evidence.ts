@@ -1,8 +1,6 @@
+import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { connectionRecord, unprocessed } from '../connection/connection-record.js';
-
-/** HTTP/2 error code CANCEL (RFC 9113, section 7). */
-const CANCEL = 8;
 
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
@@ -47,7 +45,7 @@ export function readWire(channelCall: object): WireFacts | undefined {
       unprocessed: unprocessed(http2Stream),
       httpStatus: httpStatusCode,
       resetCode,
-      closedHere: resetCode === undefined && !connectionDropped && http2Stream.rstCode === CANCEL,
+      closedHere: resetCode === undefined && !connectionDropped && http2Stream.rstCode === constants.NGHTTP2_CANCEL,
       goawayCode,
       connectionOver:
         goawayCode !== undefined || connectionDropped || session === undefined || session.closed || session.destroyed,

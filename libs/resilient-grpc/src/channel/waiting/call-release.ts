@@ -15,7 +15,7 @@ const OWN_DELAY_MS = 20;
 
 type Released = Pick<Waiter, 'answerDue'>;
 
-/** What a release is made with. */
+/** Dependencies and constants of a release. */
 export interface ReleaseSeams {
   readonly load: UsualLoad;
   readonly clock: Clock;

@@ -191,7 +191,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     return true;
   }
 
-  /** The attempt that ended was none: the next one takes its place. */
+  /** The attempt that ended does not count: the next one takes its place. */
   private resend(): void {
     const { sent, inFlight } = this.state;
     this.state = { ...this.state, sent: sent + 1, inFlight: inFlight + 1 };

@@ -57,8 +57,8 @@ export interface GrpcClientDefaults {
   /** Upper bound of any `maxAttempts`, 2 or more; a policy that asks for more gets this. @defaultValue 5 */
   readonly maxAttemptsLimit?: number | undefined;
   /**
-   * Takes a stream that the server reset with REFUSED_STREAM for one that it did not process, and resends it once for any method, as
-   * gRFC A6 has it. Not for servers behind a proxy: HAProxy sends REFUSED_STREAM for requests that its backend executed.
+   * Treats a stream that the server reset with REFUSED_STREAM as not processed, and resends it once for any method, as in gRFC A6. Leave
+   * it off behind a proxy: HAProxy sends REFUSED_STREAM for requests that its backend executed.
    * @defaultValue false
    */
   readonly trustRefusedStreams?: boolean | undefined;

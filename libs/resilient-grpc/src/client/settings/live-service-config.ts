@@ -40,7 +40,7 @@ const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
  * The first one is another matter, as nothing stands behind it: one that is wrong fails the start, and so does a source that fails
  * or ends without any. One that is late does not: who starts in an outage of the place that configs come from would else not start
  * at all. After 5 s the client begins without one, says so, and takes it when it comes. An invalid DNS record does not fail the start
- * either, because processes that run go on with it: the mistake would surface at the next deploy, which did not make it.
+ * either: running processes ignore it, so the next deploy would fail because of a mistake that it did not make.
  */
 export class LiveServiceConfig {
   /**

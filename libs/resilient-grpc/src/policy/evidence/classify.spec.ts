@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { AttemptEvidence, WireEvidence } from './attempt-evidence.js';
+import { NOTHING_SEEN } from '../../testing/memory-transport.js';
 import { classify, SUCCESS } from './classify.js';
 import type { Verdict } from './verdict.js';
 
@@ -19,18 +20,9 @@ const SENT: AttemptEvidence = {
   messagesReceived: 0,
   contentType: undefined,
 };
-/** On a connection that lives on, without a response. */
-const SILENT: WireEvidence = {
-  unprocessed: undefined,
-  httpStatus: undefined,
-  resetCode: undefined,
-  closedHere: false,
-  goawayCode: undefined,
-  connectionOver: false,
-};
-const OVER: WireEvidence = { ...SILENT, connectionOver: true };
+const OVER: WireEvidence = { ...NOTHING_SEEN, connectionOver: true };
 /** A response without a content-type. */
-const UNTYPED: AttemptEvidence = { ...SENT, wire: { ...SILENT, httpStatus: 200 } };
+const UNTYPED: AttemptEvidence = { ...SENT, wire: { ...NOTHING_SEEN, httpStatus: 200 } };
 const UNPICKED: AttemptEvidence = { ...SENT, picked: false };
 const BEGUN: AttemptEvidence = { ...SENT, headersReceived: true, contentType: 'application/grpc+proto' };
 const TRAILERS_ONLY: AttemptEvidence = { ...SENT, contentType: 'application/grpc' };
@@ -204,7 +196,7 @@ describe('an attempt whose stream was reset with REFUSED_STREAM', () => {
   table([
     [
       'may have run: a proxy sends it for requests that were processed',
-      { ...SENT, ...refused, wire: { ...SILENT, resetCode: 7 } },
+      { ...SENT, ...refused, wire: { ...NOTHING_SEEN, resetCode: 7 } },
       { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
     [
@@ -294,7 +286,7 @@ describe('an attempt whose connection was lost after sending', () => {
   });
 
   it.each(DISGUISES)('is not lost when a server sends the same after its headers: %s', (_, code, details) => {
-    const wire = { ...SILENT, httpStatus: 200 };
+    const wire = { ...NOTHING_SEEN, httpStatus: 200 };
     expect(classify({ ...BEGUN, code, details, wire })).toMatchObject({
       kind: 'committed',
       code,
@@ -321,7 +313,7 @@ describe('an attempt whose connection was lost after sending', () => {
         ...SENT,
         code: RESOURCE_EXHAUSTED,
         details: 'Bandwidth exhausted or memory limit exceeded',
-        wire: { ...SILENT, resetCode: 11 },
+        wire: { ...NOTHING_SEEN, resetCode: 11 },
       },
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, connectionLost: false, overloaded: true },
     ],
@@ -337,12 +329,17 @@ describe('an attempt whose connection was lost after sending', () => {
     ],
     [
       'is not lost by other resets, which stay INTERNAL',
-      { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 1', wire: { ...SILENT, resetCode: 1 } },
+      { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 1', wire: { ...NOTHING_SEEN, resetCode: 1 } },
       { kind: 'server', reachedServer: 'maybe', code: INTERNAL, details: 'Received RST_STREAM with code 1' },
     ],
     [
       'is not lost when it is sent without enough security',
-      { ...SENT, code: PERMISSION_DENIED, details: 'Protocol not secure enough', wire: { ...SILENT, resetCode: 12 } },
+      {
+        ...SENT,
+        code: PERMISSION_DENIED,
+        details: 'Protocol not secure enough',
+        wire: { ...NOTHING_SEEN, resetCode: 12 },
+      },
       { kind: 'server', reachedServer: 'maybe', code: PERMISSION_DENIED },
     ],
   ]);
@@ -361,7 +358,7 @@ describe('an answer that is not gRPC', () => {
   ])('with HTTP status %i keeps the code of grpc-js', (status, code, retryableHttp) => {
     const details = `Received HTTP status code ${status}`;
     const expected = { kind: 'http', reachedServer: 'maybe', code, details, retryableHttp, connectionLost: false };
-    const sent = { ...SENT, code, details, wire: { ...SILENT, httpStatus: status } };
+    const sent = { ...SENT, code, details, wire: { ...NOTHING_SEEN, httpStatus: status } };
     expect(classify(sent)).toEqual(expected);
     expect(classify({ ...sent, contentType: 'text/html' })).toEqual(expected);
     expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(expected);
@@ -457,7 +454,7 @@ describe('a status by the server', () => {
         ...BEGUN,
         code: RESOURCE_EXHAUSTED,
         details: 'Received message larger than max (5000000 vs 4194304)',
-        wire: { ...SILENT, httpStatus: 200 },
+        wire: { ...NOTHING_SEEN, httpStatus: 200 },
       },
       { kind: 'committed', reachedServer: 'yes', code: RESOURCE_EXHAUSTED },
     ],
@@ -531,7 +528,7 @@ describe('an attempt that this side ended', () => {
         ...BEGUN,
         code: RESOURCE_EXHAUSTED,
         details: 'Received message larger than max (5000000 vs 4194304)',
-        wire: { ...SILENT, httpStatus: 200, closedHere: true },
+        wire: { ...NOTHING_SEEN, httpStatus: 200, closedHere: true },
       },
       {
         kind: 'protocol',

@@ -93,6 +93,7 @@ export class AttemptHistory {
       inRetryChain: facts.inRetryChain,
       remainingMs: remainingMs(facts.deadline, clock.epoch()),
       draining: registry.accepting === 'closed',
+      drainMs: registry.drainUntil - clock.now(),
       disabled: facts.options?.retry === false,
       budget,
       now: clock.now(),

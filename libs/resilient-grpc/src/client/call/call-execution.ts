@@ -214,7 +214,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       this.cannotStart(end.cause);
       return;
     }
-    const { transport, clock, registry } = this.context.client;
+    const { transport, clock } = this.context.client;
     const { hedged } = this;
     if (hedged !== undefined) this.takeHedged(hedged);
     this.attempt = undefined;
@@ -224,16 +224,10 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.history ??= new AttemptHistory();
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
     this.tellReleased(undefined);
-    const judged =
+    const { decision, retryAfterMs } =
       hedged === undefined
         ? this.history.judge(this.context, end, verdict, this.facts(end, verdict))
         : this.history.judgeHedged(end, verdict, hedged);
-    const { retryAfterMs } = judged;
-    let { decision } = judged;
-    // A retry that is due after the drain is cut off, and would hold the drain until then.
-    if (decision.retry && clock.now() + decision.delayMs >= registry.drainUntil) {
-      decision = { retry: false, because: 'draining' };
-    }
     if (decision.retry) this.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     // What never began is no attempt.
     if (decision.retry && decision.kind === 'wait') {

@@ -139,6 +139,15 @@ describe('a status that the library replaces by UNAVAILABLE', () => {
   });
 });
 
+describe('a retry that is due after the end of a drain', () => {
+  it('is not made, and takes no token', () => {
+    const budget = new CountingBudget();
+    expect(decideRetry(input({ drainMs: 100, budget }))).toEqual({ retry: false, because: 'draining' });
+    expect(budget.asked).toEqual([]);
+    expect(decideRetry(input({ drainMs: 101, budget }))).toMatchObject({ retry: true });
+  });
+});
+
 describe('a server that asks for less load with ENHANCE_YOUR_CALM', () => {
   const overloaded = { verdict: verdict('connection-lost', { overloaded: true, connectionLost: false }) };
 

@@ -31,6 +31,8 @@ export interface RetryInput {
   /** To the deadline of the call; Infinity without one. */
   readonly remainingMs: number;
   readonly draining: boolean;
+  /** To the end of a drain, which cuts off what still runs. @defaultValue Infinity */
+  readonly drainMs?: number;
   /** The call serves an inbound retry: what may have reached the server is not sent again. @defaultValue false */
   readonly inRetryChain?: boolean | undefined;
   /** The caller said `retry: false`. */
@@ -169,6 +171,8 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
   if (input.draining) return STOP.draining;
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);
   if (delayMs >= input.remainingMs) return STOP.deadline;
+  // It would be cut off, and would hold the drain until then.
+  if (delayMs >= (input.drainMs ?? Infinity)) return STOP.draining;
   // Last, as it takes a token: none is spent on a retry that something else forbids.
   if (!budget.tryRetry(now, input.connectionKey)) return STOP.throttled;
   return {

@@ -26,7 +26,8 @@ const CALLS_PER_MS = (WORLD.clients * WORLD.callsPerSecond) / 1_000;
 /** Every call is answered UNAVAILABLE; then the server is gone. */
 const FAILING = { from: 500, to: 4_500 };
 const GONE = { from: 5_300, to: 6_800 };
-const LENGTH_MS = 9_000;
+/** Recovery takes some 2 s, and two seconds without failures after it show that it lasts. */
+const LENGTH_MS = 11_500;
 
 /** The default retry budget of a client, as docs/policies.md states it. */
 const BUDGET = { maxTokens: 10, perSuccess: 0.12, perSecond: 0.05 };

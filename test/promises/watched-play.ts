@@ -4,8 +4,8 @@ import type { Situation } from '../scenarios/support/situation.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
-/** Longer than any play takes; a play that exceeds it hangs. */
-const PLAY_LIMIT_MS = 8 * 60_000;
+/** Longer than any play takes (the longest one, of quiet feeds, takes 10 minutes in full); a play that exceeds it hangs. */
+const PLAY_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */
 export interface Judged extends Judgement {

@@ -41,7 +41,8 @@ describe('the demo in a terminal, for longer', DEMO_LIMIT, () => {
     'replaces a connection that leads nowhere, by one that was ready before',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { plain, resilient } = await play('blackhole', 22);
+      // On a busy machine the connection is suspected later: the process's own delay does not count.
+      const { plain, resilient } = await play('blackhole', 45);
       expect(plain.connectionsReplaced).toBe(0);
       expect(plain.recoveryMs).toBeGreaterThan(20_000);
       expect(resilient).toMatchObject({ connectionsReplaced: 1, timesAway: 0 });

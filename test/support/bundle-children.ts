@@ -34,8 +34,12 @@ const ownPlaces: Plugin = {
   },
 };
 
-export async function setup(): Promise<() => void> {
+export async function setup(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
+  // No teardown of vitest: it is not called after Ctrl-C.
+  process.once('exit', () => {
+    rmSync(folder, { recursive: true });
+  });
   const bundle = await rolldown({
     input: Object.fromEntries(PROGRAMS.map((path) => [path, join(ROOT, path)])),
     cwd: ROOT,
@@ -52,7 +56,4 @@ export async function setup(): Promise<() => void> {
     sourcemapExcludeSources: true,
   });
   process.env[BUNDLES] = folder;
-  return () => {
-    rmSync(folder, { recursive: true });
-  };
 }

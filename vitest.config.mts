@@ -97,6 +97,7 @@ export default defineConfig({
           name: 'nest-12',
           include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED],
+          globalSetup: ['test/support/bundle-children.ts'],
           ...shared(6, 2),
         },
       },

@@ -19,6 +19,18 @@ async function importsOf(baseDir: string, folders: string[]): Promise<ICruiseRes
   return output as ICruiseResult;
 }
 
+/** Everything that `entry` loads at run time: imports of types alone are gone by then. */
+async function loadedBy(entry: string): Promise<readonly string[]> {
+  const { output } = await cruise([entry], {
+    baseDir: ROOT,
+    tsPreCompilationDeps: false,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'] },
+    tsConfig: { fileName: 'tsconfig.check.json' },
+  });
+  return (output as ICruiseResult).modules.map(({ source }) => source);
+}
+
 /** Broken rules, one readable line each: `policy-packages: a.ts -> rxjs (policy/ may import valibot.)`. */
 function linesOf({ summary }: ICruiseResult): string[] {
   return summary.violations.map(({ rule, from, to }) => {
@@ -51,6 +63,26 @@ describe('imports', () => {
     const { text, rendered } = await folderPicture(imports.modules);
     // Not toBe: a drawing that differs says nothing to who reads it.
     expect(text === rendered, 'the picture is up to date').toBe(true);
+  });
+});
+
+describe('the entry of the operators', () => {
+  let loaded: readonly string[];
+  beforeAll(async () => {
+    loaded = await loadedBy(`${LIBRARY}/src/operators/index.ts`);
+  }, 300_000);
+
+  it('loads RxJS and nothing else: no Nest, no grpc-js', () => {
+    const packages = new Set(
+      loaded.flatMap((file) => /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []),
+    );
+    expect([...packages]).toEqual(['rxjs']);
+    expect(loaded.filter((file) => file.startsWith('node:'))).toEqual([]);
+  });
+
+  it('loads errors, policies, the seam of streams and the ports of time, and no other folder of the library', () => {
+    const folders = new Set(loaded.flatMap((file) => /^libs\/resilient-grpc\/src\/([^/]+)\//.exec(file)?.[1] ?? []));
+    expect([...folders].sort()).toEqual(['call', 'errors', 'operators', 'policy', 'status', 'time']);
   });
 });
 

@@ -13,6 +13,7 @@ import {
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { turns } from '../calls/support.js';
+import { bundled } from '../support/bundled.js';
 import { median } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { holdTimers } from '../server/support/held-timers.js';
@@ -364,7 +365,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       await proxy.staySilent();
       const connectTimeoutMs = moment === 'handshake' ? FAR_MS : 300;
       const child = fork(
-        new URL('../support/closing-app.mjs', import.meta.url),
+        bundled(new URL('../support/closing-app.mjs', import.meta.url)),
         [proxy.url, '--connect-timeout', String(connectTimeoutMs), ...('tls' in security ? ['--tls'] : [])],
         { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
       );

@@ -1,14 +1,14 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { failureOf, turns } from '../calls/support.js';
+import { bundled } from '../support/bundled.js';
 import { NameServer } from '../support/name-server.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 
-const CLIENT = fileURLToPath(new URL('../support/resolving-client.mjs', import.meta.url));
+const CLIENT = bundled(new URL('../support/resolving-client.mjs', import.meta.url));
 /** RFC 2606: there is no such name, and will be none. */
 const NOWHERE = 'orders.invalid:50051';
 

@@ -2,6 +2,7 @@ import { Client, credentials, status, type ServiceError } from '@grpc/grpc-js';
 import { ChildServer, FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
 import { settled } from '../calls/support.js';
+import { bundled } from '../support/bundled.js';
 
 const MiB = 1024 * 1024;
 const MESSAGES = 3_000;
@@ -19,7 +20,7 @@ interface Held {
 
 async function pouring(source: 'generator' | 'observable', options: object) {
   const child = await ChildServer.start({
-    script: new URL('./support/pouring-server.mjs', import.meta.url),
+    script: bundled(new URL('./support/pouring-server.mjs', import.meta.url)),
     execArgv: ['--expose-gc'],
     args: (port) => ['--port', String(port), '--source', source, '--options', JSON.stringify(options)],
     ready: /^listening on .*:(\d+)$/,

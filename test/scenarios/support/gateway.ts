@@ -1,4 +1,5 @@
 import { ChildServer } from 'nestjs-resilient-grpc/testing';
+import { bundled } from '../../support/bundled.js';
 import { pass } from './pass.js';
 import type { Run } from './situation.js';
 import type { Upstream } from './upstream.js';
@@ -28,7 +29,7 @@ export class Gateway {
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }] };
     const client = JSON.stringify({ ...upstream.settings, serviceConfig, outageGraceMs });
     const server = await ChildServer.start({
-      script: new URL('./gateway-process.mjs', import.meta.url),
+      script: bundled(new URL('./gateway-process.mjs', import.meta.url)),
       args: (port) => [
         ...['--port', String(port), '--upstream', upstream.url],
         ...['--client', client, '--drain', String(drainMs)],

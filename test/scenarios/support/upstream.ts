@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { ChildServer } from 'nestjs-resilient-grpc/testing';
+import { bundled } from '../../support/bundled.js';
 import { certificate } from '../../support/orders-app.js';
 import { PYTHON } from '../../support/programs.js';
 import { reach } from './reach.js';
@@ -170,7 +171,7 @@ export class Upstream {
       tls,
     };
     return ChildServer.start({
-      script: join(import.meta.dirname, SCRIPTS[implementation]),
+      script: bundled(new URL(SCRIPTS[implementation], import.meta.url)),
       ...(implementation === 'grpcio' && { execPath: PYTHON }),
       args: () => [JSON.stringify(told)],
       readyTimeoutMs: STARTED_WITHIN_MS,

@@ -6,6 +6,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bundled } from '../../support/bundled.js';
 import { CallLoad } from '../../support/call-load.js';
 import { ORDERS_PROTO } from '../../support/orders-app.js';
 import { PYTHON, isInstalled, skipWithout } from '../../support/programs.js';
@@ -39,7 +40,7 @@ describe('a rolling restart of two servers fails no call', () => {
 
   // All at the same servers, which take a second each to start.
   beforeAll(async () => {
-    const script = new URL('./orders-app.mjs', import.meta.url);
+    const script = bundled(new URL('./orders-app.mjs', import.meta.url));
     const start = () => ChildServer.start({ script, readyTimeoutMs: PATIENTLY.timeoutMs });
     servers = await Promise.all([start(), start()]);
     wires = await Promise.all(servers.map(({ url }) => FaultProxy.start(url)));

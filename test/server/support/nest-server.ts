@@ -1,5 +1,6 @@
 import type { ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { bundled } from '../../support/bundled.js';
 
 /** Options that can be handed to another process. */
 export type PlainServerOptions = Pick<
@@ -31,7 +32,7 @@ export class NestServer {
   private constructor(private readonly child: ChildServer) {}
 
   static async start(options: PlainServerOptions = {}, flags: readonly ServerFlag[] = []): Promise<NestServer> {
-    const script = new URL('./orders-app.mjs', import.meta.url);
+    const script = bundled(new URL('./orders-app.mjs', import.meta.url));
     const args = (port: number) => ['--port', String(port), '--options', JSON.stringify(options), ...flags];
     // Nest's own lines tell of ports too.
     const ready = /^listening on .*:(\d+)$/;

@@ -1,0 +1,17 @@
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = join(import.meta.dirname, '../..');
+
+/** The variable of the environment with the folder of the bundles, set by `bundle-children.ts`. */
+export const BUNDLES = 'TEST_BUNDLES';
+
+/** Path of the bundle of `program`; of `program` itself if it is none of the bundled ones, or outside of `npm test`. */
+export function bundled(program: URL): string {
+  const path = fileURLToPath(program);
+  const folder = process.env[BUNDLES];
+  if (folder === undefined) return path;
+  const bundle = join(folder, relative(ROOT, path));
+  return existsSync(bundle) ? bundle : path;
+}

@@ -4,10 +4,26 @@ import { GrpcCallError } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
+import {
+  callOnce,
+  failureOf,
+  startClient,
+  toList,
+  turns,
+  type ClientSettings,
+  type EchoService,
+} from '../calls/support.js';
 import { FrameServer, KEY, keyed, type FrameRequest } from '../support/frame-server.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
-import { ENDINGS, ENDINGS_BEFORE_SENT, ENDINGS_TOGETHER, REFUSED, type Ending } from './endings.js';
+import {
+  cancelled,
+  cancelledBeforeGoaway,
+  ENDINGS,
+  ENDINGS_BEFORE_SENT,
+  ENDINGS_TOGETHER,
+  REFUSED,
+  type Ending,
+} from './endings.js';
 
 /** Makes a call of the method that is not declared safe, and resolves to its error. */
 type Write = (key: string) => Promise<unknown>;
@@ -111,6 +127,32 @@ describe('a write', () => {
       await other;
     },
   );
+});
+
+describe("the status CANCELLED 'CANCELLED' of a method that is safe to repeat", () => {
+  const startEcho = async (url: string) => {
+    const client = await startClient({ url, outageGraceMs: 600_000 });
+    return client.getService<EchoService>('Echo');
+  };
+
+  it.each(['unary', 'clientStream', 'serverStream', 'bidi'] as const)(
+    'is a lost connection, and the call is retried, if GOAWAY follows: %s',
+    async (method) => {
+      const server = await startServer({ play: cancelledBeforeGoaway, times: 1 });
+      const echo = await startEcho(server.url);
+      await toList(callOnce(echo, method, { idempotent: true, metadata: keyed('write') }));
+      expect(server.requests('write')).toHaveLength(2);
+      expect(server.connections).toHaveLength(2);
+    },
+  );
+
+  it('is the answer if no GOAWAY follows', async () => {
+    const server = await startServer({ play: cancelled });
+    const echo = await startEcho(server.url);
+    const error = await failureOf(echo.unary({}, { metadata: keyed('write') }));
+    expect(error).toMatchObject({ code: status.CANCELLED, reason: 'server', reachedServer: 'yes' });
+    expect(server.requests('write')).toHaveLength(1);
+  });
 });
 
 describe('REFUSED_STREAM', () => {

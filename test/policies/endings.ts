@@ -77,6 +77,11 @@ const warn =
     connection.goaway(ALL, code);
   };
 
+/** The status of a server that shuts down. */
+export const cancelled: Play = status(CANCELLED, 'CANCELLED');
+/** The client has read the status when the server sends GOAWAY. */
+export const cancelledBeforeGoaway: Play = inTurn(cancelled, keep());
+
 const LOST = 'connection-lost, maybe';
 const LOST_WITHIN_ANSWER = 'connection-lost, yes';
 const ANSWERED = 'server, yes';
@@ -109,7 +114,7 @@ const STATUSES: readonly Ending[] = [
     play: status(CANCELLED, 'Call cancelled', {}),
     outcome: UNPROVEN,
   },
-  { ending: "CANCELLED 'CANCELLED'", play: status(CANCELLED, 'CANCELLED'), outcome: ANSWERED },
+  { ending: "CANCELLED 'CANCELLED'", play: cancelled, outcome: ANSWERED },
   { ending: 'ABORTED', play: status(ABORTED, 'again'), outcome: ANSWERED },
   { ending: 'NOT_FOUND without content-type', play: status(NOT_FOUND, 'no tea', {}), outcome: UNPROVEN },
   {
@@ -153,10 +158,10 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     ),
     outcome: LOST,
   },
-  // Nothing shows yet that the server shuts down.
+  // Only a method that is safe to repeat waits for the GOAWAY.
   {
     ending: "CANCELLED 'CANCELLED', then GOAWAY at its stream",
-    play: inTurn(status(CANCELLED, 'CANCELLED'), keep()),
+    play: cancelledBeforeGoaway,
     outcome: ANSWERED,
   },
   {

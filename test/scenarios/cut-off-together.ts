@@ -9,7 +9,7 @@ const IN_FLIGHT = 50;
 const AGE = { 'grpc.max_connection_age_ms': 1_500, 'grpc.max_connection_age_grace_ms': 200 };
 
 interface End {
-  readonly implementation: UpstreamKind['implementation'];
+  readonly implementation: Exclude<UpstreamKind['implementation'], 'grpc-js'>;
   readonly how: string;
   readonly options: UpstreamOptions;
   /** True if its process gets SIGTERM; otherwise the connection ends at its age. */
@@ -21,6 +21,8 @@ const ENDS: readonly End[] = [
   { implementation: 'ours', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
   { implementation: 'grpcio', how: 'hard stop', options: { drainMs: 0 }, stops: true },
   { implementation: 'grpcio', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
+  { implementation: 'grpc-go', how: 'hard stop', options: { drainMs: 0 }, stops: true },
+  { implementation: 'grpc-go', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
 ];
 
 /** A server ends the calls that run on one connection, by statuses or resets, all at the same time. */
@@ -34,7 +36,7 @@ export const cutOffTogether: Situation = {
     'retried of those in flight, %': { atLeast: 100 },
   },
   play: async (run) => {
-    const ends = ENDS.filter(({ implementation }) => implementation !== 'grpcio' || isInstalled('grpcio'));
+    const ends = ENDS.filter(({ implementation }) => implementation === 'ours' || isInstalled(implementation));
     const all = await Promise.all(
       ends.map(async (end) =>
         Object.entries(await cutOff(run, end)).map(([figure, value]) => [

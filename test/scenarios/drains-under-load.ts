@@ -31,7 +31,7 @@ interface Drained {
 export const drainsUnderLoad: Situation = {
   name: 'drains-under-load',
   promise:
-    'At 500 calls a second no read and no write fails or is sent twice when a server drains, be it of grpc-js, of this library or of grpcio, or when nginx reloads in front of them.',
+    'At 500 calls a second no read and no write fails or is sent twice when a server drains, be it of grpc-js, of this library, of grpcio or of grpc-go, or when nginx reloads in front of them.',
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },
@@ -43,7 +43,13 @@ export const drainsUnderLoad: Situation = {
     const plays = [
       ['grpc-js', () => successors(run, 'grpc-js')],
       ['ours', () => successors(run, 'ours')],
-      ...(isInstalled('grpcio') ? [['grpcio', () => ages(run)] as const] : []),
+      ...(isInstalled('grpcio') ? [['grpcio', () => ages(run, 'grpcio')] as const] : []),
+      ...(isInstalled('grpc-go')
+        ? ([
+            ['grpc-go', () => successors(run, 'grpc-go')],
+            ['grpc-go, age', () => ages(run, 'grpc-go')],
+          ] as const)
+        : []),
       ...(isInstalled('nginx') ? [['nginx', () => reloads(run)] as const] : []),
     ] as const;
     const measured: Measured[] = [];
@@ -96,7 +102,7 @@ async function nextConnection(upstreams: readonly Upstream[], before: number): P
 }
 
 /** One server takes another's place behind an address; the old one gets SIGTERM. */
-async function successors(run: Run, implementation: 'grpc-js' | 'ours'): Promise<Drained> {
+async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const started: Promise<Upstream>[] = [];
   const start = () => {
@@ -128,10 +134,10 @@ async function successors(run: Run, implementation: 'grpc-js' | 'ours'): Promise
   return { app, upstreams, drain };
 }
 
-/** grpcio announces the end of each connection at its age; at SIGTERM it answers late calls with a status. */
-async function ages(run: Run): Promise<Drained> {
+/** A server announces the end of each connection at its age. At SIGTERM, grpcio answers late calls with a status, which fails writes. */
+async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
-  const kind: UpstreamKind = { implementation: 'grpcio', security: 'plain' };
+  const kind: UpstreamKind = { implementation, security: 'plain' };
   const upstream = await startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions });
   const app = await startClientOf(run, upstream, outageGrace(run));
   const upstreams = [upstream];

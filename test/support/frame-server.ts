@@ -187,7 +187,8 @@ export class FrameServer {
     onRequest: (request: FrameRequest) => void,
     options: { readonly maxConcurrentStreams?: number } = {},
   ): Promise<FrameServer> {
-    const listener = createServer((socket) => {
+    // Without it, a second small write waits up to 40 ms for the ACK of the first.
+    const listener = createServer({ noDelay: true }, (socket) => {
       server.connections.push(new FrameConnection(socket, accept, options.maxConcurrentStreams ?? 100));
     });
     const accept = (connection: FrameConnection, streamId: number, block: Buffer): void => {

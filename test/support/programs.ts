@@ -6,17 +6,21 @@ const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/
 /** The Python that Debian's python3-grpcio is installed for. */
 export const PYTHON = '/usr/bin/python3';
 
+/** Where Debian's golang-google-grpc-dev installs its sources. */
+export const GO_PATH = '/usr/share/gocode';
+
 /** Path of Chromium; `undefined` if it is not installed, or if the environment has an empty CHROMIUM. */
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
 /** A program, or a part of the system, that some tests use where it is installed. */
-export type OptionalProgram = 'Chromium' | 'grpcio' | 'nginx' | 'haproxy' | 'procfs';
+export type OptionalProgram = 'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'procfs';
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 
 const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   Chromium: () => CHROMIUM !== undefined,
   grpcio: () => succeeds(PYTHON, '-c', 'import grpc'),
+  'grpc-go': () => existsSync(`${GO_PATH}/src/google.golang.org/grpc`) && succeeds('go', 'version'),
   nginx: () => succeeds('nginx', '-v'),
   haproxy: () => succeeds('haproxy', '-v'),
   procfs: () => existsSync('/proc/net/tcp'),
@@ -26,6 +30,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
 const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   Chromium: 'Debian: chromium',
   grpcio: 'Debian: python3-grpcio',
+  'grpc-go': 'Debian: golang-go and golang-google-grpc-dev',
   nginx: 'Debian: nginx-light',
   haproxy: 'Debian: haproxy',
   procfs: 'Linux only',

@@ -9,8 +9,8 @@ export type Which = 'counts' | 'all';
 
 /** One of the servers that a situation is played against. */
 export interface UpstreamKind {
-  /** Bare grpc-js, Python's grpcio, or this library's server. */
-  readonly implementation: 'grpc-js' | 'grpcio' | 'ours';
+  /** Bare grpc-js, Python's grpcio, Go's grpc-go (plain only), or this library's server. */
+  readonly implementation: 'grpc-js' | 'grpcio' | 'grpc-go' | 'ours';
   readonly security: 'plain' | 'TLS';
 }
 

@@ -6,6 +6,7 @@ import { ChildServer } from 'nestjs-resilient-grpc/testing';
 import { bundled } from '../../support/bundled.js';
 import { certificate } from '../../support/orders-app.js';
 import { PYTHON } from '../../support/programs.js';
+import { grpcGoServer } from './grpc-go-server.js';
 import { reach } from './reach.js';
 import type { UpstreamKind } from './situation.js';
 
@@ -42,7 +43,18 @@ export interface Arrival {
 /** A server waits for its calls at SIGTERM, and a busy machine is slow to start a process: limits for those that hang. */
 const [ENDED_WITHIN_MS, STARTED_WITHIN_MS] = [60_000, 60_000];
 
-const SCRIPTS = { 'grpc-js': 'orders-grpc-js.mjs', grpcio: 'orders-grpcio.py', ours: 'orders-nest.mjs' } as const;
+const SCRIPTS = {
+  'grpc-js': 'orders-grpc-js.mjs',
+  grpcio: 'orders-grpcio.py',
+  'grpc-go': 'orders-grpc-go.go',
+  ours: 'orders-nest.mjs',
+} as const;
+
+/** The programs that run a script; Node runs the others. The server of grpc-go is built from its script, and ignores the argument. */
+const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => string | Promise<string>>>> = {
+  grpcio: () => PYTHON,
+  'grpc-go': grpcGoServer,
+};
 
 /**
  * A server of `orders.v1.Orders` in a process of its own, on one port over all its lives, which writes down what arrives before it
@@ -147,7 +159,7 @@ export class Upstream {
     return this.#server;
   }
 
-  #spawn(port: number, standby: boolean): Promise<ChildServer> {
+  async #spawn(port: number, standby: boolean): Promise<ChildServer> {
     const {
       delayMs = 0,
       perSecond = 1_000_000,
@@ -172,7 +184,7 @@ export class Upstream {
     };
     return ChildServer.start({
       script: bundled(new URL(SCRIPTS[implementation], import.meta.url)),
-      ...(implementation === 'grpcio' && { execPath: PYTHON }),
+      execPath: await PROGRAMS[implementation]?.(),
       args: () => [JSON.stringify(told)],
       readyTimeoutMs: STARTED_WITHIN_MS,
     });

@@ -16,6 +16,8 @@ export interface AttemptRequest {
   readonly interceptors: readonly Interceptor[] | undefined;
   /** 1 for the original attempt of its call. */
   readonly number: number;
+  /** True if another attempt may follow one that the server has received. */
+  readonly mayRepeat: boolean;
   /** A larger response message ends the attempt; beside the channel's own limit. */
   readonly maxReceiveBytes: number;
   /** Is told of it. */

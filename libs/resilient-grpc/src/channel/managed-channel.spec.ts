@@ -194,6 +194,7 @@ function startCall(channel: ManagedChannel): void {
       options: undefined,
       interceptors: undefined,
       number: 1,
+      mayRepeat: false,
       maxReceiveBytes: Infinity,
     },
     listener,

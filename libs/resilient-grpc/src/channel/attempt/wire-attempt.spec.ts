@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
+import { connectionRecord } from '../connection/connection-record.js';
 import { WireAttempt } from './wire-attempt.js';
 
 const METHOD: MethodDescriptor = {
@@ -26,6 +27,8 @@ interface Listener {
 
 /** A call of grpc-js that does nothing by itself. */
 class FakeCall {
+  /** The objects of grpc-js that `readWire` reads. */
+  child: object | undefined;
   listener: Listener | undefined;
   metadata: Metadata | undefined;
   authContext: object | null = {};
@@ -93,6 +96,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     options: undefined,
     interceptors: undefined,
     number: 1,
+    mayRepeat: false,
     maxReceiveBytes: Infinity,
     ...change,
   };
@@ -246,6 +250,108 @@ describe('an attempt that is cancelled', () => {
     expect(call.did).toContain('cancel 1 Cancelled on client');
     expect(told).toEqual([]);
     expect(owner.ended).toBe(1);
+  });
+});
+
+describe('a status that servers send when they shut down', () => {
+  const repeatable = (change: Partial<AttemptRequest> = {}) => {
+    const scene = make({ mayRepeat: true, ...change });
+    const session = { closed: false, destroyed: false };
+    const transport = { session };
+    const child = { http2Stream: { rstCode: 0 }, httpStatusCode: 200, transport };
+    scene.call.child = { underlyingCalls: [{ call: { child } }] };
+    const connection = connectionRecord(transport);
+    /** Runs what the end of the connection ends. */
+    const endConnection = () => {
+      for (const ended of connection.endListeners) ended();
+    };
+    return { ...scene, session, connection, endConnection };
+  };
+
+  it.each([
+    [14, 'Cancelling all calls'],
+    [14, 'enter idle'],
+    [14, 'Server shutdown'],
+    [1, 'CANCELLED'],
+  ])('is delivered with the GOAWAY that follows: %i %s', (code, details) => {
+    const { call, clock, connection, ends, endConnection } = repeatable();
+    call.end(code, details, grpcHeaders());
+    clock.advance(19);
+    expect(ends).toEqual([]);
+    connection.goawayCode = 0;
+    endConnection();
+    expect(ends).toEqual([]);
+    clock.advance(0);
+    expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, connectionOver: true } }]);
+    expect(clock.pending).toBe(0);
+    expect(connection.endListeners.size).toBe(0);
+  });
+
+  it('is delivered after 20 ms without a GOAWAY', () => {
+    const { call, clock, connection, ends } = repeatable();
+    call.end(1, 'CANCELLED', grpcHeaders());
+    clock.advance(19);
+    expect(ends).toEqual([]);
+    clock.advance(1);
+    expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED', wire: { goawayCode: undefined } }]);
+    expect(clock.pending).toBe(0);
+    expect(connection.endListeners.size).toBe(0);
+  });
+
+  it('is delivered when the connection closes without a GOAWAY', () => {
+    const { call, clock, ends, endConnection } = repeatable();
+    call.end(1, 'CANCELLED', grpcHeaders());
+    endConnection();
+    clock.advance(0);
+    expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
+  });
+
+  it('is replaced by a cancel, once', () => {
+    const { attempt, call, clock, connection, ends, endConnection } = repeatable();
+    call.end(1, 'CANCELLED', grpcHeaders());
+    connection.goawayCode = 0;
+    endConnection();
+    attempt.cancel('deadline', 4, 'Deadline exceeded');
+    clock.advance(100);
+    expect(ends).toMatchObject([
+      { code: 4, details: 'Deadline exceeded', endedHere: 'deadline', contentType: undefined },
+    ]);
+    expect(call.did).toEqual(['start']);
+  });
+
+  it('of a cancelled call is discarded if its owner has abandoned it', () => {
+    const { attempt, call, clock, owner, told } = repeatable();
+    call.end(1, 'CANCELLED', grpcHeaders());
+    attempt.abandon();
+    clock.advance(0);
+    expect(told).toEqual([]);
+    expect(owner.ended).toBe(1);
+    expect(clock.pending).toBe(0);
+  });
+
+  it.each<[string, Partial<AttemptRequest>, (scene: ReturnType<typeof repeatable>) => void]>([
+    ['another attempt may not follow', { mayRepeat: false }, () => undefined],
+    ['the deadline ends within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
+    ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
+    ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
+    ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
+  ])('is delivered at once if %s', (_why, change, prepare) => {
+    const scene = repeatable(change);
+    prepare(scene);
+    scene.call.end(1, 'CANCELLED', grpcHeaders());
+    expect(scene.ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
+    expect(scene.clock.pending).toBe(0);
+  });
+
+  it.each([
+    [1, 'by the application'],
+    [14, 'CANCELLED'],
+    [5, 'none'],
+    [0, ''],
+  ])('does not delay another status: %i %s', (code, details) => {
+    const { call, ends } = repeatable();
+    call.end(code, details, grpcHeaders());
+    expect(ends).toMatchObject([{ code, details }]);
   });
 });
 

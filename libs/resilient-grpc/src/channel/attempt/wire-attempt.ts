@@ -1,10 +1,12 @@
-import type { Channel, experimental, Interceptor, Metadata } from '@grpc/grpc-js';
+import { Metadata, type Channel, type experimental, type Interceptor } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { classify } from '../../policy/evidence/classify.js';
+import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
+import { DelayedStatus, GOAWAY_LAG_MS } from './delayed-status.js';
 import { createCall, interceptedCall } from './intercepting-call.js';
 import { readWire, type WireFacts } from './wire-evidence.js';
 import { tellCompressed } from './wire-sizes.js';
@@ -67,6 +69,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private unreadable = false;
   /** Read once, after the end. */
   private facts: WireFacts | undefined;
+  private delayedStatus: DelayedStatus | undefined;
   private readonly telemetry: AttemptTelemetry | undefined;
 
   constructor(
@@ -142,6 +145,11 @@ export class WireAttempt implements Attempt, AttemptEnd {
   cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
     if (this.ended) return;
     this.endedHere = why;
+    if (this.delayedStatus !== undefined) {
+      // grpc-js's call has ended.
+      this.delayedStatus.replace({ code, details, metadata: new Metadata() });
+      return;
+    }
     this.call.cancelWithStatus(code, details);
     // In the turn a call is made, grpc-js has no child call yet: it reports the cancel, then sends the RPC all the same and
     // never ends it. By the next turn the child exists, and a second cancel reaches it.
@@ -192,7 +200,11 @@ export class WireAttempt implements Attempt, AttemptEnd {
   }
 
   onReceiveStatus(status: StatusObject): void {
-    if (this.ended) return;
+    if (this.ended || this.delayedStatus !== undefined) return;
+    if (status.code === StatusCode.OK || !this.delays(status)) this.end(status);
+  }
+
+  private end(status: StatusObject): void {
     this.ended = true;
     this.code = status.code;
     // An unsupported encoding gives a status without code and text.
@@ -212,6 +224,25 @@ export class WireAttempt implements Attempt, AttemptEnd {
     }
     this.owner.attemptEnded();
     this.listener.onEnd(this);
+  }
+
+  /**
+   * Delays `status` if a server's transport sends it at a shutdown: the GOAWAY, which proves it, may still be on its way. False if the
+   * proof is there or would change nothing.
+   */
+  private delays(status: StatusObject): boolean {
+    const { deadline, mayRepeat } = this.request;
+    if (!mayRepeat || this.headersReceived || this.endedHere !== 'no') return false;
+    if (!SHUTDOWN_STATUSES.has(`${String(status.code)} ${status.details}`)) return false;
+    // There is no time for another attempt.
+    if (deadline - this.clock.epoch() <= GOAWAY_LAG_MS) return false;
+    const { connection, evidence } = this.wireFacts ?? {};
+    this.facts = undefined;
+    if (connection === undefined || evidence?.connectionOver === true) return false;
+    this.delayedStatus = new DelayedStatus(status, connection, this.clock, (delayed) => {
+      this.end(delayed);
+    });
+    return true;
   }
 
   /** What took too long speaks against its connection. */
@@ -250,7 +281,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   }
 
   get connectionKey(): string {
-    return this.wireFacts?.connectionKey ?? '';
+    return this.wireFacts?.connection.key ?? '';
   }
 
   private get wireFacts(): WireFacts | undefined {

@@ -21,6 +21,8 @@ export interface ConnectionRecord {
   readonly key: string;
   /** Code of the peer's latest GOAWAY. Node opens no stream after one, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
+  /** Run at each GOAWAY, and when the connection closes. */
+  readonly endListeners: Set<() => void>;
 }
 
 /**
@@ -41,7 +43,7 @@ export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
     lastKey += 1;
-    record = { key: `connection ${String(lastKey)}`, goawayCode: undefined };
+    record = { key: `connection ${String(lastKey)}`, goawayCode: undefined, endListeners: new Set() };
     records.set(transport, record);
   }
   return record;
@@ -60,17 +62,20 @@ export function unprocessed(stream: object): Unprocessed | undefined {
 export function recordUnprocessed(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;
   if (session === undefined || session.destroyed) return;
+  const connection = connectionRecord(transport);
   // Before Node and nghttp2 end the streams, which they do in this same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
-    connectionRecord(transport).goawayCode = code;
+    connection.goawayCode = code;
     // nghttp2 never sends what is still queued, but keeps it until another stream ends. Ending one can make nghttp2 end the others, so
     // all of them are recorded before.
     for (const queued of record(activeCalls, lastStreamId)) {
       queued.cancelWithStatus(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
     }
+    for (const ended of connection.endListeners) ended();
   });
   const closing = (): void => {
     record(activeCalls, Infinity);
+    for (const ended of connection.endListeners) ended();
   };
   // A keepalive ping got no answer: grpc-js ends the calls a turn later, and the session with them.
   transport.addDisconnectListener?.(closing);

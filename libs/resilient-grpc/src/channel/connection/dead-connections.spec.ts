@@ -127,6 +127,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
         options: undefined,
         interceptors: undefined,
         number: 1,
+        mayRepeat: false,
         maxReceiveBytes: Infinity,
       },
       {

@@ -23,6 +23,7 @@ function make(change: Partial<Omit<AttemptRequest, 'deadline'>> & { deadlineMs?:
     options: undefined,
     interceptors: undefined,
     number: 1,
+    mayRepeat: false,
     maxReceiveBytes: Infinity,
     ...rest,
   };

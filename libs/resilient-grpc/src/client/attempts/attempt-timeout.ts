@@ -107,10 +107,10 @@ function isServersTimeout(
  * deadline. A deadline for grpc-js that ends with the timeout would count the time in which this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
-  const { method, options, interceptors, number, maxReceiveBytes, telemetry } = request;
+  const { method, options, interceptors, number, mayRepeat, maxReceiveBytes, telemetry } = request;
   const metadata = request.metadata.clone();
   metadata.set(TIMEOUT_KEY, timeout);
-  return { method, deadline: Infinity, metadata, options, interceptors, number, maxReceiveBytes, telemetry };
+  return { method, deadline: Infinity, metadata, options, interceptors, number, mayRepeat, maxReceiveBytes, telemetry };
 }
 
 function timedOut(end: AttemptEnd, details: string): AttemptEnd {

@@ -23,6 +23,7 @@ export class HedgeLeg implements AttemptRequest, AttemptListener {
   readonly metadata: Metadata;
   readonly options: CallOptions | undefined;
   readonly interceptors: readonly Interceptor[] | undefined;
+  readonly mayRepeat: boolean;
   readonly maxReceiveBytes: number;
   readonly telemetry: CallTelemetry | undefined;
   attempt: Attempt | undefined;
@@ -39,6 +40,7 @@ export class HedgeLeg implements AttemptRequest, AttemptListener {
     this.metadata = hedgeMetadata(request.metadata, number, isSlow);
     this.options = request.options;
     this.interceptors = request.interceptors;
+    this.mayRepeat = request.mayRepeat;
     this.maxReceiveBytes = request.maxReceiveBytes;
     this.telemetry = request.telemetry;
   }

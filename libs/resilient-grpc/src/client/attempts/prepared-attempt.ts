@@ -53,11 +53,11 @@ function metadataOf(request: AttemptRequest, call: OutgoingCall, parts: AttemptP
 }
 
 function requestWith(request: AttemptRequest, metadata: Metadata): AttemptRequest {
-  const { method, deadline, options, interceptors, maxReceiveBytes, number, telemetry } = request;
+  const { method, deadline, options, interceptors, maxReceiveBytes, number, mayRepeat, telemetry } = request;
   // What is made anew for each attempt knows nothing of hedges.
   const [mark] = request.metadata.get(CHAIN_MARK);
   if (mark !== undefined && metadata.get(CHAIN_MARK).length === 0) metadata.set(CHAIN_MARK, mark);
-  return { method, deadline, metadata, options, interceptors, maxReceiveBytes, number, telemetry };
+  return { method, deadline, metadata, options, interceptors, maxReceiveBytes, number, mayRepeat, telemetry };
 }
 
 /** An attempt that has not begun yet; what it is told meanwhile it does afterwards. */

@@ -89,8 +89,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     attempt.startRead();
   }
 
-  /** True if an attempt that the server may have seen can be followed by another. */
-  private get mayRepeat(): boolean {
+  get mayRepeat(): boolean {
     const { policy, hedging } = this.context;
     const { options } = this;
     if (options?.retry === false) return false;

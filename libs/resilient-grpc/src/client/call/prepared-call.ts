@@ -31,6 +31,7 @@ export abstract class PreparedCall implements AttemptRequest {
   metadata: Metadata = NO_METADATA;
   readonly interceptors: readonly Interceptor[] | undefined;
   readonly maxReceiveBytes: number;
+  abstract readonly mayRepeat: boolean;
   /** The attempt that runs, or comes next: 1 for the original one. */
   number = 0;
   telemetry: CallTelemetry | undefined;

@@ -1,0 +1,206 @@
+// A server of orders.v1.Orders by grpc-go in a process of its own: orders-grpc-go - '{ "port": 0, … }'. Its arguments, answers and log
+// are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get, Create and Watch in plain text. Like a child of Node it
+// exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+var options struct {
+	Port          int
+	Standby       bool
+	Log           string
+	DelayMs       int
+	EventsEveryMs int
+	DrainMs       int64
+	ServerOptions map[string]int64
+}
+
+var log *os.File
+var sequence int64
+var ending = make(chan struct{})
+
+var codesByName = map[string]codes.Code{
+	"UNAVAILABLE": codes.Unavailable, "NOT_FOUND": codes.NotFound, "ABORTED": codes.Aborted, "INTERNAL": codes.Internal,
+}
+
+// Passes messages as bytes.
+type bytesCodec struct{}
+
+func (bytesCodec) Marshal(v interface{}) ([]byte, error) { return *v.(*[]byte), nil }
+func (bytesCodec) Unmarshal(data []byte, v interface{}) error {
+	*v.(*[]byte) = append([]byte(nil), data...)
+	return nil
+}
+func (bytesCodec) Name() string { return "proto" }
+
+func text(out []byte, field int, value string) []byte {
+	return append(number(out, field<<3|2, uint64(len(value))), value...)
+}
+
+func number(out []byte, tag int, value uint64) []byte {
+	var buffer [20]byte
+	size := binary.PutUvarint(buffer[:], uint64(tag))
+	size += binary.PutUvarint(buffer[size:], value)
+	return append(out, buffer[:size]...)
+}
+
+// Reads field 1 of a request that has no field before it: its text and its number.
+func firstField(data []byte) (string, uint64) {
+	if len(data) == 0 {
+		return "", 0
+	}
+	value, size := binary.Uvarint(data[1:])
+	if data[0] != 1<<3|2 {
+		return "", value
+	}
+	start := 1 + size
+	return string(data[start : start+int(value)]), 0
+}
+
+func write(ctx context.Context, what string, key string) int {
+	previous := 0
+	if md, ok := metadata.FromIncomingContext(ctx); ok && len(md.Get("grpc-previous-rpc-attempts")) > 0 {
+		previous, _ = strconv.Atoi(md.Get("grpc-previous-rpc-attempts")[0])
+	}
+	address := "unknown"
+	if from, ok := peer.FromContext(ctx); ok {
+		address = from.Addr.String()
+	}
+	fmt.Fprintf(log, "%d %s %s %d %s\n", time.Now().UnixNano()/1e6, what, key, previous, address)
+	return previous
+}
+
+func unary(what string) grpc.MethodDesc {
+	handle := func(_ interface{}, ctx context.Context, read func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
+		var request []byte
+		if err := read(&request); err != nil {
+			return nil, err
+		}
+		key, _ := firstField(request)
+		previous := write(ctx, what, key)
+		parts := append(strings.Split(key, "/"), "", "")
+		times, err := strconv.Atoi(parts[2])
+		fails := parts[1] != "" && (err != nil || previous < times)
+		delay := time.After(time.Duration(options.DelayMs) * time.Millisecond)
+		if fails && parts[1] == "NEVER" {
+			delay = nil
+		}
+		select {
+		case <-delay:
+		case <-ctx.Done():
+			write(ctx, "ended", what)
+			return nil, ctx.Err()
+		}
+		if fails {
+			return nil, status.Errorf(codesByName[parts[1]], "as told by %s", key)
+		}
+		order := text(text(text(nil, 1, key), 2, key), 3, strconv.Itoa(os.Getpid()))
+		order = number(order, 5<<3, uint64(atomic.AddInt64(&sequence, 1)))
+		return &order, nil
+	}
+	return grpc.MethodDesc{MethodName: what, Handler: handle}
+}
+
+func watch(_ interface{}, stream grpc.ServerStream) error {
+	var request []byte
+	if err := stream.RecvMsg(&request); err != nil {
+		return err
+	}
+	_, at := firstField(request)
+	write(stream.Context(), "Watch", strconv.FormatUint(at, 10))
+	for {
+		select {
+		case <-ending:
+			return nil
+		case <-stream.Context().Done():
+			write(stream.Context(), "ended", "Watch")
+			return stream.Context().Err()
+		case <-time.After(time.Duration(options.EventsEveryMs) * time.Millisecond):
+		}
+		at++
+		event := text(number(nil, 1<<3, at), 2, string(text(nil, 1, strconv.FormatUint(at, 10))))
+		if err := stream.SendMsg(&event); err != nil {
+			return err
+		}
+	}
+}
+
+func main() {
+	check(json.Unmarshal([]byte(os.Args[2]), &options))
+	var err error
+	log, err = os.OpenFile(options.Log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	check(err)
+	fd, err := strconv.Atoi(os.Getenv("NODE_CHANNEL_FD"))
+	check(err)
+	parent := os.NewFile(uintptr(fd), "parent")
+	lines := bufio.NewReader(parent)
+	send := func(key string, value int64) { fmt.Fprintf(parent, "{%q:%d}\n", key, value) }
+	if options.Standby {
+		send("listening", int64(options.Port))
+		line, err := lines.ReadBytes('\n')
+		check(err)
+		var message struct{ ListenAt int64 }
+		check(json.Unmarshal(line, &message))
+		time.Sleep(time.Until(time.Unix(0, message.ListenAt*1e6)))
+	}
+	encoding.RegisterCodec(bytesCodec{})
+	age := keepalive.ServerParameters{
+		MaxConnectionAge:      time.Duration(options.ServerOptions["grpc.max_connection_age_ms"]) * time.Millisecond,
+		MaxConnectionAgeGrace: time.Duration(options.ServerOptions["grpc.max_connection_age_grace_ms"]) * time.Millisecond,
+	}
+	server := grpc.NewServer(grpc.KeepaliveParams(age))
+	server.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "orders.v1.Orders",
+		HandlerType: (*interface{})(nil),
+		Methods:     []grpc.MethodDesc{unary("Get"), unary("Create")},
+		Streams:     []grpc.StreamDesc{{StreamName: "Watch", Handler: watch, ServerStreams: true}},
+	}, struct{}{})
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", options.Port))
+	check(err)
+	send("listening", int64(listener.Addr().(*net.TCPAddr).Port))
+	send("boundAt", time.Now().UnixNano()/1e6)
+	go func() {
+		lines.ReadByte()
+		// The process that started it has ended.
+		os.Exit(0)
+	}()
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	go func() {
+		<-terminated
+		close(ending)
+		time.AfterFunc(time.Duration(options.DrainMs)*time.Millisecond, server.Stop)
+		server.GracefulStop()
+		os.Exit(0)
+	}()
+	check(server.Serve(listener))
+	select {}
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

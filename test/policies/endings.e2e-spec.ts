@@ -1,10 +1,11 @@
+import { constants } from 'node:http2';
 import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
 import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader';
 import { GrpcCallError } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
+import { quietTime, startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
 import { FrameServer, KEY, keyed, type FrameRequest } from '../support/frame-server.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 import { ENDINGS, ENDINGS_BEFORE_SENT, ENDINGS_TOGETHER, REFUSED, type Ending } from './endings.js';
@@ -190,4 +191,36 @@ it.each(ENDINGS_TOGETHER)('one connection costs the retry budget one token: %s',
   await waitFor(() => held.length === TOGETHER, { timeoutMs: 30_000 });
   await play(held);
   expect((await Promise.all(results)).filter((error) => error !== undefined)).toEqual([]);
+});
+
+it('one connection costs the retry budget one token, also if its calls fail one by one while the server drains', async () => {
+  const held: FrameRequest[] = [];
+  const server = await FrameServer.start((request) => {
+    if (request.connection !== server.connections[0] || request.key === 'before')
+      request.connection.write(request.success());
+    else held.push(request);
+  });
+  const client = await startClient({ url: server.url });
+  const echo = client.getService<EchoService>('Echo');
+  const read = (key: string) => firstValueFrom(echo.unary({}, { metadata: keyed(key) }));
+  await read('before');
+  const results = ['one', 'two', 'three', 'four'].map(read);
+  await waitFor(() => held.length === 4);
+  const [one, two, three, four] = held as [FrameRequest, FrameRequest, FrameRequest, FrameRequest];
+  const { connection } = one;
+  const ends = [
+    one.status({ 'content-type': 'application/grpc', 'grpc-status': '14', 'grpc-message': 'Cancelling all calls' }),
+    two.reset(constants.NGHTTP2_CANCEL),
+    three.status({ 'content-type': 'application/grpc', 'grpc-status': '14', 'grpc-message': 'busy' }),
+  ];
+  connection.goaway(four.streamId);
+  for (const end of ends) {
+    connection.write(end);
+    // Longer than losses on a connection that stays open are taken for one.
+    await quietTime(300);
+  }
+  connection.socket.destroy();
+  await Promise.all(results);
+  // Successes and time return less than another token.
+  expect(client.snapshot().retryBudget.tokens).toBeGreaterThanOrEqual(9);
 });

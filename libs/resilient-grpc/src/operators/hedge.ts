@@ -161,5 +161,5 @@ class HedgedRun<T> {
 function failed(error: unknown, at: number): HedgeEvent {
   const code = isTransient(error) ? StatusCode.UNAVAILABLE : StatusCode.UNKNOWN;
   const verdict = { ...SUCCESS, kind: 'server', code } as const;
-  return { type: 'ended', at, verdict, pushback: NO_PUSHBACK, connectionKey: '', delivered: false };
+  return { type: 'ended', at, verdict, pushback: NO_PUSHBACK, lostWith: undefined, delivered: false };
 }

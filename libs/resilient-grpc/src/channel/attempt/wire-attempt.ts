@@ -249,8 +249,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
     return value === undefined ? undefined : String(value);
   }
 
-  get connectionKey(): string {
-    return this.wireFacts?.connectionKey ?? '';
+  get connection(): object | undefined {
+    return this.wireFacts?.connection;
   }
 
   private get wireFacts(): WireFacts | undefined {

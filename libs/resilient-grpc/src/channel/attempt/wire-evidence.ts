@@ -1,6 +1,6 @@
 import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { connectionRecord, unprocessed } from '../connection/connection-record.js';
+import { connectionRecord, unprocessed, type ConnectionRecord } from '../connection/connection-record.js';
 
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
@@ -19,10 +19,10 @@ interface ChannelCall {
   } | null;
 }
 
-/** Evidence of an attempt, and the key of the connection that carried it. */
+/** Evidence of an attempt, and the connection that carried it. */
 export interface WireFacts {
   readonly evidence: WireEvidence;
-  readonly connectionKey: string;
+  readonly connection: ConnectionRecord;
 }
 
 /**
@@ -37,10 +37,11 @@ export function readWire(channelCall: object): WireFacts | undefined {
   if (http2Stream === undefined || transport === undefined) return undefined;
   const { finalStatus, httpStatusCode, connectionDropped = false } = call ?? {};
   const resetCode = finalStatus?.rstCode;
-  const { key, goawayCode } = connectionRecord(transport);
+  const connection = connectionRecord(transport);
+  const { goawayCode } = connection;
   const { session } = transport;
   return {
-    connectionKey: key,
+    connection,
     evidence: {
       unprocessed: unprocessed(http2Stream),
       httpStatus: httpStatusCode,

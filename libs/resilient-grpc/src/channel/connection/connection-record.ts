@@ -17,8 +17,6 @@ type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'stat
 
 /** Facts about one connection that grpc-js does not report. */
 export interface ConnectionRecord {
-  /** Unique in this process. */
-  readonly key: string;
   /** Code of the peer's latest GOAWAY. Node opens no stream after one, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
 }
@@ -34,14 +32,12 @@ const IDLE = 1;
 
 const records = new WeakMap<object, ConnectionRecord>();
 const unprocessedStreams = new WeakMap<object, Unprocessed>();
-let lastKey = 0;
 
 /** The record of the connection that `transport` holds. */
 export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
-    lastKey += 1;
-    record = { key: `connection ${String(lastKey)}`, goawayCode: undefined };
+    record = { goawayCode: undefined };
     records.set(transport, record);
   }
   return record;

@@ -159,7 +159,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       at: clock.now(),
       verdict,
       pushback: pushbackOf(end),
-      connectionKey: lostConnection(end, verdict),
+      lostWith: lostConnection(end, verdict),
       delivered: false,
     });
     if (decision.because === 'unsent') {

@@ -252,7 +252,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       cause: end.cause,
     };
     if (decision.retry) {
-      this.goOn(decision, lostConnection(end, verdict) !== '', failure);
+      this.goOn(decision, lostConnection(end, verdict) !== undefined, failure);
       return;
     }
     this.end(failure);

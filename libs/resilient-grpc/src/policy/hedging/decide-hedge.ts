@@ -1,5 +1,6 @@
 import { StatusCode } from '../../status/status-code.js';
 import { CALM_BACKOFF_MS, MAX_UNSENT } from '../retry/decide-retry.js';
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import type { RetryBudget } from '../throttling/retry-budget.js';
@@ -36,8 +37,8 @@ export type HedgeEvent =
         'kind' | 'code' | 'originalCode' | 'connectionLost' | 'overloaded' | 'reachedServer' | 'retryableHttp'
       >;
       readonly pushback: Pushback;
-      /** Same for all attempts that failed because one connection ended; '' if it failed for another reason. */
-      readonly connectionKey: string;
+      /** `undefined` if the attempt failed for another reason. */
+      readonly lostWith: LostConnection | undefined;
       /** Something of this attempt's answer is in the caller's hands already. */
       readonly delivered: boolean;
     };
@@ -76,7 +77,7 @@ export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGa
   return event.type === 'due' ? due(state, event.at, gates) : ended(state, event, gates);
 }
 
-function due(state: HedgeState, at: number, gates: HedgeGates, lostWith = ''): HedgeDecision {
+function due(state: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
   // A6: the first attempt is always sent.
   if (state.sent === 0) return send(state, at, gates, 'first');
   if (state.stopped !== undefined) return stop(state, state.stopped);
@@ -86,7 +87,7 @@ function due(state: HedgeState, at: number, gates: HedgeGates, lostWith = ''): H
   if (gates.remainingMs <= 0) return stop(state, 'deadline');
   if (isSlow && !gates.hedges.allows) return stop(state, 'hedge-budget');
   // Last, as it takes a token: none is spent on a hedge that something else forbids.
-  if (!gates.retries.tryRetry(at, lostWith)) return stop(state, 'throttled');
+  if (!gates.retries.tryRetry(at, state.lostWith)) return stop(state, 'throttled');
   if (isSlow) gates.hedges.onHedge();
   return send(state, at, gates, isSlow ? 'slow' : 'replaces-failed');
 }
@@ -102,6 +103,7 @@ function send(state: HedgeState, at: number, gates: HedgeGates, because: HedgeDe
       inFlight: state.inFlight + 1,
       dueAt: isLast ? Infinity : Math.max(at + policy.hedgingDelayMs, state.notBefore),
       replaces: false,
+      lostWith: undefined,
       stopped: isLast ? 'attempts-exhausted' : undefined,
     },
     action: 'send',
@@ -122,11 +124,9 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
   if (state.stopped !== undefined) return stop(state, state.stopped);
   if (gates.inRetryChain === true && verdict.reachedServer !== 'no') return stop(state, 'retry-chain');
   if (pushback.kind === 'stop') return stop(state, 'pushback');
-  if (pushback.kind === 'delay') return hold(state, at, pushback.ms, gates);
-  if (verdict.overloaded === true) return hold(state, at, CALM_BACKOFF_MS, gates);
-  // A6: the next one takes its place at once, but not before the time that another server named.
-  if (state.notBefore > at) return hold(state, at, 0, gates);
-  return due({ ...state, dueAt: at, replaces: true }, at, gates, event.connectionKey);
+  if (pushback.kind === 'delay') return replace(state, event, pushback.ms, gates);
+  if (verdict.overloaded === true) return replace(state, event, CALM_BACKOFF_MS, gates);
+  return replace(state, event, 0, gates);
 }
 
 /** Nothing left this process, so it was no attempt. If it was the last one in flight the call waits for the channel. */
@@ -153,12 +153,12 @@ function isTransparent({ resent }: HedgeState, { verdict }: EndedEvent, { trustR
   return !resent && verdict.kind === 'refused' && (verdict.reachedServer === 'no' || trustRefused);
 }
 
-/** Exactly `delayMs` from now, or the later time that a server named before; what was due earlier is not sent. */
-function hold(state: HedgeState, at: number, delayMs: number, gates: HedgeGates): HedgeDecision {
+/** The next attempt takes its place, exactly `delayMs` from now or at the later time that a server named before. */
+function replace(state: HedgeState, { at, lostWith }: EndedEvent, delayMs: number, gates: HedgeGates): HedgeDecision {
   const dueAt = Math.max(at + delayMs, state.notBefore);
-  const held = { ...state, dueAt, notBefore: dueAt, replaces: true };
-  if (dueAt - at >= gates.remainingMs) return stop(held, 'deadline');
-  return due(held, at, gates);
+  const replacing = { ...state, dueAt, notBefore: dueAt, replaces: true, lostWith };
+  if (dueAt - at >= gates.remainingMs) return stop(replacing, 'deadline');
+  return due(replacing, at, gates);
 }
 
 function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {

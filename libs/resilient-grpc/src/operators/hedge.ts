@@ -93,7 +93,8 @@ class HedgedRun<T> {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
       this.timer?.unsubscribe();
-      if (action !== 'send') {
+      // 'resend' follows an attempt that was refused or never sent, and no source reports one.
+      if (action !== 'send' && action !== 'resend') {
         if (action === 'wait') this.arm();
         return action;
       }

@@ -136,8 +136,15 @@ export function pushbackOf(end: AttemptEnd): Pushback {
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
 }
 
-function retryPolicy({ policy }: MethodContext, options: GrpcCallOptions | undefined): RetryPolicy | undefined {
-  const idempotent = options?.idempotent;
-  if (idempotent === undefined) return policy.retry;
-  return idempotent ? (policy.retry ?? DEFAULT_RETRY_POLICY) : undefined;
+/** True if a call with `options` may be executed more than once. */
+export function isSafeToRepeat({ policy, hedging }: MethodContext, options: GrpcCallOptions | undefined): boolean {
+  return options?.idempotent ?? (policy.retry !== undefined || hedging !== undefined);
+}
+
+function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefined): RetryPolicy | undefined {
+  if (!isSafeToRepeat(context, options)) return undefined;
+  const { policy, hedging } = context;
+  if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
+  // Its request does not fit the retry buffers: the policy only says which failures a smaller one would have followed.
+  return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

@@ -167,7 +167,11 @@ describe('a hedged call', () => {
   });
 
   it('does not count what was never sent, and waits for the channel when nothing else is in flight', () => {
-    expect(last(gates(), ended(1, 'unsent'))).toMatchObject({ action: 'fail', because: 'unsent', state: { sent: 0 } });
+    expect(last(gates(), ended(1, 'unsent'))).toMatchObject({
+      action: 'resend',
+      because: 'unsent',
+      state: { sent: 1 },
+    });
     expect(last(gates(), 100, ended(101, 'unsent'))).toMatchObject({
       action: 'wait',
       because: 'in-flight',
@@ -197,9 +201,13 @@ describe('a hedged call', () => {
     const rejected = { reachedServer: 'no' } as const;
     const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
     const alone = last(throttled, ended(10, 'refused', rejected));
-    expect(alone).toMatchObject({ action: 'fail', because: 'unsent', state: { sent: 0, resent: true } });
+    expect(alone).toMatchObject({ action: 'resend', because: 'refused', state: { sent: 1, resent: true } });
     const allowed = gates();
-    expect(last(allowed, 100, ended(110, 'refused', rejected))).toMatchObject({ action: 'send', state: { sent: 2 } });
+    expect(last(allowed, 100, ended(110, 'refused', rejected))).toMatchObject({
+      action: 'resend',
+      because: 'refused',
+      state: { sent: 2, inFlight: 2, dueAt: 200 },
+    });
     expect(last(allowed, 100, ended(110, 'refused', rejected), ended(120, 'refused', rejected))).toMatchObject({
       action: 'send',
       because: 'replaces-failed',
@@ -216,12 +224,12 @@ describe('a hedged call', () => {
       ended(210, 'server', { pushback: '-1' }),
       ended(220, 'refused', rejected),
     );
-    expect(decision).toMatchObject({ action: 'send', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
+    expect(decision).toMatchObject({ action: 'resend', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
   });
 
   it('resends a stream that was reset with REFUSED_STREAM only if such resets are trusted', () => {
     const trusted = gates({ trustRefused: true });
-    expect(last(trusted, ended(10, 'refused'))).toMatchObject({ because: 'unsent', state: { sent: 0 } });
+    expect(last(trusted, ended(10, 'refused'))).toMatchObject({ action: 'resend', state: { sent: 1 } });
     expect(last(gates(), ended(10, 'refused'))).toMatchObject({ because: 'replaces-failed', state: { sent: 2 } });
   });
 

@@ -49,10 +49,10 @@ type EndedEvent = Extract<HedgeEvent, { type: 'ended' }>;
 export interface HedgeDecision {
   readonly state: HedgeState;
   /**
-   * 'send': one more attempt, now. 'wait': for those in flight, or for `dueAt`. 'win': the attempt that ended is the answer;
-   * cancel all others. 'fail': it is how the call ends; cancel all others.
+   * 'send': one more attempt, now. 'resend': the attempt that ended does not count; send it again. 'wait': for those in flight, or for
+   * `dueAt`. 'win': the attempt that ended is the answer; cancel all others. 'fail': it is how the call ends; cancel all others.
    */
-  readonly action: 'send' | 'wait' | 'win' | 'fail';
+  readonly action: 'send' | 'resend' | 'wait' | 'win' | 'fail';
   readonly because:
     | 'first'
     | 'slow'
@@ -60,6 +60,7 @@ export interface HedgeDecision {
     | 'success'
     | 'fatal-status'
     | 'unsent'
+    | 'refused'
     | 'in-flight'
     | 'not-yet'
     | NoHedgeReason;
@@ -116,7 +117,7 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
   const state = { ...before, inFlight: before.inFlight - 1 };
   if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
   if (verdict.kind === 'unsent') return unsent(state);
-  if (isTransparent(state, event, gates)) return resend(state);
+  if (isTransparent(state, event, gates)) return resend({ ...state, resent: true }, 'refused');
   const isNonFatal = nonFatal(event, gates.policy);
   // As for retries: a pushback that stops costs whatever the code, a failure that is to be sent again costs too.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
@@ -131,21 +132,15 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
 
 /** Nothing left this process, so it was no attempt. If it was the last one in flight the call waits for the channel. */
 function unsent(before: HedgeState): HedgeDecision {
-  const state = { ...before, sent: before.sent - 1, unsent: before.unsent + 1 };
-  if (state.inFlight > 0) return { state, action: 'wait', because: 'in-flight' };
-  return { state, action: 'fail', because: state.unsent > MAX_UNSENT ? 'attempts-exhausted' : 'unsent' };
+  const state = { ...before, unsent: before.unsent + 1 };
+  if (state.inFlight > 0) return { state: { ...state, sent: state.sent - 1 }, action: 'wait', because: 'in-flight' };
+  if (state.unsent > MAX_UNSENT) return { state, action: 'fail', because: 'attempts-exhausted' };
+  return resend(state, 'unsent');
 }
 
-/** The transparent retry, which is no attempt. */
-function resend(before: HedgeState): HedgeDecision {
-  const state = { ...before, sent: before.sent - 1, resent: true };
-  if (state.inFlight === 0) return { state, action: 'fail', because: 'unsent' };
-  // When the next hedge is due, and whether there is one, stays as it was.
-  return {
-    state: { ...state, sent: before.sent, inFlight: state.inFlight + 1 },
-    action: 'send',
-    because: 'replaces-failed',
-  };
+/** The same attempt once more: when the next hedge is due, and whether there is one, stays as it was. */
+function resend(state: HedgeState, because: 'unsent' | 'refused'): HedgeDecision {
+  return { state: { ...state, inFlight: state.inFlight + 1 }, action: 'resend', because };
 }
 
 /** gRFC A6 resends a call once if the server did not process its stream. */

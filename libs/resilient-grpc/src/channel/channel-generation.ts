@@ -270,10 +270,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     if (!this.closed) closeUnused(this.channel);
   }
 
-  onTakenUp(address: string): void {
-    if (!this.histories.takenUp(address)) this.connected(address, undefined);
-  }
-
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
     this.observer.onOpen(1);

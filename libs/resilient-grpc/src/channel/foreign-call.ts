@@ -130,6 +130,7 @@ export class ForeignCall implements Call, Listener {
 
   private begin(): void {
     this.generation.attemptStarted();
+    this.generation.callCreated(this.call);
     this.call.start(this.metadata, this);
   }
 

@@ -25,6 +25,8 @@ export interface WireOwner {
   readonly inDoubt: boolean;
   /** It did: a call to `peer` that began at `startedAt` has an answer. */
   answeredTo(peer: string | undefined, startedAt: number): void;
+  /** grpc-js made the call of an attempt. */
+  callCreated(call: object): void;
   attemptEnded(): void;
   /** An attempt on the connection to `peer` was ended on this side because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
@@ -118,6 +120,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   /** This is the call of the channel. */
   private took(call: CallStream): void {
     this.channelCall = call;
+    this.owner.callCreated(call);
     if (this.telemetry !== undefined) tellCompressed(call, this.telemetry);
   }
 

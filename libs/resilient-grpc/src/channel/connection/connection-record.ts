@@ -19,6 +19,8 @@ type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'stat
 export interface ConnectionRecord {
   /** Code of the peer's latest GOAWAY. Node opens no stream after one, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
+  /** `recordUnprocessed` listens to the connection. */
+  isObserved: boolean;
 }
 
 /**
@@ -37,7 +39,7 @@ const unprocessedStreams = new WeakMap<object, Unprocessed>();
 export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
-    record = { goawayCode: undefined };
+    record = { goawayCode: undefined, isObserved: false };
     records.set(transport, record);
   }
   return record;
@@ -51,14 +53,16 @@ export function unprocessed(stream: object): Unprocessed | undefined {
 /**
  * Records which streams of a connection were never processed, while that can still be seen. After a GOAWAY with an error Node ends all
  * streams with that error, whatever their ids are, and when the socket closes, streams that were sent and streams that were queued
- * end alike.
+ * end alike. Later calls for one connection do nothing.
  */
 export function recordUnprocessed(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;
-  if (session === undefined || session.destroyed) return;
+  const connection = connectionRecord(transport);
+  if (session === undefined || session.destroyed || connection.isObserved) return;
+  connection.isObserved = true;
   // Before Node and nghttp2 end the streams, which they do in this same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
-    connectionRecord(transport).goawayCode = code;
+    connection.goawayCode = code;
     // nghttp2 never sends what is still queued, but keeps it until another stream ends. Ending one can make nghttp2 end the others, so
     // all of them are recorded before.
     for (const queued of record(activeCalls, lastStreamId)) {

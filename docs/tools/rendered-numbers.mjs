@@ -101,7 +101,7 @@ const NUMBERS = [
   ],
   ['budget: the rest returns after', ms, BUDGET, 'DEFAULT_BUDGET_POLICY.stallMs'],
   [
-    'budget: attempts on one connection that fail within this were lost together',
+    'budget: attempts on one open connection that fail within this were one loss',
     ms,
     BUDGET,
     'DEFAULT_BUDGET_POLICY.togetherMs',

@@ -352,35 +352,3 @@ describe('parent', () => {
     expect(failures).toEqual([]);
   });
 });
-
-describe('getClientByServiceName()', () => {
-  interface Callbacks {
-    unary(request: EchoRequest, callback: (error: ServiceError | null, value?: Echo) => void): unknown;
-    Unary(request: EchoRequest, callback: (error: ServiceError | null, value?: Echo) => void): unknown;
-    serverStream(request: EchoRequest): AsyncIterable<Echo>;
-    close(): void;
-  }
-
-  it("is grpc-js's client on the same channel", async () => {
-    const { echo, client, server } = await scene();
-    await firstValueFrom(echo.unary({}));
-    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
-    for (const name of ['unary', 'Unary'] as const) {
-      const value = await new Promise((resolve, reject) => {
-        callbacks[name]({ text: name }, (error, answer) => {
-          if (error === null) resolve(answer);
-          else reject(error);
-        });
-      });
-      expect(value).toMatchObject({ text: name });
-    }
-    expect(await toList(callbacks.serverStream({ number: 3 }))).toMatchObject(upTo(3));
-    expect(server.connections.accepted).toBe(1);
-  });
-
-  it('closes nothing that is shared', async () => {
-    const { echo, client } = await scene();
-    client.getClientByServiceName<Callbacks>('testing.v1.Echo').close();
-    expect(await firstValueFrom(echo.unary({ text: 'tea' }))).toMatchObject({ text: 'tea' });
-  });
-});

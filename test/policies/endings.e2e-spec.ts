@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
 import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader';
 import { GrpcCallError } from 'nestjs-resilient-grpc';
@@ -7,6 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   callOnce,
   failureOf,
+  quietTime,
   startClient,
   toList,
   turns,
@@ -40,9 +42,19 @@ async function resilient(
     firstValueFrom(echo[method]({}, { metadata: keyed(key) })).then(toUndefined, (error: unknown) => error);
 }
 
+/** Calls of grpc-js's own client on the channel of this library's client. */
+async function callbacks(url: string): Promise<Write> {
+  const client = await startClient({ url });
+  return writeOf(client.getClientByServiceName<Client>('Echo'));
+}
+
 function grpcJs(url: string): Write {
   const client = new Client(url, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
   onTestFinished(() => client.close());
+  return writeOf(client);
+}
+
+function writeOf(client: Client): Write {
   const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
   // True: a method of the service.
   const { path, requestSerialize, responseDeserialize } = service['UnsafeUnary'] as MethodDefinition<EchoRequest, Echo>;
@@ -66,6 +78,30 @@ async function played(server: FrameServer, write: Write): Promise<unknown> {
   // The next call finds a connection: whatever would be repeated has come before it.
   await write('after');
   return error;
+}
+
+/** Makes a write that is queued behind another call, whose connection then ends as `play` says. The write is sent once and succeeds. */
+async function writeInQueue(connect: (url: string) => Promise<Write>, play: Ending['play']): Promise<void> {
+  const server = await FrameServer.start(
+    (request) => {
+      if (request.key !== 'other' || request.number > 1) request.connection.write(request.success());
+    },
+    { maxConcurrentStreams: 1 },
+  );
+  const write = await connect(server.url);
+  await write('before');
+  const other = write('other');
+  const [holder] = await waitFor(() => server.requests('other').length === 1 && server.requests('other'));
+  const result = write('write');
+  await turns();
+  // The client has handled everything sent so far, and the write is still in its queue.
+  await holder!.connection.read();
+  expect(server.requests('write')).toEqual([]);
+  await play(holder!);
+  expect(await result).toBeUndefined();
+  expect(server.requests('write')).toHaveLength(1);
+  holder!.connection.socket.destroy();
+  await other;
 }
 
 const startServer = ({ play, times = Infinity }: Pick<Ending, 'play' | 'times'>) =>
@@ -102,29 +138,33 @@ describe('a write', () => {
     if (error instanceof GrpcCallError && error.reachedServer === 'no') expect(ours.executable('write')).toEqual([]);
   });
 
+  it.each(byEnding(ENDINGS))(
+    "of grpc-js's client on this library's channel succeeds where plain grpc-js's does, and runs at most once: %s",
+    async (_ending, row) => {
+      const [ours, plain] = [await startServer(row), await startServer(row)];
+      const [error, plainError] = await Promise.all([
+        played(ours, await callbacks(ours.url)),
+        played(plain, grpcJs(plain.url)),
+      ]);
+      expect(ours.executable('write').length).toBeLessThanOrEqual(1);
+      // Plain grpc-js also resends what may have been executed.
+      if (plainError === undefined && plain.executable('write').length === 1) expect(error).toBeUndefined();
+      // grpc-js resends once.
+      expect(ours.requests('write').length).toBeLessThanOrEqual(2);
+    },
+  );
+
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
     'is sent once, and succeeds, if it waits for a stream: %s',
     async (_ending, { play }) => {
-      const server = await FrameServer.start(
-        (request) => {
-          if (request.key !== 'other' || request.number > 1) request.connection.write(request.success());
-        },
-        { maxConcurrentStreams: 1 },
-      );
-      const write = await resilient(server.url);
-      await write('before');
-      const other = write('other');
-      const [holder] = await waitFor(() => server.requests('other').length === 1 && server.requests('other'));
-      const result = write('write');
-      await turns();
-      // The client has handled everything sent so far, and the write is still in its queue.
-      await holder!.connection.read();
-      expect(server.requests('write')).toEqual([]);
-      await play(holder!);
-      expect(outcomeOf(await result)).toBe('OK');
-      expect(server.requests('write')).toHaveLength(1);
-      holder!.connection.socket.destroy();
-      await other;
+      await writeInQueue(resilient, play);
+    },
+  );
+
+  it.each(byEnding(ENDINGS_BEFORE_SENT))(
+    "of grpc-js's client on this library's channel is sent once, and succeeds, if it waits for a stream: %s",
+    async (_ending, { play }) => {
+      await writeInQueue(callbacks, play);
     },
   );
 });
@@ -194,4 +234,36 @@ it.each(ENDINGS_TOGETHER)('one connection costs the retry budget one token: %s',
   await waitFor(() => held.length === TOGETHER, { timeoutMs: 30_000 });
   await play(held);
   expect((await Promise.all(results)).filter((error) => error !== undefined)).toEqual([]);
+});
+
+it('one connection costs the retry budget one token, also if its calls fail one by one while the server drains', async () => {
+  const held: FrameRequest[] = [];
+  const server = await FrameServer.start((request) => {
+    if (request.connection !== server.connections[0] || request.key === 'before')
+      request.connection.write(request.success());
+    else held.push(request);
+  });
+  const client = await startClient({ url: server.url });
+  const echo = client.getService<EchoService>('Echo');
+  const read = (key: string) => firstValueFrom(echo.unary({}, { metadata: keyed(key) }));
+  await read('before');
+  const results = ['one', 'two', 'three', 'four'].map(read);
+  await waitFor(() => held.length === 4);
+  const [one, two, three, four] = held as [FrameRequest, FrameRequest, FrameRequest, FrameRequest];
+  const { connection } = one;
+  const ends = [
+    one.status({ 'content-type': 'application/grpc', 'grpc-status': '14', 'grpc-message': 'Cancelling all calls' }),
+    two.reset(constants.NGHTTP2_CANCEL),
+    three.status({ 'content-type': 'application/grpc', 'grpc-status': '14', 'grpc-message': 'busy' }),
+  ];
+  connection.goaway(four.streamId);
+  for (const end of ends) {
+    connection.write(end);
+    // Longer than losses on a connection that stays open are taken for one.
+    await quietTime(300);
+  }
+  connection.socket.destroy();
+  await Promise.all(results);
+  // Successes and time return less than another token.
+  expect(client.snapshot().retryBudget.tokens).toBeGreaterThanOrEqual(9);
 });

@@ -1,8 +1,10 @@
+import type { ServerHttp2Stream } from 'node:http2';
 import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { CallEnd, GrpcClientEvent, ServiceConfig } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
-import { failureOf, scene } from '../calls/support.js';
+import { failToRetry, reset, startHttp2Server } from '../calls/raw-http2-server.js';
+import { failureOf, scene, startClient, type EchoService } from '../calls/support.js';
 
 const hedged = (delay = '0.05s', maxAttempts = 3): { serviceConfig: ServiceConfig } => ({
   serviceConfig: {
@@ -89,6 +91,36 @@ describe('a hedged call', () => {
       { attempt: { number: 2, code: 14 }, reachedServer: 'yes', next: 'retry', because: 'replaces-failed' },
       { attempt: { number: 3, code: 14 }, reachedServer: 'yes', next: 'none', because: 'attempts-exhausted' },
     ]);
+  });
+
+  it('resends a stream that was refused beside another one under the same number, and uncounted', async () => {
+    const open: ServerHttp2Stream[] = [];
+    const previousAttempts: unknown[] = [];
+    const server = await startHttp2Server((stream, number, { 'grpc-previous-rpc-attempts': previous }) => {
+      previousAttempts.push(previous);
+      if (number === 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
+      else open.push(stream);
+      if (number === 4) for (const each of open) failToRetry(each);
+    });
+    const client = await startClient({ url: server.url, trustRefusedStreams: true, ...hedged('0.05s', 3) });
+    const error = await failureOf(client.getService<EchoService>('Echo').unary({}, { timeoutMs: 60_000 }));
+    expect(error).toMatchObject({ code: 14, notRetriedBecause: 'attempts-exhausted' });
+    expect(error.attempts.map(({ number }) => number).toSorted()).toEqual([1, 2, 3]);
+    expect(previousAttempts).toEqual([undefined, '1', '1', '2']);
+  });
+
+  it('names the limit if its request is too large to be sent again', async () => {
+    const settings = { ...hedged(), channelOptions: { 'grpc.per_rpc_retry_buffer_size': 100 } };
+    const { echo, server } = await scene(settings);
+    server.script('Unary', { status: 'UNAVAILABLE' });
+    const error = await failureOf(echo.unary({ payload: Buffer.alloc(200) }));
+    expect(error).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
+    expect(error.message).toContain("raise 'grpc.per_rpc_retry_buffer_size'");
+    server.script('Unary', { status: 'NOT_FOUND' });
+    expect(await failureOf(echo.unary({ payload: Buffer.alloc(200) }))).toMatchObject({
+      notRetriedBecause: 'fatal-status',
+    });
+    expect(server.counts().calls).toBe(2);
   });
 
   it('survives the loss of its connection', async () => {

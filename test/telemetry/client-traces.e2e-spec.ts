@@ -110,6 +110,24 @@ describe('the spans of a call', () => {
     expect(await told.recorded('grpc.client.call.transparent_retries')).toBeUndefined();
   });
 
+  it('show the resending of a hedge as a transparent retry', async () => {
+    const told = collectTelemetry();
+    const name = [{ service: 'testing.v1.Echo' }];
+    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
+    const refusing = await startHttp2Server((stream, number) => {
+      stream.resume();
+      if (number === 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
+      if (number === 3) succeed(stream);
+    });
+    const serviceConfig = { methodConfig: [{ name, hedgingPolicy }] };
+    const { echo } = await toldClient(refusing.url, { trustRefusedStreams: true, serviceConfig });
+    await lastValueFrom(echo.unary({}));
+    expect(refusing.streams).toHaveLength(3);
+    expect(all(told, ATTEMPT).filter(({ attributes }) => attributes['transparent-retry'] === true)).toHaveLength(1);
+    expect(await told.recorded('grpc.client.call.hedges')).toMatchObject({ sum: 1 });
+    expect(await told.recorded('grpc.client.call.transparent_retries')).toMatchObject({ sum: 1 });
+  });
+
   it('show hedges, of which the one that lost ended with its call', async () => {
     const told = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];

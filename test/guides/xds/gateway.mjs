@@ -1,7 +1,7 @@
 // Runs the module of docs/guides/xds.md in a process of its own, since the plugin is one for a process and reads where its
 // control plane is from the environment:
 //   node gateway.mjs MODULE
-// It tells by HTTP: /orders/7 makes a call, /health asks the indicator, /snapshot is the client's.
+// It tells by HTTP: /orders/7 makes a call, /create one that is not safe to repeat, /health asks the indicator, /snapshot is the client's.
 import 'reflect-metadata';
 import { createServer } from 'node:http';
 import { dirname } from 'node:path';
@@ -23,14 +23,17 @@ const orders = app.get(getGrpcServiceToken('orders', 'Orders'), { strict: false 
 const health = app.get(GrpcChannelHealthIndicator, { strict: false });
 const client = app.get(GrpcClients, { strict: false }).get('orders');
 
+const answer = (call) =>
+  firstValueFrom(call).catch(({ codeName, reason, reachedServer, message }) => ({
+    codeName,
+    reason,
+    reachedServer,
+    message,
+  }));
+
 const routes = {
-  orders: (id) =>
-    firstValueFrom(orders.get({ id })).catch(({ codeName, reason, reachedServer, message }) => ({
-      codeName,
-      reason,
-      reachedServer,
-      message,
-    })),
+  orders: (id) => answer(orders.get({ id })),
+  create: () => answer(orders.create({})),
   health: () => health.check('orders'),
   snapshot: () => client.snapshot(),
 };

@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ChildServer, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ChildServer, Http2FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { transpile } from 'typescript';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ROOT } from '../../docs/markdown.js';
 import { ORDERS_PROTO } from '../../support/orders-app.js';
 import { shown } from '../shown.js';
@@ -116,6 +116,20 @@ describe('a client of xds:///orders', () => {
     const before = one.counts('Get').calls;
     expect(await get()).toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'yes' });
     expect(one.counts('Get').calls - before).toBe(4);
+    controlPlane.publish({ ports: [two.port] });
+    await callUntil('two');
+  });
+
+  it('resends a call that a GOAWAY rejected, whatever its method', async () => {
+    const proxy = await Http2FaultProxy.start(one.url);
+    onTestFinished(() => proxy.close());
+    one.script('Create', { message: { item: 'created' } });
+    controlPlane.publish({ ports: [proxy.port] });
+    await callUntil('one');
+    proxy.failCalls({ kind: 'goaway' });
+    expect(await told('create')).toMatchObject({ item: 'created' });
+    expect(proxy.counters).toMatchObject({ failed: 1 });
+    expect(one.counts('Create').calls).toBe(1);
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
   });

@@ -37,8 +37,8 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly metadata: Metadata;
   /** 'ip:port' of the connection that carried it. */
   readonly peer: string | undefined;
-  /** Same for all attempts that ended with one lost connection. */
-  readonly connectionKey: string;
+  /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
+  readonly connection: object | undefined;
   /** What was thrown on this side, where that ended it. */
   readonly cause?: unknown;
 }

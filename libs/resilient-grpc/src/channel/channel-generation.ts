@@ -5,6 +5,7 @@ import type { EventHub } from '../call/event-hub.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireOwner } from './attempt/wire-attempt.js';
+import { recordConnectionOf } from './attempt/wire-evidence.js';
 import { closeUnused } from './connection/close-unused.js';
 import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
 import type { WatchedSession } from './connection/connection-end.js';
@@ -161,6 +162,14 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.unreadEnds?.wake();
   }
 
+  /** grpc-js made `call`. Without our policy (xds:) its connection is known only by the calls on it: by the next turn it has a stream. */
+  callCreated(call: object): void {
+    if (this.policy !== undefined) return;
+    this.seams.clock.defer(() => {
+      recordConnectionOf(call);
+    });
+  }
+
   attemptEnded(): void {
     this.active -= 1;
     this.hearing.used();
@@ -268,10 +277,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   onLetGo(address: string): void {
     this.histories.letGo(address, this.closed);
     if (!this.closed) closeUnused(this.channel);
-  }
-
-  onTakenUp(address: string): void {
-    if (!this.histories.takenUp(address)) this.connected(address, undefined);
   }
 
   private connected(address: string, socket: Socket | undefined): void {

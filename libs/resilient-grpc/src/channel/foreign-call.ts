@@ -1,27 +1,210 @@
-import type { Channel } from '@grpc/grpc-js';
+import { constants } from 'node:http2';
+import type { CallCredentials, Channel, Metadata } from '@grpc/grpc-js';
+import { NOT_STARTED } from '../policy/evidence/grpc-js-texts.js';
+import { MESSAGE_OVERHEAD, type ReplayLimits } from '../policy/replay/replay-limits.js';
+import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
+import { StatusCode } from '../status/status-code.js';
+import { readWire } from './attempt/wire-evidence.js';
 import type { ChannelGeneration } from './channel-generation.js';
 
-/** Begins a call of grpc-js's own client. A channel that is replaced waits for its end too. */
-export function createForeignCall(
-  generation: ChannelGeneration,
-  args: Parameters<Channel['createCall']>,
-): ReturnType<Channel['createCall']> {
-  const call = generation.channel.createCall(...args);
-  const start = call.start.bind(call);
-  call.start = (metadata, listener) => {
-    generation.attemptStarted();
-    start(metadata, {
-      onReceiveMetadata: (headers) => {
-        listener.onReceiveMetadata(headers);
-      },
-      onReceiveMessage: (message: unknown) => {
-        listener.onReceiveMessage(message);
-      },
-      onReceiveStatus: (status) => {
-        generation.attemptEnded();
-        listener.onReceiveStatus(status);
-      },
-    });
-  };
-  return call;
+type Call = ReturnType<Channel['createCall']>;
+type Listener = Parameters<Call['start']>[1];
+type Status = Parameters<Listener['onReceiveStatus']>[0];
+type MessageContext = Parameters<Call['sendMessageWithContext']>[0];
+
+/** What bounds the resending of a client's calls. */
+export interface ResendBounds {
+  readonly replayLimits: ReplayLimits;
+  /** REFUSED_STREAM without a GOAWAY is taken for a stream that the server did not process. */
+  readonly trustRefusedStreams: boolean;
+}
+
+interface Message {
+  /** Present until grpc-js has accepted the message once. */
+  context: MessageContext | undefined;
+  readonly flags: number | undefined;
+  readonly bytes: Buffer;
+}
+
+/**
+ * A call of grpc-js's own client. grpc-js resends nothing on our channels, so this class resends what a plain channel resends and no
+ * application saw: once if a GOAWAY rejected the stream, and up to ten times if the request never left this side.
+ */
+export class ForeignCall implements Call, Listener {
+  private generation: ChannelGeneration;
+  private call: Call;
+  private metadata!: Metadata;
+  private listener!: Listener;
+  private credentials: CallCredentials | undefined;
+  /** Messages from the first one that may have to be sent. */
+  private readonly messages: Message[] = [];
+  /** Index of the next message to send. */
+  private next = 0;
+  private keptBytes = 0;
+  /** All messages sent so far are kept, and the answer has not begun. */
+  private isReplayable = true;
+  private isSending = false;
+  private isHalfClosed = false;
+  private isReading = false;
+  private isCancelled = false;
+  private isResent = false;
+  private unsent = 0;
+
+  constructor(
+    /** The channel that new calls use. */
+    private readonly current: () => ChannelGeneration,
+    private readonly args: Parameters<Channel['createCall']>,
+    private readonly bounds: ResendBounds,
+  ) {
+    this.generation = current();
+    this.call = this.generation.channel.createCall(...args);
+  }
+
+  start(metadata: Metadata, listener: Listener): void {
+    this.metadata = metadata;
+    this.listener = listener;
+    this.begin();
+  }
+
+  sendMessageWithContext(context: MessageContext, bytes: Buffer): void {
+    this.messages.push({ context, flags: context.flags, bytes });
+    const size = bytes.length + MESSAGE_OVERHEAD;
+    if (this.isReplayable && this.bounds.replayLimits.take(size, this.keptBytes)) this.keptBytes += size;
+    else this.forget();
+    this.sendNext();
+  }
+
+  halfClose(): void {
+    this.isHalfClosed = true;
+    this.sendNext();
+  }
+
+  startRead(): void {
+    this.isReading = true;
+    this.call.startRead();
+  }
+
+  cancelWithStatus(code: StatusCode, details: string): void {
+    this.isCancelled = true;
+    this.call.cancelWithStatus(code, details);
+  }
+
+  setCredentials(credentials: CallCredentials): void {
+    this.credentials = credentials;
+    this.call.setCredentials(credentials);
+  }
+
+  getPeer(): string {
+    return this.call.getPeer();
+  }
+
+  getCallNumber(): number {
+    return this.call.getCallNumber();
+  }
+
+  getAuthContext(): ReturnType<Call['getAuthContext']> {
+    return this.call.getAuthContext();
+  }
+
+  onReceiveMetadata(headers: Metadata): void {
+    this.forget();
+    this.listener.onReceiveMetadata(headers);
+  }
+
+  onReceiveMessage(message: unknown): void {
+    this.listener.onReceiveMessage(message);
+  }
+
+  onReceiveStatus(status: Status): void {
+    if (status.code !== StatusCode.OK && this.mayResend(status)) {
+      const ended = this.generation;
+      this.resend();
+      // Last, because a retired channel closes with its last call.
+      ended.attemptEnded();
+      return;
+    }
+    this.forget();
+    this.generation.attemptEnded();
+    this.listener.onReceiveStatus(status);
+  }
+
+  private begin(): void {
+    this.generation.attemptStarted();
+    this.generation.callCreated(this.call);
+    this.call.start(this.metadata, this);
+  }
+
+  private mayResend({ code, details }: Status): boolean {
+    if (!this.isReplayable || this.isCancelled || code === StatusCode.DEADLINE_EXCEEDED) return false;
+    const [, , , parent] = this.args;
+    if (parent?.cancelled === true || this.current().state === 'SHUTDOWN') return false;
+    const evidence = readWire(this.call)?.evidence;
+    if (evidence?.unprocessed === 'never-sent' || this.hasNotStarted(details)) {
+      this.unsent += 1;
+      return this.unsent <= MAX_UNSENT;
+    }
+    const isRejected = evidence?.unprocessed === 'rejected';
+    const isRefused = this.bounds.trustRefusedStreams && evidence?.resetCode === constants.NGHTTP2_REFUSED_STREAM;
+    if (this.isResent || !(isRejected || isRefused)) return false;
+    this.isResent = true;
+    return true;
+  }
+
+  private hasNotStarted(details: string): boolean {
+    // Without a connection grpc-js made the status.
+    return this.call.getAuthContext() === null && NOT_STARTED.test(details);
+  }
+
+  private resend(): void {
+    this.generation = this.current();
+    this.call = this.generation.channel.createCall(...this.args);
+    if (this.credentials !== undefined) this.call.setCredentials(this.credentials);
+    this.next = 0;
+    this.isSending = false;
+    this.begin();
+    this.sendNext();
+    if (this.isReading) this.call.startRead();
+  }
+
+  /** grpc-js loses a message that is sent before the previous one was accepted. */
+  private sendNext(): void {
+    if (this.isSending) {
+      this.endRequests();
+      return;
+    }
+    const message = this.messages[this.next];
+    if (message !== undefined) {
+      this.isSending = true;
+      if (this.isReplayable) this.next += 1;
+      else this.messages.shift();
+      const { call } = this;
+      const callback = (error?: Error | null): void => {
+        if (call === this.call) this.accepted(message, error);
+      };
+      const { flags, bytes } = message;
+      call.sendMessageWithContext(flags === undefined ? { callback } : { callback, flags }, bytes);
+    }
+    this.endRequests();
+  }
+
+  private accepted(message: Message, error: Error | null | undefined): void {
+    this.isSending = false;
+    const { context } = message;
+    message.context = undefined;
+    context?.callback?.(error);
+    if (this.next < this.messages.length) this.sendNext();
+  }
+
+  private endRequests(): void {
+    if (this.isHalfClosed && this.next === this.messages.length) this.call.halfClose();
+  }
+
+  /** Nothing that was sent is sent again. */
+  private forget(): void {
+    if (!this.isReplayable) return;
+    this.isReplayable = false;
+    this.bounds.replayLimits.release(this.keptBytes);
+    this.messages.splice(0, this.next);
+    this.next = 0;
+  }
 }

@@ -15,7 +15,7 @@ import { ConnectionAge } from './connection/connection-age.js';
 import type { EndedConnection } from './connection/connection-histories.js';
 import { EarlyReconnectTimer } from './connection/early-reconnect-timer.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
-import { createForeignCall } from './foreign-call.js';
+import { ForeignCall, type ResendBounds } from './foreign-call.js';
 import { OutageWatch, type OutageOwner } from './waiting/outage-watch.js';
 import { ProcessHold } from './waiting/process-hold.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './waiting/refusal.js';
@@ -152,9 +152,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return attempt;
   }
 
-  /** A call of grpc-js's own client. */
-  createForeignCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
-    return createForeignCall(this.current, args);
+  /** Creates a call of grpc-js's own client. */
+  createForeignCall(bounds: ResendBounds, args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
+    return new ForeignCall(() => this.current, args, bounds);
   }
 
   answered(latencyMs: number | undefined): void {

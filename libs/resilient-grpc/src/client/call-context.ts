@@ -13,7 +13,7 @@ import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { CallRegistry } from './call/call-registry.js';
 import type { AttemptParts } from './interceptors/prepare-attempt.js';
-import type { ReplayLimits } from './requests/request-buffer.js';
+import type { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 import type { ClientStatistics } from './statistics/client-statistics.js';

@@ -21,7 +21,7 @@ import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 import type { InnerClient, SideListener, SideStream } from './inner-client.js';
 import { markClosed, markOpen, type OpenClient } from './open-clients.js';
-import { ReplayLimits } from './requests/request-buffer.js';
+import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
@@ -180,7 +180,8 @@ class GrpcClient implements InnerClient {
   getClientByServiceName<T = unknown>(service: string): T {
     const name = findService(this.settings.services, service, this.name);
     // True as above; grpc-js generates the same members.
-    return callbackClient(name, this.settings.services.get(name), this.channel, this.settings.interceptors) as T;
+    const { services, interceptors } = this.settings;
+    return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
 
   get seesConnections(): boolean {

@@ -18,7 +18,10 @@ export interface ResilientGrpcClient {
    * @throws GrpcConfigurationError when the client has no such service, or several.
    */
   getService<T extends object>(service: string): Resilient<T> & T;
-  /** grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried and do not wait. */
+  /**
+   * grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried and do not wait; a request
+   * that no application saw is resent, as by a plain client.
+   */
   getClientByServiceName<T = unknown>(service: string): T;
   readonly connectivity: Connectivity;
   /** Replays the present state, then changes; completes on close. */

@@ -93,7 +93,8 @@ class HedgedRun<T> {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
       this.timer?.unsubscribe();
-      if (action !== 'send') {
+      // 'resend' follows an attempt that was refused or never sent, and no source reports one.
+      if (action !== 'send' && action !== 'resend') {
         if (action === 'wait') this.arm();
         return action;
       }
@@ -161,5 +162,5 @@ class HedgedRun<T> {
 function failed(error: unknown, at: number): HedgeEvent {
   const code = isTransient(error) ? StatusCode.UNAVAILABLE : StatusCode.UNKNOWN;
   const verdict = { ...SUCCESS, kind: 'server', code } as const;
-  return { type: 'ended', at, verdict, pushback: NO_PUSHBACK, connectionKey: '', delivered: false };
+  return { type: 'ended', at, verdict, pushback: NO_PUSHBACK, lostWith: undefined, delivered: false };
 }

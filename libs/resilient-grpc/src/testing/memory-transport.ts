@@ -141,7 +141,7 @@ export class MemoryAttempt implements Attempt {
       details: how.details,
       metadata,
       peer: this.peer,
-      connectionKey: this.transport.connectionKey,
+      connection: this.transport.connection,
       picked,
       wire: picked ? { ...NOTHING_SEEN, ...how.wire } : undefined,
       channelReady,
@@ -161,7 +161,7 @@ export class MemoryTransport implements CallTransport {
   quiet = false;
   readonly attempts: MemoryAttempt[] = [];
   readonly waiters = new Set<Waiter>();
-  connectionKey = 'connection 1';
+  connection = {};
   /** How its users broke the rules of `CallTransport` and `Attempt`. Not thrown: they may catch what a start throws. */
   readonly violations: string[] = [];
 
@@ -229,7 +229,7 @@ export class MemoryTransport implements CallTransport {
   disconnect(): void {
     this.ready = false;
     const lost = this.open;
-    this.connectionKey = `connection ${this.attempts.length + 2}`;
+    this.connection = {};
     for (const attempt of lost) attempt.end(ENDS.dropped);
   }
 }

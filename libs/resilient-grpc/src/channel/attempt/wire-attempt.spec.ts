@@ -82,6 +82,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     inDoubt: false,
     answered: [] as number[],
     answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
+    callCreated: () => {},
     attemptEnded: () => void (owner.ended += 1),
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>

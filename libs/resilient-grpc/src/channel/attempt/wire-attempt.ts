@@ -27,6 +27,8 @@ export interface WireOwner {
   readonly inDoubt: boolean;
   /** It did: a call to `peer` that began at `startedAt` has an answer. */
   answeredTo(peer: string | undefined, startedAt: number): void;
+  /** grpc-js made the call of an attempt. */
+  callCreated(call: object): void;
   attemptEnded(): void;
   /** An attempt on the connection to `peer` was ended on this side because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
@@ -121,6 +123,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   /** This is the call of the channel. */
   private took(call: CallStream): void {
     this.channelCall = call;
+    this.owner.callCreated(call);
     if (this.telemetry !== undefined) tellCompressed(call, this.telemetry);
   }
 
@@ -280,8 +283,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
     return value === undefined ? undefined : String(value);
   }
 
-  get connectionKey(): string {
-    return this.wireFacts?.connection.key ?? '';
+  get connection(): object | undefined {
+    return this.wireFacts?.connection;
   }
 
   private get wireFacts(): WireFacts | undefined {

@@ -1,6 +1,12 @@
 import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { connectionRecord, unprocessed, type ConnectionRecord } from '../connection/connection-record.js';
+import {
+  connectionRecord,
+  recordUnprocessed,
+  unprocessed,
+  type ConnectionRecord,
+  type ConnectionTransport,
+} from '../connection/connection-record.js';
 
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
@@ -9,7 +15,9 @@ interface SubchannelCall {
   readonly finalStatus?: { readonly rstCode?: number } | null;
   readonly httpStatusCode?: number;
   readonly connectionDropped?: boolean;
-  readonly transport?: object & { readonly session?: { readonly closed: boolean; readonly destroyed: boolean } };
+  readonly transport?: ConnectionTransport & {
+    readonly session?: { readonly closed: boolean; readonly destroyed: boolean };
+  };
 }
 
 /** The private objects of grpc-js below a call of its channel. */
@@ -25,14 +33,24 @@ export interface WireFacts {
   readonly connection: ConnectionRecord;
 }
 
+/** Records from now on what becomes of the connection of `channelCall`, if grpc-js has created the stream. */
+export function recordConnectionOf(channelCall: object): void {
+  const transport = subchannelCall(channelCall)?.transport;
+  if (transport !== undefined) recordUnprocessed(transport);
+}
+
+function subchannelCall(channelCall: object): SubchannelCall | null | undefined {
+  // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
+  const { child } = channelCall as ChannelCall;
+  return child?.underlyingCalls?.at(-1)?.call?.child;
+}
+
 /**
  * Reads what the connection shows of the stream of `channelCall`, a call of grpc-js that has ended. `undefined` if no stream was
  * created, or if this grpc-js has no such fields. grpc-js removes the reset code and the progress from the status that it reports.
  */
 export function readWire(channelCall: object): WireFacts | undefined {
-  // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
-  const { child } = channelCall as ChannelCall;
-  const call = child?.underlyingCalls?.at(-1)?.call?.child;
+  const call = subchannelCall(channelCall);
   const { http2Stream, transport } = call ?? {};
   if (http2Stream === undefined || transport === undefined) return undefined;
   const { finalStatus, httpStatusCode, connectionDropped = false } = call ?? {};

@@ -182,23 +182,12 @@ export class ConnectionHistories {
     return ended;
   }
 
-  /**
-   * Nobody uses the connection to `address` any more. It ends now, with its channel, or when grpc-js closes it, up to 10 s later;
-   * a channel that was idle may take it up again before that.
-   */
+  /** The channel released the connection to `address`. It ends now, with its channel, or when the last stream on it has ended. */
   letGo(address: string, now: boolean): void {
     const history = this.history(address);
     this.entered(address, 'IDLE');
     if (now || history.connection === undefined) this.closed(address, history);
     else history.isLetGo = true;
-  }
-
-  /** Whether it is told as open still: one whose socket is not known was told as closed when it was let go of. */
-  takenUp(address: string): boolean {
-    const history = this.history(address);
-    history.isLetGo = false;
-    this.entered(address, 'READY');
-    return history.readyAt !== undefined;
   }
 
   private get anyReady(): boolean {

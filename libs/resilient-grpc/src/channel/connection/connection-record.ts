@@ -17,12 +17,12 @@ type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'stat
 
 /** Facts about one connection that grpc-js does not report. */
 export interface ConnectionRecord {
-  /** Unique in this process. */
-  readonly key: string;
   /** Code of the peer's latest GOAWAY. Node opens no stream after one, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
   /** Run at each GOAWAY, and when the connection closes. */
   readonly endListeners: Set<() => void>;
+  /** `recordUnprocessed` listens to the connection. */
+  isObserved: boolean;
 }
 
 /**
@@ -36,14 +36,12 @@ const IDLE = 1;
 
 const records = new WeakMap<object, ConnectionRecord>();
 const unprocessedStreams = new WeakMap<object, Unprocessed>();
-let lastKey = 0;
 
 /** The record of the connection that `transport` holds. */
 export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
-    lastKey += 1;
-    record = { key: `connection ${String(lastKey)}`, goawayCode: undefined, endListeners: new Set() };
+    record = { goawayCode: undefined, endListeners: new Set(), isObserved: false };
     records.set(transport, record);
   }
   return record;
@@ -57,12 +55,13 @@ export function unprocessed(stream: object): Unprocessed | undefined {
 /**
  * Records which streams of a connection were never processed, while that can still be seen. After a GOAWAY with an error Node ends all
  * streams with that error, whatever their ids are, and when the socket closes, streams that were sent and streams that were queued
- * end alike.
+ * end alike. Later calls for one connection do nothing.
  */
 export function recordUnprocessed(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;
-  if (session === undefined || session.destroyed) return;
   const connection = connectionRecord(transport);
+  if (session === undefined || session.destroyed || connection.isObserved) return;
+  connection.isObserved = true;
   // Before Node and nghttp2 end the streams, which they do in this same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
     connection.goawayCode = code;

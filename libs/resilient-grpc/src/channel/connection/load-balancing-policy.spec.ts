@@ -57,9 +57,6 @@ class Recorder implements PolicyObserver {
   onLetGo(address: string): void {
     this.connections.push(`${address} let go`);
   }
-  onTakenUp(address: string): void {
-    this.connections.push(`${address} taken up`);
-  }
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
     this.throttled.push(`${address} ${keepaliveTimeMs}`);
   }

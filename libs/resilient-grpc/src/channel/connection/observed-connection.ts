@@ -17,8 +17,6 @@ export interface ConnectionObserver {
   onSession(address: string, session: WatchedSession): void;
   /** The connection to `address` is READY, and nobody uses it any more: the channel goes idle, or is closed. */
   onLetGo(address: string): void;
-  /** It was READY all the time, and is used again. */
-  onTakenUp(address: string): void;
   /** The server found our pings too many; grpc-js will ping every `keepaliveTimeMs` from now on. */
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
 }
@@ -43,7 +41,6 @@ export class ObservedConnection {
       observer.onConnection(address, stateName(from), stateName(to), error);
       if (stateName(to) === 'READY') this.showSession();
     };
-    if (stateName(subchannel.getConnectivityState()) === 'READY') observer.onTakenUp(address);
     // Before the child policy adds its own, so that what is known here is known when that one acts.
     subchannel.addConnectivityStateListener(this.listener);
   }

@@ -9,7 +9,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { CallExecution } from '../call/call-execution.js';
 import { CallRegistry } from '../call/call-registry.js';
 import { MethodParts } from '../method-context.js';
-import { ReplayLimits } from '../requests/request-buffer.js';
+import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';

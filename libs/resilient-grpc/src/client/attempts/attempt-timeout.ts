@@ -115,7 +115,7 @@ function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
 
 function timedOut(end: AttemptEnd, details: string): AttemptEnd {
   const { code, picked, channelReady, headersReceived, messagesReceived, contentType } = end;
-  const { wire, metadata, peer, connectionKey } = end;
+  const { wire, metadata, peer, connection } = end;
   const timeout = { code, details, endedHere: 'attempt-timeout' } as const;
   return {
     ...timeout,
@@ -127,6 +127,6 @@ function timedOut(end: AttemptEnd, details: string): AttemptEnd {
     wire,
     metadata,
     peer,
-    connectionKey,
+    connection,
   };
 }

@@ -5,8 +5,10 @@ import { attemptOutcome, byCode } from '../../policy/circuit-breaker/attempt-out
 import type { CircuitBreaker } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../../policy/circuit-breaker/circuit-state.js';
 import { classify } from '../../policy/evidence/classify.js';
+import type { LostConnection } from '../../policy/evidence/lost-connection.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
+import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /** Lets attempts through while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
@@ -43,7 +45,7 @@ class GuardedAttempt extends StagedAttempt {
     try {
       this.inner = start(request, this);
     } catch (error) {
-      this.tell('ignored', '');
+      this.tell('ignored');
       throw error;
     }
   }
@@ -51,20 +53,24 @@ class GuardedAttempt extends StagedAttempt {
   override abandon(because?: 'deadline'): void {
     // Who leaves says nothing of the server; who was let down by it does.
     const counts = because === 'deadline' && !this.stoodStill;
-    this.tell(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', '');
+    this.tell(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 
   override onHeaders(headers: Metadata): void {
     // A stream may last for ever, and would keep a circuit half open so long.
-    if (this.request.method.responseStream) this.tell('success', '');
+    if (this.request.method.responseStream) this.tell('success');
     super.onHeaders(headers);
   }
 
   override onEnd(end: AttemptEnd): void {
     const verdict = classify(end);
-    if (verdict.kind === 'deadline' && this.stoodStill) this.tell('ignored', '');
-    else this.tell(attemptOutcome(verdict, this.breaker.policy), verdict.connectionLost ? end.connectionKey : '');
+    if (verdict.kind === 'deadline' && this.stoodStill) this.tell('ignored');
+    else
+      this.tell(
+        attemptOutcome(verdict, this.breaker.policy),
+        verdict.connectionLost ? lostConnection(end, verdict) : undefined,
+      );
     super.onEnd(end);
   }
 
@@ -79,9 +85,9 @@ class GuardedAttempt extends StagedAttempt {
     return ownMs > (now - this.startedAt) / 2;
   }
 
-  private tell(outcome: ReturnType<typeof attemptOutcome>, connectionKey: string): void {
+  private tell(outcome: ReturnType<typeof attemptOutcome>, lostWith?: LostConnection): void {
     if (this.told) return;
     this.told = true;
-    this.breaker.onResult(this.token, outcome, this.clock.now(), connectionKey);
+    this.breaker.onResult(this.token, outcome, this.clock.now(), lostWith);
   }
 }

@@ -22,6 +22,8 @@ import { PeerTimer } from '../../time/peer-timer.js';
 export interface HedgeOwner {
   /** One of them failed, and the call goes on. */
   attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
+  /** One of them does not count, and is sent again. */
+  attemptResent(end: AttemptEnd, verdict: Verdict): void;
   /** The next one needs a channel: call `resume()` when there is one. */
   needChannel(): void;
   /** The next one could not be started, and nothing else is in flight. */
@@ -51,6 +53,8 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
   private held: Failed | undefined;
   /** Why the attempt that begins next is sent. */
   private reason: HedgeDecision['because'] = 'first';
+  /** Numbers of attempts that did not count: the next ones take them. */
+  private freeNumbers: number[] | undefined;
   /** The end of one ended others that might still have answered. */
   cutOthersOff = false;
 
@@ -159,15 +163,17 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       at: clock.now(),
       verdict,
       pushback: pushbackOf(end),
-      connectionKey: lostConnection(end, verdict),
+      lostWith: lostConnection(end, verdict),
       delivered: false,
     });
-    if (decision.because === 'unsent') {
-      if (verdict.reachedServer !== 'no') {
-        this.owner.attemptGone(leg.number, end, verdict, clock.now() - leg.startedAt, decision.because);
-        if (this.isOver) return;
-      }
-      this.resend();
+    if (verdict.kind === 'unsent' || decision.action === 'resend') (this.freeNumbers ??= []).push(leg.number);
+    if (decision.action === 'resend') {
+      this.owner.attemptResent(end, verdict);
+      this.reason = decision.because;
+      // With nothing in flight the call is paced like others that come back after their connection.
+      if (this.legs.size > 0) this.beginOrWait();
+      else this.beginLater();
+      this.schedule();
       return;
     }
     if (decision.action === 'win' || decision.action === 'fail') {
@@ -189,14 +195,6 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     this.because = 'draining';
     this.finish(held.leg, held.end);
     return true;
-  }
-
-  /** The attempt that ended does not count: the next one takes its place. */
-  private resend(): void {
-    const { sent, inFlight } = this.state;
-    this.state = { ...this.state, sent: sent + 1, inFlight: inFlight + 1 };
-    this.nextIs('transparent-retry');
-    this.beginLater();
   }
 
   private tellGone(): void {
@@ -239,10 +237,14 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     if (decision.action === 'send') {
       this.tellGone();
       this.reason = decision.because;
-      if (this.client.transport.ready) this.begin();
-      else this.beginLater();
+      this.beginOrWait();
     }
     this.schedule();
+  }
+
+  private beginOrWait(): void {
+    if (this.client.transport.ready) this.begin();
+    else this.beginLater();
   }
 
   /** None can begin without a channel: those in flight may still answer, and without them the call waits for one. */
@@ -260,11 +262,13 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
   private begin(): void {
     if (this.isOver) return;
     const { clock } = this.client;
-    const leg = new HedgeLeg(this, this.state.sent, clock.now(), this.reason === 'slow');
+    const number = this.freeNumbers?.shift() ?? this.state.sent;
+    const leg = new HedgeLeg(this, number, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
-    if (leg.number > 1) this.nextIs('hedge');
+    if (this.reason === 'unsent' || this.reason === 'refused') this.nextIs('transparent-retry');
+    else if (number > 1) this.nextIs('hedge');
     if (this.reason === 'slow') this.hedging.statistics.hedged += 1;
-    else if (this.state.sent > 1) this.hedging.statistics.retried += 1;
+    else if (this.reason === 'replaces-failed') this.hedging.statistics.retried += 1;
     this.number = leg.number;
     this.startedAt = leg.startedAt;
     try {

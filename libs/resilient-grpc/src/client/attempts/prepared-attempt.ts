@@ -155,7 +155,7 @@ class PreparedAttempt implements Attempt {
       contentType: undefined,
       metadata: NO_METADATA,
       peer: undefined,
-      connectionKey: '',
+      connection: undefined,
     });
   }
 }

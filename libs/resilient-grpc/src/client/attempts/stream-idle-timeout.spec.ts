@@ -97,7 +97,7 @@ const ended = {
   details: '',
   metadata: new Metadata(),
   peer: undefined,
-  connectionKey: '',
+  connection: undefined,
   picked: true,
   channelReady: true,
   endedHere: 'no',

@@ -1,6 +1,7 @@
 import type { AttemptEnd } from '../../call/attempt.js';
 import type { AttemptRecord } from '../../errors/attempt-record.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
+import type { LostConnection } from '../../policy/evidence/lost-connection.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { NO_PUSHBACK, parsePushback, type Pushback } from '../../policy/pushback/parse-pushback.js';
 import { decideRetry } from '../../policy/retry/decide-retry.js';
@@ -97,7 +98,7 @@ export class AttemptHistory {
       disabled: facts.options?.retry === false,
       budget,
       now: clock.now(),
-      connectionKey: lostConnection(end, verdict),
+      lostWith: lostConnection(end, verdict),
       random,
     });
     if (verdict.kind === 'refused') this.transparentLeft = false;
@@ -121,11 +122,12 @@ export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']
 }
 
 /**
- * The connection that took the attempt along when it ended; '' if the attempt failed for another reason. A server that shuts down also
- * answers calls instead of resetting them.
+ * The connection with which the attempt failed; `undefined` if it failed for another reason. A server that shuts down also answers
+ * calls instead of resetting them.
  */
-export function lostConnection(end: AttemptEnd, verdict: Verdict): string {
-  return verdict.connectionLost || end.wire?.goawayCode !== undefined ? end.connectionKey : '';
+export function lostConnection({ connection, wire }: AttemptEnd, verdict: Verdict): LostConnection | undefined {
+  if (connection === undefined || !(verdict.connectionLost || wire?.goawayCode !== undefined)) return undefined;
+  return { connection, isOver: wire?.connectionOver ?? false };
 }
 
 /** What the server asked for in the trailers of an attempt. */
@@ -134,8 +136,15 @@ export function pushbackOf(end: AttemptEnd): Pushback {
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
 }
 
-function retryPolicy({ policy }: MethodContext, options: GrpcCallOptions | undefined): RetryPolicy | undefined {
-  const idempotent = options?.idempotent;
-  if (idempotent === undefined) return policy.retry;
-  return idempotent ? (policy.retry ?? DEFAULT_RETRY_POLICY) : undefined;
+/** True if a call with `options` may be executed more than once. */
+export function isSafeToRepeat({ policy, hedging }: MethodContext, options: GrpcCallOptions | undefined): boolean {
+  return options?.idempotent ?? (policy.retry !== undefined || hedging !== undefined);
+}
+
+function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefined): RetryPolicy | undefined {
+  if (!isSafeToRepeat(context, options)) return undefined;
+  const { policy, hedging } = context;
+  if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
+  // Its request does not fit the retry buffers: the policy only says which failures a smaller one would have followed.
+  return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

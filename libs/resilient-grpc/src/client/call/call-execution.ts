@@ -9,7 +9,7 @@ import type { RetryDecision } from '../../policy/retry/retry-decision.js';
 import { StatusCode } from '../../status/status-code.js';
 import { attemptStages } from '../attempts/attempt-stages.js';
 import { HedgedAttempt, type HedgeOwner } from '../attempts/hedged-attempt.js';
-import { AttemptHistory, lostConnection, type CallFacts } from './attempt-history.js';
+import { AttemptHistory, isSafeToRepeat, lostConnection, type CallFacts } from './attempt-history.js';
 import { failureReason, startFailure, TOO_MANY_RESPONSES, type CallFailure } from './call-failure.js';
 import { endIsWanted, tellAttempt, tellCaller } from './call-telling.js';
 import { KeptCall } from './kept-call.js';
@@ -90,10 +90,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
   }
 
   get mayRepeat(): boolean {
-    const { policy, hedging } = this.context;
-    const { options } = this;
-    if (options?.retry === false) return false;
-    return options?.idempotent ?? (policy.retry !== undefined || hedging !== undefined);
+    return this.options?.retry !== false && isSafeToRepeat(this.context, this.options);
   }
 
   /** Counts a single request against the retry buffers, as grpc-js does. What is never repeated costs nothing. */
@@ -128,6 +125,11 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.history.note(end, verdict);
     this.history.add(number, end, verdict, durationMs, true);
     tellAttempt(this.context, this.history, verdict, 'retry', because);
+  }
+
+  attemptResent(end: AttemptEnd, verdict: Verdict): void {
+    this.history ??= new AttemptHistory();
+    this.history.note(end, verdict);
   }
 
   onHeaders(headers: Metadata): void {
@@ -251,7 +253,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       cause: end.cause,
     };
     if (decision.retry) {
-      this.goOn(decision, lostConnection(end, verdict) !== '', failure);
+      this.goOn(decision, lostConnection(end, verdict) !== undefined, failure);
       return;
     }
     this.end(failure);

@@ -20,7 +20,7 @@ import type { MethodContext } from '../call-context.js';
 import { CallExecution } from './call-execution.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
 import { MethodParts } from '../method-context.js';
-import { ReplayLimits } from '../requests/request-buffer.js';
+import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import type { PartOf } from '../streams/scoped-stream.js';
 import { UnreadStreams } from '../streams/unread-streams.js';

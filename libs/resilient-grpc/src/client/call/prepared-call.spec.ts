@@ -8,7 +8,7 @@ import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { runInbound } from '../inbound-context.js';
 import { MethodParts } from '../method-context.js';
-import { ReplayLimits } from '../requests/request-buffer.js';
+import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';

@@ -31,6 +31,9 @@ function opened(over = {}) {
   return made;
 }
 
+/** A connection that stays open while its streams are reset. */
+const open = () => ({ connection: {}, isOver: false });
+
 describe('a closed circuit', () => {
   it('opens when half of at least 20 attempts failed', () => {
     const { breaker, transitions } = make();
@@ -89,13 +92,23 @@ describe('a closed circuit', () => {
   it('counts attempts lost with one connection as one, and a later loss or another connection anew', () => {
     const { breaker, transitions } = make({ minimumThroughput: 3 });
     const tokens = Array.from({ length: 512 }, () => acquire(breaker, 0));
-    for (const token of tokens) breaker.onResult(token, 'failure', 100, 'a');
+    const [a, b] = [open(), open()];
+    for (const token of tokens) breaker.onResult(token, 'failure', 100, a);
     expect(breaker.state).toBe('closed');
-    breaker.onResult(acquire(breaker, 200), 'failure', 200, 'b');
-    breaker.onResult(acquire(breaker, 350), 'failure', 350, 'a');
+    breaker.onResult(acquire(breaker, 200), 'failure', 200, b);
+    breaker.onResult(acquire(breaker, 350), 'failure', 350, a);
     expect(breaker.state).toBe('closed');
-    breaker.onResult(acquire(breaker, 351), 'failure', 351, 'a');
+    breaker.onResult(acquire(breaker, 351), 'failure', 351, a);
     expect(transitions.map(({ total }) => total)).toEqual([3]);
+  });
+
+  it('counts attempts lost with a connection that is over as one, whatever the time between them', () => {
+    const { breaker } = make({ minimumThroughput: 2 });
+    const ended = { connection: {}, isOver: true };
+    for (const now of [100, 400, 1_400]) breaker.onResult(acquire(breaker, now), 'failure', now, ended);
+    expect(breaker.state).toBe('closed');
+    breaker.onResult(acquire(breaker, 1_500), 'failure', 1_500);
+    expect(breaker.state).toBe('open');
   });
 });
 
@@ -120,8 +133,8 @@ describe('an open circuit', () => {
     const { breaker } = make();
     const [first, second] = [acquire(breaker, 0), acquire(breaker, 0)];
     attempt(breaker, 'failure', 0, 20);
-    breaker.onResult(first, 'success', 1, '');
-    breaker.onResult(second, 'failure', 4_000, '');
+    breaker.onResult(first, 'success', 1);
+    breaker.onResult(second, 'failure', 4_000);
     expect(breaker.tryAcquire(4_000)).toEqual({ admitted: false, retryAfterMs: 1_000 });
   });
 });

@@ -1,4 +1,5 @@
 import type { Random } from '../../time/random.js';
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { AttemptOutcome } from './attempt-outcome.js';
 import { AttemptSample } from './attempt-sample.js';
 import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
@@ -31,8 +32,15 @@ export interface CircuitTransition {
   readonly total: number;
 }
 
-// Attempts on one connection that fail within this long of each other were lost together.
+/** Attempts on one connection that stays open were lost together if they fail within this long of the first, in milliseconds. */
 const TOGETHER_MS = 250;
+
+/** The first of the attempts that were lost with one connection. */
+interface Loss {
+  readonly at: number;
+  /** The connection was over, or ended within `TOGETHER_MS`. */
+  isOver: boolean;
+}
 
 /**
  * Refuses attempts while most of them fail, and finds out by single probes when they would succeed again.
@@ -48,7 +56,7 @@ const TOGETHER_MS = 250;
  */
 export class CircuitBreaker {
   readonly #sample: AttemptSample;
-  readonly #losses = new Map<string, number>();
+  readonly #losses = new WeakMap<object, Loss>();
   #state: CircuitState = CLOSED;
   #admission: CircuitAdmission = { admitted: true, token: CLOSED.token };
 
@@ -75,14 +83,15 @@ export class CircuitBreaker {
   }
 
   /**
-   * Tells how an attempt went that was admitted with `token`; once. `connectionKey` is the same for all attempts that ended
-   * with one lost connection, '' for those that did not.
+   * Records the outcome of an attempt that was admitted with `token`; once.
+   *
+   * @param lostWith `undefined` if the attempt was not lost with a connection
    */
-  onResult(token: CircuitToken, outcome: AttemptOutcome, now: number, connectionKey = ''): void {
+  onResult(token: CircuitToken, outcome: AttemptOutcome, now: number, lostWith?: LostConnection): void {
     if (!isCurrent(this.#state, token)) return;
     if (this.#state.kind === 'closed') {
       if (outcome === 'ignored') return;
-      if (outcome === 'failure' && connectionKey !== '' && this.#isCounted(connectionKey, now)) return;
+      if (outcome === 'failure' && lostWith !== undefined && this.#isCounted(lostWith, now)) return;
       this.#sample.add(outcome === 'failure', now);
       if (outcome === 'success') return;
     }
@@ -109,14 +118,14 @@ export class CircuitBreaker {
     });
   }
 
-  #isCounted(connectionKey: string, now: number): boolean {
-    // In order of time: what is old stands in front.
-    for (const [key, at] of this.#losses) {
-      if (now - at <= TOGETHER_MS) break;
-      this.#losses.delete(key);
+  #isCounted({ connection, isOver }: LostConnection, now: number): boolean {
+    const loss = this.#losses.get(connection);
+    if (loss !== undefined && now - loss.at <= TOGETHER_MS) {
+      loss.isOver ||= isOver;
+      return true;
     }
-    if (this.#losses.has(connectionKey)) return true;
-    this.#losses.set(connectionKey, now);
+    if (loss?.isOver === true) return true;
+    this.#losses.set(connection, { at: now, isOver });
     return false;
   }
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { Verdict, VerdictKind } from '../evidence/verdict.js';
 import { parsePushback } from '../pushback/parse-pushback.js';
 import { A6Throttle } from '../throttling/a6-throttle.js';
@@ -23,14 +24,23 @@ function gates(over: Partial<HedgeGates> = {}): HedgeGates {
   };
 }
 
+const LOST: LostConnection = { connection: {}, isOver: true };
+
+/** A budget that grants everything, and the connections for which it was asked. */
+function asking() {
+  const asked: (LostConnection | undefined)[] = [];
+  const retries = { onFailure: () => {}, tryRetry: (_: number, lost?: LostConnection) => asked.push(lost) > 0 };
+  return { asked, retries };
+}
+
 type Ended = Extract<HedgeEvent, { type: 'ended' }>;
 
 function ended(
   at: number,
   kind: VerdictKind,
-  over: Partial<Verdict> & { pushback?: string; connectionKey?: string; delivered?: boolean } = {},
+  over: Partial<Verdict> & { pushback?: string; lostWith?: LostConnection; delivered?: boolean } = {},
 ): Ended {
-  const { pushback, connectionKey = '', delivered = false, ...verdict } = over;
+  const { pushback, lostWith, delivered = false, ...verdict } = over;
   return {
     type: 'ended',
     at,
@@ -43,7 +53,7 @@ function ended(
       ...verdict,
     },
     pushback: parsePushback(pushback === undefined ? [] : [pushback]),
-    connectionKey,
+    lostWith,
     delivered,
   };
 }
@@ -157,7 +167,11 @@ describe('a hedged call', () => {
   });
 
   it('does not count what was never sent, and waits for the channel when nothing else is in flight', () => {
-    expect(last(gates(), ended(1, 'unsent'))).toMatchObject({ action: 'fail', because: 'unsent', state: { sent: 0 } });
+    expect(last(gates(), ended(1, 'unsent'))).toMatchObject({
+      action: 'resend',
+      because: 'unsent',
+      state: { sent: 1 },
+    });
     expect(last(gates(), 100, ended(101, 'unsent'))).toMatchObject({
       action: 'wait',
       because: 'in-flight',
@@ -187,9 +201,13 @@ describe('a hedged call', () => {
     const rejected = { reachedServer: 'no' } as const;
     const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
     const alone = last(throttled, ended(10, 'refused', rejected));
-    expect(alone).toMatchObject({ action: 'fail', because: 'unsent', state: { sent: 0, resent: true } });
+    expect(alone).toMatchObject({ action: 'resend', because: 'refused', state: { sent: 1, resent: true } });
     const allowed = gates();
-    expect(last(allowed, 100, ended(110, 'refused', rejected))).toMatchObject({ action: 'send', state: { sent: 2 } });
+    expect(last(allowed, 100, ended(110, 'refused', rejected))).toMatchObject({
+      action: 'resend',
+      because: 'refused',
+      state: { sent: 2, inFlight: 2, dueAt: 200 },
+    });
     expect(last(allowed, 100, ended(110, 'refused', rejected), ended(120, 'refused', rejected))).toMatchObject({
       action: 'send',
       because: 'replaces-failed',
@@ -206,12 +224,12 @@ describe('a hedged call', () => {
       ended(210, 'server', { pushback: '-1' }),
       ended(220, 'refused', rejected),
     );
-    expect(decision).toMatchObject({ action: 'send', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
+    expect(decision).toMatchObject({ action: 'resend', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
   });
 
   it('resends a stream that was reset with REFUSED_STREAM only if such resets are trusted', () => {
     const trusted = gates({ trustRefused: true });
-    expect(last(trusted, ended(10, 'refused'))).toMatchObject({ because: 'unsent', state: { sent: 0 } });
+    expect(last(trusted, ended(10, 'refused'))).toMatchObject({ action: 'resend', state: { sent: 1 } });
     expect(last(gates(), ended(10, 'refused'))).toMatchObject({ because: 'replaces-failed', state: { sent: 2 } });
   });
 
@@ -266,12 +284,23 @@ describe('pushback to a hedged call', () => {
   });
 
   it('is over at the very time that the server named, also for a connection lost at that time', () => {
-    const keys: string[] = [];
-    const retries = { onFailure: () => {}, tryRetry: (_: number, key: string) => keys.push(key) > 0 };
-    const lost = ended(410, 'connection-lost', { connectionKey: 'a' });
+    const { asked, retries } = asking();
+    const lost = ended(410, 'connection-lost', { lostWith: LOST });
     const decision = last(gates({ retries }), 100, ended(110, 'server', { pushback: '300' }), lost);
     expect(decision).toMatchObject({ action: 'send', because: 'replaces-failed' });
-    expect(keys).toEqual(['', 'a']);
+    expect(asked).toEqual([undefined, LOST]);
+  });
+
+  it.each<[string, readonly Ended[]]>([
+    ['of a server that shuts down', [ended(110, 'server', { pushback: '300', lostWith: LOST })]],
+    [
+      'of another server',
+      [ended(110, 'server', { pushback: '300' }), ended(120, 'connection-lost', { lostWith: LOST })],
+    ],
+  ])('%s leaves what replaces a lost attempt at the cost of its connection', (_, ends) => {
+    const { asked, retries } = asking();
+    expect(last(gates({ retries }), 100, ...ends, 410)).toMatchObject({ action: 'send', because: 'replaces-failed' });
+    expect(asked).toEqual([undefined, LOST]);
   });
 
   it('of two servers: the later time holds', () => {
@@ -352,7 +381,7 @@ describe('what hedges cost', () => {
   it('attempts that were lost with one connection cost one token together when they are replaced', () => {
     const retries = new DefaultBudget();
     for (let call = 0; call < 50; call++) {
-      const decision = last(gates({ retries }), ended(10, 'connection-lost', { connectionKey: 'a' }));
+      const decision = last(gates({ retries }), ended(10, 'connection-lost', { lostWith: LOST }));
       expect(decision.action).toBe('send');
     }
     expect(retries.tokens(10)).toBe(9);

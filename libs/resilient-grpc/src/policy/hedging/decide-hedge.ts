@@ -1,5 +1,6 @@
 import { StatusCode } from '../../status/status-code.js';
 import { CALM_BACKOFF_MS, MAX_UNSENT } from '../retry/decide-retry.js';
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import type { RetryBudget } from '../throttling/retry-budget.js';
@@ -36,8 +37,8 @@ export type HedgeEvent =
         'kind' | 'code' | 'originalCode' | 'connectionLost' | 'overloaded' | 'reachedServer' | 'retryableHttp'
       >;
       readonly pushback: Pushback;
-      /** Same for all attempts that failed because one connection ended; '' if it failed for another reason. */
-      readonly connectionKey: string;
+      /** `undefined` if the attempt failed for another reason. */
+      readonly lostWith: LostConnection | undefined;
       /** Something of this attempt's answer is in the caller's hands already. */
       readonly delivered: boolean;
     };
@@ -48,10 +49,10 @@ type EndedEvent = Extract<HedgeEvent, { type: 'ended' }>;
 export interface HedgeDecision {
   readonly state: HedgeState;
   /**
-   * 'send': one more attempt, now. 'wait': for those in flight, or for `dueAt`. 'win': the attempt that ended is the answer;
-   * cancel all others. 'fail': it is how the call ends; cancel all others.
+   * 'send': one more attempt, now. 'resend': the attempt that ended does not count; send it again. 'wait': for those in flight, or for
+   * `dueAt`. 'win': the attempt that ended is the answer; cancel all others. 'fail': it is how the call ends; cancel all others.
    */
-  readonly action: 'send' | 'wait' | 'win' | 'fail';
+  readonly action: 'send' | 'resend' | 'wait' | 'win' | 'fail';
   readonly because:
     | 'first'
     | 'slow'
@@ -59,6 +60,7 @@ export interface HedgeDecision {
     | 'success'
     | 'fatal-status'
     | 'unsent'
+    | 'refused'
     | 'in-flight'
     | 'not-yet'
     | NoHedgeReason;
@@ -76,7 +78,7 @@ export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGa
   return event.type === 'due' ? due(state, event.at, gates) : ended(state, event, gates);
 }
 
-function due(state: HedgeState, at: number, gates: HedgeGates, lostWith = ''): HedgeDecision {
+function due(state: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
   // A6: the first attempt is always sent.
   if (state.sent === 0) return send(state, at, gates, 'first');
   if (state.stopped !== undefined) return stop(state, state.stopped);
@@ -86,7 +88,7 @@ function due(state: HedgeState, at: number, gates: HedgeGates, lostWith = ''): H
   if (gates.remainingMs <= 0) return stop(state, 'deadline');
   if (isSlow && !gates.hedges.allows) return stop(state, 'hedge-budget');
   // Last, as it takes a token: none is spent on a hedge that something else forbids.
-  if (!gates.retries.tryRetry(at, lostWith)) return stop(state, 'throttled');
+  if (!gates.retries.tryRetry(at, state.lostWith)) return stop(state, 'throttled');
   if (isSlow) gates.hedges.onHedge();
   return send(state, at, gates, isSlow ? 'slow' : 'replaces-failed');
 }
@@ -102,6 +104,7 @@ function send(state: HedgeState, at: number, gates: HedgeGates, because: HedgeDe
       inFlight: state.inFlight + 1,
       dueAt: isLast ? Infinity : Math.max(at + policy.hedgingDelayMs, state.notBefore),
       replaces: false,
+      lostWith: undefined,
       stopped: isLast ? 'attempts-exhausted' : undefined,
     },
     action: 'send',
@@ -114,7 +117,7 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
   const state = { ...before, inFlight: before.inFlight - 1 };
   if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
   if (verdict.kind === 'unsent') return unsent(state);
-  if (isTransparent(state, event, gates)) return resend(state);
+  if (isTransparent(state, event, gates)) return resend({ ...state, resent: true }, 'refused');
   const isNonFatal = nonFatal(event, gates.policy);
   // As for retries: a pushback that stops costs whatever the code, a failure that is to be sent again costs too.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
@@ -122,30 +125,22 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
   if (state.stopped !== undefined) return stop(state, state.stopped);
   if (gates.inRetryChain === true && verdict.reachedServer !== 'no') return stop(state, 'retry-chain');
   if (pushback.kind === 'stop') return stop(state, 'pushback');
-  if (pushback.kind === 'delay') return hold(state, at, pushback.ms, gates);
-  if (verdict.overloaded === true) return hold(state, at, CALM_BACKOFF_MS, gates);
-  // A6: the next one takes its place at once, but not before the time that another server named.
-  if (state.notBefore > at) return hold(state, at, 0, gates);
-  return due({ ...state, dueAt: at, replaces: true }, at, gates, event.connectionKey);
+  if (pushback.kind === 'delay') return replace(state, event, pushback.ms, gates);
+  if (verdict.overloaded === true) return replace(state, event, CALM_BACKOFF_MS, gates);
+  return replace(state, event, 0, gates);
 }
 
 /** Nothing left this process, so it was no attempt. If it was the last one in flight the call waits for the channel. */
 function unsent(before: HedgeState): HedgeDecision {
-  const state = { ...before, sent: before.sent - 1, unsent: before.unsent + 1 };
-  if (state.inFlight > 0) return { state, action: 'wait', because: 'in-flight' };
-  return { state, action: 'fail', because: state.unsent > MAX_UNSENT ? 'attempts-exhausted' : 'unsent' };
+  const state = { ...before, unsent: before.unsent + 1 };
+  if (state.inFlight > 0) return { state: { ...state, sent: state.sent - 1 }, action: 'wait', because: 'in-flight' };
+  if (state.unsent > MAX_UNSENT) return { state, action: 'fail', because: 'attempts-exhausted' };
+  return resend(state, 'unsent');
 }
 
-/** The transparent retry, which is no attempt. */
-function resend(before: HedgeState): HedgeDecision {
-  const state = { ...before, sent: before.sent - 1, resent: true };
-  if (state.inFlight === 0) return { state, action: 'fail', because: 'unsent' };
-  // When the next hedge is due, and whether there is one, stays as it was.
-  return {
-    state: { ...state, sent: before.sent, inFlight: state.inFlight + 1 },
-    action: 'send',
-    because: 'replaces-failed',
-  };
+/** The same attempt once more: when the next hedge is due, and whether there is one, stays as it was. */
+function resend(state: HedgeState, because: 'unsent' | 'refused'): HedgeDecision {
+  return { state: { ...state, inFlight: state.inFlight + 1 }, action: 'resend', because };
 }
 
 /** gRFC A6 resends a call once if the server did not process its stream. */
@@ -153,12 +148,12 @@ function isTransparent({ resent }: HedgeState, { verdict }: EndedEvent, { trustR
   return !resent && verdict.kind === 'refused' && (verdict.reachedServer === 'no' || trustRefused);
 }
 
-/** Exactly `delayMs` from now, or the later time that a server named before; what was due earlier is not sent. */
-function hold(state: HedgeState, at: number, delayMs: number, gates: HedgeGates): HedgeDecision {
+/** The next attempt takes its place, exactly `delayMs` from now or at the later time that a server named before. */
+function replace(state: HedgeState, { at, lostWith }: EndedEvent, delayMs: number, gates: HedgeGates): HedgeDecision {
   const dueAt = Math.max(at + delayMs, state.notBefore);
-  const held = { ...state, dueAt, notBefore: dueAt, replaces: true };
-  if (dueAt - at >= gates.remainingMs) return stop(held, 'deadline');
-  return due(held, at, gates);
+  const replacing = { ...state, dueAt, notBefore: dueAt, replaces: true, lostWith };
+  if (dueAt - at >= gates.remainingMs) return stop(replacing, 'deadline');
+  return due(replacing, at, gates);
 }
 
 function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {

@@ -1,3 +1,5 @@
+import type { LostConnection } from '../evidence/lost-connection.js';
+
 /** Why no further hedge of a call is sent. */
 export type NoHedgeReason =
   | 'attempts-exhausted'
@@ -24,6 +26,8 @@ export interface HedgeState {
   readonly notBefore: number;
   /** The next attempt stands in for one that failed, where else it is sent because those in flight are slow. */
   readonly replaces: boolean;
+  /** The connection with which the attempt failed that the next one replaces; `undefined` if it failed for another reason. */
+  readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
   /** Attempts that were never sent. */
   readonly unsent: number;
@@ -38,6 +42,7 @@ export const UNSENT: HedgeState = {
   dueAt: -Infinity,
   notBefore: -Infinity,
   replaces: false,
+  lostWith: undefined,
   stopped: undefined,
   unsent: 0,
   resent: false,

@@ -68,7 +68,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
             at: clock.now(),
             verdict: SUCCESS,
             pushback: NO_PUSHBACK,
-            connectionKey: '',
+            lostWith: undefined,
             delivered: false,
           });
         });

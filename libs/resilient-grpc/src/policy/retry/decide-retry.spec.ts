@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { Verdict, VerdictKind } from '../evidence/verdict.js';
 import { NO_PUSHBACK, type Pushback } from '../pushback/parse-pushback.js';
 import { A6Throttle } from '../throttling/a6-throttle.js';
@@ -11,18 +12,20 @@ import { DEFAULT_RETRY_POLICY } from './retry-policy.js';
 
 const { UNAVAILABLE, INVALID_ARGUMENT, DEADLINE_EXCEEDED, UNAUTHENTICATED, RESOURCE_EXHAUSTED } = StatusCode;
 
+const LOST: LostConnection = { connection: {}, isOver: true };
+
 /** A budget that grants or refuses everything and counts what it was asked. */
 class CountingBudget implements RetryBudget {
   failures = 0;
-  readonly asked: string[] = [];
+  readonly asked: (LostConnection | undefined)[] = [];
   constructor(private readonly grants = true) {}
   onSuccess(): void {}
   onDeadline(): void {}
   onFailure(): void {
     this.failures++;
   }
-  tryRetry(_now: number, connectionKey: string): boolean {
-    this.asked.push(connectionKey);
+  tryRetry(_now: number, lostWith?: LostConnection): boolean {
+    this.asked.push(lostWith);
     return this.grants;
   }
   tokens(): number {
@@ -57,7 +60,7 @@ function input(change: Partial<RetryInput> = {}): RetryInput {
     disabled: false,
     budget: new CountingBudget(),
     now: 0,
-    connectionKey: 'connection 1',
+    lostWith: LOST,
     random: () => 0.5,
     ...change,
   };
@@ -386,8 +389,8 @@ describe('what is debited', () => {
   it('names the connection that took the attempt along', () => {
     const budget = new CountingBudget();
     decideRetry(input({ budget }));
-    decideRetry(input({ budget, verdict: verdict('server'), connectionKey: '' }));
-    expect(budget.asked).toEqual(['connection 1', '']);
+    decideRetry(input({ budget, verdict: verdict('server'), lostWith: undefined }));
+    expect(budget.asked).toEqual([LOST, undefined]);
   });
 
   it.each<[string, Partial<RetryInput>]>([

@@ -1,6 +1,7 @@
 import { StatusCode } from '../../status/status-code.js';
 import { jitter, type Random } from '../../time/random.js';
 import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import type { RetryBudget } from '../throttling/retry-budget.js';
@@ -40,8 +41,8 @@ export interface RetryInput {
   readonly budget: RetryBudget;
   /** Monotonic milliseconds. */
   readonly now: number;
-  /** Same for all attempts that failed because one connection ended; '' if it failed for another reason. */
-  readonly connectionKey: string;
+  /** `undefined` if the attempt failed for another reason. */
+  readonly lostWith: LostConnection | undefined;
   readonly random: Random;
 }
 
@@ -174,7 +175,7 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
   // It would be cut off, and would hold the drain until then.
   if (delayMs >= (input.drainMs ?? Infinity)) return STOP.draining;
   // Last, as it takes a token: none is spent on a retry that something else forbids.
-  if (!budget.tryRetry(now, input.connectionKey)) return STOP.throttled;
+  if (!budget.tryRetry(now, input.lostWith)) return STOP.throttled;
   return {
     retry: true,
     kind: 'policy',

@@ -31,7 +31,7 @@ export class A6Throttle implements RetryBudget {
     this.#tokens = Math.max(this.#tokens - SCALE, 0);
   }
 
-  tryRetry(_now?: number, _connectionKey?: string): boolean {
+  tryRetry(_now?: number): boolean {
     return this.#tokens * 2 > this.#max;
   }
 

@@ -1,3 +1,4 @@
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /** The budget of a channel that configures no `retryThrottling`. */
@@ -15,7 +16,7 @@ export interface DefaultBudgetPolicy {
   readonly leftByStall: number;
   /** The other tokens return this long after the last such deadline: by then the server has rejected what piled up. */
   readonly stallMs: number;
-  /** Attempts on one connection that fail within this long of each other were lost together. */
+  /** Attempts on one connection that stays open were lost together if they fail within this long of the first. */
   readonly togetherMs: number;
 }
 
@@ -32,18 +33,21 @@ export const DEFAULT_BUDGET_POLICY: DefaultBudgetPolicy = {
   togetherMs: 250,
 };
 
+/** What a connection's lost attempts were granted. */
 interface Loss {
   readonly at: number;
   readonly granted: boolean;
+  /** The connection was over, or ended within `togetherMs`. */
+  isOver: boolean;
 }
 
 /**
- * A token per retry; attempts that were lost with one connection cost one token together, or are all refused, as one kill
- * of a busy server is one event and not a storm.
+ * A token per retry. Attempts that fail because one connection ends cost one token together, whatever the time between them: one
+ * stop of a busy server is one event and not a storm. A connection that is over takes no more streams, so this bounds itself.
  */
 export class DefaultBudget implements RetryBudget {
   readonly #policy: DefaultBudgetPolicy;
-  readonly #losses = new Map<string, Loss>();
+  readonly #losses = new WeakMap<object, Loss>();
   #tokens: number;
   /** Of these, the tokens that a stall withholds from retries of what a server answered. */
   #withheld = 0;
@@ -77,13 +81,18 @@ export class DefaultBudget implements RetryBudget {
     this.#withheld += (this.#tokens - this.#withheld) * (1 - this.#policy.leftByStall);
   }
 
-  tryRetry(now: number, connectionKey: string): boolean {
-    if (connectionKey === '') return this.#take(now, Infinity);
-    this.#forget(now);
-    const loss = this.#losses.get(connectionKey);
-    if (loss) return loss.granted;
+  tryRetry(now: number, lostWith?: LostConnection): boolean {
+    if (lostWith === undefined) return this.#take(now, Infinity);
+    const { connection, isOver } = lostWith;
+    const loss = this.#losses.get(connection);
+    // A proxy may reset stream after stream of a connection that stays open: each such moment costs a token of its own.
+    if (loss !== undefined && now - loss.at <= this.#policy.togetherMs) {
+      loss.isOver ||= isOver;
+      return loss.granted;
+    }
+    if (loss?.isOver === true && loss.granted) return true;
     const granted = this.#take(now, 0);
-    this.#losses.set(connectionKey, { at: now, granted });
+    this.#losses.set(connection, { at: now, granted, isOver });
     return granted;
   }
 
@@ -112,14 +121,5 @@ export class DefaultBudget implements RetryBudget {
     const added = Math.min(tokens, this.#policy.maxTokens - this.#tokens);
     this.#tokens += added;
     this.#withheld = Math.max(this.#withheld - (tokens - added), 0);
-  }
-
-  // A proxy may reset stream after stream of a connection that lives on: each such moment costs a token of its own. The map
-  // is in order of time, so what is old stands in front.
-  #forget(now: number): void {
-    for (const [key, { at }] of this.#losses) {
-      if (now - at <= this.#policy.togetherMs) return;
-      this.#losses.delete(key);
-    }
   }
 }

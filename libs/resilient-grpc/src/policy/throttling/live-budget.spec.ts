@@ -17,17 +17,17 @@ describe('a budget that may change', () => {
   it('is the throttle of its service config', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
-    expect(budget.tryRetry(0, '')).toBe(false);
+    expect(budget.tryRetry(0)).toBe(false);
     budget.onSuccess(0);
     expect(budget.tokens(0)).toBe(5.1);
-    expect(budget.tryRetry(0, '')).toBe(true);
+    expect(budget.tryRetry(0)).toBe(true);
   });
 
   it('is the default one without', () => {
     const budget = new LiveBudget(undefined);
     fail(budget, 5);
     expect(budget.tokens(0)).toBe(10);
-    expect(budget.tryRetry(0, '')).toBe(true);
+    expect(budget.tryRetry(0)).toBe(true);
     expect(budget.tokens(0)).toBe(9);
   });
 
@@ -53,18 +53,18 @@ describe('a budget that may change', () => {
 
   it('keeps the share when a throttle is put in place of the default budget, and taken away', () => {
     const budget = new LiveBudget(undefined);
-    for (let i = 0; i < 8; i++) budget.tryRetry(0, '');
+    for (let i = 0; i < 8; i++) budget.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 0);
     expect(budget.tokens(0)).toBe(20);
-    expect(budget.tryRetry(0, '')).toBe(false);
+    expect(budget.tryRetry(0)).toBe(false);
     budget.change(undefined, 0);
     expect(budget.tokens(0)).toBe(2);
-    expect(budget.tryRetry(0, '')).toBe(true);
+    expect(budget.tryRetry(0)).toBe(true);
   });
 
   it('counts what time gave back before it changed', () => {
     const budget = new LiveBudget(undefined);
-    for (let i = 0; i < 10; i++) budget.tryRetry(0, '');
+    for (let i = 0; i < 10; i++) budget.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 60_000);
     expect(budget.tokens(60_000)).toBeCloseTo(30, 6);
   });
@@ -75,15 +75,16 @@ describe('a budget that may change', () => {
     budget.onDeadline(3_000, 1_000);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 3_000);
     expect(budget.tokens(3_000)).toBe(25);
-    expect(budget.tryRetry(3_000, '')).toBe(false);
+    expect(budget.tryRetry(3_000)).toBe(false);
   });
 
   it('is left alone by a config that says the same', () => {
     const budget = new LiveBudget(undefined);
     // What was lost with one connection was paid for, and is not paid for again.
-    expect(budget.tryRetry(0, 'a')).toBe(true);
+    const lostWith = { connection: {}, isOver: true };
+    expect(budget.tryRetry(0, lostWith)).toBe(true);
     budget.change(undefined, 0);
-    budget.tryRetry(0, 'a');
+    budget.tryRetry(0, lostWith);
     expect(budget.tokens(0)).toBe(9);
   });
 
@@ -106,7 +107,7 @@ describe('a budget that may change', () => {
         steps.forEach((one, now) => {
           if (one === 'success') budget.onSuccess(now);
           else if (one === 'failure') budget.onFailure();
-          else if (one === 'retry') budget.tryRetry(now, '');
+          else if (one === 'retry') budget.tryRetry(now);
           else {
             budget.change(one.change, now);
             max = one.change?.maxTokens ?? 10;

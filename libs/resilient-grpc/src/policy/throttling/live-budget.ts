@@ -1,3 +1,4 @@
+import type { LostConnection } from '../evidence/lost-connection.js';
 import type { RetryThrottling } from '../service-config/service-config.js';
 import { A6Throttle } from './a6-throttle.js';
 import { DEFAULT_BUDGET_POLICY, DefaultBudget, type DefaultBudgetPolicy } from './default-budget.js';
@@ -40,8 +41,8 @@ export class LiveBudget implements RetryBudget {
     this.#budget.onDeadline(now, startedAt);
   }
 
-  tryRetry(now: number, connectionKey: string): boolean {
-    return this.#budget.tryRetry(now, connectionKey);
+  tryRetry(now: number, lostWith?: LostConnection): boolean {
+    return this.#budget.tryRetry(now, lostWith);
   }
 
   tokens(now: number): number {

@@ -1,3 +1,5 @@
+import type { LostConnection } from '../evidence/lost-connection.js';
+
 /** What bounds the retries of one channel, so that they never make an outage worse. Times are monotonic milliseconds. */
 export interface RetryBudget {
   /** A call succeeded. */
@@ -7,10 +9,11 @@ export interface RetryBudget {
   /** The deadline of a call passed, and the server had not answered the attempt that was begun at `startedAt`. */
   onDeadline(now: number, startedAt: number): void;
   /**
-   * Asks for one retry, and takes what it costs. `connectionKey` names the lost connection the attempt was on, '' when it
-   * was not lost with one.
+   * Asks for one retry, and takes what it costs.
+   *
+   * @param lostWith `undefined` if the attempt was not lost with a connection
    */
-  tryRetry(now: number, connectionKey: string): boolean;
+  tryRetry(now: number, lostWith?: LostConnection): boolean;
   /** What is left, for the dashboard and the metrics. */
   tokens(now: number): number;
 }

@@ -1,8 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { A6Throttle } from './a6-throttle.js';
-import { DefaultBudget } from './default-budget.js';
+import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
+
+/** A connection that stays open while its streams are reset, and one that is over. */
+const open = () => ({ connection: {}, isOver: false });
+const over = () => ({ connection: {}, isOver: true });
 
 function repeat(times: number, task: () => void): void {
   for (let i = 0; i < times; i++) task();
@@ -81,17 +85,17 @@ describe('DefaultBudget', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
       stall(budget, 2);
-      expect([1, 2, 3].map(() => budget.tryRetry(3_000, ''))).toEqual([true, true, false]);
+      expect([1, 2, 3].map(() => budget.tryRetry(3_000))).toEqual([true, true, false]);
       repeat(9, () => budget.onSuccess(3_000));
-      expect([1, 2].map(() => budget.tryRetry(3_000, ''))).toEqual([true, false]);
+      expect([1, 2].map(() => budget.tryRetry(3_000))).toEqual([true, false]);
     });
 
     it('leaves all tokens to retries of what is lost with connections', () => {
       const budget = new DefaultBudget();
       stall(budget, 6);
-      expect(budget.tryRetry(3_000, '')).toBe(false);
+      expect(budget.tryRetry(3_000)).toBe(false);
       expect(budget.tokens(3_000)).toBeCloseTo(10 * 0.25 ** 5);
-      const granted = Array.from({ length: 11 }, (_, index) => budget.tryRetry(3_000, `a#${String(index)}`));
+      const granted = Array.from({ length: 11 }, () => budget.tryRetry(3_000, over()));
       expect(granted).toEqual([...Array.from({ length: 10 }, () => true), false]);
     });
 
@@ -107,9 +111,9 @@ describe('DefaultBudget', () => {
     it('returns all withheld tokens 5 s after the last deadline', () => {
       const budget = new DefaultBudget();
       stall(budget, 6);
-      expect(budget.tryRetry(7_999, '')).toBe(false);
+      expect(budget.tryRetry(7_999)).toBe(false);
       expect(budget.tokens(8_000)).toBe(10);
-      expect(budget.tryRetry(8_000, '')).toBe(true);
+      expect(budget.tryRetry(8_000)).toBe(true);
     });
 
     it('allows all retries if a call succeeded after the other one began: the server is not stalled', () => {
@@ -122,8 +126,8 @@ describe('DefaultBudget', () => {
 
   it('takes a token for each retry, and refuses when none is left', () => {
     const budget = new DefaultBudget();
-    repeat(10, () => expect(budget.tryRetry(0, '')).toBe(true));
-    expect(budget.tryRetry(0, '')).toBe(false);
+    repeat(10, () => expect(budget.tryRetry(0)).toBe(true));
+    expect(budget.tryRetry(0)).toBe(false);
     expect(budget.tokens(0)).toBe(0);
   });
 
@@ -135,46 +139,123 @@ describe('DefaultBudget', () => {
 
   it('gains 0.12 with each success', () => {
     const budget = new DefaultBudget();
-    repeat(10, () => budget.tryRetry(0, ''));
+    repeat(10, () => budget.tryRetry(0));
     repeat(8, () => budget.onSuccess(0));
-    expect(budget.tryRetry(0, '')).toBe(false);
+    expect(budget.tryRetry(0)).toBe(false);
     repeat(1, () => budget.onSuccess(0));
-    expect(budget.tryRetry(0, '')).toBe(true);
+    expect(budget.tryRetry(0)).toBe(true);
   });
 
   it('gains a token each 20 s, so that a client of few calls is not locked out', () => {
     const budget = new DefaultBudget();
-    repeat(10, () => budget.tryRetry(0, ''));
-    expect(budget.tryRetry(19_000, '')).toBe(false);
-    expect(budget.tryRetry(20_001, '')).toBe(true);
+    repeat(10, () => budget.tryRetry(0));
+    expect(budget.tryRetry(19_000)).toBe(false);
+    expect(budget.tryRetry(20_001)).toBe(true);
     expect(budget.tokens(1e9)).toBe(10);
   });
 
   it('takes one token for 512 attempts that were lost with one connection', () => {
     const budget = new DefaultBudget();
-    for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, 'connection 1')).toBe(true);
+    const connection = open();
+    for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, connection)).toBe(true);
     expect(budget.tokens(0)).toBe(9);
+  });
+
+  describe('for attempts of one connection', () => {
+    type Step = readonly [at: number, isOver: boolean];
+    const GONE = true;
+
+    it.each<[string, readonly Step[], number]>([
+      [
+        'takes one token if it is over, whatever the time between',
+        [
+          [0, GONE],
+          [300, GONE],
+          [1_300, GONE],
+          [90_000, GONE],
+        ],
+        1,
+      ],
+      [
+        'takes one token if it is over 250 ms after the first',
+        [
+          [0, !GONE],
+          [250, GONE],
+          [1_000, GONE],
+          [9_000, GONE],
+        ],
+        1,
+      ],
+      [
+        'takes one more if it is over later',
+        [
+          [0, !GONE],
+          [251, GONE],
+          [1_000, GONE],
+          [9_000, GONE],
+        ],
+        2,
+      ],
+      [
+        'takes one each 250 ms while it stays open',
+        [
+          [0, !GONE],
+          [250, !GONE],
+          [251, !GONE],
+          [502, !GONE],
+        ],
+        3,
+      ],
+      [
+        'stays at one if a late reset shows it as open',
+        [
+          [0, GONE],
+          [300, !GONE],
+          [9_000, GONE],
+        ],
+        1,
+      ],
+    ])('%s', (_, steps, cost) => {
+      // Without refill.
+      const budget = new DefaultBudget({ ...DEFAULT_BUDGET_POLICY, perSecond: 0 });
+      const connection = {};
+      for (const [at, isOver] of steps) expect(budget.tryRetry(at, { connection, isOver })).toBe(true);
+      expect(budget.tokens(0)).toBe(10 - cost);
+    });
+
+    it('grants a token that returns later, also if the first was refused', () => {
+      const budget = new DefaultBudget();
+      repeat(10, () => budget.tryRetry(0));
+      const connection = over();
+      expect(budget.tryRetry(0, connection)).toBe(false);
+      repeat(9, () => budget.onSuccess(100));
+      expect(budget.tryRetry(250, connection)).toBe(false);
+      expect([251, 600, 2_000].map((now) => budget.tryRetry(now, connection))).toEqual([true, true, true]);
+    });
   });
 
   it('takes one token for each connection', () => {
     const budget = new DefaultBudget();
-    for (const key of ['a', 'b', 'a', 'c', 'b']) budget.tryRetry(0, key);
+    const [a, b, c] = [over(), over(), over()];
+    for (const connection of [a, b, a, c, b]) budget.tryRetry(0, connection);
     expect(budget.tokens(0)).toBe(7);
   });
 
   it('refuses all attempts of a connection when it refused the first', () => {
     const budget = new DefaultBudget();
-    repeat(10, () => budget.tryRetry(0, ''));
-    expect(budget.tryRetry(0, 'connection 1')).toBe(false);
+    repeat(10, () => budget.tryRetry(0));
+    const [one, two] = [over(), over()];
+    expect(budget.tryRetry(0, one)).toBe(false);
     repeat(20, () => budget.onSuccess(0));
-    expect(budget.tryRetry(1, 'connection 1')).toBe(false);
-    expect(budget.tryRetry(1, 'connection 2')).toBe(true);
+    expect(budget.tryRetry(1, one)).toBe(false);
+    expect(budget.tryRetry(1, two)).toBe(true);
   });
 
   it('takes another token when streams of a living connection go on being reset', () => {
     const budget = new DefaultBudget();
     let granted = 0;
-    for (let now = 0; now < 60_000; now += 10) if (budget.tryRetry(now, 'connection 1')) granted++;
+    const connection = open();
+    for (let now = 0; now < 60_000; now += 10) if (budget.tryRetry(now, connection)) granted++;
     // 10 tokens and 3 more in a minute, each good for a quarter of a second.
     expect(granted).toBeLessThanOrEqual(13 * 26);
   });
@@ -185,7 +266,7 @@ describe('DefaultBudget', () => {
       let attempts = 0;
       for (let call = 0; call < callsPerSecond * 60; call++) {
         attempts++;
-        for (let n = 1; n < 4 && budget.tryRetry((call / callsPerSecond) * 1_000, ''); n++) attempts++;
+        for (let n = 1; n < 4 && budget.tryRetry((call / callsPerSecond) * 1_000); n++) attempts++;
       }
       return attempts / (callsPerSecond * 60);
     };
@@ -203,33 +284,26 @@ describe('any budget', () => {
     config.map((a6) => ({ max: a6.maxTokens, make: (): RetryBudget => new A6Throttle(a6) })),
     fc.constant({ max: 10, make: (): RetryBudget => new DefaultBudget() }),
   );
-  const step = fc.tuple(fc.constantFrom('success', 'failure', 'retry'), fc.nat(30_000), fc.constantFrom('', 'a', 'b'));
+  const step = fc.tuple(
+    fc.constantFrom('success', 'failure', 'retry'),
+    fc.nat(30_000),
+    fc.constantFrom(undefined, open(), over()),
+  );
 
   it('holds from 0 to its maximum, whatever happens', () => {
     fc.assert(
       fc.property(budget, fc.array(step), ({ max, make }, steps) => {
         const subject = make();
         let now = 0;
-        for (const [what, elapsed, key] of steps) {
+        for (const [what, elapsed, lostWith] of steps) {
           now += elapsed;
           if (what === 'success') subject.onSuccess(now);
           else if (what === 'failure') subject.onFailure();
-          else subject.tryRetry(now, key);
+          else subject.tryRetry(now, lostWith);
           expect(subject.tokens(now)).toBeGreaterThanOrEqual(0);
           expect(subject.tokens(now)).toBeLessThanOrEqual(max);
         }
       }),
     );
-  });
-});
-
-describe('attempts lost together', () => {
-  it('are those within 250 ms of the first, whenever that is', () => {
-    const budget = new DefaultBudget();
-    const start = 1_000_000;
-    for (const ms of [0, 100, 250]) budget.tryRetry(start + ms, 'a');
-    expect(budget.tokens(start + 250)).toBeCloseTo(9, 1);
-    budget.tryRetry(start + 251, 'a');
-    expect(budget.tokens(start + 251)).toBeCloseTo(8, 1);
   });
 });

@@ -4,7 +4,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodContext } from '../../client/call-context.js';
 import { CallRegistry } from '../../client/call/call-registry.js';
 import { MethodParts } from '../../client/method-context.js';
-import { ReplayLimits } from '../../client/requests/request-buffer.js';
+import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { plainPolicy } from '../../client/settings/resolve-method-policies.js';
 import { resolveSettings } from '../../client/settings/resolve-settings.js';
 import { ClientStatistics } from '../../client/statistics/client-statistics.js';

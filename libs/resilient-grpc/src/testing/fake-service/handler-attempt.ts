@@ -216,7 +216,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
       endedHere,
       metadata: new Metadata(),
       peer: undefined,
-      connectionKey: '',
+      connection: undefined,
       picked: true,
       channelReady: true,
       headersReceived: this.messagesReceived > 0,

@@ -1,0 +1,177 @@
+import { credentials, makeGenericClientConstructor, status, type ServiceError } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
+import { reset, startHttp2Server } from './raw-http2-server.js';
+import { scene, startClient, startServer, toList, upTo } from './support.js';
+
+type Done = (error: ServiceError | null, value?: Echo) => void;
+
+/** grpc-js's generated client of the service. */
+interface Callbacks {
+  unary(request: EchoRequest, done: Done): { cancel(): void };
+  unsafeUnary(request: EchoRequest, done: Done): { cancel(): void };
+  Unary(request: EchoRequest, done: Done): unknown;
+  clientStream(done: Done): Requests;
+  serverStream(request: EchoRequest): AsyncIterable<Echo>;
+  bidi(): Requests & AsyncIterable<Echo>;
+  close(): void;
+}
+
+interface Requests {
+  write(request: EchoRequest): boolean;
+  end(): void;
+}
+
+const ours = async (url: string): Promise<Callbacks> =>
+  (await startClient({ url })).getClientByServiceName<Callbacks>('Echo');
+
+async function plain(url: string): Promise<Callbacks> {
+  const Plain = makeGenericClientConstructor(loadSync(ECHO_PROTO)['testing.v1.Echo'] as never, 'Echo');
+  const client = new Plain(url, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+  onTestFinished(() => {
+    client.close();
+  });
+  // True: the generated members.
+  return client as unknown as Callbacks;
+}
+
+function answer(call: (done: Done) => unknown): Promise<Echo | undefined> {
+  return new Promise((resolve, reject) => {
+    call((error, value) => {
+      if (error === null) resolve(value);
+      else reject(error);
+    });
+  });
+}
+
+function send<T extends Requests>(call: T): T {
+  for (const request of upTo(3)) call.write(request);
+  call.end();
+  return call;
+}
+
+/** A call of each kind, with the numbers of its answer. */
+const KINDS: Readonly<Record<string, (client: Callbacks) => Promise<unknown>>> = {
+  unary: async (client) => (await answer((done) => client.unsafeUnary({ number: 7 }, done)))?.number,
+  'client-streaming': async (client) => (await answer((done) => send(client.clientStream(done))))?.number,
+  'server-streaming': async (client) => (await toList(client.serverStream({ number: 3 }))).map(({ number }) => number),
+  bidi: async (client) => (await toList(send(client.bidi()))).map(({ number }) => number),
+};
+const ANSWERS: Readonly<Record<string, unknown>> = {
+  unary: 7,
+  'client-streaming': 3,
+  'server-streaming': [1, 2, 3],
+  bidi: [1, 2, 3],
+};
+
+describe('a call of getClientByServiceName()', () => {
+  it("is made by grpc-js's client on the same channel", async () => {
+    const { echo, client, server } = await scene();
+    await firstValueFrom(echo.unary({}));
+    const callbacks = client.getClientByServiceName<Callbacks>('Echo');
+    for (const name of ['unary', 'Unary'] as const) {
+      expect(await answer((done) => callbacks[name]({ text: name }, done))).toMatchObject({ text: name });
+    }
+    expect(await toList(callbacks.serverStream({ number: 3 }))).toMatchObject(upTo(3));
+    expect(server.connections.accepted).toBe(1);
+  });
+
+  it('leaves the shared channel open when its client is closed', async () => {
+    const { echo, client } = await scene();
+    client.getClientByServiceName<Callbacks>('testing.v1.Echo').close();
+    expect(await firstValueFrom(echo.unary({ text: 'tea' }))).toMatchObject({ text: 'tea' });
+  });
+
+  const behindProxy = async () => {
+    const server = await startServer();
+    const proxy = await Http2FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    return { server, proxy };
+  };
+
+  describe.each([
+    ["of this library's channel", ours],
+    ['of plain grpc-js', plain],
+  ] as const)('%s, if a GOAWAY rejects it,', (_, connect) => {
+    it.each(Object.entries(KINDS))('is resent once: %s', async (kind, call) => {
+      const { server, proxy } = await behindProxy();
+      const client = await connect(proxy.url);
+      await answer((done) => client.unary({}, done));
+      proxy.failCalls({ kind: 'goaway' });
+      expect(await call(client)).toEqual(ANSWERS[kind]);
+      expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1, forwarded: 2 });
+      expect(server.counts().calls).toBe(2);
+    });
+
+    it.each(Object.entries(KINDS))('fails if a second GOAWAY rejects it: %s', async (_kind, call) => {
+      const { proxy } = await behindProxy();
+      const client = await connect(proxy.url);
+      await answer((done) => client.unary({}, done));
+      proxy.failCalls({ kind: 'goaway' }, { times: 3 });
+      await expect(call(client)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+      expect(proxy.counters).toMatchObject({ failed: 2, forwarded: 1 });
+    });
+  });
+
+  it.each(['INTERNAL_ERROR', 'ENHANCE_YOUR_CALM'] as const)(
+    'is resent if a GOAWAY with %s rejects it',
+    async (code) => {
+      const { server, proxy } = await behindProxy();
+      const client = await ours(proxy.url);
+      await answer((done) => client.unary({}, done));
+      proxy.failCalls({ kind: 'goaway', code });
+      expect(await KINDS['unary']!(client)).toBe(7);
+      expect(server.counts().calls).toBe(2);
+    },
+  );
+
+  it.each([
+    ['is not resent if the server resets it with REFUSED_STREAM, because a proxy may have executed it', false],
+    ['is resent once if the server resets it with REFUSED_STREAM and such resets are trusted', true],
+  ])('%s', async (_, trustRefusedStreams) => {
+    const server = await startHttp2Server((stream) => {
+      reset(stream, 'NGHTTP2_REFUSED_STREAM');
+    });
+    const client = (await startClient({ url: server.url, trustRefusedStreams })).getClientByServiceName<Callbacks>(
+      'Echo',
+    );
+    await expect(answer((done) => client.unsafeUnary({}, done))).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    expect(server.streams).toHaveLength(trustRefusedStreams ? 2 : 1);
+  });
+
+  it('ends with its cancellation, also if a GOAWAY rejects it', async () => {
+    const { server, proxy } = await behindProxy();
+    server.script('UnsafeUnary', { never: true });
+    const client = await ours(proxy.url);
+    await answer((done) => client.unary({}, done));
+    proxy.failCalls({ kind: 'goaway' });
+    const failure = new Promise<ServiceError | null>((resolve) => {
+      const call = client.unsafeUnary({}, resolve);
+      void waitFor(() => proxy.counters.failed === 1, { intervalMs: 0 }).then(() => {
+        call.cancel();
+      });
+    });
+    // The client may read the GOAWAY first: then the call is cancelled on its second connection.
+    expect(await failure).toMatchObject({ code: status.CANCELLED });
+    await waitFor(() => server.counts().open === 0);
+    await answer((done) => client.unary({}, done));
+    expect(server.counts('Unary').calls).toBe(2);
+  });
+
+  it('releases the requests it kept, and is not resent if its request is larger than the limit of a call', async () => {
+    const { server, proxy } = await behindProxy();
+    const client = await ours(proxy.url);
+    const payload = Buffer.alloc(1_000_000);
+    // More than the 16 MiB that all calls of a client may keep together.
+    for (let call = 0; call < 20; call += 1) await answer((done) => client.unary({ payload }, done));
+    proxy.failCalls({ kind: 'goaway' });
+    expect(await answer((done) => client.unary({ payload, number: 8 }, done))).toMatchObject({ number: 8 });
+    proxy.failCalls({ kind: 'goaway' });
+    const larger = { payload: Buffer.alloc(1_100_000) };
+    await expect(answer((done) => client.unary(larger, done))).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    expect(server.counts().calls).toBe(21);
+  });
+});

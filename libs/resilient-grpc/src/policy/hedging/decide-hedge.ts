@@ -113,7 +113,7 @@ function send(state: HedgeState, at: number, gates: HedgeGates, because: HedgeDe
 }
 
 function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeDecision {
-  const { verdict, pushback, at } = event;
+  const { verdict, pushback } = event;
   const state = { ...before, inFlight: before.inFlight - 1 };
   if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
   if (verdict.kind === 'unsent') return unsent(state);

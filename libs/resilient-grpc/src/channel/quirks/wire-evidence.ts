@@ -1,6 +1,6 @@
 import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
-import { connectionRecord, unprocessed } from '../connection/connection-record.js';
+import { connectionRecord, unprocessed } from './connection-record.js';
 
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
@@ -45,7 +45,11 @@ export function readWire(channelCall: object): WireFacts | undefined {
       unprocessed: unprocessed(http2Stream),
       httpStatus: httpStatusCode,
       resetCode,
-      closedHere: resetCode === undefined && !connectionDropped && http2Stream.rstCode === constants.NGHTTP2_CANCEL,
+      closedHere:
+        finalStatus !== undefined &&
+        resetCode === undefined &&
+        !connectionDropped &&
+        http2Stream.rstCode === constants.NGHTTP2_CANCEL,
       goawayCode,
       connectionOver:
         goawayCode !== undefined || connectionDropped || session === undefined || session.closed || session.destroyed,

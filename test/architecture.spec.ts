@@ -223,7 +223,18 @@ describe('time and chance', () => {
 
 describe('private names of grpc-js and Node', () => {
   /** Words of the tables that are public names, too. */
-  const COMMON = ['activeCalls', 'call', 'child', 'close', 'connect', 'destroy', 'resetBackoff', 'session', 'socket'];
+  const COMMON = [
+    'activeCalls',
+    'call',
+    'child',
+    'close',
+    'connect',
+    'destroy',
+    'host',
+    'options',
+    'resetBackoff',
+    'session',
+  ];
   const PUBLIC = new Set([...COMMON, 'stream', 'streams', 'transport', 'waitForReady']);
   // What is below `experimental` is typed as perhaps missing where the library imports it from.
   const paths = seams().flatMap(({ on, needs }) => needs.filter((path) => on !== 'experimental' || path.includes('.')));

@@ -6,7 +6,7 @@ import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import { recordUnprocessed } from '../quirks/connection-record.js';
-import { realSubchannel } from '../quirks/subchannel.js';
+import { backoffEndsAt, realSubchannel } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
@@ -85,9 +85,7 @@ export class ObservedConnection {
   }
 
   backoffEndsAt(): number | undefined {
-    if (!this.inBackoff) return undefined;
-    // Only for the text that says when the next try is: absent in another grpc-js, the text is less exact.
-    return realSubchannel(this.subchannel).backoffTimeout?.getEndTime?.().getTime();
+    return this.inBackoff ? backoffEndsAt(this.subchannel) : undefined;
   }
 
   stop(): void {

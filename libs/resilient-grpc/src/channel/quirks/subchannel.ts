@@ -23,6 +23,11 @@ export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel 
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }
 
+/** Milliseconds since 1970 at which the backoff of `subchannel` ends; `undefined` if this grpc-js does not show it. */
+export function backoffEndsAt(subchannel: SubchannelInterface): number | undefined {
+  return realSubchannel(subchannel).backoffTimeout?.getEndTime?.().getTime();
+}
+
 /** A channel whose calls all use the connection of `subchannel`; `undefined` if this grpc-js makes none. */
 export function channelOf(subchannel: SubchannelInterface): SubchannelChannel | undefined {
   return (subchannel as Partial<SubchannelInterface>).getChannel?.();

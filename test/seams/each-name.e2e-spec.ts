@@ -49,13 +49,11 @@ describe.each(VERSIONS)('grpc-js %s', (version) => {
   });
 
   it.each(PRIVATE_NAMES)(
-    'loses only a feature without $name: no crash, no doubled write, no hang, one warning',
+    'loses only a feature without $name: no crash, no doubled write, no hang, one warning of it',
     async ({ sabotage, lost }) => {
       const played = await play({ ...sabotage, ...there() });
       expect(played).toMatchObject({ failures: [] });
-      const lines = untested(played);
-      expect(lines).toHaveLength(1);
-      expect(lines[0]).toContain(lost);
+      expect(untested(played).filter((line) => line.includes(lost))).toHaveLength(1);
     },
   );
 });

@@ -2,12 +2,19 @@ import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
 import { TESTED_GRPC_JS, grpcJsProblem, grpcJsVersion, isUntested } from './grpc-js-version.js';
 
-const { version } = createRequire(import.meta.url)('@grpc/grpc-js/package.json') as { readonly version: string };
+const require = createRequire(import.meta.url);
+const { peerDependencies } = require('../../../package.json') as { readonly peerDependencies: Record<string, string> };
+const { version } = require('@grpc/grpc-js/package.json') as { readonly version: string };
 
 describe('the version of grpc-js', () => {
   it('is read from what is installed', () => {
     expect(grpcJsVersion()).toBe(version);
     expect(grpcJsProblem()).toBeUndefined();
+  });
+
+  it('is tested from the first release that package.json accepts up to the installed one', () => {
+    expect(peerDependencies['@grpc/grpc-js']).toBe(`^${TESTED_GRPC_JS.oldest}`);
+    expect(TESTED_GRPC_JS.newest).toBe(version);
   });
 
   it.each([

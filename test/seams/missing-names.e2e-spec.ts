@@ -26,10 +26,11 @@ describe.concurrent('a grpc-js without private names', () => {
     for (const { lost } of names) expect(lines.split(lost)).toHaveLength(2);
   });
 
-  it('fails the start with what to install if it is older than 1.14', async () => {
+  it('fails the start of server and client with what to install if it is older than 1.14', async () => {
     const { failures } = await play({ names: [], version: '1.13.4' });
-    expect(failures.join()).toContain(
-      '@grpc/grpc-js: expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7',
-    );
+    const error = '@grpc/grpc-js: expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7';
+    const [server, client] = failures;
+    expect(server).toBe(`server: ${error}`);
+    expect(client).toContain(`GrpcConfigurationError: ${error}\n`);
   });
 });

@@ -94,7 +94,7 @@ async function serve(port) {
         package: 'orders.v1',
         protoPath,
         url: `127.0.0.1:${port}`,
-        drain: { timeoutMs: 5_000 },
+        drain: { timeoutMs: 20_000 },
         ...(tls && {
           credentials: ServerCredentials.createSsl(null, [
             { private_key: pem('server-key'), cert_chain: pem('server') },
@@ -115,9 +115,15 @@ async function connect(url) {
   Module({
     imports: [
       ResilientGrpcTelemetryModule,
-      ResilientGrpcModule.forRoot({ drain: { timeoutMs: 5_000 } }),
+      ResilientGrpcModule.forRoot({ drain: { timeoutMs: 20_000 } }),
       ResilientGrpcModule.forFeature([
-        { name: 'orders', protoPath, url, ...(tls && { tls: { ca: file('test/fixtures/tls/ca.pem') } }) },
+        {
+          name: 'orders',
+          protoPath,
+          url,
+          outageGraceMs: 20_000,
+          ...(tls && { tls: { ca: file('test/fixtures/tls/ca.pem') } }),
+        },
       ]),
     ],
   })(ClientApp);
@@ -141,7 +147,11 @@ const expect = (what, holds) => {
 };
 
 async function play() {
-  let server = await serve(0);
+  let server = await serve(0).catch(async (error) => {
+    failures.push(`server: ${error.message}`);
+    await connect('127.0.0.1:1');
+    throw error;
+  });
   const { port } = server;
   const proxy = await FaultProxy.start(`127.0.0.1:${port}`);
   const { app, orders } = await connect(tls ? `localhost:${proxy.port}` : proxy.url);

@@ -39,7 +39,6 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   stream: ['server-interceptors.js:stream'],
   session: ['transport.js:session'],
   transport: ['subchannel.js:transport', 'subchannel-call.js:transport'],
-  connect: ['channel-credentials.js:connect', 'subchannel.js:connect', 'transport.js:connect'],
 };
 
 /** Names of Node's public API that a path passes through. */
@@ -51,24 +50,27 @@ const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equal
 /** Names that grpc-js calls on objects of ours, or that belong to its public API as well: they cannot be renamed alone. */
 const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials']);
 
+/** Names on the way to the stream of a server call, whose table starts at the stream. */
+const TO_THE_STREAM = ['nextCall', 'server-call.js:call'];
+
 /** Every private name of the tables that the plays need, with the first seam that needs it. */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .filter(({ on }) => on !== 'call on one connection')
-  .flatMap(({ needs, lostWithout }) =>
-    needs.flatMap((path) =>
-      path
-        .replace('()', '')
-        .split('.')
-        .map((name) => (name === 'getpeername' ? 'node:getpeername' : name))
-        .filter((name) => !PUBLIC.has(name) && !NOT_ALONE.has(name))
-        .map((name) => ({
-          name,
-          lost: lostWithout,
-          sabotage: { names: PLACES[name] ?? [name], tls: UNDER_TLS.has(name) },
-        })),
-    ),
-  )
-  .filter(({ name }, index, all) => all.findIndex((one) => one.name === name) === index);
+  .flatMap(({ on, needs, lostWithout: lost }) => [
+    ...needs.flatMap(namesOf).map((name) => ({ name, lost })),
+    ...(on === 'server call' ? TO_THE_STREAM : []).map((name) => ({ name, lost })),
+  ])
+  .filter(({ name }, index, all) => all.findIndex((one) => one.name === name) === index)
+  .map(({ name, lost }) => ({ name, lost, sabotage: { names: PLACES[name] ?? [name], tls: UNDER_TLS.has(name) } }));
+
+/** 'internalChannel', 'subchannelPool', … of 'internalChannel.subchannelPool.unrefUnusedSubchannels()'. */
+function namesOf(path: string): readonly string[] {
+  return path
+    .replace('()', '')
+    .split('.')
+    .map((name) => (name === 'getpeername' ? 'node:getpeername' : name))
+    .filter((name) => !PUBLIC.has(name) && !NOT_ALONE.has(name));
+}
 
 const run = promisify(execFile);
 const PROGRAM = join(import.meta.dirname, 'play.mjs');
@@ -76,7 +78,7 @@ const PROGRAM = join(import.meta.dirname, 'play.mjs');
 /** Plays client and server on a sabotaged grpc-js, with `program` as Node. */
 export async function play(sabotage: Sabotage, program = process.execPath): Promise<Played> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS');
-  const options = { env: Object.fromEntries(others), timeout: 60_000 };
+  const options = { env: Object.fromEntries(others), timeout: 50_000 };
   // Rejects if the program does not end by itself.
   const { stdout } = await run(program, [PROGRAM, JSON.stringify(sabotage)], options);
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Played;

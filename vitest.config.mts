@@ -38,6 +38,7 @@ export const SHIPPING = [
   // A browser with a dozen pages uses the whole machine.
   'test/dashboard/page.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
+  'test/seams/each-name.e2e-spec.ts',
 ];
 
 /** `npm run promises` runs the tests with this tag one at a time and judges the durations they record. */

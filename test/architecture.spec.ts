@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { cruise, type ICruiseResult } from 'dependency-cruiser';
 import { ESLint, type Linter } from 'eslint';
+import ts from 'typescript';
 import tseslint from 'typescript-eslint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import rules from '../.dependency-cruiser.mjs';
 import { folderPicture } from '../docs/tools/folder-picture.mjs';
+import { seams } from '../docs/tools/source-seams.mjs';
 import { oneDoor } from '../eslint.config.mjs';
 
 const ROOT = dirname(import.meta.dirname);
@@ -249,6 +251,92 @@ describe('time and chance', () => {
       expect(found).toEqual([]);
     },
   );
+});
+
+describe('private names of grpc-js and Node', () => {
+  /** Words of the tables that are public names, too. */
+  const COMMON = [
+    'activeCalls',
+    'call',
+    'child',
+    'close',
+    'connect',
+    'destroy',
+    'host',
+    'options',
+    'resetBackoff',
+    'session',
+  ];
+  const PUBLIC = new Set([...COMMON, 'stream', 'streams', 'transport', 'waitForReady']);
+  // What is below `experimental` is typed as perhaps missing where the library imports it from.
+  const paths = seams().flatMap(({ on, needs }) => needs.filter((path) => on !== 'experimental' || path.includes('.')));
+  const names = new Set(
+    paths.flatMap((path) =>
+      path
+        .replace('()', '')
+        .split('.')
+        .filter(
+          (name) =>
+            /^\w*[a-z]\w*$/.test(name) && !PUBLIC.has(name) && !/^(prototype|BaseSubchannelWrapper)$/.test(name),
+        ),
+    ),
+  );
+
+  /** Private names that `text` reads: 'transport.session', `{ _handle }`, `Reflect.get(server, 'createHttp2Server')`. */
+  function privateNamesIn(text: string): string[] {
+    const found: string[] = [];
+    const note = (name: ts.Node | undefined) => {
+      if (name === undefined || !(ts.isIdentifier(name) || ts.isStringLiteral(name))) return;
+      if (names.has(name.text) || /^_[a-z]/.test(name.text)) found.push(name.text);
+    };
+    const visit = (node: ts.Node): void => {
+      if (ts.isPropertyAccessExpression(node) && node.expression.kind !== ts.SyntaxKind.ThisKeyword) note(node.name);
+      if (ts.isBindingElement(node)) note(node.propertyName ?? node.name);
+      if (ts.isPropertySignature(node) || ts.isMethodSignature(node)) note(node.name);
+      if (ts.isStringLiteral(node) && ts.isCallExpression(node.parent)) note(node);
+      const module = ts.isImportDeclaration(node) ? (node.moduleSpecifier as ts.StringLiteral).text : '';
+      if (module.startsWith('@grpc/grpc-js/')) found.push(module);
+      if (module === '@grpc/grpc-js') {
+        const { phaseModifier, namedBindings } = (node as ts.ImportDeclaration).importClause ?? {};
+        const elements = namedBindings !== undefined && ts.isNamedImports(namedBindings) ? namedBindings.elements : [];
+        const values = elements.filter((one) => phaseModifier !== ts.SyntaxKind.TypeKeyword && !one.isTypeOnly);
+        if (values.some(({ name, propertyName }) => (propertyName ?? name).getText() === 'experimental'))
+          found.push('experimental');
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(ts.createSourceFile('probe.ts', text, ts.ScriptTarget.Latest, true));
+    return found;
+  }
+
+  it('are read in the quirks folders only', () => {
+    const outside = filesOf(`${LIBRARY}/src`)
+      .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts') && !/\/(quirks|testing)\//.test(file))
+      .flatMap((file) => privateNamesIn(read(file)).map((name) => `${file}: ${name}`));
+    expect(names.size).toBeGreaterThan(15);
+    expect(outside).toEqual([]);
+  });
+
+  it.each([
+    'channel.internalChannel',
+    'const { _handle: handle } = socket;',
+    `Reflect.get(server, 'createHttp2Server')`,
+    'interface Call { readonly http2Stream?: object }',
+    'subchannel.getRealSubchannel()',
+    `import { experimental } from '@grpc/grpc-js';`,
+    `import { Http2SubchannelCall } from '@grpc/grpc-js/build/src/subchannel-call.js';`,
+  ])('are found in %s', (code) => {
+    expect(privateNamesIn(code)).toHaveLength(1);
+  });
+
+  it.each([
+    `import { Channel, type experimental } from '@grpc/grpc-js';`,
+    `import type { experimental } from '@grpc/grpc-js';`,
+    'this.session.close()',
+    'client.activeCalls()',
+  ])('are not found in %s', (code) => {
+    expect(privateNamesIn(code)).toEqual([]);
+  });
 });
 
 describe('files', () => {

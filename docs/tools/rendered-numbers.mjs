@@ -71,7 +71,7 @@ const NUMBERS = [
   ],
   ['Connections'],
   ['closed when idle for', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs'],
-  ['TCP keepalive', ms, 'channel/connection/connector.ts', 'TCP_KEEPALIVE_MS'],
+  ['TCP keepalive', ms, 'channel/quirks/connector.ts', 'TCP_KEEPALIVE_MS'],
   ['least time between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
   ['TLS files are read again each', ms, 'channel/tls/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
   ['Dead connections'],

@@ -4,11 +4,18 @@ import { format, resolveConfig } from 'prettier';
 import { folderTable } from './rendered-folders.mjs';
 import { numberTable } from './rendered-numbers.mjs';
 import { optionList, shortOptions } from './rendered-options.mjs';
+import { seamTable } from './rendered-seams.mjs';
 import { ROOT } from './source-file.mjs';
 import { OPTION_GROUPS } from './source-options.mjs';
 
 /** Pages with parts that the source of the library decides. */
-export const RENDERED_PAGES = ['README.md', 'docs/architecture.md', 'docs/options.md', 'docs/semantics.md'];
+export const RENDERED_PAGES = [
+  'README.md',
+  'docs/architecture.md',
+  'docs/compatibility.md',
+  'docs/options.md',
+  'docs/semantics.md',
+];
 
 // <!-- rendered: options MethodOptions --> … <!-- end of rendered -->
 const PART = /(<!-- rendered: (\S+)(?: (\S+))? -->\n)[^]*?(<!-- end of rendered -->)/g;
@@ -38,6 +45,8 @@ function partOf(kind, what) {
       return shortOptions();
     case 'numbers':
       return numberTable();
+    case 'seams':
+      return seamTable(what);
     default:
       throw new Error(`Nothing renders '${kind}'`);
   }

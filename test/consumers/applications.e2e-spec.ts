@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { APPLICATIONS, namesFor, type Name } from './expected-output.js';
 import { writeInterfaces } from './generated-interfaces.js';
 import { install, type Nest } from './installed-application.js';
-import { downloadNodes, type OtherNodes } from './other-nodes.js';
+import { OTHER_NODES, downloadNodes, type OtherNodes } from './other-nodes.js';
 import { packAgain, packLibrary, ROOT, RUN_LIMIT_MS, type PackedLibrary } from './packed-library.js';
 
 /** What the applications name in their package.json. */
@@ -40,11 +40,6 @@ const BUILDS = [
   { modules: 'ESM', folder: 'esm', type: 'module', compiler: TYPESCRIPT_6 },
   { modules: 'CommonJS', folder: 'cjs', type: 'commonjs', compiler: TYPESCRIPT_5 },
 ] as const;
-
-/** Of the lines that users have, but for that of these tests: the first with `require()` of ES modules, or a late one. */
-const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0'].filter(
-  (version) => parseInt(version) !== parseInt(process.versions.node),
-);
 
 // A test is stopped after its process is.
 vi.setConfig({ testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });

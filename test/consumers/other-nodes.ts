@@ -6,6 +6,11 @@ import { promisify } from 'node:util';
 
 const start = promisify(execFile);
 
+/** Of the lines that users have, except that of these tests: the first with `require()` of ES modules, or a late one. */
+export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
+  (version) => parseInt(version) !== parseInt(process.versions.node),
+);
+
 /** Other versions of Node, as far as they can be had here. */
 export interface OtherNodes {
   /** Path of the program, by version. */

@@ -3,6 +3,7 @@ import type { AttemptRecord } from '../errors/attempt-record.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { ConnectionEnd } from './connection-end.js';
 import type { ConnectivityState } from './connectivity.js';
+import type { UntestedVersion } from './untested-version.js';
 
 /** How a call ended, after its last attempt. */
 export interface CallEnd {
@@ -95,6 +96,8 @@ export type GrpcClientEvent = {
   | { readonly type: 'requests-at-once'; readonly path: string; readonly messages: number }
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
+  /** The installed grpc-js is outside the tested versions, or lacks private names; once per process and name. */
+  | ({ readonly type: 'untested-version' } & UntestedVersion)
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
   | {
       readonly type: 'connection-replaced';

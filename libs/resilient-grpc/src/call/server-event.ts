@@ -1,5 +1,6 @@
 import type { MethodKind } from './method.js';
 import type { StatusCode } from '../status/status-code.js';
+import type { UntestedVersion } from './untested-version.js';
 
 /** What happens in a server. The only source of its logs, metrics and traces; with no subscriber none is built. */
 export type GrpcServerEvent = {
@@ -26,6 +27,8 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-at-once'; readonly path: string; readonly messages: number }
   /** A method that answers once emitted again after its answer. */
   | { readonly type: 'extra-response'; readonly path: string }
+  /** The installed grpc-js is outside the tested versions, or lacks private names; once per process and name. */
+  | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** A handler failed with what is no gRPC error; its caller is told as little as Nest tells it. */
   | { readonly type: 'handler-failed'; readonly path: string; readonly error: unknown }
 );

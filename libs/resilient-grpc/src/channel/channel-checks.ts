@@ -1,4 +1,5 @@
-import { ChannelCredentials, Metadata, credentials, experimental } from '@grpc/grpc-js';
+import { ChannelCredentials, Metadata, credentials } from '@grpc/grpc-js';
+import { experimental } from './quirks/experimental.js';
 
 /**
  * What would make grpc-js throw when a channel is made, or never connect; undefined where `url` is a usable target.
@@ -30,11 +31,14 @@ export function lacksPort(url: string): boolean {
 
 /** What is wrong with a `loadBalancingConfig`; undefined where grpc-js can use one of its policies. */
 export function loadBalancingProblem(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
+  const { parseLoadBalancingConfig: parse } = experimental;
+  // grpc-js reports it as the failure of each call.
+  if (parse === undefined) return undefined;
   const reasons: string[] = [];
   for (const policy of config) {
     try {
       // True enough: what has another shape makes it throw, which is the question.
-      experimental.parseLoadBalancingConfig(policy as Parameters<typeof experimental.parseLoadBalancingConfig>[0]);
+      parse(policy as Parameters<typeof parse>[0]);
       return undefined;
     } catch (error) {
       reasons.push(error instanceof Error ? error.message : String(error));
@@ -51,6 +55,12 @@ export function isChannelCredentials(value: unknown): value is ChannelCredential
 /** Credentials without TLS. */
 export function insecureCredentials(): ChannelCredentials {
   return credentials.createInsecure();
+}
+
+/** True if connections with `value` use TLS. */
+export function isSecure(value: ChannelCredentials): boolean {
+  // True: the class of the object is a function. grpc-js does not export it.
+  return !(value instanceof (insecureCredentials().constructor as new () => object));
 }
 
 /** Whether `value` is grpc-js's Metadata. */

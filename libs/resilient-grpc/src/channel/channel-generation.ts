@@ -5,8 +5,8 @@ import type { EventHub } from '../call/event-hub.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireOwner } from './attempt/wire-attempt.js';
-import { recordConnectionOf } from './attempt/wire-evidence.js';
-import { closeUnused } from './connection/close-unused.js';
+import { closeUnused } from './quirks/close-unused.js';
+import { recordConnectionOf } from './quirks/wire-evidence.js';
 import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
 import type { WatchedSession } from './connection/connection-end.js';
 import {
@@ -17,10 +17,13 @@ import {
 } from './connection/connection-histories.js';
 import type { ConnectionProbe } from './connection/connection-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
-import { ADDRESS_ARGUMENT, observeSockets } from './connection/connector.js';
+import { ADDRESS_ARGUMENT, observeSockets } from './quirks/connector.js';
 import type { ConnectionOwner, EstablishedConnection } from './connection/established-connection.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './connection/load-balancing-policy.js';
 import { HearingOut } from './connection/hearing-out.js';
+import { isSecure } from './channel-checks.js';
+import { clientSeamReport } from './quirks/client-seam-report.js';
+import type { SeamReport } from './quirks/seam-report.js';
 import { UnreadEnds } from './connection/unread-ends.js';
 import { stateName } from './state-name.js';
 
@@ -69,6 +72,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly policy: PolicyHandle | undefined;
   private readonly histories: ConnectionHistories;
   readonly hearing: HearingOut;
+  private readonly seamReport: SeamReport;
   /** Under TLS. */
   private readonly unreadEnds: UnreadEnds | undefined;
   private readonly authority: string | undefined;
@@ -89,7 +93,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     const { clock, random } = seams;
     this.histories = new ConnectionHistories(this, clock, random, this);
     this.hearing = new HearingOut(() => this.connections, clock);
-    if (settings.credentials._isSecure()) {
+    if (isSecure(settings.credentials)) {
       this.unreadEnds = new UnreadEnds(
         () => this.connections,
         () => this.active > 0,
@@ -104,7 +108,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     const serviceConfig = JSON.stringify({
       loadBalancingConfig: this.policy === undefined ? settings.loadBalancing : this.policy.loadBalancingConfig,
     });
-    const credentials = observeSockets(settings.credentials, this.attempts) ?? settings.credentials;
+    const credentials = observeSockets(settings.credentials, this.attempts, this) ?? settings.credentials;
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
       'grpc.service_config': serviceConfig,
@@ -112,6 +116,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
       // requests that were processed.
       'grpc.enable_retries': 0,
     });
+    this.seamReport = clientSeamReport(this.events, settings.credentials, this.channel);
     this.watchPublicState();
   }
 
@@ -265,6 +270,10 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories.at(address)?.carries(session, this.pings);
   }
 
+  checkSeams(on: string, subject: unknown): void {
+    this.seamReport.check(on, subject);
+  }
+
   onUnresolved(): void {
     if (this.closed) return;
     this.connectFailed(this.unresolved);
@@ -281,6 +290,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
+    if (socket !== undefined) this.checkSeams('socket', socket);
     this.observer.onOpen(1);
     if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
   }

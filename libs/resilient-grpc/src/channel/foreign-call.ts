@@ -4,7 +4,7 @@ import { NOT_STARTED } from '../policy/evidence/grpc-js-texts.js';
 import { MESSAGE_OVERHEAD, type ReplayLimits } from '../policy/replay/replay-limits.js';
 import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
 import { StatusCode } from '../status/status-code.js';
-import { readWire } from './attempt/wire-evidence.js';
+import { readWire } from './quirks/wire-evidence.js';
 import type { ChannelGeneration } from './channel-generation.js';
 
 type Call = ReturnType<Channel['createCall']>;

@@ -7,6 +7,7 @@ import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { canonicalTarget } from '../channel/canonical-target.js';
+import { isSecure } from '../channel/channel-checks.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/live-budget.js';
@@ -134,7 +135,7 @@ class GrpcClient implements InnerClient {
   }
 
   get isSecure(): boolean {
-    return this.settings.channel.credentials.current._isSecure();
+    return isSecure(this.settings.channel.credentials.current);
   }
 
   tell(telemetry: ClientTelemetry): void {

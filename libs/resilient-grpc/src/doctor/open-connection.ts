@@ -2,10 +2,13 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ChannelCredentials } from '@grpc/grpc-js';
+import { secureConnector } from '../channel/quirks/connector.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { TargetAddress } from './target-address.js';
 import type { TimeBudget } from './time-budget.js';
 import { targetUri } from './resolve-target.js';
+
+const NO_CONNECTOR = 'this @grpc/grpc-js offers its TLS to no program (_createSecureConnector)';
 
 /** What a connection is made with. */
 export interface ConnectionWay {
@@ -48,11 +51,13 @@ export async function openConnection(address: TargetAddress, way: ConnectionWay)
   if (way.tls === undefined) return { socket, tcpMs };
 
   const { credentials, serverName } = way.tls;
-  const connector = credentials._createSecureConnector(
+  const connector = secureConnector(
+    credentials,
     targetUri(way.canonicalTarget),
     serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName },
   );
-  const tls = await step(way, 'tls', connector.connect(socket));
+  const handshake = connector?.connect(socket) ?? Promise.reject(new Error(NO_CONNECTOR));
+  const tls = await step(way, 'tls', handshake);
   if ('failure' in tls) return { socket, tcpMs, failure: tls.failure };
   tls.value.socket.on('error', () => undefined);
   return { socket: tls.value.socket, tcpMs, tlsMs: took() };

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
-import { experimental } from '@grpc/grpc-js';
+import type { experimental } from '@grpc/grpc-js';
 import { dnsNameOf } from '../channel/dns/dns-name.js';
+import { experimental as names } from '../channel/quirks/experimental.js';
 import type { TargetAddress } from './target-address.js';
 import type { TimeBudget } from './time-budget.js';
 
@@ -38,10 +39,11 @@ export async function resolveTarget(
       return true;
     };
     try {
-      resolver = experimental.createResolver(targetUri(canonicalTarget), listener, {
+      resolver = names.createResolver?.(targetUri(canonicalTarget), listener, {
         'grpc.service_config_disable_resolution': 1,
       });
-      resolver.updateResolution();
+      if (resolver === undefined) resolve(failed('this @grpc/grpc-js makes no resolver for programs (createResolver)'));
+      resolver?.updateResolution();
     } catch (error) {
       resolve(failed(error instanceof Error ? error.message : String(error)));
     }

@@ -311,7 +311,10 @@ export class ClientRegistry extends GrpcClients {
   /** Fails the start with the problems of all who fail in the same turn of the event loop, so that one start shows all. */
   private async fail(problems: readonly ConfigurationProblem[]): Promise<never> {
     const all = (this.pending ??= []);
-    all.push(...problems);
+    // What is wrong with grpc-js is wrong for each client.
+    const isNew = ({ path, message }: ConfigurationProblem): boolean =>
+      !all.some((one) => one.path === path && one.message === message);
+    all.push(...problems.filter(isNew));
     this.failed = true;
     await new Promise<void>((resolve) => {
       this.seams.clock.defer(resolve);

@@ -3,6 +3,7 @@ import type { PackageDefinition } from '@grpc/proto-loader';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
+import { SeamReport } from '../channel/quirks/seam-report.js';
 import { loadContract } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
@@ -16,6 +17,7 @@ import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observation/observed-server.js';
+import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
@@ -55,6 +57,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** The shutdown, for the module that has a place in Nest's. @internal */
   readonly drain: ServerDrain;
   private readonly events: EventHub<GrpcServerEvent>;
+  private readonly seamReport: SeamReport;
   private readonly standing = new StandingStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
@@ -87,6 +90,9 @@ export class ResilientGrpcServer extends ServerGrpc {
     });
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
+    this.seamReport = new SeamReport(SERVER_SEAMS, (untested) => {
+      events.emit({ type: 'untested-version', ...untested });
+    });
     this.events$ = new Observable((subscriber) =>
       events.listen((event) => {
         subscriber.next(event);
@@ -99,7 +105,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.standing);
-    this.calls = new ServerCalls(clock, events, resolved.leakWarningMs);
+    this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = serverOptions;
     this.connections = new ServerConnections(
@@ -108,6 +114,7 @@ export class ResilientGrpcServer extends ServerGrpc {
         clock,
         random,
         events,
+        seamReport: this.seamReport,
         endCallsOf: (peer) => {
           this.calls.endOf(peer);
         },
@@ -224,12 +231,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Services first, then the port: a client that finds it open finds them too. */
   private async open(): Promise<void> {
     const server = this.newServer();
-    if (!this.connections.attach(server)) {
-      this.logger.warn(
-        'this version of @grpc/grpc-js hides its connections: their age, idle time and backlog are as it has them, and a ' +
-          'frozen client may hold the process at shutdown; use ^1.14.7',
-      );
-    }
+    this.seamReport.checkStart({ server });
+    this.connections.attach(server);
     this.grpcClient = server;
     this.calls.captures = this.seams.captures();
     await this.bindEvents();

@@ -1,4 +1,5 @@
 import { targetProblem } from '../channel/channel-checks.js';
+import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { pathOf } from '../client/settings/describe-value.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { optionProblems } from '../client/settings/validate-options.js';
@@ -21,6 +22,8 @@ import { SERVER_KEY_REMEDIES, serverOptionsSchema } from './server-options-schem
  * @throws GrpcConfigurationError with everything that is wrong with them
  */
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
+  const unusable = grpcJsProblem();
+  if (unusable !== undefined) throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message: unusable }]);
   const problems = optionProblems(serverOptionsSchema, options, path, SERVER_KEY_REMEDIES);
   // True only as far as the problems found say so; each rule below looks at the kind of what it takes.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;

@@ -3,6 +3,7 @@ import { describeValue } from '../client/settings/describe-value.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
 import { RepeatLimit } from '../telemetry/log/repeat-limit.js';
+import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
@@ -82,6 +83,9 @@ export class ServerLog {
         );
         return;
       }
+      case 'untested-version':
+        this.sink.warn(untestedVersionLine(event));
+        return;
       case 'call-start':
       case 'call-end':
       case 'drain':

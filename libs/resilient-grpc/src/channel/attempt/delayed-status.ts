@@ -1,7 +1,7 @@
 import type { StatusObject } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import type { ConnectionRecord } from '../connection/connection-record.js';
+import type { ConnectionRecord } from '../quirks/connection-record.js';
 
 /** A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 export const GOAWAY_LAG_MS = 20;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { connectionRecord } from '../connection/connection-record.js';
+import { connectionRecord } from '../quirks/connection-record.js';
 import { WireAttempt } from './wire-attempt.js';
 
 const METHOD: MethodDescriptor = {
@@ -31,7 +31,7 @@ class FakeCall {
   child: object | undefined;
   listener: Listener | undefined;
   metadata: Metadata | undefined;
-  authContext: object | null = {};
+  peer = '127.0.0.1:50051';
   readonly did: string[] = [];
 
   start(metadata: Metadata, listener: Listener): void {
@@ -53,10 +53,7 @@ class FakeCall {
     this.did.push(`cancel ${code} ${details}`);
   }
   getPeer(): string {
-    return '127.0.0.1:50051';
-  }
-  getAuthContext(): object | null {
-    return this.authContext;
+    return this.peer;
   }
   setCredentials(): void {
     this.did.push('credentials');
@@ -76,6 +73,7 @@ function make(change: Partial<AttemptRequest> = {}) {
         created.push(args);
         return call;
       },
+      getTarget: () => 'dns:orders:50051',
     } as unknown as Channel,
     ready: true,
     ended: 0,
@@ -87,6 +85,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
+    checkSeams: () => undefined,
   };
   const told: string[] = [];
   const ends: AttemptEnd[] = [];
@@ -179,9 +178,9 @@ describe('an attempt', () => {
     expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
   });
 
-  it('has no peer and was not picked where grpc-js has no authentication context', () => {
+  it('has no peer and was not picked if grpc-js returns the target as its peer', () => {
     const { call, ends, owner } = make();
-    call.authContext = null;
+    call.peer = 'dns:orders:50051';
     owner.ready = false;
     call.end(14, 'No connection established');
     expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });

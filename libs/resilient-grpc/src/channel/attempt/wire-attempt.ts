@@ -8,12 +8,12 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { DelayedStatus, GOAWAY_LAG_MS } from './delayed-status.js';
 import { createCall, interceptedCall } from './intercepting-call.js';
-import { readWire, type WireFacts } from './wire-evidence.js';
-import { tellCompressed } from './wire-sizes.js';
+import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import { tellCompressed } from '../quirks/wire-sizes.js';
 
 type CallStream = experimental.CallStream;
 /** What a call under interceptors and a bare one have in common. */
-type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' | 'getPeer' | 'getAuthContext'> & {
+type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' | 'getPeer'> & {
   start(metadata: Metadata, listener: WireAttempt): void;
   sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
 };
@@ -30,12 +30,16 @@ export interface WireOwner {
   /** grpc-js made the call of an attempt. */
   callCreated(call: object): void;
   attemptEnded(): void;
+  /** Reports which private names the first `subject` of its kind lacks. */
+  checkSeams(on: string, subject: unknown): void;
   /** An attempt on the connection to `peer` was ended on this side because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
 }
 
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
+/** As `getPeer()` of grpc-js's call has it before an attempt is committed. */
+const UNKNOWN_PEER = 'unknown';
 const NOBODY: AttemptListener = {
   onHeaders() {
     /* nobody listens any more */
@@ -64,7 +68,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private readonly call: AnyCall;
   private readonly intercepted: boolean;
   /** Under interceptors the call of the channel appears when they let it through, perhaps never. */
-  private channelCall: Pick<CallStream, 'getPeer' | 'getAuthContext'> | undefined;
+  private channelCall: Pick<CallStream, 'getPeer'> | undefined;
   private headers: Metadata | undefined;
   private ended = false;
   /** Under interceptors: a response came that could not be read. */
@@ -124,7 +128,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private took(call: CallStream): void {
     this.channelCall = call;
     this.owner.callCreated(call);
-    if (this.telemetry !== undefined) tellCompressed(call, this.telemetry);
+    if (this.telemetry === undefined) return;
+    if (!tellCompressed(call, this.telemetry)) this.owner.checkSeams('call with telemetry', call);
   }
 
   startRead(): void {
@@ -264,14 +269,15 @@ export class WireAttempt implements Attempt, AttemptEnd {
     return 'no';
   }
 
-  /** A connection was picked: then there is an authentication context, an empty one on plain TCP. */
   get picked(): boolean {
-    return this.channelCall !== undefined && this.channelCall.getAuthContext() !== null;
+    return this.peer !== undefined;
   }
 
+  /** Address of the connection that was picked; `undefined` if none was. */
   get peer(): string | undefined {
-    // Without a connection grpc-js gives the channel's target.
-    return this.picked ? this.channelCall?.getPeer() : undefined;
+    const peer = this.channelCall?.getPeer();
+    // grpc-js returns the channel's target, which has a scheme, or 'unknown' if no connection was picked.
+    return peer === UNKNOWN_PEER || peer === this.owner.channel.getTarget() ? undefined : peer;
   }
 
   get wire(): WireEvidence | undefined {
@@ -290,6 +296,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private get wireFacts(): WireFacts | undefined {
     if (this.channelCall === undefined) return undefined;
     this.facts ??= readWire(this.channelCall);
+    // A response came by a stream.
+    if (this.headersReceived || this.contentType !== undefined) this.owner.checkSeams('call', this.channelCall);
     return this.facts;
   }
 }

@@ -7,7 +7,7 @@ type SubchannelInterface = experimental.SubchannelInterface;
 // What it does where grpc-js has all of it is proved on sockets, beside the load-balancing policy.
 describe('a probe', () => {
   const session = { ping: () => true };
-  const getChannel = () => undefined;
+  const getChannel = () => ({});
 
   it.each<[string, boolean, object, unknown]>([
     ['is there where grpc-js has what it needs', true, { transport: { session } }, getChannel],

@@ -1,8 +1,9 @@
 import type { Metadata, experimental } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
+import { channelOf, setAuthority } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
-type CallStream = ReturnType<ReturnType<SubchannelInterface['getChannel']>['createCall']>;
+type CallStream = ReturnType<NonNullable<ReturnType<typeof channelOf>>['createCall']>;
 
 /** The status it ended with. */
 export interface StreamEnd {
@@ -34,15 +35,14 @@ export class ConnectionStream {
 
   private constructor(
     private readonly subchannel: SubchannelInterface,
-    private readonly call: CallStream,
+    readonly call: CallStream,
     private readonly opening: StreamOpening,
   ) {}
 
   /** Undefined where this grpc-js lets nobody call on one connection. */
   static open(subchannel: SubchannelInterface, opening: StreamOpening): ConnectionStream | undefined {
-    // Another grpc-js may have no such method.
-    if (typeof subchannel.getChannel !== 'function') return undefined;
-    const call = subchannel.getChannel().createCall(opening.path, Infinity, null, null, null);
+    const call = channelOf(subchannel)?.createCall(opening.path, Infinity, null, null, null);
+    if (call === undefined) return undefined;
     const stream = new ConnectionStream(subchannel, call, opening);
     stream.begin();
     return stream;
@@ -63,11 +63,7 @@ export class ConnectionStream {
     const { call, opening } = this;
     const { authority, request } = opening;
     this.subchannel.addConnectivityStateListener(this.leaveConnection);
-    if (authority !== undefined) {
-      // True at every grpc-js this was written for: it gives such a call the target's authority, whatever the channel's is.
-      const { options } = call as unknown as { readonly options?: { host?: string } };
-      if (options !== undefined) options.host = authority;
-    }
+    if (authority !== undefined) setAuthority(call, authority);
     // True, whatever its types say: such a call is begun in promises, and nobody else would hear of their failure.
     const begun = call as unknown as Record<'start' | 'sendMessageWithContext', (...args: unknown[]) => unknown>;
     const listener = {

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
-import { getSystemErrorName } from 'node:util';
 import type { ConnectionEnd } from '../../call/connection-end.js';
 import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
 import type { ConnectionProbe } from './connection-probe.js';
+import { isSevered } from '../quirks/socket-peer.js';
 
 /** Whoever a connection belongs to. */
 export interface ConnectionOwner {
@@ -50,13 +50,7 @@ export class EstablishedConnection {
 
   /** The kernel has no peer for it any more, whatever Node knows. */
   get isSevered(): boolean {
-    // True at every Node this was written for; another may differ, hence the question marks. `remoteAddress` says the same as
-    // long as nobody asked it before, and then for ever what it said first.
-    const { _handle: handle } = this.socket as unknown as {
-      readonly _handle?: { getpeername?(out: object): number } | null;
-    };
-    const failure = handle?.getpeername?.({}) ?? 0;
-    return failure < 0 && getSystemErrorName(failure) === 'ENOTCONN';
+    return isSevered(this.socket);
   }
 
   /** What runs on it is known. */

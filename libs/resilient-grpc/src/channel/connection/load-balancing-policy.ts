@@ -1,7 +1,9 @@
-import { experimental, type ChannelOptions } from '@grpc/grpc-js';
+import type { ChannelOptions, experimental } from '@grpc/grpc-js';
 import type { ConnectionProbe } from './connection-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { ObservedConnection, type ConnectionObserver } from './observed-connection.js';
+import { policyParts, type PolicyParts } from '../quirks/experimental.js';
+import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 
@@ -51,6 +53,8 @@ const registrations = new Map<string, Registration>();
 let nextId = 1;
 /** Name under which the policy is registered with grpc-js; none yet: it is not. */
 let policyName = '';
+/** Set by the registration. */
+let parts: PolicyParts;
 
 /** Our place in one channel's service config. */
 export interface PolicyHandle {
@@ -89,25 +93,17 @@ export function observeConnections(
 /** Registers the policy with grpc-js once. Not at import: importing this library changes nothing. */
 function register(): boolean {
   if (policyName !== '') return true;
-  // True at every grpc-js this was written for; a later one may have moved an experimental name.
-  const seams: Partial<typeof experimental> = experimental;
-  if (
-    seams.registerLoadBalancerType === undefined ||
-    seams.createChildChannelControlHelper === undefined ||
-    seams.ChildLoadBalancerHandler === undefined ||
-    seams.BaseSubchannelWrapper === undefined ||
-    seams.selectLbConfigFromList === undefined
-  ) {
-    return false;
-  }
-  const Gated = gatedSubchannelClass(seams.BaseSubchannelWrapper);
+  const found = policyParts();
+  if (found === undefined) return false;
+  parts = found;
+  const Gated = gatedSubchannelClass(parts.BaseSubchannelWrapper);
   class Policy extends ObservingPolicy {
     constructor(helper: ChannelControlHelper) {
       super(helper, (child, observer) => new Gated(child, observer));
     }
   }
   policyName = nameOfThisCopy();
-  seams.registerLoadBalancerType(policyName, Policy, ObservingPolicyConfig);
+  parts.registerLoadBalancerType(policyName, Policy, ObservingPolicyConfig);
   return true;
 }
 
@@ -136,9 +132,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   /** @throws Error when no child policy is known; grpc-js then reports the whole config as unusable. */
   static createFromJson(json: { readonly id: string; readonly child: object[] }): ObservingPolicyConfig {
     // True: what stands in a service config is an array of objects with one key each.
-    const child = experimental.selectLbConfigFromList(
-      json.child as Parameters<typeof experimental.selectLbConfigFromList>[0],
-    );
+    const child = parts.selectLbConfigFromList(json.child as Parameters<PolicyParts['selectLbConfigFromList']>[0]);
     if (child === null) throw new Error(`none of the load-balancing policies is known: ${JSON.stringify(json.child)}`);
     return new ObservingPolicyConfig(json.id, child);
   }
@@ -158,8 +152,8 @@ class ObservingPolicy implements LoadBalancer {
     private readonly helper: ChannelControlHelper,
     private readonly gate: MakeGated,
   ) {
-    this.child = new experimental.ChildLoadBalancerHandler(
-      experimental.createChildChannelControlHelper(helper, {
+    this.child = new parts.ChildLoadBalancerHandler(
+      parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
           helper.updateState(state, picker, error);
@@ -178,7 +172,7 @@ class ObservingPolicy implements LoadBalancer {
       ...args,
       ...observer.argumentsFor(address),
     });
-    const real = subchannel.getRealSubchannel();
+    const real = realSubchannel(subchannel);
     if (!this.connections.has(real)) this.connections.set(real, new ObservedConnection(subchannel, observer));
     this.forgetUnused(real);
     return this.gate(subchannel, observer);

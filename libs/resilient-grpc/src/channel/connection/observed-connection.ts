@@ -1,11 +1,12 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { stateName } from '../state-name.js';
-import { forgetClosedStreams } from './closed-streams.js';
+import { forgetClosedStreams } from '../quirks/closed-streams.js';
 import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
-import { recordUnprocessed, type ConnectionTransport } from './connection-record.js';
+import { recordUnprocessed } from '../quirks/connection-record.js';
+import { backoffEndsAt, realSubchannel } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
@@ -19,6 +20,8 @@ export interface ConnectionObserver {
   onLetGo(address: string): void;
   /** The server found our pings too many; grpc-js will ping every `keepaliveTimeMs` from now on. */
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
+  /** Reports which private names the first `subject` of its kind lacks. */
+  checkSeams(on: string, subject: unknown): void;
 }
 
 /** Watches one connection of the pool, however many wrappers the child policy has around it. */
@@ -48,10 +51,9 @@ export class ObservedConnection {
   private showSession(): void {
     // In this turn it has not got its transport yet.
     queueMicrotask(() => {
-      // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
-      const { transport } = this.subchannel.getRealSubchannel() as unknown as {
-        readonly transport?: (ConnectionTransport & { readonly session?: WatchedSession }) | null;
-      };
+      const real = realSubchannel(this.subchannel);
+      this.observer.checkSeams('connection', real);
+      const { transport } = real;
       if (transport?.session === undefined) return;
       recordUnprocessed(transport);
       forgetClosedStreams(transport.session);
@@ -68,21 +70,19 @@ export class ObservedConnection {
   }
 
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    return this.ready ? ConnectionStream.open(this.subchannel, opening) : undefined;
+    if (!this.ready) return undefined;
+    const stream = ConnectionStream.open(this.subchannel, opening);
+    if (stream !== undefined) this.observer.checkSeams('call on one connection', stream.call);
+    return stream;
   }
 
   endBackoff(): void {
     if (!this.inBackoff) return;
-    this.subchannel.getRealSubchannel().resetBackoff();
+    realSubchannel(this.subchannel).resetBackoff?.();
   }
 
   backoffEndsAt(): number | undefined {
-    if (!this.inBackoff) return undefined;
-    // Only for the text that says when the next try is: absent in another grpc-js, the text is less exact.
-    const { backoffTimeout } = this.subchannel.getRealSubchannel() as unknown as {
-      readonly backoffTimeout?: { getEndTime?(): Date };
-    };
-    return backoffTimeout?.getEndTime?.().getTime();
+    return this.inBackoff ? backoffEndsAt(this.subchannel) : undefined;
   }
 
   stop(): void {

@@ -1,5 +1,6 @@
 import { isObservable } from 'rxjs';
 import { targetProblem } from '../../channel/channel-checks.js';
+import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
 import { metadataEntryProblem, toMetadata } from '../../channel/attempt/metadata-input.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
@@ -75,6 +76,8 @@ export function defaultsProblems(defaults: unknown, path: string): Configuration
 /** Resolves the settings of one client: joined with the defaults, validated, completed, frozen. */
 export function resolveSettings(input: SettingsInput, seams: ChannelSeams): SettingsResolution {
   const { path, services } = input;
+  const unusable = grpcJsProblem();
+  if (unusable !== undefined) return { ok: false, problems: [{ path: '@grpc/grpc-js', message: unusable }] };
   const problems = settingsProblems(input.settings, path);
   // A key of the contract among the settings of a factory is refused above as unknown.
   const own = plain<GrpcClientSettings>(input.settings);

@@ -80,7 +80,7 @@ function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_0
   const told: GrpcServerEvent[] = [];
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   events.listen((event) => told.push(event), false);
-  const calls = new ServerCalls(clock, events, leakWarningMs);
+  const calls = new ServerCalls(clock, events, leakWarningMs, { check: () => undefined });
   const serve = (
     kind: MethodKind,
     handler: ServedHandler,

@@ -1,8 +1,10 @@
 import type { EventHub } from '../../call/event-hub.js';
+import type { SeamReport } from '../../channel/quirks/seam-report.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { LATE_MS } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
+import { streamOf } from '../quirks/http2-stream.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './served-method.js';
 
@@ -59,6 +61,7 @@ export class ServerCalls implements CallHost {
     readonly clock: Clock,
     readonly events: EventHub<GrpcServerEvent>,
     private readonly leakWarningMs: number,
+    private readonly seamReport: Pick<SeamReport, 'check'>,
   ) {}
 
   /** Calls that are not over. */
@@ -80,6 +83,7 @@ export class ServerCalls implements CallHost {
 
   begin(call: ServedCall): void {
     this.open.add(call);
+    if (this.ended === 0) this.seamReport.check('server call', { stream: streamOf(call.wire) });
     if (call.method.kind === 'unary') return;
     this.streams.add(call);
     if (this.refusalOf(call) !== undefined) this.told.set(call, 'endedByDrain');

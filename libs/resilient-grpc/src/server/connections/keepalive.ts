@@ -1,6 +1,6 @@
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import { NO_LIMIT_MS } from '../grpc-server-options.js';
-import { canHearHttp2Servers } from './http2-servers.js';
+import { canHearHttp2Servers } from '../quirks/http2-servers.js';
 import type { ConnectionLimits } from './server-connection.js';
 
 const GRPC_JS_TIMEOUT_MS = 20_000;

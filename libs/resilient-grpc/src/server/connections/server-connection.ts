@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { awaitsRequestsOnly } from './half-requests.js';
+import { awaitsRequestsOnly } from '../quirks/half-requests.js';
 import { peerOf } from './peer.js';
 
 /** How long connections live; all in milliseconds, `undefined` and `Infinity`: without end. */

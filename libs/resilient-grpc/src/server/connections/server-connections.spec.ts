@@ -8,7 +8,7 @@ import { EventHub } from '../../call/event-hub.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
+import { hearHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import { HALF_REQUEST_MS, QUIET_MS, type ConnectionLimits } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';
 
@@ -51,7 +51,13 @@ async function bound({
       keepaliveTimeoutMs: 20_000,
       ...limits,
     },
-    { clock, random: () => 0.5, events, endCallsOf: (peer) => endedCalls.push(peer) },
+    {
+      clock,
+      random: () => 0.5,
+      events,
+      endCallsOf: (peer) => endedCalls.push(peer),
+      seamReport: { check: () => undefined },
+    },
   );
   const server = new Server();
   const calls: { getPeer(): string; end(): void }[] = [];

@@ -3,11 +3,12 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { EventHub } from '../../call/event-hub.js';
+import type { SeamReport } from '../../channel/quirks/seam-report.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { Random } from '../../time/random.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { hearHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
+import { hearHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import { UNKNOWN_PEER, peerOf } from './peer.js';
 import { QUIET_MS, ServerConnection, type ConnectionHost, type ConnectionLimits } from './server-connection.js';
 
@@ -22,6 +23,7 @@ export interface ServerConnectionSeams {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventHub<GrpcServerEvent>;
+  readonly seamReport: Pick<SeamReport, 'check'>;
   /** Ends the calls of a peer, UNAVAILABLE. */
   readonly endCallsOf: (peer: string) => void;
 }
@@ -136,6 +138,7 @@ export class ServerConnections {
   }
 
   private begin(session: ServerHttp2Session, socket: Duplex): void {
+    this.seams.seamReport.check('server session', session);
     const connection = new ServerConnection(session, socket, this.host);
     this.connections.set(session, connection);
     socket.once('close', () => {
@@ -149,15 +152,4 @@ export class ServerConnections {
     const peers = new Set([...this.connections.values()].map(({ peer }) => peer));
     for (const socket of [...this.sockets]) if (!peers.has(peerOf(socket))) socket.destroy();
   };
-}
-
-/** grpc-js listens with an address and nothing else. */
-function listenWith(http2Server: NodeHttp2Server, backlog: number): void {
-  const listen: unknown = Reflect.get(http2Server, 'listen');
-  if (typeof listen !== 'function') return;
-  Reflect.set(http2Server, 'listen', (address: unknown, ...rest: unknown[]): unknown => {
-    const withBacklog = typeof address === 'object' && address !== null ? { ...address, backlog } : address;
-    const listening: unknown = Reflect.apply(listen, http2Server, [withBacklog, ...rest]);
-    return listening;
-  });
 }

@@ -7,7 +7,7 @@ import {
 import { StatusCode } from '../../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import type { Clock } from '../../time/clock.js';
-import { hearData, sentStatusOf } from '../connections/http2-stream.js';
+import { hearData, sentStatusOf } from '../quirks/http2-stream.js';
 import { kindOf } from '../served-methods.js';
 import type { MessageSizes } from './message-sizes.js';
 

@@ -9,8 +9,8 @@ import {
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import type { Clock } from '../../time/clock.js';
-import { hearHttp2Servers } from '../connections/http2-servers.js';
-import { statusSentBy } from '../connections/http2-stream.js';
+import { hearHttp2Servers } from '../quirks/http2-servers.js';
+import { statusSentBy } from '../quirks/http2-stream.js';
 import { MessageSizes } from './message-sizes.js';
 import { ObservedCall } from './observed-call.js';
 

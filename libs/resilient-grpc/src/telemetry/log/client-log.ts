@@ -7,6 +7,7 @@ import { counted, duration, oneLine } from './log-text.js';
 import { OutageLog, type Hurt } from './outage-log.js';
 import { RepeatLimit } from './repeat-limit.js';
 import { attemptFields, attemptText, UnrepeatedCalls } from './unrepeated-calls.js';
+import { untestedVersionLine } from './untested-version-line.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
@@ -94,6 +95,10 @@ export class ClientLog {
             `is lost takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or leave it out`,
           { event: event.type, maxTokens: event.maxTokens, inFlight: event.inFlight },
         );
+        return;
+      case 'untested-version':
+        // Past the limit of lines: once in a process.
+        this.sink.warn(untestedVersionLine(event, { client: this.client.name }));
         return;
       case 'circuit':
         this.circuit(event);

@@ -18,10 +18,10 @@ import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
 import { EventHub } from '../../call/event-hub.js';
 import { ChannelGeneration } from '../channel-generation.js';
-import type { EndedConnection } from './connection-histories.js';
-import { ConnectAttempts } from './connect-attempts.js';
+import type { EndedConnection } from '../connection/connection-histories.js';
+import { ConnectAttempts } from '../connection/connect-attempts.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
-import type { EstablishedConnection } from './established-connection.js';
+import type { EstablishedConnection } from '../connection/established-connection.js';
 
 // Like the policy's, these are to fail on a grpc-js that makes its connections in another way.
 
@@ -348,7 +348,7 @@ describe('the connector', () => {
       begun.push(key);
       return begin.call(attempts, key);
     };
-    const observed = observeSockets(inner, attempts);
+    const observed = observeSockets(inner, attempts, { checkSeams: () => undefined });
     if (observed === undefined) throw new Error('this grpc-js lacks what the connector needs');
     const target = { scheme: 'dns', path: '127.0.0.1:1' };
     const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };

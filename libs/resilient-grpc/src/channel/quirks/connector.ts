@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import { ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
-import type { ConnectAttempt, ConnectAttempts } from './connect-attempts.js';
+import { CONNECTOR_SEAM, SOCKET_SEAM } from './client-seams.js';
+import { isPresent } from './seam.js';
+import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
 
 type SecureConnector = experimental.SecureConnector;
 type Target = Parameters<ChannelCredentials['_createSecureConnector']>[0];
@@ -12,26 +14,43 @@ export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 // Hosts that vanish are found by TCP in about this long: no server counts these probes, and no GOAWAY ends them.
 const TCP_KEEPALIVE_MS = 60_000;
 
+/** Receives the first connector. */
+export interface ConnectorObserver {
+  /** Reports which private names the first `subject` of its kind lacks. */
+  checkSeams(on: string, subject: unknown): void;
+}
+
 /**
  * `inner` with every TCP socket passing through our hands: connect timeout, TCP keepalive, an end on close. Undefined where this
  * grpc-js builds its connections in another way.
  */
-export function observeSockets(inner: ChannelCredentials, attempts: ConnectAttempts): ChannelCredentials | undefined {
-  // True at every grpc-js this was written for; the underscore says that another may differ.
-  const seam: Partial<Pick<ChannelCredentials, '_createSecureConnector'>> = inner;
-  return seam._createSecureConnector === undefined ? undefined : new ObservedCredentials(inner, attempts);
+export function observeSockets(
+  inner: ChannelCredentials,
+  attempts: ConnectAttempts,
+  observer: ConnectorObserver,
+): ChannelCredentials | undefined {
+  return isPresent(CONNECTOR_SEAM, inner) ? new ObservedCredentials(inner, attempts, observer) : undefined;
+}
+
+/** What secures one connection; `undefined` if this grpc-js does so in another way. */
+export function secureConnector(
+  credentials: ChannelCredentials,
+  ...args: Parameters<ChannelCredentials['_createSecureConnector']>
+): SecureConnector | undefined {
+  return (credentials as Partial<ChannelCredentials>)._createSecureConnector?.call(credentials, ...args);
 }
 
 class ObservedCredentials extends ChannelCredentials {
   constructor(
     private readonly inner: ChannelCredentials,
     private readonly attempts: ConnectAttempts,
+    private readonly observer: ConnectorObserver,
   ) {
     super();
   }
 
   override compose(callCredentials: CallCredentials): ChannelCredentials {
-    return new ObservedCredentials(this.inner.compose(callCredentials), this.attempts);
+    return new ObservedCredentials(this.inner.compose(callCredentials), this.attempts, this.observer);
   }
 
   override _isSecure(): boolean {
@@ -44,6 +63,8 @@ class ObservedCredentials extends ChannelCredentials {
 
   override _createSecureConnector(target: Target, options: ChannelOptions, call?: CallCredentials): SecureConnector {
     const connector = this.inner._createSecureConnector(target, options, call);
+    this.observer.checkSeams('connector', connector);
+    if (!isPresent(SOCKET_SEAM, connector)) return connector;
     const address: unknown = options[ADDRESS_ARGUMENT];
     // Without our policy (xds:) no address is known: the socket passes unobserved but for TCP keepalive.
     if (typeof address !== 'string') return withTcpKeepalive(connector);

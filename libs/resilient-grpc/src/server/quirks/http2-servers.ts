@@ -24,6 +24,17 @@ export function hearHttp2Servers(server: Server, heard: (http2Server: NodeHttp2S
   return true;
 }
 
+/** Gives `http2Server` a backlog when it listens: grpc-js passes an address and nothing else. */
+export function listenWith(http2Server: NodeHttp2Server, backlog: number): void {
+  const listen: unknown = Reflect.get(http2Server, 'listen');
+  if (typeof listen !== 'function') return;
+  Reflect.set(http2Server, 'listen', (address: unknown, ...rest: unknown[]): unknown => {
+    const withBacklog = typeof address === 'object' && address !== null ? { ...address, backlog } : address;
+    const listening: unknown = Reflect.apply(listen, http2Server, [withBacklog, ...rest]);
+    return listening;
+  });
+}
+
 function isHttp2Server(value: unknown): value is NodeHttp2Server {
   return typeof value === 'object' && value !== null && 'listen' in value && 'updateSettings' in value;
 }

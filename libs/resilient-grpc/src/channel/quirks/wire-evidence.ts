@@ -6,7 +6,7 @@ import {
   unprocessed,
   type ConnectionRecord,
   type ConnectionTransport,
-} from '../connection/connection-record.js';
+} from './connection-record.js';
 
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
@@ -64,7 +64,11 @@ export function readWire(channelCall: object): WireFacts | undefined {
       unprocessed: unprocessed(http2Stream),
       httpStatus: httpStatusCode,
       resetCode,
-      closedHere: resetCode === undefined && !connectionDropped && http2Stream.rstCode === constants.NGHTTP2_CANCEL,
+      closedHere:
+        finalStatus !== undefined &&
+        resetCode === undefined &&
+        !connectionDropped &&
+        http2Stream.rstCode === constants.NGHTTP2_CANCEL,
       goawayCode,
       connectionOver:
         goawayCode !== undefined || connectionDropped || session === undefined || session.closed || session.destroyed,

@@ -108,7 +108,7 @@ function detailsOf(message: unknown): string {
  * Of the call that handlers see, `call.call` is grpc-js's own, perhaps inside those of interceptors (`nextCall`), which has the
  * `stream`; one of those may be given too. Undefined with a version that is built otherwise.
  */
-function streamOf(serverCall: object): Http2StreamPart | undefined {
+export function streamOf(serverCall: object): Http2StreamPart | undefined {
   let call: unknown = Reflect.get(serverCall, 'call') ?? serverCall;
   while (isObject(call)) {
     const stream: unknown = Reflect.get(call, 'stream');

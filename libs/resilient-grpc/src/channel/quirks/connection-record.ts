@@ -10,7 +10,7 @@ export interface ConnectionTransport {
 
 interface ActiveCall {
   readonly http2Stream?: StreamState;
-  cancelWithStatus(code: number, details: string): void;
+  cancelWithStatus?(code: number, details: string): void;
 }
 
 type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'state'>;
@@ -68,7 +68,7 @@ export function recordUnprocessed(transport: ConnectionTransport): void {
     // nghttp2 never sends what is still queued, but keeps it until another stream ends. Ending one can make nghttp2 end the others, so
     // all of them are recorded before.
     for (const queued of record(activeCalls, lastStreamId)) {
-      queued.cancelWithStatus(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
+      queued.cancelWithStatus?.(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
     }
     for (const ended of connection.endListeners) ended();
   });

@@ -1,4 +1,5 @@
 import { types } from 'node:util';
+import { reach } from '../../channel/quirks/seam.js';
 
 /** What is used of a stream of node:http2. */
 interface OpenStream {
@@ -17,9 +18,7 @@ export function awaitsRequestsOnly(session: object): boolean {
 }
 
 function streamsOf(session: object): readonly OpenStream[] {
-  const key = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state');
-  const state: unknown = key === undefined ? undefined : Reflect.get(session, key);
-  const streams: unknown = typeof state === 'object' && state !== null ? Reflect.get(state, 'streams') : undefined;
+  const streams = reach(session, '[state].streams');
   // A map of Node's own, which is no instance of `Map`. True: it keeps them by their ids.
   return types.isMap(streams) ? [...(streams as ReadonlyMap<number, OpenStream>).values()] : [];
 }

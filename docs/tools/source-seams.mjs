@@ -1,0 +1,37 @@
+import ts from 'typescript';
+import { sourceFile } from './source-file.mjs';
+
+/** Where the tables of private names are: of the client, of the server. */
+const TABLES = [
+  ['client', 'channel/quirks/client-seams.ts', 'CLIENT_SEAMS'],
+  ['server', 'server/quirks/server-seams.ts', 'SERVER_SEAMS'],
+];
+
+/**
+ * The private names of grpc-js and Node that the library needs, as its source has them.
+ *
+ * @returns {{ half: 'client' | 'server', on: string, needs: string[], lostWithout: string }[]}
+ */
+export function seams() {
+  return TABLES.flatMap(([half, path, name]) => {
+    const constants = new Map(
+      sourceFile(path)
+        .statements.filter((statement) => ts.isVariableStatement(statement))
+        .flatMap(({ declarationList }) => declarationList.declarations)
+        .map((one) => [one.name.getText(), one.initializer]),
+    );
+    return valueOf(constants.get(name), constants).map((seam) => ({ half, ...seam }));
+  });
+}
+
+/** What an expression of literals and of constants of its file is worth. */
+function valueOf(node, constants) {
+  if (ts.isStringLiteral(node)) return node.text;
+  if (ts.isIdentifier(node)) return valueOf(constants.get(node.text), constants);
+  if (ts.isPropertyAccessExpression(node)) return valueOf(node.expression, constants)[node.name.text];
+  if (ts.isArrayLiteralExpression(node)) return node.elements.map((element) => valueOf(element, constants));
+  if (ts.isObjectLiteralExpression(node)) {
+    return Object.fromEntries(node.properties.map((one) => [one.name.getText(), valueOf(one.initializer, constants)]));
+  }
+  throw new Error(`docs/tools/source-seams.mjs cannot read: ${node.getText()}`);
+}

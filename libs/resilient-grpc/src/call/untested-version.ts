@@ -1,0 +1,11 @@
+/** What is installed differs from what the library was tested with. Calls go on, without the features that are lost. */
+export interface UntestedVersion {
+  /** '@grpc/grpc-js 1.16.0 on Node 26.10.0' */
+  readonly installed: string;
+  /** '@grpc/grpc-js 1.14.7' */
+  readonly tested: string;
+  /** Private names that are missing; empty if the version alone is outside the tested ones. */
+  readonly missing: readonly string[];
+  /** Features that are off. */
+  readonly lost: readonly string[];
+}

@@ -1,0 +1,42 @@
+import { createRequire } from 'node:module';
+import { describe, expect, it } from 'vitest';
+import { TESTED_GRPC_JS, grpcJsProblem, grpcJsVersion, isUntested } from './grpc-js-version.js';
+
+const require = createRequire(import.meta.url);
+const { peerDependencies } = require('../../../package.json') as { readonly peerDependencies: Record<string, string> };
+const { version } = require('@grpc/grpc-js/package.json') as { readonly version: string };
+
+describe('the version of grpc-js', () => {
+  it('is read from what is installed', () => {
+    expect(grpcJsVersion()).toBe(version);
+    expect(grpcJsProblem()).toBeUndefined();
+  });
+
+  it('is tested from the first release that package.json accepts up to the installed one', () => {
+    expect(peerDependencies['@grpc/grpc-js']).toBe(`^${TESTED_GRPC_JS.oldest}`);
+    expect(TESTED_GRPC_JS.newest).toBe(version);
+  });
+
+  it.each([
+    ['1.12.6', 'unusable'],
+    ['1.13.4', 'unusable'],
+    ['0.9.0', 'unusable'],
+    ['1.14.0', 'untested'],
+    ['1.14.6', 'untested'],
+    [TESTED_GRPC_JS.oldest, 'tested'],
+    [TESTED_GRPC_JS.newest, 'tested'],
+    ['1.14.99', 'tested'],
+    ['1.15.0', 'untested'],
+    ['1.15.0-pre.1', 'untested'],
+    ['2.0.0', 'untested'],
+    ['', 'tested'],
+    ['workspace:*', 'tested'],
+  ])('%s is %s', (given, verdict) => {
+    const found = grpcJsProblem(given) !== undefined ? 'unusable' : isUntested(given) ? 'untested' : 'tested';
+    expect(found).toBe(verdict);
+  });
+
+  it('is refused with what to install', () => {
+    expect(grpcJsProblem('1.13.4')).toBe('expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7');
+  });
+});

@@ -1,0 +1,24 @@
+import type { Seam } from '../../channel/quirks/seam.js';
+
+/** What the server needs of grpc-js and Node beyond their public API, and what it does without. docs/compatibility.md shows it. */
+export const SERVER_SEAMS: readonly Seam[] = [
+  // Probed when the server starts.
+  {
+    on: 'server',
+    needs: ['createHttp2Server()'],
+    lostWithout:
+      'connections of the server (age, idle time, backlog, their end at a drain; keepalive cuts calls of a connection that received GOAWAY)',
+  },
+  // Probed at the first connection, and at the first call.
+  {
+    on: 'server session',
+    needs: ['[state].streams'],
+    lostWithout: 'the early end of connections with nothing but incomplete requests at a drain',
+  },
+  {
+    // Of `call.call` of what a handler receives, below the interceptors' (`nextCall`).
+    on: 'server call',
+    needs: ['stream.close()'],
+    lostWithout: 'the reset of streams whose client does not read, and sizes and statuses of calls in telemetry',
+  },
+];

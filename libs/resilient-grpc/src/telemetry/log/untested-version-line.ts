@@ -1,0 +1,19 @@
+import type { UntestedVersion } from '../../call/untested-version.js';
+import { LogLine, type LogFields } from './log-line.js';
+
+/** The warning about what is installed: what is missing, what is off, what was tested. */
+export function untestedVersionLine(
+  { installed, tested, missing, lost }: UntestedVersion,
+  fields: LogFields = {},
+): LogLine {
+  const lacks = missing.length === 0 ? 'is outside the tested versions' : `lacks private names (${missing.join(', ')})`;
+  const off = lost.length === 0 ? '' : `; off: ${lost.join('; ')}`;
+  return new LogLine('warn', `${installed} ${lacks}${off}; calls go on; tested with ${tested}`, {
+    ...fields,
+    event: 'untested-version',
+    installed,
+    tested,
+    missing: missing.join(', '),
+    lost: lost.join('; '),
+  });
+}

@@ -1,0 +1,90 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { seams } from '../../docs/tools/source-seams.mjs';
+
+/** Arguments of play.mjs. */
+export interface Sabotage {
+  readonly names: readonly string[];
+  readonly tls?: boolean;
+  /** Version that the package.json of grpc-js names. */
+  readonly version?: string;
+  /** Another copy of grpc-js. */
+  readonly folder?: string;
+}
+
+/** What play.mjs reports. */
+export interface Played {
+  readonly writes: number;
+  /** Writes that failed, with their errors. */
+  readonly failed: readonly string[];
+  /** Everything that must not happen. */
+  readonly failures: readonly string[];
+  /** Lines of the log at `warn` or above. */
+  readonly warnings: readonly string[];
+}
+
+/** A private name, and what the library loses without it. */
+export interface PrivateName {
+  readonly name: string;
+  readonly sabotage: Sabotage;
+  readonly lost: string;
+}
+
+/** Where names are that grpc-js uses for other things, too. */
+const PLACES: Readonly<Record<string, readonly string[]>> = {
+  'node:getpeername': ['node:getpeername'],
+  '[state]': ['node:state'],
+  child: ['resolving-call.js:child'],
+  stream: ['server-interceptors.js:stream'],
+  session: ['transport.js:session'],
+  transport: ['subchannel.js:transport', 'subchannel-call.js:transport'],
+};
+
+/** Names of Node's public API that a path passes through. */
+const PUBLIC = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
+
+/** Names whose loss shows only under TLS. */
+const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
+
+/** Names that grpc-js calls on objects of ours, or that belong to its public API as well: they cannot be renamed alone. */
+const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials']);
+
+/** Names on the way to the stream of a server call, whose table starts at the stream. */
+const TO_THE_STREAM = ['nextCall', 'server-call.js:call'];
+
+/** Every private name of the tables that the plays need, with the first seam that needs it. */
+export const PRIVATE_NAMES: readonly PrivateName[] = seams()
+  .filter(({ on }) => on !== 'call on one connection')
+  .flatMap(({ on, needs, lostWithout: lost }) => [
+    ...needs.flatMap(namesOf).map((name) => ({ name, lost })),
+    ...(on === 'server call' ? TO_THE_STREAM : []).map((name) => ({ name, lost })),
+  ])
+  .filter(({ name }, index, all) => all.findIndex((one) => one.name === name) === index)
+  .map(({ name, lost }) => ({ name, lost, sabotage: { names: PLACES[name] ?? [name], tls: UNDER_TLS.has(name) } }));
+
+/** 'internalChannel', 'subchannelPool', … of 'internalChannel.subchannelPool.unrefUnusedSubchannels()'. */
+function namesOf(path: string): readonly string[] {
+  return path
+    .replace('()', '')
+    .split('.')
+    .map((name) => (name === 'getpeername' ? 'node:getpeername' : name))
+    .filter((name) => !PUBLIC.has(name) && !NOT_ALONE.has(name));
+}
+
+const run = promisify(execFile);
+const PROGRAM = join(import.meta.dirname, 'play.mjs');
+
+/** Plays client and server on a sabotaged grpc-js, with `program` as Node. */
+export async function play(sabotage: Sabotage, program = process.execPath): Promise<Played> {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS');
+  const options = { env: Object.fromEntries(others), timeout: 50_000 };
+  // Rejects if the program does not end by itself.
+  const { stdout } = await run(program, [PROGRAM, JSON.stringify(sabotage)], options);
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as Played;
+}
+
+/** Warnings about what is installed. */
+export function untested({ warnings }: Played): readonly string[] {
+  return warnings.filter((line) => line.includes('tested with @grpc/grpc-js'));
+}

@@ -1,0 +1,74 @@
+// Loads grpc-js with some of its private names renamed throughout, as another release could have it, and Node without some of its own:
+//   sabotage(['http2Stream', 'node:getpeername'], { version: '1.15.0', folder: '/path/of/another/grpc-js' })
+// To be called before anything loads grpc-js.
+import { createRequire } from 'node:module';
+import Module, { register } from 'node:module';
+import { readFileSync } from 'node:fs';
+import { join, sep } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const require = createRequire(import.meta.url);
+const PACKAGE = '@grpc/grpc-js';
+const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
+
+/** Names of Node, and what takes them away. */
+const OF_NODE = {
+  // Node itself looks whether a handle has it.
+  'node:getpeername': () => {
+    delete process.binding('tcp_wrap').TCP.prototype.getpeername;
+  },
+  'node:state': () => {
+    const symbolsOf = Object.getOwnPropertySymbols;
+    Object.getOwnPropertySymbols = (value) => symbolsOf(value).filter(({ description }) => description !== 'state');
+  },
+};
+
+/**
+ * @param {readonly string[]} names 'http2Stream', 'server-interceptors.js:stream' of one file, or 'node:state'
+ * @param {{ version?: string, folder?: string }} grpcJs the version that its package.json names; where another copy of it is
+ */
+export function sabotage(names, { version, folder } = {}) {
+  if (folder !== undefined) redirect(folder);
+  const renamed = names.filter((name) => !name.startsWith('node:')).map(renaming);
+  const load = Module._extensions['.js'];
+  Module._extensions['.js'] = (module, filename) => {
+    if (!filename.includes(INSIDE) || !filename.endsWith('.js')) return load(module, filename);
+    const source = readFileSync(filename, 'utf8');
+    return module._compile(
+      renamed.reduce((text, rename) => rename(text, filename), source),
+      filename,
+    );
+  };
+  if (version !== undefined) {
+    const json = Module._extensions['.json'];
+    Module._extensions['.json'] = (module, filename) => {
+      json(module, filename);
+      if (filename.endsWith(`${INSIDE}package.json`)) module.exports = { ...module.exports, version };
+    };
+  }
+  // From here on ES modules get this one, too.
+  require(PACKAGE);
+  for (const name of names.filter((one) => one.startsWith('node:'))) OF_NODE[name]();
+}
+
+function renaming(name) {
+  const [, file, only] = /^(?:([\w-]+\.js):)?(\w+)$/.exec(name);
+  const pattern = new RegExp(`(?<![\\w$/])${only}(?![\\w$])`, 'g');
+  return (source, filename) => {
+    if (file !== undefined && !filename.endsWith(sep + file)) return source;
+    return source.replace(pattern, `${only}OfAnotherRelease`);
+  };
+}
+
+/** Both loaders take the copy in `folder`. */
+function redirect(folder) {
+  const resolve = Module._resolveFilename;
+  Module._resolveFilename = (request, ...rest) =>
+    resolve(
+      request === PACKAGE || request.startsWith(`${PACKAGE}/`) ? join(folder, request.slice(PACKAGE.length)) : request,
+      ...rest,
+    );
+  const hooks = `export const resolve = (specifier, context, next) =>
+    next(specifier === '${PACKAGE}' ? ${JSON.stringify(pathToFileURL(require.resolve(PACKAGE)).href)} : specifier, context);`;
+  register(`data:text/javascript,${encodeURIComponent(hooks)}`);
+}

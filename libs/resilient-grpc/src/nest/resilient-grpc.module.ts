@@ -99,7 +99,11 @@ const SHUTDOWN_NOTICE: Provider = {
 
 /** Whatever was given: what is wrong with it is told later, with the rest. */
 function propagates(options: unknown): boolean {
-  return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;
+  try {
+    return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place: string): DynamicModule {

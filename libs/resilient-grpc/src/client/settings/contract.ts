@@ -3,6 +3,7 @@ import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
 import { describeValue, pathOf } from './describe-value.js';
+import { unreadable } from './copy-options.js';
 
 /** Services by full name, each with its methods by name. */
 export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
@@ -30,13 +31,25 @@ export type GrpcContract = (
 /** Keys of a contract. */
 export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
 
+/** The services of a contract, or the reasons why it cannot be used. */
+type LoadedContract =
+  | { readonly ok: true; readonly services: Services }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
+
 /** Loads a contract, synchronously, as Nest does. */
 export function loadContract(
   contract: Partial<Record<(typeof CONTRACT_KEYS)[number], unknown>>,
   path: string,
-):
-  | { readonly ok: true; readonly services: Services }
-  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
+): LoadedContract {
+  try {
+    return loadChecked(contract, path);
+  } catch (error) {
+    // A getter or a proxy in a definition that was not made by proto-loader.
+    return { ok: false, problems: [unreadable(pathOf(path, 'packageDefinition'), error)] };
+  }
+}
+
+function loadChecked(contract: Parameters<typeof loadContract>[0], path: string): LoadedContract {
   const problems: ConfigurationProblem[] = [];
   const definition = definitionOf(contract, path, problems);
   const wanted = packagesOf(contract.package, path, problems);
@@ -66,6 +79,20 @@ export function loadContract(
   return { ok: true, services: new Map([...all].filter(([name]) => chosen.has(packageOf(name)))) };
 }
 
+/** True for a message, an enum, or a service whose methods have what a call needs. */
+function isDefinitionEntry(entry: unknown): boolean {
+  if (typeof entry !== 'object' || entry === null) return false;
+  return typeof Reflect.get(entry, 'format') === 'string' || Object.values(entry).every(isMethodDefinition);
+}
+
+function isMethodDefinition(method: unknown): boolean {
+  if (typeof method !== 'object' || method === null) return false;
+  const { path, requestSerialize, responseDeserialize } = method as Partial<MethodDefinition<object, object>>;
+  return (
+    typeof path === 'string' && typeof requestSerialize === 'function' && typeof responseDeserialize === 'function'
+  );
+}
+
 /** 'orders.v1' of 'orders.v1.Orders'. */
 function packageOf(service: string): string {
   return service.slice(0, Math.max(service.lastIndexOf('.'), 0));
@@ -88,8 +115,7 @@ function definitionOf(
     if (typeof packageDefinition === 'object' && packageDefinition !== null) {
       const entries: readonly unknown[] = Object.values(packageDefinition);
       // True: proto-loader's definition is an object of objects; grpc-js's loaded one holds functions.
-      if (entries.every((entry) => typeof entry === 'object' && entry !== null))
-        return packageDefinition as PackageDefinition;
+      if (entries.every(isDefinitionEntry)) return packageDefinition as PackageDefinition;
     }
     problems.push({
       path: pathOf(path, 'packageDefinition'),

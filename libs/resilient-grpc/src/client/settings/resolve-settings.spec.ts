@@ -105,6 +105,14 @@ describe('settings over defaults', () => {
     expect(settings.metadata?.getMap()).toEqual({ a: 'own', b: 'all' });
   });
 
+  it('accept metadata of another copy of grpc-js, alone and joined', () => {
+    const internalRepr = new Map([['a', ['1']]]);
+    const foreign: any = { getMap: () => ({ a: '1' }), getOptions: () => ({}), internalRepr };
+    expect(resolve({ metadata: foreign }).settings.metadata?.getMap()).toEqual({ a: '1' });
+    const { settings } = resolve({ metadata: foreign }, { metadata: { a: '0', b: '2' } });
+    expect(settings.metadata?.getMap()).toEqual({ a: '1', b: '2' });
+  });
+
   it('join metadata of both kinds', () => {
     const base = new Metadata();
     base.add('a', '1');

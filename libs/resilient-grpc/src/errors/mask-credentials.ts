@@ -16,5 +16,5 @@ export function maskCredentials(text: string, isCut = false): string {
 export function maskAddress(value: string, isCut = false): string {
   const masked = maskCredentials(value, isCut);
   if (masked !== value || /^unix(?:-abstract)?:/.test(value)) return masked;
-  return value.replace(/^((?:dns|ipv[46]):)?[^\s"<>@/]*:[^\s"<>]*@/, '$1***@');
+  return value.replace(/^((?:dns|ipv[46]):)?[^\s"<>@/]*:[^"<>]*@/, '$1***@');
 }

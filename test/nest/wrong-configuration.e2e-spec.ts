@@ -138,6 +138,12 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /cannot be read/,
   ],
   [
+    'a device for a .proto file',
+    one({ protoPath: '/dev/zero' }),
+    'clients.orders.protoPath',
+    /a device, a pipe or a folder; write 'orders\.proto'/,
+  ],
+  [
     '100,000 packages',
     one({ package: new Array(100_000).fill('orders') }),
     'clients.orders.package',

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
@@ -138,6 +139,13 @@ function definitionOf(
     });
     return undefined;
   }
+  // Reading a device or a pipe never ends.
+  const device = (files as readonly string[]).find(isNoFile);
+  if (device !== undefined) {
+    const message = `expected a .proto file, got ${describeValue(device)}, which is a device, a pipe or a folder; write 'orders.proto'`;
+    problems.push({ path: pathOf(path, 'protoPath'), message });
+    return undefined;
+  }
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
     problems.push({
       path: pathOf(path, 'loader'),
@@ -151,6 +159,16 @@ function definitionOf(
   } catch (error) {
     problems.push({ path: pathOf(path, 'protoPath'), message: loadMessage(error) });
     return undefined;
+  }
+}
+
+/** False for a path that does not exist as it is: it may be relative to `loader.includeDirs`. */
+function isNoFile(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === false;
+  } catch {
+    // proto-loader reports what is wrong with it.
+    return false;
   }
 }
 
@@ -194,7 +212,7 @@ function servicesOf(definition: PackageDefinition): Services {
 }
 
 /** A method as its definition, made by proto-loader, has it. */
-export function methodDescriptor(
+function methodDescriptor(
   service: string,
   method: string,
   definition: Pick<

@@ -23,7 +23,7 @@ const GROUPS = {
   ],
   Recipes: ['recipes'],
   Migration: ['migration'],
-  Reference: ['options', 'semantics', 'promises', 'doctor'],
+  Reference: ['options', 'semantics', 'promises', 'security', 'doctor'],
   Why: ['architecture', 'decisions', 'upstream', 'fleet'],
 };
 

@@ -131,6 +131,13 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'clients.orders.url',
     /cannot be read/,
   ],
+  ['a forRootAsync without options', () => [forRootAsync(undefined)], 'forRootAsync', /write \{ useFactory/],
+  [
+    'a forRootAsync that throws',
+    () => [forRootAsync(Object.defineProperty({}, 'useFactory', throwing))],
+    'forRootAsync.useFactory',
+    /cannot be read/,
+  ],
   [
     'a forRoot that throws',
     () => [forRoot(Object.defineProperty({}, 'propagate', throwing))],

@@ -22,7 +22,7 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
     return `expected a gRPC target, got '${maskAddress(url)}'; write '${rest.slice(rest.lastIndexOf('@') + 1)}'${secure}: gRPC has no such scheme`;
   }
   const shown = maskAddress(url);
-  if (shown !== url)
+  if (shown !== url && !hasOwnResolver(url))
     return `expected a target without credentials, got '${shown}'; send them as \`metadata\`: gRPC has no user or password in a target`;
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
@@ -34,6 +34,18 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
     return `expected a port from ${String(leastPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
   }
   return undefined;
+}
+
+/** True if the application registered a resolver for the scheme of `url`. It may take credentials, as 'consul://token@agent:8500/orders'. */
+function hasOwnResolver(url: string): boolean {
+  const [, scheme, authority = '', path] = /^(?!dns:)([a-z][\w+.-]*):\/\/([^/]*)\/(.+)$/i.exec(url) ?? [];
+  if (scheme === undefined || path === undefined) return false;
+  try {
+    experimental.createResolver({ scheme, authority, path }, () => true, {}).destroy();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** grpc-js gives it to a resolver of Node, which throws for anything else. */

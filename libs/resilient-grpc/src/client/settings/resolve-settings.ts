@@ -3,6 +3,7 @@ import { targetProblem } from '../../channel/channel-checks.js';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { maskAddress } from '../../errors/mask-credentials.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { CallHooks, type InterceptorSource } from '../interceptors/call-hooks.js';
@@ -148,7 +149,7 @@ function resolveInto(problems: ConfigurationProblem[], input: SettingsInput, sea
     warnings,
     settings: Object.freeze({
       name: input.name,
-      target: own.url,
+      target: maskAddress(own.url),
       services,
       policies: policies(serviceConfig),
       retryThrottling: serviceConfig?.retryThrottling,

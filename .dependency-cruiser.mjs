@@ -54,21 +54,13 @@ export const FOLDERS = {
   health: {
     is: 'indicators for Terminus',
     level: 7,
-    packages: [...NEST, '@nestjs/terminus', 'grpc-health-check', 'rxjs', 'valibot'],
+    packages: [...NEST, '@nestjs/terminus', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
   },
   server: {
     is: 'the strategy that serves and drains',
     level: 7,
-    packages: [
-      ...NEST,
-      '@grpc/grpc-js',
-      '@grpc/proto-loader',
-      '@grpc/reflection',
-      'grpc-health-check',
-      'rxjs',
-      'valibot',
-    ],
+    packages: [...NEST, '@grpc/grpc-js', '@grpc/proto-loader', '@grpc/reflection', 'rxjs', 'valibot'],
     node: true,
   },
   dashboard: {

@@ -7,6 +7,9 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 
+/** Pages that say why the library is as it is. */
+const FOR_MAINTAINERS = /^docs\/(decisions\/|upstream\/|architecture\.md|fleet\.md)/;
+
 /** What packing puts beside the library. */
 const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
 
@@ -18,8 +21,8 @@ const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
  */
 export function packedPages({ version, repository }) {
   const docs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' });
-  const paths = ['README.md', 'CHANGELOG.md', ...docs.map((path) => join('docs', path))].filter((path) =>
-    path.endsWith('.md'),
+  const paths = ['README.md', 'CHANGELOG.md', ...docs.map((path) => join('docs', path))].filter(
+    (path) => path.endsWith('.md') && !FOR_MAINTAINERS.test(path),
   );
   const address = repository?.url.replace(/^git\+/, '').replace(/\.git$/, '');
   return Object.fromEntries(

@@ -23,7 +23,7 @@ const GROUPS = {
   ],
   Recipes: ['recipes'],
   Migration: ['migration'],
-  Reference: ['options', 'semantics', 'promises', 'compatibility', 'doctor'],
+  Reference: ['options', 'semantics', 'promises', 'security', 'compatibility', 'doctor'],
   Why: ['architecture', 'decisions', 'upstream', 'fleet'],
 };
 

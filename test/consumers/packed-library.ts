@@ -88,7 +88,7 @@ function takeBuild(library: string): void {
   cpSync(dist, copy, { recursive: true, filter });
   const wanted = filesIn(join(library, 'src'))
     .filter((file) => /(?<!\.spec)\.ts$/.test(file))
-    .flatMap((file) => ['.js', '.js.map', '.d.ts'].map((ending) => file.replace(/\.ts$/, ending)));
+    .flatMap((file) => ['.js', '.d.ts'].map((ending) => file.replace(/\.ts$/, ending)));
   const isWhole = [...wanted, record].sort().join() === filesIn(copy).sort().join();
   if (!isWhole) rmSync(copy, { recursive: true });
 }

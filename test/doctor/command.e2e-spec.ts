@@ -40,6 +40,34 @@ describe('the command', () => {
   });
 });
 
+describe('files and answers without end', () => {
+  it.each([
+    ['--service-config', ['--service-config', '/dev/zero'], 'EFBIG'],
+    ['--proto', ['--service-config', '/dev/null', '--proto', '/dev/zero'], 'EFBIG'],
+    ['--ca', ['127.0.0.1:1', '--ca', '/dev/zero'], 'EFBIG'],
+  ])('end the check of %s', async (_option, args, code) => {
+    const { stdout, code: exit } = await command(['doctor', ...args]);
+    expect(stdout).toContain(`(${code})`);
+    expect(exit).toBe(1);
+  });
+
+  it('are cut: 3,000 addresses, and a service config with 1,000 problems', async () => {
+    const addresses = Array.from(
+      { length: 3_000 },
+      (_, index) => `127.0.${String(index >> 8)}.${String(index & 255)}:1`,
+    );
+    const name = [{ service: 'orders.v1.Orders' }];
+    const config = fileOf('config.json', { methodConfig: new Array(1_000).fill({ name, timeout: 'soon' }) });
+    const args = ['doctor', `ipv4:${addresses.join(',')}`, '--service-config', config, '--timeout', '5s'];
+    for (const form of [[], ['--json']]) {
+      const { stdout } = await command([...args, ...form]);
+      expect(stdout).toContain('3000 addresses');
+      expect(stdout).toContain('of which 20 are tried');
+      expect(stdout.length).toBeLessThan(100_000);
+    }
+  });
+});
+
 describe('a service config in a file', () => {
   const get = { service: 'orders.v1.Orders', method: 'Get' };
   const retryPolicy = {

@@ -20,6 +20,12 @@ const policy = {
 const methodConfig = (entry: object) => ({
   serviceConfig: { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], ...entry }] },
 });
+const throwing = {
+  enumerable: true,
+  get: (): never => {
+    throw new Error('not for you');
+  },
+};
 const one = (options: object) => () => [forFeature([{ ...orders, ...options }])];
 const both = (first: object, second: object) => () => [
   forFeature([{ ...orders, ...first }]),
@@ -99,6 +105,74 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     one({ metadata: { 'grpc-timeout': '1S' } }),
     'clients.orders.metadata.grpc-timeout',
     /gRPC's own/,
+  ],
+  // what cannot be read, and what would block the start
+  [
+    'a getter that throws',
+    () => [forFeature([Object.defineProperty({ ...orders }, 'timeoutMs', throwing)])],
+    'clients.orders.timeoutMs',
+    /cannot be read: not for you; write plain values/,
+  ],
+  [
+    'a proxy',
+    () => [
+      forFeature([new Proxy({}, { ownKeys: throwing.get, get: (_, key) => (key === 'name' ? 'orders' : undefined) })]),
+    ],
+    'clients.orders',
+    /cannot be read/,
+  ],
+  [
+    'a factory whose options throw',
+    () => [
+      forFeatureAsync([
+        { name: 'orders', protoPath: ORDERS_PROTO, useFactory: () => Object.defineProperty({}, 'url', throwing) },
+      ]),
+    ],
+    'clients.orders.url',
+    /cannot be read/,
+  ],
+  ['a forRootAsync without options', () => [forRootAsync(undefined)], 'forRootAsync', /write \{ useFactory/],
+  [
+    'a forRootAsync that throws',
+    () => [forRootAsync(Object.defineProperty({}, 'useFactory', throwing))],
+    'forRootAsync.useFactory',
+    /cannot be read/,
+  ],
+  [
+    'a forRoot that throws',
+    () => [forRoot(Object.defineProperty({}, 'propagate', throwing))],
+    'forRoot.propagate',
+    /cannot be read/,
+  ],
+  [
+    'a device for a .proto file',
+    one({ protoPath: '/dev/zero' }),
+    'clients.orders.protoPath',
+    /a device, a pipe or a folder; write 'orders\.proto'/,
+  ],
+  [
+    '100,000 packages',
+    one({ package: new Array(100_000).fill('orders') }),
+    'clients.orders.package',
+    /at most 1000 entries, got 100000/,
+  ],
+  [
+    '100,000 methods',
+    one({ methods: Object.fromEntries(new Array(100_000).fill(0).map((_, n) => [`Gett${String(n)}`, {}])) }),
+    'clients.orders.methods',
+    /at most 1000 entries/,
+  ],
+  [
+    '100,000 interceptors',
+    one({ interceptors: new Array(100_000).fill(1) }),
+    'clients.orders.interceptors',
+    /at most 1000 entries/,
+  ],
+  [
+    'a definition without methods',
+    one({ protoPath: undefined, packageDefinition: { 'orders.v1.Orders': { Get: null } } }),
+    'clients.orders.packageDefinition',
+    /what proto-loader's loadSync\(\) gives/,
   ],
   // methods and service config
   [

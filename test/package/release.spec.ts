@@ -18,6 +18,9 @@ beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'release-'));
   for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', LIBRARY])
     cpSync(join(ROOT, path), join(repository, path), { recursive: true });
+  // Its build says no more than its name: there is nothing to make smaller.
+  const library = readFileSync(join(repository, LIBRARY), 'utf8');
+  writeFileSync(join(repository, LIBRARY), library.replace('node ../../tools/packed-dist.mjs && ', ''));
   begin(QUICK);
   return () => rmSync(repository, { recursive: true });
 });

@@ -1,3 +1,4 @@
+import { experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { lacksPort, targetProblem } from './channel-checks.js';
 
@@ -22,6 +23,26 @@ describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
     });
   },
 );
+
+describe('a target with credentials', () => {
+  it.each(['redis://me:hush@cache:1/0', 'dns:///me:hush@orders:1', 'hush:hush@orders:1'])(
+    'is rejected: %s',
+    (target) => {
+      expect(targetProblem(target)).toMatch(/^expected a target without credentials, got '[^']*\*\*\*@/);
+      expect(targetProblem(target)).not.toContain('hush');
+    },
+  );
+
+  it('is left to a resolver that the application registered', () => {
+    class Resolver {
+      updateResolution = () => undefined;
+      destroy = () => undefined;
+      static getDefaultAuthority = () => 'orders';
+    }
+    experimental.registerResolver('consul-with-token', Resolver);
+    expect(targetProblem('consul-with-token://hush@agent:8500/orders')).toBeUndefined();
+  });
+});
 
 it.each([
   'unix:/run/orders:99999',

@@ -1,5 +1,10 @@
-import { ChannelCredentials, Metadata, credentials } from '@grpc/grpc-js';
+import { Resolver } from 'node:dns';
+import { ChannelCredentials, credentials } from '@grpc/grpc-js';
+import { maskAddress } from '../errors/mask-credentials.js';
 import { experimental } from './quirks/experimental.js';
+
+/** Longer than a list of 1,000 addresses. */
+const LONGEST_TARGET = 65_536;
 
 /**
  * What would make grpc-js throw when a channel is made, or never connect; undefined where `url` is a usable target.
@@ -7,14 +12,22 @@ import { experimental } from './quirks/experimental.js';
  * @param leastPort 0 where the system may choose one
  */
 export function targetProblem(url: string, leastPort = 1): string | undefined {
+  if (url.length > LONGEST_TARGET)
+    return `expected a target of at most ${String(LONGEST_TARGET)} characters, got ${String(url.length)}; write a DNS name`;
   if (url.trim() === '') return "expected a target, got an empty text; write 'host:port'";
-  if (/\s/.test(url)) return `expected a target without blanks, got ${JSON.stringify(url)}`;
+  if (/\s/.test(url)) return `expected a target without blanks, got ${JSON.stringify(maskAddress(url))}`;
   const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
   if (scheme !== null) {
     const rest = url.slice(scheme[0].length).replace(/\/+$/, '');
     const secure = /^(https|grpcs|tls)$/i.test(scheme[1] ?? '') ? ', and `tls: {}` beside it' : '';
-    return `expected a gRPC target, got '${url}'; write '${rest}'${secure}: gRPC has no such scheme`;
+    return `expected a gRPC target, got '${maskAddress(url)}'; write '${rest.slice(rest.lastIndexOf('@') + 1)}'${secure}: gRPC has no such scheme`;
   }
+  const shown = maskAddress(url);
+  if (shown !== url && !hasOwnResolver(url))
+    return `expected a target without credentials, got '${shown}'; send them as \`metadata\`: gRPC has no user or password in a target`;
+  const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
+  if (authority !== undefined && !isNameServer(authority))
+    return `expected the IP address of a name server, with a port or without, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's`;
   // grpc-js takes a bad port, and then every call fails.
   const port = portOf(url);
   if (port === undefined) return undefined;
@@ -22,6 +35,29 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
     return `expected a port from ${String(leastPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
   }
   return undefined;
+}
+
+/** True if the application registered a resolver for the scheme of `url`. It may take credentials, as 'consul://token@agent:8500/orders'. */
+function hasOwnResolver(url: string): boolean {
+  const [, scheme, authority = '', path] = /^(?!dns:)([a-z][\w+.-]*):\/\/([^/]*)\/(.+)$/i.exec(url) ?? [];
+  const { createResolver } = experimental;
+  if (scheme === undefined || path === undefined || createResolver === undefined) return false;
+  try {
+    createResolver({ scheme, authority, path }, () => true, {}).destroy();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** grpc-js gives it to a resolver of Node, which throws for anything else. */
+function isNameServer(authority: string): boolean {
+  try {
+    new Resolver().setServers([authority]);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether gRPC would take port 443 for want of one. */
@@ -61,11 +97,6 @@ export function insecureCredentials(): ChannelCredentials {
 export function isSecure(value: ChannelCredentials): boolean {
   // True: the class of the object is a function. grpc-js does not export it.
   return !(value instanceof (insecureCredentials().constructor as new () => object));
-}
-
-/** Whether `value` is grpc-js's Metadata. */
-export function isMetadata(value: unknown): value is Metadata {
-  return value instanceof Metadata;
 }
 
 /** 'host:port', 'host' or '[::1]:port' of a target that names one address or host; undefined for other schemes. */

@@ -1,4 +1,5 @@
 import type { Channel } from '@grpc/grpc-js';
+import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import type { CallTransport, Hearing, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
@@ -78,7 +79,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     private readonly seams: ChannelSeams,
   ) {
     const { clock, random, events } = seams;
-    this.target = settings.target;
+    this.target = maskAddress(settings.target);
     this.hold = new ProcessHold(clock);
     this.waiting = new WaitingCalls(() => {
       this.hold.end();

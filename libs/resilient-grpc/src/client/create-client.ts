@@ -3,6 +3,7 @@ import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
+import { maskAddress } from '../errors/mask-credentials.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
@@ -131,7 +132,7 @@ class GrpcClient implements InnerClient {
   }
 
   get canonicalTarget(): string {
-    return canonicalTarget(this.target, this.channel.wire);
+    return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.wire));
   }
 
   get isSecure(): boolean {

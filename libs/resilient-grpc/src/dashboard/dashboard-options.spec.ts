@@ -31,6 +31,11 @@ describe('options of the dashboard', () => {
   const remedy = 'write guards: [OpsGuard], or public: true where everybody who reaches the port may see it';
   it.each<[string, unknown, string[]]>([
     ['nothing', undefined, [`${AT}: expected an object, as { guards: [OpsGuard] }, got nothing`]],
+    [
+      'a proxy that throws',
+      new Proxy({}, { ownKeys: () => JSON.parse('') as never }),
+      [`${AT}: cannot be read: Unexpected end of JSON input; write plain values`],
+    ],
     ['neither', {}, [`${AT}: expected guards or public: true, got neither; ${remedy}`]],
     ['both', { guards: [OpsGuard], public: true }, [`${AT}: expected guards or public: true, got both; keep one`]],
     ['no guard', { guards: [] }, [`${AT}.guards: expected classes of guards, as [OpsGuard], got an array of 0`]],

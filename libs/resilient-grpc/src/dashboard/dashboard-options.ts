@@ -1,5 +1,6 @@
 import type { CanActivate, ModuleMetadata, Type } from '@nestjs/common';
 import * as v from 'valibot';
+import { copyOptions } from '../client/settings/copy-options.js';
 import { orUndefined } from '../client/settings/schema-values.js';
 import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
@@ -69,7 +70,10 @@ const REMEDIES: KeyRemedies = {
  *
  * @throws GrpcConfigurationError with everything that is wrong with them
  */
-export function resolveDashboardOptions(options: unknown): DashboardSettings {
+export function resolveDashboardOptions(given: unknown): DashboardSettings {
+  const copied = copyOptions(given, AT);
+  if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
+  const options = copied.value;
   const problems = [...optionProblems(schema, options, AT, REMEDIES), ...accessProblems(options)];
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   // True: nothing was found that says otherwise.

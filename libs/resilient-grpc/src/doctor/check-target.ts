@@ -10,7 +10,7 @@ import { healthCheck } from './checks/health.js';
 import { keepaliveCheck, keepaliveMs } from './checks/keepalive.js';
 import { proxyCheck } from './checks/proxy.js';
 import { reflectionCheck, type Reflected } from './checks/reflection.js';
-import { targetCheck, unusableTarget, unusableTls } from './checks/target.js';
+import { MAX_ADDRESSES, targetCheck, unusableTarget, unusableTls } from './checks/target.js';
 import type { CheckResult, Checks } from './check-result.js';
 import { doctorClient } from './doctor-client.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
@@ -57,7 +57,7 @@ async function* checkServer(client: InnerClient, options: DoctorOptions, env: En
   if (proxy !== undefined) yield proxy;
   const resolution = await resolveTarget(canonicalTarget, budget, stepMs());
   yield targetCheck(target, resolution, env['GRPC_NODE_USE_ALTERNATIVE_RESOLVER'] === 'true');
-  const addresses = resolution.ok ? resolution.addresses : [];
+  const addresses = resolution.ok ? resolution.addresses.slice(0, MAX_ADDRESSES) : [];
   const way = clientWay(canonicalTarget, options.tls, { connectTimeoutMs, budget });
   // What a proxy is to be asked for is the client's business.
   const probed = proxy === undefined ? await probeAddresses(addresses, way) : [];

@@ -1,3 +1,5 @@
+import { readBoundedFile } from '../channel/read-bounded-file.js';
+import { errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';
 import type { Problem } from '../policy/service-config/problem.js';
 import type { Reflected } from './checks/reflection.js';
@@ -9,6 +11,12 @@ export function knownMethods(
   reflected: Reflected | undefined,
 ): KnownMethods | readonly Problem[] | undefined {
   if (protoFile !== undefined) {
+    try {
+      // The parser of .proto files reads without a limit.
+      readBoundedFile(protoFile);
+    } catch (error) {
+      return [{ path: '--proto', message: `cannot be read (${errorCode(error)}); write its path as seen from here` }];
+    }
     const contract = loadContract({ protoPath: protoFile }, '--proto');
     if (!contract.ok) return contract.problems.map(({ message }) => ({ path: '--proto', message }));
     return { from: protoFile, services: [...contract.services.keys()], methods: contract.services };

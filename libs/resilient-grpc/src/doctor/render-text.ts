@@ -18,6 +18,8 @@ const WORDS = {
   skipped: ['-', 'dim'],
 } as const;
 
+/** Problems of one check that are shown. */
+const MAX_PROBLEMS = 50;
 const WORD_WIDTH = 4;
 const NAME_WIDTH = 'service-config'.length;
 const INDENT = ' '.repeat(WORD_WIDTH + 2 + NAME_WIDTH + 2);
@@ -27,7 +29,9 @@ export function renderCheck({ check, status, says, remedy, problems = [] }: Chec
   const [word, colour] = WORDS[status];
   const found = status === 'skipped' ? paint('dim', shown(says)) : shown(says);
   const lines = [`${paint(colour, word.padEnd(WORD_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
-  for (const { path, message } of problems) lines.push(`${INDENT}${shown(path)}: ${shown(message)}`);
+  for (const { path, message } of problems.slice(0, MAX_PROBLEMS))
+    lines.push(`${INDENT}${shown(path)}: ${shown(message)}`);
+  if (problems.length > MAX_PROBLEMS) lines.push(`${INDENT}and ${String(problems.length - MAX_PROBLEMS)} more`);
   if (remedy !== undefined) lines.push(`${INDENT}-> ${shown(remedy)}`);
   return `${lines.join('\n')}\n`;
 }

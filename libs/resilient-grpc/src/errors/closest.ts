@@ -1,10 +1,16 @@
+/** A longer word is no slip of the pen, and comparing it would take long. */
+const LONGEST_WORD = 200;
+
 /** The one of `known` that `word` was probably meant to be: written differently, or a few of its letters wrong. */
 export function closest(word: string, known: Iterable<string>): string | undefined {
+  if (word.length > LONGEST_WORD) return undefined;
   const plain = simplify(word);
   let best: string | undefined;
   let bestDistance = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1));
   for (const candidate of known) {
-    const distance = editDistance(plain, simplify(candidate));
+    const other = simplify(candidate);
+    if (Math.abs(other.length - plain.length) >= bestDistance) continue;
+    const distance = editDistance(plain, other);
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;

@@ -26,9 +26,13 @@ export function isGrpcConfigurationError(error: unknown): error is GrpcConfigura
   return error instanceof Error && BRAND in error;
 }
 
+/** Problems that the message lists. `problems` has all of them. */
+const MAX_SHOWN = 50;
+
 function summary(problems: readonly ConfigurationProblem[]): string {
   const [only] = problems;
   if (only !== undefined && problems.length === 1) return `${only.path}: ${only.message}`;
-  const list = problems.map(({ path, message }) => `\n  - ${path}: ${message}`).join('');
-  return `${String(problems.length)} problems in the configuration of gRPC:${list}`;
+  const shown = problems.slice(0, MAX_SHOWN).map(({ path, message }) => `\n  - ${path}: ${message}`);
+  const more = problems.length > MAX_SHOWN ? `\n  and ${String(problems.length - MAX_SHOWN)} more` : '';
+  return `${String(problems.length)} problems in the configuration of gRPC:${shown.join('')}${more}`;
 }

@@ -1,8 +1,6 @@
-import { service } from 'grpc-health-check';
 import type { MethodDescriptor } from '../call/method.js';
-import { methodDescriptor } from '../client/settings/contract.js';
-
-const HEALTH = 'grpc.health.v1.Health';
+import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
+import { loadContract } from '../client/settings/contract.js';
 
 /** Methods of the standard health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). */
 export const CHECK = methodOf('Check');
@@ -13,13 +11,14 @@ export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNK
 
 /** The status in a response; one that a later version of the protocol may have is UNKNOWN. */
 export function servingStatusOf(response: unknown): ServingStatus {
-  // True: the package reads enumerations as texts, and fills in what is missing.
+  // True: the contract reads enumerations as strings, and fills in what is missing.
   const { status } = response as { readonly status?: unknown };
   return status === 'SERVING' || status === 'NOT_SERVING' || status === 'SERVICE_UNKNOWN' ? status : 'UNKNOWN';
 }
 
 function methodOf(name: 'Check' | 'Watch'): MethodDescriptor {
-  const definition = service[name];
-  if (definition === undefined) throw new Error(`grpc-health-check has no ${name}`);
-  return methodDescriptor(HEALTH, name, definition);
+  const contract = loadContract({ packageDefinition: HEALTH_CONTRACT }, HEALTH_SERVICE);
+  const method = contract.ok ? contract.services.get(HEALTH_SERVICE)?.get(name) : undefined;
+  if (method === undefined) throw new Error(`${HEALTH_SERVICE} has no ${name}`);
+  return method;
 }

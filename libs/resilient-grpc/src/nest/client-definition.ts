@@ -1,5 +1,6 @@
 import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
 import { describeValue } from '../client/settings/describe-value.js';
+import { MAX_ENTRIES, copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { clientLabel } from './grpc-tokens.js';
@@ -23,16 +24,29 @@ export interface ClientDefinition {
   readonly place: string;
 }
 
-/** Definitions of the clients of one call, or every problem of them where a contract cannot be used. */
-export function defineClients(
-  clients: unknown,
-  kind: 'sync' | 'async',
-  place: string,
-):
+/** Characters of a name: it is part of each log line. */
+const LONGEST_NAME = 200;
+
+type Defined =
   | { readonly ok: true; readonly definitions: readonly ClientDefinition[] }
-  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
+
+/** Definitions of the clients of one call, or every problem of them where a contract cannot be used. */
+export function defineClients(clients: unknown, kind: 'sync' | 'async', place: string): Defined {
+  try {
+    return defineReadable(clients, kind, place);
+  } catch (error) {
+    return { ok: false, problems: [unreadable('clients', error)] };
+  }
+}
+
+function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string): Defined {
   if (!Array.isArray(clients)) {
     const message = `expected an array of clients, got ${describeValue(clients)}; write [{ name: 'orders', url, protoPath }]`;
+    return { ok: false, problems: [{ path: 'clients', message }] };
+  }
+  if (clients.length > MAX_ENTRIES) {
+    const message = `expected at most ${String(MAX_ENTRIES)} clients, got ${String(clients.length)}`;
     return { ok: false, problems: [{ path: 'clients', message }] };
   }
   const problems: ConfigurationProblem[] = [];
@@ -41,7 +55,7 @@ export function defineClients(
   const waiting: ConfigurationProblem[] = [];
   const names = new Set<string | symbol>();
   for (const [index, client] of (clients as readonly unknown[]).entries()) {
-    const options = nameProblem(client, index, problems);
+    const options = namedOptions(client, index, problems);
     if (options === undefined) continue;
     if (names.has(options.name)) {
       problems.push({
@@ -50,7 +64,8 @@ export function defineClients(
       });
     }
     names.add(options.name);
-    const { definition, contractProblems, laterProblems } = define(options, kind, place);
+    // True: it has options.
+    const { definition, contractProblems, laterProblems } = define(options, client as object, kind, place);
     problems.push(...contractProblems);
     waiting.push(...laterProblems);
     if (definition !== undefined) definitions.push(definition);
@@ -65,6 +80,7 @@ export function pathOfClient(name: string | symbol): string {
 
 function define(
   options: { readonly name: string | symbol },
+  source: object,
   kind: 'sync' | 'async',
   place: string,
 ): {
@@ -85,7 +101,7 @@ function define(
         services: loaded.services,
         contract,
         settings: kind === 'sync' ? settings : undefined,
-        source: options,
+        source,
         place,
       }
     : undefined;
@@ -108,7 +124,8 @@ function sourceProblems(
   ];
 }
 
-function nameProblem(
+/** The options of one client as plain data; undefined, with a problem, if they cannot be read or have no name. */
+function namedOptions(
   client: unknown,
   index: number,
   problems: ConfigurationProblem[],
@@ -121,12 +138,26 @@ function nameProblem(
     });
     return undefined;
   }
-  const name: unknown = Reflect.get(client, 'name');
-  // True: its name was looked at just now. The object itself is kept, it tells whether two modules share a definition.
-  if ((typeof name === 'string' && name !== '') || typeof name === 'symbol')
-    return client as { readonly name: typeof name };
+  const name = nameOf(client);
+  const isName = (typeof name === 'string' && name !== '' && name.length <= LONGEST_NAME) || typeof name === 'symbol';
+  const copied = copyOptions(client, isName ? pathOfClient(name) : path);
+  if (!copied.ok) {
+    problems.push(...copied.problems);
+    return undefined;
+  }
+  // True: an object was copied; its name is the one that was checked, also if a getter returned another one since.
+  if (isName) return { ...(copied.value as object), name };
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
+}
+
+/** `undefined` if it cannot be read; then it cannot be copied either. */
+function nameOf(client: object): unknown {
+  try {
+    return Reflect.get(client, 'name');
+  } catch {
+    return undefined;
+  }
 }
 
 /** Splits flat options of a client into contract and settings. */

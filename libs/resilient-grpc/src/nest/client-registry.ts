@@ -3,6 +3,7 @@ import type { InnerClient } from '../client/inner-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../errors/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
+import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { settledSettings } from '../client/settings/settled-settings.js';
@@ -97,7 +98,8 @@ export class ClientRegistry extends GrpcClients {
    * failing start shows everything.
    */
   configure(options: ResilientGrpcModuleOptions, place: string): void {
-    const problems = moduleOptionsProblems(options);
+    const copied = copyOptions(options, 'forRoot');
+    const problems = copied.ok ? moduleOptionsProblems(copied.value) : [...copied.problems];
     if (this.root !== undefined) {
       const message = `called twice, at ${this.root.place} and at ${place}; keep one, in the root module`;
       problems.push({ path: 'forRoot', message });
@@ -106,8 +108,9 @@ export class ClientRegistry extends GrpcClients {
       const message = `comes after clients were made (${this.names()}); import it in the root module`;
       problems.push({ path: 'forRoot', message });
     }
-    if (problems.length === 0) {
-      this.root = { options, place };
+    if (copied.ok && problems.length === 0) {
+      // True: nothing was found that says otherwise.
+      this.root = { options: copied.value as ResilientGrpcModuleOptions, place };
       return;
     }
     this.verdict = this.fail(problems);
@@ -128,9 +131,12 @@ export class ClientRegistry extends GrpcClients {
   /** The client of a definition, made at its first use. @throws GrpcConfigurationError */
   async obtain(
     definition: ClientDefinition,
-    settings: unknown,
+    given: unknown,
     interceptorOf?: InterceptorSource,
   ): Promise<ResilientGrpcClient> {
+    const copied = copyOptions(given, definition.path);
+    if (!copied.ok) return this.fail(copied.problems);
+    const settings = copied.value;
     const problems = this.differenceProblems(definition, settings);
     if (problems.length > 0) return this.fail(problems);
     const { name } = definition;
@@ -259,7 +265,7 @@ export class ClientRegistry extends GrpcClients {
   ): ResilientGrpcClient {
     const logger = loggerOf(definition.label);
     const resolved = settledSettings(resolution.settings);
-    const client = this.seams.createClient(resolved, logger);
+    const client = this.createClient(definition, resolved, logger);
     this.entries.set(definition.name, { definition, settings, resolved, interceptorOf, client });
     logger.log(startUpLine(resolved));
     for (const warning of resolution.warnings) logger.warn(warning);
@@ -267,6 +273,20 @@ export class ClientRegistry extends GrpcClients {
       logger.warn('propagate is on, but nothing captures inbound calls; write forRoot({ propagate: {} }) as well');
     }
     return client;
+  }
+
+  /** @throws GrpcConfigurationError for settings that grpc-js refuses although the checks accepted them. */
+  private createClient(
+    { path }: ClientDefinition,
+    resolved: ResolvedClientSettings,
+    logger: LibraryLogger,
+  ): InnerClient {
+    try {
+      return this.seams.createClient(resolved, logger);
+    } catch (error) {
+      release(resolved);
+      throw new GrpcConfigurationError([unreadable(path, error)]);
+    }
   }
 
   /** Makes a client when its first service config has come, since a channel is made only once. */

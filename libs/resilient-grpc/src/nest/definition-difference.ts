@@ -8,7 +8,7 @@ export interface DefinedClient {
   readonly settings: unknown;
 }
 
-const SECRET = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)/;
+const SECRET = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)|http_connect_creds/;
 
 /** What differs between two definitions of one client: 'timeoutMs (1000 and 2000)'. Empty: they are alike. */
 export function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {

@@ -45,7 +45,11 @@ export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] 
 }
 
 /** Problems of a source of options: exactly one of three keys. */
-export function asyncSourceProblems(source: object, path: string): ConfigurationProblem[] {
+export function asyncSourceProblems(source: unknown, path: string): ConfigurationProblem[] {
+  if (typeof source !== 'object' || source === null) {
+    const message = `expected an object, got ${describeValue(source)}; write { useFactory: () => ({ ... }) }`;
+    return [{ path, message }];
+  }
   const given = SOURCES.filter((key) => Reflect.get(source, key) !== undefined);
   const [only] = given;
   if (only === undefined || given.length > 1) {

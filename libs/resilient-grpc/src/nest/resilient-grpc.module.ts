@@ -1,5 +1,6 @@
 import { Module, type DynamicModule, type ModuleMetadata, type OnModuleDestroy, type Provider } from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
+import { copyOptions } from '../client/settings/copy-options.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
 import { placeOfCaller } from '../client/code-place.js';
@@ -46,7 +47,8 @@ export class ResilientGrpcModule {
 
   /** `forRoot` with options from a factory. */
   static forRootAsync(options: ResilientGrpcModuleAsyncOptions): DynamicModule {
-    const problems = asyncSourceProblems(options, 'forRootAsync');
+    const copied = copyOptions(options, 'forRootAsync');
+    const problems = copied.ok ? asyncSourceProblems(copied.value, 'forRootAsync') : copied.problems;
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     const place = placeOfCaller();
     const given = asyncSourceProviders(GIVEN_ROOT_OPTIONS, options);
@@ -99,7 +101,11 @@ const SHUTDOWN_NOTICE: Provider = {
 
 /** Whatever was given: what is wrong with it is told later, with the rest. */
 function propagates(options: unknown): boolean {
-  return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;
+  try {
+    return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place: string): DynamicModule {

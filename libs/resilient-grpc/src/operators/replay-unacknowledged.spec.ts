@@ -466,6 +466,10 @@ describe('options', () => {
     );
   });
 
+  it.each([undefined, null, 5])('are refused if they are %s', (none) => {
+    expect(pathsOf(() => replayUnacknowledged(() => of(), [], none as any))).toContain('replayUnacknowledged');
+  });
+
   it('that cannot match are refused as they are written', () => {
     const { factory } = new MemorySessions();
     const options = { maxUnacknowledged: 1, id: ({ id }: Numbered) => id };

@@ -2,7 +2,7 @@ import type { Observable, ObservableInput } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
 import type { Acknowledgement } from '../policy/replay/replay-ledger.js';
 import type { Problems } from '../policy/service-config/problem.js';
-import { readInteger, readPositive } from '../policy/service-config/read.js';
+import { readInteger, readObject, readPositive } from '../policy/service-config/read.js';
 import { streamOf } from './call-sequence.js';
 import { readLength, readOptions } from './options.js';
 import type { ReplayId } from './replay-id.js';
@@ -102,7 +102,16 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
   outgoing: ObservableInput<Out>,
   options: ReplayOptions<Out, In, Id>,
 ): GrpcObservable<In> {
-  const settings = readOptions((problems) => readSettings(factory, outgoing, options, problems));
+  const settings = readOptions((problems) => {
+    const given: unknown = options;
+    const read = readObject(
+      given,
+      'replayUnacknowledged',
+      problems,
+      'an object of options, as { id, acknowledges, maxUnacknowledged }',
+    );
+    return readSettings(factory, outgoing, read === undefined ? ({} as typeof options) : options, problems);
+  });
   return streamOf((sink, outer) => new ReplaySession(settings, sink, outer));
 }
 

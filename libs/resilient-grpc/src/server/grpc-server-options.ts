@@ -1,5 +1,6 @@
 import type { ServerOptions } from '@grpc/grpc-js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { channelValueProblems } from '../client/settings/channel-options-schema.js';
 import { describeValue, pathOf } from '../client/settings/describe-value.js';
 import {
   DEFAULT_SERVER_OPTIONS,
@@ -30,6 +31,15 @@ const ALSO_CHANNEL_OPTIONS = {
   connectionIdleTimeoutMs: 'grpc.max_connection_idle_ms',
   maxConcurrentStreams: 'grpc.max_concurrent_streams',
 } as const;
+
+/** Options that grpc-js's server reads as they are, and that it shares with clients. */
+const CHECKED_VALUES: readonly string[] = [
+  'grpc.enable_channelz',
+  'grpc.max_send_message_length',
+  'grpc.max_receive_message_length',
+  'grpc-node.max_session_memory',
+  'grpc-node.flow_control_window',
+];
 
 /** Limits of connections, wherever they were given. */
 export type ConnectionLimits = Readonly<Record<keyof typeof ALSO_CHANNEL_OPTIONS, number | undefined>>;
@@ -84,7 +94,7 @@ const OURS_ALONE: ReadonlySet<string> = new Set([
 export function channelOptionProblems(options: Given, path: string): ConfigurationProblem[] {
   const given: Readonly<Record<string, unknown>> = options.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
-  const problems: ConfigurationProblem[] = [];
+  const problems: ConfigurationProblem[] = channelValueProblems(given, at, CHECKED_VALUES);
   const say = (key: string, message: string) => problems.push({ path: pathOf(at, key), message });
   for (const [ours, theirs] of Object.entries(ALSO_CHANNEL_OPTIONS)) {
     const value = given[theirs];

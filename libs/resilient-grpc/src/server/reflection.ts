@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module';
-import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
 import type * as Reflection from '@grpc/reflection';
-import { service as healthService } from 'grpc-health-check';
+import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
 import { pathOf } from '../client/settings/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -35,19 +35,15 @@ export function addReflection(server: ServiceTaker, input: ReflectionInput, requ
       "expected a packageDefinition of proto-loader, which holds the files it was made from, got one without; write protoPath, or proto-loader's loadSync()";
     throw new GrpcConfigurationError([{ path, message }]);
   }
-  const definition = input.health ? { ...input.definition, ...healthMessages() } : input.definition;
+  const definition = input.health ? { ...HEALTH_CONTRACT, ...input.definition } : input.definition;
   const services = input.health ? [...input.services, HEALTH_SERVICE] : [...input.services];
   const reflection = new ReflectionService(definition, { services });
-  addStandardService(
-    server,
-    (taker) => {
-      reflection.addToServer(taker);
+  reflection.addToServer({
+    addService: (service: ServiceDefinition, implementation: UntypedServiceImplementation) => {
+      addStandardService(server, service, withStandingStreams(implementation, input.standing));
     },
-    (implementation) => withStandingStreams(implementation, input.standing),
-  );
+  });
 }
-
-const HEALTH_SERVICE = 'grpc.health.v1.Health';
 
 /** Optional: only who asks for it needs it, and learns at the start that it is missing. */
 function reflectionPackage(from: string, path: string): typeof Reflection {
@@ -65,13 +61,6 @@ function reflectionPackage(from: string, path: string): typeof Reflection {
 
 function isDescribed(entry: PackageDefinition[string]): boolean {
   return 'fileDescriptorProtos' in entry && Array.isArray(entry.fileDescriptorProtos);
-}
-
-/** The file of the health service: any message of it holds it. */
-function healthMessages(): PackageDefinition {
-  const requestType = healthService['Check']?.requestType;
-  // True: the types of proto-loader are those of a copy of its own, one version back, where they are wider.
-  return { 'grpc.health.v1.HealthCheckRequest': requestType } as unknown as PackageDefinition;
 }
 
 function withStandingStreams(

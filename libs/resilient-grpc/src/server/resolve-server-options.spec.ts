@@ -123,7 +123,7 @@ describe('resolved options of a server', () => {
     const resolved = resolveServerOptions(given, 'forRoot');
     grpcServerOptions(resolved);
     expect(given).toEqual(before);
-    expect(resolved.nest).toBe(given);
+    expect(resolved.nest).toEqual(given);
   });
 });
 

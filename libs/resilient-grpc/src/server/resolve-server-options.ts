@@ -1,9 +1,15 @@
+import { createRequire } from 'node:module';
 import { targetProblem } from '../channel/channel-checks.js';
 import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
-import { pathOf } from '../client/settings/describe-value.js';
+import { copyOptions, unreadable } from '../client/settings/copy-options.js';
+import { describeValue, pathOf } from '../client/settings/describe-value.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { optionProblems } from '../client/settings/validate-options.js';
-import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import {
+  GrpcConfigurationError,
+  isGrpcConfigurationError,
+  type ConfigurationProblem,
+} from '../errors/grpc-configuration-error.js';
 import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
 import {
@@ -24,6 +30,17 @@ import { SERVER_KEY_REMEDIES, serverOptionsSchema } from './server-options-schem
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
   const unusable = grpcJsProblem();
   if (unusable !== undefined) throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message: unusable }]);
+  const copied = copyOptions(options, path);
+  if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
+  try {
+    return resolveReadable(copied.value, path);
+  } catch (error) {
+    // An instance of a class, which was not copied, throws where it is used.
+    throw isGrpcConfigurationError(error) ? error : new GrpcConfigurationError([unreadable(path, error)]);
+  }
+}
+
+function resolveReadable(options: unknown, path: string): ResolvedServerOptions {
   const problems = optionProblems(serverOptionsSchema, options, path, SERVER_KEY_REMEDIES);
   // True only as far as the problems found say so; each rule below looks at the kind of what it takes.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
@@ -32,6 +49,7 @@ export function resolveServerOptions(options: unknown, path: string): ResolvedSe
   const deeper = [
     ...(sound('url') ? urlProblems(given, path) : []),
     ...(typeof options === 'object' && options !== null ? contractProblems(given, path) : []),
+    ...(sound('protoLoader') ? protoLoaderProblems(given, path) : []),
     ...(sound('channelOptions') && sound('keepalive') ? channelOptionProblems(given, path) : []),
   ];
   if (problems.length + deeper.length > 0) throw new GrpcConfigurationError([...problems, ...deeper]);
@@ -82,6 +100,26 @@ function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: st
   if (!none) return [];
   const message = "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition";
   return [{ path: pathOf(path, 'protoPath'), message }];
+}
+
+const require = createRequire(import.meta.url);
+
+/** Nest ends the process for a package that it cannot load. */
+function protoLoaderProblems(
+  { protoLoader }: Partial<ResilientGrpcServerOptions>,
+  path: string,
+): ConfigurationProblem[] {
+  if (protoLoader === undefined) return [];
+  try {
+    const loaded: unknown = createRequire(require.resolve('@nestjs/microservices'))(protoLoader);
+    if (typeof loaded === 'object' && loaded !== null && 'loadSync' in loaded) return [];
+    const message = `expected a package with loadSync(), got "${protoLoader}"; leave it out: @grpc/proto-loader is used`;
+    return [{ path: pathOf(path, 'protoLoader'), message }];
+  } catch (error) {
+    const [text] = (error instanceof Error ? error.message : String(error)).split('\n');
+    const message = `expected a package that can be loaded, got ${describeValue(protoLoader)} (${text ?? ''}); install it, or leave it out: @grpc/proto-loader is used`;
+    return [{ path: pathOf(path, 'protoLoader'), message }];
+  }
 }
 
 /** What can be used, and will surprise. */

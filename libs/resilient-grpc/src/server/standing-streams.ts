@@ -25,8 +25,10 @@ export class StandingStreams {
   /**
    * Takes part in a stream; false when it was refused, as all have been ended. It is refused without a message, so that clients wait
    * longer and longer before they begin it again: one that was answered is begun again at once.
+   *
+   * @param left called at the end of a stream that takes part
    */
-  begin(call: WireCall): boolean {
+  begin(call: WireCall, left?: () => void): boolean {
     if (this.ended) {
       endStream(call, ENDED);
       return false;
@@ -35,6 +37,7 @@ export class StandingStreams {
     // Every call says so at its end.
     call.on('cancelled', () => {
       this.open.delete(call);
+      left?.();
     });
     return true;
   }
@@ -46,29 +49,21 @@ export class StandingStreams {
   }
 }
 
-/** What a package that brings a standard service adds it to. */
+/** A server that a standard service is added to. */
 export type ServiceTaker = Pick<Server, 'addService'>;
 
-/**
- * Adds the services that `add` adds, as `wrap` makes them. False where the application serves one of them by itself, which goes on:
- * what is its own comes first.
- */
+/** Adds a standard service. False if the application serves it already: then that one stays. */
 export function addStandardService(
   server: ServiceTaker,
-  add: (taker: ServiceTaker) => void,
-  wrap: (implementation: UntypedServiceImplementation) => UntypedServiceImplementation,
+  service: ServiceDefinition,
+  implementation: UntypedServiceImplementation,
 ): boolean {
-  let added = true;
-  add({
-    addService: (service: ServiceDefinition, implementation: UntypedServiceImplementation) => {
-      try {
-        server.addService(service, wrap(implementation));
-      } catch (error) {
-        // grpc-js has no way to ask.
-        if (!(error instanceof Error && error.message.endsWith('already provided.'))) throw error;
-        added = false;
-      }
-    },
-  });
-  return added;
+  try {
+    server.addService(service, implementation);
+    return true;
+  } catch (error) {
+    // grpc-js has no way to ask.
+    if (!(error instanceof Error && error.message.endsWith('already provided.'))) throw error;
+    return false;
+  }
 }

@@ -28,6 +28,19 @@ const WRONG: readonly [what: string, options: Record<string, unknown>, path: str
   ['what belongs to clients', { serviceConfig: {} }, 'serviceConfig', /belongs to clients, in ResilientGrpcModule/],
   ['propagate', { propagate: {} }, 'propagate', /ResilientGrpcModule\.forRoot\(\{ propagate \}\)/],
 
+  [
+    'a proto-loader that is not installed',
+    { protoLoader: 'no-such-loader' },
+    'protoLoader',
+    /got "no-such-loader" \(Cannot find module 'no-such-loader'\); install it, or leave it out/,
+  ],
+  ['a proto-loader of another kind', { protoLoader: 'node:path' }, 'protoLoader', /a package with loadSync\(\)/],
+  [
+    'a negative window',
+    { channelOptions: { 'grpc-node.flow_control_window': -1 } },
+    'channelOptions["grpc-node.flow_control_window"]',
+    /an integer from 65535/,
+  ],
   ['a url that is a number', { url: 50051 }, 'url', /an address, as '0\.0\.0\.0:50051', got 50051/],
   ['an http url', { url: 'http://0.0.0.0:50051' }, 'url', /write '0\.0\.0\.0:50051': gRPC has no such scheme/],
   ['a port beyond all', { url: '0.0.0.0:65536' }, 'url', /a port from 0 to 65535, got '65536'/],
@@ -156,6 +169,15 @@ describe('options of a server', () => {
         'url',
       ].sort(),
     );
+  });
+
+  it('are refused if a getter throws', () => {
+    const get = () => {
+      throw new Error('not for you');
+    };
+    expect(problems(Object.defineProperty({ ...right }, 'url', { enumerable: true, get }))).toEqual([
+      'forRoot.url: cannot be read: not for you; write plain values',
+    ]);
   });
 
   it('never show a key or a token', () => {

@@ -44,6 +44,11 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['parseLoadBalancingConfig()'],
     lostWithout: 'the check of loadBalancingConfig at the start',
   },
+  {
+    on: 'experimental',
+    needs: ['createResolver()'],
+    lostWithout: 'credentials in the targets of resolvers that the application registers',
+  },
   { on: 'experimental', needs: ['BaseFilter()'], lostWithout: 'compressed sizes in telemetry' },
   {
     on: 'channel',

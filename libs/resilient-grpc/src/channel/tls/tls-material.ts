@@ -1,6 +1,7 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import { maskCredentials } from '../../errors/mask-credentials.js';
+import { readBoundedFile } from '../read-bounded-file.js';
 
 /** TLS of a client. Text is a path unless it holds '-----BEGIN', then it is PEM; a Buffer is PEM. */
 export interface TlsOptions {
@@ -58,13 +59,11 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     bytes = Buffer.from(value);
   } else {
     try {
-      bytes = readFileSync(value);
+      bytes = readBoundedFile(value);
     } catch (error) {
-      // What is no path may be a key that lost its first line: long text is not printed.
-      const shown =
-        value.length <= 120 && !value.includes('\n')
-          ? JSON.stringify(value)
-          : `text of ${String(value.length)} characters`;
+      // It may be a key that lost its first line: long text and base64 are not printed.
+      const isPath = value.length <= 120 && !value.includes('\n') && !/^[\w+/=-]{32,}$/.test(value);
+      const shown = isPath ? JSON.stringify(maskCredentials(value)) : `text of ${String(value.length)} characters`;
       return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}); write the path as the process sees it`;
     }
   }

@@ -1,8 +1,10 @@
+import { statSync } from 'node:fs';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
 import { describeValue, pathOf } from './describe-value.js';
+import { unreadable } from './copy-options.js';
 
 /** Services by full name, each with its methods by name. */
 export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
@@ -30,13 +32,25 @@ export type GrpcContract = (
 /** Keys of a contract. */
 export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
 
+/** The services of a contract, or the reasons why it cannot be used. */
+type LoadedContract =
+  | { readonly ok: true; readonly services: Services }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
+
 /** Loads a contract, synchronously, as Nest does. */
 export function loadContract(
   contract: Partial<Record<(typeof CONTRACT_KEYS)[number], unknown>>,
   path: string,
-):
-  | { readonly ok: true; readonly services: Services }
-  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
+): LoadedContract {
+  try {
+    return loadChecked(contract, path);
+  } catch (error) {
+    // A getter or a proxy in a definition that was not made by proto-loader.
+    return { ok: false, problems: [unreadable(pathOf(path, 'packageDefinition'), error)] };
+  }
+}
+
+function loadChecked(contract: Parameters<typeof loadContract>[0], path: string): LoadedContract {
   const problems: ConfigurationProblem[] = [];
   const definition = definitionOf(contract, path, problems);
   const wanted = packagesOf(contract.package, path, problems);
@@ -66,6 +80,20 @@ export function loadContract(
   return { ok: true, services: new Map([...all].filter(([name]) => chosen.has(packageOf(name)))) };
 }
 
+/** True for a message, an enum, or a service whose methods have what a call needs. */
+function isDefinitionEntry(entry: unknown): boolean {
+  if (typeof entry !== 'object' || entry === null) return false;
+  return typeof Reflect.get(entry, 'format') === 'string' || Object.values(entry).every(isMethodDefinition);
+}
+
+function isMethodDefinition(method: unknown): boolean {
+  if (typeof method !== 'object' || method === null) return false;
+  const { path, requestSerialize, responseDeserialize } = method as Partial<MethodDefinition<object, object>>;
+  return (
+    typeof path === 'string' && typeof requestSerialize === 'function' && typeof responseDeserialize === 'function'
+  );
+}
+
 /** 'orders.v1' of 'orders.v1.Orders'. */
 function packageOf(service: string): string {
   return service.slice(0, Math.max(service.lastIndexOf('.'), 0));
@@ -88,8 +116,7 @@ function definitionOf(
     if (typeof packageDefinition === 'object' && packageDefinition !== null) {
       const entries: readonly unknown[] = Object.values(packageDefinition);
       // True: proto-loader's definition is an object of objects; grpc-js's loaded one holds functions.
-      if (entries.every((entry) => typeof entry === 'object' && entry !== null))
-        return packageDefinition as PackageDefinition;
+      if (entries.every(isDefinitionEntry)) return packageDefinition as PackageDefinition;
     }
     problems.push({
       path: pathOf(path, 'packageDefinition'),
@@ -112,6 +139,13 @@ function definitionOf(
     });
     return undefined;
   }
+  // Reading a device or a pipe never ends.
+  const device = (files as readonly string[]).find(isNoFile);
+  if (device !== undefined) {
+    const message = `expected a .proto file, got ${describeValue(device)}, which is a device, a pipe or a folder; write 'orders.proto'`;
+    problems.push({ path: pathOf(path, 'protoPath'), message });
+    return undefined;
+  }
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
     problems.push({
       path: pathOf(path, 'loader'),
@@ -125,6 +159,16 @@ function definitionOf(
   } catch (error) {
     problems.push({ path: pathOf(path, 'protoPath'), message: loadMessage(error) });
     return undefined;
+  }
+}
+
+/** False for a path that does not exist as it is: it may be relative to `loader.includeDirs`. */
+function isNoFile(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === false;
+  } catch {
+    // proto-loader reports what is wrong with it.
+    return false;
   }
 }
 
@@ -168,7 +212,7 @@ function servicesOf(definition: PackageDefinition): Services {
 }
 
 /** A method as its definition, made by proto-loader, has it. */
-export function methodDescriptor(
+function methodDescriptor(
   service: string,
   method: string,
   definition: Pick<

@@ -1,5 +1,4 @@
-import { toMetadata } from '../../channel/attempt/metadata-input.js';
-import { isMetadata } from '../../channel/channel-checks.js';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { namedOptions } from './resolve-channel-settings.js';
@@ -52,12 +51,8 @@ type GivenMetadata = GrpcClientDefaults['metadata'];
 function joinedMetadata(base: GivenMetadata, over: GivenMetadata): GivenMetadata {
   if (base === undefined || over === undefined) return over ?? base;
   if (typeof base === 'function' || typeof over === 'function') return metadataSource(base, over);
-  if (!isMetadata(base) && !isMetadata(over)) return joined(base, over);
-  const all = toMetadata(base);
-  const own = toMetadata(over);
-  for (const key of Object.keys(own.getMap())) all.remove(key);
-  all.merge(own);
-  return all;
+  if (!isMetadataLike(base) && !isMetadataLike(over)) return joined(base, over);
+  return joinMetadata(joinMetadata(NO_METADATA, base), over);
 }
 
 function definedOf<T extends object>(value: T): Partial<T> {

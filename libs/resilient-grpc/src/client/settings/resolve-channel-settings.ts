@@ -12,6 +12,7 @@ import {
   type GrpcClientDefaults,
   type GrpcClientSettings,
 } from './client-options.js';
+import { channelValueProblems } from './channel-options-schema.js';
 import { describeValue, pathOf } from './describe-value.js';
 
 const { boundGraces, boundAtLeastMs } = DEFAULT_RELEASE_POLICY;
@@ -63,6 +64,7 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
     if (reason !== undefined && value !== undefined)
       problems.push({ path: pathOf(at, key), message: `cannot be set: ${reason}` });
   }
+  problems.push(...channelValueProblems(settings.channelOptions ?? {}, at));
   const interceptors: unknown = settings.channelOptions?.['interceptors'];
   if (
     interceptors !== undefined &&

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Metadata, credentials } from '@grpc/grpc-js';
+import { Metadata, credentials, experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { systemClock } from '../../time/clock.js';
@@ -103,6 +103,25 @@ describe('settings over defaults', () => {
       'grpc.primary_user_agent': 'x',
     });
     expect(settings.metadata?.getMap()).toEqual({ a: 'own', b: 'all' });
+  });
+
+  it('show a target without the credentials that a resolver of the application takes', () => {
+    class Resolver {
+      updateResolution = () => undefined;
+      destroy = () => undefined;
+    }
+    experimental.registerResolver('consul-of-shop', Resolver as never);
+    const { settings } = resolve({ url: 'consul-of-shop://hush@agent:8500/orders' });
+    expect(settings.target).toBe('consul-of-shop://***@agent:8500/orders');
+    expect(settings.channel.target).toBe('consul-of-shop://hush@agent:8500/orders');
+  });
+
+  it('accept metadata of another copy of grpc-js, alone and joined', () => {
+    const internalRepr = new Map([['a', ['1']]]);
+    const foreign: any = { getMap: () => ({ a: '1' }), getOptions: () => ({}), internalRepr };
+    expect(resolve({ metadata: foreign }).settings.metadata?.getMap()).toEqual({ a: '1' });
+    const { settings } = resolve({ metadata: foreign }, { metadata: { a: '0', b: '2' } });
+    expect(settings.metadata?.getMap()).toEqual({ a: '1', b: '2' });
   });
 
   it('join metadata of both kinds', () => {

@@ -1,8 +1,10 @@
 import { isObservable } from 'rxjs';
 import { targetProblem } from '../../channel/channel-checks.js';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
-import { metadataEntryProblem, toMetadata } from '../../channel/attempt/metadata-input.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { maskAddress } from '../../errors/mask-credentials.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { CallHooks, type InterceptorSource } from '../interceptors/call-hooks.js';
@@ -17,6 +19,7 @@ import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
 import { joinSettings } from './join-settings.js';
 import { LiveServiceConfig } from './live-service-config.js';
+import { unreadable } from './copy-options.js';
 import { propagationProblems, resolvePropagation } from './propagation-settings.js';
 import {
   channelOptionProblems,
@@ -41,7 +44,7 @@ export interface SettingsInput {
   /** Where these settings stand: 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
-  /** As the user gave them: not trusted. */
+  /** As `copyOptions` returned them; not validated yet. */
   readonly settings: unknown;
   /** Of forRoot; validated where they were given. */
   readonly defaults: GrpcClientDefaults | undefined;
@@ -75,10 +78,20 @@ export function defaultsProblems(defaults: unknown, path: string): Configuration
 
 /** Resolves the settings of one client: joined with the defaults, validated, completed, frozen. */
 export function resolveSettings(input: SettingsInput, seams: ChannelSeams): SettingsResolution {
+  const problems: ConfigurationProblem[] = [];
+  try {
+    return resolveInto(problems, input, seams);
+  } catch (error) {
+    // An instance of a class, which was not copied, throws where it is used.
+    return { ok: false, problems: problems.length > 0 ? problems : [unreadable(input.path, error)] };
+  }
+}
+
+function resolveInto(problems: ConfigurationProblem[], input: SettingsInput, seams: ChannelSeams): SettingsResolution {
   const { path, services } = input;
   const unusable = grpcJsProblem();
   if (unusable !== undefined) return { ok: false, problems: [{ path: '@grpc/grpc-js', message: unusable }] };
-  const problems = settingsProblems(input.settings, path);
+  problems.push(...settingsProblems(input.settings, path));
   // A key of the contract among the settings of a factory is refused above as unknown.
   const own = plain<GrpcClientSettings>(input.settings);
   const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
@@ -139,7 +152,7 @@ export function resolveSettings(input: SettingsInput, seams: ChannelSeams): Sett
     warnings,
     settings: Object.freeze({
       name: input.name,
-      target: own.url,
+      target: maskAddress(own.url),
       services,
       policies: policies(serviceConfig),
       retryThrottling: serviceConfig?.retryThrottling,
@@ -176,12 +189,7 @@ function deeperProblems(
     path,
   );
   problems.push(...propagationProblems(settings.propagate, pathOf(path, 'propagate')));
-  if (
-    !sound('metadata') ||
-    !isObject(settings.metadata) ||
-    Object.getPrototypeOf(settings.metadata) !== Object.prototype
-  )
-    return problems;
+  if (!sound('metadata') || !isObject(settings.metadata) || isMetadataLike(settings.metadata)) return problems;
   for (const [key, value] of Object.entries(settings.metadata)) {
     const problem = value === undefined ? undefined : metadataEntryProblem(key, value);
     if (problem !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), key), message: problem });
@@ -201,7 +209,7 @@ function metadataOf(
 ): Pick<ResolvedClientSettings, 'metadata' | 'metadataSource'> {
   if (typeof metadata === 'function')
     return { metadata: undefined, metadataSource: metadataSource(undefined, metadata) };
-  return { metadata: metadata === undefined ? undefined : toMetadata(metadata) };
+  return { metadata: metadata === undefined ? undefined : joinMetadata(NO_METADATA, metadata) };
 }
 
 function hooksOf(

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
-import { isChannelCredentials, isMetadata } from '../../channel/channel-checks.js';
+import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
+import { isChannelCredentials } from '../../channel/channel-checks.js';
 import {
   POSITIVE,
   bytes,
@@ -94,7 +95,7 @@ const defaultsEntries = {
   ),
   metadata: orUndefined(
     v.union(
-      [v.custom(isMetadata), v.function(), v.record(v.string(), v.unknown())],
+      [v.custom(isMetadataLike), v.function(), v.record(v.string(), v.unknown())],
       "an object of texts, as { 'x-tenant': 'shop' }, grpc-js's Metadata, or a function that gives one",
     ),
   ),

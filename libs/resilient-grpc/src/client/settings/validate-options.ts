@@ -6,7 +6,7 @@ import { describeSecret, describeValue, pathOf } from './describe-value.js';
 /** What to do about a key that is not known, where that is more than a slip of the pen. */
 export type KeyRemedies = Readonly<Record<string, string>>;
 
-const SECRET = /\.(?:tls\.(?:ca|cert|key)|credentials|metadata)\b/;
+const SECRET = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
 
 /** Every problem of `value` against `schema`: keys that are not known, then values, each with what to write. */
 export function optionProblems(

@@ -76,6 +76,51 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
   ['a port beyond all', { url: 'dns:///shop:65536' }, 'clients.shop.url', /a port from 1 to 65535, got '65536'/],
 
   [
+    'a name server that has no address',
+    { url: 'dns://bad:port:x/y' },
+    'clients.shop.url',
+    /the IP address of a name server, .* got 'bad:port:x'.*write 'dns:\/\/127\.0\.0\.1:53\/orders:50051'/,
+  ],
+  [
+    'a user and a password',
+    { url: 'me:hush@shop:50051' },
+    'clients.shop.url',
+    /got '\*\*\*@shop:50051'; send them as `metadata`/,
+  ],
+  [
+    'a password in an http url',
+    { url: 'http://me:hu/sh@shop:50051' },
+    'clients.shop.url',
+    /got 'http:\/\/\*\*\*@shop:50051'; write 'shop:50051'/,
+  ],
+  ['a target without end', { url: 'x'.repeat(70_000) }, 'clients.shop.url', /at most 65536 characters, got 70000/],
+  ...(
+    [
+      ['grpc.default_authority', 5, /printable ASCII of at most 4096 characters, got 5/],
+      ['grpc.primary_user_agent', 'a\nb', /printable ASCII/],
+      ['grpc.initial_reconnect_backoff_ms', -1, /milliseconds of 1 or more, got -1/],
+      ['grpc.max_reconnect_backoff_ms', Infinity, /at most 2147483647 .*got Infinity/],
+      ['grpc.keepalive_time_ms', 2 ** 31, /at most 2147483647/],
+      ['grpc.keepalive_permit_without_calls', true, /0 or 1, got true/],
+      ['grpc.max_receive_message_length', '4', /bytes, or -1 for no limit, got "4"; write 4/],
+      ['grpc.default_compression_algorithm', 'gzip', /0 \(none\), 1 \(deflate\) or 2 \(gzip\)/],
+      ['grpc-node.flow_control_window', -1, /an integer from 65535 to 2147483647, got -1/],
+      ['grpc-node.max_session_memory', 0, /an integer of 1 or more/],
+    ] as const
+  ).map(([key, value, remedy]): (typeof WRONG)[number] => [
+    `${key}: ${String(value)}`,
+    { url, channelOptions: { [key]: value } },
+    `clients.shop.channelOptions["${key}"]`,
+    remedy,
+  ]),
+  [
+    'metadata that are no texts',
+    { url, metadata: [-1] },
+    'clients.shop.metadata["0"]',
+    /expected text or an array of texts, got number/,
+  ],
+
+  [
     "Nest's nested form",
     { transport: 4, options: { url } },
     'clients.shop.options',

@@ -11,6 +11,8 @@ import type { CheckResult } from '../check-result.js';
 import { askedOnce } from '../doctor-client.js';
 import { REFLECTION_SERVICES, type ReflectionRequest, type ReflectionResponse } from '../reflection-contract.js';
 
+const MAX_LISTED = 50;
+
 interface ReflectionStub {
   readonly serverReflectionInfo: ResilientMethod<RequestStream<ReflectionRequest>, ReflectionResponse>;
 }
@@ -38,7 +40,7 @@ export async function reflectionCheck(
       const [answer] = await ask([{ listServices: '*' }]);
       const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
-      const says = `${counted(own.length, 'service')}: ${own.join(', ') || 'none beside those of gRPC'}`;
+      const says = `${counted(own.length, 'service')}: ${listed(own) || 'none beside those of gRPC'}`;
       const result = { check: 'reflection', status: 'ok', says, facts: { version: name, services } } as const;
       return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
     } catch (error) {
@@ -48,6 +50,12 @@ export async function reflectionCheck(
     }
   }
   return untold('the server has none: what it serves is not known here');
+}
+
+/** The first names: a server may list any number. */
+function listed(names: readonly string[]): string {
+  const more = names.length > MAX_LISTED ? ` and ${String(names.length - MAX_LISTED)} more` : '';
+  return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;
 }
 
 function untold(says: string): Reflected {

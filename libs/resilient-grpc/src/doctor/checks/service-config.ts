@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { loadBalancingProblem } from '../../channel/channel-checks.js';
+import { readBoundedFile } from '../../channel/read-bounded-file.js';
 import { errorCode } from '../../channel/tls/tls-material.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../client/settings/client-options.js';
 import type { Services } from '../../client/settings/contract.js';
@@ -49,7 +49,7 @@ export function serviceConfigCheck(file: string, compared: KnownMethods | readon
   const facts = { file, comparedWith: known?.from };
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readBoundedFile(file).toString();
   } catch (error) {
     const says = `${file} cannot be read (${errorCode(error)})`;
     return { check: 'service-config', status: 'failed', says, remedy: 'write its path as seen from here', facts };

@@ -6,6 +6,9 @@ import type { CheckResult } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';
 import { addressText, kindOf } from '../target-address.js';
 
+/** Addresses that are shown and tried. */
+export const MAX_ADDRESSES = 20;
+
 /** A target that no client could be made for; undefined where one can. */
 export function unusableTarget(target: string): CheckResult | undefined {
   const problem = targetProblem(target);
@@ -51,10 +54,14 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
     const code = resolution.code === undefined ? '' : ` (${resolution.code})`;
     return { check: 'target', status: 'failed', says: `${says}${code}`, remedy, facts: { target, ...resolution } };
   }
-  const addresses = resolution.addresses.map((address) => ({ address: addressText(address), kind: kindOf(address) }));
-  const facts = { target, addresses, tookMs: Math.round(tookMs) };
+  const { length: total } = resolution.addresses;
+  const addresses = resolution.addresses
+    .slice(0, MAX_ADDRESSES)
+    .map((address) => ({ address: addressText(address), kind: kindOf(address) }));
+  const facts = { target, addresses, total, tookMs: Math.round(tookMs) };
   const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
-  const says = `${counted(addresses.length, 'address', 'addresses')} in ${duration(tookMs)}: ${list || 'none'}`;
+  const tried = total > MAX_ADDRESSES ? `, of which ${String(MAX_ADDRESSES)} are tried` : '';
+  const says = `${counted(total, 'address', 'addresses')} in ${duration(tookMs)}${tried}: ${list || 'none'}`;
   if (addresses.length === 0) {
     return {
       check: 'target',

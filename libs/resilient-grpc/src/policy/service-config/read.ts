@@ -1,5 +1,8 @@
 import { at, type Problems } from './problem.js';
 
+/** Entries of a list: a document from outside must not take seconds to read. */
+const MAX_ENTRIES = 1_000;
+
 /** A JSON object whose values nobody has looked at yet. */
 export type Unread = Readonly<Record<string, unknown>>;
 
@@ -20,6 +23,10 @@ export function readList(
   problems: Problems,
   what: string,
 ): readonly unknown[] | undefined {
+  if (Array.isArray(value) && value.length > MAX_ENTRIES) {
+    problems.say(path, `expected at most ${MAX_ENTRIES} entries, got ${value.length}`);
+    return undefined;
+  }
   // True: what its entries hold is unknown and typed so.
   if (Array.isArray(value)) return value as readonly unknown[];
   problems.add(path, what, value);
@@ -39,9 +46,10 @@ export function checkKeys(
   known: readonly string[],
   instead: Readonly<Record<string, string>> = {},
 ): void {
-  for (const key of Object.keys(object)) {
+  for (const key of Object.keys(object).slice(0, MAX_ENTRIES)) {
     if (known.includes(key) || !isPresent(object[key])) continue;
-    const meant = instead[key] ?? known.find((name) => plain(name) === plain(key));
+    const meant =
+      (Object.hasOwn(instead, key) ? instead[key] : undefined) ?? known.find((name) => plain(name) === plain(key));
     const write = meant === undefined ? `one of ${known.join(', ')}` : meant;
     problems.say(at(path, key), `is not a key of this object; write ${write}`);
   }

@@ -152,6 +152,15 @@ describe('a Watch', () => {
     expect(seen).toEqual(['NOT_SERVING', 'SERVING', 'NOT_SERVING', 'SERVING']);
   });
 
+  it('is refused for a name of more than 1,000 characters', async () => {
+    const { watch, check, serve } = await make();
+    serve();
+    const { seen } = watch('x'.repeat(1_001));
+    await waitFor(() => seen.length === 1);
+    expect(seen).toEqual(['3 The name of a service has at most 1000 characters']);
+    expect((await check('x'.repeat(5_000))).length).toBeLessThan(1_100);
+  });
+
   it('of a name that is not known yet stays, and learns of it', async () => {
     const { health, watch, serve } = await make();
     serve();
@@ -212,13 +221,13 @@ describe('a Watch', () => {
     const listeners = new Map<string, () => void>();
     const call = {
       writableEnded: false,
-      on: (event: string, listener: () => void) => listeners.set(event, listener),
+      once: (event: string, listener: () => void) => listeners.set(event, listener),
       // Full from the third on, as a stream that nobody reads.
       write: ({ status }: { status: string }) => written.push(status) < 3,
     };
     const stream = new WatchStream(call as never);
-    for (let i = 0; i < 1_001; i++) stream.write({ status: i % 2 === 0 ? 'SERVING' : 'NOT_SERVING' });
-    stream.write({ status: 'NOT_SERVING' });
+    for (let i = 0; i < 1_001; i++) stream.write(i % 2 === 0 ? 'SERVING' : 'NOT_SERVING');
+    stream.write('NOT_SERVING');
     expect(written).toHaveLength(3);
     listeners.get('drain')!();
     expect(written).toEqual(['SERVING', 'NOT_SERVING', 'SERVING', 'NOT_SERVING']);

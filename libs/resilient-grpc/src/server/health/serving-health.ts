@@ -1,22 +1,39 @@
-import type { UntypedServiceImplementation } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
+import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../../client/health-contract.js';
 import { closest } from '../../errors/closest.js';
+import { StatusCode } from '../../status/status-code.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import type { WireCall } from '../calls/wire-call.js';
+import type { StatusLike } from '../calls/served-method.js';
+import { endStream, type WireCall } from '../calls/wire-call.js';
 import { StandingStreams, addStandardService, type ServiceTaker } from '../standing-streams.js';
 import { WatchStream } from './watch-stream.js';
 
 /** The name of the server as a whole. */
 const WHOLE = '';
 
+/** Characters of a name that is watched: each watcher holds one. */
+const MAX_NAME = 1_000;
+const NAME_TOO_LONG = `The name of a service has at most ${String(MAX_NAME)} characters`;
+/** Names of one response of List, as the protocol advises. */
+const MAX_LISTED = 100;
+
+type Status = 'SERVING' | 'NOT_SERVING';
+
+interface HealthRequest {
+  readonly service: string;
+}
+
+type Answer = (error: StatusLike | null, response?: unknown) => void;
+
 /**
  * What `grpc.health.v1.Health` says of a server: NOT_SERVING until the application has started and its port is open, SERVING then, and
  * NOT_SERVING as soon as it shuts down. The server as a whole ('') and each service of the contract have a status of their own.
  */
 export class GrpcServerHealth {
-  private readonly implementation = new HealthImplementation();
-  private readonly byHand = new Map<string, 'SERVING' | 'NOT_SERVING'>();
+  private readonly statuses = new Map<string, Status>();
+  private readonly watchers = new Map<string, Set<WatchStream>>();
+  private readonly byHand = new Map<string, Status>();
   private readonly names = new Set([WHOLE]);
   private contract: readonly string[] | undefined;
   private isListening = false;
@@ -84,13 +101,7 @@ export class GrpcServerHealth {
     this.contract = services;
     for (const name of services) this.names.add(name);
     this.tell();
-    const added = addStandardService(
-      server,
-      (taker) => {
-        this.implementation.addToServer(taker);
-      },
-      (implementation) => this.withStandingWatch(implementation),
-    );
+    const added = addStandardService(server, HEALTH_CONTRACT[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
     if (!added) {
       this.logger.warn(
         'grpc.health.v1.Health is served by the application itself, which has to turn it NOT_SERVING at shutdown: ' +
@@ -99,18 +110,47 @@ export class GrpcServerHealth {
     }
   }
 
-  private withStandingWatch(implementation: UntypedServiceImplementation): UntypedServiceImplementation {
-    // True: the package serves Watch, which streams its answers.
-    const watch = implementation['watch'] as unknown as (call: WatchStream) => void;
-    return {
-      ...implementation,
-      watch: (call: WireCall) => {
-        if (this.standing.begin(call)) watch(new WatchStream(call));
-      },
+  private handlers(): UntypedServiceImplementation {
+    const check = (call: { readonly request: HealthRequest }, answer: Answer) => {
+      const status = this.statuses.get(call.request.service);
+      if (status !== undefined) answer(null, { status });
+      else
+        answer({
+          code: StatusCode.NOT_FOUND,
+          details: `Health status unknown for service ${call.request.service.slice(0, MAX_NAME)}`,
+        });
     };
+    const list = (_call: unknown, answer: Answer) => {
+      if (this.statuses.size > MAX_LISTED) {
+        answer({ code: StatusCode.RESOURCE_EXHAUSTED, details: 'Too many services to list' });
+        return;
+      }
+      answer(null, { statuses: Object.fromEntries([...this.statuses].map(([name, status]) => [name, { status }])) });
+    };
+    const watch = (call: WireCall & { readonly request: HealthRequest }) => {
+      const { service } = call.request;
+      if (service.length > MAX_NAME) endStream(call, { code: StatusCode.INVALID_ARGUMENT, details: NAME_TOO_LONG });
+      else this.watch(service, call);
+    };
+    // True: each has the type that grpc-js calls it with.
+    return { check, list, watch } as unknown as UntypedServiceImplementation;
   }
 
-  private set(service: string, status: 'SERVING' | 'NOT_SERVING'): void {
+  private watch(service: string, call: WireCall): void {
+    const stream = new WatchStream(call);
+    const left = () => {
+      const streams = this.watchers.get(service);
+      streams?.delete(stream);
+      if (streams?.size === 0) this.watchers.delete(service);
+    };
+    if (!this.standing.begin(call, left)) return;
+    const streams = this.watchers.get(service);
+    if (streams === undefined) this.watchers.set(service, new Set([stream]));
+    else streams.add(stream);
+    stream.write(this.statuses.get(service) ?? 'SERVICE_UNKNOWN');
+  }
+
+  private set(service: string, status: Status): void {
     if (!this.names.has(service) && this.contract !== undefined) this.noteOwnName(service, this.contract);
     this.names.add(service);
     this.byHand.set(service, status);
@@ -126,7 +166,9 @@ export class GrpcServerHealth {
   private tell(): void {
     const isUp = this.isListening && this.isBootstrapped && !this.isDraining;
     for (const name of this.names) {
-      this.implementation.setStatus(name, isUp ? (this.byHand.get(name) ?? 'SERVING') : 'NOT_SERVING');
+      const status = isUp ? (this.byHand.get(name) ?? 'SERVING') : 'NOT_SERVING';
+      this.statuses.set(name, status);
+      for (const stream of this.watchers.get(name) ?? []) stream.write(status);
     }
   }
 }

@@ -1,3 +1,5 @@
+import { maskCredentials } from '../../errors/mask-credentials.js';
+
 /** What a secret is called by, at the end of a name: 'x-api-key', 'accessToken', 'DB_PASSWORD'. */
 const SECRET_NAME =
   /(?:authorization|cookies?|token|passw(?:or)?d|passphrase|pwd|secret|credentials?|session[-_]?id|(?:api|access|private|secret)[-_]?key)$/i;
@@ -32,16 +34,7 @@ const KNOWN: readonly (readonly [RegExp, string])[] = [
  */
 export function masked(text: string, isCut = false): string {
   const known = KNOWN.reduce((rest, [secret, mask]) => rest.replace(secret, mask), text);
-  return withoutNamed(withoutLogins(known, isCut));
-}
-
-/** A password may hold '/' and '@' as they are: all up to the last '@' of a URL is taken for it. Files (of frames) have none. */
-function withoutLogins(text: string, isCut: boolean): string {
-  return text.replace(/:\/\/(?!\/)[^\s"<>]+/g, (url, at: number) => {
-    if (isCut && at + url.length === text.length) return '://***';
-    const end = url.lastIndexOf('@');
-    return end === -1 ? url : `://***${url.slice(end)}`;
-  });
+  return withoutNamed(maskCredentials(known, isCut));
 }
 
 function withoutNamed(text: string): string {

@@ -1,0 +1,27 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+
+/** Bytes that a file of options may have. */
+const MAX_FILE_BYTES = 2 ** 20;
+
+/**
+ * Reads a file, a pipe included. A device such as /dev/zero has no end.
+ *
+ * @throws Error with code 'EFBIG' if there are more than `MAX_FILE_BYTES`.
+ */
+export function readBoundedFile(path: string): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const chunks: Buffer[] = [];
+    for (let total = 0; ;) {
+      const chunk = Buffer.allocUnsafe(65_536);
+      const count = readSync(file, chunk, 0, chunk.length, null);
+      if (count === 0) return Buffer.concat(chunks);
+      chunks.push(chunk.subarray(0, count));
+      total += count;
+      if (total > MAX_FILE_BYTES)
+        throw Object.assign(new Error(`${path} has more than ${String(MAX_FILE_BYTES)} bytes`), { code: 'EFBIG' });
+    }
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,15 @@
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { protoPath } from 'grpc-health-check';
+import { expect, it } from 'vitest';
+import { HEALTH_CONTRACT, HEALTH_SERVICE } from './health-contract.js';
+
+/** The file that a message was made from. */
+const fileOf = (definition: PackageDefinition) =>
+  (definition['grpc.health.v1.HealthCheckRequest'] as { fileDescriptorProtos: Buffer[] }).fileDescriptorProtos;
+
+it('is the contract of the standard file, byte by byte', () => {
+  const standard = loadSync(protoPath, { keepCase: true });
+  expect(Object.keys(HEALTH_CONTRACT).sort()).toEqual(Object.keys(standard).sort());
+  expect(fileOf(HEALTH_CONTRACT)).toEqual(fileOf(standard));
+  expect(Object.keys(HEALTH_CONTRACT[HEALTH_SERVICE]!)).toEqual(Object.keys(standard[HEALTH_SERVICE]!));
+});

@@ -1,0 +1,48 @@
+import { fromJSON, type PackageDefinition } from '@grpc/proto-loader';
+
+export const HEALTH_SERVICE = 'grpc.health.v1.Health';
+
+/**
+ * The standard health service (https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto). It is written here
+ * because the package that has the file depends on an older proto-loader, of which an application would then load two.
+ */
+export const HEALTH_CONTRACT: PackageDefinition = fromJSON(
+  nested(['grpc', 'health', 'v1'], {
+    options: {
+      csharp_namespace: 'Grpc.Health.V1',
+      go_package: 'google.golang.org/grpc/health/grpc_health_v1',
+      java_multiple_files: true,
+      java_outer_classname: 'HealthProto',
+      java_package: 'io.grpc.health.v1',
+    },
+    nested: {
+      HealthListRequest: { fields: {} },
+      HealthListResponse: { fields: { statuses: { keyType: 'string', type: 'HealthCheckResponse', id: 1 } } },
+      HealthCheckRequest: { fields: { service: { type: 'string', id: 1 } } },
+      HealthCheckResponse: {
+        fields: { status: { type: 'ServingStatus', id: 1 } },
+        nested: { ServingStatus: { values: { UNKNOWN: 0, SERVING: 1, NOT_SERVING: 2, SERVICE_UNKNOWN: 3 } } },
+      },
+      Health: {
+        methods: {
+          Check: method('HealthCheckRequest', 'HealthCheckResponse'),
+          Watch: { ...method('HealthCheckRequest', 'HealthCheckResponse'), responseStream: true },
+          List: method('HealthListRequest', 'HealthListResponse'),
+        },
+      },
+    },
+  }),
+  { keepCase: true, longs: String, enums: String, defaults: true, oneofs: true },
+);
+
+type Namespace = Parameters<typeof fromJSON>[0];
+
+function method(requestType: string, responseType: string) {
+  // The type requires a comment.
+  return { requestType, responseType, comment: '' };
+}
+
+function nested(names: readonly string[], inner: object): Namespace {
+  // True: a namespace as protobufjs writes it; its types have no place for a map.
+  return names.reduceRight((namespace, name): Namespace => ({ nested: { [name]: namespace } }), inner as Namespace);
+}

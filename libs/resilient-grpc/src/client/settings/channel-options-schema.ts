@@ -1,0 +1,64 @@
+import * as v from 'valibot';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { bytes, integer, milliseconds, orUndefined } from './schema-values.js';
+import { optionProblems } from './validate-options.js';
+
+const LONGEST = 4_096;
+const HEADER_TEXT = `printable ASCII of at most ${String(LONGEST)} characters`;
+
+/** A string that grpc-js sends as a header. HTTP/2 throws for one that no header may have. */
+const headerText = orUndefined(
+  v.pipe(v.string(HEADER_TEXT), v.maxLength(LONGEST, HEADER_TEXT), v.regex(/^[ -~]*$/, HEADER_TEXT)),
+);
+const bit = orUndefined(v.picklist([0, 1], '0 or 1'));
+const whole = (least: number) => orUndefined(integer(least));
+/** More than a timer can hold fires at once: pings or connection attempts would follow each other without a pause. */
+const timer = (least: number) => orUndefined(milliseconds(least));
+
+const MAX_WINDOW = 2 ** 31 - 1;
+const WINDOW = `an integer from 65535 to ${String(MAX_WINDOW)}`;
+
+/**
+ * Options that grpc-js's client reads. It does not check them: a wrong type throws in a timer or in a socket's listener, where
+ * nothing catches it. Other keys are passed on: resolvers and load balancers have options of their own.
+ */
+const schema = v.object({
+  'grpc.ssl_target_name_override': headerText,
+  'grpc.primary_user_agent': headerText,
+  'grpc.secondary_user_agent': headerText,
+  'grpc.default_authority': headerText,
+  'grpc.http_connect_target': headerText,
+  'grpc.http_connect_creds': headerText,
+  'grpc.keepalive_time_ms': timer(-1),
+  'grpc.keepalive_timeout_ms': timer(1),
+  'grpc.keepalive_permit_without_calls': bit,
+  'grpc.initial_reconnect_backoff_ms': timer(1),
+  'grpc.max_reconnect_backoff_ms': timer(1),
+  'grpc.dns_min_time_between_resolutions_ms': timer(0),
+  'grpc.client_idle_timeout_ms': timer(0),
+  'grpc.max_send_message_length': orUndefined(bytes),
+  'grpc.max_receive_message_length': orUndefined(bytes),
+  'grpc.per_rpc_retry_buffer_size': whole(0),
+  'grpc.retry_buffer_size': whole(0),
+  'grpc.enable_http_proxy': bit,
+  'grpc.enable_channelz': bit,
+  'grpc.default_compression_algorithm': orUndefined(v.picklist([0, 1, 2], '0 (none), 1 (deflate) or 2 (gzip)')),
+  'grpc.lb.ring_hash.ring_size_cap': whole(1),
+  'grpc-node.max_session_memory': whole(1),
+  'grpc-node.flow_control_window': orUndefined(
+    v.pipe(v.number(WINDOW), v.integer(WINDOW), v.minValue(65_535, WINDOW), v.maxValue(MAX_WINDOW, WINDOW)),
+  ),
+  'grpc-node.tls_enable_trace': bit,
+});
+
+const CLIENT_KEYS = Object.keys(schema.entries);
+
+/** What is wrong with the values of `options` at `path`; only those of `keys` are checked. */
+export function channelValueProblems(
+  options: Readonly<Record<string, unknown>>,
+  path: string,
+  keys: readonly string[] = CLIENT_KEYS,
+): ConfigurationProblem[] {
+  const known = Object.entries(options).filter(([key]) => keys.includes(key));
+  return optionProblems(schema, Object.fromEntries(known), path);
+}

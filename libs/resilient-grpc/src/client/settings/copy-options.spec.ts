@@ -1,0 +1,134 @@
+import { Metadata } from '@grpc/grpc-js';
+import { NEVER } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { copyOptions } from './copy-options.js';
+
+const throwing = (): never => {
+  throw new Error('not for you');
+};
+
+function copied(options: unknown): unknown {
+  const result = copyOptions(options, 'clients.orders');
+  if (!result.ok) throw new Error('the options are refused');
+  return result.value;
+}
+
+function problems(options: unknown): readonly string[] {
+  const result = copyOptions(options, 'clients.orders');
+  return result.ok ? [] : result.problems.map(({ path, message }) => `${path}: ${message}`);
+}
+
+describe('copyOptions', () => {
+  it('reads each property once', () => {
+    let reads = 0;
+    const options = Object.defineProperty({}, 'timeoutMs', { enumerable: true, get: () => ++reads });
+    const copy = copied(options) as { timeoutMs: number };
+    expect([copy.timeoutMs, copy.timeoutMs]).toEqual([1, 1]);
+  });
+
+  it('reads getters of a class', () => {
+    class Base {
+      readonly timeoutMs = 5;
+      get url() {
+        return 'orders:50051';
+      }
+      create() {
+        return this.url;
+      }
+    }
+    class Config extends Base {
+      get keepalive() {
+        return { keepaliveTimeMs: 30_000 };
+      }
+    }
+    expect(copied(new Config())).toEqual({
+      timeoutMs: 5,
+      url: 'orders:50051',
+      keepalive: { keepaliveTimeMs: 30_000 },
+    });
+  });
+
+  it('keeps instances, functions, definitions and interceptors as they are', () => {
+    const metadata = new Metadata();
+    const key = Buffer.from('k');
+    const packageDefinition = { Orders: {} };
+    const interceptor = { calls: 0, onCall: () => undefined };
+    const loader = { longs: String };
+    const options = {
+      metadata,
+      packageDefinition,
+      interceptors: [interceptor],
+      serviceConfig: NEVER,
+      tls: { key },
+      loader,
+    };
+    const copy = copied(options) as typeof options;
+    expect(copy.metadata).toBe(metadata);
+    expect(copy.packageDefinition).toBe(packageDefinition);
+    expect(copy.interceptors[0]).toBe(interceptor);
+    expect(copy.serviceConfig).toBe(NEVER);
+    expect(copy.tls.key).toBe(key);
+    expect(copy.loader.longs).toBe(String);
+    expect(copy.tls).not.toBe(options.tls);
+  });
+
+  it("copies a key '__proto__' as a property", () => {
+    const copy = copied(JSON.parse('{"methods": {"__proto__": {"polluted": true}}}')) as { methods: object };
+    expect(Object.keys(copy.methods)).toEqual(['__proto__']);
+    expect(Reflect.get({}, 'polluted')).toBeUndefined();
+  });
+
+  const cycle: Record<string, unknown> = {};
+  cycle['self'] = cycle;
+  const wide = Array.from({ length: 400 }, () => Array.from({ length: 400 }, () => 1));
+  it.each<[what: string, options: unknown, problem: RegExp]>([
+    [
+      'a getter that throws',
+      Object.defineProperty({}, 'url', { enumerable: true, get: throwing }),
+      /^clients\.orders\.url: cannot be read: not for you/,
+    ],
+    [
+      'a getter that throws nothing readable',
+      Object.defineProperty({}, 'url', {
+        enumerable: true,
+        get: () => {
+          throw Object.create(null);
+        },
+      }),
+      /an error that cannot be read either/,
+    ],
+    ['a proxy', new Proxy({}, { ownKeys: throwing }), /^clients\.orders: cannot be read/],
+    ['a proxy inside', { tls: new Proxy({}, { getPrototypeOf: throwing }) }, /^clients\.orders\.tls: cannot be read/],
+    [
+      'an error with a password',
+      Object.defineProperty({}, 'url', {
+        enumerable: true,
+        get: () => {
+          throw new Error('no redis://app:hush@cache');
+        },
+      }),
+      /no redis:\/\/\*\*\*@cache;/,
+    ],
+    [
+      'a long array',
+      { package: new Array(1_001).fill('x') },
+      /^clients\.orders\.package: expected at most 1000 entries, got 1001/,
+    ],
+    [
+      'an object with many keys',
+      { methods: Object.fromEntries(new Array(1_001).fill(0).map((_, n) => [`m${String(n)}`, {}])) },
+      /methods: expected at most 1000 entries/,
+    ],
+    ['a long string', { url: 'x'.repeat(2 ** 20 + 1) }, /url: expected at most 1048576 characters, got 1048577/],
+    ['a cycle', cycle, /self: expected at most 16 levels, got more/],
+    ['many values', { loader: wide }, /expected at most 100000 values in total/],
+  ])('refuses %s', (_what, options, problem) => {
+    expect(problems(options)).toHaveLength(1);
+    expect(problems(options)[0]).toMatch(problem);
+  });
+
+  it('reports 20 problems at most', () => {
+    const options = Array.from({ length: 100 }, () => new Proxy({}, { ownKeys: throwing }));
+    expect(problems(options)).toHaveLength(20);
+  });
+});

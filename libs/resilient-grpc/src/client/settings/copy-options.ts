@@ -1,0 +1,149 @@
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { maskCredentials } from '../../errors/mask-credentials.js';
+import { pathOf } from './describe-value.js';
+
+/** Options as plain data, or the reasons why they cannot be read. */
+export type CopiedOptions =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
+
+/** Entries of one array or object. */
+export const MAX_ENTRIES = 1_000;
+/** Characters of one string: PEM bundles and service configs are the longest. */
+const MAX_CHARACTERS = 2 ** 20;
+/** Levels of objects and arrays; a cycle exceeds them. */
+const MAX_DEPTH = 16;
+/** Values of one client in total. */
+const MAX_VALUES = 100_000;
+const MAX_PROBLEMS = 20;
+
+/** Values that are used as they are, because their identity counts or another check reads them. */
+const KEPT: ReadonlySet<string> = new Set(['packageDefinition', 'credentials']);
+/** Arrays whose elements are kept: an interceptor may have state. */
+const KEPT_ELEMENTS: ReadonlySet<string> = new Set(['interceptors', 'imports', 'guards']);
+
+/**
+ * Copies options to plain data, reading each property once. So what was validated is what is used, also if a getter or a proxy would
+ * return something else the second time. Instances of classes below the root (Metadata, Buffer, Observable) stay as they are.
+ */
+export function copyOptions(options: unknown, path: string): CopiedOptions {
+  const copier = new OptionsCopier();
+  const value = copier.read(options, path, 0);
+  return copier.problems.length === 0 ? { ok: true, value } : { ok: false, problems: copier.problems };
+}
+
+/** The problem of options at `path` that threw `error` while they were read or used. */
+export function unreadable(path: string, error: unknown): ConfigurationProblem {
+  return { path, message: `cannot be read: ${errorText(error)}; write plain values` };
+}
+
+class OptionsCopier {
+  readonly problems: ConfigurationProblem[] = [];
+  private values = 0;
+
+  read(value: unknown, path: string, depth: number, keepElements = false): unknown {
+    if (typeof value === 'string' && value.length > MAX_CHARACTERS)
+      return this.refuse(path, `expected at most ${String(MAX_CHARACTERS)} characters, got ${String(value.length)}`);
+    if (typeof value !== 'object' || value === null) return value;
+    try {
+      const isList = Array.isArray(value);
+      if (!isList && depth > 0 && !isPlain(value)) return value;
+      if (depth > MAX_DEPTH) return this.refuse(path, `expected at most ${String(MAX_DEPTH)} levels, got more`);
+      // True: an array of anything.
+      return isList
+        ? this.list(value as readonly unknown[], path, depth, keepElements)
+        : this.object(value, path, depth);
+    } catch (error) {
+      this.problems.push(unreadable(path, error));
+      return undefined;
+    }
+  }
+
+  private list(value: readonly unknown[], path: string, depth: number, keepElements: boolean): unknown {
+    const { length } = value;
+    if (length > MAX_ENTRIES) return this.refuse(path, tooMany(length));
+    if (!this.count(length, path)) return undefined;
+    return Array.from({ length }, (_, index) =>
+      this.property(value, index, pathOf(path, index), depth, keepElements ? 'keep' : 'read'),
+    );
+  }
+
+  private object(value: object, path: string, depth: number): unknown {
+    const keys = isPlain(value) ? Object.keys(value) : keysOfInstance(value);
+    if (keys.length > MAX_ENTRIES) return this.refuse(path, tooMany(keys.length));
+    if (!this.count(keys.length, path)) return undefined;
+    // Defines own properties, also for a key '__proto__'.
+    return Object.fromEntries(
+      keys.map((key) => {
+        const how = KEPT.has(key) ? 'keep' : KEPT_ELEMENTS.has(key) ? 'keep-elements' : 'read';
+        return [key, this.property(value, key, pathOf(path, key), depth, how)];
+      }),
+    );
+  }
+
+  private property(
+    owner: object,
+    key: string | number,
+    path: string,
+    depth: number,
+    how: 'read' | 'keep' | 'keep-elements',
+  ): unknown {
+    if (this.problems.length >= MAX_PROBLEMS) return undefined;
+    let value: unknown;
+    try {
+      value = Reflect.get(owner, key);
+    } catch (error) {
+      this.problems.push(unreadable(path, error));
+      return undefined;
+    }
+    return how === 'keep' ? value : this.read(value, path, depth + 1, how === 'keep-elements');
+  }
+
+  private count(more: number, path: string): boolean {
+    const wasExceeded = this.values > MAX_VALUES;
+    this.values += more;
+    if (this.values <= MAX_VALUES) return true;
+    if (!wasExceeded) this.refuse(path, `expected at most ${String(MAX_VALUES)} values in total, got more`);
+    return false;
+  }
+
+  private refuse(path: string, message: string): unknown {
+    this.problems.push({ path, message });
+    return undefined;
+  }
+}
+
+/** True for an object literal, of any realm. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Own keys of an instance, and the getters of its classes. */
+function keysOfInstance(value: object): string[] {
+  const keys = new Set(Object.keys(value));
+  for (
+    let type = Object.getPrototypeOf(value) as object;
+    Object.getPrototypeOf(type) !== null;
+    type = Object.getPrototypeOf(type) as object
+  ) {
+    for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(type)))
+      if ('get' in property) keys.add(key);
+  }
+  return [...keys];
+}
+
+function tooMany(count: number): string {
+  return `expected at most ${String(MAX_ENTRIES)} entries, got ${String(count)}`;
+}
+
+const LONGEST_ERROR = 200;
+
+function errorText(error: unknown): string {
+  try {
+    const text = maskCredentials(error instanceof Error ? error.message : String(error));
+    return text.length > LONGEST_ERROR ? `${text.slice(0, LONGEST_ERROR)}…` : text;
+  } catch {
+    return 'an error that cannot be read either';
+  }
+}

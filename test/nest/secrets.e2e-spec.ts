@@ -1,0 +1,189 @@
+import { inspect } from 'node:util';
+import { Metadata, status } from '@grpc/grpc-js';
+import { Test } from '@nestjs/testing';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import fc from 'fast-check';
+import { GrpcClients, ResilientGrpcModule, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { ResilientGrpcDashboardModule } from 'nestjs-resilient-grpc/dashboard';
+import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { command } from '../doctor/support.js';
+import { CapturedLog } from '../support/captured-log.js';
+import { collectTelemetry } from '../telemetry/collected-telemetry.js';
+import type { OrdersClient } from './orders-client.js';
+import { ORDERS_PROTO } from './places.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+/** 24 letters and digits that occur nowhere else, as tokens and passwords are. */
+const secrets = fc.stringMatching(/^Zq[a-z0-9]{22}$/);
+/** Characters that passwords have and URLs do not. */
+const suffixes = fc.constantFrom('', '!', '#1', '%40', '/x', '@x', '?', '&a=b', ':y');
+
+/** A key that lost its first line. */
+const keyOf = (secret: string) => secret.slice(0, 24).padEnd(64, 'A');
+
+/** Options with a secret in them, each wrong in a way of its own. */
+const WRONG: readonly ((secret: string) => Record<string, unknown>)[] = [
+  (secret) => ({ url: `me:${secret}@127.0.0.1:1` }),
+  (secret) => ({ url: `http://me:${secret}@127.0.0.1:1` }),
+  (secret) => ({ url: `https://${secret}@127.0.0.1:1/` }),
+  (secret) => ({ url: `dns:///me:${secret}@127.0.0.1:1` }),
+  (secret) => ({ url: `dns://me:${secret}@127.0.0.1/orders:1` }),
+  (secret) => ({ url: `me:${secret} @127.0.0.1:1` }),
+  (secret) => ({ url: `me:${secret}@127.0.0.1:99999` }),
+  (secret) => ({ serviceConfig: `http://me:${secret}@config` }),
+  (secret) => ({ loadBalancing: `me:${secret}@config` }),
+  (secret) => ({ tls: secret }),
+  (secret) => ({ tls: { ca: keyOf(secret) } }),
+  (secret) => ({ tls: { cert: `-----BEGIN CERTIFICATE-----\n${secret}\n-----END CERTIFICATE-----` } }),
+  (secret) => ({ tls: { key: keyOf(secret), cert: keyOf(secret) } }),
+  (secret) => ({ tls: { key: Buffer.from(`-----BEGIN PRIVATE KEY-----\n${secret}\n`) } }),
+  (secret) => ({ credentials: secret }),
+  (secret) => ({ metadata: secret }),
+  (secret) => ({ metadata: { authorization: `Bearer ${secret}\n` } }),
+  (secret) => ({ metadata: { 'token-bin': secret } }),
+  (secret) => ({ metadata: { authorization: { value: secret } } }),
+  (secret) => ({ channelOptions: { 'grpc.http_connect_creds': `me:${secret}\n` } }),
+  (secret) => ({ password: secret, timeoutMs: -1 }),
+  (secret) =>
+    Object.defineProperty({}, 'timeoutMs', {
+      enumerable: true,
+      get: () => {
+        throw new Error(`redis://me:${secret}@cache is down`);
+      },
+    }),
+];
+
+/** An application that writes to every sink. */
+async function scene() {
+  const telemetry = collectTelemetry();
+  const log = new CapturedLog();
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+  const module = await Test.createTestingModule({
+    imports: [
+      ResilientGrpcTelemetryModule.forRoot(),
+      ResilientGrpcModule.forRoot(),
+      ResilientGrpcDashboardModule.forRoot({ public: true }),
+    ],
+  })
+    .setLogger(log)
+    .compile();
+  const app = module.createNestApplication<NestExpressApplication>();
+  await app.listen(0, '127.0.0.1');
+  const page = `${await app.getUrl()}/grpc/snapshot`;
+  onTestFinished(async () => {
+    await app.close();
+    await server.close();
+  });
+  return {
+    server,
+    clients: app.get(GrpcClients),
+    /** Everything that was written up to now, except errors. */
+    written: async () =>
+      [
+        inspect(log.lines, { depth: 9, maxStringLength: null, maxArrayLength: null }),
+        await (await fetch(page)).text(),
+        inspect(await telemetry.instruments(), { depth: 12, maxStringLength: null, maxArrayLength: null }),
+        ...telemetry
+          .spans()
+          .map(({ name, attributes, events, status: end }) => inspect({ name, attributes, events, end }, { depth: 9 })),
+      ].join('\n'),
+  };
+}
+
+/** An error as loggers print it. */
+const printed = (error: unknown) => inspect(error, { depth: 9, showHidden: true, maxStringLength: null });
+
+describe('a secret', () => {
+  it('is in no error of options that are wrong, whatever is wrong with them', async () => {
+    const { clients } = await scene();
+    fc.assert(
+      fc.property(secrets, suffixes, fc.constantFrom(...WRONG), (secret, suffix, wrong) => {
+        let error: unknown;
+        const base = { name: 'orders', protoPath: ORDERS_PROTO, url: '127.0.0.1:1' };
+        const options = Object.defineProperties(base, Object.getOwnPropertyDescriptors(wrong(secret + suffix)));
+        try {
+          clients.create(options);
+        } catch (thrown) {
+          error = thrown;
+        }
+        expect(error).toHaveProperty('name', 'GrpcConfigurationError');
+        expect(printed(error)).not.toContain(secret);
+      }),
+      { numRuns: 600 },
+    );
+  });
+
+  it('in metadata, credentials, requests and responses is in no log line, snapshot, page, metric, span or error', async () => {
+    const { clients, server, written } = await scene();
+    const errors: string[] = [];
+    const planted: string[] = [];
+    await fc.assert(
+      fc.asyncProperty(secrets, fc.constantFrom('ok', 'failed', 'reset', 'down'), async (secret, how) => {
+        planted.push(secret);
+        server.script<{ id: string }>('orders.v1.Orders/Get', ({ request }) =>
+          how === 'failed'
+            ? { error: { code: status.INTERNAL, details: 'no' } }
+            : how === 'reset'
+              ? { reset: 2 }
+              : { message: { id: request.id, item: secret } },
+        );
+        const metadata = new Metadata();
+        metadata.set('x-api-key', secret);
+        const client: ResilientGrpcClient = clients.create({
+          name: `orders-${how}`,
+          protoPath: ORDERS_PROTO,
+          url: how === 'down' ? '127.0.0.1:1' : server.url,
+          outageGraceMs: 0,
+          metadata: {
+            authorization: `Bearer ${secret}`,
+            cookie: `session=${secret}`,
+            'token-bin': Buffer.from(secret),
+          },
+        });
+        const orders = client.getService<OrdersClient>('orders.v1.Orders');
+        await firstValueFrom(orders.get({ id: secret }, metadata)).catch((error: unknown) =>
+          errors.push(printed(error)),
+        );
+        await firstValueFrom(orders.get({ id: secret }, { metadata: { 'x-api-key': `${secret}\n` } })).catch(
+          (error: unknown) => errors.push(printed(error)),
+        );
+        errors.push(
+          inspect(client.snapshot(), { depth: 12 }),
+          inspect(client.activeCalls(), { depth: 12 }),
+          inspect(client),
+        );
+        await client.close();
+      }),
+      { numRuns: 24 },
+    );
+    const all = `${await written()}\n${errors.join('\n')}`;
+    expect(all).toContain('orders.v1.Orders/Get');
+    for (const secret of planted) {
+      expect(all).not.toContain(secret);
+      expect(all).not.toContain(Buffer.from(secret).toString('base64'));
+    }
+  });
+
+  it('in a URL is not in the output of the doctor', async () => {
+    const secret = 'Zq0000000000000000000000';
+    for (const url of [
+      `me:${secret}@127.0.0.1:1`,
+      `http://me:${secret}@127.0.0.1:1`,
+      `dns:///me:${secret}@127.0.0.1:1`,
+    ]) {
+      for (const form of [[], ['--json']]) {
+        const { code, stdout, stderr } = await command(['doctor', url, '--timeout', '1s', ...form]);
+        expect(code).toBe(1);
+        expect(stdout).toContain('***@127.0.0.1:1');
+        expect(stdout + stderr).not.toContain(secret);
+      }
+    }
+    const { stdout, stderr } = await command(['doctor', '--service-config', `http://me:${secret}@config`]);
+    expect(stdout + stderr).not.toContain(secret);
+  });
+});

@@ -1,0 +1,48 @@
+// A Nest application that serves grpc.health.v1, in a process of its own: by this library's server, or by Nest's with the package
+// grpc-health-check, as Nest's documentation has it.
+//   node --expose-gc watched-server.mjs --port 50051 --kind ours|nest
+// Asked over IPC, it reports the memory that it holds.
+import 'reflect-metadata';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { Transport } from '@nestjs/microservices';
+import { HealthImplementation } from 'grpc-health-check';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { readMemory } from '../../../bench/memory/memory.mjs';
+import { freePort } from '../../support/free-port.mjs';
+
+const { values } = parseArgs({
+  options: { port: { type: 'string', default: '0' }, kind: { type: 'string', default: 'ours' } },
+});
+const port = values.port === '0' ? await freePort() : values.port;
+const options = {
+  package: 'orders.v1',
+  protoPath: fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)),
+  url: `127.0.0.1:${port}`,
+};
+
+class AppModule {}
+Module({ imports: values.kind === 'ours' ? [ResilientGrpcServerModule.forRoot(options)] : [] })(AppModule);
+
+const app =
+  values.kind === 'ours'
+    ? await NestFactory.createMicroservice(AppModule, {
+        useFactory: (strategy) => ({ strategy }),
+        inject: [ResilientGrpcServer],
+      })
+    : await NestFactory.createMicroservice(AppModule, {
+        transport: Transport.GRPC,
+        options: {
+          ...options,
+          onLoadPackageDefinition: (_definition, server) =>
+            new HealthImplementation({ '': 'SERVING' }).addToServer(server),
+        },
+      });
+await app.listen();
+process.on('message', () => {
+  void readMemory().then((memory) => process.send?.(memory));
+});
+process.once('disconnect', () => process.exit(0));
+console.log(`listening on 127.0.0.1:${port}`);

@@ -1,0 +1,97 @@
+// Checks what an application installs with the library and the demo: the license of each package against a list, and that no package
+// has an install script. Reads the SBOM of npm and the lock. `npm run check` runs it.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** Licenses that ask for no more than a notice. */
+const LICENSES = new Set([
+  'MIT',
+  'Apache-2.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  'ISC',
+  '0BSD',
+  'BlueOak-1.0.0',
+  'CC0-1.0',
+]);
+
+/** Packages whose manifest names no license in a form that npm reads; each has the text of this one in its LICENSE file. */
+const READ_BY_HAND = new Map([
+  ['busboy', 'MIT'],
+  ['streamsearch', 'MIT'],
+]);
+
+/** Of @grpc/proto-loader, which every gRPC application of Nest has. It compares version ranges and prints a warning; nothing needs it. */
+const SCRIPTS = new Set(['protobufjs']);
+
+const json = (/** @type {string} */ path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
+/** @typedef {{ dev?: boolean; link?: boolean; hasInstallScript?: boolean }} Locked */
+/** @type {{ packages: Record<string, Locked> }} */
+const lock = json('package-lock.json');
+
+/**
+ * The packages of an application with the dependencies of the demo and of the library. npm leaves out what is shared by workspaces, so
+ * the application is one without.
+ *
+ * @returns {readonly { name: string; licenses?: readonly { license?: { id?: string; name?: string }; expression?: string }[] }[]}
+ */
+function components() {
+  const dependencies = {
+    ...json('package.json').dependencies,
+    ...json('libs/resilient-grpc/package.json').dependencies,
+  };
+  delete dependencies['nestjs-resilient-grpc'];
+  const application = { name: 'application', version: '0.0.0', dependencies };
+  const installed = Object.entries(lock.packages).filter(
+    ([path, { dev, link }]) => path.startsWith('node_modules/') && !dev && !link,
+  );
+  const folder = mkdtempSync(join(tmpdir(), 'supply-chain-'));
+  try {
+    writeFileSync(join(folder, 'package.json'), JSON.stringify(application));
+    const packages = { '': application, ...Object.fromEntries(installed) };
+    writeFileSync(
+      join(folder, 'package-lock.json'),
+      JSON.stringify({ ...application, lockfileVersion: 3, requires: true, packages }),
+    );
+    const args = ['sbom', '--sbom-format=cyclonedx', '--package-lock-only'];
+    const text = execFileSync('npm', args, {
+      cwd: folder,
+      encoding: 'utf8',
+      maxBuffer: 2 ** 26,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return JSON.parse(text).components;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** '(MIT OR CC0-1.0)': one that is allowed is enough. @param {string} expression */
+function isAllowed(expression) {
+  return expression
+    .replace(/[()]/g, '')
+    .split(' OR ')
+    .some((choice) => choice.split(' AND ').every((id) => LICENSES.has(id)));
+}
+
+const problems = [];
+const found = components();
+for (const { name, licenses = [] } of found) {
+  const named = licenses.map(({ license, expression }) => expression ?? license?.id ?? license?.name ?? '');
+  const all = named.length > 0 ? named : [READ_BY_HAND.get(name) ?? 'no license'];
+  for (const one of all) if (!isAllowed(one)) problems.push(`${name}: ${one}`);
+}
+
+for (const [path, { dev, hasInstallScript }] of Object.entries(lock.packages)) {
+  const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
+  if (hasInstallScript === true && dev !== true && !SCRIPTS.has(name)) problems.push(`${name}: has an install script`);
+}
+
+for (const problem of problems) console.error(problem);
+console.log(`${String(found.length)} packages, ${String(problems.length)} problems`);
+process.exitCode = problems.length > 0 || found.length < 50 ? 1 : 0;

@@ -95,6 +95,8 @@ export type GrpcClientEvent = {
   | { readonly type: 'requests-at-once'; readonly path: string; readonly messages: number }
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
+  /** The resolver reported more addresses than are used. */
+  | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
   | {
       readonly type: 'connection-replaced';

@@ -133,6 +133,8 @@ export class ConnectionHistories {
   connected(address: string, socket: Socket | undefined): void {
     this.unanswered = true;
     const history = this.history(address);
+    // The calls on a connection that was let go of may outlast the begin of the next one.
+    if (history.isLetGo) this.closed(address, history);
     const now = this.clock.now();
     history.readyAt = now;
     history.answered = false;
@@ -183,8 +185,8 @@ export class ConnectionHistories {
   }
 
   /**
-   * Nobody uses the connection to `address` any more. It ends now, with its channel, or when grpc-js closes it, up to 10 s later;
-   * a channel that was idle may take it up again before that.
+   * The channel no longer uses the READY connection to `address`. It ends now, with its channel, or when grpc-js closes it, up to 10 s
+   * later. The channel may use it again before that.
    */
   letGo(address: string, now: boolean): void {
     const history = this.history(address);
@@ -260,11 +262,22 @@ export class ConnectionHistories {
     return history;
   }
 
+  /** The channel no longer uses the connection to `address`, which was not READY. */
+  unused(address: string): void {
+    if (this.histories.has(address)) this.entered(address, 'IDLE');
+  }
+
+  /** True if a connection is open that the channel no longer uses. */
+  get hasLetGo(): boolean {
+    return [...this.histories.values()].some(({ isLetGo }) => isLetGo);
+  }
+
   /** Names resolve to other addresses over time. */
   private forgetOldest(): void {
     if (this.histories.size <= KNOWN_ADDRESSES) return;
-    for (const [address, { readyAt, doubted }] of this.histories) {
-      if (readyAt !== undefined || doubted.length > 0) continue;
+    const now = this.clock.now();
+    for (const [address, { readyAt, doubted, holdUntil }] of this.histories) {
+      if (readyAt !== undefined || doubted.length > 0 || holdUntil > now) continue;
       this.histories.delete(address);
       return;
     }

@@ -54,6 +54,7 @@ class ObservedCredentials extends ChannelCredentials {
 /** Makes the connections of one address. grpc-js asks `waitForReady` at the start of each attempt, before TCP. */
 class ObservedConnector implements SecureConnector {
   private attempt: ConnectAttempt | undefined;
+  private isDestroyed = false;
 
   constructor(
     private readonly inner: SecureConnector,
@@ -62,8 +63,11 @@ class ObservedConnector implements SecureConnector {
   ) {}
 
   waitForReady(): Promise<void> {
-    this.attempt = this.attempts.begin(this.address);
-    return this.inner.waitForReady();
+    const attempt = this.attempts.begin(this.address);
+    this.attempt = attempt;
+    // grpc-js connects a dropped subchannel again when its backoff ends, and would keep that connection until its peer closes it.
+    if (this.isDestroyed) this.attempts.letGo(attempt);
+    return attempt.prepare(this.inner.waitForReady());
   }
 
   connect(socket: Socket): ReturnType<SecureConnector['connect']> {
@@ -77,6 +81,7 @@ class ObservedConnector implements SecureConnector {
   }
 
   destroy(): void {
+    this.isDestroyed = true;
     if (this.attempt !== undefined) this.attempts.letGo(this.attempt);
     this.inner.destroy();
   }

@@ -37,17 +37,15 @@ export class AddressUpdates {
 
   /**
    * @param apply returns false if the policy cannot use the update
-   * @param rejected is called if an update that waited could not be used
    * @param limited is called if more addresses were reported than are used
    */
   constructor(
     private readonly clock: Clock,
     private readonly apply: (...update: AddressUpdate) => boolean,
-    private readonly rejected: () => void,
     private readonly limited: (reported: number, used: number) => void,
   ) {}
 
-  /** Returns false if the policy cannot use the update. */
+  /** Returns false if the policy cannot use the update; true if the update waits. */
   take(...update: AddressUpdate): boolean {
     // The first addresses after an update without any are what calls wait for.
     const isUrgent = this.empty > 0 && hasAddresses(update);
@@ -88,7 +86,7 @@ export class AddressUpdates {
     const waitMs = this.dueAt - this.clock.now();
     // The last update took long.
     if (waitMs > 0) this.timer = this.clock.setTimer(this.passHeld, waitMs);
-    else if (!this.pass(this.held)) this.rejected();
+    else this.pass(this.held);
   };
 
   /** Those in use stay: a name server that lists the addresses in another order each time must not move the connections. */

@@ -290,16 +290,9 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
-    this.updates ??= new AddressUpdates(
-      owner.observer.clock,
-      this.update,
-      () => {
-        this.helper.requestReresolution();
-      },
-      (reported, used) => {
-        owner.observer.onAddressesLimited(reported, used);
-      },
-    );
+    this.updates ??= new AddressUpdates(owner.observer.clock, this.update, (reported, used) => {
+      owner.observer.onAddressesLimited(reported, used);
+    });
     return this.updates.take(endpoints, config.child, options, note);
   }
 

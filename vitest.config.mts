@@ -13,6 +13,7 @@ const ISOLATED = [
   'test/telemetry/*-beside-others.e2e-spec.ts',
   'test/server/memory.e2e-spec.ts',
   'test/calls/garbage.e2e-spec.ts',
+  'test/addresses/churn.e2e-spec.ts',
 ];
 
 /** What can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, interceptors, the strategy, Terminus, HTTP. */

@@ -9,6 +9,8 @@ const HEDGES = 'policy/hedging/hedge-budget.ts';
 const BREAKER = 'policy/circuit-breaker/circuit-breaker-policy.ts';
 const CIRCUIT = 'policy/circuit-breaker/next-circuit.ts';
 const LIVE = 'client/settings/live-service-config.ts';
+const BOUNDS = 'policy/service-config/document-bounds.ts';
+const UPDATES = 'channel/connection/address-updates.ts';
 const DNS = 'channel/dns/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
 const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
@@ -128,6 +130,15 @@ const NUMBERS = [
   ['Service config'],
   ['the start waits for the first one', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
   ['the record in DNS is read again each', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],
+  ['characters of one', plain, BOUNDS, 'MAX_CONFIG_CHARACTERS'],
+  ['values in one', plain, BOUNDS, 'MAX_CONFIG_VALUES'],
+  ['objects and lists inside one another', plain, BOUNDS, 'MAX_CONFIG_DEPTH'],
+  ['problems of one that are listed', plain, 'policy/service-config/problem.ts', 'MAX_PROBLEMS'],
+  ['rejected updates are logged at most each', ms, LIVE, 'LOG_INTERVAL_MS'],
+  ['Addresses'],
+  ['addresses of a name that are used', plain, UPDATES, 'MAX_ADDRESSES'],
+  ['updates of them are used at most each', ms, UPDATES, 'MIN_UPDATE_INTERVAL_MS'],
+  ['updates without an address, up to each', ms, UPDATES, 'MAX_EMPTY_INTERVAL_MS'],
   ['Streams'],
   ['messages held for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
   ['an Observable of requests may be ahead by', mebibytes, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes'],

@@ -98,6 +98,8 @@ export type GrpcClientEvent = {
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /** The installed grpc-js is outside the tested versions, or lacks private names; once per process and name. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
+  /** The resolver reported more addresses than are used. */
+  | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
   | {
       readonly type: 'connection-replaced';

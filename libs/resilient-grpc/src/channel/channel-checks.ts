@@ -1,10 +1,14 @@
 import { Resolver } from 'node:dns';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { cut } from '../policy/service-config/problem.js';
+import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
 
 /** Longer than a list of 1,000 addresses. */
 const LONGEST_TARGET = 65_536;
+/** Policies of one list whose problems are shown. */
+const MAX_REASONS = 3;
 
 /**
  * What would make grpc-js throw when a channel is made, or never connect; undefined where `url` is a usable target.
@@ -73,14 +77,18 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   const reasons: string[] = [];
   for (const policy of config) {
     try {
+      const own = Object.keys(policy).find(isObservingPolicy);
+      if (own !== undefined) return `${cut(own)} is internal to this library`;
       // True enough: what has another shape makes it throw, which is the question.
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;
     } catch (error) {
-      reasons.push(error instanceof Error ? error.message : String(error));
+      reasons.push(cut(error instanceof Error ? error.message : String(error)));
     }
   }
-  return reasons.join('; ') || 'it is empty';
+  const more = reasons.length - MAX_REASONS;
+  const shown = reasons.slice(0, MAX_REASONS).join('; ');
+  return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'it is empty';
 }
 
 /** Whether `value` can be given to a channel: grpc-js insists on its own class. */

@@ -20,7 +20,9 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { ADDRESS_ARGUMENT, observeSockets } from './quirks/connector.js';
 import type { ConnectionOwner, EstablishedConnection } from './connection/established-connection.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './connection/load-balancing-policy.js';
+import { addressKey, plainError } from './connection/grpc-js-text.js';
 import { HearingOut } from './connection/hearing-out.js';
+import { HoldOffs } from './connection/hold-offs.js';
 import { isSecure } from './channel-checks.js';
 import { clientSeamReport } from './quirks/client-seam-report.js';
 import type { SeamReport } from './quirks/seam-report.js';
@@ -36,6 +38,8 @@ export interface GenerationObserver {
   onConnectFailed(generation: ChannelGeneration, cause: string): void;
   /** A connection that was READY ended. */
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void;
+  /** It is not used for new calls any more: its address was removed, or the channel goes idle. */
+  onConnectionLetGo(generation: ChannelGeneration, address: string): void;
   /** What one was worth that has ended: known at once, or later where it was in doubt. */
   onConnectionJudged(generation: ChannelGeneration, judged: EndedConnection): void;
   /** A connection of any generation is open, or no longer. */
@@ -71,6 +75,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyHandle | undefined;
   private readonly histories: ConnectionHistories;
+  private readonly holdOffs: HoldOffs;
   readonly hearing: HearingOut;
   private readonly seamReport: SeamReport;
   /** Under TLS. */
@@ -78,8 +83,6 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly authority: string | undefined;
   /** Opened beside the calls. */
   private streams: readonly ConnectionStream[] = [];
-  /** Connections that are not to be tried yet. */
-  private held: readonly { readonly address: string; readonly goOn: () => void }[] = [];
   private readonly pings: boolean;
   private active = 0;
   private closed = false;
@@ -92,6 +95,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   ) {
     const { clock, random } = seams;
     this.histories = new ConnectionHistories(this, clock, random, this);
+    this.holdOffs = new HoldOffs(this.histories, clock);
     this.hearing = new HearingOut(() => this.connections, clock);
     if (isSecure(settings.credentials)) {
       this.unreadEnds = new UnreadEnds(
@@ -111,6 +115,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     const credentials = observeSockets(settings.credentials, this.attempts, this) ?? settings.credentials;
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
+      ...this.policy?.channelOptions,
       'grpc.service_config': serviceConfig,
       // Each resend is decided above: grpc-js also resends streams that the server reset with REFUSED_STREAM, which proxies send for
       // requests that were processed.
@@ -136,6 +141,10 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     return attempts.progress;
   }
 
+  get clock(): Clock {
+    return this.seams.clock;
+  }
+
   private get events(): EventHub {
     return this.seams.events;
   }
@@ -153,8 +162,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
 
   /** When the next attempt to connect begins, in milliseconds since 1970. */
   nextAttemptAt(): number | undefined {
-    const { histories } = this;
-    const { clock } = this.seams;
+    const { clock, histories } = this;
     const held = histories.heldUntil;
     const heldUntil = held === undefined ? Infinity : clock.epoch() + (held - clock.now());
     const next = Math.min(this.policy?.control?.backoffEndsAt() ?? Infinity, heldUntil);
@@ -220,8 +228,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   answeredTo(peer: string | undefined, startedAt: number): void {
     if (peer === undefined) return;
     this.histories.answeredTo(peer, startedAt);
-    if (this.histories.holdOffMs(peer) > 0) return;
-    for (const held of this.held.filter(({ address }) => address === peer)) held.goOn();
+    this.holdOffs.reconsider(peer);
   }
 
   /** Takes no more calls; closes when the last one has ended. `close()` of grpc-js under keepalive would cut them. */
@@ -246,14 +253,14 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   onState(state: ConnectivityState, error: string | undefined): void {
     if (this.closed) return;
     this.state = state;
-    this.observer.onState(this, state, error === undefined ? undefined : plain(error));
+    this.observer.onState(this, state, error === undefined ? undefined : plainError(error));
   }
 
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
-      this.connectFailed(attempt?.timedOut ?? plain(error ?? 'the connection failed'), address);
+      this.connectFailed(attempt?.timedOut ?? plainError(error ?? 'the connection failed'), address);
     }
     if (to === 'READY') {
       this.connected(address, attempt?.socket);
@@ -278,14 +285,43 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     if (this.closed) return;
     this.connectFailed(this.unresolved);
     // grpc-js looks a name up once, and by itself never again where that failed. Asked to connect it does, behind its backoff.
-    this.seams.clock.defer(() => {
+    this.clock.defer(() => {
       this.connect();
     });
   }
 
-  onLetGo(address: string): void {
-    this.histories.letGo(address, this.closed);
-    if (!this.closed) closeUnused(this.channel);
+  onLetGo(address: string, state: ConnectivityState): void {
+    if (state === 'READY') {
+      this.histories.letGo(address, this.closed);
+      this.observer.onConnectionLetGo(this, address);
+      return;
+    }
+    this.histories.unused(address);
+    if (state === 'CONNECTING') this.attempts.use(address, false);
+  }
+
+  onTakenUp(address: string, state: ConnectivityState): void {
+    this.attempts.use(address, true);
+    if (state !== 'READY') return;
+    // An attempt that the channel did not use succeeded meanwhile.
+    const attempt = this.attempts.settle(address, true);
+    if (!this.histories.takenUp(address)) this.connected(address, attempt?.socket);
+  }
+
+  onAddressesLimited(reported: number, used: number): void {
+    if (this.events.wanted) this.events.emit({ type: 'addresses-limited', reported, used });
+  }
+
+  onDestroyed(): void {
+    if (this.closed) return;
+    if (this.histories.hasLetGo) closeUnused(this.channel);
+    this.onState('IDLE', undefined);
+    // A service config of the resolver replaced the policy: the channel may be READY through another one.
+    queueMicrotask(() => {
+      if (!this.closed && this.policy?.control === undefined) {
+        this.publicState(stateName(this.channel.getConnectivityState(false)));
+      }
+    });
   }
 
   private connected(address: string, socket: Socket | undefined): void {
@@ -328,21 +364,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   afterHoldOff(address: string, task: () => void): () => void {
-    const { clock } = this.seams;
-    const leave = (): void => {
-      clock.clearTimer(timer);
-      this.held = this.held.filter((one) => one !== held);
-    };
-    const held = {
-      address,
-      goOn: () => {
-        leave();
-        task();
-      },
-    };
-    const timer = clock.setTimer(held.goOn, this.holdOffMs(address));
-    this.held = [...this.held, held];
-    return leave;
+    return this.holdOffs.after(address, task);
   }
 
   abortable(address: SubchannelAddress): SubchannelAddress {
@@ -378,21 +400,4 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     }
     this.onState(state, undefined);
   }
-}
-
-/** As grpc-js writes an address in `getPeer()`. */
-function addressKey(address: SubchannelAddress): string {
-  if (!('port' in address)) return address.path;
-  return address.host.includes(':')
-    ? `[${address.host}]:${String(address.port)}`
-    : `${address.host}:${String(address.port)}`;
-}
-
-/** grpc-js's text of a failed connection without the wrapping that tells nothing. */
-function plain(error: string): string {
-  return error
-    .replace(/^No connection established\. Last error: /, '')
-    .replace(/\. Resolution note: $/, '')
-    .replace(/^(?:Error: )+/, '')
-    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '');
 }

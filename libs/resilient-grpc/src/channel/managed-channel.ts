@@ -53,7 +53,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   /** Those that are idle or on their way out too. */
   openConnections = 0;
   readonly waiting: WaitingCalls;
-
   private readonly hold: ProcessHold;
   private readonly load: UsualLoad;
   private readonly release: CallRelease;
@@ -65,7 +64,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   private readonly unwatchCredentials: () => void;
   /** What new calls go to. */
   current: ChannelGeneration;
-
   private state: ConnectivityState = 'IDLE';
   private since: number;
   private lastShortLived = false;
@@ -232,6 +230,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.lastError = cause;
   }
 
+  onConnectionLetGo(generation: ChannelGeneration, address: string): void {
+    if (generation === this.current) this.suspicion.ended(address);
+  }
+
   onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void {
     if (generation !== this.current) return;
     this.suspicion.ended(ended.address);
@@ -240,7 +242,6 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   onConnectionJudged(generation: ChannelGeneration, judged: EndedConnection): void {
-    // One of several: the others carry the calls.
     if (generation !== this.current || judged.othersReady) return;
     this.lastShortLived = judged.shortLived;
     this.outage.connectionEnded(judged.livedMs, judged.answered);

@@ -43,7 +43,7 @@ export class ConnectAttempts {
   /** An attempt to reach `key` begins. */
   begin(key: string): ConnectAttempt {
     this.running.get(key)?.end();
-    const attempt = new ConnectAttempt(this.limits.timeoutMs(), this.clock);
+    const attempt = new ConnectAttempt(key, this.limits.timeoutMs(), this.clock);
     this.running.set(key, attempt);
     // grpc-js begins it a turn after it was asked to, and would keep the connection until its pool is looked through.
     if (this.isClosed) attempt.abort(CLOSED);
@@ -52,12 +52,17 @@ export class ConnectAttempts {
 
   /** What the oldest attempt waits for, and for how long: 'connecting for 2.1 s: …'. `undefined` if no attempt is under way. */
   get progress(): string | undefined {
-    const [oldest] = [...this.running.values()].sort((a, b) => a.startedAt - b.startedAt);
+    const [oldest] = [...this.running.values()]
+      .filter(({ isUsed }) => isUsed)
+      .sort((a, b) => a.startedAt - b.startedAt);
     if (oldest === undefined) return undefined;
     return `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;
   }
 
-  /** The attempt to reach `key` has succeeded or failed: this is what came of it. */
+  /**
+   * The attempt to reach `key` succeeded or failed. The result of an attempt that the channel does not use is unknown until its
+   * connection is used again, or dropped.
+   */
   settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'timedOut'> | undefined {
     const attempt = this.running.get(key);
     this.running.delete(key);
@@ -68,11 +73,18 @@ export class ConnectAttempts {
   }
 
   /**
-   * What makes the connection of `attempt` is not needed any more. grpc-js lets go of it while calls still run on one that the server
-   * took its leave of.
+   * grpc-js dropped the subchannel that made `attempt`. Calls may still run on its connection: a GOAWAY ends a subchannel's use, not
+   * its streams.
    */
   letGo(attempt: ConnectAttempt): void {
+    if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);
     if (this.isClosed || !attempt.hasSucceeded) attempt.abort(CLOSED);
+  }
+
+  /** The channel uses the connection that is being made to `key`, or no longer does. */
+  use(key: string, isUsed: boolean): void {
+    const attempt = this.running.get(key);
+    if (attempt !== undefined) attempt.isUsed = isUsed;
   }
 
   /** Ends all that are under way, with their sockets, and any that is begun after that. */
@@ -90,6 +102,8 @@ export class ConnectAttempt {
   private reject: ((error: Error) => void) | undefined;
   /** There is a connection. */
   hasSucceeded = false;
+  /** False once the channel no longer needs the connection. grpc-js completes it anyway. */
+  isUsed = true;
   /** What is missing. */
   phase = 'the TCP connection was not accepted';
   readonly startedAt: number;
@@ -98,7 +112,11 @@ export class ConnectAttempt {
   /** Set once the attempt took too long: what was still missing. */
   timedOut: string | undefined;
 
-  constructor(timeoutMs: number, clock: Clock) {
+  constructor(
+    readonly key: string,
+    timeoutMs: number,
+    clock: Clock,
+  ) {
     this.startedAt = clock.now();
     this.timer = new PeerTimer(clock, timeoutMs, () => {
       this.timedOut = `timed out after ${seconds(timeoutMs)}: ${this.phase}`;
@@ -110,15 +128,25 @@ export class ConnectAttempt {
     return this.controller.signal;
   }
 
+  /** Credentials are ready; TCP connects next, unless the attempt was ended meanwhile. */
+  async prepare(credentials: Promise<void>): Promise<void> {
+    await this.endable(credentials);
+    this.controller.signal.throwIfAborted();
+  }
+
   /** TCP stands; what follows on `socket` can be ended through it. */
   secure<T>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
     this.phase = 'the peer accepted the connection and stayed silent';
     if (this.controller.signal.aborted) socket.destroy();
+    // Under TLS a destroyed socket does not end the handshake, and a rejected handshake does not end the socket.
+    return this.endable(handshake);
+  }
+
+  private endable<T>(step: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.reject = reject;
-      // Under TLS a destroyed socket does not end the handshake, and a rejected handshake does not end the socket.
-      handshake.then(resolve, reject);
+      step.then(resolve, reject);
     });
   }
 

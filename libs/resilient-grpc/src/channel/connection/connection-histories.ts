@@ -133,6 +133,8 @@ export class ConnectionHistories {
   connected(address: string, socket: Socket | undefined): void {
     this.unanswered = true;
     const history = this.history(address);
+    // The calls on a connection that was let go of may outlast the begin of the next one.
+    if (history.isLetGo) this.closed(address, history);
     const now = this.clock.now();
     history.readyAt = now;
     history.answered = false;
@@ -182,12 +184,23 @@ export class ConnectionHistories {
     return ended;
   }
 
-  /** The channel released the connection to `address`. It ends now, with its channel, or when the last stream on it has ended. */
+  /**
+   * The channel no longer uses the READY connection to `address`. It ends now, with its channel, or when grpc-js closes it, up to 10 s
+   * later. The channel may use it again before that.
+   */
   letGo(address: string, now: boolean): void {
     const history = this.history(address);
     this.entered(address, 'IDLE');
     if (now || history.connection === undefined) this.closed(address, history);
     else history.isLetGo = true;
+  }
+
+  /** Whether it is told as open still: one whose socket is not known was told as closed when it was let go of. */
+  takenUp(address: string): boolean {
+    const history = this.history(address);
+    history.isLetGo = false;
+    this.entered(address, 'READY');
+    return history.readyAt !== undefined;
   }
 
   private get anyReady(): boolean {
@@ -249,11 +262,22 @@ export class ConnectionHistories {
     return history;
   }
 
+  /** The channel no longer uses the connection to `address`, which was not READY. */
+  unused(address: string): void {
+    if (this.histories.has(address)) this.entered(address, 'IDLE');
+  }
+
+  /** True if a connection is open that the channel no longer uses. */
+  get hasLetGo(): boolean {
+    return [...this.histories.values()].some(({ isLetGo }) => isLetGo);
+  }
+
   /** Names resolve to other addresses over time. */
   private forgetOldest(): void {
     if (this.histories.size <= KNOWN_ADDRESSES) return;
-    for (const [address, { readyAt, doubted }] of this.histories) {
-      if (readyAt !== undefined || doubted.length > 0) continue;
+    const now = this.clock.now();
+    for (const [address, { readyAt, doubted, holdUntil }] of this.histories) {
+      if (readyAt !== undefined || doubted.length > 0 || holdUntil > now) continue;
       this.histories.delete(address);
       return;
     }

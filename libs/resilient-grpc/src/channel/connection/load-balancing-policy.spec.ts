@@ -14,9 +14,10 @@ import {
   type ChannelOptions,
   type experimental,
 } from '@grpc/grpc-js';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
+import { systemClock } from '../../time/clock.js';
 import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
 
@@ -28,6 +29,7 @@ const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 
 /** Writes down what the policy tells. */
 class Recorder implements PolicyObserver {
+  readonly clock = systemClock;
   /** 'CONNECTING', 'TRANSIENT_FAILURE' … of the whole channel. */
   readonly states: string[] = [];
   /** 'address FROM>TO' of single connections. */
@@ -57,8 +59,17 @@ class Recorder implements PolicyObserver {
   onUnresolved(): void {
     this.connections.push('unresolved');
   }
-  onLetGo(address: string): void {
-    this.connections.push(`${address} let go`);
+  onAddressesLimited(): void {
+    this.connections.push('limited');
+  }
+  onDestroyed(): void {
+    this.states.push('IDLE');
+  }
+  onLetGo(address: string, state: string): void {
+    if (state !== 'IDLE') this.connections.push(`${address} let go in ${state}`);
+  }
+  onTakenUp(address: string, state: string): void {
+    this.connections.push(`${address} taken up in ${state}`);
   }
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
     this.throttled.push(`${address} ${keepaliveTimeMs}`);
@@ -173,6 +184,7 @@ function watched(target: string, child: object = { pick_first: {} }, options: Ch
     'grpc.initial_reconnect_backoff_ms': 30_000,
     'grpc.enable_channelz': 0,
     'grpc.service_config_disable_resolution': 1,
+    ...policy.channelOptions,
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
     ...options,
   });
@@ -512,6 +524,7 @@ describe('the child policy', () => {
     const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen)!;
     const channel = new Channel(peer.address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
+      ...policy.channelOptions,
       'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
     });
     onTestFinished(() => channel.close());
@@ -545,7 +558,7 @@ describe('channels', () => {
     expect(peer.sessions.size).toBe(1);
   });
 
-  it('that are closed in the middle of an attempt tell that none is under way', async () => {
+  it('that are closed during an attempt to connect release it', async () => {
     const sockets: Socket[] = [];
     const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined)));
     await new Promise<void>((resolve) => {
@@ -560,8 +573,108 @@ describe('channels', () => {
     await waitFor(() => sockets.length === 1);
     channel.close();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(seen.connections.at(-1)).toMatch(/CONNECTING>IDLE$/);
+    expect(seen.connections.at(-1)).toMatch(/let go in CONNECTING$/);
     // grpc-js leaves what hangs to whoever made it.
     for (const socket of sockets) socket.destroy();
+  });
+});
+
+describe('a service config from outside', () => {
+  const INTERNAL = 'load-balancing policy nestjs_resilient_grpc is internal to nestjs-resilient-grpc';
+
+  /** Another channel of the process, to `peer`. */
+  function other(peer: Peer, options: ChannelOptions): Channel {
+    const channel = new Channel(peer.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
+      ...options,
+    });
+    onTestFinished(() => channel.close());
+    return channel;
+  }
+
+  /** The status of a call on `channel`. */
+  const statusOf = (channel: Channel): Promise<{ readonly code: number; readonly details: string }> =>
+    new Promise((resolve) => {
+      const call = channel.createCall('/a/B', Date.now() + 30_000, null, null, null);
+      call.start(new Metadata(), {
+        onReceiveMetadata: () => undefined,
+        onReceiveMessage: () => undefined,
+        onReceiveStatus: resolve,
+      });
+      call.halfClose();
+    });
+
+  it.each([
+    ['a made-up id', () => ({ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } })],
+    ['no id', () => ({ nestjs_resilient_grpc: { child: [{ pick_first: {} }] } })],
+    ['the id of another channel', ({ policy }: Watched) => policy.loadBalancingConfig[0]!],
+  ])('that names the policy with %s fails its channel and touches no other', async (_what, configOf) => {
+    const peer = await startPeer();
+    const victim = watched(peer.address);
+    victim.channel.getConnectivityState(true);
+    await waitFor(() => victim.seen.states.at(-1) === 'READY');
+    const { control } = victim.policy;
+    const before = [...victim.seen.states];
+    const hostile = other(peer, {
+      'grpc.service_config': JSON.stringify({ loadBalancingConfig: [configOf(victim)] }),
+    });
+    expect(await statusOf(hostile)).toMatchObject({ code: 14, details: expect.stringContaining(INTERNAL) as string });
+    hostile.close();
+    await turns();
+    expect(victim.policy.control).toBe(control);
+    expect(victim.seen.states).toEqual(before);
+    expect(peer.sessions.size).toBe(1);
+  });
+
+  it('fails a second channel with the options of the first, which stays in use', async () => {
+    const peer = await startPeer();
+    const victim = watched(peer.address);
+    victim.channel.getConnectivityState(true);
+    await waitFor(() => victim.seen.states.at(-1) === 'READY');
+    const { control } = victim.policy;
+    const second = other(peer, {
+      ...victim.policy.channelOptions,
+      'grpc.service_config': JSON.stringify({ loadBalancingConfig: victim.policy.loadBalancingConfig }),
+    });
+    expect((await statusOf(second)).details).toContain(INTERNAL);
+    second.close();
+    await turns();
+    expect(victim.policy.control).toBe(control);
+    expect(victim.seen.states.at(-1)).toBe('READY');
+  });
+
+  it('cannot put the policy inside itself', async () => {
+    const peer = await startPeer();
+    const { channel } = watched(peer.address, { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } });
+    expect((await statusOf(channel)).details).toContain(INTERNAL);
+  });
+
+  it('does not find its owner in the options that grpc-js traces', async () => {
+    const peer = await startPeer();
+    const { policy } = watched(peer.address);
+    expect(JSON.stringify(policy.channelOptions)).toBe('{"grpc.internal.no_subchannel.nestjs_resilient_grpc":{}}');
+  });
+});
+
+describe('another copy of this library that shares grpc-js', () => {
+  it('registers the policy under another name, and both work', async () => {
+    const peer = await startPeer();
+    const first = watched(peer.address);
+    vi.resetModules();
+    const copy = await import('./load-balancing-policy.js');
+    expect(copy.observeConnections).not.toBe(observeConnections);
+    const seen = new Recorder();
+    const policy = copy.observeConnections([{ pick_first: {} }], seen)!;
+    expect(Object.keys(policy.loadBalancingConfig[0]!)).not.toEqual(Object.keys(first.policy.loadBalancingConfig[0]!));
+    const second = new Channel(peer.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+      ...policy.channelOptions,
+      'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
+    });
+    onTestFinished(() => second.close());
+    for (const channel of [first.channel, second]) channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY' && first.seen.states.at(-1) === 'READY');
+    expect([first.policy.control, policy.control]).not.toContain(undefined);
   });
 });

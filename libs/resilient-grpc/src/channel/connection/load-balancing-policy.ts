@@ -1,11 +1,16 @@
-import type { ChannelOptions, experimental } from '@grpc/grpc-js';
+import { randomUUID } from 'node:crypto';
+import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import { AddressUpdates, type AddressUpdate } from './address-updates.js';
 import type { ConnectionProbe } from './connection-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
+import { gatedSubchannelClass, type HoldOff } from './gated-subchannel.js';
 import { ObservedConnection, type ConnectionObserver } from './observed-connection.js';
 import { policyParts, type PolicyParts } from '../quirks/experimental.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
+import type { Clock } from '../../time/clock.js';
 
 type ChannelControlHelper = experimental.ChannelControlHelper;
 type LoadBalancer = experimental.LoadBalancer;
@@ -13,19 +18,25 @@ type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** Where copies of this library in one process count themselves. */
-const COPIES = Symbol.for('nestjs-resilient-grpc.copies');
+/** Name under which the first copy of this library in a process registers the policy with grpc-js; further copies add a number. */
+const POLICY_NAME = 'nestjs_resilient_grpc';
+/**
+ * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot hold one, so no service config can make a
+ * policy report to another channel. grpc-js does not copy options with this prefix to subchannels.
+ */
+const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 
 /** What the policy tells its channel, and asks of it. */
-export interface PolicyObserver extends ConnectionObserver {
+export interface PolicyObserver extends ConnectionObserver, HoldOff {
+  readonly clock: Clock;
   /** The whole channel's state, after grpc-js has been told. `error` comes with TRANSIENT_FAILURE. */
   onState(state: ConnectivityState, error: string | undefined): void;
   /** The name could not be resolved, or has no address: `onState` follows. */
   onUnresolved(): void;
-  /** Milliseconds before a connection to `address` may be tried again; 0: at once. */
-  holdOffMs(address: string): number;
-  /** Runs `task` when they are over, or found needless; returns how to take it back. */
-  afterHoldOff(address: string, task: () => void): () => void;
+  /** The resolver reported more addresses than are used. */
+  onAddressesLimited(reported: number, used: number): void;
+  /** grpc-js destroyed the policy: the channel is idle, or closed. */
+  onDestroyed(): void;
   /** The address as it is handed to grpc-js, so that an attempt to connect to it can be ended. */
   abortable(address: SubchannelAddress): SubchannelAddress;
   /** Joined to the arguments of a connection to `address`. */
@@ -44,23 +55,64 @@ export interface PolicyControl {
   openStream(opening: StreamOpening): ConnectionStream | undefined;
 }
 
-interface Registration {
-  readonly observer: PolicyObserver;
-  control: PolicyControl | undefined;
+/**
+ * The owner of one policy: one channel. All fields are private, because grpc-js writes channel options as JSON when it traces.
+ */
+class PolicyOwner {
+  /** Random, so that a service config from outside cannot name it. */
+  readonly #id = randomUUID();
+  readonly #observer: PolicyObserver;
+  #policy: ObservingPolicy | undefined;
+  #isReleased = false;
+
+  constructor(observer: PolicyObserver) {
+    this.#observer = observer;
+  }
+
+  get id(): string {
+    return this.#id;
+  }
+
+  get observer(): PolicyObserver {
+    return this.#observer;
+  }
+
+  get control(): PolicyControl | undefined {
+    return this.#policy;
+  }
+
+  /** True if the channel is closed. */
+  get isReleased(): boolean {
+    return this.#isReleased;
+  }
+
+  /** True if `policy` reports to this owner from now on; false if another one does. */
+  claim(policy: ObservingPolicy): boolean {
+    this.#policy ??= policy;
+    return this.#policy === policy;
+  }
+
+  yield(policy: ObservingPolicy): void {
+    if (this.#policy === policy) this.#policy = undefined;
+  }
+
+  release(): void {
+    this.#isReleased = true;
+  }
 }
 
-const registrations = new Map<string, Registration>();
-let nextId = 1;
-/** Name under which the policy is registered with grpc-js; none yet: it is not. */
+/** Name under which this copy registered the policy; empty until then. */
 let policyName = '';
 /** Set by the registration. */
 let parts: PolicyParts;
 
-/** Our place in one channel's service config. */
+/** The policy's place in the options of one channel. */
 export interface PolicyHandle {
   /** For the channel option `grpc.service_config`. */
   readonly loadBalancingConfig: readonly Readonly<Record<string, unknown>>[];
-  /** Undefined until grpc-js has made the policy, and again while the channel is idle. */
+  /** The other channel options that the policy needs. */
+  readonly channelOptions: ChannelOptions;
+  /** `undefined` until grpc-js has created the policy, and while the channel is idle. */
   readonly control: PolicyControl | undefined;
   release(): void;
 }
@@ -76,18 +128,22 @@ export function observeConnections(
   observer: PolicyObserver,
 ): PolicyHandle | undefined {
   if (!register()) return undefined;
-  const id = String(nextId++);
-  const registration: Registration = { observer, control: undefined };
-  registrations.set(id, registration);
+  const owner = new PolicyOwner(observer);
   return {
-    loadBalancingConfig: [{ [policyName]: { id, child: children } }],
+    loadBalancingConfig: [{ [policyName]: { id: owner.id, child: children } }],
+    channelOptions: { [OWNER_OPTION]: owner },
     get control() {
-      return registration.control;
+      return owner.control;
     },
     release: () => {
-      registrations.delete(id);
+      owner.release();
     },
   };
+}
+
+/** True if `name` is this library's own policy, which only this library may name. */
+export function isObservingPolicy(name: string): boolean {
+  return name.startsWith(POLICY_NAME);
 }
 
 /** Registers the policy with grpc-js once. Not at import: importing this library changes nothing. */
@@ -99,19 +155,15 @@ function register(): boolean {
   const Gated = gatedSubchannelClass(parts.BaseSubchannelWrapper);
   class Policy extends ObservingPolicy {
     constructor(helper: ChannelControlHelper) {
-      super(helper, (child, observer) => new Gated(child, observer));
+      super(helper, (child, connection, observer) => new Gated(child, connection, observer));
     }
   }
-  policyName = nameOfThisCopy();
+  // Copies of this library may share one grpc-js, where a policy replaces the one registered before under its name.
+  policyName = POLICY_NAME;
+  for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
+    policyName = `${POLICY_NAME}_${String(copy)}`;
   parts.registerLoadBalancerType(policyName, Policy, ObservingPolicyConfig);
   return true;
-}
-
-/** Copies share grpc-js, where a policy of the same name takes the place of the one before, and its channels with it. */
-function nameOfThisCopy(): string {
-  const copies = Number(Reflect.get(globalThis, COPIES) ?? 0) + 1;
-  Reflect.set(globalThis, COPIES, copies);
-  return copies === 1 ? 'nestjs_resilient_grpc' : `nestjs_resilient_grpc_${String(copies)}`;
 }
 
 /** Our part of a service config: whom to tell, and the policy that balances. */
@@ -130,23 +182,33 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   }
 
   /** @throws Error when no child policy is known; grpc-js then reports the whole config as unusable. */
-  static createFromJson(json: { readonly id: string; readonly child: object[] }): ObservingPolicyConfig {
+  static createFromJson(json: { readonly id: unknown; readonly child: object[] }): ObservingPolicyConfig {
     // True: what stands in a service config is an array of objects with one key each.
     const child = parts.selectLbConfigFromList(json.child as Parameters<PolicyParts['selectLbConfigFromList']>[0]);
     if (child === null) throw new Error(`none of the load-balancing policies is known: ${JSON.stringify(json.child)}`);
-    return new ObservingPolicyConfig(json.id, child);
+    return new ObservingPolicyConfig(String(json.id), child);
   }
 }
 
-type MakeGated = (child: SubchannelInterface, observer: PolicyObserver) => SubchannelInterface;
+type MakeGated = (
+  child: SubchannelInterface,
+  connection: ObservedConnection,
+  observer: PolicyObserver,
+) => SubchannelInterface;
 
-/** Passes everything between the channel and the child policy, and tells the observer what it sees. */
-class ObservingPolicy implements LoadBalancer {
+/** Passes everything between the channel and the child policy, and reports what it sees to the observer. */
+class ObservingPolicy implements LoadBalancer, PolicyControl {
   private readonly child: experimental.ChildLoadBalancerHandler;
-  private registration: Registration | undefined;
-  private readonly connections = new Map<unknown, ObservedConnection>();
-  /** The child policy is being told that there is no address. */
+  private owner: PolicyOwner | undefined;
+  /** By grpc-js's subchannel. */
+  private readonly known = new WeakMap<object, ObservedConnection>();
+  /** Those that the child policy uses. */
+  private readonly connections = new Set<ObservedConnection>();
+  /** Those that it released during an update, which may use them again: round_robin recreates its children. */
+  private released: Set<ObservedConnection> | undefined;
+  /** The child policy receives an update without addresses. */
   private isUnresolved = false;
+  private updates: AddressUpdates | undefined;
 
   constructor(
     private readonly helper: ChannelControlHelper,
@@ -157,35 +219,53 @@ class ObservingPolicy implements LoadBalancer {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
           helper.updateState(state, picker, error);
-          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.registration?.observer.onUnresolved();
-          this.registration?.observer.onState(stateName(state), error ?? undefined);
+          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.owner?.observer.onUnresolved();
+          this.owner?.observer.onState(stateName(state), error ?? undefined);
         },
       }),
     );
   }
 
   private createSubchannel(address: SubchannelAddress, args: ChannelOptions): SubchannelInterface {
-    const registration = this.registration;
-    if (registration === undefined) return this.helper.createSubchannel(address, args);
-    const { observer } = registration;
+    const { owner } = this;
+    if (owner === undefined) return this.helper.createSubchannel(address, args);
+    const { observer } = owner;
     const subchannel = this.helper.createSubchannel(observer.abortable(address), {
       ...args,
       ...observer.argumentsFor(address),
     });
     const real = realSubchannel(subchannel);
-    if (!this.connections.has(real)) this.connections.set(real, new ObservedConnection(subchannel, observer));
-    this.forgetUnused(real);
-    return this.gate(subchannel, observer);
+    let connection = this.known.get(real);
+    if (connection === undefined) {
+      connection = new ObservedConnection(subchannel, observer, this);
+      this.known.set(real, connection);
+    }
+    return this.gate(subchannel, connection, observer);
   }
 
-  /** Names resolve to other addresses over time: what is idle and no longer asked for need not be watched. */
-  private forgetUnused(justAsked: unknown): void {
-    if (this.connections.size <= 64) return;
-    for (const [real, connection] of this.connections) {
-      if (this.connections.size <= 32) return;
-      if (real === justAsked || !connection.idle) continue;
-      connection.stop();
-      this.connections.delete(real);
+  onUsed(connection: ObservedConnection): void {
+    this.connections.add(connection);
+  }
+
+  onUnused(connection: ObservedConnection): void {
+    if (this.released === undefined) this.leave(connection);
+    else this.released.add(connection);
+  }
+
+  private leave(connection: ObservedConnection): void {
+    this.connections.delete(connection);
+    connection.stop();
+  }
+
+  /** Runs `change`, then leaves the connections that it released and did not use again. */
+  private updating<T>(change: () => T): T {
+    const released = new Set<ObservedConnection>();
+    this.released = released;
+    try {
+      return change();
+    } finally {
+      this.released = undefined;
+      for (const connection of released) if (!connection.isUsed) this.leave(connection);
     }
   }
 
@@ -196,18 +276,41 @@ class ObservingPolicy implements LoadBalancer {
     note: string,
   ): boolean {
     if (!(config instanceof ObservingPolicyConfig)) return false;
-    const registration = registrations.get(config.id);
-    // The channel is closed. What its resolver had found by then comes all the same, and the child would connect to it.
-    if (registration === undefined) return true;
-    this.registration = registration;
-    registration.control = this;
-    // With addresses of before a child goes on; without any it says that it has failed, and there was no connection to see fail.
+    const owner: unknown = options[OWNER_OPTION];
+    if (!(owner instanceof PolicyOwner)) return this.refuse(undefined);
+    // A closed channel: the result of a resolution that was under way. The child would connect.
+    if (owner.isReleased) return true;
+    if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
+    this.owner = owner;
+    this.updates ??= new AddressUpdates(owner.observer.clock, this.update, (reported, used) => {
+      owner.observer.onAddressesLimited(reported, used);
+    });
+    return this.updates.take(endpoints, config.child, options, note);
+  }
+
+  private readonly update = (...update: AddressUpdate): boolean => {
+    const [endpoints] = update;
+    // With former addresses a child policy continues; without any it reports a failure, and no connection failed before.
     this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
     try {
-      return this.child.updateAddressList(endpoints, config.child, options, note);
+      return this.updating(() => this.child.updateAddressList(...update));
     } finally {
       this.isUnresolved = false;
     }
+  };
+
+  /**
+   * A service config from outside names the policy. What is in force stays; a channel without anything in force fails its calls. No
+   * other channel is affected.
+   */
+  private refuse(owner: PolicyOwner | undefined): boolean {
+    if (this.owner !== undefined) return false;
+    const details = `load-balancing policy ${policyName} is internal to nestjs-resilient-grpc; remove it from the service config`;
+    const picker = new parts.UnavailablePicker({ code: StatusCode.UNAVAILABLE, details });
+    if (owner?.control === undefined) owner?.observer.onState('TRANSIENT_FAILURE', details);
+    this.helper.updateState(connectivityState.TRANSIENT_FAILURE, picker, details);
+    // Accepted: otherwise grpc-js would queue the calls until their deadlines.
+    return true;
   }
 
   exitIdle(): void {
@@ -219,12 +322,15 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   destroy(): void {
-    this.child.destroy();
-    for (const connection of this.connections.values()) connection.stop();
-    this.connections.clear();
-    if (this.registration?.control === this) this.registration.control = undefined;
-    this.registration?.observer.onState('IDLE', undefined);
-    this.registration = undefined;
+    this.updates?.stop();
+    this.updates = undefined;
+    this.updating(() => {
+      this.child.destroy();
+    });
+    const { owner } = this;
+    this.owner = undefined;
+    owner?.yield(this);
+    owner?.observer.onDestroyed();
   }
 
   getTypeName(): string {
@@ -232,12 +338,12 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   endBackoff(): void {
-    for (const connection of this.connections.values()) connection.endBackoff();
+    for (const connection of this.connections) connection.endBackoff();
   }
 
   backoffEndsAt(): number | undefined {
     let earliest: number | undefined;
-    for (const connection of this.connections.values()) {
+    for (const connection of this.connections) {
       const at = connection.backoffEndsAt();
       if (at !== undefined && (earliest === undefined || at < earliest)) earliest = at;
     }
@@ -245,7 +351,7 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   probe(address: string): ConnectionProbe | undefined {
-    for (const connection of this.connections.values()) {
+    for (const connection of this.connections) {
       const probe = connection.address === address ? connection.probe() : undefined;
       if (probe !== undefined) return probe;
     }
@@ -253,47 +359,10 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    for (const connection of this.connections.values()) {
+    for (const connection of this.connections) {
       const stream = connection.openStream(opening);
       if (stream !== undefined) return stream;
     }
     return undefined;
   }
-}
-
-/**
- * A connection that is not tried again before its hold-off is over. grpc-js forgets its backoff as soon as a connection is
- * READY, so a server that dies right after its SETTINGS is connected to 150 times a second.
- */
-function gatedSubchannelClass(
-  Base: typeof experimental.BaseSubchannelWrapper,
-): new (child: SubchannelInterface, observer: PolicyObserver) => SubchannelInterface {
-  return class GatedSubchannel extends Base {
-    private cancelStart: (() => void) | undefined;
-
-    constructor(
-      child: SubchannelInterface,
-      private readonly observer: PolicyObserver,
-    ) {
-      super(child);
-    }
-
-    override startConnecting(): void {
-      const address = this.child.getAddress();
-      if (this.observer.holdOffMs(address) <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
-        this.child.startConnecting();
-        return;
-      }
-      this.cancelStart ??= this.observer.afterHoldOff(address, () => {
-        this.cancelStart = undefined;
-        this.child.startConnecting();
-      });
-    }
-
-    protected override destroy(): void {
-      this.cancelStart?.();
-      this.cancelStart = undefined;
-      super.destroy();
-    }
-  };
 }

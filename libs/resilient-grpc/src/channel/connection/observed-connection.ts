@@ -1,4 +1,4 @@
-import type { experimental } from '@grpc/grpc-js';
+import { connectivityState, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { stateName } from '../state-name.js';
 import { forgetClosedStreams } from '../quirks/closed-streams.js';
@@ -16,27 +16,43 @@ export interface ConnectionObserver {
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void;
   /** What runs on the connection to `address` that has just become READY, where this grpc-js shows it. */
   onSession(address: string, session: WatchedSession): void;
-  /** The connection to `address` is READY, and nobody uses it any more: the channel goes idle, or is closed. */
-  onLetGo(address: string): void;
+  /** The channel no longer uses the connection to `address`, which is in `state`: its address was removed, or the channel goes idle. */
+  onLetGo(address: string, state: ConnectivityState): void;
+  /** The channel uses a connection to `address` that is in `state` already. */
+  onTakenUp(address: string, state: ConnectivityState): void;
   /** The server found our pings too many; grpc-js will ping every `keepaliveTimeMs` from now on. */
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
   /** Reports which private names the first `subject` of its kind lacks. */
   checkSeams(on: string, subject: unknown): void;
 }
 
-/** Watches one connection of the pool, however many wrappers the child policy has around it. */
+/** Keeps the connections that are in use. */
+export interface ConnectionUser {
+  onUsed(connection: ObservedConnection): void;
+  onUnused(connection: ObservedConnection): void;
+}
+
+/** Watches one connection of the pool while the child policy uses it, through any number of wrappers. */
 export class ObservedConnection {
   readonly address: string;
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
+  private refs = 0;
+  private isWatching = false;
+  /** The last state that was reported. */
+  private state = connectivityState.IDLE;
 
   constructor(
     private readonly subchannel: SubchannelInterface,
     private readonly observer: ConnectionObserver,
+    private readonly user: ConnectionUser,
   ) {
     const address = subchannel.getAddress();
     this.address = address;
     this.listener = (_, from, to, keepaliveTimeMs, error) => {
+      // A listener that is added while grpc-js reports a change receives that change, too.
+      if (from !== this.state) return;
+      this.state = to;
       if (this.keepaliveTimeMs !== undefined && keepaliveTimeMs > this.keepaliveTimeMs) {
         observer.onKeepaliveThrottled(address, keepaliveTimeMs);
       }
@@ -44,8 +60,27 @@ export class ObservedConnection {
       observer.onConnection(address, stateName(from), stateName(to), error);
       if (stateName(to) === 'READY') this.showSession();
     };
-    // Before the child policy adds its own, so that what is known here is known when that one acts.
-    subchannel.addConnectivityStateListener(this.listener);
+  }
+
+  get isUsed(): boolean {
+    return this.refs > 0;
+  }
+
+  ref(): void {
+    this.refs += 1;
+    if (this.isWatching) return;
+    this.isWatching = true;
+    this.state = this.subchannel.getConnectivityState();
+    const state = stateName(this.state);
+    if (state === 'READY' || state === 'CONNECTING') this.observer.onTakenUp(this.address, state);
+    // Policies add their listener after this, so that they act on what is known here.
+    this.subchannel.addConnectivityStateListener(this.listener);
+    this.user.onUsed(this);
+  }
+
+  unref(): void {
+    this.refs -= 1;
+    if (this.refs === 0) this.user.onUnused(this);
   }
 
   private showSession(): void {
@@ -59,10 +94,6 @@ export class ObservedConnection {
       forgetClosedStreams(transport.session);
       this.observer.onSession(this.address, transport.session);
     });
-  }
-
-  get idle(): boolean {
-    return stateName(this.subchannel.getConnectivityState()) === 'IDLE';
   }
 
   probe(): ConnectionProbe | undefined {
@@ -86,11 +117,9 @@ export class ObservedConnection {
   }
 
   stop(): void {
+    this.isWatching = false;
     this.subchannel.removeConnectivityStateListener(this.listener);
-    const state = stateName(this.subchannel.getConnectivityState());
-    // How that attempt ends will not be seen any more: nobody may hold a connect timeout against what comes of it.
-    if (state === 'CONNECTING') this.observer.onConnection(this.address, 'CONNECTING', 'IDLE', undefined);
-    else if (state === 'READY') this.observer.onLetGo(this.address);
+    this.observer.onLetGo(this.address, stateName(this.subchannel.getConnectivityState()));
   }
 
   private get ready(): boolean {

@@ -5,6 +5,8 @@ export const POLICY_SEAM: Seam = {
   on: 'experimental',
   needs: [
     'registerLoadBalancerType()',
+    'isLoadBalancerNameRegistered()',
+    'UnavailablePicker()',
     'createChildChannelControlHelper()',
     'ChildLoadBalancerHandler()',
     'BaseSubchannelWrapper()',

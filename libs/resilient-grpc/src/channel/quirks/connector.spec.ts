@@ -111,6 +111,7 @@ function generation(
       onState: (_, state) => void states.push(state),
       onConnectFailed: (_, cause) => void failures.push(cause),
       onConnectionEnded: (_, end) => void ended.push(end),
+      onConnectionLetGo: () => undefined,
       onConnectionJudged: () => undefined,
       onOpen: () => undefined,
       onKeepaliveThrottled: () => undefined,

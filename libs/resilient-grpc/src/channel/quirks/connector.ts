@@ -75,6 +75,7 @@ class ObservedCredentials extends ChannelCredentials {
 /** Makes the connections of one address. grpc-js asks `waitForReady` at the start of each attempt, before TCP. */
 class ObservedConnector implements SecureConnector {
   private attempt: ConnectAttempt | undefined;
+  private isDestroyed = false;
 
   constructor(
     private readonly inner: SecureConnector,
@@ -83,8 +84,11 @@ class ObservedConnector implements SecureConnector {
   ) {}
 
   waitForReady(): Promise<void> {
-    this.attempt = this.attempts.begin(this.address);
-    return this.inner.waitForReady();
+    const attempt = this.attempts.begin(this.address);
+    this.attempt = attempt;
+    // grpc-js connects a dropped subchannel again when its backoff ends, and would keep that connection until its peer closes it.
+    if (this.isDestroyed) this.attempts.letGo(attempt);
+    return attempt.prepare(this.inner.waitForReady());
   }
 
   connect(socket: Socket): ReturnType<SecureConnector['connect']> {
@@ -98,6 +102,7 @@ class ObservedConnector implements SecureConnector {
   }
 
   destroy(): void {
+    this.isDestroyed = true;
     if (this.attempt !== undefined) this.attempts.letGo(this.attempt);
     this.inner.destroy();
   }

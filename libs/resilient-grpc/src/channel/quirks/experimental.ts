@@ -11,6 +11,8 @@ export const experimental: Partial<Experimental> = (grpcJs as Partial<typeof grp
 export type PolicyParts = Pick<
   Experimental,
   | 'registerLoadBalancerType'
+  | 'isLoadBalancerNameRegistered'
+  | 'UnavailablePicker'
   | 'createChildChannelControlHelper'
   | 'ChildLoadBalancerHandler'
   | 'BaseSubchannelWrapper'

@@ -159,11 +159,41 @@ describe('an update', () => {
     expect(timeoutMs()).toBe(1_000);
     expect(heard).toEqual([]);
     expect(warnings).toEqual([
-      expect.stringMatching(/^clients\.shop\.serviceConfig\.retries: is not a key .+; what was in force before stays$/),
-      expect.stringMatching(/^clients\.shop\.serviceConfig\.methodConfig\[0\]\.timeout: .+ before stays$/),
+      expect.stringMatching(
+        /^clients\.shop\.serviceConfig\.retries: is not a key .+ \(1 more\); what was in force before stays$/,
+      ),
     ]);
     source.next(config('3s'));
     expect(timeoutMs()).toBe(3_000);
+  });
+
+  it('logs a flood of invalid updates once a minute, with their number', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const { live: subject, clock, warnings } = live(source);
+    for (let i = 0; i < 10_000; i++) source.next({ ['k'.repeat(1_000)]: i });
+    expect(warnings).toHaveLength(1);
+    clock.advance(60_000);
+    expect(warnings).toHaveLength(2);
+    expect(warnings[1]).toMatch(/is not a key .+ \(9999 like it in the last minute\)$/);
+    for (const line of warnings) expect(line.length).toBeLessThan(500);
+    for (let i = 0; i < 100; i++) source.next(config('1s', { loadBalancingConfig: [{ [`p${String(i)}`]: {} }] }));
+    expect(warnings).toHaveLength(3);
+    source.next({ retries: 1 });
+    subject.close();
+    clock.advance(60_000);
+    // Closing logs what was counted, and nothing follows.
+    expect(warnings.slice(3)).toEqual([
+      expect.stringMatching(/retries: is not a key .+ \(1 like it/),
+      expect.stringMatching(/a change of it holds from the next start on \(99 like it/),
+    ]);
+  });
+
+  it('logs one line for an update with 20,000 problems', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const { warnings } = live(source);
+    source.next({ methodConfig: Array.from({ length: 10_000 }, () => ({ name: [{}], timeout: 1 })) });
+    expect(warnings).toEqual([expect.stringMatching(/methodConfig\[0\]\.timeout: .+ \(100 more\); what was in force/)]);
+    expect(warnings[0]?.length).toBeLessThan(500);
   });
 
   it('is told to whoever listens, once it holds', () => {
@@ -215,7 +245,7 @@ describe('a source that must know its target', () => {
         return found;
       },
     });
-    const { live: subject, timeoutMs, warnings } = live(source);
+    const { live: subject, clock, timeoutMs, warnings } = live(source);
     expect(told).toEqual([['shop:50051', 'clients.shop.serviceConfig']]);
     expect(warnings).toEqual(['a word']);
     found.next(new LocatedServiceConfig(config('2s'), 'TXT[0]'));
@@ -223,6 +253,7 @@ describe('a source that must know its target', () => {
     found.next(new LocatedServiceConfig({ retries: 1 }, 'TXT[1]'));
     expect(warnings[1]).toMatch(/^TXT\[1\]\.retries: is not a key/);
     found.next(new UnreadableServiceConfig([{ path: 'TXT', message: 'no JSON' }], true));
+    clock.advance(60_000);
     expect(warnings[2]).toMatch(/^TXT: no JSON/);
     expect(await start(subject)).toBe('began');
   });

@@ -8,6 +8,8 @@ import {
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
+import { RepeatLimit } from '../../telemetry/log/repeat-limit.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
@@ -32,6 +34,7 @@ export interface LiveServiceConfigInput {
 
 /** How long a start waits for the first service config. */
 const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
+const LOG_INTERVAL_MS = 60_000;
 
 /**
  * A service config that changes while its client lives. What it emits is validated as a whole; what does not hold is told, and the
@@ -49,6 +52,7 @@ export class LiveServiceConfig {
    */
   readonly first: Promise<void>;
   readonly #input: LiveServiceConfigInput;
+  readonly #lines: RepeatLimit<string>;
   readonly #listeners = new Set<(config: ParsedServiceConfig) => void>();
   #config: ParsedServiceConfig | undefined;
   #policies: ReadonlyMap<string, ResolvedMethodPolicy>;
@@ -61,6 +65,9 @@ export class LiveServiceConfig {
 
   constructor(input: LiveServiceConfigInput) {
     this.#input = input;
+    this.#lines = new RepeatLimit(input.clock, LOG_INTERVAL_MS, (latest, count) => {
+      input.warn(`${latest} (${String(count)} like it in the last minute)`);
+    });
     this.#policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
       this.#settleFirst = (problems) => {
@@ -100,18 +107,22 @@ export class LiveServiceConfig {
     this.#listeners.clear();
     this.#begin([]);
     this.#subscription?.unsubscribe();
+    this.#lines.close();
   }
 
   #subscribe(): void {
-    const { source, target, path, clock, random, warn } = this.#input;
-    const subject = needsTarget(source) ? source[FOR_TARGET]({ target, path, clock, random, report: warn }) : source;
+    const { source, target, path, clock, random } = this.#input;
+    const report = (message: string): void => {
+      this.#warn('lookup', message);
+    };
+    const subject = needsTarget(source) ? source[FOR_TARGET]({ target, path, clock, random, report }) : source;
     const subscription = subject.subscribe({
       next: (value) => {
         this.#take(value);
       },
       error: (error: unknown) => {
         const why = error instanceof Error ? error.message : String(error);
-        this.#ended(`failed: ${why}`);
+        this.#ended(`failed: ${oneLine(why)}`);
       },
       complete: () => {
         if (!this.#started) this.#ended('completed without a service config');
@@ -125,8 +136,7 @@ export class LiveServiceConfig {
   #take(value: unknown): void {
     const parsed = this.#parse(value);
     if ('problems' in parsed) {
-      if (this.#started)
-        for (const { path, message } of parsed.problems) this.#input.warn(`${path}: ${message}; ${OLD_STAYS}`);
+      if (this.#started) this.#warn('rejected', `${summaryOf(parsed.problems)}; ${OLD_STAYS}`);
       else if (isRecord(value)) this.#beginWithout(parsed.problems);
       else this.#begin(parsed.problems);
       return;
@@ -154,7 +164,7 @@ export class LiveServiceConfig {
   }
 
   #ended(how: string): void {
-    if (this.#started) this.#input.warn(`${this.#input.path}: the Observable ${how}; ${OLD_STAYS}`);
+    if (this.#started) this.#warn('ended', `${this.#input.path}: the Observable ${how}; ${OLD_STAYS}`);
     else this.#begin([{ path: this.#input.path, message: `expected a service config, the Observable ${how}` }]);
   }
 
@@ -168,11 +178,8 @@ export class LiveServiceConfig {
 
   /** The client starts without the record, and takes it when it has been corrected. */
   #beginWithout(problems: readonly ConfigurationProblem[]): void {
-    const [first, ...others] = problems.map(({ path, message }) => `${path}: ${message}`);
-    const more = others.length === 0 ? '' : ` (${String(others.length)} more)`;
-    this.#input.warn(
-      `${String(first)}${more}; the client starts without a service config: correct the record, which is read again`,
-    );
+    const consequence = 'the client starts without a service config: correct the record, which is read again';
+    this.#warn('rejected', `${summaryOf(problems)}; ${consequence}`);
     this.#begin([]);
   }
 
@@ -187,17 +194,29 @@ export class LiveServiceConfig {
     if (this.#failed) this.#subscription?.unsubscribe();
   }
 
+  /** Logs the first line of a kind, then at most one a minute with the number of the others. */
+  #warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
+    this.#lines.say(kind, message, this.#input.warn);
+  }
+
   /** A channel keeps the load balancing it was made with. */
   #tellOfBalancing(next: ParsedServiceConfig): void {
     const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
     if (of(next) === of(this.#config)) return;
-    this.#input.warn(`${this.#input.path}.loadBalancingConfig: a change of it holds from the next start on`);
+    this.#warn('balancing', `${this.#input.path}.loadBalancingConfig: a change of it holds from the next start on`);
   }
 }
 
 /** True if `value` was read from DNS. */
 function isRecord(value: unknown): boolean {
   return value instanceof LocatedServiceConfig || (value instanceof UnreadableServiceConfig && value.isRecord);
+}
+
+/** The first of `problems`, and how many more there are. */
+function summaryOf(problems: readonly ConfigurationProblem[]): string {
+  const [first] = problems;
+  const more = problems.length > 1 ? ` (${String(problems.length - 1)} more)` : '';
+  return first === undefined ? '' : `${first.path}: ${first.message}${more}`;
 }
 
 const OLD_STAYS = 'what was in force before stays';

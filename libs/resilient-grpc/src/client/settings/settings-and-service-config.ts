@@ -1,5 +1,6 @@
 import { lacksPort } from '../../channel/channel-checks.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { cut } from '../../policy/service-config/problem.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
 import type { Services } from './contract.js';
@@ -7,6 +8,9 @@ import { pathOf } from './describe-value.js';
 import { channelOptionProblems } from './resolve-channel-settings.js';
 import { shortName } from './find-service.js';
 import { canHedge } from './resolve-method-policies.js';
+
+/** Warnings about the methods that one service config names. */
+const MAX_WARNINGS = 20;
 
 /** Problems of the load balancing that a service config asks for, beside a client's own. */
 export function balancingProblems(
@@ -47,11 +51,13 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
       if (methods === undefined || method === '') continue;
       const descriptor = methods.get(method);
       if (descriptor === undefined) {
-        warnings.push(`serviceConfig names ${service}/${method}, which the definition does not have`);
+        warnings.push(`serviceConfig names ${service}/${cut(method)}, which the definition does not have`);
       } else if (hedging !== undefined && !canHedge(descriptor)) {
         warnings.push(`hedgingPolicy of ${service}/${method} is not applied: a stream of requests is sent once`);
       }
     }
   }
-  return [...new Set(warnings)];
+  const distinct = [...new Set(warnings)];
+  const more = distinct.length - MAX_WARNINGS;
+  return more > 0 ? [...distinct.slice(0, MAX_WARNINGS), `and ${String(more)} more warnings like these`] : distinct;
 }

@@ -1,3 +1,4 @@
+import { checkBounds, checkLength } from './document-bounds.js';
 import { at, Problems, type Problem } from './problem.js';
 import { checkKeys, isPresent, readInteger, readList, readObject, type Unread } from './read.js';
 
@@ -47,12 +48,15 @@ export function chooseServiceConfig(text: string, path: string, client: Choosing
 
 function readChoices(text: string, path: string, problems: Problems): readonly Unread[] {
   let json: unknown;
+  if (!checkLength(text, path, problems)) return [];
   try {
     json = JSON.parse(text);
   } catch (error) {
     problems.add(path, `a list of service config choices as JSON (${String(error)})`, text);
     return [];
   }
+  checkBounds(json, path, problems);
+  if (!problems.none) return [];
   const list = readList(json, path, problems, 'a list of service config choices');
   return (list ?? []).flatMap((entry, index) => {
     const where = at(path, index);

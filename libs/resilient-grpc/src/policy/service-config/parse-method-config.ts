@@ -1,6 +1,6 @@
 import type { HedgingPolicy } from '../hedging/hedging-policy.js';
 import type { RetryPolicy } from '../retry/retry-policy.js';
-import { at, type Problems } from './problem.js';
+import { at, show, type Problems } from './problem.js';
 import { checkKeys, isPresent, readBoolean, readInteger, readList, readObject, readPositive } from './read.js';
 import { readDuration } from './read-duration.js';
 import { readStatusCodes } from './read-status-codes.js';
@@ -67,10 +67,7 @@ function parseNames(value: unknown, path: string, problems: Problems): readonly 
     const service = readName(name['service'], at(where, 'service'), problems);
     const method = readName(name['method'], at(where, 'method'), problems);
     if (service === '' && method !== '') {
-      problems.say(
-        at(where, 'method'),
-        `got ${JSON.stringify(method)} without a service; write its full name as service`,
-      );
+      problems.say(at(where, 'method'), `got ${show(method)} without a service; write its full name as service`);
     }
     return [{ service, method }];
   });

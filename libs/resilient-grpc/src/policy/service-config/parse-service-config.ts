@@ -1,5 +1,6 @@
 import { parseMethodConfig } from './parse-method-config.js';
-import { at, type Problem, Problems } from './problem.js';
+import { checkBounds, checkLength } from './document-bounds.js';
+import { at, cut, type Problem, Problems } from './problem.js';
 import { checkKeys, isPresent, readInteger, readList, readObject, readPositive, type Unread } from './read.js';
 import type {
   LoadBalancingConfig,
@@ -32,6 +33,7 @@ const MAX_TOKENS = 1_000;
 export function parseServiceConfig(value: unknown, path: string, options: ServiceConfigOptions): ServiceConfigResult {
   const problems = new Problems();
   const json = typeof value === 'string' ? parseJson(value, path, problems) : value;
+  if (problems.none) checkBounds(json, path, problems);
   const document = problems.none ? readObject(json, path, problems, 'a service config as an object') : undefined;
   if (!document) return { ok: false, problems: problems.list };
 
@@ -51,6 +53,7 @@ export function parseServiceConfig(value: unknown, path: string, options: Servic
 }
 
 function parseJson(text: string, path: string, problems: Problems): unknown {
+  if (!checkLength(text, path, problems)) return undefined;
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -104,7 +107,7 @@ function parseMethodConfigs(
       const here = at(at(where, 'name'), position);
       const first = seen.get(key);
       if (first === undefined) seen.set(key, here);
-      else problems.say(here, `names ${key === '/' ? 'all methods' : key} again, after ${first}; write it once`);
+      else problems.say(here, `names ${key === '/' ? 'all methods' : cut(key)} again, after ${first}; write it once`);
     });
   }
   return configs;

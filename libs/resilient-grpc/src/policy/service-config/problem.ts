@@ -8,12 +8,18 @@ export interface Problem {
   readonly message: string;
 }
 
-/** Gathers all problems of a document, as whoever mends one wants to see the others too. */
+/** Problems of one document that are listed. */
+const MAX_PROBLEMS = 100;
+
+/** Collects the problems of a document, so that all of them can be corrected at once. Lists 100 and counts the others. */
 export class Problems {
   readonly #list: Problem[] = [];
+  #more = 0;
+  #pathOfMore = '';
 
   get list(): readonly Problem[] {
-    return this.#list;
+    if (this.#more === 0) return this.#list;
+    return [...this.#list, { path: this.#pathOfMore, message: `is one of ${String(this.#more)} more problems` }];
   }
 
   get none(): boolean {
@@ -25,12 +31,12 @@ export class Problems {
   }
 
   say(path: string, message: string): void {
-    this.#list.push({ path, message });
+    if (this.#list.length < MAX_PROBLEMS) this.#list.push({ path, message });
+    else if (++this.#more === 1) this.#pathOfMore = path;
   }
 }
 
 const LONGEST = 60;
-const LONGEST_KEY = 200;
 
 /** A value as it stands in a message: JSON, cut where it is long; 'nothing' for what is absent. */
 export function show(value: unknown): string {
@@ -48,14 +54,15 @@ export function show(value: unknown): string {
   return text === undefined ? 'an object that is no JSON' : cut(maskCredentials(text));
 }
 
-function cut(text: string): string {
+/** `text`, cut if it is long. */
+export function cut(text: string): string {
   return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text;
 }
 
 /** Path of a key: what is no plain name stands in brackets. */
 export function at(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${key}]`;
-  if (!/^[\w$]+$/.test(key))
-    return `${path}[${JSON.stringify(key.length > LONGEST_KEY ? `${key.slice(0, LONGEST_KEY)}…` : key)}]`;
-  return path === '' ? key : `${path}.${key}`;
+  const shown = cut(key);
+  if (!/^[\w$]+$/.test(shown)) return `${path}[${JSON.stringify(shown)}]`;
+  return path === '' ? shown : `${path}.${shown}`;
 }

@@ -316,6 +316,12 @@ describe('each event', () => {
       /too_many_pings.*set keepalive\.keepaliveTimeMs to 20000 or more/,
       { keepaliveTimeMs: 20_000 },
     ],
+    [
+      { type: 'addresses-limited', reported: 4_000, used: 1_000 },
+      'warn',
+      /^the resolver reported 4000 addresses, and 1000 are used: put a load balancer before them/,
+      { reported: 4_000, used: 1_000 },
+    ],
     [{ type: 'connection-replaced', reason: 'age' }, 'debug', /it was old enough/, { reason: 'age' }],
     [
       {

@@ -89,6 +89,13 @@ export class ClientLog {
           { event: event.type, keepaliveTimeMs: event.keepaliveTimeMs },
         );
         return;
+      case 'addresses-limited':
+        this.warn(
+          `the resolver reported ${String(event.reported)} addresses, and ${String(event.used)} are used: ` +
+            'put a load balancer before them, or resolve a part of them',
+          { event: event.type, reported: event.reported, used: event.used },
+        );
+        return;
       case 'throttle-too-small':
         this.warn(
           `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a connection that ` +

@@ -1,0 +1,20 @@
+import type { experimental } from '@grpc/grpc-js';
+
+type SubchannelAddress = experimental.SubchannelAddress;
+
+/** As grpc-js writes an address in `getPeer()`. */
+export function addressKey(address: SubchannelAddress): string {
+  if (!('port' in address)) return address.path;
+  return address.host.includes(':')
+    ? `[${address.host}]:${String(address.port)}`
+    : `${address.host}:${String(address.port)}`;
+}
+
+/** grpc-js's text of a failed connection, without the parts that are the same in each. */
+export function plainError(error: string): string {
+  return error
+    .replace(/^No connection established\. Last error: /, '')
+    .replace(/\. Resolution note: $/, '')
+    .replace(/^(?:Error: )+/, '')
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '');
+}

@@ -1,0 +1,41 @@
+import type { Clock } from '../../time/clock.js';
+import type { ConnectionHistories } from './connection-histories.js';
+
+interface Held {
+  readonly address: string;
+  begin(): void;
+}
+
+/** Connections that may not be made yet, because the last ones to their addresses closed immediately. */
+export class HoldOffs {
+  private held: readonly Held[] = [];
+
+  constructor(
+    private readonly histories: Pick<ConnectionHistories, 'holdOffMs'>,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Runs `begin` when `address` may be connected to. Returns how to cancel that. */
+  after(address: string, begin: () => void): () => void {
+    const cancel = (): void => {
+      this.clock.clearTimer(timer);
+      this.held = this.held.filter((one) => one !== held);
+    };
+    const held = {
+      address,
+      begin: () => {
+        cancel();
+        begin();
+      },
+    };
+    const timer = this.clock.setTimer(held.begin, this.histories.holdOffMs(address));
+    this.held = [...this.held, held];
+    return cancel;
+  }
+
+  /** Begins the connections to `address` if they need not wait any longer. */
+  reconsider(address: string): void {
+    if (this.histories.holdOffMs(address) > 0) return;
+    for (const held of this.held.filter((one) => one.address === address)) held.begin();
+  }
+}

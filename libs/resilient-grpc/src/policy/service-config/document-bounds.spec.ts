@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+import { chooseServiceConfig } from './choose-service-config.js';
+import { exceededBound, MAX_CONFIG_CHARACTERS, MAX_CONFIG_DEPTH, MAX_CONFIG_VALUES } from './document-bounds.js';
+import { parseServiceConfig } from './parse-service-config.js';
+
+const LIMIT = { maxAttemptsLimit: 5 };
+const nested = (depth: number): unknown => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
+
+describe('the bounds of a service config', () => {
+  it.each([
+    ['depth', nested(MAX_CONFIG_DEPTH), nested(MAX_CONFIG_DEPTH + 1)],
+    ['values', Array(MAX_CONFIG_VALUES - 1).fill(0), Array(MAX_CONFIG_VALUES).fill(0)],
+    ['characters', ['x'.repeat(MAX_CONFIG_CHARACTERS)], { ['x'.repeat(MAX_CONFIG_CHARACTERS)]: 'y' }],
+  ])('admit the largest %s and reject more', (what, largest, tooMuch) => {
+    expect(exceededBound(largest)).toBeUndefined();
+    expect(exceededBound(tooMuch)).toContain(what);
+  });
+
+  it('reject an object that contains itself', () => {
+    const cyclic: Record<string, unknown> = {};
+    cyclic['self'] = cyclic;
+    expect(parseServiceConfig(cyclic, 'serviceConfig', LIMIT)).toMatchObject({
+      ok: false,
+      problems: [{ path: 'serviceConfig', message: expect.stringContaining('a depth of at most 32') as string }],
+    });
+  });
+
+  it('reject a text before it is parsed', () => {
+    const text = ' '.repeat(MAX_CONFIG_CHARACTERS) + '{}';
+    const problem = {
+      message: expect.stringMatching(/^expected .* at most 1048576 characters, got 1048578/) as string,
+    };
+    expect(parseServiceConfig(text, 'serviceConfig', LIMIT)).toMatchObject({ ok: false, problems: [problem] });
+    const client = { hostname: 'a', percentile: 0 };
+    expect(chooseServiceConfig(text, 'record', client)).toMatchObject({ ok: false, problems: [problem] });
+  });
+
+  it('reject a list of choices that is nested too deeply', () => {
+    const text = JSON.stringify([{ serviceConfig: { a: nested(MAX_CONFIG_DEPTH) } }]);
+    expect(chooseServiceConfig(text, 'record', { hostname: 'a', percentile: 0 }).ok).toBe(false);
+  });
+});
+
+describe('the problems of a service config', () => {
+  it('are listed up to 100, then counted', () => {
+    const methodConfig = Array.from({ length: 20_000 }, () => ({ name: [{}], timeout: 1 }));
+    const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig', LIMIT);
+    if (parsed.ok) throw new Error('it was accepted');
+    expect(parsed.problems).toHaveLength(101);
+    // Each has a wrong timeout, and all but the first name all methods again.
+    expect(parsed.problems.at(-1)?.message).toBe('is one of 39899 more problems');
+  });
+
+  it.each([
+    ['a key', { ['k'.repeat(100_000)]: 1 }],
+    ['a name', { methodConfig: [{ name: [{ service: 'S'.repeat(100_000) }, { service: 'S'.repeat(100_000) }] }] }],
+    ['a method without a service', { methodConfig: [{ name: [{ method: 'm'.repeat(100_000) }] }] }],
+    ['a name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
+  ])('cut %s that is long', (_what, config) => {
+    const parsed = parseServiceConfig(config, 'serviceConfig', LIMIT);
+    if (parsed.ok) throw new Error('it was accepted');
+    for (const { path, message } of parsed.problems) expect(`${path}: ${message}`.length).toBeLessThan(500);
+  });
+});

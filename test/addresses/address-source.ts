@@ -1,0 +1,81 @@
+import { experimental } from '@grpc/grpc-js';
+
+type ResolverConstructor = Parameters<typeof experimental.registerResolver>[1];
+type ResolverListener = ConstructorParameters<ResolverConstructor>[1];
+type Report = Parameters<ResolverListener>;
+type Endpoints = Extract<Report[0], { readonly ok: true }>['value'];
+
+const SCHEME = 'addresses';
+const sources = new Map<string, AddressSource>();
+
+/** A resolver of grpc-js that reports what a test tells it to, as fast as the test tells it to. */
+export class AddressSource {
+  /** Times that grpc-js asked for addresses. */
+  asked = 0;
+  readonly target: string;
+  private readonly listeners = new Set<ResolverListener>();
+  private report: Report | undefined;
+
+  /** @param answers is called each time that grpc-js asks; by default each channel receives the latest report once */
+  constructor(private readonly answers?: (source: AddressSource) => void) {
+    if (sources.size === 0) experimental.registerResolver(SCHEME, SourceResolver);
+    const name = `source-${String(sources.size + 1)}`;
+    sources.set(name, this);
+    this.target = `${SCHEME}:///${name}`;
+  }
+
+  /** Reports `addresses`, each 'host:port', to all channels of the target. Returns whether each of them accepted. */
+  resolve(
+    addresses: readonly string[],
+    { attributes = {}, serviceConfig }: { attributes?: Report[1]; serviceConfig?: object } = {},
+  ): boolean[] {
+    const endpoints: Endpoints = addresses.map((address) => {
+      const [host = '', port] = address.split(':');
+      return { addresses: [{ host, port: Number(port) }] };
+    });
+    const config = serviceConfig === undefined ? null : experimental.statusOrFromValue(serviceConfig as never);
+    this.report = [experimental.statusOrFromValue(endpoints), attributes, config, ''];
+    return [...this.listeners].map((listener) => this.tell(listener));
+  }
+
+  join(listener: ResolverListener): void {
+    this.asked += 1;
+    const isNew = !this.listeners.has(listener);
+    this.listeners.add(listener);
+    if (this.answers !== undefined) this.answers(this);
+    else if (isNew && this.report !== undefined) setImmediate(() => this.tell(listener));
+  }
+
+  leave(listener: ResolverListener): void {
+    this.listeners.delete(listener);
+  }
+
+  private tell(listener: ResolverListener): boolean {
+    return this.report !== undefined && this.listeners.has(listener) && listener(...this.report);
+  }
+}
+
+class SourceResolver {
+  private readonly source: AddressSource;
+
+  constructor(
+    target: { readonly path: string },
+    private readonly listener: ResolverListener,
+  ) {
+    const source = sources.get(target.path.replace(/^\//, ''));
+    if (source === undefined) throw new Error(`no source for ${target.path}`);
+    this.source = source;
+  }
+
+  updateResolution(): void {
+    this.source.join(this.listener);
+  }
+
+  destroy(): void {
+    this.source.leave(this.listener);
+  }
+
+  static getDefaultAuthority(): string {
+    return 'localhost';
+  }
+}

@@ -1,0 +1,217 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { Client, credentials, type ChannelOptions } from '@grpc/grpc-js';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, type Subscription } from 'rxjs';
+import { expect, it, onTestFinished } from 'vitest';
+import { startClient, type EchoService } from '../calls/support.js';
+import { AddressSource } from './address-source.js';
+import { ManyListeners } from './many-listeners.js';
+
+const CHANGES = 50;
+const ADDRESSES = 200;
+/** Of those; at the others nobody listens. */
+const LISTENING = 20;
+const FEEDS = 5;
+
+const POLICIES: Readonly<Record<string, object>> = {
+  pick_first: { pick_first: {} },
+  round_robin: { round_robin: {} },
+  outlier_detection: {
+    outlier_detection: {
+      interval: { seconds: 0, nanos: 100_000_000 },
+      base_ejection_time: { seconds: 0, nanos: 100_000_000 },
+      success_rate_ejection: {},
+      child_policy: [{ round_robin: {} }],
+    },
+  },
+};
+
+const BACKOFF: ChannelOptions = {
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 100,
+};
+
+setFlagsFromString('--expose-gc');
+// True: the flag above gives each new context a `gc`.
+const collect = runInNewContext('gc') as () => void;
+
+/** What is not collected. */
+interface Living {
+  readonly subchannels: number;
+  readonly transports: number;
+  /** At the server. */
+  readonly sockets: number;
+  readonly heapBytes: number;
+}
+
+interface Churned extends Living {
+  /** Bytes that the heap grew by between the first and the last change. */
+  readonly grownBytes: number;
+  /** Subchannels in all. */
+  readonly seen: number;
+}
+
+interface Caller {
+  readonly channel: object;
+  call(): Promise<unknown>;
+  feed(): { cancel(): void };
+}
+
+interface Pool {
+  readonly pool: Readonly<
+    Record<
+      string,
+      readonly {
+        readonly subchannel: object & { readonly transport?: object | null };
+        readonly subchannelAddress: { readonly port: number };
+      }[]
+    >
+  >;
+  unrefUnusedSubchannels(): void;
+}
+
+function poolOf(channel: object): Pool {
+  // True of the grpc-js that is installed.
+  return (channel as { readonly internalChannel: { readonly subchannelPool: Pool } }).internalChannel.subchannelPool;
+}
+
+async function plainCaller(target: string, policy: object): Promise<Caller> {
+  const client = new Client(target, credentials.createInsecure(), {
+    ...BACKOFF,
+    'grpc.enable_channelz': 0,
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.service_config': JSON.stringify({ loadBalancingConfig: [policy] }),
+  });
+  onTestFinished(() => {
+    client.close();
+  });
+  const pass = (bytes: Buffer): Buffer => bytes;
+  await new Promise<void>((resolve, reject) => {
+    client.waitForReady(Date.now() + 20_000, (error) => (error === undefined ? resolve() : reject(error)));
+  });
+  return {
+    channel: client.getChannel(),
+    call: () =>
+      new Promise((resolve, reject) => {
+        client.makeUnaryRequest('/echo.v1.Echo/Unary', pass, pass, Buffer.alloc(0), (error, value) =>
+          error === null ? resolve(value) : reject(error),
+        );
+      }),
+    feed: () => {
+      const feed = client.makeServerStreamRequest('/echo.v1.Echo/ServerStream', pass, pass, Buffer.alloc(0));
+      feed.on('data', () => undefined).on('error', () => undefined);
+      return feed;
+    },
+  };
+}
+
+async function ourCaller(target: string, policy: object): Promise<Caller> {
+  const client = await startClient({
+    url: target,
+    loadBalancing: [policy as Readonly<Record<string, unknown>>],
+    channelOptions: BACKOFF,
+    connection: 'warm',
+  });
+  const echo = client.getService<EchoService>('Echo');
+  await client.waitForReady({ timeoutMs: 20_000 });
+  const { channel } = client as unknown as { readonly channel: { readonly wire: object } };
+  return {
+    channel: channel.wire,
+    call: () => lastValueFrom(echo.unary({})),
+    feed: () => {
+      const feed: Subscription = echo.serverStream({}).subscribe({ error: () => undefined });
+      return { cancel: () => feed.unsubscribe() };
+    },
+  };
+}
+
+async function churn(make: typeof plainCaller, policy: object): Promise<Churned> {
+  const source = new AddressSource();
+  const server = new ManyListeners();
+  let change = 0;
+  const move = async (): Promise<number> => {
+    change += 1;
+    const dead = Array.from({ length: ADDRESSES - LISTENING }, (_, i) => `127.${String(change)}.${String(i)}.1:1`);
+    const alive = await server.move(LISTENING);
+    source.resolve(alive.flatMap((address, i) => [...dead.slice(i * 9, i * 9 + 9), address]));
+    return Number(alive.at(-1)?.split(':')[1]);
+  };
+  await move();
+  const caller = await make(source.target, policy);
+  const pool = poolOf(caller.channel);
+  const subchannels: WeakRef<object>[] = [];
+  const transports: WeakRef<object>[] = [];
+  const seen = new WeakSet<object>();
+  const see = (refs: WeakRef<object>[], one: object | null | undefined): void => {
+    if (one === null || one === undefined || seen.has(one)) return;
+    seen.add(one);
+    refs.push(new WeakRef(one));
+  };
+  const look = (): void => {
+    for (const entries of Object.values(pool.pool)) {
+      for (const { subchannel } of entries) {
+        see(subchannels, subchannel);
+        see(transports, subchannel.transport);
+      }
+    }
+  };
+  const feeds: { cancel(): void }[] = [];
+  const calls = async (): Promise<void> => {
+    look();
+    for (let i = 0; i < 10; i++) {
+      await caller.call();
+      look();
+    }
+    // What grpc-js does each 10 s.
+    pool.unrefUnusedSubchannels();
+  };
+  await calls();
+  for (let i = 0; i < FEEDS; i++) feeds.push(caller.feed());
+  await waitFor(() => server.feeds === FEEDS);
+  const alive = (refs: readonly WeakRef<object>[]): number => refs.filter((ref) => ref.deref() !== undefined).length;
+  const count = async (): Promise<Living> => {
+    // A WeakRef holds what it gave until the next turn.
+    for (let i = 0; i < 5; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      collect();
+    }
+    return {
+      subchannels: alive(subchannels),
+      transports: alive(transports),
+      sockets: server.sockets.size,
+      heapBytes: process.memoryUsage().heapUsed,
+    };
+  };
+  const before = await count();
+  for (let i = 1; i < CHANGES; i++) {
+    const port = await move();
+    // An update within 100 ms of the one before waits in our client.
+    await waitFor(() =>
+      Object.values(pool.pool).some((list) => list.some((one) => one.subchannelAddress.port === port)),
+    );
+    await calls();
+    feeds.shift()?.cancel();
+    feeds.push(caller.feed());
+  }
+  const after = await count();
+  for (const feed of feeds) feed.cancel();
+  return { ...after, grownBytes: after.heapBytes - before.heapBytes, seen: subchannels.length };
+}
+
+/** At most a tenth more than `plain`. */
+const tenth = (plain: number): number => Math.ceil(plain * 1.1);
+
+it.each(Object.entries(POLICIES))(
+  'keeps what a plain client keeps after 50 changes of 200 addresses under %s',
+  { timeout: 300_000 },
+  async (_name, policy) => {
+    const plain = await churn(plainCaller, policy);
+    const ours = await churn(ourCaller, policy);
+    for (const { seen } of [plain, ours]) expect(seen).toBe(CHANGES * ADDRESSES);
+    expect(ours.subchannels).toBeLessThanOrEqual(tenth(plain.subchannels));
+    expect(ours.transports).toBeLessThanOrEqual(tenth(plain.transports));
+    expect(ours.sockets).toBeLessThanOrEqual(tenth(plain.sockets));
+    expect(ours.grownBytes).toBeLessThan(plain.grownBytes + plain.heapBytes / 10);
+  },
+);

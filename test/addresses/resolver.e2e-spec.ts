@@ -1,0 +1,134 @@
+import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { failureOf, startClient, type ClientSettings, type EchoService } from '../calls/support.js';
+import { AddressSource } from './address-source.js';
+import { ManyListeners } from './many-listeners.js';
+
+interface Scene {
+  readonly client: ResilientGrpcClient;
+  call(): Promise<unknown>;
+}
+
+async function clientOf(source: AddressSource, settings: ClientSettings = {}): Promise<Scene> {
+  const client = await startClient({ url: source.target, ...settings });
+  const echo = client.getService<EchoService>('Echo');
+  return { client, call: () => firstValueFrom(echo.unary({}, { timeoutMs: 30_000 })) };
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe('a resolver', () => {
+  it('may report 100 addresses: their connections are kept past the connect timeout', async () => {
+    const server = new ManyListeners();
+    const source = new AddressSource();
+    source.resolve(await server.move(100));
+    await clientOf(source, { loadBalancing: 'round_robin', connection: 'warm', connectTimeoutMs: 1_000 });
+    await waitFor(() => server.sockets.size === 100, { timeoutMs: 20_000 });
+    const sockets = [...server.sockets];
+    // Twice the timeout, and more for a process that stands still.
+    await pause(3_000);
+    expect(sockets.filter(({ destroyed }) => destroyed)).toEqual([]);
+    expect(server.sockets.size).toBe(100);
+  });
+
+  it('may report an address twice', async () => {
+    const server = new ManyListeners();
+    const [address = ''] = await server.move(1);
+    const source = new AddressSource();
+    source.resolve([address, address, address]);
+    for (const loadBalancing of ['pick_first', 'round_robin'] as const) {
+      const { client, call } = await clientOf(source, { loadBalancing });
+      await call();
+      expect(client.snapshot().connections).toHaveLength(1);
+    }
+    expect(server.sockets.size).toBe(2);
+  });
+
+  it('may change attributes with each report: connections are counted once', async () => {
+    const server = new ManyListeners();
+    const addresses = await server.move(2);
+    const source = new AddressSource();
+    source.resolve(addresses);
+    const { client, call } = await clientOf(source, { loadBalancing: 'round_robin' });
+    await call();
+    for (let i = 1; i <= 5; i++) {
+      source.resolve(addresses, { attributes: { 'test.attribute': i } });
+      await pause(120);
+      await call();
+    }
+    await waitFor(() => client.snapshot().connections.filter(({ state }) => state === 'READY').length === 2);
+    const { channel } = client as unknown as { readonly channel: { readonly openConnections: number } };
+    expect(channel.openConnections).toBe(2);
+  });
+
+  it('is asked at a bounded pace if it answers each time without an address', async () => {
+    const source = new AddressSource((one) => setImmediate(() => one.resolve([])));
+    await clientOf(source, { connection: 'warm' });
+    await pause(1_500);
+    // One each 100 ms at most, whatever the machine does; unbounded, there are thousands.
+    expect(source.asked).toBeGreaterThan(1);
+    expect(source.asked).toBeLessThan(30);
+  });
+
+  it('gets its last addresses in use if it reports faster than they can be used', async () => {
+    const old = new ManyListeners();
+    const next = new ManyListeners();
+    const [former, latter] = [await old.move(3), await next.move(3)];
+    const source = new AddressSource();
+    source.resolve(former);
+    const { call } = await clientOf(source, { loadBalancing: 'round_robin' });
+    await call();
+    for (let i = 0; i < 1_000; i++) source.resolve(i % 2 === 0 ? former : latter);
+    await waitFor(() => next.sockets.size === 3, { timeoutMs: 20_000 });
+    await call();
+    // Two updates made connections: the first of all and the last.
+    expect(old.accepted).toBe(3);
+    expect(next.accepted).toBe(3);
+  });
+});
+
+describe('a service config of a resolver', () => {
+  it('that names another policy while calls run fails none of them', async () => {
+    const server = new ManyListeners();
+    const addresses = await server.move(2);
+    const source = new AddressSource();
+    source.resolve(addresses);
+    const { client, call } = await clientOf(source);
+    await call();
+    source.resolve(addresses, { serviceConfig: { loadBalancingConfig: [{ round_robin: {} }], methodConfig: [] } });
+    await waitFor(() => server.sockets.size === 2);
+    await waitFor(() => client.connectivity.state === 'READY');
+    await call();
+    source.resolve(addresses);
+    await call();
+  });
+
+  it('that names the internal policy fails the calls of its client with a clear error, and no other', async () => {
+    const server = new ManyListeners();
+    const addresses = await server.move(1);
+    const [good, bad] = [new AddressSource(), new AddressSource()];
+    good.resolve(addresses);
+    const victim = await clientOf(good);
+    await victim.call();
+    const policy = { nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } };
+    bad.resolve(addresses, { serviceConfig: { loadBalancingConfig: [policy], methodConfig: [] } });
+    const hostile = await clientOf(bad, { outageGraceMs: 100 });
+    const failure = await failureOf(hostile.call());
+    expect(failure.message).toContain('nestjs_resilient_grpc is internal to nestjs-resilient-grpc');
+    await hostile.client.close();
+    expect(victim.client.connectivity.state).toBe('READY');
+    await victim.call();
+  });
+
+  it('that names the internal policy in the options of a client is a configuration error', async () => {
+    const server = new ManyListeners();
+    const [url = ''] = await server.move(1);
+    await (await clientOf(new AddressSource(), { url, loadBalancing: 'round_robin' })).call();
+    const policy = { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } };
+    await expect(startClient({ url, serviceConfig: { loadBalancingConfig: [policy] } })).rejects.toThrow(
+      'nestjs_resilient_grpc is internal to this library',
+    );
+  });
+});

@@ -43,12 +43,12 @@ describe('the bounds of a service config', () => {
 
 describe('the problems of a service config', () => {
   it('are listed up to 100, then counted', () => {
-    const methodConfig = Array.from({ length: 20_000 }, () => ({ name: [{}], timeout: 1 }));
+    const methodConfig = Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 }));
     const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig', LIMIT);
     if (parsed.ok) throw new Error('it was accepted');
     expect(parsed.problems).toHaveLength(101);
     // Each has a wrong timeout, and all but the first name all methods again.
-    expect(parsed.problems.at(-1)?.message).toBe('is one of 39899 more problems');
+    expect(parsed.problems.at(-1)?.message).toBe('is one of 1899 more problems');
   });
 
   it.each([

@@ -296,8 +296,9 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private get wireFacts(): WireFacts | undefined {
     if (this.channelCall === undefined) return undefined;
     this.facts ??= readWire(this.channelCall);
-    // A response came by a stream.
-    if (this.headersReceived || this.contentType !== undefined) this.owner.checkSeams('call', this.channelCall);
+    // A response came by a stream, and `metadata` is set.
+    if (this.ended && (this.headersReceived || this.contentType !== undefined))
+      this.owner.checkSeams('call', this.channelCall);
     return this.facts;
   }
 }

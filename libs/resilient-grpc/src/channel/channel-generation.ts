@@ -11,6 +11,7 @@ import { ConnectAttempts, type ConnectLimits } from './connection/connect-attemp
 import type { WatchedSession } from './connection/connection-end.js';
 import {
   ConnectionHistories,
+  type ClosedConnection,
   type EndedConnection,
   type HistoriesObserver,
   type KnownConnection,
@@ -318,9 +319,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.onState('IDLE', undefined);
     // A service config of the resolver replaced the policy: the channel may be READY through another one.
     queueMicrotask(() => {
-      if (!this.closed && this.policy?.control === undefined) {
-        this.publicState(stateName(this.channel.getConnectivityState(false)));
-      }
+      this.readPublicState();
     });
   }
 
@@ -337,9 +336,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.observer.onConnectFailed(this, cause);
   }
 
-  // ── as observer of the histories ──
-
-  onClosed(closed: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>): void {
+  onClosed(closed: ClosedConnection): void {
     this.tellEnded('closed', closed);
   }
 
@@ -347,10 +344,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     if (!this.closed) this.observer.onConnectionJudged(this, judged);
   }
 
-  private tellEnded(
-    change: 'ended' | 'closed',
-    { address, livedMs, because }: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>,
-  ): void {
+  private tellEnded(change: 'ended' | 'closed', { address, livedMs, because }: ClosedConnection): void {
     this.observer.onOpen(-1);
     if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, because });
   }
@@ -385,15 +379,16 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
       if (this.closed) return;
       const seen = this.channel.getConnectivityState(false);
       this.channel.watchConnectivityState(seen, Infinity, () => {
-        if (this.closed) return;
-        if (this.policy?.control === undefined) this.publicState(stateName(this.channel.getConnectivityState(false)));
+        this.readPublicState();
         arm();
       });
     };
     arm();
   }
 
-  private publicState(state: ConnectivityState): void {
+  private readPublicState(): void {
+    if (this.closed || this.policy?.control !== undefined) return;
+    const state = stateName(this.channel.getConnectivityState(false));
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
       this.connectFailed(this.policy === undefined ? 'the connection failed' : this.unresolved);

@@ -83,10 +83,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       this.hold.end();
     });
     this.load = new UsualLoad(clock.now());
+    const { load, waiting } = this;
     const usable = (): boolean => this.ready;
-    const { releaseWithinMs: withinMs } = settings;
-    this.release = new CallRelease(this.waiting, { load: this.load, clock, usable, withinMs });
-    this.outage = new OutageWatch(settings.outageGraceMs, this, this.load, clock, events);
+    this.release = new CallRelease(waiting, { load, clock, usable, withinMs: settings.releaseWithinMs });
+    this.outage = new OutageWatch(settings.outageGraceMs, this, load, clock, events);
     this.earlyReconnect = new EarlyReconnectTimer(clock, random, () => {
       if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
     });
@@ -131,7 +131,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
   }
 
-  /** What the attempt to connect waits for. `undefined` if none is known. */
+  /** What the attempt to connect waits for, if that is known. */
   get connecting(): string | undefined {
     return this.state === 'CONNECTING' ? this.current.connecting : undefined;
   }
@@ -360,9 +360,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   promote(generation: ChannelGeneration, reason: ReplacementReason): void {
     const old = this.current;
     this.current = generation;
-    // What suspicion ends it tells by itself, connection by connection.
-    if (reason !== 'suspicion' && this.seams.events.wanted)
-      this.seams.events.emit({ type: 'connection-replaced', reason });
+    const { events } = this.seams;
+    // SuspicionWatch reports each connection that it ends.
+    if (reason !== 'suspicion' && events.wanted) events.emit({ type: 'connection-replaced', reason });
     old.retire();
     this.age.stop();
     this.onState(generation, generation.state, undefined);
@@ -375,10 +375,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   makeGeneration(): ChannelGeneration {
-    const { target, credentials, channelOptions, loadBalancing, connectTimeoutMs: baseMs } = this.settings;
+    const { credentials, connectTimeoutMs: baseMs, ...others } = this.settings;
     const connectLimits = { timeoutMs: () => connectTimeoutMs(baseMs, this.triesFitInGrace ? 0 : this.timeouts) };
-    const settings = { target, credentials: credentials.current, channelOptions, loadBalancing, connectLimits };
-    return new ChannelGeneration(settings, this, this.seams);
+    return new ChannelGeneration({ ...others, credentials: credentials.current, connectLimits }, this, this.seams);
   }
 
   /** Ends waiting and connecting, then the channel. Calls in flight are their owners' to end. */

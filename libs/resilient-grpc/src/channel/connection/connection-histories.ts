@@ -24,10 +24,13 @@ export interface EndedConnection {
   readonly othersReady: boolean;
 }
 
+/** A connection that this side closed. */
+export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'because'>;
+
 /** Is told what becomes of connections that nobody uses for new calls any more. */
 export interface HistoriesObserver {
   /** A connection was closed by this side, which says nothing of the server. */
-  onClosed(closed: Pick<EndedConnection, 'address' | 'livedMs' | 'because'>): void;
+  onClosed(closed: ClosedConnection): void;
   /** One that was in doubt is not any more: its calls went on, or it was cut off without an answer to any. */
   onJudged(judged: EndedConnection): void;
 }

@@ -13,7 +13,7 @@ type Endpoints = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
  */
 export const MAX_ADDRESSES = 1_000;
 /** An update that follows sooner waits, and a later one replaces it. */
-export const MIN_UPDATE_INTERVAL_MS = 100;
+const MIN_UPDATE_INTERVAL_MS = 100;
 /** The longest interval between updates without addresses, which doubles with each. Addresses that follow them are used at once. */
 const MAX_EMPTY_INTERVAL_MS = 1_000;
 /** The time between two updates, in multiples of the time that the first one took. */

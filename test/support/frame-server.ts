@@ -3,7 +3,17 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { onTestFinished } from 'vitest';
 
 /** Types of HTTP/2 frames (RFC 9113, section 6). */
-const FRAME = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, windowUpdate: 8, continuation: 9 };
+const FRAME = {
+  data: 0,
+  headers: 1,
+  reset: 3,
+  settings: 4,
+  pushPromise: 5,
+  ping: 6,
+  goaway: 7,
+  windowUpdate: 8,
+  continuation: 9,
+};
 const [END_STREAM, ACK, END_HEADERS] = [1, 1, 4];
 const HEADER_TABLE_SIZE = 1;
 const MAX_CONCURRENT_STREAMS = 3;
@@ -96,6 +106,13 @@ export class FrameRequest {
     return frame(FRAME.reset, 0, this.streamId, numbers(code));
   }
 
+  /** PUSH_PROMISE: the server announces `stream`, the response of a GET that the client did not send. */
+  push(stream: number): Buffer {
+    const request = { ':method': 'GET', ':scheme': 'http', ':authority': 'x', ':path': '/pushed' };
+    const payload = Buffer.concat([numbers(stream), fieldBlock(request)]);
+    return frame(FRAME.pushPromise, END_HEADERS, this.streamId, payload);
+  }
+
   success(): Buffer {
     return Buffer.concat([this.headers(), this.message(), this.trailers(0)]);
   }
@@ -109,6 +126,8 @@ export class FrameRequest {
 class FrameConnection {
   /** Requests in the order of their HEADERS frames. */
   readonly requests: FrameRequest[] = [];
+  /** RST_STREAM frames of the client. */
+  readonly resets: { readonly streamId: number; readonly code: number }[] = [];
   /** The lowest last stream id of the GOAWAYs sent: the server promises that its application never sees a stream above it. */
   lastStreamId = Infinity;
   #pingsAnswered = 0;
@@ -160,6 +179,7 @@ class FrameConnection {
       const [streamId, payload] = [this.#unread.readUInt32BE(5), this.#unread.subarray(FRAME_HEADER_BYTES, end)];
       this.#unread = this.#unread.subarray(end);
       if (type === FRAME.headers) this.onRequest(this, streamId, payload);
+      if (type === FRAME.reset) this.resets.push({ streamId, code: payload.readUInt32BE(0) });
       if (type === FRAME.settings && (flags & ACK) === 0) this.write(frame(FRAME.settings, ACK, 0, Buffer.alloc(0)));
       if (type === FRAME.ping && (flags & ACK) === 0) this.write(frame(FRAME.ping, ACK, 0, payload));
       if (type === FRAME.ping && (flags & ACK) !== 0) this.#pingsAnswered = payload.readUInt32BE(4);

@@ -5,6 +5,7 @@ import { forgetClosedStreams } from '../quirks/closed-streams.js';
 import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
+import { refusePushedStreams } from './pushed-streams.js';
 import { recordUnprocessed } from '../quirks/connection-record.js';
 import { backoffEndsAt, realSubchannel } from '../quirks/subchannel.js';
 
@@ -92,6 +93,7 @@ export class ObservedConnection {
       if (transport?.session === undefined) return;
       recordUnprocessed(transport);
       forgetClosedStreams(transport.session);
+      refusePushedStreams(transport.session);
       this.observer.onSession(this.address, transport.session);
     });
   }

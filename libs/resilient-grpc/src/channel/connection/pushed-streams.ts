@@ -1,0 +1,18 @@
+import { constants, type ClientHttp2Stream } from 'node:http2';
+import type { PushReceiver } from '../quirks/subchannel.js';
+
+/**
+ * Refuses the streams that the server of `session` pushes: gRPC has none. grpc-js has no listener for them, so an error of one, as after
+ * a GOAWAY with an error, would end the process.
+ */
+export function refusePushedStreams(session: Partial<PushReceiver>): void {
+  session.on?.('stream', refuse);
+}
+
+function refuse(stream: ClientHttp2Stream): void {
+  // No call has this stream.
+  stream.on('error', () => undefined);
+  stream.close(constants.NGHTTP2_REFUSED_STREAM);
+  // Node closes a stream only after its data was read.
+  stream.resume();
+}

@@ -1,0 +1,33 @@
+import { constants } from 'node:http2';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { FrameServer, goaway, keyed } from '../support/frame-server.js';
+import { callOnce, EACH_METHOD, failureOf, startClient, turns } from './support.js';
+
+describe('a stream that the server pushes', () => {
+  it.each(EACH_METHOD)('is refused, and the call that it was pushed on succeeds: %s', async (method) => {
+    const server = await FrameServer.start((request) => request.connection.write(request.push(2), request.success()));
+    const client = await startClient({ url: server.url });
+    await lastValueFrom(callOnce(client.getService('Echo'), method, { metadata: keyed('x') }));
+    const [connection] = server.connections;
+    await waitFor(() => connection?.resets.length === 1, { timeoutMs: 30_000 });
+    expect(connection?.resets).toEqual([{ streamId: 2, code: constants.NGHTTP2_REFUSED_STREAM }]);
+    expect(server.connections).toHaveLength(1);
+  });
+
+  it('does not end the process when its connection ends with an error', async () => {
+    const server = await FrameServer.start((request) => {
+      const { connection, streamId, key } = request;
+      if (key === 'next') connection.write(request.success());
+      else connection.write(request.push(2), goaway(streamId, constants.NGHTTP2_PROTOCOL_ERROR));
+    });
+    const client = await startClient({ url: server.url });
+    const echo = client.getService<Parameters<typeof callOnce>[0]>('Echo');
+    await failureOf(callOnce(echo, 'unsafeUnary', { metadata: keyed('x') }));
+    await turns();
+    // Vitest fails the run at an uncaught exception.
+    await lastValueFrom(callOnce(echo, 'unsafeUnary', { metadata: keyed('next') }));
+    expect(server.requests('next')).toHaveLength(1);
+  });
+});

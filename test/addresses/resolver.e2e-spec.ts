@@ -1,3 +1,4 @@
+import { status } from '@grpc/grpc-js';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
@@ -116,6 +117,8 @@ describe('a service config of a resolver', () => {
     bad.resolve(addresses, { serviceConfig: { loadBalancingConfig: [policy], methodConfig: [] } });
     const hostile = await clientOf(bad, { outageGraceMs: 100 });
     const failure = await failureOf(hostile.call());
+    // At the end of the grace, and not of the deadline.
+    expect(failure.code).toBe(status.UNAVAILABLE);
     expect(failure.message).toContain('nestjs_resilient_grpc is internal to nestjs-resilient-grpc');
     await hostile.client.close();
     expect(victim.client.connectivity.state).toBe('READY');

@@ -63,6 +63,7 @@ class PolicyOwner {
   readonly #id = randomUUID();
   readonly #observer: PolicyObserver;
   #policy: ObservingPolicy | undefined;
+  #refusal: string | undefined;
   #isReleased = false;
 
   constructor(observer: PolicyObserver) {
@@ -81,6 +82,11 @@ class PolicyOwner {
     return this.#policy;
   }
 
+  /** Why no policy is in force, if a service config from outside is the reason. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
   /** True if the channel is closed. */
   get isReleased(): boolean {
     return this.#isReleased;
@@ -89,7 +95,12 @@ class PolicyOwner {
   /** True if `policy` reports to this owner from now on; false if another one does. */
   claim(policy: ObservingPolicy): boolean {
     this.#policy ??= policy;
+    this.#refusal = undefined;
     return this.#policy === policy;
+  }
+
+  refuse(because: string): void {
+    if (this.#policy === undefined) this.#refusal = because;
   }
 
   yield(policy: ObservingPolicy): void {
@@ -114,6 +125,8 @@ export interface PolicyHandle {
   readonly channelOptions: ChannelOptions;
   /** `undefined` until grpc-js has created the policy, and while the channel is idle. */
   readonly control: PolicyControl | undefined;
+  /** Why there is no `control`, if a service config from outside names the policy. */
+  readonly refusal: string | undefined;
   release(): void;
 }
 
@@ -134,6 +147,9 @@ export function observeConnections(
     channelOptions: { [OWNER_OPTION]: owner },
     get control() {
       return owner.control;
+    },
+    get refusal() {
+      return owner.refusal;
     },
     release: () => {
       owner.release();
@@ -307,7 +323,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     if (this.owner !== undefined) return false;
     const details = `load-balancing policy ${policyName} is internal to nestjs-resilient-grpc; remove it from the service config`;
     const picker = new parts.UnavailablePicker({ code: StatusCode.UNAVAILABLE, details });
-    if (owner?.control === undefined) owner?.observer.onState('TRANSIENT_FAILURE', details);
+    owner?.refuse(details);
     this.helper.updateState(connectivityState.TRANSIENT_FAILURE, picker, details);
     // Accepted: otherwise grpc-js would queue the calls until their deadlines.
     return true;

@@ -8,7 +8,12 @@ export default defineConfig({
   test: {
     tags: TAGS,
     ...OUTPUT,
-    include: [...SHIPPING, 'test/streams/{memory,many-streams}.e2e-spec.ts', 'test/policies/many-calls.e2e-spec.ts'],
+    include: [
+      ...SHIPPING,
+      'test/streams/{memory,many-streams}.e2e-spec.ts',
+      'test/policies/many-calls.e2e-spec.ts',
+      'test/addresses/churn.e2e-spec.ts',
+    ],
     // Programs that a test starts inherit them.
     env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
     setupFiles: ['test/setup.ts'],

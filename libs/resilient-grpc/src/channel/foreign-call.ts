@@ -4,6 +4,7 @@ import { NOT_STARTED } from '../policy/evidence/grpc-js-texts.js';
 import { MESSAGE_OVERHEAD, type ReplayLimits } from '../policy/replay/replay-limits.js';
 import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
 import { StatusCode } from '../status/status-code.js';
+import { pickedPeer } from './attempt/picked-peer.js';
 import { readWire } from './quirks/wire-evidence.js';
 import type { ChannelGeneration } from './channel-generation.js';
 
@@ -152,7 +153,7 @@ export class ForeignCall implements Call, Listener {
 
   private hasNotStarted(details: string): boolean {
     // Without a connection grpc-js made the status.
-    return this.call.getAuthContext() === null && NOT_STARTED.test(details);
+    return pickedPeer(this.call, this.generation.channel) === undefined && NOT_STARTED.test(details);
   }
 
   private resend(): void {

@@ -8,6 +8,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { DelayedStatus, GOAWAY_LAG_MS } from './delayed-status.js';
 import { createCall, interceptedCall } from './intercepting-call.js';
+import { pickedPeer } from './picked-peer.js';
 import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import { tellCompressed } from '../quirks/wire-sizes.js';
 
@@ -38,8 +39,6 @@ export interface WireOwner {
 
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
-/** As `getPeer()` of grpc-js's call has it before an attempt is committed. */
-const UNKNOWN_PEER = 'unknown';
 const NOBODY: AttemptListener = {
   onHeaders() {
     /* nobody listens any more */
@@ -275,9 +274,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   /** Address of the connection that was picked; `undefined` if none was. */
   get peer(): string | undefined {
-    const peer = this.channelCall?.getPeer();
-    // grpc-js returns the channel's target, which has a scheme, or 'unknown' if no connection was picked.
-    return peer === UNKNOWN_PEER || peer === this.owner.channel.getTarget() ? undefined : peer;
+    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.owner.channel);
   }
 
   get wire(): WireEvidence | undefined {

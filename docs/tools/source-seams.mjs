@@ -24,7 +24,7 @@ export function seams() {
   });
 }
 
-/** What an expression of literals and of constants of its file is worth. */
+/** Value of an expression of literals and of constants of the same file. */
 function valueOf(node, constants) {
   if (ts.isStringLiteral(node)) return node.text;
   if (ts.isIdentifier(node)) return valueOf(constants.get(node.text), constants);

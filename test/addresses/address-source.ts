@@ -8,7 +8,7 @@ type Endpoints = Extract<Report[0], { readonly ok: true }>['value'];
 const SCHEME = 'addresses';
 const sources = new Map<string, AddressSource>();
 
-/** A resolver of grpc-js that reports what a test tells it to, as fast as the test tells it to. */
+/** A resolver of grpc-js that whose reports a test chooses, at any rate. */
 export class AddressSource {
   /** Times that grpc-js asked for addresses. */
   asked = 0;

@@ -11,7 +11,7 @@ import { ManyListeners } from './many-listeners.js';
 
 const CHANGES = IS_FULL ? 50 : 12;
 const ADDRESSES = 200;
-/** Of those; at the others nobody listens. */
+/** Addresses with a listener; connections to the others are refused. */
 const LISTENING = 20;
 const FEEDS = 5;
 

@@ -1,7 +1,7 @@
 // Runs the module of docs/guides/xds.md in a process of its own, since the plugin is one for a process and reads where its
 // control plane is from the environment:
 //   node gateway.mjs MODULE
-// It tells by HTTP: /orders/7 makes a call, /create one that is not safe to repeat, /health asks the indicator, /snapshot is the client's.
+// Its HTTP routes: /orders/7 makes a call, /create one that is not safe to repeat, /health asks the indicator, /snapshot is the client's.
 import 'reflect-metadata';
 import { createServer } from 'node:http';
 import { dirname } from 'node:path';

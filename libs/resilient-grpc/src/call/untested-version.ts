@@ -1,4 +1,4 @@
-/** What is installed differs from what the library was tested with. Calls go on, without the features that are lost. */
+/** The installed grpc-js or Node differs from the tested ones. Calls go on, without the features in `lost`. */
 export interface UntestedVersion {
   /** '@grpc/grpc-js 1.16.0 on Node 26.10.0' */
   readonly installed: string;

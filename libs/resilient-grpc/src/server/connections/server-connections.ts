@@ -36,6 +36,8 @@ const LOOK_MS = 1_000;
 export class ServerConnections {
   /** Connections that a drain has cut. */
   cutOff = 0;
+  /** True if the connections of the server are seen. */
+  isAttached = false;
   private readonly http2Servers: NodeHttp2Server[] = [];
   /** Every socket that was accepted, those that still shake hands too. */
   private readonly sockets = new Set<Duplex>();
@@ -71,9 +73,10 @@ export class ServerConnections {
    * can be told here, and its own shutdown has to do.
    */
   attach(server: Server): boolean {
-    return hearHttp2Servers(server, (http2Server) => {
+    this.isAttached = hearHttp2Servers(server, (http2Server) => {
       this.follow(http2Server);
     });
+    return this.isAttached;
   }
 
   /** Sockets that are open. */

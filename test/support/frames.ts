@@ -70,7 +70,7 @@ export const reset = (stream: number, code: number): Buffer => frame(FRAME.reset
 export const windowUpdate = (stream: number, increment: number): Buffer =>
   frame(FRAME.windowUpdate, 0, stream, numbers(increment));
 
-export const goaway = (lastStreamId: number, code: number, debugData = EMPTY): Buffer =>
+export const goaway = (lastStreamId: number, code: number, debugData: Buffer = EMPTY): Buffer =>
   frame(FRAME.goaway, 0, 0, Buffer.concat([numbers(lastStreamId, code), debugData]));
 
 /** HEADERS with all of its fields. */

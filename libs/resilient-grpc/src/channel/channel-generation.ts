@@ -370,7 +370,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   private get unresolved(): string {
-    return this.policy?.refusal ?? `name resolution failed for ${this.channel.getTarget()}`;
+    return this.policy?.refusal ?? plainError(`name resolution failed for ${this.channel.getTarget()}`);
   }
 
   /** The only source where our policy has no place, and before it exists: what cannot be resolved may never get to it. */

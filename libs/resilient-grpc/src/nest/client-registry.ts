@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { DrainReport } from '../client/drain-report.js';
 import type { InnerClient } from '../client/inner-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
@@ -78,6 +79,15 @@ export class ClientRegistry extends GrpcClients {
 
   get accepting(): boolean {
     return this.ready && this.open;
+  }
+
+  /** The form in logs: the settings of clients hold credentials and metadata. */
+  toJSON(): object {
+    return { clients: [...this] };
+  }
+
+  [inspect.custom](): string {
+    return `GrpcClients [ ${this.names()} ]`;
   }
 
   get size(): number {

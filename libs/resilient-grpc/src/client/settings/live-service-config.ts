@@ -12,6 +12,7 @@ import { oneLine } from '../../telemetry/log/log-text.js';
 import { RepeatLimit } from '../../telemetry/log/repeat-limit.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
+import { unreadable } from './copy-options.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
 /** What a live service config is made from. */
@@ -134,14 +135,23 @@ export class LiveServiceConfig {
   }
 
   #take(value: unknown): void {
-    const parsed = this.#parse(value);
-    if ('problems' in parsed) {
-      if (this.#started) this.#warn('rejected', `${summaryOf(parsed.problems)}; ${OLD_STAYS}`);
-      else if (isRecord(value)) this.#beginWithout(parsed.problems);
-      else this.#begin(parsed.problems);
-      return;
+    try {
+      const parsed = this.#parse(value);
+      if (!('problems' in parsed)) this.#use(parsed.config);
+      else if (!this.#started && isRecord(value)) this.#beginWithout(parsed.problems);
+      else this.#refuse(parsed.problems);
+    } catch (error) {
+      // A getter or a proxy that throws, or a value that JSON does not have. RxJS would rethrow the error, which ends the process.
+      this.#refuse([unreadable(this.#input.path, error)]);
     }
-    const { config } = parsed;
+  }
+
+  #refuse(problems: readonly ConfigurationProblem[]): void {
+    if (this.#started) this.#warn('rejected', `${summaryOf(problems)}; ${OLD_STAYS}`);
+    else this.#begin(problems);
+  }
+
+  #use(config: ParsedServiceConfig): void {
     if (this.#started) this.#tellOfBalancing(config);
     this.#policies = this.#input.policies(config);
     this.#config = config;

@@ -6,7 +6,7 @@ import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireOwner } from './attempt/wire-attempt.js';
 import { closeUnused } from './quirks/close-unused.js';
-import { recordConnectionOf } from './quirks/wire-evidence.js';
+import { observeConnectionOf } from './quirks/wire-evidence.js';
 import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
 import type { WatchedSession } from './connection/connection-end.js';
 import {
@@ -176,11 +176,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.unreadEnds?.wake();
   }
 
-  /** grpc-js made `call`. Without our policy (xds:) its connection is known only by the calls on it: by the next turn it has a stream. */
+  /** Under xds:, or if a resolver names another policy, a connection is found by the calls on it: by the next turn they have streams. */
   callCreated(call: object): void {
-    if (this.policy !== undefined) return;
+    if (this.policy?.control !== undefined) return;
     this.seams.clock.defer(() => {
-      recordConnectionOf(call);
+      observeConnectionOf(call);
     });
   }
 

@@ -6,7 +6,7 @@ type Applied = readonly string[] | 'failed';
 
 function make(
   apply: (update: Applied, clock: VirtualClock) => boolean = () => true,
-  { policy = 'round_robin', random = () => 0 } = {},
+  { policy = 'round_robin', random = (): number => 0 } = {},
 ) {
   const clock = new VirtualClock();
   const applied: Applied[] = [];

@@ -23,7 +23,7 @@ export function maskAddress(value: string, isCut = false): string {
   if (masked !== value || /^unix(?:-abstract)?:/.test(value)) return masked;
   // The '@' may be in the part that was cut off.
   const credentials = isCut
-    ? /^((?:dns|ipv[46]):)?[^\s"<>@/]*:(?:[^"<>]*(@)|[^\s"<>]*$)/
-    : /^((?:dns|ipv[46]):)?[^\s"<>@/]*:[^"<>]*(@)/;
+    ? /^((?:dns|ipv[46]):)?[^\s"<>@/:]*:(?:[^"<>]*(@)|[^\s"<>]*$)/
+    : /^((?:dns|ipv[46]):)?[^\s"<>@/:]*:[^"<>]*(@)/;
   return value.replace(credentials, '$1***$2');
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
+import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireOwner } from './attempt/wire-attempt.js';
@@ -370,7 +371,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   private get unresolved(): string {
-    return this.policy?.refusal ?? plainError(`name resolution failed for ${this.channel.getTarget()}`);
+    return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
   }
 
   /** The only source where our policy has no place, and before it exists: what cannot be resolved may never get to it. */

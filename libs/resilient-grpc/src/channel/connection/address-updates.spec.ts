@@ -48,6 +48,14 @@ describe('the pace of address updates', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it('passes an update after 10 s without one at once', () => {
+    const { clock, applied, report } = make();
+    report('a');
+    clock.advance(10_000);
+    report('b');
+    expect(applied).toEqual([['a'], ['b']]);
+  });
+
   it('uses a tenth of the time at most if an update takes long', () => {
     const { clock, applied, report } = make((_, of) => {
       of.advance(200);

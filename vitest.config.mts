@@ -77,6 +77,10 @@ export const TEST_CODE = {
 /** Files that share processes, whose modules are loaded once in each. */
 const SHARED = { isolate: false, fileParallelism: true };
 
+/** Projects with the same group run together. Most tests wait, so there are more processes than cores. */
+const FIRST = { maxWorkers: 3, sequence: { groupOrder: 1 } };
+const SECOND = { maxWorkers: 6, sequence: { groupOrder: 2 } };
+
 export default defineConfig({
   ...TEST_CODE,
   test: {
@@ -89,11 +93,9 @@ export default defineConfig({
     // Limits for what hangs, on a machine that is busy with something else.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Most tests wait, so there are more processes than cores.
-    maxWorkers: 6,
     projects: [
       { extends: true, test: { name: 'structure', include: STRUCTURE } },
-      { extends: true, test: { name: 'isolated', include: ISOLATED } },
+      { extends: true, test: { name: 'isolated', include: ISOLATED, ...FIRST } },
       {
         extends: true,
         test: {
@@ -102,13 +104,14 @@ export default defineConfig({
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
+          ...SECOND,
         },
       },
       {
         // Once more with the Nest 11 of test/nest-11 in place of every @nestjs package.
         extends: true,
         resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
-        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED },
+        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED, ...FIRST },
       },
     ],
   },

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util';
 import type { DrainReport } from '../client/drain-report.js';
 import type { InnerClient } from '../client/inner-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
@@ -25,6 +24,9 @@ import { InboundWatch } from './inbound/inbound-watch.js';
 import { DEFAULT_DRAIN, type GrpcClientOptions, type ResilientGrpcModuleOptions } from './module-options.js';
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
+
+/** `inspect.custom` of node:util, without its types in the package's declarations. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /** What the registry needs from outside. */
 export interface RegistrySeams {
@@ -86,7 +88,7 @@ export class ClientRegistry extends GrpcClients {
     return { clients: [...this] };
   }
 
-  [inspect.custom](): string {
+  [INSPECT](): string {
     return `GrpcClients [ ${this.names()} ]`;
   }
 

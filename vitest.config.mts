@@ -32,6 +32,9 @@ const NEST_11 = [
   'test/nest-11/*.spec.ts',
 ];
 
+/** What the sources look like, as a linter judges it: `npm run check` runs it. */
+const STRUCTURE = ['test/architecture.spec.ts'];
+
 /** Tests of what is published with the library or beside it, which take ten minutes: only `npm run pack:check` runs them. */
 export const SHIPPING = [
   'test/{demo,package,consumers,upstream}/*.{spec,e2e-spec}.ts',
@@ -71,13 +74,12 @@ export const TEST_CODE = {
   },
 };
 
-/** Files that share processes, whose modules are loaded once in each. Most tests wait, so there are more processes than cores. */
-const shared = (maxWorkers: number, groupOrder: number) => ({
-  isolate: false,
-  fileParallelism: true,
-  maxWorkers,
-  sequence: { groupOrder },
-});
+/** Files that share processes, whose modules are loaded once in each. */
+const SHARED = { isolate: false, fileParallelism: true };
+
+/** Projects with the same group run together. Most tests wait, so there are more processes than cores. */
+const FIRST = { maxWorkers: 3, sequence: { groupOrder: 1 } };
+const SECOND = { maxWorkers: 6, sequence: { groupOrder: 2 } };
 
 export default defineConfig({
   ...TEST_CODE,
@@ -92,22 +94,24 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: 'isolated', include: ISOLATED, maxWorkers: 2, sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: 'structure', include: STRUCTURE } },
+      { extends: true, test: { name: 'isolated', include: ISOLATED, ...FIRST } },
       {
         extends: true,
         test: {
           name: 'nest-12',
           include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
-          exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED],
+          exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
           globalSetup: ['test/support/bundle-children.ts'],
-          ...shared(6, 2),
+          ...SHARED,
+          ...SECOND,
         },
       },
       {
         // Once more with the Nest 11 of test/nest-11 in place of every @nestjs package.
         extends: true,
         resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
-        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...shared(3, 3) },
+        test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED, ...FIRST },
       },
     ],
   },

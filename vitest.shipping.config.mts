@@ -13,6 +13,7 @@ export default defineConfig({
       'test/streams/{memory,many-streams}.e2e-spec.ts',
       'test/policies/many-calls.e2e-spec.ts',
       'test/addresses/churn.e2e-spec.ts',
+      'test/fleet.spec.ts',
     ],
     // Programs that a test starts inherit them.
     env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },

@@ -138,6 +138,7 @@ const NUMBERS = [
   ['Addresses'],
   ['addresses of a name that are used', plain, UPDATES, 'MAX_ADDRESSES'],
   ['updates of them are used at most each', ms, UPDATES, 'MIN_UPDATE_INTERVAL_MS'],
+  ['after an update that took long, at the latest after', ms, UPDATES, 'MAX_UPDATE_INTERVAL_MS'],
   ['updates without an address, up to each', ms, UPDATES, 'MAX_EMPTY_INTERVAL_MS'],
   ['Streams'],
   ['messages held for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],

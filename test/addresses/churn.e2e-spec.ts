@@ -9,7 +9,7 @@ import { IS_FULL } from '../support/full-tables.js';
 import { AddressSource } from './address-source.js';
 import { ManyListeners } from './many-listeners.js';
 
-const CHANGES = IS_FULL ? 50 : 12;
+const CHANGES = IS_FULL ? 50 : 6;
 const ADDRESSES = 200;
 /** Addresses with a listener; connections to the others are refused. */
 const LISTENING = 20;
@@ -28,10 +28,13 @@ const POLICIES: Readonly<Record<string, object>> = {
   },
 };
 
+/** Until its backoff has passed, a timer holds a subchannel. */
 const BACKOFF: ChannelOptions = {
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 100,
+  'grpc.initial_reconnect_backoff_ms': 400,
+  'grpc.max_reconnect_backoff_ms': 400,
 };
+/** Longer than the longest backoff. */
+const SETTLED_MS = 600;
 
 setFlagsFromString('--expose-gc');
 // True: the flag above gives each new context a `gc`.
@@ -172,13 +175,17 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
   await waitFor(() => server.feeds === FEEDS);
   const alive = (refs: readonly WeakRef<object>[]): number => refs.filter((ref) => ref.deref() !== undefined).length;
   const count = async (): Promise<Living> => {
-    // A WeakRef holds what it gave until the next turn.
-    for (let i = 0; i < 5; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 150));
+    let living = -1;
+    for (let unchangedMs = 0; unchangedMs < SETTLED_MS; unchangedMs += SETTLED_MS / 3) {
+      // A WeakRef holds what it gave until the next turn.
+      await new Promise((resolve) => setTimeout(resolve, SETTLED_MS / 3));
       collect();
+      const now = alive(subchannels);
+      if (now !== living) unchangedMs = 0;
+      living = now;
     }
     return {
-      subchannels: alive(subchannels),
+      subchannels: living,
       transports: alive(transports),
       sockets: server.sockets.size,
       heapBytes: process.memoryUsage().heapUsed,

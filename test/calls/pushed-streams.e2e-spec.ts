@@ -2,6 +2,7 @@ import { constants } from 'node:http2';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
+import { AddressSource } from '../addresses/address-source.js';
 import { FrameServer, keyed } from '../support/frame-server.js';
 import { goaway } from '../support/frames.js';
 import { callOnce, EACH_METHOD, failureOf, startClient, turns } from './support.js';
@@ -15,6 +16,26 @@ describe('a stream that the server pushes', () => {
     await waitFor(() => connection?.resets.length === 1, { timeoutMs: 30_000 });
     expect(connection?.resets).toEqual([{ streamId: 2, code: constants.NGHTTP2_REFUSED_STREAM }]);
     expect(server.connections).toHaveLength(1);
+  });
+
+  it('is refused if the resolver names another load-balancing policy, which sees no connections', async () => {
+    let pushed = 0;
+    const server = await FrameServer.start((request) => {
+      pushed += 2;
+      request.connection.write(request.push(pushed), request.success());
+    });
+    const source = new AddressSource();
+    source.resolve([server.url], { serviceConfig: { loadBalancingConfig: [{ round_robin: {} }], methodConfig: [] } });
+    const client = await startClient({ url: source.target });
+    for (const key of ['first', 'second']) {
+      await lastValueFrom(callOnce(client.getService('Echo'), 'unary', { metadata: keyed(key) }));
+    }
+    const [connection] = server.connections;
+    await waitFor(() => connection?.resets.length === 2, { timeoutMs: 30_000 });
+    expect(connection?.resets).toEqual([
+      { streamId: 2, code: constants.NGHTTP2_REFUSED_STREAM },
+      { streamId: 4, code: constants.NGHTTP2_REFUSED_STREAM },
+    ]);
   });
 
   it('does not end the process when its connection ends with an error', async () => {

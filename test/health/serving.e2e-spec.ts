@@ -250,15 +250,19 @@ describe('a Check', () => {
       const app = await startApp(onTestFinished, { url: proxy.url });
       await firstValueFrom(app.orders.get({ id: '1' }));
       proxy.holdBytes();
+      // Node's timers count from the start of the turn that sets them, on a busy machine long before `performance.now()`.
+      let haveAlmost200MsPassed = false;
+      const timer = setTimeout(() => (haveAlmost200MsPassed = true), 190);
+      onTestFinished(() => clearTimeout(timer));
       const checks = Array.from({ length: 5 }, async () => {
         const beganAt = performance.now();
         const entry = await servingOf(app, { timeoutMs: 200 });
-        return { entry, afterMs: performance.now() - beganAt };
+        return { entry, isEarly: !haveAlmost200MsPassed, afterMs: performance.now() - beganAt };
       });
       const answers = await Promise.all(checks);
-      for (const { entry, afterMs } of answers) {
+      for (const { entry, isEarly } of answers) {
         expect(entry).toMatchObject({ status: 'down', message: 'no answer within 200 ms' });
-        expect(afterMs).toBeGreaterThan(190);
+        expect(isEarly).toBe(false);
       }
       const slowestMs = Math.max(...answers.map(({ afterMs }) => afterMs));
       recordTiming(task, 'unanswered Check with a timeout of 200 ms down after, ms', slowestMs, { atMost: 500 });

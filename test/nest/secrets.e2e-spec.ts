@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { Metadata, status } from '@grpc/grpc-js';
+import { Metadata, experimental, status } from '@grpc/grpc-js';
 import { Test } from '@nestjs/testing';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import fc from 'fast-check';
@@ -35,6 +35,7 @@ const WRONG: readonly ((secret: string) => Record<string, unknown>)[] = [
   (secret) => ({ url: `dns://me:${secret}@127.0.0.1/orders:1` }),
   (secret) => ({ url: `me:${secret} @127.0.0.1:1` }),
   (secret) => ({ url: `me:${secret}@127.0.0.1:99999` }),
+  (secret) => ({ loadBalancing: `me:${secret}${'x'.repeat(60)}@config` }),
   (secret) => ({ serviceConfig: `http://me:${secret}@config` }),
   (secret) => ({ loadBalancing: `me:${secret}@config` }),
   (secret) => ({ tls: secret }),
@@ -93,6 +94,23 @@ async function scene() {
           .map(({ name, attributes, events, status: end }) => inspect({ name, attributes, events, end }, { depth: 9 })),
       ].join('\n'),
   };
+}
+
+/** Reports no address. */
+class EmptyResolver {
+  constructor(
+    _target: unknown,
+    private readonly report: ConstructorParameters<Parameters<typeof experimental.registerResolver>[1]>[1],
+  ) {}
+  static getDefaultAuthority(): string {
+    return 'vault';
+  }
+  updateResolution(): void {
+    setImmediate(() => this.report(experimental.statusOrFromValue([]), {}, null, ''));
+  }
+  destroy(): void {
+    // Nothing is open.
+  }
 }
 
 /** An error as loggers print it. */
@@ -155,7 +173,9 @@ describe('a secret', () => {
         errors.push(
           inspect(client.snapshot(), { depth: 12 }),
           inspect(client.activeCalls(), { depth: 12 }),
-          inspect(client),
+          // Nest's logger prints objects to a depth of 5.
+          inspect({ client, clients }, { depth: 9 }),
+          JSON.stringify({ client, clients }),
         );
         await client.close();
       }),
@@ -167,6 +187,34 @@ describe('a secret', () => {
       expect(all).not.toContain(secret);
       expect(all).not.toContain(Buffer.from(secret).toString('base64'));
     }
+  });
+
+  it('in the target of a resolver of the application is in no log line, snapshot, page, metric, span or error', async () => {
+    const { clients, written } = await scene();
+    const errors: string[] = [];
+    const secret = 'Zq0000000000000000000000';
+    experimental.registerResolver('vault', EmptyResolver);
+    for (const url of [
+      `vault://me:${secret}@agent:8500/orders`,
+      `vault://${secret}@agent/orders`,
+      `vault:///me:${secret}@agent/orders`,
+      `vault:me:${secret}@agent`,
+    ]) {
+      const client = clients.create({
+        name: `orders-${String(errors.length)}`,
+        protoPath: ORDERS_PROTO,
+        url,
+        outageGraceMs: 0,
+      });
+      const orders = client.getService<OrdersClient>('orders.v1.Orders');
+      const error: unknown = await firstValueFrom(orders.get({ id: '1' })).catch((thrown: unknown) => thrown);
+      expect(error).toHaveProperty('message', expect.stringContaining('name resolution failed for '));
+      errors.push(printed(error), inspect(client.snapshot(), { depth: 12 }), inspect(client, { depth: 12 }));
+      await client.close();
+    }
+    const all = `${await written()}\n${errors.join('\n')}`;
+    expect(all).toContain('***@agent');
+    expect(all).not.toContain(secret);
   });
 
   it('in a URL is not in the output of the doctor', async () => {

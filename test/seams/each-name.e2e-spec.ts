@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { OTHER_NODES, downloadNodes, type OtherNodes } from '../consumers/other-nodes.js';
 import { ROOT } from '../consumers/packed-library.js';
-import { PRIVATE_NAMES, play, untested } from './renamed.js';
+import { PRIVATE_NAMES, play, untested, type Played, type Sabotage } from './renamed.js';
 
 const json = (path: string): unknown => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
 const { version: installed } = json('node_modules/@grpc/grpc-js/package.json') as { readonly version: string };
@@ -28,7 +28,18 @@ function newest(): string {
   }
 }
 
-describe.each(VERSIONS)('grpc-js %s', (version) => {
+/** Version of this Node, and the others that users have. */
+const NODES = [process.versions.node, ...OTHER_NODES];
+let nodes: OtherNodes;
+beforeAll(async () => {
+  nodes = await downloadNodes(OTHER_NODES);
+}, 300_000);
+afterAll(() => {
+  nodes.remove();
+});
+
+// Concurrent, because a play mostly waits.
+describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
   let folder: string | undefined;
   beforeAll(() => {
     if (version === installed) return undefined;
@@ -40,22 +51,29 @@ describe.each(VERSIONS)('grpc-js %s', (version) => {
       rmSync(copy, { recursive: true });
     };
   });
-  const there = () => (folder === undefined ? {} : { folder });
 
-  it.each([true, false])('has every private name (TLS: %s)', async (tls) => {
-    const played = await play({ names: [], tls, ...there() });
-    expect(played).toMatchObject({ failures: [] });
-    expect(untested(played)).toEqual([]);
+  describe.each(NODES)('on Node %s', (node) => {
+    const playHere = (sabotage: Sabotage, { skip }: TestContext): Promise<Played> => {
+      const program = node === process.versions.node ? process.execPath : nodes.programs.get(node);
+      if (program === undefined) return skip(`Node ${node} cannot be had here: ${String(nodes.missing.get(node))}`);
+      return play({ ...sabotage, ...(folder === undefined ? {} : { folder }) }, program);
+    };
+
+    it.for([true, false])('has every private name (TLS: %s)', async (tls, context) => {
+      const played = await playHere({ names: [], tls }, context);
+      context.expect(played).toMatchObject({ failures: [] });
+      context.expect(untested(played)).toEqual([]);
+    });
+
+    it.for(PRIVATE_NAMES)(
+      'loses only a feature without $name: no crash, no doubled write, no hang, one warning of it',
+      async ({ sabotage, lost }, context) => {
+        const played = await playHere(sabotage, context);
+        context.expect(played).toMatchObject({ failures: [] });
+        context.expect(untested(played).filter((line) => line.includes(lost))).toHaveLength(1);
+      },
+    );
   });
-
-  it.each(PRIVATE_NAMES)(
-    'loses only a feature without $name: no crash, no doubled write, no hang, one warning of it',
-    async ({ sabotage, lost }) => {
-      const played = await play({ ...sabotage, ...there() });
-      expect(played).toMatchObject({ failures: [] });
-      expect(untested(played).filter((line) => line.includes(lost))).toHaveLength(1);
-    },
-  );
 });
 
 describe('grpc-js outside the tested versions', () => {
@@ -67,26 +85,5 @@ describe('grpc-js outside the tested versions', () => {
         `@grpc/grpc-js ${version} on Node ${process.versions.node} is outside the tested versions`,
       ),
     ]);
-  });
-});
-
-describe('Node', () => {
-  let nodes: OtherNodes;
-  beforeAll(async () => {
-    nodes = await downloadNodes(OTHER_NODES);
-  }, 300_000);
-  afterAll(() => {
-    nodes.remove();
-  });
-
-  it.each(OTHER_NODES)('%s has every private name', async (version) => {
-    const program = nodes.programs.get(version);
-    if (program === undefined) {
-      console.log(`Node ${version} cannot be had here, so nothing was tried on it: ${nodes.missing.get(version)}`);
-      return;
-    }
-    const played = await play({ names: [], tls: true }, program);
-    expect(played).toMatchObject({ failures: [] });
-    expect(untested(played)).toEqual([]);
   });
 });

@@ -19,7 +19,7 @@ interface SlowReader {
 
 const SLOW_READERS: readonly SlowReader[] = [
   { stream: { kind: 'watch', size: 1_024 }, full: 100_000 },
-  { stream: { kind: 'watch', size: 65_536 }, full: 3_000, short: 1_500 },
+  { stream: { kind: 'watch', size: 65_536 }, full: 3_000, short: 1_200 },
   { stream: { kind: 'upload', source: 'async-iterable', size: 1_024 }, full: 25_000, short: 25_000 },
   { stream: { kind: 'upload', source: 'iterable', size: 65_536 }, full: 1_500 },
   { stream: { kind: 'talk', source: 'iterable', size: 1_024 }, full: 25_000 },

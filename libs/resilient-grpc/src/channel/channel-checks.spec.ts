@@ -41,6 +41,13 @@ describe('a target with credentials', () => {
     }
     experimental.registerResolver('consul-with-token', Resolver);
     expect(targetProblem('consul-with-token://hush@agent:8500/orders')).toBeUndefined();
+    expect(targetProblem('consul-with-token:///orders:8500@group')).toBeUndefined();
+    expect(targetProblem('consul-with-token:orders:8500@group')).toBeUndefined();
+    for (const target of ['consul-with-token:hush@agent', 'consul-with-token:orders']) {
+      expect(targetProblem(target)).toBeUndefined();
+      expect(lacksPort(target)).toBe(false);
+    }
+    expect(targetProblem('ipv4://me:hush@agent/10.0.0.1:50051')).toContain('without credentials');
   });
 });
 

@@ -27,8 +27,10 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
     return `expected a gRPC target, got '${maskAddress(url)}'; write '${rest.slice(rest.lastIndexOf('@') + 1)}'${secure}: gRPC has no such scheme`;
   }
   const shown = maskAddress(url);
-  if (shown !== url && !hasOwnResolver(url))
+  if (shown !== url) {
+    if (hasOwnResolver(url)) return undefined;
     return `expected a target without credentials, got '${shown}'; send them as \`metadata\`: gRPC has no user or password in a target`;
+  }
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
     return `expected the IP address of a name server, with a port or without, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's`;
@@ -41,9 +43,12 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
   return undefined;
 }
 
+/** A target whose scheme is none of grpc-js's: 'scheme://authority/path' or 'scheme:path'. */
+const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
+
 /** True if the application registered a resolver for the scheme of `url`. It may take credentials, as 'consul://token@agent:8500/orders'. */
 function hasOwnResolver(url: string): boolean {
-  const [, scheme, authority = '', path] = /^(?!dns:)([a-z][\w+.-]*):\/\/([^/]*)\/(.+)$/i.exec(url) ?? [];
+  const [, scheme, authority = '', path] = OWN_SCHEME.exec(url) ?? [];
   const { createResolver } = experimental;
   if (scheme === undefined || path === undefined || createResolver === undefined) return false;
   try {
@@ -112,7 +117,7 @@ function addressOf(url: string): string | undefined {
   const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
   const address = match?.[1];
   if (address === undefined || /^(unix|unix-abstract|xds|ipv4|ipv6|google-c2p):/.test(address)) return undefined;
-  return address;
+  return hasOwnResolver(url) ? undefined : address;
 }
 
 function portOf(url: string): string | undefined {

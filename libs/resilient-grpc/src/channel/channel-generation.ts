@@ -2,11 +2,12 @@ import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
+import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireOwner } from './attempt/wire-attempt.js';
 import { closeUnused } from './quirks/close-unused.js';
-import { recordConnectionOf } from './quirks/wire-evidence.js';
+import { observeConnectionOf } from './quirks/wire-evidence.js';
 import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
 import type { WatchedSession } from './connection/connection-end.js';
 import {
@@ -172,11 +173,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.unreadEnds.wake();
   }
 
-  /** grpc-js made `call`. Without our policy (xds:) its connection is known only by the calls on it: by the next turn it has a stream. */
+  /** Under xds:, or if a resolver names another policy, a connection is found by the calls on it: by the next turn they have streams. */
   callCreated(call: object): void {
-    if (this.policy !== undefined) return;
+    if (this.policy?.control !== undefined) return;
     this.seams.clock.defer(() => {
-      recordConnectionOf(call);
+      observeConnectionOf(call);
     });
   }
 
@@ -366,7 +367,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   }
 
   private get unresolved(): string {
-    return this.policy?.refusal ?? `name resolution failed for ${this.channel.getTarget()}`;
+    return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
   }
 
   /** The only source where our policy has no place, and before it exists: what cannot be resolved may never get to it. */

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { BehaviorSubject, Observable, Subject } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
@@ -129,6 +130,15 @@ class GrpcClient implements InnerClient {
 
   get connectivity(): Connectivity {
     return this.channel.connectivity;
+  }
+
+  /** The form in logs: the settings hold credentials and metadata. */
+  toJSON(): object {
+    return { name: this.name, target: this.target, state: this.connectivity.state };
+  }
+
+  [inspect.custom](): string {
+    return `GrpcClient ${inspect(this.toJSON())}`;
   }
 
   get canonicalTarget(): string {

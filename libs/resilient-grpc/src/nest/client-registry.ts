@@ -25,6 +25,9 @@ import { DEFAULT_DRAIN, type GrpcClientOptions, type ResilientGrpcModuleOptions 
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 
+/** `inspect.custom` of node:util, without its types in the package's declarations. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
+
 /** What the registry needs from outside. */
 export interface RegistrySeams {
   /** `logger` bears the client's name. */
@@ -78,6 +81,15 @@ export class ClientRegistry extends GrpcClients {
 
   get accepting(): boolean {
     return this.ready && this.open;
+  }
+
+  /** The form in logs: the settings of clients hold credentials and metadata. */
+  toJSON(): object {
+    return { clients: [...this] };
+  }
+
+  [INSPECT](): string {
+    return `GrpcClients [ ${this.names()} ]`;
   }
 
   get size(): number {

@@ -4,7 +4,10 @@ import { AddressUpdates, MAX_ADDRESSES, type AddressUpdate } from './address-upd
 
 type Applied = readonly string[] | 'failed';
 
-function make(apply: (update: Applied, clock: VirtualClock) => boolean = () => true) {
+function make(
+  apply: (update: Applied, clock: VirtualClock) => boolean = () => true,
+  { policy = 'round_robin', random = (): number => 0 } = {},
+) {
   const clock = new VirtualClock();
   const applied: Applied[] = [];
   const limited: [number, number][] = [];
@@ -12,17 +15,20 @@ function make(apply: (update: Applied, clock: VirtualClock) => boolean = () => t
     clock,
     (endpoints) => {
       const update = endpoints.ok
-        ? endpoints.value.map(({ addresses: [one] }) => (one as { host: string }).host)
+        ? endpoints.value.map(({ addresses }) => addresses.map((one) => (one as { host: string }).host).join('+'))
         : 'failed';
       applied.push(update);
       return apply(update, clock);
     },
     (...counts) => limited.push(counts),
+    random,
   );
-  // True: nothing is read of the config.
-  const config = {} as AddressUpdate[1];
+  // True: nothing else is read of the config.
+  const config = { getLoadBalancerName: () => policy } as AddressUpdate[1];
+  const endpoint = (hosts: string) => ({ addresses: hosts.split('+').map((host) => ({ host, port: 1 })) });
+  /** An endpoint with two addresses is 'a+b'. */
   const report = (...hosts: readonly string[]): boolean =>
-    updates.take({ ok: true, value: hosts.map((host) => ({ addresses: [{ host, port: 1 }] })) }, config, {}, '');
+    updates.take({ ok: true, value: hosts.map(endpoint) }, config, {}, '');
   // True: as grpc-js writes an error.
   const fail = (): boolean => updates.take({ ok: false, error: { code: 14 } } as AddressUpdate[0], config, {}, '');
   return { clock, applied, limited, updates, report, fail };
@@ -42,6 +48,14 @@ describe('the pace of address updates', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it('passes an update after 10 s without one at once', () => {
+    const { clock, applied, report } = make();
+    report('a');
+    clock.advance(10_000);
+    report('b');
+    expect(applied).toEqual([['a'], ['b']]);
+  });
+
   it('uses a tenth of the time at most if an update takes long', () => {
     const { clock, applied, report } = make((_, of) => {
       of.advance(200);
@@ -50,6 +64,19 @@ describe('the pace of address updates', () => {
     report('a');
     report('b');
     clock.advance(1_999);
+    expect(applied).toHaveLength(1);
+    clock.advance(1);
+    expect(applied).toHaveLength(2);
+  });
+
+  it('delays the next update by 5 s at most, also if the process stopped while it applied one', () => {
+    const { clock, applied, report } = make((_, of) => {
+      of.advance(60_000);
+      return true;
+    });
+    report('a');
+    report('b');
+    clock.advance(4_999);
     expect(applied).toHaveLength(1);
     clock.advance(1);
     expect(applied).toHaveLength(2);
@@ -117,8 +144,41 @@ describe('the number of addresses', () => {
     clock.advance(1_000);
     expect(limited).toEqual([]);
     report(...names(0, MAX_ADDRESSES), 'last');
-    expect(applied[1]).toEqual(names(0, MAX_ADDRESSES));
+    expect(applied[1]).toHaveLength(MAX_ADDRESSES);
     expect(limited).toEqual([[1_001, 1_000]]);
+  });
+
+  it('is drawn at random, in the order of the report, so that the clients of a name share its servers', () => {
+    const uses = new Map<string, number>();
+    for (let client = 0; client < 40; client++) {
+      const { applied, report } = make(undefined, { random: Math.random });
+      report(...names(0, 2_000));
+      const used = applied[0] as readonly string[];
+      expect(used).toEqual([...used].sort((a, b) => Number(a) - Number(b)));
+      for (const name of used) uses.set(name, (uses.get(name) ?? 0) + 1);
+    }
+    expect(uses.size).toBe(2_000);
+    // On average, 20 of the 40 clients use an address. That none or all of them use one has a chance of 4 in 1,000,000,000.
+    expect(Math.min(...uses.values())).toBeGreaterThan(0);
+    expect(Math.max(...uses.values())).toBeLessThan(40);
+  });
+
+  it('is the first of the report under pick_first, which prefers them', () => {
+    const { applied, report } = make(undefined, { policy: 'pick_first' });
+    report(...names(0, 1_500));
+    expect(applied[0]).toEqual(names(0, 1_000));
+  });
+
+  it('is of whole endpoints: all addresses of an endpoint are used, or none', () => {
+    const { applied, report } = make(undefined, { policy: 'pick_first' });
+    report(...names(0, 600).map((name) => `${name}+v6-${name}`));
+    expect(applied[0]).toEqual(names(0, 500).map((name) => `${name}+v6-${name}`));
+  });
+
+  it('is bounded for a single endpoint, too', () => {
+    const { applied, report } = make();
+    report(names(0, 1_500).join('+'));
+    expect(applied[0]).toEqual([names(0, 1_000).join('+')]);
   });
 
   it('keeps the addresses in use if more than 1,000 are reported in another order', () => {
@@ -128,9 +188,12 @@ describe('the number of addresses', () => {
     report(...names(0, 1_500).reverse());
     expect(new Set(applied[1])).toEqual(new Set(applied[0]));
     clock.advance(1_000);
-    // 300 of those in use are gone.
+    // Some of those in use are gone.
     report(...names(300, 1_500).reverse());
-    expect(new Set(applied[2])).toEqual(new Set([...names(300, 700), ...names(1_500, 300)]));
+    const kept = (applied[1] as readonly string[]).filter((name) => Number(name) >= 300);
+    expect(kept.length).toBeLessThan(MAX_ADDRESSES);
+    expect(applied[2]).toHaveLength(MAX_ADDRESSES);
+    expect(applied[2]).toEqual(expect.arrayContaining(kept));
   });
 
   it('counts an address that is reported many times once', () => {

@@ -1,5 +1,6 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { Clock, Timer } from '../../time/clock.js';
+import { systemRandom, type Random } from '../../time/random.js';
 
 type LoadBalancer = experimental.LoadBalancer;
 
@@ -8,20 +9,22 @@ export type AddressUpdate = Parameters<LoadBalancer['updateAddressList']>;
 type Endpoints = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
 
 /**
- * Addresses of one name that are used. grpc-js compares each with each: an update takes 0.1 s with 1,000 addresses, and seconds with
- * 10,000, in which the event loop stands still.
+ * Addresses of one name that are used. grpc-js compares each address with each: an update blocks the event loop for 0.1 s with 1,000
+ * addresses, and for seconds with 10,000.
  */
 export const MAX_ADDRESSES = 1_000;
-/** An update that follows sooner waits, and a later one replaces it. */
+/** An update that follows sooner waits, and is replaced by a later one. */
 const MIN_UPDATE_INTERVAL_MS = 100;
 /** The longest interval between updates without addresses, which doubles with each. Addresses that follow them are used at once. */
 const MAX_EMPTY_INTERVAL_MS = 1_000;
 /** The time between two updates, in multiples of the time that the first one took. */
 const INTERVAL_PER_DURATION = 10;
+/** Its bound: a process that was stopped during an update must not keep old addresses for minutes. */
+const MAX_UPDATE_INTERVAL_MS = 5_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded pace: the first one at once, then the latest one every
- * 100 ms. A resolver that reports faster would take all of the process's time, and one that reports no addresses each time it is asked
+ * 100 ms. A resolver that reports faster would take all of the process's time. One that reports no addresses each time grpc-js asks it
  * would be asked again at once.
  */
 export class AddressUpdates {
@@ -32,7 +35,7 @@ export class AddressUpdates {
   private dueAt = -Infinity;
   /** Updates without addresses, in a row. */
   private empty = 0;
-  /** Addresses in use, where the resolver reported more than may be. */
+  /** Endpoints in use, if the resolver reported more addresses than are used. */
   private chosen: ReadonlySet<string> = new Set();
 
   /**
@@ -43,6 +46,7 @@ export class AddressUpdates {
     private readonly clock: Clock,
     private readonly apply: (...update: AddressUpdate) => boolean,
     private readonly limited: (reported: number, used: number) => void,
+    private readonly random: Random = systemRandom,
   ) {}
 
   /** Returns false if the policy cannot use the update; true if the update waits. */
@@ -66,17 +70,21 @@ export class AddressUpdates {
 
   private pass(update: AddressUpdate): boolean {
     this.stop();
-    const [endpoints, ...others] = update;
+    const [endpoints, config, ...others] = update;
     const startedAt = this.clock.now();
     this.empty = hasAddresses(update) ? 0 : this.empty + 1;
     this.dueAt = startedAt + Math.min(MIN_UPDATE_INTERVAL_MS * 2 ** Math.max(0, this.empty - 1), MAX_EMPTY_INTERVAL_MS);
     this.isPassing = true;
     try {
-      return this.apply(endpoints.ok ? { ...endpoints, value: this.bounded(endpoints.value) } : endpoints, ...others);
+      // pick_first prefers the first addresses.
+      const isOrdered = config.getLoadBalancerName() === 'pick_first';
+      const used = endpoints.ok ? { ...endpoints, value: this.bounded(endpoints.value, isOrdered) } : endpoints;
+      return this.apply(used, config, ...others);
     } finally {
       this.isPassing = false;
       const now = this.clock.now();
-      this.dueAt = Math.max(this.dueAt, now + (now - startedAt) * INTERVAL_PER_DURATION);
+      const pauseMs = Math.min((now - startedAt) * INTERVAL_PER_DURATION, MAX_UPDATE_INTERVAL_MS);
+      this.dueAt = Math.max(this.dueAt, now + pauseMs);
     }
   }
 
@@ -89,23 +97,41 @@ export class AddressUpdates {
     else this.pass(this.held);
   };
 
-  /** Those in use stay: a name server that lists the addresses in another order each time must not move the connections. */
-  private bounded(endpoints: Endpoints): Endpoints {
+  /**
+   * Those in use stay: a name server that lists the addresses in another order each time must not move the connections. The others are
+   * drawn at random: if each client used the first ones, the servers behind the others would receive no calls.
+   */
+  private bounded(endpoints: Endpoints, isOrdered: boolean): Endpoints {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);
     if (reported <= MAX_ADDRESSES) return endpoints;
-    // Of an address that is reported twice, and of an endpoint with several addresses, the first is used.
+    // An endpoint that is reported twice is used once.
     const byKey = new Map<string, Endpoints[number]>();
     for (const endpoint of endpoints) {
-      const { addresses } = endpoint;
-      const key = JSON.stringify(addresses[0]);
-      if (!byKey.has(key)) byKey.set(key, { ...endpoint, addresses: addresses.slice(0, 1) });
+      const addresses = endpoint.addresses.slice(0, MAX_ADDRESSES);
+      byKey.set(JSON.stringify(addresses), { ...endpoint, addresses });
     }
+    const others = [...byKey.keys()].filter((key) => !this.chosen.has(key));
+    if (!isOrdered) shuffle(others, this.random);
     const former = [...byKey.keys()].filter((key) => this.chosen.has(key));
-    const chosen = new Set(former.slice(0, MAX_ADDRESSES));
-    for (const key of byKey.keys()) if (chosen.size < MAX_ADDRESSES) chosen.add(key);
+    const chosen = new Set<string>();
+    let used = 0;
+    for (const key of [...former, ...others]) {
+      const count = byKey.get(key)?.addresses.length ?? 0;
+      if (used + count > MAX_ADDRESSES) continue;
+      used += count;
+      chosen.add(key);
+    }
     this.chosen = chosen;
-    this.limited(reported, chosen.size);
+    this.limited(reported, used);
     return [...byKey].filter(([key]) => chosen.has(key)).map(([, endpoint]) => endpoint);
+  }
+}
+
+function shuffle(keys: string[], random: Random): void {
+  for (let last = keys.length - 1; last > 0; last--) {
+    const drawn = Math.floor(random() * (last + 1));
+    // True: both are indexes of the array.
+    [keys[last], keys[drawn]] = [keys[drawn] as string, keys[last] as string];
   }
 }
 

@@ -8,13 +8,13 @@ type SubchannelInterface = experimental.SubchannelInterface;
 export interface HoldOff {
   /** Milliseconds before a connection to `address` may be tried again; 0: at once. */
   holdOffMs(address: string): number;
-  /** Runs `task` when they are over, or found needless; returns how to take it back. */
+  /** Runs `task` at the end of the hold-off, which a later answer may bring forward; returns a function that cancels it. */
   afterHoldOff(address: string, task: () => void): () => void;
 }
 
 /**
- * A connection that is not tried again before its hold-off is over. grpc-js forgets its backoff as soon as a connection is
- * READY, so a server that dies right after its SETTINGS is connected to 150 times a second.
+ * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff as soon as a connection is READY, so it would
+ * connect 150 times a second to a server that closes each connection after its SETTINGS.
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,

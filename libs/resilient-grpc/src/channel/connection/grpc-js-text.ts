@@ -1,4 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
+import { maskCredentials } from '../../errors/mask-credentials.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
@@ -10,9 +11,9 @@ export function addressKey(address: SubchannelAddress): string {
     : `${address.host}:${String(address.port)}`;
 }
 
-/** grpc-js's text of a failed connection, without the parts that are the same in each. */
+/** grpc-js's text of a failed connection, without credentials and without the parts that are the same in each. */
 export function plainError(error: string): string {
-  return error
+  return maskCredentials(error)
     .replace(/^No connection established\. Last error: /, '')
     .replace(/\. Resolution note: $/, '')
     .replace(/^(?:Error: )+/, '')

@@ -6,7 +6,7 @@ interface Held {
   begin(): void;
 }
 
-/** Connections that may not be made yet, because the last ones to their addresses closed immediately. */
+/** Connections that wait because the last ones to their addresses closed immediately. */
 export class HoldOffs {
   private held: readonly Held[] = [];
 
@@ -15,7 +15,7 @@ export class HoldOffs {
     private readonly clock: Clock,
   ) {}
 
-  /** Runs `begin` when `address` may be connected to. Returns how to cancel that. */
+  /** Runs `begin` when the hold-off of `address` ends. Returns a function that cancels it. */
   after(address: string, begin: () => void): () => void {
     const cancel = (): void => {
       this.clock.clearTimer(timer);
@@ -33,7 +33,7 @@ export class HoldOffs {
     return cancel;
   }
 
-  /** Begins the connections to `address` if they need not wait any longer. */
+  /** Begins the connections to `address` if its hold-off has ended. */
   reconsider(address: string): void {
     if (this.histories.holdOffMs(address) > 0) return;
     for (const held of this.held.filter((one) => one.address === address)) held.begin();

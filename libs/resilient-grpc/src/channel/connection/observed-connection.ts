@@ -5,8 +5,7 @@ import { forgetClosedStreams } from '../quirks/closed-streams.js';
 import type { WatchedSession } from './connection-end.js';
 import { ConnectionProbe } from './connection-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
-import { refusePushedStreams } from './pushed-streams.js';
-import { recordUnprocessed } from '../quirks/connection-record.js';
+import { observeTransport } from '../quirks/connection-record.js';
 import { backoffEndsAt, realSubchannel } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
@@ -91,9 +90,8 @@ export class ObservedConnection {
       this.observer.checkSeams('connection', real);
       const { transport } = real;
       if (transport?.session === undefined) return;
-      recordUnprocessed(transport);
+      observeTransport(transport);
       forgetClosedStreams(transport.session);
-      refusePushedStreams(transport.session);
       this.observer.onSession(this.address, transport.session);
     });
   }

@@ -1,11 +1,10 @@
-import { constants, type ClientHttp2Stream } from 'node:http2';
-import type { PushReceiver } from '../quirks/subchannel.js';
+import { constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 
 /**
  * Refuses the streams that the server of `session` pushes: gRPC has none. grpc-js has no listener for them, so an error of one, as after
  * a GOAWAY with an error, would end the process.
  */
-export function refusePushedStreams(session: Partial<PushReceiver>): void {
+export function refusePushedStreams(session: Partial<Pick<ClientHttp2Session, 'on'>>): void {
   session.on?.('stream', refuse);
 }
 

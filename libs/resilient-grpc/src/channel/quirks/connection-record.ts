@@ -1,9 +1,11 @@
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { StatusCode } from '../../status/status-code.js';
+import { refusePushedStreams } from '../connection/pushed-streams.js';
 
 /** grpc-js's transport: one connection and the calls on it. Another grpc-js may have no such fields. */
 export interface ConnectionTransport {
-  readonly session?: Pick<ClientHttp2Session, 'prependListener' | 'request' | 'socket' | 'destroyed'>;
+  readonly session?: Pick<ClientHttp2Session, 'prependListener' | 'request' | 'socket' | 'destroyed'> &
+    Partial<Pick<ClientHttp2Session, 'on'>>;
   readonly activeCalls?: Iterable<ActiveCall>;
   addDisconnectListener?(listener: () => void): void;
 }
@@ -21,7 +23,7 @@ export interface ConnectionRecord {
   goawayCode: number | undefined;
   /** Run at each GOAWAY, and when the connection closes. */
   readonly endListeners: Set<() => void>;
-  /** `recordUnprocessed` listens to the connection. */
+  /** `observeTransport` listens to the connection. */
   isObserved: boolean;
 }
 
@@ -53,15 +55,17 @@ export function unprocessed(stream: object): Unprocessed | undefined {
 }
 
 /**
- * Records which streams of a connection were never processed, while that can still be seen. After a GOAWAY with an error Node ends all
+ * Refuses the streams that the server of a connection pushes, and records which streams were never processed, while that can still be
+ * seen. After a GOAWAY with an error Node ends all
  * streams with that error, whatever their ids are, and when the socket closes, streams that were sent and streams that were queued
  * end alike. Later calls for one connection do nothing.
  */
-export function recordUnprocessed(transport: ConnectionTransport): void {
+export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;
   const connection = connectionRecord(transport);
   if (session === undefined || session.destroyed || connection.isObserved) return;
   connection.isObserved = true;
+  refusePushedStreams(session);
   // Before Node and nghttp2 end the streams, which they do in this same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
     connection.goawayCode = code;

@@ -1,4 +1,3 @@
-import type { ClientHttp2Session } from 'node:http2';
 import type { experimental } from '@grpc/grpc-js';
 import type { WatchedSession } from '../connection/connection-end.js';
 import type { ConnectionTransport } from './connection-record.js';
@@ -8,14 +7,10 @@ type SubchannelChannel = ReturnType<SubchannelInterface['getChannel']>;
 
 /** The connection under all wrappers of a subchannel. Another grpc-js may have none of these fields. */
 export interface RealSubchannel {
-  readonly transport?:
-    (ConnectionTransport & { readonly session?: WatchedSession & Partial<Pingable & PushReceiver> }) | null;
+  readonly transport?: (ConnectionTransport & { readonly session?: WatchedSession & Partial<Pingable> }) | null;
   readonly backoffTimeout?: { getEndTime?(): Date };
   resetBackoff?(): void;
 }
-
-/** A session of HTTP/2 that reports pushed streams. */
-export type PushReceiver = Pick<ClientHttp2Session, 'on'>;
 
 /** A session of HTTP/2 that can be pinged. */
 export interface Pingable {

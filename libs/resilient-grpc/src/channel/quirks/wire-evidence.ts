@@ -2,7 +2,7 @@ import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import {
   connectionRecord,
-  recordUnprocessed,
+  observeTransport,
   unprocessed,
   type ConnectionRecord,
   type ConnectionTransport,
@@ -33,10 +33,10 @@ export interface WireFacts {
   readonly connection: ConnectionRecord;
 }
 
-/** Records from now on what becomes of the connection of `channelCall`, if grpc-js has created the stream. */
-export function recordConnectionOf(channelCall: object): void {
+/** Observes the connection of `channelCall` from now on, if grpc-js has created the stream. */
+export function observeConnectionOf(channelCall: object): void {
   const transport = subchannelCall(channelCall)?.transport;
-  if (transport !== undefined) recordUnprocessed(transport);
+  if (transport !== undefined) observeTransport(transport);
 }
 
 function subchannelCall(channelCall: object): SubchannelCall | null | undefined {

@@ -48,6 +48,30 @@ describe('copyOptions', () => {
     });
   });
 
+  it('reads inherited properties', () => {
+    const shared = Object.create({ timeoutMs: 5 }) as Record<string, unknown>;
+    shared['keepalive'] = { keepaliveTimeMs: 30_000 };
+    expect(copied(Object.assign(Object.create(shared) as object, { url: 'orders:50051' }))).toEqual({
+      url: 'orders:50051',
+      timeoutMs: 5,
+      keepalive: { keepaliveTimeMs: 30_000 },
+    });
+  });
+
+  it('reads a metadata function and a factory that a class declares as methods', () => {
+    class Config {
+      readonly url = 'orders:50051';
+      metadata() {
+        return { 'x-tenant': 'shop' };
+      }
+      useFactory() {
+        return {};
+      }
+    }
+    const config = new Config();
+    expect(copied(config)).toEqual({ url: config.url, metadata: config.metadata, useFactory: config.useFactory });
+  });
+
   it('keeps instances, functions, definitions and interceptors as they are', () => {
     const metadata = new Metadata();
     const key = Buffer.from('k');

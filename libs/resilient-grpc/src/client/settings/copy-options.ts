@@ -21,6 +21,8 @@ const MAX_PROBLEMS = 20;
 const KEPT: ReadonlySet<string> = new Set(['packageDefinition', 'credentials']);
 /** Arrays whose elements are kept: an interceptor may have state. */
 const KEPT_ELEMENTS: ReadonlySet<string> = new Set(['interceptors', 'imports', 'guards']);
+/** Options that are functions, which a class may declare as methods. */
+const METHODS: ReadonlySet<string> = new Set(['metadata', 'onLoadPackageDefinition', 'useFactory']);
 
 /**
  * Copies options to plain data, reading each property once. So what was validated is what is used, also if a getter or a proxy would
@@ -119,16 +121,17 @@ function isPlain(value: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** Own keys of an instance, and the getters of its classes. */
+/** Own and inherited keys of an instance, with the getters of its classes and their methods that may be options. */
 function keysOfInstance(value: object): string[] {
-  const keys = new Set(Object.keys(value));
+  const keys = new Set<string>();
+  for (const key in value) keys.add(key);
   for (
     let type = Object.getPrototypeOf(value) as object;
     Object.getPrototypeOf(type) !== null;
     type = Object.getPrototypeOf(type) as object
   ) {
     for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(type)))
-      if ('get' in property) keys.add(key);
+      if ('get' in property || METHODS.has(key)) keys.add(key);
   }
   return [...keys];
 }

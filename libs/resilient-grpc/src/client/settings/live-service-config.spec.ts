@@ -17,6 +17,10 @@ const GET = '/shop.v1.Orders/Get';
 const config = (timeout: string, rest: object = {}) => ({ methodConfig: [{ name: [{}], timeout }], ...rest });
 const WRONG = { methodConfig: [{ name: [{}], timeout: 5 }] };
 
+const throwing = (): never => {
+  throw new Error('not for you');
+};
+
 function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput> = {}) {
   const clock = new BusyClock();
   const warnings: string[] = [];
@@ -95,6 +99,13 @@ describe('the first service config', () => {
     ]);
   });
 
+  it('fails the start if it cannot be read', async () => {
+    const { live: subject } = live(of(new Proxy({}, { getPrototypeOf: throwing })));
+    expect(await start(subject)).toEqual([
+      { path: 'clients.shop.serviceConfig', message: 'cannot be read: not for you; write plain values' },
+    ]);
+  });
+
   it('fails the start when something else does not hold of it', async () => {
     const problem = { path: 'clients.shop.serviceConfig.loadBalancingConfig', message: 'no' };
     const { live: subject } = live(of(config('1s')), { check: () => [problem] });
@@ -163,6 +174,23 @@ describe('an update', () => {
         /^clients\.shop\.serviceConfig\.retries: is not a key .+ \(1 more\); what was in force before stays$/,
       ),
     ]);
+    source.next(config('3s'));
+    expect(timeoutMs()).toBe(3_000);
+  });
+
+  it.each<[what: string, update: unknown]>([
+    ['a getter that throws', Object.defineProperty({}, 'methodConfig', { enumerable: true, get: throwing })],
+    ['a proxy', new Proxy({}, { ownKeys: throwing })],
+    ['a proxy that has no prototype', new Proxy({}, { getPrototypeOf: throwing })],
+    ['a bigint', { loadBalancingConfig: [{ round_robin: { size: 1n } }] }],
+  ])('is refused and logged if it has %s', (_what, update) => {
+    const source = new BehaviorSubject<unknown>(config('2s'));
+    const { warnings, timeoutMs } = live(source);
+    source.next(update);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^clients\.shop\.serviceConfig: cannot be read: .*; write plain values; what was in force/),
+    ]);
+    expect(timeoutMs()).toBe(2_000);
     source.next(config('3s'));
     expect(timeoutMs()).toBe(3_000);
   });

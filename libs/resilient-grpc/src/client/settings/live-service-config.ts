@@ -12,43 +12,44 @@ import { oneLine } from '../../telemetry/log/log-text.js';
 import { RepeatLimit } from '../../telemetry/log/repeat-limit.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
+import { unreadable } from './copy-options.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
 /** What a live service config is made from. */
 export interface LiveServiceConfigInput {
-  /** As the user gave it: what it emits is not trusted. */
+  /** The Observable of the options. Its values are not trusted. */
   readonly source: Observable<unknown>;
-  /** Where it stands: 'clients.orders.serviceConfig'. */
+  /** Path of the option: 'clients.orders.serviceConfig'. */
   readonly path: string;
   readonly target: string;
   readonly maxAttemptsLimit: number;
-  /** What else must hold of a service config: load balancing that grpc-js can use. */
+  /** Finds further problems: load balancing that grpc-js cannot use. */
   readonly check: (config: ParsedServiceConfig) => readonly ConfigurationProblem[];
-  /** Policy of each method, by path, under a service config or without one. */
+  /** Returns the policy of each method, by path, with a service config or without one. */
   readonly policies: (config: ParsedServiceConfig | undefined) => ReadonlyMap<string, ResolvedMethodPolicy>;
   readonly clock: Clock;
   readonly random: Random;
-  /** What is wrong with an update, which is not taken. */
+  /** Logs why an update is refused. */
   readonly warn: (message: string) => void;
 }
 
-/** How long a start waits for the first service config. */
+/** The start waits this long for the first service config. */
 const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
 const LOG_INTERVAL_MS = 60_000;
 
 /**
- * A service config that changes while its client lives. What it emits is validated as a whole; what does not hold is told, and the
- * one before stays. A call takes its policy when it begins and keeps it.
+ * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the
+ * service config in force stays. A call takes its policy when it begins and keeps it.
  *
- * The first one is another matter, as nothing stands behind it: one that is wrong fails the start, and so does a source that fails
- * or ends without any. One that is late does not: who starts in an outage of the place that configs come from would else not start
- * at all. After 5 s the client begins without one, says so, and takes it when it comes. An invalid DNS record does not fail the start
- * either: running processes ignore it, so the next deploy would fail because of a mistake that it did not make.
+ * For the first value there is no service config to keep: an invalid one fails the start, and so does a source that fails or completes
+ * without a value. A late one does not fail the start, because an outage of the config service would then stop every start: after 5 s
+ * the client begins without a service config, logs that, and uses the value when it arrives. An invalid DNS record does not fail the
+ * start either: running processes ignore it, so the next deploy would fail because of a mistake that it did not make.
  */
 export class LiveServiceConfig {
   /**
-   * Settles when the start need not wait any longer. Handled here already, so that it may be left alone.
-   * @throws GrpcConfigurationError (as a rejection) where the start must fail
+   * Settles when the start need not wait any longer. A rejection is handled here, too, so callers may ignore it.
+   * @throws GrpcConfigurationError (as a rejection) if the start must fail
    */
   readonly first: Promise<void>;
   readonly #input: LiveServiceConfigInput;
@@ -84,17 +85,17 @@ export class LiveServiceConfig {
     this.#subscribe();
   }
 
-  /** The one in force; undefined: none came yet. */
+  /** The service config in force; `undefined` before the first one. */
   get config(): ParsedServiceConfig | undefined {
     return this.#config;
   }
 
-  /** Policy of a method as of now, for a call that begins; undefined: there is no such method. */
+  /** The policy of a method for a call that begins now; `undefined` if there is no such method. */
   policyOf(path: string): ResolvedMethodPolicy | undefined {
     return this.#policies.get(path);
   }
 
-  /** Hears of each service config that comes into force from now on. Returns how to stop. */
+  /** Calls `listener` with each later service config. Returns a function that removes the listener. */
   onChange(listener: (config: ParsedServiceConfig) => void): () => void {
     this.#listeners.add(listener);
     return () => {
@@ -102,7 +103,7 @@ export class LiveServiceConfig {
     };
   }
 
-  /** Listens no more; what is in force stays. */
+  /** Unsubscribes from the source; the service config in force stays. */
   close(): void {
     this.#listeners.clear();
     this.#begin([]);
@@ -129,19 +130,28 @@ export class LiveServiceConfig {
       },
     });
     this.#subscription = subscription;
-    // What fails the start has nobody left who would close it.
+    // A failed start closes nothing, and the source may have failed it during subscribe().
     if (this.#failed) subscription.unsubscribe();
   }
 
   #take(value: unknown): void {
-    const parsed = this.#parse(value);
-    if ('problems' in parsed) {
-      if (this.#started) this.#warn('rejected', `${summaryOf(parsed.problems)}; ${OLD_STAYS}`);
-      else if (isRecord(value)) this.#beginWithout(parsed.problems);
-      else this.#begin(parsed.problems);
-      return;
+    try {
+      const parsed = this.#parse(value);
+      if (!('problems' in parsed)) this.#use(parsed.config);
+      else if (!this.#started && isRecord(value)) this.#beginWithout(parsed.problems);
+      else this.#refuse(parsed.problems);
+    } catch (error) {
+      // A getter or a proxy that throws, or a value that JSON does not have. RxJS would rethrow the error, which ends the process.
+      this.#refuse([unreadable(this.#input.path, error)]);
     }
-    const { config } = parsed;
+  }
+
+  #refuse(problems: readonly ConfigurationProblem[]): void {
+    if (this.#started) this.#warn('rejected', `${summaryOf(problems)}; ${OLD_STAYS}`);
+    else this.#begin(problems);
+  }
+
+  #use(config: ParsedServiceConfig): void {
     if (this.#started) this.#tellOfBalancing(config);
     this.#policies = this.#input.policies(config);
     this.#config = config;
@@ -176,14 +186,14 @@ export class LiveServiceConfig {
     this.#begin([]);
   };
 
-  /** The client starts without the record, and takes it when it has been corrected. */
+  /** The client starts without the record, and uses it when it has been corrected. */
   #beginWithout(problems: readonly ConfigurationProblem[]): void {
     const consequence = 'the client starts without a service config: correct the record, which is read again';
     this.#warn('rejected', `${summaryOf(problems)}; ${consequence}`);
     this.#begin([]);
   }
 
-  /** The start goes on, or fails with `problems`; from here on what comes is an update. */
+  /** The start continues, or fails with `problems`; each later value is an update. */
   #begin(problems: readonly ConfigurationProblem[]): void {
     if (this.#started) return;
     this.#started = true;
@@ -199,7 +209,7 @@ export class LiveServiceConfig {
     this.#lines.say(kind, message, this.#input.warn);
   }
 
-  /** A channel keeps the load balancing it was made with. */
+  /** Logs a change of load balancing: a channel keeps the one it was created with. */
   #tellOfBalancing(next: ParsedServiceConfig): void {
     const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
     if (of(next) === of(this.#config)) return;

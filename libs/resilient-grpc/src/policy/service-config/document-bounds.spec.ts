@@ -16,6 +16,16 @@ describe('the bounds of a service config', () => {
     expect(exceededBound(tooMuch)).toContain(what);
   });
 
+  it('reject an array and a Buffer by their length, without reading them', () => {
+    const unread = new Proxy(Array(MAX_CONFIG_VALUES), {
+      ownKeys: () => {
+        throw new Error('it was read');
+      },
+    });
+    expect(exceededBound(unread)).toContain('values');
+    expect(exceededBound({ file: Buffer.alloc(100_000_000) })).toContain('values');
+  });
+
   it('reject an object that contains itself', () => {
     const cyclic: Record<string, unknown> = {};
     cyclic['self'] = cyclic;

@@ -6,6 +6,7 @@ export const MAX_CONFIG_CHARACTERS = 1_048_576;
 export const MAX_CONFIG_VALUES = 100_000;
 /** Objects and lists inside one another. */
 export const MAX_CONFIG_DEPTH = 32;
+const TOO_MANY_VALUES = `at most ${String(MAX_CONFIG_VALUES)} values`;
 
 /** Adds a problem if `text` is too long to be parsed. Returns false then. */
 export function checkLength(text: string, path: string, problems: Problems): boolean {
@@ -35,12 +36,15 @@ export function exceededBound(document: unknown): string | undefined {
     if (typeof value === 'string') characters += value.length;
     if (typeof value === 'object' && value !== null) {
       if (depth >= MAX_CONFIG_DEPTH) return `a depth of at most ${String(MAX_CONFIG_DEPTH)}`;
+      // Of a Buffer of 1 MB alone, Object.entries() takes more than a second.
+      const length = Array.isArray(value) ? value.length : ArrayBuffer.isView(value) ? value.byteLength : 0;
+      if (values + unread.length + length > MAX_CONFIG_VALUES) return TOO_MANY_VALUES;
       for (const [key, inner] of Object.entries(value)) {
         characters += Array.isArray(value) ? 0 : key.length;
         unread.push({ value: inner, depth: depth + 1 });
       }
     }
-    if (values + unread.length > MAX_CONFIG_VALUES) return `at most ${String(MAX_CONFIG_VALUES)} values`;
+    if (values + unread.length > MAX_CONFIG_VALUES) return TOO_MANY_VALUES;
     if (characters > MAX_CONFIG_CHARACTERS) return `at most ${String(MAX_CONFIG_CHARACTERS)} characters`;
   }
   return undefined;

@@ -65,7 +65,7 @@ function anyStream(dice: Dice): StreamOf {
 }
 
 /** A field block in a HEADERS frame and as many CONTINUATION frames as it takes. */
-export function inFrames(stream: number, list: FieldList, flags = 0): Buffer {
+function inFrames(stream: number, list: FieldList, flags = 0): Buffer {
   const block = fieldBlock(list);
   const frames: Buffer[] = [];
   for (let at = 0; at === 0 || at < block.length; at += MAX_FRAME) {
@@ -125,7 +125,7 @@ function nastyFields(dice: Dice): FieldList {
 }
 
 /** HEADERS on any stream, mostly malformed; `list` is what well-formed ones have. */
-export function hostileHeaders(dice: Dice, list: FieldList): Step {
+function hostileHeaders(dice: Dice, list: FieldList): Step {
   const of = anyStream(dice);
   const flags = dice.chance(0.3) ? FLAG.endStream : 0;
   const ending = flags === 0 ? '' : ' that end the stream';
@@ -185,7 +185,7 @@ export function hostileHeaders(dice: Dice, list: FieldList): Step {
 }
 
 /** Payloads of DATA that no program of gRPC sends. */
-export function hostileData(dice: Dice): Step {
+function hostileData(dice: Dice): Step {
   const of = anyStream(dice);
   const flags = dice.chance(0.2) ? FLAG.endStream : 0;
   const data = (what: string, payload: Buffer): Step =>
@@ -413,7 +413,7 @@ export function hostileStep(dice: Dice, list: FieldList): Step {
   return malformed(dice);
 }
 
-export const TURN: Step = { what: 'turn', act: 'turn' };
+const TURN: Step = { what: 'turn', act: 'turn' };
 
 /**
  * `valid` with hostile steps among it, and with some of it left out, sent twice, moved, or cut; the peer gets a turn after some of

@@ -22,8 +22,8 @@ const SCRIPT = bundled(new URL('./fuzz-process.mjs', import.meta.url));
 const LOADER = fileURLToPath(new URL('../support/typescript.mjs', import.meta.url));
 
 /**
- * A garbage collection of Node 20 to 24 ends the process if a session of HTTP/2 was ended in the wrong moment, with plain `node:http2`
- * too. The library can't prevent it.
+ * After some sequences a garbage collection of Node 20 and 24 ends the process, that of a server of plain `node:http2` too. The
+ * library can't prevent it.
  */
 const NODE_ABORT = 'Assertion failed: (current_nghttp2_memory_) == (0)';
 

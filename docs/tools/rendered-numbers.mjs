@@ -77,7 +77,7 @@ const NUMBERS = [
   ['least time between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
   ['TLS files are read again each', ms, 'channel/tls/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
   ['Dead connections'],
-  ['resets that Node overlooks under TLS: looked for each', ms, 'channel/connection/unread-ends.ts', 'LOOK_MS'],
+  ['ends of connections that Node overlooks: looked for each', ms, 'channel/connection/unread-ends.ts', 'LOOK_MS'],
   ['calls that ran into their time', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.timeouts'],
   ['no byte came for', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silenceMs'],
   ['or for the longest of them', times, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silencePerCall'],

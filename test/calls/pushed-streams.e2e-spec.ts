@@ -3,7 +3,8 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
-import { FrameServer, goaway, keyed } from '../support/frame-server.js';
+import { FrameServer, keyed } from '../support/frame-server.js';
+import { goaway } from '../support/frames.js';
 import { callOnce, EACH_METHOD, failureOf, startClient, turns } from './support.js';
 
 describe('a stream that the server pushes', () => {

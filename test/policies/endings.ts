@@ -1,6 +1,7 @@
 import { constants } from 'node:http2';
 import type { FailureReason, ReachedServer } from 'nestjs-resilient-grpc';
-import { goaway, half, type FrameRequest } from '../support/frame-server.js';
+import type { FrameRequest } from '../support/frame-server.js';
+import { goaway, half } from '../support/frames.js';
 
 /** How a server ends a request that it has received, and the outcome. */
 export interface Ending {

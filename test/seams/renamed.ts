@@ -35,6 +35,7 @@ export interface PrivateName {
 const PLACES: Readonly<Record<string, readonly string[]>> = {
   'node:getpeername': ['node:getpeername'],
   '[state]': ['node:state'],
+  '[kHandle]': ['node:kHandle'],
   child: ['resolving-call.js:child'],
   stream: ['server-interceptors.js:stream'],
   session: ['transport.js:session'],
@@ -47,8 +48,8 @@ const PUBLIC = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', 
 /** Names whose loss shows only under TLS. */
 const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
 
-/** Names that grpc-js calls on objects of ours, or that belong to its public API as well: they cannot be renamed alone. */
-const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials']);
+/** Names that grpc-js calls on objects of ours, or that belong to its public API as well, or without which Node fails: they cannot be renamed alone. */
+const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
 
 /** Names on the way to the stream of a server call, whose table starts at the stream. */
 const TO_THE_STREAM = ['nextCall', 'server-call.js:call'];

@@ -17,11 +17,14 @@ const OF_NODE = {
   'node:getpeername': () => {
     delete process.binding('tcp_wrap').TCP.prototype.getpeername;
   },
-  'node:state': () => {
-    const symbolsOf = Object.getOwnPropertySymbols;
-    Object.getOwnPropertySymbols = (value) => symbolsOf(value).filter(({ description }) => description !== 'state');
-  },
+  'node:state': () => hideSymbol('state'),
+  'node:kHandle': () => hideSymbol('kHandle'),
 };
+
+function hideSymbol(name) {
+  const symbolsOf = Object.getOwnPropertySymbols;
+  Object.getOwnPropertySymbols = (value) => symbolsOf(value).filter(({ description }) => description !== name);
+}
 
 /**
  * @param {readonly string[]} names 'http2Stream', 'server-interceptors.js:stream' of one file, or 'node:state'

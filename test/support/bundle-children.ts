@@ -10,6 +10,7 @@ import { BUNDLES, ROOT } from './bundled.js';
 
 /** Paths from the root. A program that imports by a computed path cannot be one of them. */
 const PROGRAMS = [
+  'test/frames/fuzz-process.mjs',
   'test/scenarios/support/gateway-process.mjs',
   'test/scenarios/support/orders-nest.mjs',
   'test/server/strangers/orders-app.mjs',
@@ -44,6 +45,8 @@ export async function setup(): Promise<void> {
     input: Object.fromEntries(PROGRAMS.map((path) => [path, join(ROOT, path)])),
     cwd: ROOT,
     platform: 'node',
+    resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
+    transform: { decorator: { legacy: true } },
     plugins: [ownPlaces],
     // Of the optional packages of Nest, most are not installed.
     onLog: () => undefined,

@@ -1,24 +1,25 @@
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { onTestFinished } from 'vitest';
+import {
+  FLAG,
+  FRAME,
+  FrameReader,
+  PREFACE,
+  SETTING,
+  fieldBlock,
+  frame,
+  goaway,
+  headers,
+  numbers,
+  ping,
+  reset,
+  settings,
+  settingsAck,
+  windowUpdate,
+  type ReadFrame,
+} from './frames.js';
 
-/** Types of HTTP/2 frames (RFC 9113, section 6). */
-const FRAME = {
-  data: 0,
-  headers: 1,
-  reset: 3,
-  settings: 4,
-  pushPromise: 5,
-  ping: 6,
-  goaway: 7,
-  windowUpdate: 8,
-  continuation: 9,
-};
-const [END_STREAM, ACK, END_HEADERS] = [1, 1, 4];
-const HEADER_TABLE_SIZE = 1;
-const MAX_CONCURRENT_STREAMS = 3;
-const FRAME_HEADER_BYTES = 9;
-const PREFACE_BYTES = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'.length;
 const MAX_WINDOW = 2 ** 31 - 1 - 65_535;
 
 /** Metadata key of a request's key. */
@@ -26,47 +27,6 @@ export const KEY = 'x-call';
 
 /** Value of the metadata `KEY`. In Huffman coding a brace takes 15 bits, so that HPACK sends a short value in braces as plain text. */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const header = Buffer.alloc(FRAME_HEADER_BYTES);
-  header.writeUIntBE(payload.length, 0, 3);
-  header.writeUInt8(type, 3);
-  header.writeUInt8(flags, 4);
-  header.writeUInt32BE(stream, 5);
-  return Buffer.concat([header, payload]);
-}
-
-function numbers(...values: readonly number[]): Buffer {
-  const bytes = Buffer.alloc(values.length * 4);
-  for (const [index, value] of values.entries()) bytes.writeUInt32BE(value, index * 4);
-  return bytes;
-}
-
-function settings(...pairs: readonly (readonly [id: number, value: number])[]): Buffer {
-  const payload = Buffer.alloc(pairs.length * 6);
-  for (const [index, [id, value]] of pairs.entries()) {
-    payload.writeUInt16BE(id, index * 6);
-    payload.writeUInt32BE(value, index * 6 + 2);
-  }
-  return frame(FRAME.settings, 0, 0, payload);
-}
-
-/** HPACK: each field literal, without indexing and without Huffman coding. */
-function fieldBlock(fields: Readonly<Record<string, string>>): Buffer {
-  const parts = Object.entries(fields).flatMap(([name, value]) => [
-    Buffer.from([0, name.length]),
-    Buffer.from(name),
-    Buffer.from([value.length]),
-    Buffer.from(value),
-  ]);
-  return Buffer.concat(parts);
-}
-
-export const goaway = (lastStreamId: number, code: number): Buffer =>
-  frame(FRAME.goaway, 0, 0, numbers(lastStreamId, code));
-
-/** The first half of `bytes`. */
-export const half = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.length / 2);
 
 /** A request as it came over the wire. */
 export class FrameRequest {
@@ -99,18 +59,18 @@ export class FrameRequest {
 
   /** Ends the stream by an empty DATA frame. */
   end(): Buffer {
-    return frame(FRAME.data, END_STREAM, this.streamId, Buffer.alloc(0));
+    return frame(FRAME.data, FLAG.endStream, this.streamId, Buffer.alloc(0));
   }
 
   reset(code: number): Buffer {
-    return frame(FRAME.reset, 0, this.streamId, numbers(code));
+    return reset(this.streamId, code);
   }
 
   /** PUSH_PROMISE: the server announces `stream`, the response of a GET that the client did not send. */
   push(stream: number): Buffer {
     const request = { ':method': 'GET', ':scheme': 'http', ':authority': 'x', ':path': '/pushed' };
     const payload = Buffer.concat([numbers(stream), fieldBlock(request)]);
-    return frame(FRAME.pushPromise, END_HEADERS, this.streamId, payload);
+    return frame(FRAME.pushPromise, FLAG.endHeaders, this.streamId, payload);
   }
 
   success(): Buffer {
@@ -118,7 +78,7 @@ export class FrameRequest {
   }
 
   private fields(fields: Readonly<Record<string, string>>, endStream: boolean): Buffer {
-    return frame(FRAME.headers, END_HEADERS | (endStream ? END_STREAM : 0), this.streamId, fieldBlock(fields));
+    return headers(this.streamId, fields, endStream ? FLAG.endStream : 0);
   }
 }
 
@@ -132,8 +92,9 @@ class FrameConnection {
   lastStreamId = Infinity;
   #pingsAnswered = 0;
   #pingsSent = 0;
-  #unread: Buffer = Buffer.alloc(0);
-  #prefaceLeft = PREFACE_BYTES;
+  readonly #reader = new FrameReader(PREFACE.length, (read) => {
+    this.#onFrame(read);
+  });
 
   constructor(
     readonly socket: Socket,
@@ -141,11 +102,13 @@ class FrameConnection {
     maxConcurrentStreams: number,
   ) {
     socket.on('error', () => undefined);
-    socket.on('data', (bytes) => this.#read(bytes));
+    socket.on('data', (bytes) => {
+      this.#reader.read(bytes);
+    });
     // Without a table each field is sent in full, also the second time.
     this.write(
-      settings([HEADER_TABLE_SIZE, 0], [MAX_CONCURRENT_STREAMS, maxConcurrentStreams]),
-      frame(FRAME.windowUpdate, 0, 0, numbers(MAX_WINDOW)),
+      settings([SETTING.headerTableSize, 0], [SETTING.maxConcurrentStreams, maxConcurrentStreams]),
+      windowUpdate(0, MAX_WINDOW),
     );
   }
 
@@ -163,29 +126,20 @@ class FrameConnection {
   /** Resolves when the client has read everything written so far, or has closed the connection. */
   async read(): Promise<void> {
     this.#pingsSent += 1;
-    const ping = this.#pingsSent;
-    this.write(frame(FRAME.ping, 0, 0, numbers(0, ping)));
-    await waitFor(() => this.#pingsAnswered >= ping || this.socket.destroyed, { timeoutMs: 30_000, intervalMs: 0 });
+    const sent = this.#pingsSent;
+    this.write(ping(numbers(0, sent)));
+    await waitFor(() => this.#pingsAnswered >= sent || this.socket.destroyed, { timeoutMs: 30_000, intervalMs: 0 });
   }
 
-  #read(bytes: Buffer): void {
-    const skipped = Math.min(bytes.length, this.#prefaceLeft);
-    this.#prefaceLeft -= skipped;
-    this.#unread = Buffer.concat([this.#unread, bytes.subarray(skipped)]);
-    while (this.#unread.length >= FRAME_HEADER_BYTES) {
-      const end = FRAME_HEADER_BYTES + this.#unread.readUIntBE(0, 3);
-      if (this.#unread.length < end) return;
-      const [type, flags] = [this.#unread[3], this.#unread[4] ?? 0];
-      const [streamId, payload] = [this.#unread.readUInt32BE(5), this.#unread.subarray(FRAME_HEADER_BYTES, end)];
-      this.#unread = this.#unread.subarray(end);
-      if (type === FRAME.headers) this.onRequest(this, streamId, payload);
-      if (type === FRAME.reset) this.resets.push({ streamId, code: payload.readUInt32BE(0) });
-      if (type === FRAME.settings && (flags & ACK) === 0) this.write(frame(FRAME.settings, ACK, 0, Buffer.alloc(0)));
-      if (type === FRAME.ping && (flags & ACK) === 0) this.write(frame(FRAME.ping, ACK, 0, payload));
-      if (type === FRAME.ping && (flags & ACK) !== 0) this.#pingsAnswered = payload.readUInt32BE(4);
-      // Its requests have short headers.
-      if (type === FRAME.continuation) throw new Error('unexpected CONTINUATION frame');
-    }
+  #onFrame({ type, flags, stream, payload }: ReadFrame): void {
+    const isAck = (flags & FLAG.ack) !== 0;
+    if (type === FRAME.headers) this.onRequest(this, stream, payload);
+    if (type === FRAME.reset) this.resets.push({ streamId: stream, code: payload.readUInt32BE(0) });
+    if (type === FRAME.settings && !isAck) this.write(settingsAck());
+    if (type === FRAME.ping && !isAck) this.write(ping(payload, FLAG.ack));
+    if (type === FRAME.ping && isAck) this.#pingsAnswered = payload.readUInt32BE(4);
+    // Its requests have short headers.
+    if (type === FRAME.continuation) throw new Error('unexpected CONTINUATION frame');
   }
 }
 

@@ -25,7 +25,6 @@ import { observeConnections, type PolicyHandle, type PolicyObserver } from './co
 import { addressKey, plainError } from './connection/grpc-js-text.js';
 import { HearingOut } from './connection/hearing-out.js';
 import { HoldOffs } from './connection/hold-offs.js';
-import { isSecure } from './channel-checks.js';
 import { clientSeamReport } from './quirks/client-seam-report.js';
 import type { SeamReport } from './quirks/seam-report.js';
 import { UnreadEnds } from './connection/unread-ends.js';
@@ -80,8 +79,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   private readonly holdOffs: HoldOffs;
   readonly hearing: HearingOut;
   private readonly seamReport: SeamReport;
-  /** Under TLS. */
-  private readonly unreadEnds: UnreadEnds | undefined;
+  private readonly unreadEnds: UnreadEnds;
   private readonly authority: string | undefined;
   /** Opened beside the calls. */
   private streams: readonly ConnectionStream[] = [];
@@ -99,13 +97,11 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     this.histories = new ConnectionHistories(this, clock, random, this);
     this.holdOffs = new HoldOffs(this.histories, clock);
     this.hearing = new HearingOut(() => this.connections, clock);
-    if (isSecure(settings.credentials)) {
-      this.unreadEnds = new UnreadEnds(
-        () => this.connections,
-        () => this.active > 0,
-        clock,
-      );
-    }
+    this.unreadEnds = new UnreadEnds(
+      () => this.histories.open,
+      () => this.active > 0,
+      clock,
+    );
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
@@ -174,7 +170,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
   attemptStarted(): void {
     this.active += 1;
     this.hearing.used();
-    this.unreadEnds?.wake();
+    this.unreadEnds.wake();
   }
 
   /** Under xds:, or if a resolver names another policy, a connection is found by the calls on it: by the next turn they have streams. */
@@ -244,7 +240,7 @@ export class ChannelGeneration implements WireOwner, PolicyObserver, ConnectionO
     if (this.closed) return;
     this.closed = true;
     this.state = 'SHUTDOWN';
-    this.unreadEnds?.stop();
+    this.unreadEnds.stop();
     this.policy?.release();
     this.attempts.abortAll();
     this.channel.close();

@@ -13,6 +13,9 @@ class FakeServer {
   completedByDrain = 0;
   stubborn = 0;
   sockets = 1;
+  isAttached = true;
+  /** True if grpc-js waits for a session whose end it has missed. */
+  neverShut = false;
   cutOff = 0;
   noCallIsOpen = (): boolean => false;
   private readonly waiting: (() => void)[] = [];
@@ -82,7 +85,7 @@ class FakeServer {
 
   tryShutdown(callback: () => void): void {
     this.note('shut down');
-    if (this.sockets === 0) callback();
+    if (this.sockets === 0 && !this.neverShut) callback();
   }
 
   forceShutdown(): void {
@@ -139,6 +142,24 @@ describe('the drain of a server', () => {
     ]);
     expect(reports).toEqual([{ ...QUIET, durationMs: 0 }]);
     expect(clock.pending).toBe(0);
+  });
+
+  it('does not wait for grpc-js when all sockets are closed', async () => {
+    const { clock, server, drain, reports } = drainOf({});
+    server.neverShut = true;
+    void drain.run();
+    await clock.advanceAsync(0);
+    expect(reports).toEqual([{ ...QUIET, durationMs: 0 }]);
+  });
+
+  it('waits for grpc-js if the connections are not seen', async () => {
+    const { clock, server, drain, reports } = drainOf({});
+    Object.assign(server, { isAttached: false, neverShut: true, sockets: 0 });
+    void drain.run();
+    await clock.advanceAsync(9_999);
+    expect(reports).toEqual([]);
+    await clock.advanceAsync(1);
+    expect(reports).toHaveLength(1);
   });
 
   it('lets calls finish, and reports them', async () => {

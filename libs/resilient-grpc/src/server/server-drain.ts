@@ -13,7 +13,10 @@ export interface ServerDrainSeams {
     ServerCalls,
     'size' | 'ended' | 'endedByDrain' | 'completedByDrain' | 'openPaths' | 'tellStreams' | 'endAll' | 'whenOver'
   >;
-  readonly connections: Pick<ServerConnections, 'announceEnd' | 'endHalfRequests' | 'destroyAll' | 'closed' | 'cutOff'>;
+  readonly connections: Pick<
+    ServerConnections,
+    'announceEnd' | 'endHalfRequests' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'
+  >;
   readonly health: { turnNotServing(): void; endWatches(): void };
 }
 
@@ -151,7 +154,8 @@ export class ServerDrain {
     const served = calls.whenOver().then(() => {
       connections.endHalfRequests(() => calls.size === 0);
     });
-    await Promise.all([this.telling, served, shut]);
+    // grpc-js never reports its end if a session is destroyed at this moment and its socket is not closed yet. The sockets tell.
+    await Promise.all([this.telling, served, connections.isAttached ? undefined : shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 

@@ -28,7 +28,7 @@ const HTTP2_CODES = [
 ];
 
 /** What is listened to of a session of HTTP/2. */
-export type WatchedSession = Pick<ClientHttp2Session, 'prependOnceListener' | 'socket'>;
+export type WatchedSession = Pick<ClientHttp2Session, 'prependOnceListener' | 'socket' | 'closed' | 'destroyed'>;
 
 /** Sees why a connection ends. grpc-js tells that it did, and not why. */
 export class ConnectionEndWatch {

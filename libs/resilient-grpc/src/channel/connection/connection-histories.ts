@@ -78,6 +78,8 @@ const KNOWN_ADDRESSES = 256;
 /** What one channel of grpc-js remembers of its connections, address by address. */
 export class ConnectionHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
+  /** Connections that take no further calls, as after GOAWAY, until their sockets are closed. */
+  private readonly draining = new Set<EstablishedConnection>();
   /** Some connection has not been answered on yet. */
   private unanswered = true;
   /** Some connection is in doubt: `answeredTo` is worth calling. */
@@ -92,6 +94,11 @@ export class ConnectionHistories {
 
   get ready(): readonly EstablishedConnection[] {
     return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
+  }
+
+  /** Connections with an open socket. */
+  get open(): readonly EstablishedConnection[] {
+    return this.draining.size === 0 ? this.ready : [...this.ready, ...this.draining];
   }
 
   get known(): readonly KnownConnection[] {
@@ -146,6 +153,7 @@ export class ConnectionHistories {
     const connection = new EstablishedConnection(address, now, socket, this.owner);
     history.connection = connection;
     socket.once('close', () => {
+      this.draining.delete(connection);
       // One that is in use is told of by the policy, in order with what that does to the channel.
       if (history.connection === connection && history.isLetGo) this.closed(address, history);
       const doubted = history.doubted.find((one) => one.connection === connection);
@@ -172,6 +180,7 @@ export class ConnectionHistories {
     const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered, connection } = history;
     const because = connection?.end ?? 'unknown';
+    if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
     const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
     const inDoubt = diedAtOnce && because === 'GOAWAY NO_ERROR' && connection !== undefined;

@@ -3,6 +3,7 @@ import type { ConnectionEnd } from '../../call/connection-end.js';
 import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
 import type { ConnectionProbe } from './connection-probe.js';
 import { isSevered } from '../quirks/socket-peer.js';
+import { isStopped } from '../quirks/stopped-session.js';
 
 /** Whoever a connection belongs to. */
 export interface ConnectionOwner {
@@ -14,6 +15,7 @@ export interface ConnectionOwner {
 /** A connection that became READY, with the socket below it. */
 export class EstablishedConnection {
   private watch: ConnectionEndWatch | undefined;
+  private session: WatchedSession | undefined;
   private givenUp: ConnectionEnd | undefined;
 
   constructor(
@@ -43,6 +45,11 @@ export class EstablishedConnection {
     return this.givenUp ?? this.watch?.end ?? 'unknown';
   }
 
+  /** Its socket is open. */
+  get isOpen(): boolean {
+    return !this.socket.closed;
+  }
+
   /** The end of it was read, and is on its way to grpc-js. */
   get isEnding(): boolean {
     return this.socket.readableEnded || this.socket.destroyed;
@@ -53,8 +60,14 @@ export class EstablishedConnection {
     return isSevered(this.socket);
   }
 
+  /** HTTP/2 has ended on it, and Node has not noticed. */
+  get isStopped(): boolean {
+    return this.session !== undefined && !this.socket.destroyed && isStopped(this.session);
+  }
+
   /** What runs on it is known. */
   carries(session: WatchedSession, isPinged: boolean): void {
+    this.session ??= session;
     this.watch ??= new ConnectionEndWatch(session, isPinged);
   }
 

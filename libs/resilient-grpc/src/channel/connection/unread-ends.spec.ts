@@ -3,7 +3,7 @@ import { BusyClock } from '../../testing/busy-clock.js';
 import { UnreadEnds } from './unread-ends.js';
 
 function connection() {
-  const made = { bytesRead: 0, isSevered: false, destroyed: [] as string[] };
+  const made = { bytesRead: 0, isSevered: false, isStopped: false, destroyed: [] as string[] };
   return Object.assign(made, { destroy: (because: string) => void made.destroyed.push(because) });
 }
 
@@ -31,6 +31,21 @@ describe('the end of a connection that Node does not read', () => {
     expect(connections[0]!.destroyed).toEqual([]);
     clock.advance(1);
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([['connection reset'], []]);
+  });
+
+  it('is found at the next look if HTTP/2 has ended on it', () => {
+    ends.wake();
+    connections[1]!.isStopped = true;
+    clock.advance(249);
+    expect(connections[1]!.destroyed).toEqual([]);
+    clock.advance(1);
+    expect(connections.map(({ destroyed }) => destroyed)).toEqual([[], ['connection aborted']]);
+  });
+
+  it('is found before the first call after an idle period if HTTP/2 has ended on it', () => {
+    connections[1]!.isStopped = true;
+    ends.wake();
+    expect(connections.map(({ destroyed }) => destroyed)).toEqual([[], ['connection aborted']]);
   });
 
   it('has time while something is still read', () => {

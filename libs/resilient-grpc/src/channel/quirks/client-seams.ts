@@ -68,6 +68,12 @@ export const CLIENT_SEAMS: readonly Seam[] = [
       'evidence from connections (resends after GOAWAY, causes of lost connections, search for dead connections)',
   },
   {
+    on: 'connection',
+    needs: ['transport.session.[kHandle].hasPendingData()', 'transport.session.[state].streams'],
+    lostWithout:
+      'the search for connections that a protocol error has stopped (calls on them wait for their deadlines)',
+  },
+  {
     on: 'socket',
     needs: ['_handle.getpeername()'],
     lostWithout: 'the search for resets that Node overlooks under TLS',

@@ -4,7 +4,8 @@ import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { EventHub } from '../../call/event-hub.js';
 import type { SeamReport } from '../../channel/quirks/seam-report.js';
-import type { Clock } from '../../time/clock.js';
+import { isStopped } from '../../channel/quirks/stopped-session.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { Random } from '../../time/random.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
@@ -28,10 +29,15 @@ export interface ServerConnectionSeams {
   readonly endCallsOf: (peer: string) => void;
 }
 
+/** Connections on which HTTP/2 has ended are looked for at this interval. */
+const LOOK_MS = 1_000;
+
 /** All connections of a server: how long they live, and how they end. */
 export class ServerConnections {
   /** Connections that a drain has cut. */
   cutOff = 0;
+  /** True if the connections of the server are seen. */
+  isAttached = false;
   private readonly http2Servers: NodeHttp2Server[] = [];
   /** Every socket that was accepted, those that still shake hands too. */
   private readonly sockets = new Set<Duplex>();
@@ -40,6 +46,7 @@ export class ServerConnections {
   private readonly waiting: (() => void)[] = [];
   private ending = false;
   private strayTimer: PeerTimer | undefined;
+  private lookTimer: Timer | undefined;
 
   constructor(
     private readonly options: ServerConnectionOptions,
@@ -66,9 +73,10 @@ export class ServerConnections {
    * can be told here, and its own shutdown has to do.
    */
   attach(server: Server): boolean {
-    return hearHttp2Servers(server, (http2Server) => {
+    this.isAttached = hearHttp2Servers(server, (http2Server) => {
       this.follow(http2Server);
     });
+    return this.isAttached;
   }
 
   /** Sockets that are open. */
@@ -141,11 +149,21 @@ export class ServerConnections {
     this.seams.seamReport.check('server session', session);
     const connection = new ServerConnection(session, socket, this.host);
     this.connections.set(session, connection);
+    this.lookTimer ??= this.seams.clock.setTimer(this.endStopped, LOOK_MS);
     socket.once('close', () => {
       this.connections.delete(session);
+      if (this.connections.size > 0 || this.lookTimer === undefined) return;
+      this.seams.clock.clearTimer(this.lookTimer);
+      this.lookTimer = undefined;
     });
     if (this.ending) connection.end();
   }
+
+  /** Ends connections whose clients have broken the protocol: Node reads neither requests nor an end from them. */
+  private readonly endStopped = (): void => {
+    this.lookTimer = this.seams.clock.setTimer(this.endStopped, LOOK_MS);
+    for (const [session, connection] of this.connections) if (isStopped(session)) connection.destroy();
+  };
 
   /** What has not come to speak HTTP/2 by now does not want to. */
   private readonly endStrays = (): void => {

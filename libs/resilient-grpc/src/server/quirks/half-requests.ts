@@ -1,5 +1,4 @@
-import { types } from 'node:util';
-import { reach } from '../../channel/quirks/seam.js';
+import { streamsOf } from '../../channel/quirks/session-streams.js';
 
 /** What is used of a stream of node:http2. */
 interface OpenStream {
@@ -13,12 +12,6 @@ interface OpenStream {
  * bookkeeping is looked at. False with a version built otherwise.
  */
 export function awaitsRequestsOnly(session: object): boolean {
-  const streams = streamsOf(session);
+  const streams = streamsOf<OpenStream>(session);
   return streams.length > 0 && streams.every(({ headersSent, state }) => !headersSent && state.remoteClose === 0);
-}
-
-function streamsOf(session: object): readonly OpenStream[] {
-  const streams = reach(session, '[state].streams');
-  // A map of Node's own, which is no instance of `Map`. True: it keeps them by their ids.
-  return types.isMap(streams) ? [...(streams as ReadonlyMap<number, OpenStream>).values()] : [];
 }

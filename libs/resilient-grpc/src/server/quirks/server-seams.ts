@@ -16,6 +16,11 @@ export const SERVER_SEAMS: readonly Seam[] = [
     lostWithout: 'the early end of connections with nothing but incomplete requests at a drain',
   },
   {
+    on: 'server session',
+    needs: ['[kHandle].hasPendingData()'],
+    lostWithout: 'the search for connections that a protocol error of their client has stopped (keepalive ends them)',
+  },
+  {
     // Of `call.call` of what a handler receives, below the interceptors' (`nextCall`).
     on: 'server call',
     needs: ['stream.close()'],

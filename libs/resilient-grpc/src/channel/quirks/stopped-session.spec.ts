@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import { connect, createServer, type ClientHttp2Session } from 'node:http2';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { waitFor } from '../../testing/wait-for.js';
+import { isStopped } from './stopped-session.js';
+
+/** SETTINGS, whose length must be a multiple of 6. */
+const settings = (length: number): Buffer =>
+  Buffer.concat([Buffer.from([0, 0, length, 4, 0, 0, 0, 0, 0]), Buffer.alloc(length)]);
+
+function sessionWith(server: { address(): unknown }): ClientHttp2Session {
+  // True: it listens on TCP.
+  const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  session.on('error', () => undefined);
+  onTestFinished(() => {
+    session.destroy();
+  });
+  return session;
+}
+
+describe('isStopped', () => {
+  it('is true after a protocol error of the peer that Node does not report', async () => {
+    const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
+    onTestFinished(() => void server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const session = sessionWith(server);
+    const connection = once(server, 'connection');
+    await once(session, 'remoteSettings');
+    expect(isStopped(session)).toBe(false);
+    // True: 'connection' comes with the socket.
+    const [socket] = (await connection) as [Socket];
+    socket.write(settings(5));
+    await waitFor(() => isStopped(session), { timeoutMs: 30_000 });
+    expect(session.destroyed).toBe(false);
+    session.destroy();
+    expect(isStopped(session)).toBe(false);
+  });
+
+  it('is true after such an error on a closed session with an open stream', async () => {
+    const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
+    onTestFinished(() => void server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const session = sessionWith(server);
+    // True: 'connection' comes with the socket.
+    const [socket] = (await once(server, 'connection')) as [Socket];
+    const stream = session.request({ ':path': '/' });
+    stream.on('error', () => undefined);
+    await waitFor(() => stream.state.state !== undefined && stream.state.state > 1, { timeoutMs: 30_000 });
+    session.close();
+    expect(isStopped(session)).toBe(false);
+    socket.write(settings(5));
+    await waitFor(() => isStopped(session), { timeoutMs: 30_000 });
+    expect(session.destroyed).toBe(false);
+  });
+
+  it('is false on a closed session whose last response is unread', async () => {
+    const server = createServer((_request, response) => void response.end(Buffer.alloc(100)));
+    onTestFinished(() => void server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const session = sessionWith(server);
+    const stream = session.request({ ':path': '/' });
+    await once(stream, 'response');
+    session.close();
+    await waitFor(() => stream.state.state === 1, { timeoutMs: 30_000 });
+    expect(stream.destroyed).toBe(false);
+    expect(isStopped(session)).toBe(false);
+    stream.resume();
+    await once(session, 'close');
+  });
+
+  it('is false while a session is connecting, idle, in use, and closing', async () => {
+    const server = createServer((_request, response) => void response.write('x'));
+    onTestFinished(() => void server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const session = sessionWith(server);
+    expect(isStopped(session)).toBe(false);
+    await once(session, 'remoteSettings');
+    expect(isStopped(session)).toBe(false);
+    const stream = session.request({ ':path': '/' });
+    await once(stream, 'response');
+    expect(isStopped(session)).toBe(false);
+    session.close();
+    expect(isStopped(session)).toBe(false);
+    stream.close();
+    await once(session, 'close');
+    expect(isStopped(session)).toBe(false);
+  });
+});

@@ -1,0 +1,30 @@
+import { seededRandom } from 'nestjs-resilient-grpc/testing';
+
+/** Chance for sequences of frames: the same draws for the same seed. */
+export class Dice {
+  private readonly random: () => number;
+
+  constructor(seed: number) {
+    this.random = seededRandom(seed);
+  }
+
+  /** A whole number from 0 to `below` − 1. */
+  below(below: number): number {
+    return Math.trunc(this.random() * below);
+  }
+
+  /** True in a share of `share` of all draws. */
+  chance(share: number): boolean {
+    return this.random() < share;
+  }
+
+  pick<T>(from: readonly T[]): T {
+    const picked = from[this.below(from.length)];
+    if (picked === undefined) throw new Error('nothing to pick from');
+    return picked;
+  }
+
+  bytes(count: number): Buffer {
+    return Buffer.from(Array.from({ length: count }, () => this.below(256)));
+  }
+}

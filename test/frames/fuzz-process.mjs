@@ -1,0 +1,40 @@
+// Plays sequences of hostile frames in a process of its own:
+//   node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side client|server
+//     --from SEED --count N      plays N sequences
+//     --seeds 1,2 --lanes 1      plays these, one after the other
+//     --shrink SEED              prints which steps are needed to break what it breaks
+import 'reflect-metadata';
+import { parseArgs } from 'node:util';
+import { ClientTarget } from './client-target.js';
+import { CountedLog, fuzz, shrink } from './fuzz-run.js';
+import { ServerTarget } from './server-target.js';
+
+const { values } = parseArgs({
+  options: {
+    side: { type: 'string', default: 'client' },
+    from: { type: 'string', default: '1' },
+    count: { type: 'string', default: '300' },
+    seeds: { type: 'string' },
+    lanes: { type: 'string', default: '32' },
+    shrink: { type: 'string' },
+  },
+});
+const log = new CountedLog();
+// The log of grpc-js.
+console.error = log.error;
+const lanes = values.shrink === undefined ? Number(values.lanes) : 1;
+const target = await (values.side === 'server' ? ServerTarget.start(lanes, log) : ClientTarget.start(lanes, log));
+if (values.shrink === undefined) {
+  const all = Array.from({ length: Number(values.count) }, (_, index) => Number(values.from) + index);
+  const seeds = values.seeds?.split(',').map(Number) ?? all;
+  const report = await fuzz(target, seeds, lanes, log, (lane, seed) => process.send?.({ lane, seed }));
+  if (process.send === undefined) {
+    console.log(report);
+    if (seeds.length === 1) console.log(target.describe(seeds[0] ?? 0).join('\n'));
+  } else process.send({ report });
+} else {
+  console.log((await shrink(target, Number(values.shrink))).join('\n'));
+  await target.close();
+}
+// Whatever still holds the process keeps it from ending.
+if (process.connected) process.disconnect();

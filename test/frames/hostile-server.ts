@@ -1,0 +1,203 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
+import {
+  FLAG,
+  FRAME,
+  FrameReader,
+  PREFACE,
+  SETTING,
+  frame,
+  headers,
+  ping,
+  settings,
+  settingsAck,
+  windowUpdate,
+  type ReadFrame,
+} from '../support/frames.js';
+import { message, type Step } from './hostile-frames.js';
+
+const MAX_WINDOW_INCREMENT = 2 ** 30;
+const SETTINGS = settings(
+  [SETTING.headerTableSize, 0],
+  [SETTING.maxConcurrentStreams, 1_000],
+  [SETTING.initialWindowSize, 65_535],
+  [SETTING.maxFrameSize, 16_384],
+);
+
+/** Turns in which a peer in the same process has read and handled what was sent to it. */
+export async function turns(count = 4): Promise<void> {
+  for (let i = 0; i < count; i++) await turn();
+}
+
+/** Plays `steps` on `socket`, those without a turn between them in one write. True: frames sent from now on cannot be told apart. */
+export async function play(socket: Socket, steps: readonly Step[], streams: readonly number[]): Promise<boolean> {
+  let isBroken = false;
+  let pending: Buffer[] = [];
+  const flush = (): void => {
+    if (pending.length > 0 && socket.writable) socket.write(Buffer.concat(pending));
+    pending = [];
+  };
+  for (const { bytes, act, breaksFraming = false } of steps) {
+    if (bytes !== undefined) pending.push(bytes(streams));
+    isBroken ||= breaksFraming;
+    if (act === undefined) continue;
+    flush();
+    if (act === 'turn') await turns(2);
+    if (act === 'stall') socket.pause();
+    if (act === 'fin') socket.end();
+    if (act === 'rst') sendReset(socket);
+  }
+  flush();
+  return isBroken;
+}
+
+/** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after what was written. */
+export async function end(socket: Socket, byReset: boolean): Promise<void> {
+  if (socket.closed) return;
+  const closed = once(socket, 'close');
+  socket.resume();
+  if (byReset) sendReset(socket);
+  else socket.destroySoon();
+  await closed;
+}
+
+function sendReset(socket: Socket): void {
+  // While the kernel is getting an end, a reset fails with EINVAL, and Node loses the handle: the process would never exit.
+  const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
+  if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
+  else socket.resetAndDestroy();
+}
+
+interface Connection {
+  readonly socket: Socket;
+  /** Streams that were not answered. */
+  readonly open: number[];
+  isBroken: boolean;
+}
+
+/** A server of HTTP/2 frames that serves every call properly, except while a sequence holds them. */
+export class HostileServer {
+  private readonly connections = new Set<Connection>();
+  private held: { connection: Connection; streams: number[]; wanted: number; resolve: () => void } | undefined;
+  private isHolding = false;
+  private greeting: readonly Step[] | undefined;
+
+  private constructor(private readonly listener: Server) {
+    listener.on('connection', (socket) => void this.accept(socket));
+  }
+
+  static async start(): Promise<HostileServer> {
+    const listener = createServer();
+    const server = new HostileServer(listener);
+    await once(listener.listen(0, '127.0.0.1'), 'listening');
+    return server;
+  }
+
+  get url(): string {
+    // True: it listens on TCP.
+    return `127.0.0.1:${(this.listener.address() as AddressInfo).port}`;
+  }
+
+  /** Leaves calls unanswered from now on; resolves when `count` of them have begun on one connection. */
+  hold(count: number): Promise<void> {
+    this.isHolding = true;
+    return new Promise((resolve) => {
+      this.held = { connection: NO_CONNECTION, streams: [], wanted: count, resolve };
+    });
+  }
+
+  /** Ends every connection, and begins the next one with `steps` in place of SETTINGS. */
+  async greetWith(steps: readonly Step[]): Promise<void> {
+    this.greeting = steps;
+    await this.endAll(false);
+  }
+
+  /** Plays `steps` on the connection of the calls that are held. */
+  async play(steps: readonly Step[]): Promise<void> {
+    const { connection, streams } = this.held ?? { connection: NO_CONNECTION, streams: [] };
+    if (connection === NO_CONNECTION) return;
+    const isBroken = await play(connection.socket, steps, streams);
+    connection.isBroken ||= isBroken;
+  }
+
+  /** Behaves from now on: `ending` is done to the present connections, or to those alone whose framing is broken. */
+  async behave(ending: 'answer' | 'leave' | 'fin' | 'rst'): Promise<void> {
+    this.isHolding = false;
+    this.held = undefined;
+    this.greeting = undefined;
+    for (const connection of [...this.connections]) {
+      const { socket, open, isBroken } = connection;
+      if (isBroken || !socket.writable || ending === 'fin' || ending === 'rst') {
+        await end(socket, ending === 'rst');
+        continue;
+      }
+      socket.resume();
+      socket.write(SETTINGS);
+      if (ending === 'answer') for (const stream of open.splice(0)) socket.write(answer(stream));
+      open.length = 0;
+    }
+    await turns();
+  }
+
+  async endAll(byReset: boolean): Promise<void> {
+    for (const { socket } of [...this.connections]) await end(socket, byReset);
+  }
+
+  async close(): Promise<void> {
+    await this.endAll(true);
+    await new Promise((resolve) => this.listener.close(resolve));
+  }
+
+  private async accept(socket: Socket): Promise<void> {
+    const connection: Connection = { socket, open: [], isBroken: false };
+    this.connections.add(connection);
+    socket.on('error', () => undefined);
+    socket.once('close', () => this.connections.delete(connection));
+    const reader = new FrameReader(PREFACE.length, (read) => {
+      this.onFrame(connection, read);
+    });
+    socket.on('data', (bytes) => {
+      reader.read(bytes);
+    });
+    if (this.greeting !== undefined) connection.isBroken = await play(socket, this.greeting, []);
+    if (!connection.isBroken && socket.writable)
+      socket.write(Buffer.concat([SETTINGS, windowUpdate(0, MAX_WINDOW_INCREMENT)]));
+  }
+
+  private onFrame(connection: Connection, { type, flags, stream, payload }: ReadFrame): void {
+    const { socket } = connection;
+    const isAck = (flags & FLAG.ack) !== 0;
+    if (type === FRAME.headers) this.onRequest(connection, stream);
+    if (!socket.writable) return;
+    if (type === FRAME.settings && !isAck) socket.write(settingsAck());
+    if (type === FRAME.ping && !isAck) socket.write(ping(payload, FLAG.ack));
+  }
+
+  private onRequest(connection: Connection, stream: number): void {
+    const { held } = this;
+    if (!this.isHolding) {
+      if (connection.socket.writable) connection.socket.write(answer(stream));
+      return;
+    }
+    connection.open.push(stream);
+    if (held === undefined) return;
+    if (held.connection !== connection) {
+      held.connection = connection;
+      held.streams = [];
+    }
+    held.streams.push(stream);
+    if (held.streams.length === held.wanted) held.resolve();
+  }
+}
+
+// True: it is never used, only compared with.
+const NO_CONNECTION = {} as Connection;
+
+function answer(stream: number): Buffer {
+  return Buffer.concat([
+    headers(stream, { ':status': '200', 'content-type': 'application/grpc' }),
+    frame(FRAME.data, 0, stream, message(Buffer.alloc(0))),
+    headers(stream, { 'grpc-status': '0' }, FLAG.endStream),
+  ]);
+}

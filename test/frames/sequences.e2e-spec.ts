@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest';
+import { recordTiming } from '../support/timing.js';
+import { playSequences, type Side } from './sequences.js';
+
+/** `npm run promises` plays 10,000 with seeds of its own. */
+const COUNT = Number(process.env['FRAME_SEQUENCES'] ?? 300);
+const FIRST_SEED = Number(process.env['FRAME_SEED'] ?? 1);
+const MiB = 1_024 * 1_024;
+const LANES = 32;
+
+it.for<{ side: Side; share: number }>([
+  { side: 'client', share: 0.7 },
+  { side: 'server', share: 0.3 },
+])(
+  'keeps the process, settles every call and serves the next one, whatever frames the peer of a $side sends',
+  { tags: ['timed'], timeout: 900_000 },
+  async ({ side, share }, { task }) => {
+    const count = Math.round(COUNT * share);
+    const { findings, reports, nodeAborts } = await playSequences(side, FIRST_SEED, count);
+    expect(findings).toEqual([]);
+    for (const { heapGrowth, handles, longestLogLine, forgedLogLines } of reports) {
+      expect(heapGrowth).toBeLessThan(16 * MiB);
+      // A connection of each lane and its server, and timers.
+      expect(handles[1]).toBeLessThan(handles[0] + 4 * LANES);
+      expect(longestLogLine).toBeLessThan(4_096);
+      expect(forgedLogLines).toBe(0);
+    }
+    const sum = (figure: 'played' | 'seconds' | 'logLines'): number =>
+      reports.reduce((total, report) => total + report[figure], 0);
+    recordTiming(task, 'sequences per second', sum('played') / sum('seconds'), { atLeast: 50 });
+    recordTiming(task, 'log lines per sequence', sum('logLines') / sum('played'), { atMost: 2 });
+    recordTiming(task, 'processes ended by an assertion of Node', nodeAborts, { atMost: 0.002 * count + 1 });
+  },
+);

@@ -1,0 +1,41 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { it, onTestFinished } from 'vitest';
+import { FRAME, PREFACE, frame, headers, settings } from '../support/frames.js';
+import { recordTiming } from '../support/timing.js';
+import { NestServer } from './support/nest-server.js';
+
+const PATIENTLY = { timeoutMs: 25_000 };
+
+it(
+  'ends the connection and the handlers of a client that breaks the protocol and keeps its socket open',
+  { tags: ['timed'] },
+  async ({ task }) => {
+    const server = await NestServer.start();
+    onTestFinished(() => server.close());
+    const socket = connect(server.port, '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    socket.on('error', () => undefined);
+    socket.resume();
+    await once(socket, 'connect');
+    const watch = headers(1, {
+      ':method': 'POST',
+      ':scheme': 'http',
+      ':authority': 'localhost',
+      ':path': '/orders.v1.Orders/Watch',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    socket.write(Buffer.concat([PREFACE, settings(), watch, frame(FRAME.data, 1, 1, Buffer.alloc(5))]));
+    await waitFor(async () => (await server.counts()).streams === 1, PATIENTLY);
+    const writtenAt = performance.now();
+    socket.write(frame(FRAME.settings, 0, 0, Buffer.alloc(5)));
+    // A keepalive ping, after 60 s, would find it too.
+    await waitFor(() => socket.closed, PATIENTLY);
+    recordTiming(task, 'connection closed after a protocol error, ms', performance.now() - writtenAt, {
+      atMost: 1_500,
+    });
+    await waitFor(async () => (await server.counts()).streams === 0, PATIENTLY);
+  },
+);

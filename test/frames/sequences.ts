@@ -22,10 +22,13 @@ const SCRIPT = bundled(new URL('./fuzz-process.mjs', import.meta.url));
 const LOADER = fileURLToPath(new URL('../support/typescript.mjs', import.meta.url));
 
 /**
- * After some sequences a garbage collection of Node 20 and 24 ends the process, that of a server of plain `node:http2` too. The
- * library can't prevent it.
+ * Assertions of Node and its nghttp2 that end the process: the first in a garbage collection of Node 20 and 24, that of a server of
+ * plain `node:http2` too. The library can't prevent them.
  */
-const NODE_ABORT = 'Assertion failed: (current_nghttp2_memory_) == (0)';
+const NODE_ABORTS = [
+  'Assertion failed: (current_nghttp2_memory_) == (0)',
+  "nghttp2_session_mem_recv2: Assertion `iframe->state == NGHTTP2_IB_IGN_ALL' failed",
+];
 
 /** Plays `count` sequences from seed `from` on, and waits until each process ends without help. */
 export async function playSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
@@ -58,7 +61,7 @@ async function playFrom(run: SequencesRun, side: Side, from: number, count: numb
   for (const { seeds, what } of report?.findings ?? []) run.findings.push(`${what}; play it again: ${again(seeds)}`);
   if (code === 0) return from + count;
   const text = output.join('');
-  if (!text.includes(NODE_ABORT)) {
+  if (!NODE_ABORTS.some((assertion) => text.includes(assertion))) {
     run.findings.push(`ended by ${signal ?? String(code)}; play it again: ${again([...playing.values()])}; ${text}`);
     return from + count;
   }

@@ -30,6 +30,9 @@ const NODE_ABORTS = [
   "nghttp2_session_mem_recv2: Assertion `iframe->state == NGHTTP2_IB_IGN_ALL' failed",
 ];
 
+/** Longer than a sequence that hangs, which is a finding of its own. */
+const STUCK_MS = 200_000;
+
 /** Plays `count` sequences from seed `from` on, and waits until each process ends without help. */
 export async function playSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
   const run: SequencesRun = { findings: [], reports: [], nodeAborts: 0 };
@@ -48,13 +51,17 @@ async function playFrom(run: SequencesRun, side: Side, from: number, count: numb
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(String(bytes)));
   /** By lane. */
   const playing = new Map<number, number>();
+  // Ends a process that plays no more, or does not end.
+  const watchdog = setTimeout(() => child.kill('SIGKILL'), STUCK_MS);
   child.on('message', (message: { report: FuzzReport } | { lane: number; seed: number }) => {
+    watchdog.refresh();
     if ('report' in message) run.reports.push(message.report);
     else playing.set(message.lane, message.seed);
   });
   const reportsBefore = run.reports.length;
   // True: 'close' comes with the code or the signal.
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+  clearTimeout(watchdog);
   const again = (seeds: readonly number[]): string =>
     `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${seeds.join()}`;
   const report = run.reports.length > reportsBefore ? run.reports.at(-1) : undefined;

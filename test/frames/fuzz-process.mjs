@@ -20,14 +20,15 @@ const { values } = parseArgs({
   },
 });
 const log = new CountedLog();
-// The log of grpc-js.
-console.error = log.error;
+// grpc-js logs header fields as they are.
+const logOfGrpcJs = new CountedLog();
+console.error = logOfGrpcJs.error;
 const lanes = values.shrink === undefined ? Number(values.lanes) : 1;
 const target = await (values.side === 'server' ? ServerTarget.start(lanes, log) : ClientTarget.start(lanes, log));
 if (values.shrink === undefined) {
   const all = Array.from({ length: Number(values.count) }, (_, index) => Number(values.from) + index);
   const seeds = values.seeds?.split(',').map(Number) ?? all;
-  const report = await fuzz(target, seeds, lanes, log, (lane, seed) => process.send?.({ lane, seed }));
+  const report = await fuzz(target, seeds, lanes, { log, logOfGrpcJs }, (lane, seed) => process.send?.({ lane, seed }));
   if (process.send === undefined) {
     console.log(report);
     if (seeds.length === 1) console.log(target.describe(seeds[0] ?? 0).join('\n'));

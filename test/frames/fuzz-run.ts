@@ -27,8 +27,11 @@ export interface FuzzReport {
   readonly heapGrowth: number;
   /** Sockets, timers and others of Node, at a fifth of the run and at its end. */
   readonly handles: readonly [number, number];
+  /** Of the library and of grpc-js. */
   readonly logLines: number;
+  /** Characters of the library's longest line. */
   readonly longestLogLine: number;
+  /** Lines of the library with control characters. */
   readonly forgedLogLines: number;
   readonly seconds: number;
 }
@@ -63,12 +66,20 @@ async function hanging(): Promise<string> {
   return HANGS;
 }
 
+async function played(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
+  try {
+    return await target.play(lane, seed, new Set());
+  } catch (error) {
+    return `the sequence fails: ${String(error)}`;
+  }
+}
+
 /** Plays the sequences of `seeds` on `lanes` lanes at once. */
 export async function fuzz(
   target: FuzzTarget,
   seeds: readonly number[],
   lanes: number,
-  log: CountedLog,
+  { log, logOfGrpcJs }: { readonly log: CountedLog; readonly logOfGrpcJs: CountedLog },
   onSeed: (lane: number, seed: number) => void,
 ): Promise<FuzzReport> {
   const findings: Finding[] = [];
@@ -87,7 +98,7 @@ export async function fuzz(
         for (const seed of left) {
           playing.set(lane, seed);
           onSeed(lane, seed);
-          const what = await Promise.race([target.play(lane, seed, new Set()), hanging()]);
+          const what = await Promise.race([played(target, lane, seed), hanging()]);
           playing.delete(lane);
           // What goes wrong in a garbage collection goes wrong with its sequence, where there is one lane.
           if (lanes === 1) await readMemory();
@@ -113,7 +124,7 @@ export async function fuzz(
     findings,
     heapGrowth: after.heap - before.heap,
     handles: [before.handles, after.handles],
-    logLines: log.lines,
+    logLines: log.lines + logOfGrpcJs.lines,
     longestLogLine: log.longest,
     forgedLogLines: log.forged,
     seconds,

@@ -55,7 +55,8 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
 /** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after what was written. */
 export async function end(socket: Socket, byReset: boolean): Promise<void> {
   if (socket.closed) return;
-  const closed = once(socket, 'close');
+  // No `once` of node:events, which rejects at 'error': the peer may reset what is still being written.
+  const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.resume();
   if (byReset) sendReset(socket);
   else socket.destroySoon();

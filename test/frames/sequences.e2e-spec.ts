@@ -22,8 +22,7 @@ it.for<{ side: Side; share: number }>([
       expect(heapGrowth).toBeLessThan(16 * MiB);
       // A connection of each lane and its server, and timers.
       expect(handles[1]).toBeLessThan(handles[0] + 4 * LANES);
-      // Twice the message of a status, which Node takes up to 64 KiB of.
-      expect(longestLogLine).toBeLessThan(130 * 1_024);
+      expect(longestLogLine).toBeLessThan(4_096);
       expect(forgedLogLines).toBe(0);
     }
     const sum = (figure: 'played' | 'seconds' | 'logLines'): number =>

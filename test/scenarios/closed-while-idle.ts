@@ -1,6 +1,6 @@
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { aboveDebug, startOrdersApp } from '../support/orders-app.js';
+import { otherThanSlow, slowConnections, startOrdersApp } from '../support/orders-app.js';
 import { againstEach } from './support/kinds.js';
 import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
@@ -20,6 +20,7 @@ export const closedWhileIdle: Situation = {
     'slowest ms': { atMost: 1_000, timed: true },
     retried: { atMost: 0 },
     'lines above debug': { atMost: 0 },
+    'lines about slow connections': { atMost: 0, timed: true },
     // One for each connection that was closed.
     'lines READY to IDLE': { atLeast: 5 * CLIENTS },
   },
@@ -79,7 +80,8 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
     'sent twice': upstream.duplicates('Get') + upstream.duplicates('Create'),
     'slowest ms': Math.max(...latencies),
     retried: apps.reduce((sum, { client }) => sum + (client.snapshot().counters.retried ?? 0), 0),
-    'lines above debug': apps.flatMap(aboveDebug).length,
+    'lines above debug': apps.flatMap(otherThanSlow).length,
+    'lines about slow connections': apps.flatMap(slowConnections).length,
     'lines READY to IDLE': apps.flatMap(({ lines }) => lines.filter(({ text }) => text.startsWith('READY → IDLE')))
       .length,
   };

@@ -1,7 +1,7 @@
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import type { OrderEvent } from '../../src/gen/orders.pb.js';
-import { aboveDebug } from '../support/orders-app.js';
+import { otherThanSlow, slowConnections } from '../support/orders-app.js';
 import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
@@ -29,6 +29,7 @@ export const serverDrains: Situation = {
     'events missed or repeated': { atMost: 0 },
     'servers or connections': { atLeast: GOAWAYS.short + 1 },
     'lines above debug': { atMost: 0 },
+    'lines about slow connections': { atMost: 0, timed: true },
   },
   play: (run) => againstEach(run, (kind) => drains(run, kind)),
 };
@@ -90,7 +91,8 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
     'servers or connections': connections(),
     events: events.length,
     'events missed or repeated': events.filter((sequence, index) => sequence !== index + 1).length,
-    'lines above debug': aboveDebug(app).length,
-    ...(aboveDebug(app)[0] && { 'first line': aboveDebug(app)[0] }),
+    'lines above debug': otherThanSlow(app).length,
+    ...(otherThanSlow(app)[0] && { 'first line': otherThanSlow(app)[0] }),
+    'lines about slow connections': slowConnections(app).length,
   };
 }

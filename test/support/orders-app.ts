@@ -94,3 +94,15 @@ export function forgetLines(): void {
 export function aboveDebug({ lines }: OrdersOf): readonly string[] {
   return lines.filter(({ level }) => level !== 'debug').map(({ level, text }) => `${level}: ${text}`);
 }
+
+const SLOW_CONNECTION = 'warn: no connection to ';
+
+/** Those of them about connections that take long. They are true on a machine that is too busy to connect. */
+export function slowConnections(app: OrdersOf): readonly string[] {
+  return aboveDebug(app).filter((line) => line.startsWith(SLOW_CONNECTION));
+}
+
+/** The others. */
+export function otherThanSlow(app: OrdersOf): readonly string[] {
+  return aboveDebug(app).filter((line) => !line.startsWith(SLOW_CONNECTION));
+}

@@ -21,7 +21,14 @@ import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { CallLoad } from '../support/call-load.js';
-import { ORDERS_PROTO, aboveDebug, certificate, otherThanSlow, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import {
+  ORDERS_PROTO,
+  aboveDebug,
+  certificate,
+  otherThanSlow,
+  startOrdersApp,
+  type OrdersApp,
+} from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 
 const ARCHIVE_PROTO = join(import.meta.dirname, '../nest/protos/archive.proto');

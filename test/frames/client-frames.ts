@@ -2,12 +2,12 @@ import { FLAG, FRAME, PREFACE, SETTING, frame, headers, reset, settings } from '
 import { Dice } from './dice.js';
 import { hostileStep, message, mutated, type FieldList, type Step } from './hostile-frames.js';
 
-/** What a hostile client does on one connection. */
+/** The frames of a hostile client on one connection. */
 export interface ClientSequence {
   /** Ids of the streams it is about. */
   readonly streams: readonly number[];
   readonly steps: readonly Step[];
-  /** What follows: the client ends the connection, or keeps it for a while and then ends it. */
+  /** The client ends the connection after the steps, at once or after a while. */
   readonly ending: 'fin' | 'rst' | 'linger';
 }
 

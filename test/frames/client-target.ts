@@ -115,7 +115,7 @@ async function afterDeadline(): Promise<void> {
 
 interface ObservedCall {
   readonly settled: Promise<void>;
-  /** What it did that no call may do. */
+  /** Guarantees of a call that it broke. */
   broken(): readonly string[];
 }
 

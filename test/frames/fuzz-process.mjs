@@ -28,11 +28,11 @@ const target = await (values.side === 'server' ? ServerTarget.start(lanes, log) 
 if (values.shrink === undefined) {
   const all = Array.from({ length: Number(values.count) }, (_, index) => Number(values.from) + index);
   const seeds = values.seeds?.split(',').map(Number) ?? all;
-  const report = await fuzz(target, seeds, lanes, { log, logOfGrpcJs }, (lane, seed) => process.send?.({ lane, seed }));
-  if (process.send === undefined) {
-    console.log(report);
-    if (seeds.length === 1) console.log(target.describe(seeds[0] ?? 0).join('\n'));
-  } else process.send({ report });
+  const print = ({ finding, report }) => {
+    if (finding ?? report) console.log(finding ?? report);
+  };
+  await fuzz(target, seeds, lanes, { log, logOfGrpcJs }, process.send?.bind(process) ?? print);
+  if (process.send === undefined && seeds.length === 1) console.log(target.describe(seeds[0] ?? 0).join('\n'));
 } else {
   console.log((await shrink(target, Number(values.shrink))).join('\n'));
   await target.close();

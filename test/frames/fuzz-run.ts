@@ -2,13 +2,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { LoggerService } from '@nestjs/common';
 import { readMemory } from '../../bench/memory/memory.mjs';
 
-/** What sequences are played to. */
+/** The half of the library that sequences are played to. */
 export interface FuzzTarget {
-  /** Plays the sequence of `seed` without some of its steps; resolves to what it broke. */
+  /** Plays the sequence of `seed` without some of its steps; resolves to the invariant that it broke, if any. */
   play(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined>;
   /** The sequence of `seed`: a heading, a line for each step, the end. */
   describe(seed: number): readonly string[];
-  /** Ends it; resolves to what it left open. */
+  /** Closes it; resolves to a description of what stayed open, if anything. */
   close(): Promise<string | undefined>;
 }
 
@@ -19,10 +19,9 @@ export interface Finding {
   readonly what: string;
 }
 
-/** What a run came to. */
+/** The figures of a run. */
 export interface FuzzReport {
   readonly played: number;
-  readonly findings: readonly Finding[];
   /** Growth of the heap, in bytes, from a fifth of the run to its end. */
   readonly heapGrowth: number;
   /** Sockets, timers and others of Node, at a fifth of the run and at its end. */
@@ -36,7 +35,13 @@ export interface FuzzReport {
   readonly seconds: number;
 }
 
-/** Counts what is logged. */
+/** Something to report while a run lasts: a process that Node aborts has no end to report at. */
+export type FuzzEvent =
+  | { readonly type: 'begun' | 'ended'; readonly seed: number }
+  | { readonly type: 'finding'; readonly finding: Finding }
+  | { readonly type: 'report'; readonly report: FuzzReport };
+
+/** Counts log lines. */
 export class CountedLog implements LoggerService {
   lines = 0;
   longest = 0;
@@ -80,13 +85,15 @@ export async function fuzz(
   seeds: readonly number[],
   lanes: number,
   { log, logOfGrpcJs }: { readonly log: CountedLog; readonly logOfGrpcJs: CountedLog },
-  onSeed: (lane: number, seed: number) => void,
-): Promise<FuzzReport> {
-  const findings: Finding[] = [];
-  const playing = new Map<number, number>();
+  emit: (event: FuzzEvent) => void,
+): Promise<void> {
+  const playing = new Set<number>();
+  const find = (seeds: readonly number[], what: string): void => {
+    emit({ type: 'finding', finding: { seeds, what } });
+  };
   const onUnhandled = (error: unknown): void => {
     const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
-    findings.push({ seeds: [...playing.values()], what: `unhandled: ${text}` });
+    find([...playing], `unhandled: ${text}`);
   };
   process.on('uncaughtException', onUnhandled);
   process.on('unhandledRejection', onUnhandled);
@@ -96,13 +103,14 @@ export async function fuzz(
     await Promise.all(
       Array.from({ length: lanes }, async (_, lane) => {
         for (const seed of left) {
-          playing.set(lane, seed);
-          onSeed(lane, seed);
+          playing.add(seed);
+          emit({ type: 'begun', seed });
           const what = await Promise.race([played(target, lane, seed), hanging()]);
-          playing.delete(lane);
+          playing.delete(seed);
           // What goes wrong in a garbage collection goes wrong with its sequence, where there is one lane.
           if (lanes === 1) await readMemory();
-          if (what !== undefined) findings.push({ seeds: [seed], what });
+          if (what !== undefined) find([seed], what);
+          emit({ type: 'ended', seed });
           // Its next sequence would begin within this one.
           if (what === HANGS) return;
         }
@@ -116,12 +124,11 @@ export async function fuzz(
   const after = await held();
   const seconds = (performance.now() - startedAt) / 1_000;
   const open = await target.close();
-  if (open !== undefined) findings.push({ seeds: [], what: open });
+  if (open !== undefined) find([], open);
   process.off('uncaughtException', onUnhandled);
   process.off('unhandledRejection', onUnhandled);
-  return {
+  const report: FuzzReport = {
     played: seeds.length,
-    findings,
     heapGrowth: after.heap - before.heap,
     handles: [before.handles, after.handles],
     logLines: log.lines + logOfGrpcJs.lines,
@@ -129,6 +136,7 @@ export async function fuzz(
     forgedLogLines: log.forged,
     seconds,
   };
+  emit({ type: 'report', report });
 }
 
 /** Drops steps of the sequence of `seed` that are not needed to break what it breaks; resolves to the rest. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
+import { resetSocket } from '../../libs/resilient-grpc/src/testing/tcp-listener.js';
 import {
   FLAG,
   FRAME,
@@ -46,7 +47,7 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
     if (act === 'turn') await turns(2);
     if (act === 'stall') socket.pause();
     if (act === 'fin') socket.end();
-    if (act === 'rst') sendReset(socket);
+    if (act === 'rst') resetSocket(socket);
   }
   flush();
   return isBroken;
@@ -58,16 +59,9 @@ export async function end(socket: Socket, byReset: boolean): Promise<void> {
   // No `once` of node:events, which rejects at 'error': the peer may reset what is still being written.
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.resume();
-  if (byReset) sendReset(socket);
+  if (byReset) resetSocket(socket);
   else socket.destroySoon();
   await closed;
-}
-
-function sendReset(socket: Socket): void {
-  // While the kernel is getting an end, a reset fails with EINVAL, and Node loses the handle: the process would never exit.
-  const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
-  if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
-  else socket.resetAndDestroy();
 }
 
 interface Connection {

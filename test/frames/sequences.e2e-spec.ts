@@ -12,12 +12,14 @@ it.for<{ side: Side; share: number }>([
   { side: 'client', share: 0.7 },
   { side: 'server', share: 0.3 },
 ])(
-  'keeps the process, settles every call and serves the next one, whatever frames the peer of a $side sends',
+  'keeps the process, settles every call, and serves the next one, whatever frames the peer of a $side sends',
   { tags: ['timed'], timeout: 900_000 },
   async ({ side, share }, { task }) => {
     const count = Math.round(COUNT * share);
-    const { findings, reports, nodeAborts } = await playSequences(side, FIRST_SEED, count);
+    const { findings, reports, ended, unjudged, nodeAborts } = await playSequences(side, FIRST_SEED, count);
     expect(findings).toEqual([]);
+    expect(ended + unjudged.length).toBe(count);
+    expect(unjudged.length).toBeLessThanOrEqual(count / 100);
     for (const { heapGrowth, handles, longestLogLine, forgedLogLines } of reports) {
       expect(heapGrowth).toBeLessThan(16 * MiB);
       // A connection of each lane and its server, and timers.

@@ -2,17 +2,21 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { bundled } from '../support/bundled.js';
-import type { FuzzReport } from './fuzz-run.js';
+import type { FuzzEvent, FuzzReport } from './fuzz-run.js';
 
 /** Which half of the library the sequences are played to. */
 export type Side = 'client' | 'server';
 
 /** Sequences that were played in processes of their own. */
 export interface SequencesRun {
-  /** What was broken; each line ends with the command that plays it again. */
+  /** Broken invariants; each line ends with the command that plays it again. */
   readonly findings: string[];
   /** Of each process that came to its end. */
   readonly reports: FuzzReport[];
+  /** Sequences that came to their end. */
+  ended: number;
+  /** Seeds that were in flight at two aborts, and are not played a third time. */
+  readonly unjudged: number[];
   /** Processes that an assertion of Node ended; another one played the rest. */
   nodeAborts: number;
 }
@@ -35,43 +39,62 @@ const STUCK_MS = 200_000;
 
 /** Plays `count` sequences from seed `from` on, and waits until each process ends without help. */
 export async function playSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
-  const run: SequencesRun = { findings: [], reports: [], nodeAborts: 0 };
-  for (let next = from; next < from + count;) next = await playFrom(run, side, next, from + count - next);
+  const run: SequencesRun = { findings: [], reports: [], ended: 0, unjudged: [], nodeAborts: 0 };
+  const inFlightBefore = new Set<number>();
+  let seeds: readonly number[] = Array.from({ length: count }, (_, index) => from + index);
+  while (seeds.length > 0) {
+    const { inFlight, notBegun } = await playInProcess(run, side, seeds);
+    run.unjudged.push(...inFlight.filter((seed) => inFlightBefore.has(seed)));
+    seeds = [...inFlight.filter((seed) => !inFlightBefore.has(seed)), ...notBegun];
+    for (const seed of inFlight) inFlightBefore.add(seed);
+  }
   return run;
 }
 
-/** Plays sequences in one process; resolves to the first seed that was not begun. */
-async function playFrom(run: SequencesRun, side: Side, from: number, count: number): Promise<number> {
-  const child = fork(SCRIPT, ['--side', side, '--from', String(from), '--count', String(count)], {
+/** Plays the sequences of `seeds` in one process; resolves to those that it did not end if an assertion of Node ended it. */
+async function playInProcess(
+  run: SequencesRun,
+  side: Side,
+  seeds: readonly number[],
+): Promise<{ readonly inFlight: readonly number[]; readonly notBegun: readonly number[] }> {
+  const child = fork(SCRIPT, ['--side', side, '--seeds', seeds.join()], {
     // A bundle is JavaScript.
     execArgv: ['--expose-gc', ...(SCRIPT === SOURCE ? ['--import', LOADER] : [])],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   const output: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(String(bytes)));
-  /** By lane. */
-  const playing = new Map<number, number>();
+  const again = (of: readonly number[]): string =>
+    `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${of.join()}`;
+  const notBegun = new Set(seeds);
+  const inFlight = new Set<number>();
   // Ends a process that plays no more, or does not end.
   const watchdog = setTimeout(() => child.kill('SIGKILL'), STUCK_MS);
-  child.on('message', (message: { report: FuzzReport } | { lane: number; seed: number }) => {
+  child.on('message', (event: FuzzEvent) => {
     watchdog.refresh();
-    if ('report' in message) run.reports.push(message.report);
-    else playing.set(message.lane, message.seed);
+    switch (event.type) {
+      case 'begun':
+        notBegun.delete(event.seed);
+        inFlight.add(event.seed);
+        break;
+      case 'ended':
+        inFlight.delete(event.seed);
+        run.ended += 1;
+        break;
+      case 'finding':
+        run.findings.push(`${event.finding.what}; play it again: ${again(event.finding.seeds)}`);
+        break;
+      case 'report':
+        run.reports.push(event.report);
+    }
   });
-  const reportsBefore = run.reports.length;
   // True: 'close' comes with the code or the signal.
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   clearTimeout(watchdog);
-  const again = (seeds: readonly number[]): string =>
-    `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${seeds.join()}`;
-  const report = run.reports.length > reportsBefore ? run.reports.at(-1) : undefined;
-  for (const { seeds, what } of report?.findings ?? []) run.findings.push(`${what}; play it again: ${again(seeds)}`);
-  if (code === 0) return from + count;
   const text = output.join('');
-  if (!NODE_ABORTS.some((assertion) => text.includes(assertion))) {
-    run.findings.push(`ended by ${signal ?? String(code)}; play it again: ${again([...playing.values()])}; ${text}`);
-    return from + count;
-  }
-  run.nodeAborts += 1;
-  return Math.max(from, ...playing.values()) + 1;
+  const isAborted = code !== 0 && NODE_ABORTS.some((assertion) => text.includes(assertion));
+  if (isAborted) run.nodeAborts += 1;
+  else if (code !== 0)
+    run.findings.push(`ended by ${signal ?? String(code)}; play it again: ${again([...inFlight])}; ${text}`);
+  return isAborted ? { inFlight: [...inFlight], notBegun: [...notBegun] } : { inFlight: [], notBegun: [] };
 }

@@ -5,13 +5,13 @@ import { message, mutated, nastyText, type FieldList, type Step } from './hostil
 export const CALL_KINDS = ['unary', 'unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const;
 export type CallKind = (typeof CALL_KINDS)[number];
 
-/** What a hostile server does to one connection while calls are in flight. */
+/** The frames of a hostile server on one connection while calls are in flight. */
 export interface ServerSequence {
   readonly calls: readonly { readonly kind: CallKind; readonly requests: 'few' | 'large' | 'endless' }[];
   /** True if the server ends the present connection first, and plays the steps in place of its SETTINGS. */
   readonly isGreeting: boolean;
   readonly steps: readonly Step[];
-  /** What follows: the server answers the calls, leaves them unanswered, or ends the connection. */
+  /** After the steps the server answers the calls, leaves them unanswered, or ends the connection. */
   readonly ending: 'answer' | 'leave' | 'fin' | 'rst';
 }
 

@@ -21,14 +21,7 @@ import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { CallLoad } from '../support/call-load.js';
-import {
-  ORDERS_PROTO,
-  aboveDebug,
-  certificate,
-  otherThanSlow,
-  startOrdersApp,
-  type OrdersApp,
-} from '../support/orders-app.js';
+import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 
 const ARCHIVE_PROTO = join(import.meta.dirname, '../nest/protos/archive.proto');
@@ -142,7 +135,7 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
     }
     await waitFor(() => server.connections.open === 0, HANG);
     expect(client.connectivity.outage).toBeUndefined();
-    expect(otherThanSlow(app)).toEqual([]);
+    expect(aboveDebug(app)).toEqual([]);
   });
 
   it('is closed before a balancer drops it silently, and no call uses it after that', async ({ onTestFinished }) => {
@@ -166,7 +159,7 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
     // An old one is closed once its last call has ended.
     await waitFor(() => server.connections.open === 1, HANG);
     expect(app.client.connectivity.state).toBe('READY');
-    expect(otherThanSlow(app)).toEqual([]);
+    expect(aboveDebug(app)).toEqual([]);
   });
 
   it('changes to a rotated key and certificate under load at no cost', async ({ onTestFinished }) => {
@@ -203,7 +196,7 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
     expect(server.counts().calls).toBe(calls);
     expect(server.connections.accepted).toBe(2);
     expect(replaced).toEqual(['credentials']);
-    expect(otherThanSlow(app)).toEqual([]);
+    expect(aboveDebug(app)).toEqual([]);
   });
 });
 

@@ -97,12 +97,12 @@ export function aboveDebug({ lines }: OrdersOf): readonly string[] {
 
 const SLOW_CONNECTION = 'warn: no connection to ';
 
-/** Those of them about connections that take long. They are true on a machine that is too busy to connect. */
+/** Lines above debug that report a slow connection. A machine that is too busy to connect causes them, too. */
 export function slowConnections(app: OrdersOf): readonly string[] {
   return aboveDebug(app).filter((line) => line.startsWith(SLOW_CONNECTION));
 }
 
-/** The others. */
+/** Lines above debug, without the reports of slow connections. */
 export function otherThanSlow(app: OrdersOf): readonly string[] {
   return aboveDebug(app).filter((line) => !line.startsWith(SLOW_CONNECTION));
 }

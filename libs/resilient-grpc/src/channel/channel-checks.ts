@@ -43,7 +43,7 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
   return undefined;
 }
 
-/** A target whose scheme is none of grpc-js's: 'scheme://authority/path' or 'scheme:path'. */
+/** A target with a scheme other than grpc-js's own: 'scheme://authority/path' or 'scheme:path'. */
 const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
 
 /** True if the application registered a resolver for the scheme of `url`. It may take credentials, as 'consul://token@agent:8500/orders'. */

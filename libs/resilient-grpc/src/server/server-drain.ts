@@ -154,7 +154,7 @@ export class ServerDrain {
     const served = calls.whenOver().then(() => {
       connections.endHalfRequests(() => calls.size === 0);
     });
-    // grpc-js never reports its end if a session is destroyed at this moment and its socket is not closed yet. The sockets tell.
+    // grpc-js never calls back if a session is destroyed now and its socket closes later. So the end of the sockets counts, if it is seen.
     await Promise.all([this.telling, served, connections.isAttached ? undefined : shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }

@@ -98,8 +98,8 @@ export class AddressUpdates {
   };
 
   /**
-   * Those in use stay: a name server that lists the addresses in another order each time must not move the connections. The others are
-   * drawn at random: if each client used the first ones, the servers behind the others would receive no calls.
+   * Keeps the endpoints in use: a name server that lists the addresses in another order each time must not move the connections. Draws
+   * the rest at random: if every client used the first addresses, the other servers would receive no calls.
    */
   private bounded(endpoints: Endpoints, isOrdered: boolean): Endpoints {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);

@@ -56,9 +56,8 @@ export function unprocessed(stream: object): Unprocessed | undefined {
 
 /**
  * Refuses the streams that the server of a connection pushes, and records which streams were never processed, while that can still be
- * seen. After a GOAWAY with an error Node ends all
- * streams with that error, whatever their ids are, and when the socket closes, streams that were sent and streams that were queued
- * end alike. Later calls for one connection do nothing.
+ * seen. After a GOAWAY with an error Node ends all streams with that error, whatever their ids are. When the socket closes, streams
+ * that were sent and streams that were queued end alike. Later calls for one connection do nothing.
  */
 export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;

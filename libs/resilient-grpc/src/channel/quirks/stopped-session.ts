@@ -1,19 +1,17 @@
 import { constants, type Http2Stream } from 'node:http2';
+import { reach } from './seam.js';
 import { streamsOf } from './session-streams.js';
 
-/** What is used of a session of `node:http2`. */
+/** A session of `node:http2`. */
 export interface StoppableSession {
   readonly closed: boolean;
   readonly destroyed: boolean;
 }
 
-/** What is used of the private handle of a session. Another Node may have no such function. */
+/** The private handle of a session. Another Node may have no such function. */
 interface SessionHandle {
   hasPendingData?(): boolean;
 }
-
-/** The property under which Node keeps the handle: the same symbol for all sessions. */
-let handleKey: symbol | undefined;
 
 /** States of a stream that nghttp2 is not done with. */
 const OPEN: readonly unknown[] = [
@@ -30,10 +28,8 @@ const OPEN: readonly unknown[] = [
  */
 export function isStopped(session: StoppableSession): boolean {
   if (session.destroyed) return false;
-  handleKey ??= Object.getOwnPropertySymbols(session).find(({ description }) => description === 'kHandle');
-  if (handleKey === undefined) return false;
   // True at every Node this was written for.
-  const handle = Reflect.get(session, handleKey) as SessionHandle | undefined;
+  const handle = reach(session, '[kHandle]') as SessionHandle | null | undefined;
   if (handle?.hasPendingData?.() !== false) return false;
   // A closed session wants nothing after its last stream has ended. Node ends it when the application has read that stream.
   return !session.closed || streamsOf<Http2Stream>(session).some(({ state }) => OPEN.includes(state.state));

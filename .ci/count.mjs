@@ -1,20 +1,26 @@
-// node .ci/count.mjs RESULTS STEPS_FAILED: prints `N passed, N failed` of vitest's JSON, and fails if anything did.
+// node .ci/count.mjs RESULTS [FAILED_STEP...]: prints what failed in vitest's JSON, then `N passed, N failed`; fails if anything did.
 import { existsSync, readFileSync } from 'node:fs';
+import { relative } from 'node:path';
 
-const [path, stepsFailed] = process.argv.slice(2);
+const [path, ...failures] = process.argv.slice(2);
 const finished = existsSync(path);
 const results = finished
   ? JSON.parse(readFileSync(path, 'utf8'))
   : { numPassedTests: 0, testResults: [], success: false };
 
-const testsFailed = results.testResults.map(({ status, assertionResults }) => {
-  const failed = assertionResults.filter((test) => test.status === 'failed').length;
+for (const { name, status, assertionResults } of results.testResults) {
+  const file = relative('.', name);
+  const failed = assertionResults.filter((test) => test.status === 'failed');
+  failures.push(...failed.map(({ fullName }) => `${file}: ${fullName}`));
   // A file that fails without a failed test did not load, or broke in a hook.
-  return failed === 0 && status === 'failed' ? 1 : failed;
-});
-let failed = Number(stepsFailed) + testsFailed.reduce((sum, count) => sum + count, 0);
-// No results, an error outside the tests, or none passed: nothing was shown.
-if (failed === 0 && (!results.success || results.numPassedTests === 0)) failed = 1;
+  if (failed.length === 0 && status === 'failed') failures.push(`${file}: did not load, or failed in a hook`);
+}
+if (failures.length === 0) {
+  if (!finished) failures.push('npm test: ended without results');
+  else if (!results.success) failures.push('npm test: an error outside of the tests');
+  else if (results.numPassedTests === 0) failures.push('npm test: no test passed');
+}
 
-console.log(`${results.numPassedTests} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+for (const failure of failures) console.log(`failed: ${failure}`);
+console.log(`${results.numPassedTests} passed, ${failures.length} failed`);
+process.exitCode = failures.length === 0 ? 0 : 1;

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
-import { resetSocket } from '../../libs/resilient-grpc/src/testing/tcp-listener.js';
 import {
   FLAG,
   FRAME,
@@ -47,7 +46,7 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
     if (act === 'turn') await turns(2);
     if (act === 'stall') socket.pause();
     if (act === 'fin') socket.end();
-    if (act === 'rst') resetSocket(socket);
+    if (act === 'rst') reset(socket);
   }
   flush();
   return isBroken;
@@ -59,9 +58,16 @@ export async function end(socket: Socket, byReset: boolean): Promise<void> {
   // No `once` of node:events, which rejects at 'error': the peer may reset what is still being written.
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.resume();
-  if (byReset) resetSocket(socket);
+  if (byReset) reset(socket);
   else socket.destroySoon();
   await closed;
+}
+
+/** Resets a connection. Between `end()` and the FIN of the kernel a reset fails with EINVAL, and Node loses the socket. */
+function reset(socket: Socket): void {
+  const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
+  if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
+  else socket.resetAndDestroy();
 }
 
 interface Connection {

@@ -19,6 +19,9 @@ const { values } = parseArgs({
     shrink: { type: 'string' },
   },
 });
+// The process that judges the findings is gone.
+const abandoned = () => process.exit();
+process.once('disconnect', abandoned);
 const log = new CountedLog();
 // grpc-js logs header fields as they are.
 const logOfGrpcJs = new CountedLog();
@@ -37,5 +40,6 @@ if (values.shrink === undefined) {
   console.log((await shrink(target, Number(values.shrink))).join('\n'));
   await target.close();
 }
+process.off('disconnect', abandoned);
 // Whatever still holds the process keeps it from ending.
 if (process.connected) process.disconnect();

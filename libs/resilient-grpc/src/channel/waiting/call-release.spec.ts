@@ -308,7 +308,7 @@ describe('the bound of a release', () => {
     }
   });
 
-  it('is three times the longest wait if that is longer than the grace', () => {
+  it('is three times the longest wait if that is longer', () => {
     const held = hold(true);
     held.clock.advance(60_000);
     held.load.thaw(held.clock.now());

@@ -60,7 +60,7 @@ export class CallRelease {
     const now = clock.now();
     this.readyAt = now;
     const isPaced = afterOutage || this.waiting.anyPaced;
-    // Calls with `waitForReady: true` may be those of an outage much longer than the grace, and as many.
+    // After a longer outage there are more held calls: of a longer grace, or with `waitForReady: true`.
     this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces) : 0;
     if (isPaced) {
       const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };

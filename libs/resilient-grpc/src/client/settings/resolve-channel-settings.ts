@@ -15,7 +15,7 @@ import {
 import { channelValueProblems } from './channel-options-schema.js';
 import { describeValue, pathOf } from './describe-value.js';
 
-const { boundGraces, boundAtLeastMs } = DEFAULT_RELEASE_POLICY;
+const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
@@ -129,7 +129,7 @@ export function resolveChannelSettings(
     target: settings.url,
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
-    releaseWithinMs: Math.max(outageGraceMs * boundGraces, boundAtLeastMs),
+    releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, boundAtLeastMs), boundAtMostMs),
     maxWaitingCalls,
     maxWaitingBytes,
     connection,

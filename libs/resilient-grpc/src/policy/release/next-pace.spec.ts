@@ -13,6 +13,7 @@ const STEP: ReleaseStep = {
   failed: 0,
   quiet: 0,
   outstanding: 0,
+  outstandingBefore: 0,
   sinceSlowedMs: Infinity,
 };
 
@@ -37,6 +38,30 @@ describe('nextPace', () => {
     ['slows down for slow answers, whatever deadlines need', { slow: 1, wantedPerSecond: 900 }, 60, 'too-slow'],
     ['slows down once in 300 ms', { slow: 1, sinceSlowedMs: 299 }, 100, 'slowed'],
     ['slows down again after 300 ms', { slow: 1, sinceSlowedMs: 300 }, 60, 'too-slow'],
+    [
+      'does not slow down while fewer calls are out',
+      { slow: 9, outstanding: 8, outstandingBefore: 9 },
+      100,
+      'catching-up',
+    ],
+    [
+      'slows down while about as many calls are out',
+      { slow: 9, outstanding: 9, outstandingBefore: 10 },
+      60,
+      'too-slow',
+    ],
+    [
+      'slows down for failures while fewer are out',
+      { failed: 9, outstanding: 1, outstandingBefore: 9 },
+      60,
+      'too-slow',
+    ],
+    [
+      'rises to the floor while fewer are out',
+      { slow: 1, outstandingBefore: 1, floorPerSecond: 190 },
+      190,
+      'catching-up',
+    ],
     ['stays at its start for slow answers', { slow: 1, perSecond: 60 }, 50, 'too-slow'],
     ['falls below its start for failures', { failed: 1, perSecond: 50 }, 30, 'too-slow'],
     ['stays at a quarter of its start for failures', { failed: 1, perSecond: 13 }, 12.5, 'too-slow'],
@@ -61,6 +86,7 @@ describe('nextPace', () => {
       failed: fc.nat(50),
       quiet: fc.nat(50),
       outstanding: fc.nat(50),
+      outstandingBefore: fc.nat(50),
       sinceSlowedMs: fc.nat(1_000),
     });
     fc.assert(

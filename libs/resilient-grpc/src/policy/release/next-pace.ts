@@ -19,6 +19,8 @@ export interface ReleaseStep {
   readonly quiet: number;
   /** Released calls whose answer is due. */
   readonly outstanding: number;
+  /** The same at the end of the step before. */
+  readonly outstandingBefore: number;
   /** Time since the pace was last slowed down. */
   readonly sinceSlowedMs: number;
 }
@@ -27,8 +29,11 @@ export interface ReleaseStep {
 export interface PaceDecision {
   /** Calls per second. */
   readonly perSecond: number;
-  /** 'no-answer': nothing is known of the calls that are out. 'slowed': the pace was reduced, too recently to do it again. */
-  readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed';
+  /**
+   * 'no-answer': nothing is known of the calls that are out. 'slowed': the pace was reduced, too recently to do it again.
+   * 'catching-up': answers are slow, but the server already answers more calls than it gets.
+   */
+  readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up';
 }
 
 /** Decides the pace of the next step by the answers of this one. */
@@ -37,6 +42,7 @@ export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision
   const atLeastFloor = (pace: number): number => Math.max(pace, floorPerSecond);
   if (isBad(step, policy)) {
     if (step.sinceSlowedMs < policy.slowAtMostEachMs) return { perSecond: atLeastFloor(perSecond), because: 'slowed' };
+    if (isCatchingUp(step, policy)) return { perSecond: atLeastFloor(perSecond), because: 'catching-up' };
     const slowest = step.failed > 0 ? startPerSecond * policy.slowestShare : startPerSecond;
     return { perSecond: atLeastFloor(Math.max(perSecond * policy.slowing, slowest)), because: 'too-slow' };
   }
@@ -50,4 +56,12 @@ function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: Release
   const bad = slow + failed;
   // Quiet streams show that the server does not refuse them, but not how fast it is.
   return bad > (good + quiet + bad) * badShare || slow > (good + slow) * badShare;
+}
+
+/** True if the slow answers are those of calls that were sent at a faster pace. */
+function isCatchingUp(
+  { failed, outstanding, outstandingBefore }: ReleaseStep,
+  { catchingUpShare }: ReleasePolicy,
+): boolean {
+  return failed === 0 && outstanding < outstandingBefore * catchingUpShare;
 }

@@ -42,6 +42,8 @@ export class ReleasePace {
   #failed = 0;
   #excusedUntil = -Infinity;
   #outstanding = 0;
+  /** The same at the end of the last step. */
+  #outstandingBefore = 0;
   /** Streams let out in this step that have neither been answered nor failed. */
   #opened = 0;
   /** Those of the step before. By now a server that refuses them has done so. */
@@ -159,11 +161,13 @@ export class ReleasePace {
       failed: this.#failed,
       quiet: this.#quiet,
       outstanding: this.#outstanding,
+      outstandingBefore: this.#outstandingBefore,
       sinceSlowedMs: at - this.#slowedAt,
     };
     const { perSecond, because } = nextPace(step, this.policy);
     this.#perSecond = perSecond;
     if (because === 'too-slow') this.#slowedAt = at;
+    this.#outstandingBefore = this.#outstanding;
     this.#good = 0;
     this.#slow = 0;
     this.#failed = 0;

@@ -6,10 +6,12 @@ export interface ReleasePolicy {
   readonly startAtLeast: number;
   /** The same for a client without history: it holds few calls, or the bound asks for more. */
   readonly startWithoutUsual: number;
-  /** Every held call is sent within this many outage graces after READY. */
+  /** Every held call is sent within this many outage graces after READY, or this many times the longest wait if that is longer. */
   readonly boundGraces: number;
-  /** Minimum of the bound, for clients with a short grace or none. */
+  /** Minimum of the bound in outage graces, for clients with a short grace or none. */
   readonly boundAtLeastMs: number;
+  /** Its maximum: a longer grace permits longer outages, and must not slow down the release after a short one. */
+  readonly boundAtMostMs: number;
   /** Share of the bound that is left for a process that is late itself. */
   readonly boundMargin: number;
   /** Factor by which the pace grows in a step whose calls are answered as usual. */
@@ -19,6 +21,8 @@ export interface ReleasePolicy {
   /** Factor of a step in which calls are slow or fail. */
   readonly slowing: number;
   readonly slowAtMostEachMs: number;
+  /** Slow answers do not slow the pace down while less than this share of the calls that were out a step before is out. */
+  readonly catchingUpShare: number;
   /** Share of the start at which failures stop slowing a release down; slow answers stop at the start. */
   readonly slowestShare: number;
   readonly stepMs: number;
@@ -33,11 +37,13 @@ export const DEFAULT_RELEASE_POLICY: ReleasePolicy = {
   startWithoutUsual: 10,
   boundGraces: 3,
   boundAtLeastMs: 3_000,
+  boundAtMostMs: 15_000,
   boundMargin: 0.05,
   growth: 1.25,
   urgentGrowth: 1.35,
   slowing: 0.6,
   slowAtMostEachMs: 300,
+  catchingUpShare: 0.9,
   slowestShare: 0.25,
   stepMs: 100,
   badShare: 0.25,

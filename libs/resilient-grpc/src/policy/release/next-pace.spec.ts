@@ -40,7 +40,7 @@ describe('nextPace', () => {
     ['slows down again after 300 ms', { slow: 1, sinceSlowedMs: 300 }, 60, 'too-slow'],
     [
       'does not slow down while fewer calls are out',
-      { slow: 9, outstanding: 8, outstandingBefore: 9 },
+      { slow: 9, outstanding: 8, outstandingBefore: 10 },
       100,
       'catching-up',
     ],
@@ -51,14 +51,20 @@ describe('nextPace', () => {
       'too-slow',
     ],
     [
+      'slows down while few calls are out, and then fewer',
+      { slow: 9, outstanding: 1, outstandingBefore: 9 },
+      60,
+      'too-slow',
+    ],
+    [
       'slows down for failures while fewer are out',
-      { failed: 9, outstanding: 1, outstandingBefore: 9 },
+      { failed: 9, outstanding: 1, outstandingBefore: 10 },
       60,
       'too-slow',
     ],
     [
       'rises to the floor while fewer are out',
-      { slow: 1, outstandingBefore: 1, floorPerSecond: 190 },
+      { slow: 1, outstandingBefore: 10, floorPerSecond: 190 },
       190,
       'catching-up',
     ],

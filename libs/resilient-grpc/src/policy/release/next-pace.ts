@@ -59,9 +59,7 @@ function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: Release
 }
 
 /** True if the slow answers are those of calls that were sent at a faster pace. */
-function isCatchingUp(
-  { failed, outstanding, outstandingBefore }: ReleaseStep,
-  { catchingUpShare }: ReleasePolicy,
-): boolean {
-  return failed === 0 && outstanding < outstandingBefore * catchingUpShare;
+function isCatchingUp({ failed, outstanding, outstandingBefore }: ReleaseStep, policy: ReleasePolicy): boolean {
+  const { catchingUpShare, catchingUpFrom } = policy;
+  return failed === 0 && outstandingBefore >= catchingUpFrom && outstanding < outstandingBefore * catchingUpShare;
 }

@@ -23,6 +23,8 @@ export interface ReleasePolicy {
   readonly slowAtMostEachMs: number;
   /** Slow answers do not slow the pace down while less than this share of the calls that were out a step before is out. */
   readonly catchingUpShare: number;
+  /** With fewer calls out than this the share is chance. */
+  readonly catchingUpFrom: number;
   /** Share of the start at which failures stop slowing a release down; slow answers stop at the start. */
   readonly slowestShare: number;
   readonly stepMs: number;
@@ -44,6 +46,7 @@ export const DEFAULT_RELEASE_POLICY: ReleasePolicy = {
   slowing: 0.6,
   slowAtMostEachMs: 300,
   catchingUpShare: 0.9,
+  catchingUpFrom: 10,
   slowestShare: 0.25,
   stepMs: 100,
   badShare: 0.25,

@@ -356,6 +356,29 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       },
     );
 
+    it('gets one connection after the other, each for the whole connect timeout', async ({ onTestFinished }) => {
+      const proxy = await startProxy(onTestFinished);
+      await proxy.staySilent();
+      // Longer than the backoff of grpc-js, whose timer has fired when the attempt ends.
+      const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 500 };
+      const app = await startApp(onTestFinished, {
+        url: proxy.url,
+        connectTimeoutMs: 1_100,
+        outageGraceMs: FAR_MS,
+        channelOptions,
+        ...security,
+      });
+      const causes: string[] = [];
+      app.client.events$.subscribe((event) => {
+        if (event.type === 'connection' && event.change === 'failed') causes.push(event.cause);
+      });
+      const call = app.orders.get({ id: '1' }, { timeoutMs: FAR_MS }).subscribe({ error: () => undefined });
+      onTestFinished(() => call.unsubscribe());
+      await waitFor(() => causes.length === 3, { timeoutMs: 50_000 });
+      expect(causes).toEqual(causes.map(() => expect.stringMatching(/timed out after 1\.1 s/)));
+      expect(proxy.counters.accepted - causes.length).toBeLessThanOrEqual(1);
+    });
+
     it.for([
       ['in the middle of its handshake', 'handshake'],
       ['while the next try is waited for', 'backoff'],

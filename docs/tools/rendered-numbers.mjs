@@ -46,7 +46,12 @@ const NUMBERS = [
   ['and, for a client without history, than', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startWithoutUsual'],
   ['every held call is sent within this many outage graces', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.boundGraces'],
   ['and within no less than', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.boundAtLeastMs'],
-  ['and, if no call has waited for longer than 5 s, within no more than', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.boundAtMostMs'],
+  [
+    'and, if no call has waited for longer than 5 s, within no more than',
+    ms,
+    RELEASE,
+    'DEFAULT_RELEASE_POLICY.boundAtMostMs',
+  ],
   ['grows', times, RELEASE, 'DEFAULT_RELEASE_POLICY.growth'],
   ['each', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.stepMs'],
   ['while deadlines need it, up to', times, RELEASE, 'DEFAULT_RELEASE_POLICY.urgentGrowth'],

@@ -650,6 +650,19 @@ describe('a service config from outside', () => {
     expect((await statusOf(channel)).details).toContain(INTERNAL);
   });
 
+  it('that names the policy of another copy of this library fails its channel with a clear error', async () => {
+    const peer = await startPeer();
+    watched(peer.address);
+    vi.resetModules();
+    const copy = await import('./load-balancing-policy.js');
+    const policy = copy.observeConnections([{ pick_first: {} }], new Recorder())!;
+    const named = [{ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } }];
+    const serviceConfig = JSON.stringify({ loadBalancingConfig: named });
+    const channel = other(peer, { ...policy.channelOptions, 'grpc.service_config': serviceConfig });
+    expect((await statusOf(channel)).details).toContain(INTERNAL);
+    expect(policy.refusal).toContain(INTERNAL);
+  });
+
   it('does not find its owner in the options that grpc-js traces', async () => {
     const peer = await startPeer();
     const { policy } = watched(peer.address);

@@ -112,6 +112,13 @@ class PolicyOwner {
   }
 }
 
+/** An owner, of this copy of the library or of another one in the process. */
+type RefusableOwner = Pick<PolicyOwner, 'refuse'>;
+
+function isRefusable(value: unknown): value is RefusableOwner {
+  return typeof (value as Partial<RefusableOwner> | undefined)?.refuse === 'function';
+}
+
 /** Name under which this copy registered the policy; empty until then. */
 let policyName = '';
 /** Set by the registration. */
@@ -293,7 +300,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
   ): boolean {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
-    if (!(owner instanceof PolicyOwner)) return this.refuse(undefined);
+    if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
     // A closed channel: the result of a resolution that was under way. The child would connect.
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
@@ -319,7 +326,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
    * A service config from outside names the policy. What is in force stays; a channel without anything in force fails its calls. No
    * other channel is affected.
    */
-  private refuse(owner: PolicyOwner | undefined): boolean {
+  private refuse(owner: RefusableOwner | undefined): boolean {
     if (this.owner !== undefined) return false;
     const details = `load-balancing policy ${policyName} is internal to nestjs-resilient-grpc; remove it from the service config`;
     const picker = new parts.UnavailablePicker({ code: StatusCode.UNAVAILABLE, details });

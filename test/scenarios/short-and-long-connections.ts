@@ -10,6 +10,8 @@ const CLIENTS = 2;
 /** Connections to each upstream. */
 const CYCLES = { short: 50, full: 1_000 };
 const AGE_MS = 100;
+/** Time after which a GOAWAY that did not reach each client is followed by the next one. */
+const TURN_MS = 1_000;
 /** Connections end before their first response. */
 const ANSWER_DELAY_MS = 150;
 
@@ -58,9 +60,13 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const settings = { url: proxy?.url ?? upstream.url, ...outageGrace(run) };
   const apps = await Promise.all(Array.from({ length: CLIENTS }, () => startClientOf(run, upstream, settings)));
   const loads = apps.flatMap((app) => [reads(run, app, 15), writes(run, app, 15)]);
-  for (let used = CLIENTS; proxy !== undefined && used < cycles; used += CLIENTS) {
-    await reach(() => connectionsTo(upstream) >= used, { intervalMs: 20 });
+  await reach(() => connectionsTo(upstream) >= CLIENTS, { intervalMs: 20 });
+  for (let used = CLIENTS; proxy !== undefined && used < cycles; used = connectionsTo(upstream)) {
     proxy.goaway({ lastStreamId: 'none' });
+    const sentAt = performance.now();
+    // A client without a connection gets no GOAWAY, and makes no further connection.
+    const expected = () => used + (performance.now() - sentAt < TURN_MS ? CLIENTS : 1);
+    await reach(() => connectionsTo(upstream) >= expected(), { intervalMs: 20 });
   }
   await reach(() => connectionsTo(upstream) >= cycles, { timeoutMs: 60_000 + cycles * 600, intervalMs: 50 });
   await Promise.all(loads.map(stop));

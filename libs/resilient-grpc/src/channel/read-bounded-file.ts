@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 
 /** Bytes that a file of options may have. */
 const MAX_FILE_BYTES = 2 ** 20;
@@ -18,10 +18,26 @@ export function readBoundedFile(path: string): Buffer {
       if (count === 0) return Buffer.concat(chunks);
       chunks.push(chunk.subarray(0, count));
       total += count;
-      if (total > MAX_FILE_BYTES)
-        throw Object.assign(new Error(`${path} has more than ${String(MAX_FILE_BYTES)} bytes`), { code: 'EFBIG' });
+      if (total > MAX_FILE_BYTES) throw tooLarge(path);
     }
   } finally {
     closeSync(file);
   }
+}
+
+/** Like `readBoundedFile`, without blocking the process: for a file that is read again while calls run. */
+export async function reloadBoundedFile(path: string): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let total = 0;
+  for await (const chunk of createReadStream(path)) {
+    // Safe: a stream without an encoding gives buffers.
+    chunks.push(chunk as Buffer);
+    total += (chunk as Buffer).length;
+    if (total > MAX_FILE_BYTES) throw tooLarge(path);
+  }
+  return Buffer.concat(chunks);
+}
+
+function tooLarge(path: string): Error {
+  return Object.assign(new Error(`${path} has more than ${String(MAX_FILE_BYTES)} bytes`), { code: 'EFBIG' });
 }

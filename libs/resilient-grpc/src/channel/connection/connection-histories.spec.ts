@@ -19,6 +19,31 @@ function make() {
   return { clock, closed, judged, histories };
 }
 
+describe('the histories of a thousand addresses', () => {
+  const addresses = Array.from({ length: 1_000 }, (_, index) => `10.0.0.7:${String(index + 1)}`);
+
+  it('contain each address that is in use', () => {
+    const { histories } = make();
+    for (const address of addresses) histories.entered(address, 'CONNECTING');
+    for (const address of addresses) {
+      // True: nothing else of it is asked for here.
+      histories.connected(address, new EventEmitter() as unknown as Socket);
+      histories.entered(address, 'READY');
+    }
+    expect(histories.known).toHaveLength(1_000);
+    expect(histories.ready).toHaveLength(1_000);
+  });
+
+  it('contain 256 addresses if none of them is in use any more', () => {
+    const { histories } = make();
+    for (const address of addresses) {
+      histories.entered(address, 'CONNECTING');
+      histories.entered(address, 'IDLE');
+    }
+    expect(histories.known.map(({ address }) => address)).toEqual(addresses.slice(-256));
+  });
+});
+
 describe('a connection that nobody uses any more', () => {
   it('is closed when its socket is', () => {
     const { clock, closed, histories } = make();

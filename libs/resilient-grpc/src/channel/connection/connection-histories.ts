@@ -73,6 +73,7 @@ export interface KnownConnection {
 
 /** A connection that lived less, without an answer of the server, counts as a failed attempt. */
 const SHORT_LIVED_MS = 1_000;
+/** Addresses that are remembered; all that are in use are, besides. */
 const KNOWN_ADDRESSES = 256;
 
 /** What one channel of grpc-js remembers of its connections, address by address. */
@@ -268,8 +269,8 @@ export class ConnectionHistories {
         ended: 0,
         doubted: [],
       };
-      this.histories.set(address, history);
       this.forgetOldest();
+      this.histories.set(address, history);
     }
     return history;
   }
@@ -286,10 +287,10 @@ export class ConnectionHistories {
 
   /** Names resolve to other addresses over time. */
   private forgetOldest(): void {
-    if (this.histories.size <= KNOWN_ADDRESSES) return;
+    if (this.histories.size < KNOWN_ADDRESSES) return;
     const now = this.clock.now();
-    for (const [address, { readyAt, doubted, holdUntil }] of this.histories) {
-      if (readyAt !== undefined || doubted.length > 0 || holdUntil > now) continue;
+    for (const [address, { state, readyAt, doubted, holdUntil }] of this.histories) {
+      if (state !== 'IDLE' || readyAt !== undefined || doubted.length > 0 || holdUntil > now) continue;
       this.histories.delete(address);
       return;
     }

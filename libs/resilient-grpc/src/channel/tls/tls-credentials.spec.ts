@@ -173,6 +173,20 @@ describe('TLS files that are watched', () => {
     expect(reports).toEqual([expect.stringContaining('ENOENT'), expect.stringContaining('private key')]);
   });
 
+  it.each([
+    ['a device without an end', () => symlinkSync('/dev/zero', join(folder, 'tls.key'))],
+    ['a file of more than 1 MiB', () => writeFileSync(join(folder, 'tls.key'), Buffer.alloc(2 ** 20 + 1))],
+  ])('keep the old pair when a file has become %s', async (_what, replace) => {
+    place('client');
+    const source = open(paths());
+    const before = source.current;
+    rmSync(join(folder, 'tls.key'));
+    replace();
+    await source.check();
+    expect(source.current).toBe(before);
+    expect(reports).toEqual([expect.stringMatching(/cannot be read \(EFBIG\).*the old ones stay/)]);
+  });
+
   it('keep the old pair when the new one has expired', async () => {
     place('client');
     const source = open(paths());

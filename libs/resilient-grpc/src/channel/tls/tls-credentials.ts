@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { CredentialsSource } from '../channel-settings.js';
+import { reloadBoundedFile } from '../read-bounded-file.js';
 import {
   TLS_PARTS,
   errorCode,
@@ -90,7 +90,7 @@ class ReloadingCredentials implements TlsCredentials {
   async check(): Promise<void> {
     const next: TlsMaterial = { ...this.material };
     try {
-      for (const [part, path] of tlsPaths(this.options)) next[part] = await readFile(path);
+      for (const [part, path] of tlsPaths(this.options)) next[part] = await reloadBoundedFile(path);
     } catch (error) {
       // Told at once, though a swap in several steps has such a moment: the next check mends that.
       this.reject(`cannot be read (${errorCode(error)})`);

@@ -73,7 +73,7 @@ export interface KnownConnection {
 
 /** A connection that lived less, without an answer of the server, counts as a failed attempt. */
 const SHORT_LIVED_MS = 1_000;
-/** Addresses that are remembered; all that are in use are, besides. */
+/** Addresses remembered at most, unless more than this many are in use. */
 const KNOWN_ADDRESSES = 256;
 
 /** What one channel of grpc-js remembers of its connections, address by address. */

@@ -112,7 +112,7 @@ class PolicyOwner {
   }
 }
 
-/** An owner, of this copy of the library or of another one in the process. */
+/** Owner of a policy, created by this copy of the library or by another copy in the process. */
 type RefusableOwner = Pick<PolicyOwner, 'refuse'>;
 
 function isRefusable(value: unknown): value is RefusableOwner {

@@ -21,9 +21,9 @@ export interface ReleasePolicy {
   /** Factor of a step in which calls are slow or fail. */
   readonly slowing: number;
   readonly slowAtMostEachMs: number;
-  /** Slow answers do not slow the pace down while less than this share of the calls that were out a step before is out. */
+  /** Share of the calls that were outstanding one step before. Below it, slow answers do not reduce the pace. */
   readonly catchingUpShare: number;
-  /** With fewer calls out than this the share is chance. */
+  /** Minimum number of calls outstanding one step before. With fewer, the share is noise. */
   readonly catchingUpFrom: number;
   /** Share of the start at which failures stop slowing a release down; slow answers stop at the start. */
   readonly slowestShare: number;

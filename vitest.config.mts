@@ -12,7 +12,7 @@ const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 const ISOLATED = [
   'test/telemetry/*-beside-others.e2e-spec.ts',
   'test/server/memory.e2e-spec.ts',
-  'test/calls/garbage.e2e-spec.ts',
+  'test/calls/retained-memory.e2e-spec.ts',
   'test/addresses/churn.e2e-spec.ts',
 ];
 

@@ -20,7 +20,7 @@ const CLIENT = fileURLToPath(new URL('./client-process.mjs', import.meta.url));
 const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 
 /** Resident memory is looked at this often. */
-const LOOK_MS = 100;
+const POLL_INTERVAL_MS = 100;
 /** And the heap once in so many looks: each costs a garbage collection, and the natural ones are to be seen too. */
 const COLLECT_EVERY = 20;
 
@@ -112,7 +112,7 @@ export class Pair {
     // Whoever asked for the work hears of its failure below.
     watched.catch(() => undefined);
     for (let looks = 1; !done; looks++) {
-      await Promise.race([watched, wait(LOOK_MS)]);
+      await Promise.race([watched, wait(POLL_INTERVAL_MS)]);
       const command = looks % COLLECT_EVERY === 0 || done ? 'memory' : 'resident';
       const [client, server] = await Promise.all([this.client.ask(command), this.server.ask(command)]);
       for (const [side, now] of /** @type {const} */ ([

@@ -15,8 +15,8 @@ const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 const CALLER = fileURLToPath(new URL('./caller-process.mjs', import.meta.url));
 
 /** The server is away for as long as this, from restart to restart spread evenly between them. */
-const SHORTEST_MS = 200;
-const LONGEST_MS = 800;
+const MIN_MS = 200;
+const MAX_MS = 800;
 /** Steps of the golden ratio: any number of them is spread evenly, and each run has the same. */
 const STEP = (Math.sqrt(5) - 1) / 2;
 /** All run in peace for so long before. */
@@ -41,7 +41,7 @@ export function outlineOfRecovery({ bench, restarts }) {
     bench,
     question: 'How long after a restart of the server does a client answer again, and which calls failed?',
     how: [
-      `${String(restarts)} restarts, the server killed and away for ${String(SHORTEST_MS)} to ${String(LONGEST_MS)} ms;`,
+      `${String(restarts)} restarts, the server killed and away for ${String(MIN_MS)} to ${String(MAX_MS)} ms;`,
       `new clients each time, all side by side, each in its own process, ${String(CALLS_PER_SECOND)} calls/s each;`,
       'from listening to the first answer; p99 is by nearest rank, so of fewer than 100 restarts the longest;',
       'plain: without options; tuned: with what each has of retries, waiting, deadlines, keepalive and a short backoff',
@@ -67,7 +67,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
   try {
     const { port } = await server.ask('listen', { port: 0 });
     for (let restart = 0; restart < restarts; restart++) {
-      const awayMs = SHORTEST_MS + (LONGEST_MS - SHORTEST_MS) * ((restart * STEP) % 1);
+      const awayMs = MIN_MS + (MAX_MS - MIN_MS) * ((restart * STEP) % 1);
       await next.ask('ready');
       // New clients: a server that restarts every second would be a crash loop, and clients may know one.
       await askAll(callers, 'begin', { address: `127.0.0.1:${String(port)}` });

@@ -8,7 +8,7 @@
 // So that deadlines are numbers of the usual size.
 const EPOCH = Date.UTC(2026, 0, 1);
 
-const SHORTEST_MS = 0.001;
+const MIN_STEP_MS = 0.001;
 
 /** The library's clock in virtual time, made for tens of thousands of timers: a heap, from which what was cleared drops out late. */
 export class SimulatedClock {
@@ -35,7 +35,7 @@ export class SimulatedClock {
    */
   setTimer(task, ms) {
     // Whoever asks again for what is left of a length must find that time has passed, however small a rounding left it.
-    const timer = { at: ms > 0 ? this.time + Math.max(ms, SHORTEST_MS) : this.time, order: this.#order++, task };
+    const timer = { at: ms > 0 ? this.time + Math.max(ms, MIN_STEP_MS) : this.time, order: this.#order++, task };
     if (timer.at !== Infinity) this.#push(timer);
     return { id: timer };
   }

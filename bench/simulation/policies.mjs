@@ -1,5 +1,5 @@
 import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
-import { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/release/release-policy.js';
+import { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/queue-release/release-policy.js';
 import { DEFAULT_BUDGET_POLICY } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
 import { PlainClient } from './plain-client.mjs';
 import { ResilientClient } from './resilient-client.mjs';

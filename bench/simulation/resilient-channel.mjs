@@ -1,6 +1,6 @@
 import { EventHub } from '../../libs/resilient-grpc/dist/call/event-hub.js';
-import { CallRelease } from '../../libs/resilient-grpc/dist/channel/waiting/call-release.js';
-import { ConnectionHistories } from '../../libs/resilient-grpc/dist/channel/connection/connection-histories.js';
+import { CallRelease } from '../../libs/resilient-grpc/dist/channel/outage/call-release.js';
+import { AddressHistories } from '../../libs/resilient-grpc/dist/channel/connection/address-histories.js';
 import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
 import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
@@ -79,7 +79,7 @@ export class SimulatedChannel extends ManagedChannel {
   }
 }
 
-/** In the place of channel/channel-generation.ts: what grpc-js's channel with pick_first would do and tell. */
+/** In the place of channel/wire-channel.ts: what grpc-js's channel with pick_first would do and tell. */
 class SimulatedGeneration {
   /** @type {import('../../libs/resilient-grpc/dist/call/connectivity.js').ConnectivityState} */
   state = 'IDLE';
@@ -92,7 +92,7 @@ class SimulatedGeneration {
     this.observer = observer;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
-    this.#histories = new ConnectionHistories({ probe: () => undefined, connections: [] }, clock, random, {
+    this.#histories = new AddressHistories({ probe: () => undefined, connections: [] }, clock, random, {
       onClosed: () => undefined,
       onJudged: () => undefined,
     });

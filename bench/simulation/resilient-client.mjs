@@ -37,7 +37,7 @@ export class ResilientClient {
   /** @type {Map<number, Waiter>} Of calls that wait, and of those that were let out and not answered yet. */
   #waiters = new Map();
   /** @type {Set<number>} Of calls in backoff, those that were lost with a connection. */
-  #paced = new Set();
+  #rateLimited = new Set();
   #lostKey = '';
 
   /**
@@ -74,25 +74,25 @@ export class ResilientClient {
 
   /** @param {number} call */
   backoffOver(call) {
-    this.#proceed(call, this.#paced.delete(call));
+    this.#proceed(call, this.#rateLimited.delete(call));
   }
 
   /**
    * @param {number} call
-   * @param {boolean} paced
+   * @param {boolean} rateLimited
    */
-  #proceed(call, paced) {
-    if (this.channel.ready && !paced) this.#attempt(call);
-    else this.#wait(call, paced);
+  #proceed(call, rateLimited) {
+    if (this.channel.ready && !rateLimited) this.#attempt(call);
+    else this.#wait(call, rateLimited);
   }
 
   /**
    * @param {number} call
-   * @param {boolean} paced
+   * @param {boolean} rateLimited
    */
-  #wait(call, paced) {
+  #wait(call, rateLimited) {
     this.fleet.calls.enter(call, PHASE.waiting);
-    const waiter = new Waiter(this, call, paced);
+    const waiter = new Waiter(this, call, rateLimited);
     this.#waiters.set(call, waiter);
     this.channel.wait(waiter);
   }
@@ -130,7 +130,7 @@ export class ResilientClient {
     const latencyMs = clock.time - calls.sentAt(call);
     this.channel.attemptEnds();
     this.channel.answered(latencyMs);
-    this.#tellReleased(call, latencyMs);
+    this.#reportReleased(call, latencyMs);
     this.#budget.onSuccess(clock.time);
     if (this.#histories.size > 0) this.#histories.delete(call);
     this.fleet.ended(call);
@@ -157,12 +157,12 @@ export class ResilientClient {
     const { calls, clock } = this.fleet;
     const waiter = this.#waiters.get(call);
     this.#histories.delete(call);
-    this.#paced.delete(call);
+    this.#rateLimited.delete(call);
     if (calls.phaseOf(call) === PHASE.running) {
       this.channel.attemptEnds();
       this.#budget.onDeadline(clock.time, calls.sentAt(call));
       this.channel.timedOut(calls.sentAt(call), clock.time - calls.sentAt(call));
-      this.#tellReleased(call, undefined);
+      this.#reportReleased(call, undefined);
     } else if (waiter !== undefined) {
       this.#waiters.delete(call);
       this.channel.leave(waiter);
@@ -183,7 +183,7 @@ export class ResilientClient {
    */
   #attemptFailed(call, verdict, connectionKey) {
     const { fleet } = this;
-    this.#tellReleased(call, undefined);
+    this.#reportReleased(call, undefined);
     let history = this.#histories.get(call);
     if (history === undefined) {
       history = new AttemptHistory();
@@ -203,7 +203,7 @@ export class ResilientClient {
       return;
     }
     // What was lost with a connection comes back at the pace of what waited.
-    if (verdict.connectionLost) this.#paced.add(call);
+    if (verdict.connectionLost) this.#rateLimited.add(call);
     fleet.backOff(call, decision.delayMs);
   }
 
@@ -211,12 +211,12 @@ export class ResilientClient {
    * @param {number} call
    * @param {number | undefined} latencyMs
    */
-  #tellReleased(call, latencyMs) {
+  #reportReleased(call, latencyMs) {
     if (this.#waiters.size === 0) return;
     const waiter = this.#waiters.get(call);
     if (waiter === undefined) return;
     this.#waiters.delete(call);
-    this.channel.releasedEnded(latencyMs, waiter);
+    this.channel.releasedCallEnded(latencyMs, waiter);
   }
 
   /** @param {number} call */
@@ -230,18 +230,18 @@ export class ResilientClient {
 class Waiter {
   waitForReady = undefined;
   bytes = 100;
-  answerDue = true;
+  expectsPromptResponse = true;
 
   /**
    * @param {ResilientClient} client
    * @param {number} call
-   * @param {boolean} paced
+   * @param {boolean} rateLimited
    */
-  constructor(client, call, paced) {
+  constructor(client, call, rateLimited) {
     const { fleet } = client;
     this.client = client;
     this.call = call;
-    this.paced = paced;
+    this.rateLimited = rateLimited;
     this.waitingSince = fleet.clock.now();
     this.deadline = fleet.deadlineOf(call);
   }

@@ -20,7 +20,7 @@
 
 /** Scenarios are written for ten minutes, and shrink with them, though no fault to less than three seconds. */
 const WHOLE = 600;
-const SHORTEST = 3;
+const MIN_WINDOWS = 3;
 
 /** @type {Readonly<Record<string, Scenario>>} */
 export const SCENARIOS = {
@@ -150,5 +150,5 @@ function stalled(seconds, at, length) {
 function fault(seconds, at, length, title, change) {
   const scale = seconds / WHOLE;
   const from = at * scale * 1_000;
-  return { from, to: from + Math.max(length * scale, Math.min(length, SHORTEST)) * 1_000, title, ...change };
+  return { from, to: from + Math.max(length * scale, Math.min(length, MIN_WINDOWS)) * 1_000, title, ...change };
 }

@@ -15,7 +15,7 @@ const DNS = 'channel/dns/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
 const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
 const CONNECT = 'policy/reconnect/connect-timeout.ts';
-const RELEASE = 'policy/release/release-policy.ts';
+const RELEASE = 'policy/queue-release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
 const SERVER = 'server/server-options.ts';
@@ -38,8 +38,8 @@ const NUMBERS = [
   ['a connection that lived shorter was a failed try', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.shortLivedMs'],
   ['outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['when they come within', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
-  ['an outage is a warning when it is older than', ms, 'telemetry/log/outage-log.ts', 'WORTH_A_WARNING_MS'],
-  ['a slow attempt to connect is a warning after', ms, 'channel/waiting/outage-watch.ts', 'SLOW_CONNECT_MS'],
+  ['an outage is a warning when it is older than', ms, 'telemetry/log/outage-log.ts', 'OUTAGE_WARNING_DELAY_MS'],
+  ['a slow attempt to connect is a warning after', ms, 'channel/outage/outage-watch.ts', 'SLOW_CONNECT_MS'],
   ['Release'],
   ['starts at this share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
   ['and at no less calls per second than', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startAtLeast'],
@@ -61,16 +61,16 @@ const NUMBERS = [
   ['backoff, first', ms, CHANNEL, 'FIRST_BACKOFF_MS'],
   ['its spread among clients, ±', percent, CHANNEL, 'FIRST_BACKOFF_JITTER'],
   ['backoff, longest', ms, CHANNEL, 'DEFAULT_CHANNEL_OPTIONS.grpc.max_reconnect_backoff_ms'],
-  ['while somebody waits: first', ms, EARLY, 'FIRST_MS'],
-  ['while somebody waits: longest', ms, EARLY, 'LONGEST_MS'],
+  ['while somebody waits: first', ms, EARLY, 'FIRST_DELAY_MS'],
+  ['while somebody waits: longest', ms, EARLY, 'MAX_DELAY_MS'],
   ['their spread, ±', percent, EARLY, 'JITTER'],
   ['while a call waits, after an answer that is not HTTP/2', ms, EARLY, 'AFTER_NO_HTTP2_MS'],
   ['its spread, ±', percent, EARLY, 'NO_HTTP2_JITTER'],
-  ['after connections that die at once: first', ms, SHORT_LIVED, 'FIRST_MS'],
-  ['after connections that die at once: longest', ms, SHORT_LIVED, 'LONGEST_MS'],
+  ['after connections that die at once: first', ms, SHORT_LIVED, 'FIRST_BACKOFF_MS'],
+  ['after connections that die at once: longest', ms, SHORT_LIVED, 'MAX_BACKOFF_MS'],
   ['connect timeout', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectTimeoutMs'],
   ['it grows with each that timed out', times, CONNECT, 'GROWTH'],
-  ['up to', ms, CONNECT, 'LONGEST_MS'],
+  ['up to', ms, CONNECT, 'MAX_TIMEOUT_MS'],
   [
     'names are resolved again at most each',
     ms,
@@ -83,7 +83,12 @@ const NUMBERS = [
   ['least time between HTTP/2 pings', ms, CLIENT, 'MIN_KEEPALIVE_TIME_MS'],
   ['TLS files are read again each', ms, 'channel/tls/tls-credentials.ts', 'TLS_RELOAD_CHECK_MS'],
   ['Dead connections'],
-  ['ends of connections that Node overlooks: looked for each', ms, 'channel/connection/unread-ends.ts', 'LOOK_MS'],
+  [
+    'ends of connections that Node overlooks: looked for each',
+    ms,
+    'channel/connection/missed-reset-detector.ts',
+    'POLL_INTERVAL_MS',
+  ],
   ['calls that ran into their time', plain, SUSPICION, 'DEFAULT_SUSPICION_POLICY.timeouts'],
   ['no byte came for', ms, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silenceMs'],
   ['or for the longest of them', times, SUSPICION, 'DEFAULT_SUSPICION_POLICY.silencePerCall'],
@@ -117,7 +122,7 @@ const NUMBERS = [
   [
     'a stream that is itself a retry stops retries for its first',
     ms,
-    'policy/retry/chain-stop.ts',
+    'policy/retry/retry-chain.ts',
     'CHAIN_STOP_STREAM_MS',
   ],
   ['Hedging'],
@@ -160,20 +165,20 @@ const NUMBERS = [
   [
     '`replayUnacknowledged`: messages held of an Observable, at least',
     plain,
-    'policy/replay/held-limits.ts',
-    'LEAST_MESSAGES',
+    'policy/replay/buffer-limits.ts',
+    'MIN_MESSAGES',
   ],
   ['Shutdown'],
   ['its whole time', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
-  ['streams that end at once', plain, REGISTRY, 'STREAMS_AT_ONCE'],
-  ['each', ms, REGISTRY, 'BETWEEN_STREAMS_MS'],
+  ['streams that end at once', plain, REGISTRY, 'STREAM_BATCH_SIZE'],
+  ['each', ms, REGISTRY, 'STREAM_BATCH_INTERVAL_MS'],
   ['Server'],
   ['pings towards clients', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeMs'],
   ['to answer one they have', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs'],
   ['an Observable of responses may be ahead by', mebibytes, SERVER, 'DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes'],
   ['a handler that outlives its call is told after', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.leakWarningMs'],
-  ['streams that end at once in its shutdown', plain, 'server/calls/server-calls.ts', 'SLICE'],
-  ['each', ms, 'server/calls/server-calls.ts', 'SLICE_MS'],
+  ['streams that end at once in its shutdown', plain, 'server/calls/server-calls.ts', 'STREAM_BATCH_SIZE'],
+  ['each', ms, 'server/calls/server-calls.ts', 'STREAM_BATCH_INTERVAL_MS'],
 ];
 
 /** Markdown of the table of numbers. */

@@ -1,5 +1,5 @@
 import type { UpstreamState } from '../chaos/upstream-process.js';
-import type { Standing } from '../load/contest.js';
+import type { Standing } from '../load/comparison.js';
 import type { LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 

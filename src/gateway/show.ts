@@ -10,7 +10,7 @@ import { UpstreamProcess } from '../chaos/upstream-process.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS } from '../contenders/contenders.module.js';
 import { epochMs } from '../epoch.js';
-import { Contest } from '../load/contest.js';
+import { Contest } from '../load/comparison.js';
 import type { CallRate } from '../load/due-calls.js';
 import { warmUp } from '../load/warm-up.js';
 import { PATIENCE } from '../patience.js';

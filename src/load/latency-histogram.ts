@@ -1,6 +1,6 @@
 /** Neighbouring bounds are this far apart, which is how exact a percentile is. */
 const STEP = 1.01;
-const LEAST_MS = 0.01;
+const MIN_MS = 0.01;
 const LOG_STEP = Math.log(STEP);
 
 /** Percentiles of one contender's calls, in milliseconds. */
@@ -17,7 +17,7 @@ export class LatencyHistogram {
   #total = 0;
 
   add(milliseconds: number): void {
-    const bin = Math.max(0, Math.ceil(Math.log(milliseconds / LEAST_MS) / LOG_STEP));
+    const bin = Math.max(0, Math.ceil(Math.log(milliseconds / MIN_MS) / LOG_STEP));
     while (this.#counts.length <= bin) this.#counts.push(0);
     this.#counts[bin] = (this.#counts[bin] ?? 0) + 1;
     this.#total += 1;
@@ -33,6 +33,6 @@ export class LatencyHistogram {
     if (this.#total === 0) return 0;
     let left = Math.ceil(share * this.#total);
     const bin = this.#counts.findIndex((count) => (left -= count) <= 0);
-    return LEAST_MS * STEP ** bin;
+    return MIN_MS * STEP ** bin;
   }
 }

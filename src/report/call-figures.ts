@@ -1,5 +1,5 @@
-import type { Standing } from '../load/contest.js';
-import type { StreamStanding } from '../load/stream-contest.js';
+import type { Standing } from '../load/comparison.js';
+import type { StreamStanding } from '../load/stream-comparison.js';
 import { type Figure, milliseconds } from './table.js';
 
 /** Where a contender's calls stand, and its feeds where it has some. */

@@ -1,4 +1,4 @@
-import type { ShutdownStanding } from '../load/shutdown-trial.js';
+import type { ShutdownStanding } from '../load/shutdown-run.js';
 import { type Figure, milliseconds } from './table.js';
 
 /** What a shutdown is measured by. */

@@ -1,4 +1,4 @@
-import type { StreamStanding } from '../load/stream-contest.js';
+import type { StreamStanding } from '../load/stream-comparison.js';
 import { type Figure, milliseconds } from './table.js';
 
 /** What feeds are measured by. */

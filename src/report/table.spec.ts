@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Standing } from '../load/contest.js';
+import type { Standing } from '../load/comparison.js';
 import { callFigures, OUTAGE_FIGURES } from './call-figures.js';
 import { table } from './table.js';
 

@@ -4,7 +4,7 @@ import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { STREAM_CONTENDERS } from '../contenders/contenders.module.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
 import { epochMs } from '../epoch.js';
-import { StreamContest } from '../load/stream-contest.js';
+import { StreamContest } from '../load/stream-comparison.js';
 import { PATIENCE } from '../patience.js';
 import { FEED_FIGURES, SESSION_FIGURES } from '../report/stream-figures.js';
 import { feedReport, sessionReport } from '../report/stream-report.js';

@@ -5,7 +5,7 @@ import { CONTENDER_NAMES } from '../contenders/contender.js';
 import { CountsSince } from '../load/counts-since.js';
 import { PATIENCE } from '../patience.js';
 import { LogFollower } from '../upstream/log-follower.js';
-import { type ShutdownStanding, ShutdownTrial } from '../load/shutdown-trial.js';
+import { type ShutdownStanding, ShutdownTrial } from '../load/shutdown-run.js';
 import { SHUTDOWN_FIGURES, shutdownReport } from '../report/shutdown-figures.js';
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 

@@ -5,7 +5,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { describe, expect, it } from 'vitest';
 import { OUTAGE_SETUP } from '../../src/contenders/contender-setup.js';
 import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
-import type { Standing } from '../../src/load/contest.js';
+import type { Standing } from '../../src/load/comparison.js';
 import { callFigures, OUTAGE_FIGURES } from '../../src/report/call-figures.js';
 import { table } from '../../src/report/table.js';
 import { ROOT, codeBlocks, pageText } from './markdown.js';

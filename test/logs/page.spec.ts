@@ -17,7 +17,7 @@ describe('docs/logs.md', () => {
       ...named(
         /\bevent: '([a-z-]+)'/g,
         'telemetry/log/outage-log.ts',
-        'telemetry/log/unrepeated-calls.ts',
+        'telemetry/log/unretried-calls.ts',
         'health/grpc-serving.health-indicator.ts',
         'nest/start-up-line.ts',
         'telemetry/resilient-grpc-telemetry.module.ts',

@@ -6,7 +6,7 @@ import type { Situation } from './support/situation.js';
 
 const CALLS = { counts: 2_000, all: 20_000 };
 /** Calls begun in one turn of the event loop. */
-const SLICE = 100;
+const BATCH_SIZE = 100;
 const DOWN_MS = 2_000;
 /** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
 const TIMEOUT_MS = { counts: 600_000, all: 15_000 };
@@ -45,7 +45,7 @@ export const coldStartInAnOutage: Situation = {
           (error: unknown) => (error as GrpcCallError).reason,
         ),
       );
-      if (number % SLICE === 0) await turn();
+      if (number % BATCH_SIZE === 0) await turn();
     }
     const waited = client.connectivity.outage === undefined ? 0 : client.snapshot().waiting;
     await listens;

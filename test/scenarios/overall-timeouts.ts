@@ -12,8 +12,8 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import { timed } from './support/timed.js';
 
 const CALLS_PER_SECOND = 10;
-const LEAST_MS = 300;
-const MOST_MS = 1_400;
+const MIN_MS = 300;
+const MAX_MS = 1_400;
 /** The least that a connection lives. */
 const CUT_EACH_MS = 250;
 const PLAY_MS = { short: 1_000, full: 20_000 };
@@ -80,7 +80,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const late: number[] = [];
   const loads = forms.map((form) =>
     CallLoad.start(CALLS_PER_SECOND, (number) => {
-      const timeoutMs = Math.round(LEAST_MS + (MOST_MS - LEAST_MS) * run.random());
+      const timeoutMs = Math.round(MIN_MS + (MAX_MS - MIN_MS) * run.random());
       return timed(form(number, timeoutMs), timeoutMs, (overMs) => late.push(overMs));
     }),
   );

@@ -5,7 +5,7 @@ const SLOW_FILES = [
   'test/streams/memory',
   'test/outages/dead-connections',
   'test/server/connections',
-  'test/server/vanished',
+  'test/server/unresponsive-clients',
   'test/scenarios/',
   'test/outages/',
   'test/streams/silence',

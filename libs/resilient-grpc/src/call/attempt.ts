@@ -3,60 +3,63 @@ import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
 import type { CallTelemetry } from './call-telemetry.js';
 import type { MethodDescriptor } from './method.js';
 
-/** One attempt of a call, as it is handed to the transport. */
+/** One attempt of a call, as it is passed to the transport. */
 export interface AttemptRequest {
   readonly method: MethodDescriptor;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  /** Copied by the transport before it is changed: may be shared by many attempts. */
+  /** May be shared by many attempts: the transport copies it before it changes it. */
   readonly metadata: Metadata;
-  /** grpc-js's own options of this call (host, parent, propagate_flags, credentials), handed on unchanged. */
+  /** grpc-js's own options of this call (host, parent, propagate_flags, credentials), passed on unchanged. */
   readonly options: CallOptions | undefined;
-  /** grpc-js's interceptors, outermost first. Undefined when there are none: then messages are sent as bytes. */
+  /** grpc-js's interceptors, outermost first. `undefined` if there are none; messages are then sent as bytes. */
   readonly interceptors: readonly Interceptor[] | undefined;
   /** 1 for the original attempt of its call. */
   readonly number: number;
   /** True if another attempt may follow one that the server has received. */
   readonly mayRepeat: boolean;
-  /** A larger response message ends the attempt; beside the channel's own limit. */
+  /** Maximum size of a response message. A larger one ends the attempt. Applies in addition to the channel's own limit. */
   readonly maxReceiveBytes: number;
-  /** Is told of it. */
+  /** Receives the telemetry of the call. */
   readonly telemetry?: CallTelemetry | undefined;
 }
 
-/** What an attempt tells its owner: headers at most once, messages as they are asked for, the end exactly once and last. */
+/** Callbacks of an attempt: headers at most once, messages as requested by `startRead`, the end exactly once and last. */
 export interface AttemptListener {
   onHeaders(headers: Metadata): void;
   onMessage(message: unknown): void;
   onEnd(end: AttemptEnd): void;
 }
 
-/** How an attempt ended. */
+/** Result of an attempt. */
 export interface AttemptEnd extends AttemptEvidence {
-  /** Trailers; empty for a status made on this side. */
+  /** Trailers; empty if this side created the status. */
   readonly metadata: Metadata;
   /** 'ip:port' of the connection that carried it. */
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
-  /** What was thrown on this side, where that ended it. */
+  /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;
 }
 
 /** A running attempt. */
 export interface Attempt {
-  /** Asks for the next message; at most one request is open at a time. */
+  /** Requests the next message. At most one request may be pending. */
   startRead(): void;
-  /** Sends one message (bytes; with interceptors the message itself); `written` tells when the next may be sent. More than one in flight is silently lost by grpc-js. */
+  /**
+   * Sends one message: bytes, or the message itself if there are interceptors. `written` is called when the next one may be sent.
+   * grpc-js silently loses messages that are sent earlier.
+   */
   send(message: unknown, written?: () => void): void;
   halfClose(): void;
-  /** Ends it here and, always, on the wire. `onEnd` follows, unless it has ended already. */
+  /** Ends the attempt on this side and on the wire. `onEnd` follows if the attempt had not ended before. */
   cancel(why: AttemptEvidence['endedHere'], code: number, details: string): void;
-  /** Like `cancel`, for an owner who no longer listens: he has left, or its deadline has passed. */
+  /** Like `cancel`, but without further callbacks: the caller cancelled, or the deadline has passed. */
   abandon(because?: 'deadline'): void;
-  /** 'ip:port' once a connection was picked. */
+  /** 'ip:port' of the connection; `undefined` until one is picked. */
   readonly peer: string | undefined;
 }
 
-/** Begins an attempt: the transport's own way, or one with stages before it. */
+/** Starts an attempt, on the transport directly or through stages in front of it. */
 export type StartAttempt = (request: AttemptRequest, listener: AttemptListener) => Attempt;

@@ -5,7 +5,7 @@ import type { ConnectionEnd } from './connection-end.js';
 import type { ConnectivityState } from './connectivity.js';
 import type { UntestedVersion } from './untested-version.js';
 
-/** How a call ended, after its last attempt. */
+/** Final result of a call, after its last attempt. */
 export interface CallEnd {
   readonly code: StatusCode;
   readonly details: string;
@@ -15,7 +15,7 @@ export interface CallEnd {
   readonly attempts: readonly AttemptRecord[];
 }
 
-/** What happens in a client. The only source of logs, metrics, traces and the dashboard; with no subscriber none is built. */
+/** An event of a client. Logs, metrics, traces, and the dashboard have no other source. Without a subscriber, no event is built. */
 export type GrpcClientEvent = {
   readonly client: string;
   /** Milliseconds since 1970. */
@@ -28,9 +28,9 @@ export type GrpcClientEvent = {
       readonly cause?: string;
     }
   | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string }
-  /** An attempt to connect failed; without an address it was its name that could not be resolved. */
+  /** An attempt to connect failed. Without `address`, the name could not be resolved. */
   | { readonly type: 'connection'; readonly change: 'failed'; readonly address?: string; readonly cause: string }
-  /** 'ended': by the server or on the way; 'closed': by this client, with its channel. */
+  /** 'ended': the server or the network ended the connection. 'closed': this client closed it. */
   | {
       readonly type: 'connection';
       readonly change: 'ended' | 'closed';
@@ -45,22 +45,22 @@ export type GrpcClientEvent = {
       readonly path: string;
       readonly attempt: AttemptRecord;
       readonly reachedServer: 'no' | 'maybe' | 'yes';
-      /** 'resume': its stream goes on by another call. */
+      /** Next step after the attempt. 'resume': another call continues the stream. */
       readonly next: 'none' | 'retry' | 'wait' | 'resume';
       readonly because: string;
     }
-  /** Calls have waited 1.5 s for a connection, and no attempt to connect has failed: no outage is on. */
+  /** Calls have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
   | { readonly type: 'slow-connect'; readonly cause: string; readonly waiting: number }
   | { readonly type: 'outage-start'; readonly cause: string; readonly graceMs: number; readonly flapping: boolean }
   | {
       readonly type: 'outage-end';
       readonly durationMs: number;
       readonly tries: number;
-      /** Calls that waited in it. */
+      /** Calls that waited during the outage. */
       readonly held: number;
-      /** Calls whose callers left while they waited, or whose deadlines came. */
+      /** Calls that were cancelled, or reached their deadlines, while they waited. */
       readonly left: number;
-      /** Calls that waited and failed, or were refused. */
+      /** Calls that failed after they had waited, or were refused. */
       readonly failed: number;
     }
   | {
@@ -76,41 +76,41 @@ export type GrpcClientEvent = {
   | {
       readonly type: 'stream-resumed';
       readonly path: string;
-      /** How often it was, this time included. */
+      /** Number of resumes, including this one. */
       readonly resumes: number;
-      /** From the end of its last call to the begin of this one. */
+      /** Time from the end of the previous call to the start of this one. */
       readonly gapMs: number;
-      /** Messages had been handed over since it began, or last went on. */
+      /** True if messages were delivered since the stream began or was last resumed. */
       readonly progress: boolean;
     }
   | {
-      /** A stream that is read on demand, and that nobody reads. */
+      /** A stream that is read on demand has been left unread. */
       readonly type: 'stream-leak';
       readonly path: string;
       readonly openMs: number;
       readonly unreadMs: number;
-      /** 'file:line', where `traceStreams` is on. */
+      /** 'file:line' of the code that opened the stream; present if `traceStreams` is on. */
       readonly openedAt?: string;
     }
-  /** An Observable pushed so many request messages in one turn, which are held until the wire takes them. */
+  /** An Observable emitted many request messages in one turn. They are buffered in memory until they can be sent. */
   | { readonly type: 'requests-at-once'; readonly path: string; readonly messages: number }
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
-  /** The installed grpc-js is outside the tested versions, or lacks private names; once per process and name. */
+  /** The installed grpc-js is outside the tested versions, or lacks private names. Emitted once per process and name. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
   | {
       readonly type: 'connection-replaced';
-      /** It was dead, though TCP did not say so: it read no byte, and a probe of it got no answer. */
+      /** The connection was dead, although TCP had not reported it: no byte arrived, and a probe got no response. */
       readonly reason: 'suspicion';
       readonly address: string;
-      /** Since the first call that timed out. */
+      /** Milliseconds since the first call that timed out. */
       readonly silentMs: number;
-      /** Calls on it that timed out meanwhile. */
+      /** Calls on the connection that timed out since then. */
       readonly timeouts: number;
-      /** What carries its calls: a new channel, or connections to other addresses that were there and were heard of. */
+      /** Replacement for new calls: a new channel, or existing connections to other addresses that still receive data. */
       readonly by: 'new-channel' | 'other-connections';
     }
   | {

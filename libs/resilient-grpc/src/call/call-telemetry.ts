@@ -5,64 +5,67 @@ import type { MethodDescriptor } from './method.js';
 import type { StreamScope } from './stream-scope.js';
 import type { TraceContexts } from './trace-contexts.js';
 
-/** What is told of a client, call by call. Undefined where nobody takes it: then nothing is built. */
+/** Receives the telemetry of each call of a client. `undefined` if nothing consumes it, so that no data is built. */
 export interface ClientTelemetry {
-  /** Kept from whoever asks for a call for what he hears of it; undefined: there is nothing to keep. */
+  /** Captures the caller's trace context and restores it in its callbacks; `undefined` if nothing is traced. */
   readonly contexts: TraceContexts | undefined;
   /**
-   * A call begins, in the context of who asked for it.
-   * @param scope the stream of which it is a call
+   * Reports the start of a call. Runs in the caller's context.
+   * @param scope the stream that the call belongs to
    */
   begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry;
-  /** What is no event of every call. */
+  /** Receives the events that do not occur for every call. */
   take(event: GrpcClientEvent): void;
-  /** Nothing follows. */
+  /** Ends the telemetry; no report follows. */
   close(): void;
 }
 
-/** What is looked at of a client when metrics are collected. */
+/** Figures of a client that are read when metrics are collected. */
 export interface ClientFigures {
-  /** Connections that are open, those that are idle or on their way out too. */
+  /** Open connections, including idle ones and those that are closing. */
   readonly openConnections: number;
-  /** Calls that wait for the channel. */
+  /** Number of calls that wait for the channel. */
   readonly waiting: number;
-  /** Of the call that has waited longest; 0 where none waits. */
+  /** Waiting time of the oldest waiting call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
   readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
-  /** How long the stream has been open that is open longest; 0 where none is. */
+  /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   readonly oldestStreamMs: number;
 }
 
-/** What the next attempt of a call is. 'transparent-retry': no server has seen the one before (gRFC A6). */
+/** Kind of an attempt. 'transparent-retry': no server application has seen the attempt before it (gRFC A6). */
 export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
 
-/** How a wait for the channel ended: there is one, there was none for too long, or the call ended meanwhile. */
+/**
+ * Result of a wait for the channel. 'released': the channel became usable. 'refused': it did not in time, or too many calls were
+ * waiting. 'left': the call ended first.
+ */
 export type WaitEnd = 'released' | 'refused' | 'left';
 
-/** What is told of one call. */
+/** Receives the telemetry of one call. */
 export interface CallTelemetry {
-  /** What the next attempt is; said before it begins. Without a word the first is the original one. */
+  /** Sets the kind of the next attempt, before it begins. The first attempt is 'original' by default. */
   nextIs(kind: AttemptKind): void;
-  /** An attempt begins on the wire, with `metadata` unless it says otherwise. */
+  /** Reports the start of an attempt. Its metadata is `metadata`, or the copy that the returned object has. */
   attempt(metadata: Metadata): AttemptTelemetry;
-  /** A wait for the channel is over. */
+  /** Reports the end of a wait for the channel. */
   waited(how: WaitEnd, waitedMs: number): void;
-  /** Before its caller hears of it. Only the first is heard. */
+  /** Reports the end of the call, before the caller receives its status. Later calls are ignored. */
   end(code: StatusCode, details: string): void;
 }
 
-/** What is told of one attempt. */
+/** Receives the telemetry of one attempt. */
 export interface AttemptTelemetry {
-  /** What is sent: what it was begun with, as it was, or a copy with the trace in it. */
+  /** Metadata to send: the original object, or a copy that includes the trace context. */
   readonly metadata: Metadata;
-  /** @param bytes of the message before it is compressed */
+  /** @param bytes size of the message before compression */
   sent(bytes: number): void;
-  /** @param bytes of the message sent last, which is compressed on the wire */
+  /** @param bytes compressed size of the last message sent */
   sentCompressed(bytes: number): void;
-  /** @param bytes of the message that is received next, which was compressed on the wire */
+  /** @param bytes compressed size of the message that `received` reports next */
   receivedCompressed(bytes: number): void;
-  /** @param bytes of the message as it is read */
+  /** @param bytes size of the message after decompression */
   received(bytes: number): void;
-  /** Only the first is heard. */
+  /** Reports the end of the attempt. Later calls are ignored. */
   end(code: StatusCode, details: string): void;
 }

@@ -1,55 +1,58 @@
 import type { Attempt, AttemptListener, AttemptRequest } from './attempt.js';
 
-/** Hears out what the peer said while nothing was asked of it: its end may be among it. */
-export interface Hearing {
-  /** A call that begins now has to wait for it. */
+/** Delays calls after an idle period until pending socket data has been read. It may contain the end of the connection. */
+export interface ReadBarrier {
+  /** True if a call that begins now must wait for `whenRead`. */
   readonly isDue: boolean;
-  /** Runs `task` when that was read, in a later turn of the event loop; the transport may not be `ready` any more. */
-  hearOut(task: () => void): void;
+  /** Runs `task` after the data was read, in a later turn of the event loop. The transport may no longer be `ready` by then. */
+  whenRead(task: () => void): void;
 }
 
-/** What carries attempts: the waist between calls and channels. */
+/** Carries attempts. The only interface between calls and channels. */
 export interface CallTransport {
   readonly target: string;
-  /** An attempt may begin now. */
+  /** True if an attempt may begin now. */
   readonly ready: boolean;
-  readonly hearing: Hearing;
-  /** Begins an attempt; only while `ready`. */
+  readonly hearing: ReadBarrier;
+  /** Starts an attempt. Requires `ready`. */
   start(request: AttemptRequest, listener: AttemptListener): Attempt;
-  /** Stands `waiter` in the queue for a usable channel, and wakes an idle one. */
+  /** Queues `waiter` until the channel is usable, and connects an idle channel. */
   wait(waiter: Waiter): void;
-  /** Takes a waiter out of the queue; harmless when it is no longer in it. */
+  /** Removes a waiter from the queue. Does nothing if it is not queued. */
   leave(waiter: Waiter): void;
-  /** The server itself answered: a status, headers or a message. `latencyMs` of calls that succeeded. */
+  /** Reports that the server itself sent a status, headers, or a message. `latencyMs` is set for calls that succeeded. */
   answered(latencyMs: number | undefined): void;
-  /** A call that had waited was answered after `latencyMs`, or failed. */
-  releasedEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'answerDue'>): void;
-  /** Why it is not ready, in words, for the text of a call that ended while it waited. */
+  /** Reports the end of a call that had waited: a response after `latencyMs`, or a failure if that is `undefined`. */
+  releasedCallEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'expectsPromptResponse'>): void;
+  /** Reason why the channel is not ready, for the error of a call that ended while it waited. */
   whyNotReady(): string;
 }
 
-/** Someone who waits for the channel. Exactly one of `release` and `refuse` is called, never inside `wait`. */
+/** A call that waits for the channel. Exactly one of `release` and `refuse` is called, never synchronously in `wait`. */
 export interface Waiter {
-  /** undefined: within the outage grace; false: only for a connection that is being made; true: without bound. */
+  /**
+   * How long the call may wait. `undefined`: until the outage grace ends. `false`: only while the channel connects, not during an
+   * outage. `true`: without a limit.
+   */
   readonly waitForReady: boolean | undefined;
-  /** Milliseconds since 1970, or Infinity: who has less left than a call usually takes is not released. */
+  /** Milliseconds since 1970, or Infinity. A call with less time left than calls usually take is not released. */
   readonly deadline: number;
   /** Monotonic milliseconds. */
   readonly waitingSince: number;
-  /** Bytes of its request, which are held while it waits. */
+  /** Size of the request, which is kept in memory while the call waits. */
   readonly bytes: number;
-  /** It stands in the queue even while the channel is ready: what was lost with a connection comes back at a pace. */
-  readonly paced: boolean;
-  /** Once it is released an answer is a matter of time; a stream of responses may be silent for as long as it likes. */
-  readonly answerDue: boolean;
+  /** True if the call is queued even while the channel is ready: calls that were lost with a connection are resent at a limited rate. */
+  readonly rateLimited: boolean;
+  /** True if a response should follow soon after the release. A response stream may stay silent for any time. */
+  readonly expectsPromptResponse: boolean;
   release(): void;
   refuse(refusal: WaitRefusal): void;
 }
 
-/** Why a wait ended without a channel. */
+/** Reason why a wait ended without a usable channel. */
 export interface WaitRefusal {
   readonly reason: 'outage' | 'too-many-waiting' | 'closed';
-  /** How long, why, and when the next try is; for the error's text. */
+  /** Duration and cause of the outage, and the time of the next attempt to connect; for the error's text. */
   readonly details: string;
   readonly retryAfterMs: number | undefined;
 }

@@ -1,4 +1,4 @@
-/** Why a connection ended that was there, in the words of gRFC A94 (`grpc.disconnect_error`). */
+/** Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). */
 export type ConnectionEnd =
   | `GOAWAY ${string}`
   | 'subchannel shutdown'

@@ -1,22 +1,22 @@
 /** gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). */
 export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAILURE' | 'SHUTDOWN';
 
-/** What is known of a channel at one moment. */
+/** Connectivity of a channel at one moment. */
 export interface Connectivity {
   readonly state: ConnectivityState;
-  /** When this state began. */
+  /** Start of this state. */
   readonly since: Date;
-  /** The last failure to connect, or why the last connection ended. */
+  /** Last failure to connect, or the reason why the last connection ended. */
   readonly lastError?: string;
-  /** Present from the first failed attempt to connect until the server answered a call, or READY has lasted 1 s. */
+  /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
     readonly since: Date;
-    /** Until then calls wait; afterwards they fail at once. */
+    /** End of the outage grace. Calls wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
-    /** Failed attempts to connect in this outage. */
+    /** Number of failed attempts to connect in this outage. */
     readonly attempts: number;
     readonly nextAttemptAt?: Date;
-    /** Three outages in a minute: they share one grace. */
+    /** True if there were three outages within a minute. They share one grace. */
     readonly flapping: boolean;
   };
 }

@@ -1,35 +1,35 @@
 import type { GrpcClientEvent } from './call-event.js';
 
-/** What every event has. */
+/** Properties of every event. */
 interface AnyEvent {
   readonly type: string;
   readonly at: number;
 }
 
-/** Takes events of one source. */
+/** Receives the events of one client or server. */
 export type EventListener<E extends AnyEvent = GrpcClientEvent> = (event: E) => void;
 
-/** An event without what every event of its source has, kind by kind. */
+/** An event without the properties that the hub adds to every event. */
 export type EventBody<E extends AnyEvent = GrpcClientEvent> = E extends unknown ? Omit<E, 'client' | 'at'> : never;
 
 /**
- * The one source of events of a client, or of a server. Whoever emits asks first whether anybody wants it, so that nothing is built for nobody;
- * events of every call are a matter of their own, since a log wants failures only.
+ * Distributes the events of a client or a server. An emitter reads `wanted` or `everyCallWanted` first, so that no event is built
+ * without a listener. Events of every call have their own flag, because a log needs failures only.
  */
 export class EventHub<E extends AnyEvent = GrpcClientEvent> {
   private readonly listeners = new Map<EventListener<E>, boolean>();
-  /** Somebody listens to what is not an event of every call. */
+  /** True if there is a listener. */
   wanted = false;
-  /** Somebody wants an event for every call. */
+  /** True if a listener also receives the events of every call. */
   everyCallWanted = false;
 
   constructor(
-    /** What stands in each event. */
+    /** Properties that are added to each event. */
     private readonly origin: Omit<E, keyof EventBody<E> | 'at'>,
     private readonly epoch: () => number,
   ) {}
 
-  /** Returns how to stop listening. A listener that throws is the caller's bug and does not reach the call. */
+  /** Adds `listener`, and returns a function that removes it. An error that it throws is rethrown in a microtask, outside the call. */
   listen(listener: EventListener<E>, everyCall: boolean): () => void {
     this.listeners.set(listener, everyCall);
     this.count();
@@ -41,7 +41,7 @@ export class EventHub<E extends AnyEvent = GrpcClientEvent> {
 
   emit(body: EventBody<E>): void {
     const everyCall = body.type === 'call-start' || body.type === 'call-end';
-    // True: the two parts together are an event of that kind.
+    // Safe: `origin` and `body` together are an event of this type.
     const event = { ...this.origin, at: this.epoch(), ...body } as unknown as E;
     for (const [listener, wantsEvery] of this.listeners) {
       if (everyCall && !wantsEvery) continue;

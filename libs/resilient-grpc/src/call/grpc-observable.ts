@@ -1,24 +1,24 @@
 import { Observable, type Subscriber, type TeardownLogic } from 'rxjs';
 import { StreamIterator } from './stream-iterator.js';
-import type { OpenStream } from './stream-source.js';
+import type { StreamFactory } from './stream-source.js';
 
 /**
- * A cold call. Subscribing makes one call, pushed. `for await` makes one call, pulled with flow control; `break` cancels it.
- * Any `pipe()` gives a plain Observable.
+ * A call that starts on use. Each subscription makes one call, whose messages are pushed. Each `for await` makes one call that is read
+ * with flow control; `break` cancels it. `pipe()` returns a plain Observable.
  */
 export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T> {
-  /** Makes a run whose reader says when he has enough: the seam that keeps flow control across operators. @internal */
-  readonly openStream: OpenStream<T>;
+  /** Creates a run that the reader can pause. Operators use it to keep flow control. @internal */
+  readonly openStream: StreamFactory<T>;
 
-  /** @internal Made by a method of a client. */
-  constructor(subscribe: (subscriber: Subscriber<T>) => TeardownLogic, openStream: OpenStream<T>) {
+  /** @internal Created by the methods of a client. */
+  constructor(subscribe: (subscriber: Subscriber<T>) => TeardownLogic, openStream: StreamFactory<T>) {
     super(subscribe);
     this.openStream = openStream;
   }
 
   /**
-   * A lazy iterator: nothing is called before the first `next()`. Nest asks every result for its iterator and throws it away,
-   * so making one must cost and start nothing.
+   * Returns a lazy iterator: the first `next()` starts the call. Nest creates an iterator of every result and discards it, so creating
+   * one must be cheap and must not start a call.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
     return new StreamIterator(this.openStream);

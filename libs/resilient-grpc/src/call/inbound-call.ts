@@ -1,20 +1,20 @@
-/** The call that is being served: what outgoing calls may be tied to. */
+/** The call that is being served. Outgoing calls can take over its deadline, cancellation, and metadata. */
 export interface InboundCall {
   readonly kind: 'grpc' | 'http';
-  /** When its caller stops waiting; absent where it did not say. */
+  /** Deadline of the caller; absent if the caller sent none. */
   readonly deadline?: Date;
-  /** Aborted when a gRPC caller cancelled, or an HTTP client went away before the response ended. */
+  /** Aborted when a gRPC caller cancels, or an HTTP client disconnects before the response ends. */
   readonly signal: AbortSignal;
-  /** Value of a metadata key or HTTP header, several joined by ', '; binary ones ('…-bin') as base64. */
+  /** Value of a metadata key or HTTP header. Several values are joined by ', '; binary ones ('…-bin') are base64. */
   get(key: string): string | undefined;
 }
 
-/** What is known of an inbound call beyond what users see. */
+/** An inbound call with the fields that are internal to the library. */
 export interface CapturedCall extends InboundCall {
-  /** It is itself a retry, or made on behalf of one. */
+  /** True if the call is a retry, or was made on behalf of one. */
   readonly retry: boolean;
-  /** Its requests or its responses are a stream. */
+  /** True if the requests or the responses are a stream. */
   readonly streaming: boolean;
-  /** Monotonic milliseconds. */
+  /** Start time in monotonic milliseconds. */
   readonly startedAt: number;
 }

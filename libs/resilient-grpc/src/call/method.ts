@@ -1,7 +1,7 @@
-/** How many messages go each way. */
+/** Kind of a method: unary, or streaming in one or both directions. */
 export type MethodKind = 'unary' | 'client-stream' | 'server-stream' | 'bidi';
 
-/** A method of a service as its definition has it. */
+/** A method of a service, from its definition. */
 export interface MethodDescriptor {
   /** '/orders.v1.Orders/Get' */
   readonly path: string;
@@ -9,12 +9,12 @@ export interface MethodDescriptor {
   readonly service: string;
   /** 'Get' */
   readonly method: string;
-  /** 'get', 'getHttp' of 'GetHTTP': the other name under which Nest and proto-loader know it, where it has one. */
+  /** Other name that Nest and proto-loader use, if it differs: 'get', or 'getHttp' for 'GetHTTP'. */
   readonly alias?: string;
   readonly kind: MethodKind;
   readonly requestStream: boolean;
   readonly responseStream: boolean;
-  /** The proto's `idempotency_level` says NO_SIDE_EFFECTS or IDEMPOTENT. */
+  /** True if the proto's `idempotency_level` is NO_SIDE_EFFECTS or IDEMPOTENT. */
   readonly declaredIdempotent: boolean;
   readonly requestSerialize: (message: unknown) => Buffer;
   readonly responseDeserialize: (bytes: Buffer) => unknown;

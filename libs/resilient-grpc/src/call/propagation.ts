@@ -1,28 +1,28 @@
-import { CHAIN_MARK, stopsRetries } from '../policy/retry/chain-stop.js';
+import { RETRY_CHAIN_KEY, stopsRetries } from '../policy/retry/retry-chain.js';
 import type { CapturedCall } from './inbound-call.js';
 
-/** What of an inbound call is handed on, resolved. */
+/** Resolved settings for what outgoing calls take over from the inbound call. */
 export interface Propagation {
   readonly deadline: boolean;
   readonly cancellation: boolean;
-  /** Keys in small letters. */
+  /** Metadata keys in lower case. */
   readonly metadata: readonly string[];
-  /** Hears of each call that would take something over, and whether there was an inbound call. */
+  /** Called for each outgoing call that these settings apply to. `found`: there was an inbound call. */
   readonly note?: ((found: boolean) => void) | undefined;
 }
 
-/** What an outgoing call takes over from the inbound one. */
+/** Values that an outgoing call takes over from the inbound call. */
 export interface Propagated {
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
-  /** Values as the inbound call has them; those of keys in '-bin' are base64. */
+  /** Metadata values of the inbound call; base64 for keys that end in '-bin'. */
   readonly entries: readonly (readonly [key: string, value: string])[];
-  /** It serves a retry: what may have reached a server is not sent again. */
+  /** True if the call serves a retry. An attempt that may have reached a server is then not repeated. */
   readonly inRetryChain: boolean;
 }
 
-/** What `inbound` hands on at `now` (monotonic). A retry marks what is called for it, whatever else is named. */
+/** Values that a call takes over from `inbound` at `now` (monotonic). If `inbound` is a retry, they always include the retry mark. */
 export function propagated(inbound: CapturedCall, propagation: Propagation, now: number): Propagated {
   const inRetryChain = stopsRetries(inbound, now);
   const entries = propagation.metadata.flatMap((key) => {
@@ -32,7 +32,7 @@ export function propagated(inbound: CapturedCall, propagation: Propagation, now:
   return {
     deadline: propagation.deadline ? (inbound.deadline?.getTime() ?? Infinity) : Infinity,
     signal: propagation.cancellation ? inbound.signal : undefined,
-    entries: inRetryChain ? [...entries, [CHAIN_MARK, CHAIN]] : entries,
+    entries: inRetryChain ? [...entries, [RETRY_CHAIN_KEY, CHAIN]] : entries,
     inRetryChain,
   };
 }

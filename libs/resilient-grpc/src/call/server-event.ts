@@ -2,7 +2,7 @@ import type { MethodKind } from './method.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { UntestedVersion } from './untested-version.js';
 
-/** What happens in a server. The only source of its logs, metrics and traces; with no subscriber none is built. */
+/** An event of a server. Its logs, metrics, and traces have no other source. Without a subscriber, no event is built. */
 export type GrpcServerEvent = {
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -11,49 +11,50 @@ export type GrpcServerEvent = {
   | { readonly type: 'call-end'; readonly path: string; readonly kind: MethodKind; readonly end: ServerCallEnd }
   | { readonly type: 'drain'; readonly phase: 'begin'; readonly running: number }
   | ({ readonly type: 'drain'; readonly phase: 'end' } & ServerDrainReport)
-  /** A connection was told to go, or its peer was found dead. */
+  /** The server closed a connection: by GOAWAY, or because its peer did not respond. */
   | {
       readonly type: 'connection-end';
       readonly peer: string;
       readonly because: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'half-request';
     }
-  /** A stream on which nothing passed was ended. */
+  /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
-  /** A handler still runs though its call has ended. */
+  /** A handler still runs after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
-  /** An Observable ran ahead of its client by more than it may. */
+  /** An Observable emitted more bytes ahead of its client than the limit allows. */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
-  /** An Observable pushed many messages in one turn, which are held in memory. */
+  /** An Observable emitted many messages in one turn. They are buffered in memory. */
   | { readonly type: 'responses-at-once'; readonly path: string; readonly messages: number }
-  /** A method that answers once emitted again after its answer. */
+  /** The handler of a unary or client-streaming method emitted more than one response. */
   | { readonly type: 'extra-response'; readonly path: string }
-  /** The installed grpc-js is outside the tested versions, or lacks private names; once per process and name. */
+  /** The installed grpc-js is outside the tested versions, or lacks private names. Emitted once per process and name. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
-  /** A handler failed with what is no gRPC error; its caller is told as little as Nest tells it. */
+  /** A handler failed with an error other than a gRPC error. As in Nest, the caller receives no details. */
   | { readonly type: 'handler-failed'; readonly path: string; readonly error: unknown }
 );
 
-/** How a call ended, as the server knows it. */
+/** Final result of a call, as the server sees it. */
 export interface ServerCallEnd {
   readonly code: StatusCode;
   readonly peer: string;
   readonly durationMs: number;
-  /** Messages. */
+  /** Response messages sent. */
   readonly sent: number;
+  /** Request messages received. */
   readonly received: number;
 }
 
-/** How a drain of the server went. */
+/** Result of a server drain. */
 export interface ServerDrainReport {
-  /** Calls that ended by themselves in it. */
+  /** Calls that ended on their own during the drain. */
   readonly finished: number;
-  /** Streams that were completed by it (`onDrain: 'complete'`). */
+  /** Streams that the drain completed (`onDrain: 'complete'`). */
   readonly completed: number;
-  /** Streams that it ended UNAVAILABLE, to go on elsewhere. */
+  /** Streams that the drain ended with UNAVAILABLE, so that clients resume them on another server. */
   readonly ended: number;
-  /** Calls that were left at the end of the time. */
+  /** Calls that were still open at the end of the drain timeout, and were cut off. */
   readonly cutOff: number;
-  /** Connections that were cut: they had begun requests and sent no more of them, or had not closed at the end of the time. */
+  /** Connections that were cut off: they had stopped in the middle of a request, or were still open at the end of the drain timeout. */
   readonly connectionsCutOff: number;
   readonly durationMs: number;
 }

@@ -1,7 +1,7 @@
-/** How a stream is read that is read on demand: shows whether anybody still does. */
+/** Read state of a stream that is read on demand. Shows whether it is still read. */
 export interface StreamDemand {
-  /** Messages asked for so far. */
+  /** Number of messages requested so far. */
   readonly asked: number;
-  /** Somebody waits for one now. */
+  /** True if a read is pending. */
   readonly waiting: boolean;
 }

@@ -1,25 +1,25 @@
 import type { StreamDemand } from './stream-demand.js';
-import type { OpenStream, StreamSource } from './stream-source.js';
+import type { StreamFactory, StreamSource } from './stream-source.js';
 
-interface Reader<T> {
+interface PendingRead<T> {
   readonly resolve: (result: IteratorResult<T>) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * One stream, pulled: nothing begins before the first `next()`, at most `prefetch` messages are held, and `return()` (a `break`)
- * cancels. What arrived before a failure is handed over before it.
+ * Iterates over one stream. The first `next()` starts it, at most `prefetch` messages are buffered, and `return()` (a `break`) cancels
+ * it. Messages that arrived before a failure are delivered first.
  */
 export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand {
-  /** As StreamDemand */
+  // StreamDemand
   asked = 0;
 
   private readonly held: T[] = [];
-  private readonly readers: Reader<T>[] = [];
+  private readonly readers: PendingRead<T>[] = [];
   private source: StreamSource | undefined;
   private ended: { readonly failure?: { readonly error: unknown } } | undefined;
 
-  constructor(private readonly open: OpenStream<T>) {}
+  constructor(private readonly open: StreamFactory<T>) {}
 
   get waiting(): boolean {
     return this.readers.length > 0;
@@ -32,7 +32,7 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
   next(): Promise<IteratorResult<T>> {
     this.asked += 1;
     if (this.held.length > 0) {
-      // There is one, as was just seen; what a source other than a call gives may be undefined.
+      // The array is not empty, so the value is a message. A source other than a call may deliver `undefined`.
       const value = this.held.shift() as T;
       this.source?.readOn();
       return Promise.resolve({ done: false, value });
@@ -47,7 +47,7 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
 
   return(): Promise<IteratorResult<T>> {
     this.finish({});
-    // Who has left is not told of a failure that came before.
+    // After `return()`, an earlier failure is not reported.
     this.ended = {};
     this.held.length = 0;
     this.source?.unsubscribe();
@@ -68,7 +68,7 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
     this.source.begin();
   }
 
-  /** Whether more may be read. */
+  /** Returns true if the source may deliver more messages. */
   private take(value: T): boolean {
     if (this.ended !== undefined) return false;
     const reader = this.readers.shift();
@@ -85,11 +85,11 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
     }
   }
 
-  /** A failure is told once; afterwards the iterator is at its end. */
+  /** Rejects with a failure once; after that, the iterator is done. */
   private lastResult(end: { readonly failure?: { readonly error: unknown } }): Promise<IteratorResult<T>> {
     if (end.failure === undefined) return Promise.resolve({ done: true, value: undefined });
     this.ended = {};
-    // The reader gets the error as it is.
+    // The reader receives the original error, which may be any value.
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
     return Promise.reject(end.failure.error);
   }

@@ -1,46 +1,46 @@
 import type { StreamDemand } from './stream-demand.js';
 
 /**
- * One stream made of several calls, one after the other, as its maker (`resumable`) and the clients that carry the calls know it
- * together: one deadline, one place in the registry, one end.
+ * One stream that consists of several consecutive calls, shared by its operator (such as `resumable`) and the clients that make the
+ * calls. It has one deadline, one registry entry, and one end.
  */
 export interface StreamScope {
-  /** The stream of which this is a call. */
+  /** The stream that this stream is itself a call of; `undefined` if it is not nested. */
   readonly outer: StreamScope | undefined;
-  /** How often it was resumed; counted by its maker before the next call begins. */
+  /** Number of resumes. The operator increments it before the next call begins. */
   readonly resumes: number;
-  /** Milliseconds since 1970: when all of it must have ended; Infinity at first. Clients take it from a call that has one. */
+  /** Deadline of the whole stream, in milliseconds since 1970; Infinity at first. Clients set it from a call that has a deadline. */
   deadline: number;
-  /** What clients keep of it, each from its first call on. */
+  /** The clients' records of the stream. Each client adds one at its first call. */
   readonly hosts: Set<StreamHost>;
-  /** Messages handed over so far. */
+  /** Number of messages delivered so far. */
   readonly handedOver: number;
-  /** How it is read, where that is on demand. */
+  /** Read state of a stream that is read on demand; `undefined` for other streams. */
   readonly demand: StreamDemand | undefined;
   /** True if no call follows the last one. */
   readonly isOver: boolean;
-  /** An attempt of the call that runs goes out. The time before it (a wait for the channel, a retry's backoff) is not its life. */
+  /** Reports that an attempt begins. The age of a call excludes the time before that: a wait for the channel, or a retry's backoff. */
   attemptBegan(): void;
-  /** Ends it in order, as at a shutdown: nothing is resumed any more. */
+  /** Completes the stream, as at a shutdown. It is not resumed any more. */
   complete(): void;
-  /** Ends it with `error`: at the end of a drain, by close, by hand. */
+  /** Ends the stream with `error`: at the end of a drain, on close, or manually. */
   fail(error: unknown): void;
 }
 
-/** A client's side of a stream. */
+/** A client's record of a stream. */
 export interface StreamHost {
-  /** The stream is over. */
+  /** Reports the end of the stream. */
   ended(how: StreamOutcome): void;
 }
 
-/** How a stream, or a call, left: 'cancelled' by its reader. */
+/** Result of a stream or a call. 'cancelled': the reader cancelled it. */
 export type StreamOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 let current: StreamScope | undefined;
 
 /**
- * Does `work`; calls that begin in it, in the same turn, belong to `scope`. Only for what the maker of a stream cannot hand his
- * scope to: an Observable with operators around its call.
+ * Runs `work`. Calls that begin in it synchronously belong to `scope`. Needed only if the scope cannot be passed as an argument: to an
+ * Observable whose operators wrap the call.
  */
 export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T): T {
   const outer = current;
@@ -52,7 +52,7 @@ export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T):
   }
 }
 
-/** The stream to which a call that begins now belongs; undefined: it stands alone. */
+/** The stream that a call which begins now belongs to; `undefined` if it belongs to none. */
 export function currentStreamScope(): StreamScope | undefined {
   return current;
 }

@@ -1,27 +1,27 @@
 import type { StreamDemand } from './stream-demand.js';
 import type { StreamScope } from './stream-scope.js';
 
-/** Takes what a stream gives. An RxJS subscriber is one. */
+/** Receives the messages and the end of a stream. An RxJS subscriber is one. */
 export interface StreamSink<T> {
-  /** false: no more for now, until `StreamSource.readOn()`. */
+  /** Receives a message. Returns `false` to pause the stream until `StreamSource.readOn()`. */
   next(message: T): unknown;
   error(error: unknown): void;
   complete(): void;
-  /** Present where messages are asked for one by one. */
+  /** Present if messages are requested one by one. */
   readonly demand?: StreamDemand | undefined;
 }
 
 /** One run of a stream. */
 export interface StreamSource {
-  /** Messages that may be held for a reader who is slower. */
+  /** Maximum number of messages that may be buffered for a slower reader. */
   readonly prefetch: number;
-  /** Begins it; everything from here on reaches the sink, later or at once. */
+  /** Starts the run. The sink may receive messages or the end before this returns. */
   begin(): void;
-  /** The sink, which had enough, takes messages again. */
+  /** Resumes a paused stream: the sink accepts messages again. */
   readOn(): void;
-  /** The reader has left. */
+  /** Cancels the run: the reader unsubscribed. */
   unsubscribe(): void;
 }
 
-/** Makes one run that gives to `sink` and has not begun. `scope`: the stream of which it is a call, where it is one. */
-export type OpenStream<T> = (sink: StreamSink<T>, scope?: StreamScope) => StreamSource;
+/** Creates one run that delivers to `sink`, without starting it. `scope`: the stream that the run is a call of, if any. */
+export type StreamFactory<T> = (sink: StreamSink<T>, scope?: StreamScope) => StreamSource;

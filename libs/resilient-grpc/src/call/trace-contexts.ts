@@ -1,10 +1,10 @@
-/** The context of whoever traces, as a client keeps it: what is in it is not looked at. */
+/** Opaque context of a tracer, as a client stores it. */
 export type TraceContext = object;
 
-/** How a client keeps contexts for what it calls back. */
+/** Captures trace contexts, and restores them around callbacks. */
 export interface TraceContexts {
-  /** Of what runs now; undefined: nothing is traced there. */
+  /** The current context; `undefined` if nothing is traced. */
   active(): TraceContext | undefined;
-  /** Does `work`, and all that follows from it, in `kept`. */
+  /** Runs `work`, including its asynchronous continuations, in `kept`. */
   run<T>(kept: TraceContext | undefined, work: () => T): T;
 }

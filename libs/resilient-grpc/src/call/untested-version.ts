@@ -1,4 +1,4 @@
-/** The installed grpc-js or Node differs from the tested ones. Calls go on, without the features in `lost`. */
+/** Report that the installed grpc-js or Node differs from the tested ones. Calls still work, without the features in `lost`. */
 export interface UntestedVersion {
   /** '@grpc/grpc-js 1.16.0 on Node 26.10.0' */
   readonly installed: string;

@@ -5,8 +5,8 @@ import type { ResendBounds } from './foreign-call.js';
 import type { ManagedChannel } from './managed-channel.js';
 
 /**
- * grpc-js's generated client on the managed channel, for code that needs callbacks. Closing it closes nothing: the channel is
- * shared.
+ * Creates a generated grpc-js client on the managed channel, for code that needs callbacks. Its `close()` has no effect, because the
+ * channel is shared.
  */
 export function callbackClient(
   service: string,
@@ -16,7 +16,7 @@ export function callbackClient(
   bounds: ResendBounds,
 ): unknown {
   const members = [...(methods ?? [])].map(([name, method]) => [name, { ...method, originalName: method.alias }]);
-  // True: generated clients read path, kinds, the two codecs and the other name, and all of that is in here.
+  // Safe: generated clients read the path, the kind, the two codecs, and the original name, all of which are set.
   const definition = Object.fromEntries(members) as unknown as ServiceDefinition;
   const Client = makeGenericClientConstructor(definition, service);
   return new Client(channel.target, insecureCredentials(), {
@@ -25,10 +25,10 @@ export function callbackClient(
   });
 }
 
-/** grpc-js's channel as it is at each call: it may be replaced by another. */
+/** Returns a channel that delegates to the current grpc-js channel, which may be replaced between calls. */
 function sharedChannel(channel: ManagedChannel, bounds: ResendBounds): Channel {
   const facade: Channel = {
-    // Whoever closes one of two clients on a channel would kill the other.
+    // Closing one of two clients on a channel would break the other.
     close: () => undefined,
     getTarget: () => channel.wire.getTarget(),
     getConnectivityState: (connect) => channel.wire.getConnectivityState(connect && !channel.isClosed),
@@ -36,7 +36,7 @@ function sharedChannel(channel: ManagedChannel, bounds: ResendBounds): Channel {
       channel.wire.watchConnectivityState(state, deadline, callback);
     },
     getChannelzRef: () => channel.wire.getChannelzRef(),
-    createCall: (...args) => channel.createForeignCall(bounds, args),
+    createCall: (...args) => channel.createCallbackCall(bounds, args),
   } as Channel;
   return facade;
 }

@@ -1,7 +1,7 @@
 import type { Channel } from '@grpc/grpc-js';
 
 /**
- * The target of `channel` with its scheme, also where that was left to grpc-js: 'dns:///orders:50051' of 'orders:50051'
+ * Returns the target of `channel` with its scheme, which grpc-js adds if it is missing: 'dns:///orders:50051' for 'orders:50051'
  * (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#attributes).
  */
 export function canonicalTarget(target: string, channel: Pick<Channel, 'getTarget'>): string {

@@ -5,19 +5,19 @@ import { cut } from '../policy/service-config/problem.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
 
-/** Longer than a list of 1,000 addresses. */
-const LONGEST_TARGET = 65_536;
-/** Policies of one list whose problems are shown. */
+/** Maximum length of a target. A list of 1,000 addresses is shorter. */
+const MAX_TARGET_LENGTH = 65_536;
+/** Maximum number of policies of one list whose problems are shown. */
 const MAX_REASONS = 3;
 
 /**
- * What would make grpc-js throw when a channel is made, or never connect; undefined where `url` is a usable target.
+ * Describes why grpc-js could not create a channel for `url`, or would never connect; `undefined` if `url` is a usable target.
  *
- * @param leastPort 0 where the system may choose one
+ * @param leastPort lowest valid port; 0 if the system may choose one
  */
 export function targetProblem(url: string, leastPort = 1): string | undefined {
-  if (url.length > LONGEST_TARGET)
-    return `expected a target of at most ${String(LONGEST_TARGET)} characters, got ${String(url.length)}; write a DNS name`;
+  if (url.length > MAX_TARGET_LENGTH)
+    return `expected a target of at most ${String(MAX_TARGET_LENGTH)} characters, got ${String(url.length)}; write a DNS name`;
   if (url.trim() === '') return "expected a target, got an empty text; write 'host:port'";
   if (/\s/.test(url)) return `expected a target without blanks, got ${JSON.stringify(maskAddress(url))}`;
   const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
@@ -34,7 +34,7 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
     return `expected the IP address of a name server, with a port or without, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's`;
-  // grpc-js takes a bad port, and then every call fails.
+  // grpc-js accepts an invalid port, and every call then fails.
   const port = portOf(url);
   if (port === undefined) return undefined;
   if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < leastPort) {
@@ -46,7 +46,10 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
 /** A target with a scheme other than grpc-js's own: 'scheme://authority/path' or 'scheme:path'. */
 const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
 
-/** True if the application registered a resolver for the scheme of `url`. It may take credentials, as 'consul://token@agent:8500/orders'. */
+/**
+ * True if the application registered a resolver for the scheme of `url`. Its targets may contain credentials, such as
+ * 'consul://token@agent:8500/orders'.
+ */
 function hasOwnResolver(url: string): boolean {
   const [, scheme, authority = '', path] = OWN_SCHEME.exec(url) ?? [];
   const { createResolver } = experimental;
@@ -59,7 +62,7 @@ function hasOwnResolver(url: string): boolean {
   }
 }
 
-/** grpc-js gives it to a resolver of Node, which throws for anything else. */
+/** True if `authority` is a valid name server: grpc-js passes it to Node's resolver, which throws otherwise. */
 function isNameServer(authority: string): boolean {
   try {
     new Resolver().setServers([authority]);
@@ -69,22 +72,22 @@ function isNameServer(authority: string): boolean {
   }
 }
 
-/** Whether gRPC would take port 443 for want of one. */
+/** True if `url` lacks a port, for which gRPC would use 443. */
 export function lacksPort(url: string): boolean {
   return addressOf(url) !== undefined && portOf(url) === undefined;
 }
 
-/** What is wrong with a `loadBalancingConfig`; undefined where grpc-js can use one of its policies. */
+/** Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. */
 export function loadBalancingProblem(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const { parseLoadBalancingConfig: parse } = experimental;
-  // grpc-js reports it as the failure of each call.
+  // Without this check, grpc-js reports an invalid config as the failure of each call.
   if (parse === undefined) return undefined;
   const reasons: string[] = [];
   for (const policy of config) {
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${cut(own)} is internal to this library`;
-      // True enough: what has another shape makes it throw, which is the question.
+      // Safe: `parse` throws if the value has another shape.
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;
     } catch (error) {
@@ -96,23 +99,23 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'it is empty';
 }
 
-/** Whether `value` can be given to a channel: grpc-js insists on its own class. */
+/** True if `value` can be passed to a channel. grpc-js accepts only its own class. */
 export function isChannelCredentials(value: unknown): value is ChannelCredentials {
   return value instanceof ChannelCredentials;
 }
 
-/** Credentials without TLS. */
+/** Creates credentials without TLS. */
 export function insecureCredentials(): ChannelCredentials {
   return credentials.createInsecure();
 }
 
 /** True if connections with `value` use TLS. */
 export function isSecure(value: ChannelCredentials): boolean {
-  // True: the class of the object is a function. grpc-js does not export it.
+  // Safe: the class of the object is a constructor, which grpc-js does not export.
   return !(value instanceof (insecureCredentials().constructor as new () => object));
 }
 
-/** 'host:port', 'host' or '[::1]:port' of a target that names one address or host; undefined for other schemes. */
+/** Returns 'host:port', 'host', or '[::1]:port' of a target with one address or host; `undefined` for other schemes. */
 function addressOf(url: string): string | undefined {
   const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
   const address = match?.[1];

@@ -1,37 +1,37 @@
 import { moment, type Clock } from '../time/clock.js';
-import type { ChannelGeneration } from './channel-generation.js';
-import type { KnownConnection } from './connection/connection-histories.js';
+import type { WireChannel } from './wire-channel.js';
+import type { KnownConnection } from './connection/address-histories.js';
 import type { SuspicionWatch } from './connection/suspicion-watch.js';
-import type { Succession } from './succession.js';
-import type { OutageWatch, PastOutage } from './waiting/outage-watch.js';
-import type { WaitingCalls } from './waiting/waiting-calls.js';
+import type { ChannelReplacement } from './channel-replacement.js';
+import type { OutageWatch, OutageRecord } from './outage/outage-watch.js';
+import type { WaitingCalls } from './outage/waiting-calls.js';
 
-/** What of a channel is shown beside its connectivity and its history. Moments are ISO 8601. */
+/** State of a channel in addition to its connectivity and history. Times are ISO 8601. */
 export interface ChannelDescription {
   readonly connections: readonly (Omit<KnownConnection, 'since'> & { readonly since: string })[];
   readonly outages: {
     readonly total: number;
-    /** The latest that are over, oldest first. */
-    readonly latest: readonly (Omit<PastOutage, 'since'> & { readonly since: string })[];
+    /** The latest past outages, oldest first. */
+    readonly latest: readonly (Omit<OutageRecord, 'since'> & { readonly since: string })[];
   };
   readonly waiting: number;
-  /** 0 where none waits. */
+  /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
-  /** Connections that took the place of another. */
+  /** Number of channels and connections that were replaced. */
   readonly replaced: number;
 }
 
-/** What it is made from. */
+/** Sources of a channel description. */
 interface ChannelParts {
-  readonly current: Pick<ChannelGeneration, 'knownConnections'>;
+  readonly current: Pick<WireChannel, 'knownConnections'>;
   readonly outage: Pick<OutageWatch, 'total' | 'past'>;
   readonly waiting: Pick<WaitingCalls, 'size' | 'oldestMs'>;
-  readonly succession: Pick<Succession, 'count'>;
+  readonly replacement: Pick<ChannelReplacement, 'count'>;
   readonly suspicion: Pick<SuspicionWatch, 'replacedByOthers'>;
 }
 
 export function describeChannel(parts: ChannelParts, clock: Clock): ChannelDescription {
-  const { current, outage, waiting, succession, suspicion } = parts;
+  const { current, outage, waiting, replacement, suspicion } = parts;
   return {
     connections: current.knownConnections.map((one) => ({ ...one, since: moment(one.since).toISOString() })),
     outages: {
@@ -40,6 +40,6 @@ export function describeChannel(parts: ChannelParts, clock: Clock): ChannelDescr
     },
     waiting: waiting.size,
     oldestWaitMs: waiting.oldestMs(clock.now()),
-    replaced: succession.count + suspicion.replacedByOthers,
+    replaced: replacement.count + suspicion.replacedByOthers,
   };
 }

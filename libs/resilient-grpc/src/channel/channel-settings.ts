@@ -1,31 +1,31 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 
-/** What a managed channel is made from: complete, validated, frozen. */
+/** Settings of a managed channel: complete, validated, and frozen. */
 export interface ChannelSettings {
   readonly target: string;
   readonly credentials: CredentialsSource;
-  /** How long calls wait in an outage; its ±10 % are in it. */
+  /** Maximum time that calls wait in an outage, with the ±10 % jitter applied. */
   readonly outageGraceMs: number;
-  /** Time after READY within which calls that waited in an outage are sent. */
+  /** Milliseconds after READY within which calls that waited in an outage are sent. */
   readonly releaseWithinMs: number;
-  /** Calls that may wait at once in an outage. */
+  /** Maximum number of calls that wait in an outage. */
   readonly maxWaitingCalls: number;
-  /** Bytes of requests that may wait at once in an outage. */
+  /** Maximum size of all requests that wait in an outage, in bytes. */
   readonly maxWaitingBytes: number;
   readonly connection: 'on-demand' | 'warm';
-  /** The child policies, as `loadBalancingConfig` of a service config has them. */
+  /** The child policies, in the form of `loadBalancingConfig` in a service config. */
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
-  /** Of the first attempt; grows while attempts time out. */
+  /** Timeout of the first attempt to connect; grows while attempts time out. */
   readonly connectTimeoutMs: number;
   readonly maxConnectionAgeMs: number | undefined;
-  /** Everything for grpc-js: ours with the user's over them; keepalive, idle timeout and limits are in here. */
+  /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }
 
-/** Credentials that may be rotated while the process runs. */
+/** Provides credentials that may be rotated while the process runs. */
 export interface CredentialsSource {
   readonly current: ChannelCredentials;
-  /** Calls `rotated` after `current` has changed; returns how to stop. */
+  /** Calls `rotated` after `current` changed. Returns a function that stops this. */
   watch(rotated: () => void): () => void;
   close(): void;
 }

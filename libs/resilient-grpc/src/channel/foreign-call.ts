@@ -6,17 +6,17 @@ import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
 import { StatusCode } from '../status/status-code.js';
 import { pickedPeer } from './attempt/picked-peer.js';
 import { readWire } from './quirks/wire-evidence.js';
-import type { ChannelGeneration } from './channel-generation.js';
+import type { WireChannel } from './wire-channel.js';
 
 type Call = ReturnType<Channel['createCall']>;
 type Listener = Parameters<Call['start']>[1];
 type Status = Parameters<Listener['onReceiveStatus']>[0];
 type MessageContext = Parameters<Call['sendMessageWithContext']>[0];
 
-/** What bounds the resending of a client's calls. */
+/** Limits for resending the calls of a client. */
 export interface ResendBounds {
   readonly replayLimits: ReplayLimits;
-  /** REFUSED_STREAM without a GOAWAY is taken for a stream that the server did not process. */
+  /** True if REFUSED_STREAM without a GOAWAY means that the server did not process the stream. */
   readonly trustRefusedStreams: boolean;
 }
 
@@ -28,21 +28,22 @@ interface Message {
 }
 
 /**
- * A call of grpc-js's own client. grpc-js resends nothing on our channels, so this class resends what a plain channel resends and no
- * application saw: once if a GOAWAY rejected the stream, and up to ten times if the request never left this side.
+ * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class resends calls that no server
+ * application saw, as a plain channel does: once if a GOAWAY rejected the stream, and up to ten times if the request never left this
+ * side.
  */
 export class ForeignCall implements Call, Listener {
-  private generation: ChannelGeneration;
+  private generation: WireChannel;
   private call: Call;
   private metadata!: Metadata;
   private listener!: Listener;
   private credentials: CallCredentials | undefined;
-  /** Messages from the first one that may have to be sent. */
+  /** Messages that may have to be sent or resent. */
   private readonly messages: Message[] = [];
   /** Index of the next message to send. */
   private next = 0;
   private keptBytes = 0;
-  /** All messages sent so far are kept, and the answer has not begun. */
+  /** True if all messages sent so far are kept, and no response has begun. */
   private isReplayable = true;
   private isSending = false;
   private isHalfClosed = false;
@@ -52,8 +53,8 @@ export class ForeignCall implements Call, Listener {
   private unsent = 0;
 
   constructor(
-    /** The channel that new calls use. */
-    private readonly current: () => ChannelGeneration,
+    /** Returns the channel that new calls use. */
+    private readonly current: () => WireChannel,
     private readonly args: Parameters<Channel['createCall']>,
     private readonly bounds: ResendBounds,
   ) {
@@ -152,7 +153,7 @@ export class ForeignCall implements Call, Listener {
   }
 
   private hasNotStarted(details: string): boolean {
-    // Without a connection grpc-js made the status.
+    // Without a connection, grpc-js itself created the status.
     return pickedPeer(this.call, this.generation.channel) === undefined && NOT_STARTED.test(details);
   }
 
@@ -167,7 +168,7 @@ export class ForeignCall implements Call, Listener {
     if (this.isReading) this.call.startRead();
   }
 
-  /** grpc-js loses a message that is sent before the previous one was accepted. */
+  /** Sends the next message if none is being sent. grpc-js loses a message that is sent before it accepted the previous one. */
   private sendNext(): void {
     if (this.isSending) {
       this.endRequests();
@@ -200,7 +201,7 @@ export class ForeignCall implements Call, Listener {
     if (this.isHalfClosed && this.next === this.messages.length) this.call.halfClose();
   }
 
-  /** Nothing that was sent is sent again. */
+  /** Drops the sent messages. The call cannot be resent afterwards. */
   private forget(): void {
     if (!this.isReplayable) return;
     this.isReplayable = false;

@@ -125,8 +125,8 @@ function wait(channel: ManagedChannel, clock: VirtualClock, waiter: Partial<Wait
     waitingSince: clock.now(),
     deadline: Infinity,
     bytes: 0,
-    paced: false,
-    answerDue: true,
+    rateLimited: false,
+    expectsPromptResponse: true,
     release: () => undefined,
     refuse: () => undefined,
     ...waiter,
@@ -213,8 +213,8 @@ async function releasedOf(
       waitingSince: clock.now(),
       deadline: Infinity,
       bytes: 0,
-      paced: false,
-      answerDue: true,
+      rateLimited: false,
+      expectsPromptResponse: true,
       release: () => {
         released += 1;
         onRelease(waiter);
@@ -346,11 +346,11 @@ it('releases waiting calls faster if released calls are answered, and more slowl
   const unanswered = await releasedOf(await openInOutage(40));
   const well = await openInOutage(40);
   const answered = await releasedOf(well, (waiter) => {
-    well.channel.releasedEnded(5, waiter);
+    well.channel.releasedCallEnded(5, waiter);
   });
   const broken = await openInOutage(40);
   const failed = await releasedOf(broken, (waiter) => {
-    broken.channel.releasedEnded(undefined, waiter);
+    broken.channel.releasedCallEnded(undefined, waiter);
   });
   expect(answered).toBeGreaterThan(3 * unanswered);
   expect(failed).toBeLessThan(unanswered);

@@ -1,32 +1,32 @@
 import type { Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallTransport, Hearing, Waiter, WaitRefusal } from '../call/call-transport.js';
+import type { CallTransport, ReadBarrier, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
-import { UsualLoad } from '../policy/release/usual-load.js';
+import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
 import { moment, type Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { CallRelease } from './waiting/call-release.js';
-import { ChannelGeneration, type GenerationObserver } from './channel-generation.js';
+import { CallRelease } from './outage/call-release.js';
+import { WireChannel, type WireChannelCallbacks } from './wire-channel.js';
 import { describeChannel, type ChannelDescription } from './channel-description.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ConnectionAge } from './connection/connection-age.js';
-import type { EndedConnection } from './connection/connection-histories.js';
+import type { EndedConnection } from './connection/address-histories.js';
 import { EarlyReconnectTimer } from './connection/early-reconnect-timer.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 import { ForeignCall, type ResendBounds } from './foreign-call.js';
-import { OutageWatch, type OutageOwner } from './waiting/outage-watch.js';
-import { ProcessHold } from './waiting/process-hold.js';
-import { CLOSED, outageRefusal, tooManyWaiting } from './waiting/refusal.js';
-import { Succession, type ReplacementReason, type SuccessionOwner } from './succession.js';
+import { OutageWatch, type OutageCallbacks } from './outage/outage-watch.js';
+import { KeepProcessAlive } from './outage/keep-process-alive.js';
+import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
+import { ChannelReplacement, type ReplacementReason, type ChannelReplacementCallbacks } from './channel-replacement.js';
 import { SuspicionWatch } from './connection/suspicion-watch.js';
-import { WaitingCalls } from './waiting/waiting-calls.js';
+import { WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
 
 /** What a managed channel is made with. */
-export interface ChannelSeams {
+export interface ChannelDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventHub;
@@ -37,14 +37,16 @@ export interface ChannelSeams {
 /** Changes of state that are remembered. */
 const HISTORY = 100;
 /** Calls failed in one turn of the event loop at the end of a grace. */
-const REFUSAL_SLICE = 256;
+const REFUSAL_BATCH_SIZE = 256;
 
 /**
  * One grpc-js channel and everything known about it: state and history, outage and grace, who waits, how they are let out, when
  * it is connected again. Calls begin on a READY channel only, so grpc-js never queues one: waiting, its bounds and its end are
  * decided here.
  */
-export class ManagedChannel implements CallTransport, GenerationObserver, OutageOwner, SuccessionOwner {
+export class ManagedChannel
+  implements CallTransport, WireChannelCallbacks, OutageCallbacks, ChannelReplacementCallbacks
+{
   readonly target: string;
   readonly history: ConnectivityTransition[] = [];
   ready = false;
@@ -53,17 +55,17 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   /** Those that are idle or on their way out too. */
   openConnections = 0;
   readonly waiting: WaitingCalls;
-  private readonly hold: ProcessHold;
-  private readonly load: UsualLoad;
+  private readonly hold: KeepProcessAlive;
+  private readonly load: LoadBaseline;
   private readonly release: CallRelease;
   private readonly outage: OutageWatch;
   private readonly earlyReconnect: EarlyReconnectTimer;
   private readonly age: ConnectionAge;
-  private readonly succession = new Succession(this);
+  private readonly replacement = new ChannelReplacement(this);
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
   /** What new calls go to. */
-  current: ChannelGeneration;
+  current: WireChannel;
   private state: ConnectivityState = 'IDLE';
   private since: number;
   private lastShortLived = false;
@@ -74,15 +76,15 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   constructor(
     private readonly settings: ChannelSettings,
-    private readonly seams: ChannelSeams,
+    private readonly dependencies: ChannelDependencies,
   ) {
-    const { clock, random, events } = seams;
+    const { clock, random, events } = dependencies;
     this.target = maskAddress(settings.target);
-    this.hold = new ProcessHold(clock);
+    this.hold = new KeepProcessAlive(clock);
     this.waiting = new WaitingCalls(() => {
       this.hold.end();
     });
-    this.load = new UsualLoad(clock.now());
+    this.load = new LoadBaseline(clock.now());
     const { load, waiting } = this;
     const usable = (): boolean => this.ready;
     this.release = new CallRelease(waiting, { load, clock, usable, withinMs: settings.releaseWithinMs });
@@ -91,13 +93,13 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
     });
     this.age = new ConnectionAge(settings.maxConnectionAgeMs, clock, random, () => {
-      this.succession.begin('age');
+      this.replacement.begin('age');
     });
-    this.suspicion = new SuspicionWatch(this.succession, clock, random, events);
+    this.suspicion = new SuspicionWatch(this.replacement, clock, random, events);
     this.since = clock.epoch();
     this.current = this.makeGeneration();
     this.unwatchCredentials = settings.credentials.watch(() => {
-      this.succession.begin('credentials');
+      this.replacement.begin('credentials');
     });
     if (settings.connection === 'warm') this.connect();
   }
@@ -107,13 +109,13 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return this.current.channel;
   }
 
-  get hearing(): Hearing {
+  get hearing(): ReadBarrier {
     return this.current.hearing;
   }
 
   describe(): ChannelDescription {
-    const { current, outage, waiting, succession, suspicion } = this;
-    return describeChannel({ current, outage, waiting, succession, suspicion }, this.seams.clock);
+    const { current, outage, waiting, replacement, suspicion } = this;
+    return describeChannel({ current, outage, waiting, replacement, suspicion }, this.dependencies.clock);
   }
 
   get connectivity(): Connectivity {
@@ -137,13 +139,13 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   changed(): void {
-    this.seams.changed();
+    this.dependencies.changed();
   }
 
   // ── calls ──
 
   start(request: AttemptRequest, listener: AttemptListener): Attempt {
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     const now = clock.now();
     this.load.callStarted(now);
     const attempt = new WireAttempt(this.current, request, listener, clock, now);
@@ -152,7 +154,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   /** Creates a call of grpc-js's own client. */
-  createForeignCall(bounds: ResendBounds, args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
+  createCallbackCall(bounds: ResendBounds, args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
     return new ForeignCall(() => this.current, args, bounds);
   }
 
@@ -164,7 +166,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.outage.answered();
   }
 
-  releasedEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'answerDue'>): void {
+  releasedCallEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'expectsPromptResponse'>): void {
     if (latencyMs === undefined) this.release.failed(waiter);
     else this.release.answered(waiter, latencyMs);
   }
@@ -177,7 +179,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
       this.hold.begin();
     } else {
       this.outage.callsFailed(1);
-      this.seams.clock.defer(() => {
+      this.dependencies.clock.defer(() => {
         waiter.refuse(refusal);
       });
     }
@@ -207,7 +209,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   /** Leaves IDLE, in a turn of its own: a channel that goes idle is still in the middle of it. */
   private connect(): void {
-    this.seams.clock.defer(() => {
+    this.dependencies.clock.defer(() => {
       if (!this.isClosed && this.state === 'IDLE') this.current.connect();
     });
   }
@@ -223,27 +225,27 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     });
   }
 
-  onConnectFailed(generation: ChannelGeneration, cause: string): void {
+  onConnectFailed(generation: WireChannel, cause: string): void {
     this.timeouts = cause.startsWith('timed out') ? this.timeouts + 1 : 0;
     if (generation !== this.current) return;
     this.failures += 1;
     this.lastError = cause;
   }
 
-  onConnectionLetGo(generation: ChannelGeneration, address: string): void {
+  onConnectionLetGo(generation: WireChannel, address: string): void {
     if (generation === this.current) this.suspicion.ended(address);
   }
 
-  onConnectionEnded(generation: ChannelGeneration, ended: EndedConnection): void {
+  onConnectionEnded(generation: WireChannel, ended: EndedConnection): void {
     if (generation !== this.current) return;
     this.suspicion.ended(ended.address);
     if (ended.othersReady) return;
     this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
   }
 
-  onConnectionJudged(generation: ChannelGeneration, judged: EndedConnection): void {
+  onConnectionJudged(generation: WireChannel, judged: EndedConnection): void {
     if (generation !== this.current || judged.othersReady) return;
-    this.lastShortLived = judged.shortLived;
+    this.lastShortLived = judged.closedImmediately;
     this.outage.connectionEnded(judged.livedMs, judged.answered);
   }
 
@@ -252,15 +254,16 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   }
 
   onKeepaliveThrottled(keepaliveTimeMs: number): void {
-    if (this.seams.events.wanted) this.seams.events.emit({ type: 'keepalive-throttled', keepaliveTimeMs });
+    if (this.dependencies.events.wanted)
+      this.dependencies.events.emit({ type: 'keepalive-throttled', keepaliveTimeMs });
   }
 
-  onTimedOut(generation: ChannelGeneration, connection: EstablishedConnection, waitedMs: number): void {
+  onTimedOut(generation: WireChannel, connection: EstablishedConnection, waitedMs: number): void {
     if (generation === this.current && !this.isClosed) this.suspicion.timedOut(connection, waitedMs);
   }
 
-  onState(generation: ChannelGeneration, state: ConnectivityState, error: string | undefined): void {
-    if (this.isClosed || this.succession.onState(generation, state) || generation !== this.current) return;
+  onState(generation: WireChannel, state: ConnectivityState, error: string | undefined): void {
+    if (this.isClosed || this.replacement.onState(generation, state) || generation !== this.current) return;
     // What is known of single connections says more than the child policy's summary of them.
     if (error !== undefined && this.failures === 0) this.lastError = error;
     this.enter(state);
@@ -273,12 +276,12 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     const from = this.state;
     this.state = state;
     this.ready = state === 'READY';
-    this.since = this.seams.clock.epoch();
+    this.since = this.dependencies.clock.epoch();
     const cause = state === 'IDLE' || state === 'TRANSIENT_FAILURE' ? this.lastError : undefined;
     const transition = { from, to: state, ...(cause === undefined ? {} : { cause }) };
     this.history.push({ ...transition, at: moment(this.since) });
     if (this.history.length > HISTORY) this.history.shift();
-    if (this.seams.events.wanted) this.seams.events.emit({ type: 'connectivity', ...transition });
+    if (this.dependencies.events.wanted) this.dependencies.events.emit({ type: 'connectivity', ...transition });
     this.changed();
   }
 
@@ -286,7 +289,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.failures = 0;
     this.timeouts = 0;
     this.earlyReconnect.stop();
-    if (!this.succession.pending) this.age.start();
+    if (!this.replacement.pending) this.age.start();
     // Before the outage may end: what it held goes out at a pace.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
@@ -299,9 +302,9 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.release.stop();
     // A grace may have ended, and an outage begun, while the channel was READY: those who wait then were spared until now.
     this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
-    if (this.succession.pending && state !== 'CONNECTING') {
+    if (this.replacement.pending && state !== 'CONNECTING') {
       // New credentials or a younger channel were wanted anyway, and there is nothing left to wait for.
-      this.succession.takeOver();
+      this.replacement.takeOver();
     } else if (state === 'TRANSIENT_FAILURE') {
       for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed();
       this.considerReconnect();
@@ -328,18 +331,18 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
   /** Fails who may no longer wait, a slice in each turn: thousands of errors at once would block the event loop. */
   private refuseSlice(which: (waiter: Waiter) => boolean): void {
     if (this.ready || this.outage.current === undefined) return;
-    const leaving = this.waiting.takeWhere(which, REFUSAL_SLICE);
+    const leaving = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
     if (leaving.length === 0) return;
     const refusal = this.outageRefusal();
     this.outage.callsFailed(leaving.length);
-    this.seams.clock.defer(() => {
+    this.dependencies.clock.defer(() => {
       for (const waiter of leaving) waiter.refuse(refusal);
       this.refuseSlice(which);
     });
   }
 
   private outageRefusal(): WaitRefusal {
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     const { current } = this.outage;
     const next = this.nextAttemptAt();
     return outageRefusal({
@@ -357,10 +360,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
 
   // ── replacement ──
 
-  promote(generation: ChannelGeneration, reason: ReplacementReason): void {
+  promote(generation: WireChannel, reason: ReplacementReason): void {
     const old = this.current;
     this.current = generation;
-    const { events } = this.seams;
+    const { events } = this.dependencies;
     // SuspicionWatch reports each connection that it ends.
     if (reason !== 'suspicion' && events.wanted) events.emit({ type: 'connection-replaced', reason });
     old.retire();
@@ -374,10 +377,10 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     return this.outage.insideGrace && this.settings.connectTimeoutMs < this.settings.outageGraceMs;
   }
 
-  makeGeneration(): ChannelGeneration {
+  makeGeneration(): WireChannel {
     const { credentials, connectTimeoutMs: baseMs, ...others } = this.settings;
     const connectLimits = { timeoutMs: () => connectTimeoutMs(baseMs, this.triesFitInGrace ? 0 : this.timeouts) };
-    return new ChannelGeneration({ ...others, credentials: credentials.current, connectLimits }, this, this.seams);
+    return new WireChannel({ ...others, credentials: credentials.current, connectLimits }, this, this.dependencies);
   }
 
   /** Ends waiting and connecting, then the channel. Calls in flight are their owners' to end. */
@@ -393,7 +396,7 @@ export class ManagedChannel implements CallTransport, GenerationObserver, Outage
     this.age.stop();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.suspicion.forget();
-    this.succession.drop();
+    this.replacement.drop();
     this.current.close();
   }
 }

@@ -1,12 +1,12 @@
 import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 
-/** Bytes that a file of options may have. */
+/** Maximum size of a file that an option names. */
 const MAX_FILE_BYTES = 2 ** 20;
 
 /**
- * Reads a file, a pipe included. A device such as /dev/zero has no end.
+ * Reads a file or a pipe. The size is bounded, because a device such as /dev/zero has no end.
  *
- * @throws Error with code 'EFBIG' if there are more than `MAX_FILE_BYTES`.
+ * @throws Error with code 'EFBIG' if there are more than `MAX_FILE_BYTES` bytes.
  */
 export function readBoundedFile(path: string): Buffer {
   const file = openSync(path, 'r');

@@ -1,9 +1,9 @@
 import type { ConnectivityState } from '../call/connectivity.js';
 
-// In the order of grpc-js's numbers.
+// In the order of grpc-js's enum values.
 const NAMES: readonly ConnectivityState[] = ['IDLE', 'CONNECTING', 'READY', 'TRANSIENT_FAILURE', 'SHUTDOWN'];
 
-/** gRPC's name for a connectivity state of grpc-js. */
+/** Returns gRPC's name of a grpc-js connectivity state. */
 export function stateName(state: number): ConnectivityState {
   return NAMES[state] ?? 'SHUTDOWN';
 }

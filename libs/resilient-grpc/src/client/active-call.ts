@@ -1,6 +1,6 @@
 import type { MethodKind } from '../call/method.js';
 
-/** One call that has not ended. */
+/** An open call. */
 export interface ActiveCall {
   readonly path: string;
   readonly kind: MethodKind;
@@ -10,10 +10,10 @@ export interface ActiveCall {
   readonly sent: number;
   readonly received: number;
   readonly waiting: boolean;
-  /** Of a stream that is resumed: how often it was. */
+  /** Number of times the stream was resumed; present only for resumable streams. */
   readonly resumes?: number;
-  /** 'file:line' in the application, where `traceStreams` is on. */
+  /** 'file:line' in the application; present if `traceStreams` is on. */
   readonly openedAt?: string;
-  /** Ends it as CANCELLED. */
+  /** Ends the call with CANCELLED. */
   cancel(reason?: string): void;
 }

@@ -12,14 +12,14 @@ import type { RetryBudget } from '../policy/throttling/retry-budget.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { CallRegistry } from './call/call-registry.js';
-import type { AttemptParts } from './interceptors/prepare-attempt.js';
+import type { AttemptInterceptors } from './interceptors/prepare-attempt.js';
 import type { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 import type { ClientStatistics } from './statistics/client-statistics.js';
 import type { MethodStatistics } from './statistics/method-statistics.js';
 
-/** What all calls of a client share. */
+/** State shared by all calls of a client. */
 export interface ClientContext {
   readonly name: string;
   readonly transport: CallTransport;
@@ -27,56 +27,59 @@ export interface ClientContext {
   readonly registry: CallRegistry;
   readonly unread: UnreadStreams;
   readonly statistics: ClientStatistics;
-  /** A retry was refused by the budget. */
+  /** Called if the budget rejected a retry. */
   readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
-  /** REFUSED_STREAM without a GOAWAY is taken for a stream that the server did not process. */
+  /** True if REFUSED_STREAM without a GOAWAY means that the server did not process the stream. */
   readonly trustRefusedStreams: boolean;
   readonly events: EventHub;
-  /** Is told of each call; undefined: nobody is. */
+  /** Receives the telemetry of each call. `undefined` if nothing consumes it, so that no data is built. */
   telemetry?: ClientTelemetry | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
 
-/** What hedges a method's calls. */
+/** State for hedging the calls of a method. */
 export interface Hedging {
   readonly policy: HedgingPolicy;
   readonly budget: HedgeBudget;
   readonly statistics: MethodStatistics;
 }
 
-/** Lengths of one attempt, in milliseconds; undefined: none. */
+/** Timeouts of one attempt in milliseconds; `undefined` if there are none. */
 export interface AttemptBounds {
   readonly attemptTimeoutMs?: number | undefined;
   readonly streamIdleTimeoutMs?: number | undefined;
 }
 
-/** What all calls of a method share; made once, when its policy is resolved. */
+/** State shared by all calls of a method; created once, when its policy is resolved. */
 export interface MethodContext {
   readonly client: ClientContext;
   readonly method: MethodDescriptor;
   readonly policy: ResolvedMethodPolicy;
   readonly statistics: MethodStatistics;
-  /** Joined to every call's; never changed. */
+  /** Client metadata, merged into every call's. It is never modified. */
   readonly metadata: Metadata;
-  /** Whether `metadata` holds anything. */
+  /** True if `metadata` is not empty. */
   readonly hasMetadata: boolean;
   readonly interceptors: readonly Interceptor[] | undefined;
-  /** Largest request message, in bytes; Infinity: no limit. */
+  /** Maximum size of a request message in bytes; `Infinity` if there is no limit. */
   readonly maxSendBytes: number;
-  /** Largest response message, in bytes, beside the channel's own limit. */
+  /** Maximum size of a response message in bytes, in addition to the channel's own limit. */
   readonly maxReceiveBytes: number;
-  /** Begins one attempt, through the stages that this method has. */
+  /** Starts one attempt through the stages of this method. */
   readonly start: StartAttempt;
-  /** The same with other bounds, for a call that names some. */
+  /** Returns the same function with other timeouts, for a call that overrides them. */
   readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
-  /** Present where its calls are hedged. */
+  /** Present if the method's calls are hedged. */
   readonly hedging: Hedging | undefined;
-  /** Interceptors and the function for metadata, where there are any. */
-  readonly parts: AttemptParts | undefined;
-  /** What of an inbound call its calls take over; undefined: nothing. */
+  /** Interceptors and metadata function; `undefined` if there are none. */
+  readonly parts: AttemptInterceptors | undefined;
+  /** Data of an inbound call that is propagated to its calls; `undefined` if nothing is. */
   readonly propagation: Propagation | undefined;
-  /** Permits a call needs for its attempts, the method's first: who queues for a slow method holds no permit of the client. */
+  /**
+   * Limits whose permits a call needs for its attempts. The method's comes first, so that a call queued for a slow method holds no permit
+   * of the client.
+   */
   readonly limits: readonly PermitQueue[];
 }

@@ -5,7 +5,7 @@ import type { StatusName } from '../status/status-code.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 
-/** A value as JSON has it: moments are ISO 8601 texts, functions are left out. */
+/** A value after JSON serialization: dates are ISO 8601 strings, functions are omitted. */
 export type AsJson<T> = T extends Date
   ? string
   : T extends readonly (infer Item)[]
@@ -15,65 +15,65 @@ export type AsJson<T> = T extends Date
       : T;
 
 /**
- * Everything that is known of a client at one moment, as one JSON value. Counts are since the client was made. Within a version
- * nothing is taken away and nothing changes its meaning; there may be more.
+ * State of a client at one moment, as one JSON value. Counters start when the client is created. Within a version, fields may be added, but
+ * are never removed and keep their meaning.
  */
 export interface GrpcClientSnapshot {
   readonly version: 1;
-  /** Moment of the snapshot. */
+  /** Time of the snapshot. */
   readonly at: string;
-  /** Moment the client was made. */
+  /** Time at which the client was created. */
   readonly madeAt: string;
   readonly name: string;
   readonly target: string;
   readonly connectivity: AsJson<Connectivity>;
-  /** The last 100 changes of state, oldest first. */
+  /** The last 100 state changes, oldest first. */
   readonly history: AsJson<readonly ConnectivityTransition[]>;
-  /** Addresses the channel knows; none where its policy is not ours (`xds:`). */
+  /** Addresses that the channel has resolved. Empty if the load-balancing policy is not one of this library (`xds:`). */
   readonly connections: readonly ConnectionSnapshot[];
   readonly outages: {
     readonly total: number;
-    /** The last 20 that are over, oldest first. */
+    /** The last 20 outages that have ended, oldest first. */
     readonly latest: readonly OutageSnapshot[];
   };
-  /** Calls that wait for the channel. */
+  /** Number of calls waiting for the channel. */
   readonly waiting: number;
-  /** Of the call that has waited longest; 0 where none waits. */
+  /** Waiting time of the call that has waited longest, in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
-  /** How waits for the channel ended. */
+  /** Number of waits for the channel, by result. */
   readonly waits: {
-    /** The channel was there. */
+    /** The channel became ready. */
     readonly released: number;
-    /** It was not, for too long, or too many waited. */
+    /** The channel was not ready in time, or too many calls were waiting. */
     readonly refused: number;
-    /** The caller left, or its deadline came first. */
+    /** The caller cancelled, or the call's deadline passed. */
     readonly left: number;
   };
-  /** Calls that have not ended, those that wait among them. A stream that is resumed is one. */
+  /** Number of open calls, including waiting ones. A resumable stream counts as one. */
   readonly active: number;
   readonly counters: ClientCounters;
-  /** Failed calls by reason, also those that were refused before they began. */
+  /** Failed calls by reason, including those rejected before they started. */
   readonly failures: Readonly<Partial<Record<FailureReason, number>>>;
-  /** Failed attempts that were the last of their call, by why there was no further one. */
+  /** Calls whose last attempt failed, by the reason why it was not retried. */
   readonly notRetried: Readonly<Record<string, number>>;
-  /** Of all methods. */
+  /** Recent calls of all methods. */
   readonly recent: RecentCalls;
-  /** Of methods that were called. */
+  /** Methods that were called. */
   readonly methods: readonly MethodSnapshot[];
-  /** What is left for retries, of what there is at most. */
+  /** Tokens left for retries, and their maximum. */
   readonly retryBudget: BudgetSnapshot;
-  /** What is left for hedges, of what there is at most. */
+  /** Tokens left for hedges, and their maximum. */
   readonly hedgeBudget: BudgetSnapshot;
-  /** Of methods with a circuit breaker. */
+  /** Circuit breakers, by method. */
   readonly circuits: readonly CircuitSnapshot[];
-  /** Where calls at once are limited. */
+  /** Concurrency limits. */
   readonly limits: readonly LimitSnapshot[];
   readonly streams: {
     readonly total: number;
-    /** The 100 oldest. */
+    /** The 100 oldest streams. */
     readonly oldest: readonly AsJson<ActiveCall>[];
   };
-  /** Of 20 kinds at most, by method, code and reason, the latest last. */
+  /** Failures by method, code and reason: at most 20 kinds, the latest last. */
   readonly errors: readonly ErrorSnapshot[];
   readonly drain: {
     readonly state: 'none' | 'draining' | 'drained' | 'closed';
@@ -81,21 +81,21 @@ export interface GrpcClientSnapshot {
   };
 }
 
-/** What is counted of a client. */
+/** Counters of a client. */
 export interface ClientCounters {
   readonly started: number;
   readonly succeeded: number;
   readonly failed: number;
-  /** Ended by their callers. */
+  /** Calls that their callers cancelled. */
   readonly cancelled: number;
-  /** Attempts that were begun on a connection. */
+  /** Attempts that were started on a connection. */
   readonly attempts: number;
   readonly retried: number;
-  /** Attempts beside another that was slow. */
+  /** Attempts sent because another one was slow. */
   readonly hedged: number;
-  /** How often streams went on after they had broken off. */
+  /** Number of times an interrupted stream resumed. */
   readonly resumed: number;
-  /** Connections that took the place of another: for their age, for new credentials, or because it was dead. */
+  /** Connections that replaced another one because of its age, for new credentials, or because it no longer responded. */
   readonly replaced: number;
 }
 
@@ -104,39 +104,39 @@ export interface ConnectionSnapshot {
   readonly address: string;
   readonly state: ConnectivityState;
   readonly since: string;
-  /** Connections to it that have ended. */
+  /** Number of connections to the address that have ended. */
   readonly ended: number;
 }
 
-/** An outage that is over. */
+/** An outage that has ended. */
 export interface OutageSnapshot {
   readonly since: string;
   readonly durationMs: number;
   readonly cause: string;
-  /** Failed attempts to connect. */
+  /** Number of failed connection attempts. */
   readonly tries: number;
-  /** Calls that waited in it. */
+  /** Number of calls that waited during the outage. */
   readonly held: number;
-  /** Calls whose callers left while they waited, or whose deadlines came. */
+  /** Number of calls that were cancelled or reached their deadline while they waited. */
   readonly left: number;
-  /** Calls that waited and failed, or were refused. */
+  /** Number of calls that failed while they waited, or were rejected. */
   readonly failed: number;
 }
 
-/** Calls that ended lately. */
+/** Calls that ended recently. */
 export interface RecentCalls {
-  /** How far back it goes: between 30 and 60 seconds, less while the client is younger. */
+  /** Length of the window in milliseconds: 30 to 60 seconds, or less if the client is younger. */
   readonly windowMs: number;
-  /** But for those ended by their callers. */
+  /** Number of calls that ended, except those that their callers cancelled. */
   readonly ended: number;
   readonly failed: number;
-  /** The failed ones by status code. */
+  /** Failed calls by status code. */
   readonly codes: Readonly<Partial<Record<StatusName, number>>>;
 }
 
-/** What is counted of one method, call by call: each call of a stream that is resumed is one. */
+/** Counters of one method. Each call of a resumable stream counts. */
 export interface MethodSnapshot {
-  /** '/orders.v1.Orders/Get' */
+  /** Path of the method: '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly kind: MethodKind;
   readonly started: number;
@@ -150,8 +150,8 @@ export interface MethodSnapshot {
   readonly codes: Readonly<Partial<Record<StatusName, number>>>;
   readonly recent: RecentCalls;
   /**
-   * From the begin of a call to its answer (of a response stream: to its headers), waits and retries included, in the window of
-   * `recent`; of calls that succeeded, and absent where there was none. Within 6 %.
+   * Time from the start of a call to its response (of a response stream: to its headers), including waits and retries. Measured for
+   * successful calls in the window of `recent`; absent if there were none. Accurate to 6 %.
    */
   readonly latency?: {
     readonly p50Ms: number;
@@ -167,15 +167,15 @@ export interface BudgetSnapshot {
   readonly maxTokens: number;
 }
 
-/** The circuit breaker of a method. */
+/** State of a method's circuit breaker. */
 export interface CircuitSnapshot {
   readonly path: string;
   readonly state: 'closed' | 'open' | 'half-open';
 }
 
-/** Calls that run at once, and that wait to. */
+/** Running and queued calls of a concurrency limit. */
 export interface LimitSnapshot {
-  /** Absent for the limit of the whole client. */
+  /** Path of the method; absent for the limit of the whole client. */
   readonly path?: string;
   readonly running: number;
   readonly queued: number;
@@ -187,7 +187,7 @@ export interface ErrorSnapshot {
   readonly path: string;
   readonly code: StatusName;
   readonly reason: FailureReason;
-  /** Of the latest, cut to 200 characters. */
+  /** Details of the latest failure, truncated to 200 characters. */
   readonly details: string;
   readonly peer?: string;
   readonly count: number;

@@ -16,43 +16,43 @@ import { LiveBudget } from '../policy/throttling/live-budget.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
-import { keepTraces } from './call/call-origin.js';
+import { keepTraces } from './call/caller-context.js';
 import { CallRegistry } from './call/call-registry.js';
-import { MethodParts } from './method-context.js';
+import { MethodRuntime } from './method-context.js';
 import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
-import type { InnerClient, SideListener, SideStream } from './inner-client.js';
+import type { InnerClient, AuxiliaryStreamListener, AuxiliaryStream } from './inner-client.js';
 import { markClosed, markOpen, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
-import { openSideStream } from './streams/side-stream.js';
+import { openSideStream } from './streams/auxiliary-stream.js';
 import { findService } from './settings/find-service.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 import { clientSnapshot } from './statistics/client-snapshot-of.js';
 import { ClientStatistics } from './statistics/client-statistics.js';
 
-/** Time and chance of a client, so that tests can hold both. */
-export interface ClientSeams {
+/** Clock and random source of a client, so that tests can control both. */
+export interface ClientDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  /** Hears of everything but the begin and end of each call, from the first moment on. */
+  /** Receives every event from creation on, except the start and end of each call. */
   readonly onEvent?: EventListener;
 }
 
-/** Time of a drain that names none. */
+/** Default timeout of a drain in milliseconds. */
 const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 
-/** A client from complete settings. Whoever makes it closes it. */
+/** Creates a client from complete settings. The creator must close it. */
 export function createResilientGrpcClient(
   settings: ResolvedClientSettings,
-  seams: ClientSeams = { clock: systemClock, random: systemRandom },
+  dependencies: ClientDependencies = { clock: systemClock, random: systemRandom },
 ): InnerClient {
-  return new GrpcClient(settings, seams);
+  return new GrpcClient(settings, dependencies);
 }
 
 class GrpcClient implements InnerClient {
@@ -63,7 +63,7 @@ class GrpcClient implements InnerClient {
 
   private readonly channel: ManagedChannel;
   private readonly context: ClientContext;
-  private readonly parts: MethodParts;
+  private readonly parts: MethodRuntime;
   private readonly hub: EventHub;
   readonly registry: CallRegistry;
   /** Calls of methods outside the contract. */
@@ -83,9 +83,9 @@ class GrpcClient implements InnerClient {
 
   constructor(
     private readonly settings: ResolvedClientSettings,
-    private readonly seams: ClientSeams,
+    private readonly dependencies: ClientDependencies,
   ) {
-    const { clock, random } = seams;
+    const { clock, random } = dependencies;
     this.name = settings.name;
     this.madeAt = clock.epoch();
     this.registry = new CallRegistry(clock);
@@ -93,9 +93,9 @@ class GrpcClient implements InnerClient {
     this.statistics = new ClientStatistics(clock);
     this.target = settings.target;
     this.hub = new EventHub({ client: settings.name }, () => clock.epoch());
-    if (seams.onEvent !== undefined) this.hub.listen(seams.onEvent, false);
+    if (dependencies.onEvent !== undefined) this.hub.listen(dependencies.onEvent, false);
     const changed = (): void => {
-      // Told from inside the channel's constructor when it is warm.
+      // A warm channel calls this from its constructor.
       if (this.isMade()) this.states.next(this.channel.connectivity);
     };
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed });
@@ -124,7 +124,7 @@ class GrpcClient implements InnerClient {
       clock,
       random,
     };
-    this.parts = new MethodParts(settings, this.context);
+    this.parts = new MethodRuntime(settings, this.context);
     this.mark = markOpen(this);
   }
 
@@ -132,7 +132,7 @@ class GrpcClient implements InnerClient {
     return this.channel.connectivity;
   }
 
-  /** The form in logs: the settings hold credentials and metadata. */
+  /** Returns the form for logs, because the settings contain credentials and metadata. */
   toJSON(): object {
     return { name: this.name, target: this.target, state: this.connectivity.state };
   }
@@ -160,7 +160,7 @@ class GrpcClient implements InnerClient {
 
   figures(): ClientFigures {
     const { channel, registry, budget } = this;
-    const now = this.seams.clock.now();
+    const now = this.dependencies.clock.now();
     return {
       openConnections: channel.openConnections,
       waiting: channel.waiting.size,
@@ -185,13 +185,13 @@ class GrpcClient implements InnerClient {
       stub = serviceStub(this.methodsOf(name), this.settings.traceStreams);
       this.stubs.set(name, stub);
     }
-    // True as far as the caller's interface describes this service: the stub is made from its definition.
+    // The stub is created from the service definition. The caller must provide an interface that matches it.
     return stub as Resilient<T> & T;
   }
 
   getClientByServiceName<T = unknown>(service: string): T {
     const name = findService(this.settings.services, service, this.name);
-    // True as above; grpc-js generates the same members.
+    // As above; grpc-js generates the same members.
     const { services, interceptors } = this.settings;
     return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
@@ -209,20 +209,24 @@ class GrpcClient implements InnerClient {
   }
 
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
-    const { outside: registry, seams, settings } = this;
-    const client = { ...this.context, registry, statistics: new ClientStatistics(seams.clock) };
-    const parts = new MethodParts({ ...settings, maxConcurrentCalls: undefined }, client);
+    const { outside: registry, dependencies, settings } = this;
+    const client = { ...this.context, registry, statistics: new ClientStatistics(dependencies.clock) };
+    const parts = new MethodRuntime({ ...settings, maxConcurrentCalls: undefined }, client);
     const context = parts.contextOf(method, plainPolicy(method));
     return methodStub(method, () => context, false);
   }
 
-  openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined> {
+  openStream(
+    method: MethodDescriptor,
+    request: object,
+    listener: AuxiliaryStreamListener,
+  ): Promise<AuxiliaryStream | undefined> {
     return openSideStream(this.settings, this.channel, method, request, listener);
   }
 
   async waitForReady(options: ReadyOptions = {}): Promise<void> {
     if (this.registry.accepting === 'closed') throw new Error(`The client '${this.name}' was closed`);
-    await waitForReady(this.channel, options, this.seams.clock);
+    await waitForReady(this.channel, options, this.dependencies.clock);
   }
 
   get waitingCalls(): number {
@@ -239,7 +243,7 @@ class GrpcClient implements InnerClient {
 
   snapshot(): GrpcClientSnapshot {
     const { settings, channel, registry, statistics, parts, drained, madeAt } = this;
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     return clientSnapshot(
       { settings, channel, registry, statistics, parts, budget: this.budget, drained, madeAt },
       clock,
@@ -272,9 +276,9 @@ class GrpcClient implements InnerClient {
   private async closeOnce(): Promise<void> {
     this.registry.close();
     this.outside.close();
-    // The second cancel of a call that had just begun goes out in the next turn, and needs its channel.
+    // The second cancel of a call that has just started is sent in the next turn of the event loop and needs its channel.
     await new Promise<void>((resolve) => {
-      this.seams.clock.defer(resolve);
+      this.dependencies.clock.defer(resolve);
     });
     this.channel.close();
     this.settings.live?.close();
@@ -286,7 +290,7 @@ class GrpcClient implements InnerClient {
     this.gone.complete();
   }
 
-  /** Once: with more calls in flight than half its tokens, one lost connection forbids all retries. */
+  /** Warns once. With more calls in flight than half its tokens, one lost connection disables all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
     if (this.warnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
@@ -295,7 +299,7 @@ class GrpcClient implements InnerClient {
   }
 
   private isMade(): boolean {
-    // Undefined while the channel is still being made, whatever the type says.
+    // `undefined` while the channel is being created, contrary to its type.
     return (this.states as BehaviorSubject<Connectivity> | undefined) !== undefined;
   }
 

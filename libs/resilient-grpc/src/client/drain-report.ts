@@ -1,10 +1,10 @@
-/** How a drain ended. */
+/** Result of a drain. */
 export interface DrainReport {
-  /** Calls that ended by themselves. */
+  /** Number of calls that ended on their own. */
   readonly finished: number;
-  /** Streams that were ended cleanly. */
+  /** Number of streams that were completed. */
   readonly completed: number;
-  /** Calls that were cut off at the end of the time. */
+  /** Number of calls that the drain failed: at its timeout, because of `onDrain: 'fail'`, or because their retry was due too late. */
   readonly cancelled: number;
   readonly durationMs: number;
 }

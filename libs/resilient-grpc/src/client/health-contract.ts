@@ -3,8 +3,8 @@ import { fromJSON, type PackageDefinition } from '@grpc/proto-loader';
 export const HEALTH_SERVICE = 'grpc.health.v1.Health';
 
 /**
- * The standard health service (https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto). It is written here
- * because the package that has the file depends on an older proto-loader, of which an application would then load two.
+ * The standard health service (https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto). It is defined here because the
+ * package that contains the file depends on an older proto-loader, so an application would load two versions.
  */
 export const HEALTH_CONTRACT: PackageDefinition = fromJSON(
   nested(['grpc', 'health', 'v1'], {
@@ -43,6 +43,6 @@ function method(requestType: string, responseType: string) {
 }
 
 function nested(names: readonly string[], inner: object): Namespace {
-  // True: a namespace as protobufjs writes it; its types have no place for a map.
+  // A valid protobufjs namespace, but protobufjs's types do not allow a map.
   return names.reduceRight((namespace, name): Namespace => ({ nested: { [name]: namespace } }), inner as Namespace);
 }

@@ -3,36 +3,42 @@ import type { RecentCalls } from './client-snapshot.js';
 import type { DrainableClient } from './resilient-grpc-client.js';
 import type { ResilientMethod } from './resilient-types.js';
 
-/** A client as other parts of the library use it, for services that its contract does not have. */
+/** A client as other parts of the library use it, for services outside its contract. */
 export interface InnerClient extends DrainableClient {
-  /** Each of its connections is seen by itself. Under `xds:` none is. */
+  /** True if its connections are observed individually; false under `xds:`. */
   readonly seesConnections: boolean;
-  /** How long calls wait in an outage, in milliseconds. */
+  /** Time that calls wait in an outage, in milliseconds. */
   readonly outageGraceMs: number;
-  /** Calls of the contract that ended lately. */
+  /** Returns the calls of the contract that ended recently. */
   recentCalls(): RecentCalls;
   /**
-   * Calls of a method outside the contract, as they are at this moment: without a policy of their own and limits, and in no figure of
-   * the client, which are the application's calls. No drain waits for them.
+   * Returns a stub for a method outside the contract. It copies the state of the client, such as its telemetry, when it is created. Its
+   * calls have no policy of their own and no limits. They are not part of the client's statistics, which count the application's calls,
+   * and a drain does not wait for them.
    */
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown>;
   /**
-   * Opens a stream of responses on one connection that is READY, beside the calls: it is counted nowhere, nobody waits for its end, and
-   * the channel goes idle though it is open. It has the client's metadata, and passes no interceptor. undefined: no connection is READY.
+   * Opens a response stream on one READY connection. The stream is not one of the client's calls: it is not counted, nothing waits for its
+   * end, and the channel becomes idle even while it is open. It sends the client's metadata and bypasses interceptors. Resolves to
+   * `undefined` if no connection is READY.
    *
-   * @throws what the client's function for metadata throws
+   * @throws the error that the client's metadata function throws
    */
-  openStream(method: MethodDescriptor, request: object, listener: SideListener): Promise<SideStream | undefined>;
+  openStream(
+    method: MethodDescriptor,
+    request: object,
+    listener: AuxiliaryStreamListener,
+  ): Promise<AuxiliaryStream | undefined>;
 }
 
-/** Who opened a stream beside the calls. */
-export interface SideListener {
+/** Listener of an auxiliary stream. */
+export interface AuxiliaryStreamListener {
   onMessage(message: unknown): void;
-  /** Once and last, unless it was cancelled. undefined: its connection takes no more calls. */
+  /** Called once and last, except after cancel(). `undefined`: its connection accepts no more calls. */
   onEnd(end: { readonly code: number; readonly details: string } | undefined): void;
 }
 
-/** A stream beside the calls. */
-export interface SideStream {
+/** A stream that is not one of the client's calls. */
+export interface AuxiliaryStream {
   cancel(): void;
 }

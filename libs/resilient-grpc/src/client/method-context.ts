@@ -1,22 +1,22 @@
 import type { StartAttempt } from '../call/attempt.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
-import { CircuitBreaker } from '../policy/circuit-breaker/circuit-breaker.js';
+import { CircuitBreakerCore } from '../policy/circuit-breaker/circuit-breaker.js';
 import { DEFAULT_MAX_QUEUED } from '../policy/concurrency/concurrency-policy.js';
 import { PermitQueue } from '../policy/concurrency/permit-queue.js';
 import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
 import { withAttemptTimeout } from './attempts/attempt-timeout.js';
-import { withCircuitBreaker } from './attempts/circuit-stage.js';
+import { withCircuitBreaker } from './attempts/circuit-breaker-stage.js';
 import { withStreamIdleTimeout } from './attempts/stream-idle-timeout.js';
 import type { AttemptBounds, ClientContext, MethodContext } from './call-context.js';
 import type { BudgetSnapshot, CircuitSnapshot, LimitSnapshot } from './client-snapshot.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
 
-/** What a client has once for all its methods, and what a method keeps when its policy changes. */
-export class MethodParts {
+/** State that all methods of a client share, and state that a method keeps when its policy changes. */
+export class MethodRuntime {
   private readonly clientLimit: PermitQueue | undefined;
   private readonly hedges = new HedgeBudget();
-  private readonly breakers = new Map<string, { readonly policy: string; readonly breaker: CircuitBreaker }>();
+  private readonly breakers = new Map<string, { readonly policy: string; readonly breaker: CircuitBreakerCore }>();
   private readonly limitsByPath = new Map<string, PermitQueue>();
 
   constructor(
@@ -30,7 +30,7 @@ export class MethodParts {
         : new PermitQueue({ maxConcurrent: maxConcurrentCalls, maxQueued: maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
   }
 
-  /** The pipeline of a method, composed once: a stage that is not configured is not there. */
+  /** Composes the pipeline of a method once. It contains only the stages that are configured. */
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;
@@ -58,13 +58,13 @@ export class MethodParts {
     };
   }
 
-  /** What is left for hedges, of what there is at most. */
+  /** Tokens left for hedges, and their maximum. */
   get hedgeBudget(): BudgetSnapshot {
     const { tokens, maxTokens } = this.hedges;
     return { tokens, maxTokens };
   }
 
-  /** Of methods that have a breaker and were resolved. */
+  /** Circuit breakers of the methods that were resolved and have one. */
   get circuits(): readonly CircuitSnapshot[] {
     return [...this.breakers].map(([path, { breaker }]) => ({ path, state: breaker.state }));
   }
@@ -74,7 +74,10 @@ export class MethodParts {
     return this.clientLimit === undefined ? ofMethods : [...ofMethods, describeLimit(this.clientLimit)];
   }
 
-  /** Polly's order: one admission of the breaker per attempt, the timeout inside it, so that it sees attempts that took too long. */
+  /**
+   * Composes the stages in Polly's order: the breaker admits each attempt, and the timeout is inside it, so that the breaker records
+   * attempts that took too long.
+   */
   private stagesOf(
     method: MethodDescriptor,
     policy: ResolvedMethodPolicy,
@@ -94,18 +97,22 @@ export class MethodParts {
     return breaker === undefined ? start : withCircuitBreaker(start, breaker, clock);
   }
 
-  private breakerOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): CircuitBreaker | undefined {
+  private breakerOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): CircuitBreakerCore | undefined {
     const { circuitBreaker } = policy;
     if (circuitBreaker === undefined) return undefined;
     const { events, random } = this.client;
     const known = this.breakers.get(method.path);
     const same = JSON.stringify({ ...circuitBreaker, statusCodes: [...circuitBreaker.statusCodes] });
     if (known?.policy === same) return known.breaker;
-    const breaker = new CircuitBreaker(circuitBreaker, random, ({ from, to, because, failures, total, breakMs }) => {
-      if (events.wanted) {
-        events.emit({ type: 'circuit', path: method.path, from, to, because, failures, total, breakMs });
-      }
-    });
+    const breaker = new CircuitBreakerCore(
+      circuitBreaker,
+      random,
+      ({ from, to, because, failures, total, breakMs }) => {
+        if (events.wanted) {
+          events.emit({ type: 'circuit', path: method.path, from, to, because, failures, total, breakMs });
+        }
+      },
+    );
     this.breakers.set(method.path, { policy: same, breaker });
     return breaker;
   }
@@ -125,7 +132,7 @@ function describeLimit({ running, queued, policy }: PermitQueue): LimitSnapshot 
   return { running, queued, maxConcurrent: policy.maxConcurrent };
 }
 
-/** grpc-js's limit, kept here too so that what is too large is never begun. Negative: none. */
+/** Returns grpc-js's limit. It is enforced here, too, so that a call with a larger message is never started. Negative means no limit. */
 function maxSendLength(settings: ResolvedClientSettings): number {
   const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];
   return typeof limit === 'number' && limit >= 0 ? limit : Infinity;

@@ -1,18 +1,18 @@
 import type { RegisteredCall } from './call/call-registry.js';
 
-/** A client as whoever looks for what was left open needs it. */
+/** An open client, as the leak check uses it. */
 export interface OpenClient {
   readonly name: string;
   readonly target: string;
-  /** Its calls that are open. */
+  /** Its open calls. */
   readonly registry: Iterable<RegisteredCall>;
 }
 
-// Weakly: a client that is dropped without a close may be collected as it could be without this list, which is for tests alone.
+// Weak references, so that an unclosed client can still be garbage-collected. Only tests use this list.
 const OPEN = new Set<WeakRef<OpenClient>>();
 const COLLECTED = new FinalizationRegistry<WeakRef<OpenClient>>((mark) => OPEN.delete(mark));
 
-/** A client of this process has been made; gives what `markClosed` takes. */
+/** Registers a created client. Returns the argument of `markClosed`. */
 export function markOpen(client: OpenClient): WeakRef<OpenClient> {
   const mark = new WeakRef(client);
   OPEN.add(mark);
@@ -20,12 +20,12 @@ export function markOpen(client: OpenClient): WeakRef<OpenClient> {
   return mark;
 }
 
-/** It was closed. */
+/** Removes a closed client. */
 export function markClosed(mark: WeakRef<OpenClient>): void {
   OPEN.delete(mark);
 }
 
-/** Clients of this process that were not closed: a test finds by them what it has left open. */
+/** Returns the clients of this process that were not closed, so that a test can find what it left open. */
 export function openClients(): readonly OpenClient[] {
   return [...OPEN].flatMap((mark) => mark.deref() ?? []);
 }

@@ -9,63 +9,64 @@ import type { DrainReport } from './drain-report.js';
 import type { Resilient } from './resilient-types.js';
 import type { ReadyOptions } from './wait-for-ready.js';
 
-/** A named client: one channel, shared by all its services. Fits where Nest's `ClientGrpc` was injected. */
+/** A named client: one channel, shared by all its services. It can be injected in place of Nest's `ClientGrpc`. */
 export interface ResilientGrpcClient {
   readonly name: string;
   readonly target: string;
   /**
-   * The stub of a service: 'Orders', or 'orders.v1.Orders' where two packages have the same name.
-   * @throws GrpcConfigurationError when the client has no such service, or several.
+   * Returns the stub of a service: 'Orders', or 'orders.v1.Orders' if two packages have a service of the same name.
+   * @throws GrpcConfigurationError if the client has no such service, or several
    */
   getService<T extends object>(service: string): Resilient<T> & T;
   /**
-   * grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried and do not wait; a request
-   * that no application saw is resent, as by a plain client.
+   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried and do not wait. A
+   * request that no application processed is resent, as by a plain grpc-js client.
    */
   getClientByServiceName<T = unknown>(service: string): T;
   readonly connectivity: Connectivity;
-  /** Replays the present state, then changes; completes on close. */
+  /** Emits the current state, then each change; completes on close. */
   readonly connectivity$: Observable<Connectivity>;
-  /** The last 100 changes of state, oldest first. */
+  /** The last 100 state changes, oldest first. */
   readonly history: readonly ConnectivityTransition[];
-  /** What happens in this client; completes on close. With no subscriber no event is built. */
+  /** Emits the events of this client; completes on close. Without a subscriber, no event is built. */
   readonly events$: Observable<GrpcClientEvent>;
-  /** False from the beginning of a drain on. */
+  /** False once a drain or close has started. */
   readonly accepting: boolean;
   /**
-   * Connects if need be; resolves when the channel is READY.
-   * @throws Error when `timeoutMs` has passed, the signal is aborted, or the client is closed.
+   * Connects if necessary; resolves when the channel is READY.
+   * @throws Error if `timeoutMs` has passed, the signal is aborted, or the client is closed
    */
   waitForReady(options?: ReadyOptions): Promise<void>;
   activeCalls(): readonly ActiveCall[];
-  /** Everything that is known of this client, as one JSON value. It is counted whether anybody asks or not. */
+  /** Returns the state of this client as one JSON value. Its counters are always maintained. */
   snapshot(): GrpcClientSnapshot;
   /**
-   * Begins nothing new, ends streams that are resumed, lets what else runs finish within `timeoutMs` (default 10 000), fails the
-   * rest UNAVAILABLE 'draining', then closes. Called twice, the shorter time holds and both get the same report.
+   * Rejects new calls, ends resumable streams, lets other calls finish within `timeoutMs` (default 10 000), fails the rest with UNAVAILABLE
+   * and `reason: 'draining'`, then closes the client. If it is called twice, the shorter time applies, and both callers get the same
+   * report.
    */
   drain(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
-  /** Ends every call at once, then closes the channel. Nothing of this client is left when it resolves. */
+  /** Ends every call at once, then closes the channel. When it resolves, the client holds no resources. */
   close(): Promise<void>;
 }
 
-/** A client as the application's shutdown sees it, which is in two steps. */
+/** A client as the application's two-step shutdown uses it. */
 export interface DrainableClient extends ResilientGrpcClient {
   /** `target` with its scheme: 'dns:///orders:50051'. */
   readonly canonicalTarget: string;
-  /** Its connections are encrypted. */
+  /** True if its connections are encrypted. */
   readonly isSecure: boolean;
-  /** Its calls are told to `telemetry` from now on; at most once. */
+  /** Reports its calls to `telemetry` from now on. It may be called at most once. */
   tell(telemetry: ClientTelemetry): void;
-  /** What metrics are collected of; unlike a snapshot it costs the same however many calls there are. */
+  /** Returns the values for metrics. Unlike a snapshot, its cost does not depend on the number of calls. */
   figures(): ClientFigures;
   /**
-   * Ends streams that are resumed or have `onDrain` 'complete' or 'fail'; none of them is resumed or begins any more. Everything
-   * else goes on, and may begin.
+   * Ends streams that are resumable or have `onDrain` 'complete' or 'fail'. None of them starts or resumes anymore. Other calls continue,
+   * and new ones may start.
    */
   endStreams(): Promise<void>;
-  /** Calls that wait for the channel. */
+  /** Number of calls waiting for the channel. */
   readonly waitingCalls: number;
-  /** Calls that failed for `reason`, or were refused. */
+  /** Returns the number of calls that failed for `reason`, including rejected ones. */
   failedBy(reason: FailureReason): number;
 }

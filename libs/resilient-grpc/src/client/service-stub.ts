@@ -3,24 +3,24 @@ import { GrpcObservable } from '../call/grpc-observable.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink } from '../call/stream-source.js';
-import { placeInApplication } from './code-place.js';
+import { applicationCallSite } from './call-site.js';
 import { callArguments } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { CallExecution } from './call/call-execution.js';
-import { originHere } from './call/call-origin.js';
+import { originHere } from './call/caller-context.js';
 import { argumentsInContext, sinkInContext } from './call/inbound-binding.js';
-import type { AskedCall } from './call/prepared-call.js';
+import type { CallInput } from './call/prepared-call.js';
 import { ScopedStream, type PartOf } from './streams/scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
 /** A method of a stub. */
 export interface StubbedMethod {
   readonly method: MethodDescriptor;
-  /** As of now, for a call that begins: policies may change. */
+  /** Returns the context for a call that starts now, because policies may change. */
   readonly contextOf: () => MethodContext;
 }
 
-/** The stub of a service: a function for each method, under the proto's name and, as in Nest, with a small first letter. */
+/** Creates the stub of a service: a function for each method, under the proto's name and, as in Nest, with a lowercase first letter. */
 export function serviceStub(
   methods: Iterable<StubbedMethod>,
   tracesStreams: boolean,
@@ -36,35 +36,36 @@ export function serviceStub(
   return Object.freeze(stub);
 }
 
-/** Calls of one method. */
+/** Creates the function that calls one method. */
 export function methodStub(
   method: MethodDescriptor,
   contextOf: () => MethodContext,
   tracesStreams: boolean,
 ): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
-    const asked: AskedCall = {
+    const asked: CallInput = {
       request,
-      openedAt: tracesStreams && method.kind !== 'unary' ? placeInApplication() : undefined,
+      openedAt: tracesStreams && method.kind !== 'unary' ? applicationCallSite() : undefined,
       given: argumentsInContext(callArguments(metadataOrOptions, options)),
-      madeIn: originHere(),
+      createdIn: originHere(),
     };
     const make = (sink: StreamSink<unknown>, part?: PartOf) =>
-      new CallExecution(contextOf(), asked, sinkInContext(sink, asked.madeIn), part);
+      new CallExecution(contextOf(), asked, sinkInContext(sink, asked.createdIn), part);
     return new GrpcObservable<unknown>(
       (subscriber) => {
         const call = makeInScope(make, subscriber, contextOf, method, asked.openedAt);
         call.begin();
         return call;
       },
-      (sink, scope) => make(sink, scope === undefined ? undefined : { scope, isWhole: true }),
+      (sink, scope) => make(sink, scope === undefined ? undefined : { scope, isDirect: true }),
     );
   };
 }
 
 /**
- * A call that is subscribed to while a stream of several calls begins, with operators around it, belongs to that stream. One that
- * answers once does not; but it shows at which client the stream is, and the stream may begin in answer to it, as after a token.
+ * Creates a call. A response stream that is subscribed to while a stream of several calls starts, with operators around it, belongs to that
+ * stream. A unary or client-streaming call does not. It determines the client of the stream, though, and the stream may start in response
+ * to it, for example after a token request.
  */
 function makeInScope(
   make: (sink: StreamSink<unknown>, part?: PartOf) => CallExecution,
@@ -75,7 +76,7 @@ function makeInScope(
 ): CallExecution {
   const scope = currentStreamScope();
   if (scope === undefined) return make(sink);
-  if (responseStream) return make(sink, { scope, isWhole: false });
+  if (responseStream) return make(sink, { scope, isDirect: false });
   ScopedStream.of(scope, contextOf(), openedAt);
   return make(sinkInScope(sink, scope));
 }

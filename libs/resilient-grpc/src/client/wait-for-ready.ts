@@ -1,13 +1,13 @@
 import type { CallTransport } from '../call/call-transport.js';
 import type { Clock } from '../time/clock.js';
 
-/** How long somebody waits for a client to be READY. */
+/** Limits of a wait for READY: timeout in milliseconds and abort signal. */
 export interface ReadyOptions {
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Stands in the queue of the calls until the channel is READY. Rejects when it is refused, in time or by the signal. */
+/** Waits in the queue of the calls until the channel is READY. Rejects if the wait is refused, times out or is aborted. */
 export function waitForReady(
   transport: CallTransport,
   { timeoutMs, signal }: ReadyOptions,
@@ -25,7 +25,7 @@ export function waitForReady(
     };
     const fail = (error: unknown): void => {
       leave();
-      // An abort reason is the caller's own, whatever it is.
+      // An abort reason is the caller's own value, of any type.
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
       reject(error);
     };
@@ -34,9 +34,9 @@ export function waitForReady(
       waitingSince: clock.now(),
       deadline: Infinity,
       bytes: 0,
-      paced: false,
-      // It sends nothing.
-      answerDue: false,
+      rateLimited: false,
+      // It sends no request.
+      expectsPromptResponse: false,
       release: () => {
         leave();
         resolve();

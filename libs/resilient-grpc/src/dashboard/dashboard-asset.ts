@@ -4,18 +4,18 @@ import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** A file that the page is made of. */
+/** File of the dashboard page. */
 export interface DashboardAsset {
   readonly type: string;
   readonly body: Buffer;
-  /** Of its content, as HTTP writes it. */
+  /** ETag of the content. */
   readonly tag: string;
 }
 
-/** The page itself. */
+/** File name of the page. */
 export const PAGE = 'index.html';
 
-// Beside src and dist alike.
+// The relative path is the same from src and dist.
 const FOLDER = new URL('../../assets/dashboard/', import.meta.url);
 const OWN = [
   PAGE,
@@ -36,7 +36,7 @@ const OWN = [
   'well.svg',
   'trouble.svg',
 ];
-/** The chart library, by what its files are called here. */
+/** Files of the chart library, by the names they have here. */
 const OF_UPLOT = { 'uplot.js': 'uplot/dist/uPlot.iife.min.js', 'uplot.css': 'uplot/dist/uPlot.min.css' };
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -49,7 +49,7 @@ const TYPES: Readonly<Record<string, string>> = {
 /**
  * Reads the files of the page, by name.
  *
- * @throws Error with what to do where they are not beside the code
+ * @throws Error with a remedy if the files are not next to the code
  */
 export function readDashboardAssets(): ReadonlyMap<string, DashboardAsset> {
   const require = createRequire(import.meta.url);

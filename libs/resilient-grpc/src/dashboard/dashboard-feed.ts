@@ -7,68 +7,71 @@ import { moment, type Clock, type Timer } from '../time/clock.js';
 import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
 import { shownClients, SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { StateChanges } from './state-changes.js';
-import { ToldClient } from './told-client.js';
+import { ClientDelta } from './client-delta.js';
 
-/** With nobody looking: what draws the last minutes for who comes after the trouble, and no more. */
+/** Sampling interval with no page open: enough to draw the last minutes for a visitor who comes after an incident. */
 const HISTORY_EVERY_MS = 2_000;
-/** Ten minutes. */
+/** Samples kept per client: ten minutes. */
 const HISTORY_LENGTH = 300;
-/** Of clients that are not looked at: enough for a rate. */
+/** Samples sent for clients that are not open in the page: enough for a rate. */
 const SHORT_HISTORY = 3;
-/** With somebody looking. It is the heartbeat, too. */
+/** Update interval with a page open, which is also the heartbeat. */
 const TELL_EVERY_MS = 1_000;
-/** Between a change of state and what is told of it; and from then on for a while, in which all that follows from it changes. */
+/**
+ * Delay between a change of state and its update. It is also the update interval for `RESTLESS_MS` afterwards, while dependent values
+ * change.
+ */
 const TELL_SOON_MS = 250;
 const RESTLESS_MS = 2_000;
 
-/** Somebody who is told. */
+/** Connected page that receives updates. */
 export interface Visitor {
-  /** Key of the client whose details are wanted. */
+  /** Key of the client whose details are shown. */
   readonly looksAt: string | undefined;
-  /** Takes nothing at present. What it misses is made good by a whole one. */
+  /** True while the connection accepts no data. Missed changes are replaced by the full state. */
   readonly isBlocked: boolean;
   send(event: 'whole' | 'change', json: string): void;
   end(): void;
 }
 
-/** All clients at one moment. Within a version nothing is taken away and nothing changes its meaning; there may be more. */
+/** State of all clients at one moment. Within a version, properties may be added, but none is removed or changes its meaning. */
 export interface DashboardSnapshot {
   readonly version: 1;
-  /** Moment of the snapshot. */
+  /** Time of the snapshot, in ISO 8601. */
   readonly at: string;
-  /** False from the beginning of the application's shutdown on. */
+  /** False from the start of the application's shutdown. */
   readonly accepting: boolean;
   readonly clients: readonly GrpcClientSnapshot[];
 }
 
-/** What answers: behind a balancer it may be another process each time. */
+/** Process that serves the page. Behind a load balancer it may differ with each request. */
 export interface DashboardProcess {
   readonly host: string;
   readonly pid: number;
-  /** Of the library: the page of another release does not know this one's events. */
+  /** Version of this library: the page of another version does not understand these events. */
   readonly release: string;
 }
 
-interface Watched extends ShownClient {
+interface DashboardClient extends ShownClient {
   readonly ring: SampleRing;
-  readonly told: ToldClient;
+  readonly told: ClientDelta;
 }
 
 /**
- * One sampler for all visitors. With nobody looking it takes a sample of each client now and then; it never subscribes to events,
- * which would make every call build them.
+ * Samples all clients, once for all visitors. With no page open it takes a sample of each client at a low rate. It never subscribes to
+ * client events, because every call would then build them.
  */
 export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
   private readonly changes = new StateChanges(() => this.stateChanged());
-  private watched: ReadonlyMap<string, Watched> = new Map();
-  /** Histories of clients that gave way to others in trouble: as many as are shown, the last to go at the end. */
+  private watched: ReadonlyMap<string, DashboardClient> = new Map();
+  /** Histories of clients that were replaced by clients in trouble: at most as many as are shown, the most recent last. */
   private readonly setAside = new Map<ResilientGrpcClient, SampleRing>();
   private gone: readonly string[] = [];
   private total = 0;
-  /** Milliseconds since 1970. */
+  /** Time of the last sampling, in milliseconds since 1970. */
   private lookedAt = 0;
   private ended = false;
   private failed = false;
@@ -84,7 +87,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     private readonly process: DashboardProcess,
   ) {}
 
-  /** No visitor is taken any more. */
+  /** True if no more visitors are accepted. */
   get ending(): boolean {
     return this.ended;
   }
@@ -93,7 +96,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(0);
   }
 
-  /** Before the servers close, which would wait for the visitors. */
+  /** Runs before the servers close, because they would wait for the visitors. */
   beforeApplicationShutdown(): void {
     if (this.ended) return;
     this.ended = true;
@@ -105,7 +108,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     for (const visitor of visitors) visitor.end();
   }
 
-  /** Every client there is. */
+  /** Returns the state of every client, shown or not. */
   snapshot(): DashboardSnapshot {
     return {
       version: 1,
@@ -115,11 +118,11 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     };
   }
 
-  /** Sends everything now, and then what changes. */
+  /** Sends the full state now, and then the changes. */
   join(visitor: Visitor): void {
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
-    // Later ones are told what the others were told last, and all go on from there.
+    // Later visitors receive the state that the others last received, and all continue from there.
     if (first || (visitor.looksAt !== undefined && !this.watched.has(visitor.looksAt))) this.tell(visitor);
     visitor.send('whole', this.whole(visitor));
     this.wake(TELL_EVERY_MS);
@@ -136,7 +139,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(Math.max(0, TELL_SOON_MS - (now - this.toldAt)));
   }
 
-  /** Has the next turn come in `ms` at the latest. */
+  /** Schedules the next turn in at most `ms` milliseconds. */
   private wake(ms: number): void {
     const at = this.clock.now() + ms;
     if (this.ended || (this.next !== undefined && this.next.at <= at)) return;
@@ -154,40 +157,40 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(this.clock.now() - this.changedAt < RESTLESS_MS ? TELL_SOON_MS : TELL_EVERY_MS);
   }
 
-  /** Looks, and tells everybody but `newcomer`, who has not been told anything. */
+  /** Samples the clients and updates all visitors except `newcomer`, which has not received the full state yet. */
   private tell(newcomer?: Visitor): void {
     this.look();
     this.toldAt = this.clock.now();
     for (const visitor of this.visitors) {
       if (visitor === newcomer) continue;
-      // Before anything is written for it.
+      // Checked before anything is serialized for the visitor.
       if (visitor.isBlocked) this.missed.add(visitor);
       else if (this.missed.delete(visitor)) visitor.send('whole', this.whole(visitor));
       else visitor.send('change', this.change(visitor));
     }
   }
 
-  /** Looks at every client: who is there, how it is, and what is new. */
+  /** Determines the shown clients, their state, and their changes. */
   private look(): void {
-    const looked = new Set([...this.visitors].map(({ looksAt }) => looksAt));
-    const { total, shown } = shownClients(this.clients, looked);
+    const isOpenInPage = new Set([...this.visitors].map(({ looksAt }) => looksAt));
+    const { total, shown } = shownClients(this.clients, isOpenInPage);
     const now = this.clock.now();
     const epoch = this.clock.epoch();
     const due = now - this.sampledAt >= HISTORY_EVERY_MS - TELL_SOON_MS / 2;
     if (due) this.sampledAt = now;
     const before = this.watched;
-    const watched = new Map<string, Watched>();
+    const watched = new Map<string, DashboardClient>();
     for (const one of shown) {
       const snapshot = this.snapshotOf(one.client);
       if (snapshot === undefined) continue;
       const known = before.get(one.key);
       const same = known?.client === one.client ? known : undefined;
-      const isLooked = looked.has(one.key);
+      const isLooked = isOpenInPage.has(one.key);
       const { ring, told } = same ?? {
         ring: this.setAside.get(one.client) ?? new SampleRing(HISTORY_LENGTH),
-        told: new ToldClient(one.key, snapshot, isLooked),
+        told: new ClientDelta(one.key, snapshot, isLooked),
       };
-      // With nobody to tell there is nothing to write.
+      // Without visitors, nothing needs to be serialized.
       if (same !== undefined && this.visitors.size > 0) told.update(snapshot, isLooked);
       if (due || same === undefined) ring.push(sampleOf(snapshot, epoch));
       watched.set(one.key, { ...one, ring, told });
@@ -201,8 +204,11 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (this.visitors.size > 0 && !this.ended) this.changes.follow(shown.map(({ client }) => client));
   }
 
-  /** Keeps histories of those of `before` that are not among `shown`; of nobody where all are. */
-  private putAside(before: ReadonlyMap<string, Watched>, shown: ReadonlySet<ResilientGrpcClient> | undefined): void {
+  /** Keeps the histories of clients in `before` that are not in `shown`. `undefined` means that all clients are shown, so none is kept. */
+  private putAside(
+    before: ReadonlyMap<string, DashboardClient>,
+    shown: ReadonlySet<ResilientGrpcClient> | undefined,
+  ): void {
     if (shown === undefined) return this.setAside.clear();
     for (const { client, ring } of before.values()) if (!shown.has(client)) this.setAside.set(client, ring);
     for (const client of this.setAside.keys()) {
@@ -211,7 +217,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     }
   }
 
-  /** A client that cannot be looked at is no reason to end the process that it serves. */
+  /** Returns the state of a client. Logs an error instead of throwing, because the dashboard must not end the process. */
   private snapshotOf(client: ResilientGrpcClient): GrpcClientSnapshot | undefined {
     try {
       return client.snapshot();
@@ -237,7 +243,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 
   private common(): string {
     const { total, lookedAt } = this;
-    // Its moment is that of the look, which those who come later are told of, too.
+    // Uses the time of the last sampling, because later visitors receive that state too.
     return JSON.stringify({ at: lookedAt, accepting: this.clients.accepting, total }).slice(1, -1);
   }
 }

@@ -5,30 +5,30 @@ import { orUndefined } from '../client/settings/schema-values.js';
 import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
-/** Where the dashboard is, and what its guards need. */
+/** Path of the dashboard, and the modules that its guards need. */
 export interface DashboardPlace {
-  /** Path of the page, below a global prefix if there is one. @defaultValue 'grpc' */
+  /** Path of the page, below the global prefix if there is one. @defaultValue 'grpc' */
   readonly path?: string | undefined;
   /** Modules that export what the guards inject. @defaultValue none */
   readonly imports?: ModuleMetadata['imports'];
 }
 
-/** Where the dashboard is, and who may see it: `guards`, or `public: true`. */
+/** Options of the dashboard: its path, and either `guards` or `public: true`. */
 export type ResilientGrpcDashboardOptions = DashboardPlace &
   (
     | {
-        /** All of them must let a request pass: for the page, for what it loads, and for its events. */
+        /** Guards that must all admit a request: for the page, its files, and its events. */
         readonly guards: readonly Type<CanActivate>[];
         readonly public?: undefined;
       }
     | {
-        /** It has no guards of its own; those of the whole application hold all the same. */
+        /** Mounts the dashboard without guards of its own; global guards still apply. */
         readonly public: true;
         readonly guards?: undefined;
       }
   );
 
-/** Options, completed. */
+/** Dashboard options with defaults applied. */
 export interface DashboardSettings {
   readonly path: string;
   readonly imports: NonNullable<ModuleMetadata['imports']>;
@@ -41,7 +41,7 @@ const AT = 'ResilientGrpcDashboardModule.forRoot';
 
 const PATH_TEXT = "a path of its own without parameters, as 'ops/grpc'";
 const GUARDS_TEXT = 'classes of guards, as [OpsGuard]';
-// Segments '.' and '..' never arrive: whoever asks resolves them before.
+// A path with '.' or '..' segments would never match, because HTTP clients resolve them before sending.
 const PATH = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
 const schema = v.object(
   {
@@ -66,9 +66,9 @@ const REMEDIES: KeyRemedies = {
 };
 
 /**
- * Checks and completes options.
+ * Validates options and applies defaults.
  *
- * @throws GrpcConfigurationError with everything that is wrong with them
+ * @throws GrpcConfigurationError with every problem of the options
  */
 export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const copied = copyOptions(given, AT);
@@ -76,7 +76,7 @@ export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const options = copied.value;
   const problems = [...optionProblems(schema, options, AT, REMEDIES), ...accessProblems(options)];
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
-  // True: nothing was found that says otherwise.
+  // The cast is safe: the checks found no problems.
   const { path = DEFAULT_DASHBOARD_PATH, imports = [], guards = [] } = options as ResilientGrpcDashboardOptions;
   return { path: path.replace(/^\/|\/$/g, ''), imports, guards };
 }

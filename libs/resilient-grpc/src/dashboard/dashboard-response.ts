@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /**
- * On everything the dashboard answers. The page needs nothing of anybody else, and nobody may put it into a frame; uPlot sets styles
- * by the CSSOM, which a policy without 'unsafe-inline' allows.
+ * Headers of every response. The page loads nothing from other origins and must not be framed. uPlot sets styles through the CSSOM, which a
+ * policy without 'unsafe-inline' allows.
  */
 const HEADERS: Readonly<Record<string, string>> = {
   'Content-Security-Policy':
@@ -14,21 +14,21 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 };
 
-/** What Express hands over, and what Fastify wraps. */
+/** Node's objects as passed by Express, or as wrapped by Fastify. */
 type PlatformRequest = IncomingMessage | { readonly raw: IncomingMessage };
 type PlatformResponse = ServerResponse | { readonly raw: ServerResponse; hijack(): unknown };
 
 /**
- * One answer, written to Node's own response: the same on every platform, and out of reach of interceptors of the application that
- * wrap what handlers return.
+ * One response, written to Node's response object. This works on every platform, and bypasses interceptors of the application that wrap the
+ * results of handlers.
  */
 export class DashboardResponse {
   private readonly request: IncomingMessage;
   readonly raw: ServerResponse;
 
-  /** @param last the connection is not kept for another request */
+  /** @param last true to close the connection after the response */
   constructor(request: unknown, response: unknown, last: boolean) {
-    // True: Nest's platforms are Express and Fastify.
+    // The casts are safe: Nest's HTTP platforms are Express and Fastify.
     const from = request as PlatformRequest;
     const to = response as PlatformResponse;
     this.request = 'raw' in from ? from.raw : from;
@@ -38,15 +38,15 @@ export class DashboardResponse {
     if (last) this.close();
   }
 
-  /** There is nobody to answer: the visitor has gone, or something else of the application has answered. */
+  /** True if no response can be sent: the visitor has disconnected, or another part of the application has responded. */
   get isOver(): boolean {
     return this.raw.headersSent || this.raw.destroyed || this.request.socket.destroyed;
   }
 
-  /** Sends `body`, or nothing where the browser has it already. */
+  /** Sends `body`, or only status 304 if the browser already has it. */
   file(type: string, body: Buffer | string, tag: string): void {
     this.raw.setHeader('ETag', tag);
-    // Asked for each time: the files of the next version have the same names.
+    // Revalidated each time, because the files of the next version have the same names.
     this.raw.setHeader('Cache-Control', 'no-cache');
     if (this.request.headers['if-none-match'] === tag) {
       this.raw.statusCode = 304;
@@ -59,13 +59,13 @@ export class DashboardResponse {
     this.send(status, 'application/json; charset=utf-8', JSON.stringify(value));
   }
 
-  /** Begins a stream of events; false where only its headers were asked for. */
+  /** Starts an event stream. Returns false for a HEAD request, which receives only the headers. */
   events(): boolean {
-    // Neither compressed nor buffered on the way, where it would not come through before its end.
+    // Prevents proxies from compressing or buffering the stream, which would delay events until its end.
     this.raw.setHeader('Cache-Control', 'no-store, no-transform');
     this.raw.setHeader('X-Accel-Buffering', 'no');
     this.raw.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
-    // Or the connection would outlive the stream, and the shutdown wait for it.
+    // Otherwise the connection would outlive the stream, and the shutdown would wait for it.
     this.close();
     if (this.request.method === 'HEAD') this.raw.end();
     else this.raw.flushHeaders();

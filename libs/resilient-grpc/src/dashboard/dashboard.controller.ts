@@ -18,13 +18,13 @@ import type { DashboardSettings } from './dashboard-options.js';
 import { DashboardResponse } from './dashboard-response.js';
 import { EventStream } from './event-stream.js';
 
-/** Token of the files of the page. */
+/** Injection token of the page's files. */
 export const DASHBOARD_ASSETS = Symbol('files of the dashboard');
 
-/** More would be no people. Each costs a connection and what is being written to it. */
-const MOST_VISITORS = 100;
+/** Maximum number of open pages. Each costs a connection and its write buffer. */
+const MAX_VISITORS = 100;
 
-/** The controller of a dashboard. It reads, and nothing else. */
+/** Creates the controller of a dashboard, which is read-only. */
 export function dashboardController({ path, guards }: DashboardSettings): Type {
   const lastPart = path.slice(path.lastIndexOf('/') + 1);
 
@@ -41,7 +41,8 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
     @Get()
     page(@Req() request: { readonly url: string }, @Res() response: unknown): void {
       const page = this.asset(PAGE);
-      // Links are relative, for proxies that put something before the path: to the page's own, or to the one below it.
+      // Links are relative, because a proxy may prefix the path. They are resolved against the page's path if it ends with a slash, else
+      // against its parent.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
       const text = page.body.toString('utf8').replaceAll('"./', `"${inside}`);
       this.answer(request, response, (answer) =>
@@ -54,7 +55,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       this.answer(request, response, (answer) => answer.json(200, this.feed.snapshot()));
     }
 
-    /** `client`: key of the one whose details are wanted. */
+    /** Streams events; `client` is the key of the client whose details are shown. */
     @Get('events')
     events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
       const looksAt = typeof client === 'string' ? client : undefined;
@@ -69,7 +70,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
 
     private welcome(answer: DashboardResponse, looksAt: string | undefined): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
-      if (this.visitors >= MOST_VISITORS) return answer.json(503, { message: 'too many pages look at it' });
+      if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many pages look at it' });
       if (!answer.events()) return;
       this.visitors += 1;
       const stream = new EventStream(answer.raw, systemClock, () => {
@@ -95,8 +96,8 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
 
     private answer(request: unknown, response: unknown, write: (answer: DashboardResponse) => void): void {
       const answer = new DashboardResponse(request, response, this.feed.ending);
-      // When the application's interceptors are done: a header that one of them sets after the first byte would be an error, which
-      // Nest answers by ending the response. Whoever left while a guard was looking is not there any more, and is told nothing.
+      // Runs after the application's interceptors: a header that one of them sets after the first byte would be an error, which Nest
+      // handles by ending the response. Skipped if the visitor disconnected while a guard was running.
       systemClock.defer(() => {
         if (!answer.isOver) write(answer);
       });

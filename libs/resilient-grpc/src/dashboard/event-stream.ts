@@ -1,12 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../time/clock.js';
 
-/** Whoever takes nothing for so long has gone, and nobody has told us. */
+/** Maximum time in which a blocked connection accepts no data; then the visitor counts as disconnected. */
 const STUCK_MS = 30_000;
-/** What was written last has this long to get out. */
-const LAST_WORDS_MS = 500;
+/** Time in which the last event must be flushed. */
+const STATUS_FLUSH_MS = 500;
 
-/** Server-sent events to one visitor. Nothing queues up for those who read slowly: while it is blocked nothing is written. */
+/** Server-sent events to one visitor. Events are dropped while the connection is blocked, so that none queue up for slow readers. */
 export class EventStream {
   private blocked: Timer | undefined;
   private left = false;
@@ -14,11 +14,11 @@ export class EventStream {
   constructor(
     private readonly response: ServerResponse,
     private readonly clock: Clock,
-    /** The visitor has gone, or was let go. */
+    /** Called after the visitor disconnected or was disconnected. */
     onLeave: () => void,
   ) {
     response.on('drain', () => this.unblock());
-    // A response that breaks off needs no other answer.
+    // A failed response needs no handling here: 'close' follows.
     response.on('error', () => undefined);
     response.once('close', () => {
       this.left = true;
@@ -28,23 +28,23 @@ export class EventStream {
     response.write('retry: 1000\n\n');
   }
 
-  /** What was written before has not got out yet. */
+  /** True while earlier events are not flushed. */
   get isBlocked(): boolean {
     return this.blocked !== undefined;
   }
 
-  /** Sends `json`, a text on one line. */
+  /** Sends `json`, which must be a single line. */
   send(event: string, json: string): void {
     if (this.left || this.isBlocked) return;
     if (this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
     this.blocked = this.clock.setTimer(() => this.response.destroy(), STUCK_MS);
   }
 
-  /** Says goodbye, in a time that is bounded. */
+  /** Sends the end event and closes the response within a bounded time. */
   end(): void {
     if (this.left) return;
     this.response.end('event: end\ndata: {}\n\n');
-    const cut = this.clock.setTimer(() => this.response.destroy(), LAST_WORDS_MS);
+    const cut = this.clock.setTimer(() => this.response.destroy(), STATUS_FLUSH_MS);
     this.response.once('close', () => this.clock.clearTimer(cut));
   }
 

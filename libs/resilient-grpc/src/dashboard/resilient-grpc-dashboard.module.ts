@@ -10,21 +10,21 @@ import { DashboardFeed } from './dashboard-feed.js';
 import { resolveDashboardOptions, type ResilientGrpcDashboardOptions } from './dashboard-options.js';
 import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js';
 
-/** A live page that shows all clients of the application, to those who may see it. It changes nothing. */
+/** Mounts a live, read-only page that shows all clients of the application to authorized visitors. */
 @Module({})
 export class ResilientGrpcDashboardModule {
-  /** @internal Made by Nest. */
+  /** @internal Created by Nest. */
   constructor(@Optional() @Inject(DashboardFeed) feed?: DashboardFeed) {
     if (feed !== undefined) return;
-    // Mounted without a word it would show nothing to anybody, and say nothing about it.
+    // Without options the module would mount no page, and report no problem.
     const message =
       'imported without options; write ResilientGrpcDashboardModule.forRoot({ guards: [OpsGuard] }), or forRoot({ public: true })';
     throw new GrpcConfigurationError([{ path: 'imports: ResilientGrpcDashboardModule', message }]);
   }
 
   /**
-   * The dashboard at `path`, for those whom `guards` let pass, or for everybody.
-   * @throws GrpcConfigurationError for options that cannot be used; without guards it takes `public: true`.
+   * Mounts the dashboard at `path`, for requests that `guards` admit, or for everyone with `public: true`.
+   * @throws GrpcConfigurationError if the options are invalid; without guards, `public: true` is required.
    */
   static forRoot(options: ResilientGrpcDashboardOptions): DynamicModule {
     const settings = resolveDashboardOptions(options);

@@ -1,7 +1,7 @@
 import { skip, type Subscription } from 'rxjs';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 
-/** Hears of changes of state of those clients that it was told to follow last. */
+/** Calls `onChange` if one of the followed clients changes its state. */
 export class StateChanges {
   private readonly followed = new Map<ResilientGrpcClient, Subscription>();
 
@@ -16,7 +16,7 @@ export class StateChanges {
     }
     for (const client of wanted) {
       if (this.followed.has(client)) continue;
-      // The first is the present state, which is known; the end of them is the end of the client.
+      // The first value is the current state, which is known. Completion means that the client was closed.
       const subscription = client.connectivity$
         .pipe(skip(1))
         .subscribe({ next: this.onChange, complete: this.onChange });

@@ -1,6 +1,6 @@
 import type { Problem } from '../policy/service-config/problem.js';
 
-/** What was looked at. */
+/** The name of a check. */
 export type CheckName =
   | 'target'
   | 'proxy'
@@ -14,19 +14,19 @@ export type CheckName =
   | 'service-config'
   | 'shutdown';
 
-/** What came of one check, for people (`says`, `remedy`) and for programs (`facts`). */
+/** The result of one check, for people (`says`, `remedy`) and for programs (`facts`). */
 export interface CheckResult {
   readonly check: CheckName;
-  /** `skipped`: it could not be made, or there was nothing to look at. */
+  /** `skipped` means that the check was not possible or had nothing to check. */
   readonly status: 'ok' | 'warning' | 'failed' | 'skipped';
-  /** What was found, in one sentence. */
+  /** The finding, in one sentence. */
   readonly says: string;
-  /** What to do about it. */
+  /** The recommended action. */
   readonly remedy?: string;
-  /** All that is wrong with a document, each with its place. */
+  /** All problems of a document, each with its path. */
   readonly problems?: readonly Problem[];
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** Checks, each told as soon as it is known. */
+/** A sequence of check results, each yielded as soon as it is available. */
 export type Checks<T = void> = AsyncGenerator<CheckResult, T>;

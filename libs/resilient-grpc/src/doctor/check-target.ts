@@ -2,15 +2,15 @@ import { dnsNameOf } from '../channel/dns/dns-name.js';
 import type { InnerClient } from '../client/inner-client.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { addressCheck, isUsable, type ProbedAddress } from './checks/address.js';
-import { certificateCheck } from './checks/certificate.js';
-import { clientCheck } from './checks/client.js';
-import { dnsConfigCheck } from './checks/dns-config.js';
-import { healthCheck } from './checks/health.js';
-import { keepaliveCheck, keepaliveMs } from './checks/keepalive.js';
-import { proxyCheck } from './checks/proxy.js';
-import { reflectionCheck, type Reflected } from './checks/reflection.js';
-import { MAX_ADDRESSES, targetCheck, unusableTarget, unusableTls } from './checks/target.js';
+import { addressCheck, isUsable, type ProbedAddress } from './checks/address-check.js';
+import { certificateCheck } from './checks/certificate-check.js';
+import { clientCheck } from './checks/client-check.js';
+import { dnsConfigCheck } from './checks/dns-config-check.js';
+import { healthCheck } from './checks/health-check.js';
+import { keepaliveCheck, keepaliveMs } from './checks/keepalive-check.js';
+import { proxyCheck } from './checks/proxy-check.js';
+import { reflectionCheck, type Reflected } from './checks/reflection-check.js';
+import { MAX_ADDRESSES, targetCheck, unusableTarget, unusableTls } from './checks/target-check.js';
 import type { CheckResult, Checks } from './check-result.js';
 import { doctorClient } from './doctor-client.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
@@ -18,7 +18,7 @@ import { clientWay, probeAddresses } from './probe-addresses.js';
 import { resolveTarget } from './resolve-target.js';
 import { TimeBudget } from './time-budget.js';
 
-/** Its own patience counts each name server of the system. */
+/** Result if the DNS query exceeds the time budget. The query's own timeout applies to each name server of the system. */
 const DNS_IS_SILENT: CheckResult = {
   check: 'dns-config',
   status: 'skipped',
@@ -26,7 +26,7 @@ const DNS_IS_SILENT: CheckResult = {
   facts: {},
 };
 
-/** Goes the way of a client to `target`, as far as it leads. Gives what the server has told of its methods. */
+/** Connects to `target` step by step like a client, as far as possible. Returns the services and methods found by reflection. */
 export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
   const unusable = unusableTarget(target);
   if (unusable !== undefined) {
@@ -50,7 +50,7 @@ async function* checkServer(client: InnerClient, options: DoctorOptions, env: En
   const { connectTimeoutMs, keepaliveMs: everyMs, service = '' } = options;
   const budget = new TimeBudget(systemClock, options.timeoutMs);
   const stepMs = () => Math.round(budget.leftMs(connectTimeoutMs));
-  // Asked for beside the rest: name servers that are silent take seconds.
+  // Runs in parallel with the other checks, because a name server that does not respond takes seconds.
   const dnsConfig = dnsConfigCheck(target, systemRandom);
 
   const proxy = proxyCheck(target, canonicalTarget, env);
@@ -59,7 +59,7 @@ async function* checkServer(client: InnerClient, options: DoctorOptions, env: En
   yield targetCheck(target, resolution, env['GRPC_NODE_USE_ALTERNATIVE_RESOLVER'] === 'true');
   const addresses = resolution.ok ? resolution.addresses.slice(0, MAX_ADDRESSES) : [];
   const way = clientWay(canonicalTarget, options.tls, { connectTimeoutMs, budget });
-  // What a proxy is to be asked for is the client's business.
+  // Through a proxy, only the client itself connects.
   const probed = proxy === undefined ? await probeAddresses(addresses, way) : [];
   const usable = probed.find(isUsable);
   for (const one of probed) yield addressCheck(one, usable !== undefined);
@@ -91,7 +91,7 @@ async function* checkServer(client: InnerClient, options: DoctorOptions, env: En
   return reflected;
 }
 
-/** Each certificate once: servers behind one name mostly share theirs. */
+/** Checks each distinct certificate once. Servers behind one name usually share a certificate. */
 function* certificates(probed: readonly ProbedAddress[], name: string): Generator<CheckResult> {
   const seen = new Set<string | undefined>();
   for (const { probe } of probed) {

@@ -8,22 +8,22 @@ import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { reflectionContract } from './reflection-contract.js';
 
-/** A client of the library itself, for the target; it connects when it is asked to. Or what is wrong with its settings. */
+/** Creates a regular client of this library for the target, or returns the problems of its settings. The client connects on demand. */
 export function doctorClient(
   url: string,
   tls: TlsOptions | undefined,
 ): { readonly ok: true; readonly client: InnerClient } | { readonly ok: false; readonly problems: readonly Problem[] } {
   const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
   if (!contract.ok) return contract;
-  const seams = { clock: systemClock, random: systemRandom, report: () => undefined };
+  const dependencies = { clock: systemClock, random: systemRandom, report: () => undefined };
   const settings = { url, ...(tls && { tls }) };
   const input = { name: 'doctor', path: 'doctor', services: contract.services, settings, defaults: undefined };
-  const resolved = resolveSettings(input, seams);
+  const resolved = resolveSettings(input, dependencies);
   if (!resolved.ok) return resolved;
-  return { ok: true, client: createResilientGrpcClient(resolved.settings, seams) };
+  return { ok: true, client: createResilientGrpcClient(resolved.settings, dependencies) };
 }
 
-/** Calls of a doctor: once, at once, and by nobody's order. */
+/** Options of the doctor's calls: no retries, no waiting for a connection, and no propagation from an inbound call. */
 export function askedOnce(timeoutMs: number) {
   return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;
 }

@@ -4,11 +4,11 @@ import { closest } from '../errors/closest.js';
 import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { Problems, type Problem } from '../policy/service-config/problem.js';
 import { readDuration } from '../policy/service-config/read-duration.js';
-import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown.js';
+import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown-check.js';
 
-/** What somebody asks for. */
+/** The parsed options of the command. */
 export interface DoctorOptions {
-  /** undefined: nothing is connected to. */
+  /** If `undefined`, no connection is made. */
   readonly target: string | undefined;
   readonly tls: TlsOptions | undefined;
   readonly service: string | undefined;
@@ -21,10 +21,10 @@ export interface DoctorOptions {
   readonly json: boolean;
 }
 
-/** Variables of the environment that decide about connections. */
+/** The environment variables, some of which affect connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** Options, a wish for help, or what is wrong with the arguments. */
+/** The result of parsing the arguments: options, a request for help, or problems. */
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }
   | { readonly kind: 'help' }
@@ -53,7 +53,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-/** What says something of the way to a target. */
+/** Options that require a target. */
 const OF_A_TARGET = [
   'tls',
   'ca',
@@ -67,7 +67,7 @@ const OF_A_TARGET = [
 ] as const;
 const SHUTDOWN = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
 
-/** Reads what stands behind `nestjs-resilient-grpc` on a command line. */
+/** Parses the command line arguments of `nestjs-resilient-grpc`. */
 export function readArguments(args: readonly string[]): DoctorArguments {
   let parsed;
   try {
@@ -92,7 +92,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   if (target === undefined && serviceConfigFile === undefined && !asksShutdown && problems.none) {
     problems.add('target', "the url of a client, as 'orders:50051'", undefined);
   }
-  // An option that does nothing would let somebody believe that it was looked at.
+  // Options without effect are rejected: a user would assume that they were checked.
   const idle = target === undefined ? OF_A_TARGET.filter((name) => values[name] !== undefined) : [];
   for (const name of idle) problems.say(`--${name}`, 'is of a target, and there is none: give it before the options');
   if (protoFile !== undefined && serviceConfigFile === undefined) {
@@ -136,7 +136,7 @@ function wrong(problems: readonly Problem[]): DoctorArguments {
   return { kind: 'wrong', problems };
 }
 
-/** Node's own words are long; the first sentence of them, and what was probably meant. */
+/** Returns the first sentence of Node's error message, which is long, and suggests the closest option. */
 function unreadable(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const [first = text] = text.split('. ');

@@ -1,4 +1,4 @@
-/** What `--help` prints. */
+/** The output of `--help`. */
 export const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
 
 Tells why a gRPC client does not reach its server: name, connection, TLS, HTTP/2, health.

@@ -2,17 +2,20 @@ import { readBoundedFile } from '../channel/read-bounded-file.js';
 import { errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';
 import type { Problem } from '../policy/service-config/problem.js';
-import type { Reflected } from './checks/reflection.js';
-import type { KnownMethods } from './checks/service-config.js';
+import type { Reflected } from './checks/reflection-check.js';
+import type { KnownMethods } from './checks/service-config-check.js';
 
-/** What a service config can be compared with: a .proto file, else what the server has told of itself; or what is wrong with the file. */
+/**
+ * Returns the methods to compare a service config with, from a .proto file or else from server reflection. Returns problems if the file is
+ * invalid, and `undefined` if there is neither.
+ */
 export function knownMethods(
   protoFile: string | undefined,
   reflected: Reflected | undefined,
 ): KnownMethods | readonly Problem[] | undefined {
   if (protoFile !== undefined) {
     try {
-      // The parser of .proto files reads without a limit.
+      // Checks the file size first, because the .proto parser reads without a limit.
       readBoundedFile(protoFile);
     } catch (error) {
       return [{ path: '--proto', message: `cannot be read (${errorCode(error)}); write its path as seen from here` }];

@@ -10,40 +10,40 @@ import { targetUri } from './resolve-target.js';
 
 const NO_CONNECTOR = 'this @grpc/grpc-js offers its TLS to no program (_createSecureConnector)';
 
-/** What a connection is made with. */
+/** The parameters of a connection. */
 export interface ConnectionWay {
-  /** With its scheme: its host is the name that TLS asks for. */
+  /** The target with its scheme. Its host is the default server name in TLS. */
   readonly canonicalTarget: string;
-  /** undefined: without TLS. */
+  /** If `undefined`, the connection does not use TLS. */
   readonly tls: { readonly credentials: ChannelCredentials; readonly serverName: string | undefined } | undefined;
   readonly connectTimeoutMs: number;
   readonly budget: TimeBudget;
 }
 
-/** Why a connection did not come about. */
+/** The reason why a connection failed. */
 export interface ConnectionFailure {
   readonly phase: 'tcp' | 'tls' | 'http2';
-  /** Of the system or of OpenSSL; 'timeout', 'closed' or what was spoken otherwise. */
+  /** An error code of the system or of OpenSSL, 'timeout', 'closed', or the detected protocol. */
   readonly code: string;
   readonly message: string;
 }
 
-/** A connection, or as far as it came. */
+/** An opened connection, or the steps that succeeded before a failure. */
 export interface OpenedConnection {
   readonly socket: Socket;
   readonly tcpMs?: number;
-  /** From the beginning on, as `tcpMs` is. */
+  /** Time until TLS was established, measured from the start of the connection attempt, like `tcpMs`. */
   readonly tlsMs?: number;
   readonly failure?: ConnectionFailure;
 }
 
-/** Opens TCP, and TLS where the way has it. Whoever asked destroys the socket, also of a failure. */
+/** Opens a TCP connection, with TLS if `way` contains it. The caller must destroy the socket, even after a failure. */
 export async function openConnection(address: TargetAddress, way: ConnectionWay): Promise<OpenedConnection> {
   const { clock } = way.budget;
   const startedAt = clock.now();
   const took = () => clock.now() - startedAt;
   const socket = connect({ ...address });
-  // From here on errors are looked at where they are waited for.
+  // Prevents an uncaught exception. Errors are handled where the steps are awaited.
   socket.on('error', () => undefined);
   const tcp = await step(way, 'tcp', once(socket, 'connect'));
   if ('failure' in tcp) return { socket, failure: tcp.failure };
@@ -63,12 +63,12 @@ export async function openConnection(address: TargetAddress, way: ConnectionWay)
   return { socket: tls.value.socket, tcpMs, tlsMs: took() };
 }
 
-/** The TLS of a connection that has it. */
+/** Returns the socket as a TLS socket, or `undefined` if it does not use TLS. */
 export function tlsOf(socket: Socket): TLSSocket | undefined {
   return socket instanceof TLSSocket ? socket : undefined;
 }
 
-/** `work` within its time, with an error as a value. */
+/** Awaits `work` within the connect timeout and returns an error as a value. */
 export async function step<T>(
   { budget, connectTimeoutMs }: ConnectionWay,
   phase: ConnectionFailure['phase'],

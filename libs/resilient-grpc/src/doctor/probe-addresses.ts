@@ -1,11 +1,11 @@
 import type { TlsOptions } from '../channel/tls/tls-material.js';
-import type { ProbedAddress } from './checks/address.js';
+import type { ProbedAddress } from './checks/address-check.js';
 import type { ConnectionWay } from './open-connection.js';
-import { probeConnection, type ConnectionProbe } from './probe-connection.js';
+import { probeConnection, type ConnectionProbeResult } from './probe-connection.js';
 import { probeCredentials } from './probe-credentials.js';
 import type { TargetAddress } from './target-address.js';
 
-/** The way of a client with these options. */
+/** Returns the connection parameters of a client with these options. */
 export function clientWay(
   canonicalTarget: string,
   tls: TlsOptions | undefined,
@@ -14,7 +14,7 @@ export function clientWay(
   return { canonicalTarget, tls: tls && { credentials: probeCredentials(tls), serverName: tls.serverName }, ...rest };
 }
 
-/** Connects to all addresses at once; where one fails behind TCP, once more the other way, with TLS or without. */
+/** Connects to all addresses in parallel. If a connection fails after TCP, tries again with TLS turned on or off. */
 export function probeAddresses(
   addresses: readonly TargetAddress[],
   way: ConnectionWay,
@@ -34,7 +34,7 @@ export function probeAddresses(
   );
 }
 
-/** It answered TCP, and does not speak as it should. */
-function isUnclear({ failure }: ConnectionProbe): boolean {
+/** True if TCP connected but TLS or HTTP/2 failed, except by GOAWAY. */
+function isUnclear({ failure }: ConnectionProbeResult): boolean {
   return failure !== undefined && failure.phase !== 'tcp' && failure.code !== 'goaway';
 }

@@ -1,31 +1,31 @@
 import type { Socket } from 'node:net';
 import type { X509Certificate } from 'node:crypto';
-import { ENOUGH, PREFACE, firstLine, spokenBy } from './first-bytes.js';
+import { ENOUGH, PREFACE, firstLine, detectProtocol } from './detect-protocol.js';
 import { openConnection, step, tlsOf, type ConnectionFailure, type ConnectionWay } from './open-connection.js';
 import type { TargetAddress } from './target-address.js';
 
-/** How far a connection to one address came. Times are milliseconds from the beginning. */
-export interface ConnectionProbe {
+/** The result of connecting to one address. Times are in milliseconds from the start. */
+export interface ConnectionProbeResult {
   readonly tcpMs?: number;
   readonly tlsMs?: number;
-  /** HTTP/2 SETTINGS came: the channel would be READY. */
+  /** Time until HTTP/2 SETTINGS arrived, which makes a channel READY. */
   readonly readyMs?: number;
   readonly tls?: ProbedTls;
   readonly failure?: ConnectionFailure;
 }
 
-/** What a handshake has agreed on. */
+/** The result of a TLS handshake. */
 export interface ProbedTls {
   readonly protocol: string;
-  /** What ALPN agreed on; undefined: nothing. */
+  /** The protocol negotiated by ALPN; `undefined` if none. */
   readonly alpn: string | undefined;
   readonly certificate: X509Certificate | undefined;
-  /** Why the client refuses the certificate: a code of OpenSSL, or ERR_TLS_CERT_ALTNAME_INVALID. */
+  /** The code for which a client rejects the certificate: an OpenSSL code or ERR_TLS_CERT_ALTNAME_INVALID. `undefined` if accepted. */
   readonly refused: string | undefined;
 }
 
-/** Connects to one address as far as a client would, and lets go again. A certificate that is refused ends it, as it would there. */
-export async function probeConnection(address: TargetAddress, way: ConnectionWay): Promise<ConnectionProbe> {
+/** Connects to one address like a client and closes the connection. Stops at a rejected certificate, like a client. */
+export async function probeConnection(address: TargetAddress, way: ConnectionWay): Promise<ConnectionProbeResult> {
   const { clock } = way.budget;
   const startedAt = clock.now();
   const { socket, ...opened } = await openConnection(address, way);
@@ -44,7 +44,7 @@ export async function probeConnection(address: TargetAddress, way: ConnectionWay
 function tlsFacts(socket: Socket): ProbedTls | undefined {
   const tls = tlsOf(socket);
   if (tls === undefined) return undefined;
-  // An Error by its type, the code of one by what Node does.
+  // Typed as an Error, but Node sets a string with the error code.
   const error: unknown = tls.authorizationError;
   const refused = error instanceof Error ? error.message : typeof error === 'string' ? error : 'not authorized';
   return {
@@ -55,7 +55,7 @@ function tlsFacts(socket: Socket): ProbedTls | undefined {
   };
 }
 
-/** Resolves when the other side has sent SETTINGS; rejects with what it does otherwise, and with its own error where it has one. */
+/** Resolves when the server has sent SETTINGS. Rejects with the socket's error, or with the response if that is not HTTP/2. */
 async function greet(socket: Socket): Promise<void> {
   let read = Buffer.alloc(0);
   await new Promise<void>((resolve, reject) => {
@@ -68,7 +68,7 @@ async function greet(socket: Socket): Promise<void> {
     });
     socket.on('data', (bytes: Buffer) => {
       read = Buffer.concat([read, bytes]);
-      const spoken = spokenBy(read);
+      const spoken = detectProtocol(read);
       if (spoken === 'http2') resolve();
       else if (spoken !== 'unknown' || read.length >= ENOUGH) reject(answered(read));
     });
@@ -77,7 +77,7 @@ async function greet(socket: Socket): Promise<void> {
 }
 
 function answered(bytes: Buffer): Error {
-  return coded(spokenBy(bytes), firstLine(bytes));
+  return coded(detectProtocol(bytes), firstLine(bytes));
 }
 
 function coded(code: string, message: string): Error {

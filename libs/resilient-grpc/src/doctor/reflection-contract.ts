@@ -1,23 +1,23 @@
 import { fromJSON, type PackageDefinition } from '@grpc/proto-loader';
 
-/** Both versions of the service; they differ by nothing but their names. */
+/** Both versions of the reflection service. They differ only in their names. */
 export const REFLECTION_SERVICES = [
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',
 ] as const;
 
-/** What is asked of the reflection service. */
+/** A request to the reflection service. */
 export type ReflectionRequest = { readonly listServices: string } | { readonly fileContainingSymbol: string };
 
-/** What it answers; `error` is of one symbol, and ends nothing. */
+/** A response of the reflection service. `errorResponse` applies to one request and does not end the stream. */
 export interface ReflectionResponse {
   readonly listServicesResponse?: { readonly service: readonly { readonly name: string }[] };
   readonly fileDescriptorResponse?: { readonly fileDescriptorProto: readonly Buffer[] };
   readonly errorResponse?: { readonly errorCode: number; readonly errorMessage: string };
 }
 
-// The part of https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto that is asked here, written down since
-// the package that has the file is optional.
+// The part of https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto that the doctor uses. It is defined here
+// because the package that contains the file is optional.
 const MESSAGES = {
   ServerReflectionRequest: {
     oneofs: { messageRequest: { oneof: ['fileContainingSymbol', 'listServices'] } },
@@ -43,14 +43,14 @@ const METHODS = {
     requestStream: true,
     responseType: 'ServerReflectionResponse',
     responseStream: true,
-    // The type wants one.
+    // Required by the type.
     comment: '',
   },
 };
 
 type Namespace = Parameters<typeof fromJSON>[0];
 
-/** The reflection services, for a client. */
+/** Returns the definitions of the reflection services. */
 export function reflectionContract(): PackageDefinition {
   const version: Namespace = { nested: { ServerReflection: { methods: METHODS }, ...MESSAGES } };
   const reflection: Namespace = { nested: { v1: version, v1alpha: version } };

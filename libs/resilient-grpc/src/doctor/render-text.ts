@@ -2,13 +2,13 @@ import { styleText } from 'node:util';
 import { counted, oneLine } from '../telemetry/log/log-text.js';
 import type { CheckResult } from './check-result.js';
 
-/** Paints a word, or leaves it. */
+/** Colors a text, or returns it unchanged. */
 export type Paint = (colour: 'green' | 'yellow' | 'red' | 'dim', text: string) => string;
 
-/** Without colours: for files, pipes, and terminals that want none. */
+/** Does not color text. For files, pipes, and terminals without colors. */
 export const plainPaint: Paint = (_colour, text) => text;
 
-/** With them. */
+/** Colors text for a terminal. */
 export const terminalPaint: Paint = (colour, text) => styleText(colour, text, { validateStream: false });
 
 const WORDS = {
@@ -18,13 +18,13 @@ const WORDS = {
   skipped: ['-', 'dim'],
 } as const;
 
-/** Problems of one check that are shown. */
+/** Maximum number of problems shown per check. */
 const MAX_PROBLEMS = 50;
 const WORD_WIDTH = 4;
 const NAME_WIDTH = 'service-config'.length;
 const INDENT = ' '.repeat(WORD_WIDTH + 2 + NAME_WIDTH + 2);
 
-/** One line a check: what it is, what was found; below it what to do. */
+/** Renders a check as one line with its status, name, and finding, followed by its problems and remedy. */
 export function renderCheck({ check, status, says, remedy, problems = [] }: CheckResult, paint: Paint): string {
   const [word, colour] = WORDS[status];
   const found = status === 'skipped' ? paint('dim', shown(says)) : shown(says);
@@ -36,7 +36,7 @@ export function renderCheck({ check, status, says, remedy, problems = [] }: Chec
   return `${lines.join('\n')}\n`;
 }
 
-/** The last line: how many of which. */
+/** Renders the last line: the number of results by status. */
 export function renderSummary(results: readonly CheckResult[], paint: Paint): string {
   const count = (status: CheckResult['status']) => results.filter((result) => result.status === status).length;
   const parts = [`${String(count('ok'))} ok`];
@@ -45,7 +45,7 @@ export function renderSummary(results: readonly CheckResult[], paint: Paint): st
   return `\n${parts.join(', ')}\n`;
 }
 
-/** What servers, name servers and files say may hold what colours or clears a terminal. */
+/** Escapes control characters: text from servers, name servers, and files may contain terminal escape sequences. */
 function shown(text: string): string {
   return oneLine(text);
 }

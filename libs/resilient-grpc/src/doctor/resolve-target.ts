@@ -5,21 +5,21 @@ import { experimental as names } from '../channel/quirks/experimental.js';
 import type { TargetAddress } from './target-address.js';
 import type { TimeBudget } from './time-budget.js';
 
-/** Addresses of a target, or why there are none. */
+/** The addresses of a target, or the reason why resolving it failed. */
 export type Resolution =
   | { readonly ok: true; readonly addresses: readonly TargetAddress[]; readonly tookMs: number }
   | { readonly ok: false; readonly details: string; readonly code: string | undefined; readonly tookMs: number };
 
-// As in grpc-js, whose own parser is no part of its interface.
+// The same expression as in grpc-js, whose parser is not part of its public API.
 const URI = /^(?:([A-Za-z0-9+.-]+):)?(?:\/\/([^/]*)\/)?(.+)$/;
 
-/** A target with its scheme in its parts, as grpc-js's resolvers take it. */
+/** Parses a target with its scheme into the form that grpc-js's resolvers expect. */
 export function targetUri(canonicalTarget: string): experimental.GrpcUri {
   const [, scheme, authority, path = ''] = URI.exec(canonicalTarget) ?? [];
   return { ...(scheme !== undefined && { scheme }), ...(authority !== undefined && { authority }), path };
 }
 
-/** Asks the resolver that the channel would ask, once. */
+/** Resolves a target once, with the resolver that a channel would use. */
 export async function resolveTarget(
   canonicalTarget: string,
   budget: TimeBudget,
@@ -54,7 +54,7 @@ export async function resolveTarget(
   return found.ok || found.code !== undefined ? found : { ...found, code: await causeOf(canonicalTarget, budget) };
 }
 
-/** What the system says of the name: grpc-js keeps that to itself. */
+/** Returns the system's error code for the name, which grpc-js does not report. */
 async function causeOf(target: string, budget: TimeBudget): Promise<string | undefined> {
   const name = dnsNameOf(target);
   if (name === undefined) return undefined;

@@ -1,9 +1,9 @@
 import type { Checks } from './check-result.js';
-import type { Reflected } from './checks/reflection.js';
-import { shutdownCheck } from './checks/shutdown.js';
+import type { Reflected } from './checks/reflection-check.js';
+import { shutdownCheck } from './checks/shutdown-check.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
 
-/** Makes the checks that are asked for, one after the other. What they need of gRPC is loaded for them alone. */
+/** Runs the requested checks one after the other. Loads gRPC only for the checks that need it. */
 export async function* runChecks(options: DoctorOptions, env: Env): Checks {
   const { target, serviceConfigFile, protoFile, shutdown } = options;
   let reflected: Reflected | undefined;
@@ -13,7 +13,7 @@ export async function* runChecks(options: DoctorOptions, env: Env): Checks {
   }
   if (serviceConfigFile !== undefined) {
     const { knownMethods } = await import('./known-methods.js');
-    const { serviceConfigCheck } = await import('./checks/service-config.js');
+    const { serviceConfigCheck } = await import('./checks/service-config-check.js');
     yield serviceConfigCheck(serviceConfigFile, knownMethods(protoFile, reflected));
   }
   if (shutdown !== undefined) yield shutdownCheck(shutdown);

@@ -7,7 +7,7 @@ import { renderJson } from './render-json.js';
 import { runChecks } from './run-checks.js';
 import { plainPaint, renderCheck, renderSummary, terminalPaint } from './render-text.js';
 
-/** Where the command reads and writes: a process, as far as it is used. */
+/** The parts of `process` that the command uses. */
 export interface Terminal {
   readonly env: Env;
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean; hasColors?(): boolean };
@@ -18,7 +18,7 @@ const OK = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** Runs `nestjs-resilient-grpc` with these arguments; gives its exit code. */
+/** Runs `nestjs-resilient-grpc` with these arguments and returns its exit code. */
 export async function runDoctor(args: readonly string[], { env, stdout, stderr }: Terminal): Promise<number> {
   const read = readArguments(args);
   if (read.kind === 'help') {
@@ -32,7 +32,7 @@ export async function runDoctor(args: readonly string[], { env, stdout, stderr }
   }
   const { options } = read;
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
-  // Who sits before it for a minute wants to know what for.
+  // The pings may take a minute, so announce the wait on a terminal.
   if (options.keepaliveMs !== undefined && stderr.isTTY === true) {
     stderr.write(`the pings take ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
   }

@@ -1,10 +1,10 @@
 import { BlockList, isIPv6 } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 
-/** Where a connection goes. */
+/** The address of a connection. */
 export type TargetAddress = experimental.SubchannelAddress;
 
-/** What an address is, as far as its number says. */
+/** The kind of an address, derived from its number. */
 export type AddressKind = 'loopback' | 'private' | 'link-local' | 'any' | 'public' | 'unix socket';
 
 const KINDS: readonly (readonly [AddressKind, readonly string[]])[] = [
@@ -14,7 +14,7 @@ const KINDS: readonly (readonly [AddressKind, readonly string[]])[] = [
   ['any', ['0.0.0.0/32', '::/128']],
 ];
 
-/** What `address` is: a wrong /etc/hosts or split DNS is seen by it. */
+/** Returns the kind of `address`. An unexpected kind reveals a wrong /etc/hosts entry or split DNS. */
 export function kindOf(address: TargetAddress): AddressKind {
   if (!('host' in address)) return 'unix socket';
   const family = isIPv6(address.host) ? 'ipv6' : 'ipv4';
@@ -22,7 +22,7 @@ export function kindOf(address: TargetAddress): AddressKind {
   return 'public';
 }
 
-/** '10.0.0.7:50051', '[::1]:50051', '/run/orders.sock' */
+/** Formats an address: '10.0.0.7:50051', '[::1]:50051', '/run/orders.sock'. */
 export function addressText(address: TargetAddress): string {
   if (!('host' in address)) return address.path;
   return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${String(address.port)}`;

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../time/clock.js';
 
-/** The time that all checks have together, so that none of them makes somebody wait for ever. */
+/** The total time of all checks, which ensures that the command ends. */
 export class TimeBudget {
   private readonly end: number;
 
@@ -11,16 +11,16 @@ export class TimeBudget {
     this.end = clock.now() + totalMs;
   }
 
-  /** What is left, at most `mostMs`; never 0, as that is no bound for some. */
+  /** Returns the remaining milliseconds, at most `mostMs` and at least 1, because some APIs treat 0 as no limit. */
   leftMs(mostMs: number): number {
     return Math.max(1, Math.min(mostMs, this.end - this.clock.now()));
   }
 
-  /** What `work` gives, or `late` when that takes longer than `ms`. */
+  /** Resolves to the result of `work`, or to `late` if that takes longer than `ms`. */
   async within<T>(ms: number, work: Promise<T>, late: T): Promise<T> {
     let timer: Timer | undefined;
     const elapsed = new Promise<T>((resolve) => {
-      // Somebody waits for it: a socket that is silent keeps no process alive.
+      // Keeps the process alive, because a caller is waiting and a silent socket does not keep it alive.
       timer = this.clock.setTimer(() => resolve(late), ms, true);
     });
     try {

@@ -1,6 +1,6 @@
 import type { StatusCode } from '../status/status-code.js';
 
-/** One attempt of a call that has ended, as results, errors and events tell of it. */
+/** Record of one attempt of a call that has ended, in results, errors, and events. */
 export interface AttemptRecord {
   /** 1 for the original attempt. */
   readonly number: number;

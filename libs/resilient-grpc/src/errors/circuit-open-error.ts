@@ -2,14 +2,14 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.CircuitOpenError');
 
-/** The circuit breaker of `target` is open: it rejected the attempt before it was sent. */
+/** Error of an attempt that an open circuit breaker rejected before it was sent. */
 export class CircuitOpenError extends Error {
   override readonly name = 'CircuitOpenError';
   readonly code = StatusCode.UNAVAILABLE;
 
   constructor(
     readonly target: string,
-    /** Milliseconds until the next probe, at the latest. */
+    /** Maximum time until the next probe, in milliseconds. */
     readonly retryAfterMs: number,
   ) {
     super(
@@ -20,7 +20,7 @@ export class CircuitOpenError extends Error {
   }
 }
 
-/** True if `error` is a CircuitOpenError, also one of another copy of this package. */
+/** True if `error` is a CircuitOpenError, including one from another copy of this package. */
 export function isCircuitOpenError(error: unknown): error is CircuitOpenError {
   return error instanceof Error && BRAND in error;
 }

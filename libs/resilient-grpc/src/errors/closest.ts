@@ -1,9 +1,9 @@
-/** A longer word is no slip of the pen, and comparing it would take long. */
-const LONGEST_WORD = 200;
+/** Maximum length of a word to compare. A longer one is not a typo, and comparing it would be slow. */
+const MAX_WORD_LENGTH = 200;
 
-/** The one of `known` that `word` was probably meant to be: written differently, or a few of its letters wrong. */
+/** Returns the name in `known` that is closest to `word`, which has another spelling or a few typos; `undefined` if none is close. */
 export function closest(word: string, known: Iterable<string>): string | undefined {
-  if (word.length > LONGEST_WORD) return undefined;
+  if (word.length > MAX_WORD_LENGTH) return undefined;
   const plain = simplify(word);
   let best: string | undefined;
   let bestDistance = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1));
@@ -23,7 +23,7 @@ function simplify(word: string): string {
   return word.toLowerCase().replace(/[_\-. ]/g, '');
 }
 
-/** Letters to insert, delete or exchange, or two neighbours that changed places (Damerau and Levenshtein). */
+/** Damerau–Levenshtein distance: number of letters to insert, delete, or replace, or of adjacent letters to swap. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

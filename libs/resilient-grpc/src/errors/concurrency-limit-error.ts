@@ -2,7 +2,7 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ConcurrencyLimitError');
 
-/** The call exceeds a concurrency limit, and its queue is full: the client did not send it. */
+/** Error of a call that was not sent, because it exceeds a concurrency limit and the queue is full. */
 export class ConcurrencyLimitError extends Error {
   override readonly name = 'ConcurrencyLimitError';
   readonly code = StatusCode.RESOURCE_EXHAUSTED;
@@ -16,7 +16,7 @@ export class ConcurrencyLimitError extends Error {
   }
 }
 
-/** Whether `error` is a ConcurrencyLimitError, also one of another copy of this package. */
+/** True if `error` is a ConcurrencyLimitError, including one from another copy of this package. */
 export function isConcurrencyLimitError(error: unknown): error is ConcurrencyLimitError {
   return error instanceof Error && BRAND in error;
 }

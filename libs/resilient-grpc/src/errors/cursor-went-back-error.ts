@@ -2,15 +2,15 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.CursorWentBackError');
 
-/** A message came after one with a later cursor: the server's stream is not in order, so what was handed over cannot be trusted. */
+/** Error of a stream in which a cursor precedes the previous one. The server sent messages out of order, so the data is unreliable. */
 export class CursorWentBackError extends Error {
   override readonly name = 'CursorWentBackError';
   readonly code = StatusCode.DATA_LOSS;
 
   constructor(
-    /** Of the last message handed over. */
+    /** Cursor of the last delivered message. */
     readonly previous: unknown,
-    /** Of the message that came after it. */
+    /** Cursor of the message after it. */
     readonly cursor: unknown,
     message: string,
   ) {
@@ -19,7 +19,7 @@ export class CursorWentBackError extends Error {
   }
 }
 
-/** Whether `error` is a CursorWentBackError, also one of another copy of this package. */
+/** True if `error` is a CursorWentBackError, including one from another copy of this package. */
 export function isCursorWentBackError(error: unknown): error is CursorWentBackError {
   return error instanceof Error && BRAND in error;
 }

@@ -2,13 +2,13 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.DeadlineError');
 
-/** The whole did not end within its time. */
+/** Error of the `deadline` operator: the source did not end in time. */
 export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
   readonly code = StatusCode.DEADLINE_EXCEEDED;
 
   constructor(
-    /** The time it had, from its subscription. */
+    /** Time that the source had, counted from the subscription, in milliseconds. */
     readonly timeoutMs: number,
   ) {
     super(`Deadline exceeded after ${String(timeoutMs)} ms`);
@@ -16,7 +16,7 @@ export class DeadlineError extends Error {
   }
 }
 
-/** Whether `error` is a DeadlineError, also one of another copy of this package. */
+/** True if `error` is a DeadlineError, including one from another copy of this package. */
 export function isDeadlineError(error: unknown): error is DeadlineError {
   return error instanceof Error && BRAND in error;
 }

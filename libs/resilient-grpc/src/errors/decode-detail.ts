@@ -2,8 +2,8 @@ import { shapeOf, type FieldKind, type Shape } from './error-detail-types.js';
 import { readFields } from './protobuf-reader.js';
 
 /**
- * An encoded detail as an object, with all fields that are not optional in place; undefined where the type is not known here.
- * @throws Error where the bytes are not such a message
+ * Decodes a detail to an object in which every non-optional field is set; `undefined` if the type is unknown.
+ * @throws Error if the bytes are not a message of that type
  */
 export function decodeDetail(typeName: string, bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
   const shape = shapeOf(typeName);
@@ -23,11 +23,11 @@ function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string,
     if (typeof value === 'bigint') {
       if (kind === 'number') message[name] = Number(BigInt.asIntN(64, value));
     } else if (Array.isArray(kind)) {
-      // True: put there by emptyOf.
+      // Safe: emptyOf set an array.
       (message[name] as unknown[]).push(decodeValue(kind[0] as 'text' | Shape, value));
     } else if (kind === 'map') {
       const [key, text] = mapEntry(value);
-      // As own data even for '__proto__'; an object put there by emptyOf.
+      // Defines an own property even for '__proto__', on the object that emptyOf set.
       Object.defineProperty(message[name], key, { value: text, enumerable: true, configurable: true, writable: true });
     } else if (kind !== 'number') {
       message[name] = decodeValue(kind as 'text' | 'duration' | Shape, value);
@@ -47,7 +47,7 @@ function decodeValue(kind: 'text' | 'duration' | Shape, bytes: Uint8Array): unkn
   return kind === 'duration' ? durationMs(bytes) : decodeMessage(kind, bytes);
 }
 
-/** Text of a field. */
+/** Decodes the text of a field. */
 export function readText(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }

@@ -1,14 +1,14 @@
 import { shapeOf, type FieldKind, type Shape } from './error-detail-types.js';
 import { writeField } from './protobuf-writer.js';
 
-/** Seconds of the longest google.protobuf.Duration: about 10 000 years. */
-const LONGEST_SECONDS = 315_576_000_000;
+/** Maximum of google.protobuf.Duration in seconds: about 10,000 years. */
+const MAX_DURATION_SECONDS = 315_576_000_000;
 const INT64_LIMIT = 2 ** 63;
 
 /**
- * A detail, encoded: an object of the very shape that decoding gives, with any field left out, or bytes, which are taken as they
- * are. `path` is where it stands, for the error.
- * @throws TypeError for what is not of that shape, and for an object of a type that is not known here
+ * Encodes a detail. `value` is an object with the shape that `decodeDetail` returns, in which any field may be omitted, or bytes, which
+ * are returned unchanged. `path` is the location of the value, for the error.
+ * @throws TypeError if the value does not have that shape, or if it is an object of an unknown type
  */
 export function encodeDetail(typeName: string, value: unknown, path: string): Uint8Array {
   if (value instanceof Uint8Array) return value;
@@ -51,7 +51,7 @@ function encodeField(number: number, kind: FieldKind, value: unknown, path: stri
       value.map((one, at) => writeField(number, encodeValue(kind[0], one, `${path}[${String(at)}]`))),
     );
   }
-  // Empty text is what a reader sees where there is no field.
+  // Empty text is omitted, because a reader gets it for a missing field.
   if (kind === 'text') return textField(number, textOf(value, path));
   return writeField(number, encodeValue(kind, value, path));
 }
@@ -61,7 +61,7 @@ function encodeValue(kind: 'text' | 'duration' | Shape, value: unknown, path: st
   return kind === 'duration' ? duration(value, path) : encodeMessage(kind, value, path, 'this message');
 }
 
-/** Says what `Array.isArray` does not of a readonly one. */
+/** Type guard for readonly arrays, which `Array.isArray` does not narrow. */
 function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
   return Array.isArray(kind);
 }
@@ -71,12 +71,12 @@ function textField(number: number, text: string): Uint8Array {
 }
 
 function duration(value: unknown, path: string): Uint8Array {
-  if (typeof value !== 'number' || !(Math.abs(value) <= LONGEST_SECONDS * 1_000)) {
+  if (typeof value !== 'number' || !(Math.abs(value) <= MAX_DURATION_SECONDS * 1_000)) {
     throw wrong(path, 'a length in milliseconds', value);
   }
   const whole = Math.trunc(value / 1_000);
   const rest = Math.round((value - whole * 1_000) * 1_000_000);
-  // Rounding may make a whole second of the rest.
+  // Rounding may turn the rest into a whole second.
   const carry = Math.trunc(rest / 1_000_000_000);
   const seconds = BigInt(whole + carry);
   const nanos = BigInt(rest - carry * 1_000_000_000);

@@ -1,12 +1,12 @@
-/** What a field holds. A kind in an array is repeated; `map` is a map of texts; a `duration` is told in milliseconds. */
+/** Type of a field. A kind in an array is a repeated field; `map` has string keys and values; a `duration` is in milliseconds. */
 export type FieldKind = 'text' | 'number' | 'duration' | 'map' | Shape | readonly ['text' | Shape];
-/** A message: its fields by number, each with its name in JSON. */
+/** Shape of a message: its fields by number, each with its JSON name. */
 export type Shape = Readonly<Record<number, readonly [name: string, kind: FieldKind]>>;
 
 const LOCALIZED_MESSAGE: Shape = { 1: ['locale', 'text'], 2: ['message', 'text'] };
 
 /**
- * The standard details of errors, by the name of their type
+ * Shapes of the standard error details, by type name
  * (https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto).
  */
 const SHAPES: Readonly<Record<string, Shape>> = {
@@ -57,17 +57,17 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   'google.rpc.LocalizedMessage': LOCALIZED_MESSAGE,
 };
 
-/** Type of the detail that says which fields of a request are not valid. */
+/** Type of the detail that lists the invalid fields of a request. */
 export const BAD_REQUEST = 'google.rpc.BadRequest';
-/** Type of the detail that says when trying again makes sense. */
+/** Type of the detail with the delay before a retry. */
 export const RETRY_INFO = 'google.rpc.RetryInfo';
 
-/** The name of a type, out of its URL. */
+/** Returns the type name of a type URL. */
 export function typeNameOf(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
 }
 
-/** What a type of google.rpc looks like; undefined for any other. */
+/** Returns the shape of a google.rpc type; `undefined` for any other type. */
 export function shapeOf(typeName: string): Shape | undefined {
   return Object.hasOwn(SHAPES, typeName) ? SHAPES[typeName] : undefined;
 }

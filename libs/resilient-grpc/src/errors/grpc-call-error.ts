@@ -3,42 +3,43 @@ import { StatusCode, statusName, type StatusName } from '../status/status-code.j
 import type { AttemptRecord } from './attempt-record.js';
 import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
-/** Why a call failed, beyond its status code. */
+/** Reason why a call failed, in addition to its status code. */
 export type FailureReason =
-  /** The server's own word. */
+  /** The server's status. */
   | 'server'
-  /** The connection that carried it ended without an answer. */
+  /** The connection of the call ended before the server sent a status. */
   | 'connection-lost'
-  /** Refused by the server's transport; its application never saw it. */
+  /** The server's transport refused the call; its application never saw it. */
   | 'refused'
   /** The channel stayed unusable beyond the outage grace. */
   | 'outage'
+  /** Too many calls were waiting for the channel. */
   | 'too-many-waiting'
-  /** As many calls run and are queued as `maxConcurrentCalls` and `maxQueuedCalls` allow. */
+  /** `maxConcurrentCalls` and `maxQueuedCalls` were reached. */
   | 'concurrency-limit'
-  /** Its method's circuit breaker refused the attempt. */
+  /** The circuit breaker of the method rejected the attempt. */
   | 'circuit-open'
   | 'deadline'
-  /** One attempt took longer than `attemptTimeoutMs`, and there was no other. */
+  /** An attempt took longer than `attemptTimeoutMs`, and no further attempt followed. */
   | 'attempt-timeout'
-  /** A response stream was silent for too long. */
+  /** No message of a response stream arrived for too long. */
   | 'stream-idle'
   | 'cancelled'
-  /** The inbound call that it served was cancelled, or its HTTP client went away. */
+  /** The inbound call that the call served was cancelled, or its HTTP client disconnected. */
   | 'inbound-cancelled'
   | 'draining'
   | 'closed'
-  /** It could not be sent: size, serialization, metadata, credentials. */
+  /** The call could not be sent: size, serialization, metadata, or credentials. */
   | 'not-sent'
-  /** An Observable of request messages pushed more than `maxQueuedRequestBytes` while earlier ones still waited for the wire. */
+  /** An Observable emitted request messages faster than they could be sent, and exceeded `maxQueuedRequestBytes`. */
   | 'requests-overflow'
-  /** What came back is no valid gRPC answer. */
+  /** The response is not valid gRPC. */
   | 'protocol';
 
-/** May the server's application have seen the request? */
+/** Indicates whether the server's application may have seen the request. */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
-/** What a `GrpcCallError` is made from. */
+/** Constructor argument of a `GrpcCallError`. */
 export interface GrpcCallFailure {
   readonly code: StatusCode;
   readonly details: string;
@@ -59,15 +60,15 @@ export interface GrpcCallFailure {
 const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 
 /**
- * Every failed call. `code`, `details` and `metadata` are the server's, unchanged, where it answered; `message` begins as
- * grpc-js's does ("14 UNAVAILABLE: …"), and ends with a remedy if an option of the client caused the failure. `cause` is what it was made from: the
- * transport's status, or the abort reason.
+ * Error of every failed call. `code`, `details`, and `metadata` are those of the server, unchanged, if it sent a status. `message`
+ * begins like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if an option of the client caused the failure. `cause` is the
+ * transport's status or the abort reason.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';
   readonly code: StatusCode;
   readonly details: string;
-  /** Trailers. Not enumerable: errors end in logs, and metadata may hold secrets. */
+  /** Trailers. Not enumerable, because errors are logged and metadata may contain secrets. */
   declare readonly metadata: Metadata;
   readonly client: string;
   readonly path: string;
@@ -76,13 +77,13 @@ export class GrpcCallError extends Error {
   readonly reachedServer: ReachedServer;
   /** The latest attempts, at most 20. */
   readonly attempts: readonly AttemptRecord[];
-  /** Why there was no further attempt. */
+  /** Reason why no further attempt was made. */
   readonly notRetriedBecause: string;
-  /** When trying again makes sense, in milliseconds, where that is known (breaker, pushback, outage, RetryInfo). */
+  /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by circuit breaker, pushback, outage, or RetryInfo. */
   readonly retryAfterMs: number | undefined;
   #details: readonly StatusDetail[] | undefined;
 
-  /** @internal Made by a client; `grpcError` of `nestjs-resilient-grpc/testing` makes one for a test. */
+  /** @internal Created by a client. In tests, use `grpcError` of `nestjs-resilient-grpc/testing`. */
   constructor(failure: GrpcCallFailure) {
     const remedy = failure.remedy === undefined ? '' : ` (${failure.remedy})`;
     super(
@@ -104,7 +105,7 @@ export class GrpcCallError extends Error {
     Object.defineProperty(this, BRAND, { value: true, enumerable: false });
   }
 
-  /** By the brand: `@Catch(GrpcCallError)` catches the errors of another copy of this package, too. */
+  /** Checks the brand, so that `@Catch(GrpcCallError)` also catches errors from another copy of this package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return this === GrpcCallError ? isGrpcCallError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
   }
@@ -114,14 +115,14 @@ export class GrpcCallError extends Error {
   }
 
   /**
-   * The details of google.rpc.Status that the server attached, in its order: read when they are asked for, decoded where the type
-   * is one of google.rpc, bytes otherwise. Not in `toJSON()`, as they come from the trailers.
+   * Details of the google.rpc.Status that the server attached, in the server's order. Types of google.rpc are decoded on first access;
+   * other types are bytes. Not in `toJSON()`, because they come from the trailers.
    */
   get statusDetails(): readonly StatusDetail[] {
     return (this.#details ??= statusDetailsOf(this.metadata));
   }
 
-  /** All but the values of the metadata. */
+  /** Returns all properties except the metadata. */
   toJSON(): Readonly<Record<string, unknown>> {
     return {
       name: this.name,
@@ -142,15 +143,15 @@ export class GrpcCallError extends Error {
 }
 
 /**
- * Whether `error` is a `GrpcCallError`, also of another copy of this package, and has one of `codes` (numbers or names) if any
- * are given.
+ * True if `error` is a `GrpcCallError`, including one from another copy of this package, and has one of `codes` (numbers or names) if
+ * any are passed.
  */
 export function isGrpcCallError(
   error: unknown,
   ...codes: readonly (StatusCode | StatusName)[]
 ): error is GrpcCallError {
   if (!(error instanceof Error) || !(BRAND in error)) return false;
-  // True: only the constructor above sets the brand.
+  // Safe: only the constructor above sets the brand.
   const { code } = error as unknown as GrpcCallError;
   return (
     codes.length === 0 || codes.some((wanted) => (typeof wanted === 'number' ? wanted : StatusCode[wanted]) === code)

@@ -1,17 +1,17 @@
-/** One thing that is wrong in a configuration. */
+/** One problem in a configuration. */
 export interface ConfigurationProblem {
-  /** Where: `clients.orders.methods["Get"].timeoutMs`. */
+  /** Path of the option: `clients.orders.methods["Get"].timeoutMs`. */
   readonly path: string;
-  /** What was expected, what was found, and what to write instead. */
+  /** Expected value, actual value, and remedy. */
   readonly message: string;
 }
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcConfigurationError');
 
-/** A configuration that cannot be used. Holds every problem that was found, not the first one. */
+/** Error of an invalid configuration. Contains every problem, not only the first one. */
 export class GrpcConfigurationError extends Error {
   override readonly name = 'GrpcConfigurationError';
-  /** Not enumerable: they are in the message, and Node would print them once more behind the stack. */
+  /** All problems. Not enumerable: the message contains them, and Node would print them again after the stack. */
   declare readonly problems: readonly ConfigurationProblem[];
 
   constructor(problems: readonly ConfigurationProblem[]) {
@@ -21,12 +21,12 @@ export class GrpcConfigurationError extends Error {
   }
 }
 
-/** Whether `error` is a GrpcConfigurationError, also one of another copy of this package. */
+/** True if `error` is a GrpcConfigurationError, including one from another copy of this package. */
 export function isGrpcConfigurationError(error: unknown): error is GrpcConfigurationError {
   return error instanceof Error && BRAND in error;
 }
 
-/** Problems that the message lists. `problems` has all of them. */
+/** Maximum number of problems in the message. `problems` has all of them. */
 const MAX_SHOWN = 50;
 
 function summary(problems: readonly ConfigurationProblem[]): string {

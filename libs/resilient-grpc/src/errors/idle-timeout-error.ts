@@ -2,7 +2,7 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.IdleTimeoutError');
 
-/** Nothing came for so long that the other side is taken for gone. UNAVAILABLE, as of a connection that was lost. */
+/** Error of a stream without a message for so long that the peer counts as unreachable. UNAVAILABLE, as for a lost connection. */
 export class IdleTimeoutError extends Error {
   override readonly name = 'IdleTimeoutError';
   readonly code = StatusCode.UNAVAILABLE;
@@ -13,7 +13,7 @@ export class IdleTimeoutError extends Error {
   }
 }
 
-/** Whether `error` is an IdleTimeoutError, also one of another copy of this package. */
+/** True if `error` is an IdleTimeoutError, including one from another copy of this package. */
 export function isIdleTimeoutError(error: unknown): error is IdleTimeoutError {
   return error instanceof Error && BRAND in error;
 }

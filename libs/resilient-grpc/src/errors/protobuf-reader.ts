@@ -1,4 +1,4 @@
-/** One field of an encoded message: its number, and a varint or bytes. Fixed 32 and 64 bits are passed over. */
+/** One field of an encoded message: its number, and a varint or bytes. Fixed 32-bit and 64-bit fields are skipped. */
 export interface WireField {
   readonly number: number;
   readonly value: bigint | Uint8Array;
@@ -10,8 +10,8 @@ const BYTES = 2;
 const FIXED_32 = 5;
 
 /**
- * The fields of an encoded protobuf message, in their order (https://protobuf.dev/programming-guides/encoding/).
- * @throws Error where the bytes are no message
+ * Returns the fields of an encoded protobuf message, in their order (https://protobuf.dev/programming-guides/encoding/).
+ * @throws Error if the bytes are not a valid message
  */
 export function readFields(bytes: Uint8Array): readonly WireField[] {
   const fields: WireField[] = [];

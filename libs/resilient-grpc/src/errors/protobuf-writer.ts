@@ -1,7 +1,7 @@
 const VARINT = 0;
 const BYTES = 2;
 
-/** One field of a message, encoded (https://protobuf.dev/programming-guides/encoding/). Negative numbers are those of int32 and int64. */
+/** Encodes one field (https://protobuf.dev/programming-guides/encoding/). Negative numbers are encoded like int32 and int64. */
 export function writeField(number: number, value: bigint | Uint8Array): Uint8Array {
   return typeof value === 'bigint'
     ? Buffer.concat([tag(number, VARINT), varint(value)])

@@ -1,27 +1,27 @@
 import { StatusCode } from '../status/status-code.js';
 
-/** Why a session that is replayed cannot go on. */
+/** Reason why a replayed session cannot continue. */
 export type ReplayFailureReason =
-  /** An Observable pushed more messages than may be held for a connection that is slower. */
+  /** An Observable emitted more messages than may be buffered for a slower connection. */
   | 'source-too-fast'
-  /** Two messages with one id were unacknowledged at once. */
+  /** Two unacknowledged messages had the same id. */
   | 'duplicate-id'
-  /** Nothing was acknowledged for `ackTimeoutMs`. */
+  /** No acknowledgement arrived for `ackTimeoutMs`. */
   | 'acknowledgement-timeout'
-  /** The server ended the call in order, without acknowledging everything. */
+  /** The server ended the call cleanly without acknowledging every message. */
   | 'unacknowledged';
 
 const CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
   'source-too-fast': StatusCode.RESOURCE_EXHAUSTED,
   'duplicate-id': StatusCode.INVALID_ARGUMENT,
-  // As of a connection that was lost.
+  // As for a lost connection.
   'acknowledgement-timeout': StatusCode.UNAVAILABLE,
   unacknowledged: StatusCode.ABORTED,
 };
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ReplayError');
 
-/** A session that sends again what is not acknowledged cannot go on, for a reason that is no status of its call. */
+/** Error of a session that resends unacknowledged messages and cannot continue, for a reason other than the status of its call. */
 export class ReplayError extends Error {
   override readonly name = 'ReplayError';
   readonly code: StatusCode;
@@ -29,7 +29,7 @@ export class ReplayError extends Error {
   constructor(
     readonly reason: ReplayFailureReason,
     message: string,
-    /** Messages that were not acknowledged when it happened. The server may have seen them. */
+    /** Number of unacknowledged messages at the time of the failure. The server may have seen them. */
     readonly unacknowledged: number,
   ) {
     super(message);
@@ -38,7 +38,7 @@ export class ReplayError extends Error {
   }
 }
 
-/** Whether `error` is a ReplayError, also one of another copy of this package. */
+/** True if `error` is a ReplayError, including one from another copy of this package. */
 export function isReplayError(error: unknown): error is ReplayError {
   return error instanceof Error && BRAND in error;
 }

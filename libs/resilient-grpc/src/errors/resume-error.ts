@@ -2,24 +2,24 @@ import type { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 
-/** Why a stream of several calls was given up. */
+/** Reason why a resumed stream was given up. */
 export type ResumeProblem =
-  /** The server failed time after time at one place of the stream. */
+  /** The server failed repeatedly at the same position of the stream. */
   | 'poison'
-  /** The server gives what was had already, and does not get beyond it. */
+  /** The server repeats messages that were already delivered, and does not get beyond them. */
   | 'overlap'
-  /** A message whose cursor cannot be compared. */
+  /** The cursor of a message cannot be compared. */
   | 'cursor'
-  /** More came than a slow reader may leave lying, from a source that cannot be slowed. */
+  /** A source without flow control emitted more messages than may be buffered for a slow reader. */
   | 'slow-reader';
 
-/** A stream of several calls was given up. `cause` is the last failure, where there was one. */
+/** Error of a resumed stream that was given up. `cause` is the last failure, if there was one. */
 export class ResumeError extends Error {
   override readonly name = 'ResumeError';
 
   constructor(
     readonly because: ResumeProblem,
-    /** That of the last failure, where there was one. */
+    /** Status code of the last failure, if there was one. */
     readonly code: StatusCode,
     message: string,
     options?: ErrorOptions,
@@ -28,13 +28,13 @@ export class ResumeError extends Error {
     Object.defineProperty(this, BRAND, { value: true });
   }
 
-  /** By the brand, as of a `GrpcCallError`. */
+  /** Checks the brand, as in `GrpcCallError`. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return this === ResumeError ? isResumeError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 }
 
-/** Whether `error` is a ResumeError, also one of another copy of this package. */
+/** True if `error` is a ResumeError, including one from another copy of this package. */
 export function isResumeError(error: unknown): error is ResumeError {
   return error instanceof Error && BRAND in error;
 }

@@ -7,9 +7,9 @@ import { ANY_FIELDS, STATUS_FIELDS, type StatusDetail } from './status-details.j
 const TYPE_PREFIX = 'type.googleapis.com/';
 
 /**
- * The value of the trailer `grpc-status-details-bin`: an encoded `google.rpc.Status` (https://google.aip.dev/193). The type of a
- * detail may be its name alone, 'google.rpc.ErrorInfo'.
- * @throws TypeError for a detail that is not of its type's shape, with the path of what is wrong
+ * Returns the value of the trailer `grpc-status-details-bin`: an encoded `google.rpc.Status` (https://google.aip.dev/193). The
+ * `typeUrl` of a detail may be the type name only, such as 'google.rpc.ErrorInfo'.
+ * @throws TypeError if a detail does not have the shape of its type; the message contains the path of the problem
  */
 export function statusDetailsBin(code: StatusCode, message: string, details: readonly StatusDetail[]): Buffer {
   return Buffer.concat([

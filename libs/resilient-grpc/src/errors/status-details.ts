@@ -3,28 +3,29 @@ import { decodeDetail, readText } from './decode-detail.js';
 import { RETRY_INFO, typeNameOf } from './error-detail-types.js';
 import { readFields } from './protobuf-reader.js';
 
-/** One detail of an error, as a server attached it. */
+/** One detail that a server attached to an error. */
 export interface StatusDetail {
-  /** 'type.googleapis.com/google.rpc.ErrorInfo'; who attaches one may write 'google.rpc.ErrorInfo'. */
+  /** Type URL: 'type.googleapis.com/google.rpc.ErrorInfo'. When attaching a detail, 'google.rpc.ErrorInfo' is enough. */
   readonly typeUrl: string;
-  /** An object with the names of the JSON form where the type is one of google.rpc (lengths in milliseconds), else its bytes. */
+  /** For a type of google.rpc, an object with the JSON field names (durations in milliseconds); for other types, the bytes. */
   readonly value: unknown;
 }
 
-/** The trailer that holds a `google.rpc.Status`. */
+/** Name of the trailer with a `google.rpc.Status`. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
-/** Numbers of the fields of `google.rpc.Status`, and of `google.protobuf.Any`. */
+/** Field numbers of `google.rpc.Status`. */
 export const STATUS_FIELDS = { code: 1, message: 2, details: 3 } as const;
+/** Field numbers of `google.protobuf.Any`. */
 export const ANY_FIELDS = { typeUrl: 1, value: 2 } as const;
 
-/** Whether trailers bring details. */
+/** True if the trailers contain details. */
 export function hasStatusDetails(trailers: Metadata): boolean {
   return trailers.get(STATUS_DETAILS_KEY).length > 0;
 }
 
 /**
- * The details of a `google.rpc.Status` in trailers (https://google.aip.dev/193). What cannot be read is left as bytes, or out: an
- * error must not fail for what came with it.
+ * Returns the details of the `google.rpc.Status` in the trailers (https://google.aip.dev/193). Unreadable parts stay bytes or are
+ * omitted, because invalid details must not hide the error itself.
  */
 export function statusDetailsOf(trailers: Metadata): readonly StatusDetail[] {
   const [encoded] = trailers.get(STATUS_DETAILS_KEY);
@@ -34,7 +35,7 @@ export function statusDetailsOf(trailers: Metadata): readonly StatusDetail[] {
   );
 }
 
-/** When a server says that trying again makes sense, in milliseconds. */
+/** Returns the retry delay of a RetryInfo detail in milliseconds; `undefined` if there is none. */
 export function retryDelayOf(details: readonly StatusDetail[]): number | undefined {
   const info = details.find(({ typeUrl }) => typeNameOf(typeUrl) === RETRY_INFO)?.value;
   const delay: unknown = typeof info === 'object' && info !== null ? Reflect.get(info, 'retryDelayMs') : undefined;

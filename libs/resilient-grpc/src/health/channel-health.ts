@@ -1,32 +1,32 @@
 import type { InnerClient } from '../client/inner-client.js';
 
-/** Health of a channel as its state tells it. */
+/** Health of a channel, derived from its state. */
 export interface ChannelHealth {
   readonly status: 'up' | 'degraded' | 'down';
-  /** What a report shows beside the status. */
+  /** Details that a report shows in addition to the status. */
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** What of a client tells its health. */
+/** Part of a client that determines its health. */
 export type ClientState = Pick<
   InnerClient,
   'target' | 'connectivity' | 'accepting' | 'recentCalls' | 'waitingCalls' | 'outageGraceMs'
 >;
 
 /**
- * READY and IDLE are up; an outage is degraded inside its grace, and down beyond it; draining and closed are down. A channel
- * that connects for the first time is up, and degraded where that takes longer than a grace while calls wait or have failed: an outage
- * begins with the first attempt that has failed, which may take a while.
+ * Returns the health of a channel. READY and IDLE are up. An outage is degraded within its grace, and down after it. Draining and closed
+ * are down. A channel that connects for the first time is up. It is degraded if this takes longer than the grace while calls are waiting or
+ * have failed, because an outage starts only with the first failed attempt, which may take a while.
  *
- * @param applicationAccepts false from the beginning of the application's shutdown on
+ * @param applicationAccepts false from the start of the application's shutdown
  * @param epochNow milliseconds since 1970
  */
 export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
   const { target, connectivity, accepting } = client;
-  // Behind a proxy the channel is READY while everything fails: this tells.
+  // Behind a proxy, the channel may be READY while every call fails; these counts show it.
   const { windowMs, ended, failed } = client.recentCalls();
   const { state, since, lastError, outage } = connectivity;
-  // Without a moment of its own it would read as trouble of now.
+  // `lastError` has no timestamp, so it would look like a current problem.
   const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
   const details = {
     state,

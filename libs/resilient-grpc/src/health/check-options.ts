@@ -27,13 +27,13 @@ const SCHEMAS = {
   ),
 } as const;
 
-/** @throws GrpcConfigurationError with every problem of `options`, which were given to `method`. */
+/** Validates the options given to `method`. @throws GrpcConfigurationError with every problem found. */
 export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): void {
   const problems = optionProblems(SCHEMAS[method], options, method);
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
 }
 
-/** @throws GrpcConfigurationError for a key that no result can have. */
+/** Validates the key of a result. @throws GrpcConfigurationError if `key` is not a non-empty string. */
 export function assertKey(method: string, key: unknown): void {
   if (typeof key === 'string' && key !== '') return;
   const problem: ConfigurationProblem = {

@@ -7,35 +7,35 @@ import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
 import { healthResult } from './health-results.js';
 
-/** Options of one check. */
+/** Options of `GrpcChannelHealthIndicator.check`. */
 export interface ChannelCheckOptions {
-  /** Name in the result. @defaultValue the client's */
+  /** Name in the result. @defaultValue the client's name */
   readonly key?: string | undefined;
-  /** false: trouble is reported as degraded, never as down. @defaultValue true */
+  /** True if the client may be reported as down; otherwise it is reported as degraded instead. @defaultValue true */
   readonly required?: boolean | undefined;
 }
 
-/** Which clients `checkAll` asks. */
+/** Selection of clients for `checkAll`. */
 export interface ChannelCheckAllOptions {
-  /** Names of the clients that are asked. @defaultValue all */
+  /** Names of the clients to check. @defaultValue all */
   readonly only?: readonly string[] | undefined;
-  /** Names of clients that are not asked. @defaultValue none */
+  /** Names of the clients to skip. @defaultValue none */
   readonly except?: readonly string[] | undefined;
 }
 
 /**
- * Health of clients from the state of the channels they use: no call, no connection of its own, no waking up. An idle channel
- * is up; an outage is degraded while calls wait for its end, then down.
+ * Reports the health of clients from the state of their channels. Makes no calls, opens no connections, and wakes no idle channel. An idle
+ * channel is up; an outage is degraded while calls wait for its end, then down.
  */
 @Injectable()
 export class GrpcChannelHealthIndicator {
-  /** @internal Made by Nest. */
+  /** @internal Created by Nest. */
   constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
   /**
-   * Health of one client.
+   * Returns the health of one client.
    *
-   * @throws Error when there is no client of that name, GrpcConfigurationError for options that are none
+   * @throws Error if no client has this name, GrpcConfigurationError if the options are invalid
    */
   async check<const N extends string>(client: N, options: ChannelCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
     assertOptions('GrpcChannelHealthIndicator.check', options);
@@ -43,9 +43,9 @@ export class GrpcChannelHealthIndicator {
   }
 
   /**
-   * Health of all clients, or of some, each under its name.
+   * Returns the health of all or selected clients, each under its name.
    *
-   * @throws Error when `only` or `except` names one that is not there, GrpcConfigurationError for options that are none
+   * @throws Error if `only` or `except` contains an unknown name, GrpcConfigurationError if the options are invalid
    */
   async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
     assertOptions('GrpcChannelHealthIndicator.checkAll', options);

@@ -5,23 +5,23 @@ import { assertKey } from './check-options.js';
 import { healthResult } from './health-results.js';
 
 /**
- * Whether this process takes requests: it has started, and neither the application nor a {@link ResilientGrpcServer} of it shuts down.
- * It is down before anything is refused. Nothing that the process depends on is looked at: an upstream that is away is away for all
- * replicas, and to take them all out of rotation mends nothing.
+ * Reports the readiness of this process. It is up once the application has started, until the application or a {@link ResilientGrpcServer}
+ * in it shuts down. It turns down before any call is rejected. Dependencies are not checked: an unreachable upstream is unreachable for all
+ * replicas, and taking all of them out of rotation fixes nothing.
  */
 @Injectable()
 export class GrpcReadinessHealthIndicator {
-  /** @internal Made by Nest. */
+  /** @internal Created by Nest. */
   constructor(@Inject(GrpcLifecycle) private readonly lifecycle: GrpcLifecycle) {}
 
   /**
-   * The state of this process, 'starting', 'ready' or 'draining', of which the second is up.
+   * Returns the state of this process: 'starting', 'ready', or 'draining'. Only 'ready' is up.
    *
    * @param key name in the result
-   * @throws GrpcConfigurationError for a key that is no text
+   * @throws GrpcConfigurationError if the key is not a non-empty string
    */
   check<const N extends string = 'process'>(key?: N): HealthIndicatorResult<N> {
-    // True: without one N is the default.
+    // The cast is safe: without a key, N is its default.
     const name = key ?? ('process' as N);
     assertKey('GrpcReadinessHealthIndicator.check', name);
     const { phase } = this.lifecycle;

@@ -14,35 +14,36 @@ import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
 import { CHECK, servingStatusOf } from './health-service.js';
 import { healthResult } from './health-results.js';
-import { servingHealth, type ServingAnswer } from './serving-health.js';
+import { servingHealth, type ServingAnswer } from './serving-check.js';
 import { ServingWatch } from './serving-watch.js';
 
-/** Options of one check. */
+/** Options of `GrpcServingHealthIndicator.check`. */
 export interface ServingCheckOptions {
-  /** Name in the result. @defaultValue the client's */
+  /** Name in the result. @defaultValue the client's name */
   readonly key?: string | undefined;
-  /** Full name of the service that is asked for, as 'orders.v1.Orders'; '': the server as a whole. @defaultValue '' */
+  /** Full name of the service to check, such as 'orders.v1.Orders'; '' checks the server as a whole. @defaultValue '' */
   readonly service?: string | undefined;
   /**
-   * How long the server may take to answer, in milliseconds, more than 0; then it is down. Less than the timeout of the probe that
-   * asks. In mode 'watch' it is how long the first answer on a connection is waited for.
+   * Maximum time for the server's response in milliseconds, more than 0; without a response the server is down. Use less than the timeout
+   * of the probe. In mode 'watch' it bounds the wait for the first response on a connection.
    * @defaultValue 1000
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * 'check': one call of `Check` each time, which wakes an idle channel. 'watch': one `Watch`, begun by the first check and kept until
-   * the application shuts down, so that a check costs nothing; it wakes no channel, and keeps none from going idle.
+   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream from the
+   * first check until the application shuts down, so that a check makes no call. The stream does not wake an idle channel, and does not
+   * keep a channel from going idle.
    * @defaultValue 'check'
    */
   readonly mode?: 'check' | 'watch' | undefined;
 }
 
-/** What holds where options say nothing. */
+/** Defaults of the options. */
 const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mode: 'check' });
 
 /**
- * Whether the server of a client serves, by the standard health service grpc.health.v1, asked over the client's own channel. Where the
- * channel is not up nobody is asked, and the result is that of {@link GrpcChannelHealthIndicator}.
+ * Reports whether a client's server is serving, by the standard health service grpc.health.v1 over the client's own channel. If the channel
+ * is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
@@ -51,13 +52,13 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   private readonly told = new WeakSet<InnerClient>();
   private draining = false;
 
-  /** @internal Made by Nest. */
+  /** @internal Created by Nest. */
   constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
 
   /**
-   * Health of one client's server.
+   * Returns the health of one client's server.
    *
-   * @throws Error when there is no client of that name, GrpcConfigurationError for options that are none
+   * @throws Error if no client has this name, GrpcConfigurationError if the options are invalid
    */
   async check<const N extends string>(client: N, options: ServingCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
     assertOptions('GrpcServingHealthIndicator.check', options);
@@ -72,14 +73,14 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
         : isWatch
           ? await this.watch(inner, service, timeoutMs)
           : await this.askOnce(inner, service, timeoutMs);
-    // As it is now: it may have been lost meanwhile, and that is what calls will meet.
+    // Read again, because the connection may have been lost meanwhile, which is what calls will experience.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.tellUnimplemented(inner);
     const health = answer === undefined || channel.status !== 'up' ? channel : servingHealth(channel, service, answer);
     return healthResult<string>(options.key ?? client, health);
   }
 
-  /** With the streams of the clients: a server that shuts down waits for every Watch. */
+  /** Ends the Watch streams together with the clients' streams, because a server that shuts down waits for every Watch. */
   beforeApplicationShutdown(): void {
     this.draining = true;
     for (const watches of this.watches.values()) for (const watch of watches.values()) watch.close();
@@ -106,7 +107,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return watch.ask(timeoutMs);
   }
 
-  /** Probes that ask at once share one call. */
+  /** Concurrent checks share one call. */
   private askOnce(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
     const running = this.asking.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
     this.asking.set(client, running);
@@ -129,12 +130,12 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   }
 }
 
-/** One call, never repeated, that waits for no outage to end. */
+/** Makes one `Check` call, without retries and without waiting for the end of an outage. */
 async function ask(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
   const check = client.stubOf(CHECK);
   try {
     const response = await firstValueFrom(
-      // Who asks for health may be served by this process, and its deadline is not that of the answer.
+      // The probe may be an inbound call of this process, whose deadline must not apply to this call.
       check({ service }, { timeoutMs, retry: false, waitForReady: false, propagate: false }),
     );
     return { kind: 'status', status: servingStatusOf(response) };
@@ -143,10 +144,10 @@ async function ask(client: InnerClient, service: string, timeoutMs: number): Pro
     const { code, reason, reachedServer } = error;
     if (reason === 'deadline') return { kind: 'unanswered', afterMs: timeoutMs };
     if (reason === 'connection-lost' || reason === 'refused') return { kind: reason };
-    // It was never sent, and what the channel says is all there is to say.
+    // The call was never sent, so the state of the channel is the result.
     if (reason === 'outage') return undefined;
     if (code === StatusCode.UNIMPLEMENTED && reachedServer === 'yes') return { kind: 'unimplemented' };
-    // In the words of Watch, which has no other.
+    // Check reports an unknown service with NOT_FOUND; Watch reports it with SERVICE_UNKNOWN.
     if (code === StatusCode.NOT_FOUND && reachedServer === 'yes') return { kind: 'status', status: 'SERVICE_UNKNOWN' };
     return { kind: 'failed', method: 'Check', code };
   }

@@ -1,10 +1,10 @@
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
 import type { ChannelHealth } from './channel-health.js';
 
-// Terminus gives its service no state that matters here; one of our own needs no import of its module.
+// Terminus's service has no relevant state; an instance of our own avoids importing Terminus's module.
 const indicators = new HealthIndicatorService();
 
-/** `health` under `key`, in Terminus' words. */
+/** Converts `health` to a Terminus result under `key`. */
 export function healthResult<const N extends string>(
   key: N,
   { status, details }: ChannelHealth,
@@ -12,7 +12,7 @@ export function healthResult<const N extends string>(
   const session = indicators.check(key);
   if (status === 'up') return session.up(details);
   if (status === 'down') return session.down(details);
-  // Terminus 11 knows up and down only, and drops what is neither.
+  // Terminus 11 supports only up and down, and drops any other status.
   const degraded = 'degraded' in session ? session.degraded(details) : upButDegraded(key, details);
   return degraded;
 }

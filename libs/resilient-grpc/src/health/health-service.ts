@@ -6,12 +6,12 @@ import { loadContract } from '../client/settings/contract.js';
 export const CHECK = methodOf('Check');
 export const WATCH = methodOf('Watch');
 
-/** What the service says of a server, or of one service of it. */
+/** Serving status of a server, or of one of its services. */
 export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNKNOWN';
 
-/** The status in a response; one that a later version of the protocol may have is UNKNOWN. */
+/** Returns the status in a response; UNKNOWN for a status that a later version of the protocol may add. */
 export function servingStatusOf(response: unknown): ServingStatus {
-  // True: the contract reads enumerations as strings, and fills in what is missing.
+  // The cast is safe: the contract decodes enums as strings and fills in missing values.
   const { status } = response as { readonly status?: unknown };
   return status === 'SERVING' || status === 'NOT_SERVING' || status === 'SERVICE_UNKNOWN' ? status : 'UNKNOWN';
 }

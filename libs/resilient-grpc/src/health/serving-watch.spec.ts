@@ -1,7 +1,7 @@
 import { BehaviorSubject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
-import type { SideListener } from '../client/inner-client.js';
+import type { AuxiliaryStreamListener } from '../client/inner-client.js';
 import { StatusCode } from '../status/status-code.js';
 import { BusyClock } from '../testing/busy-clock.js';
 import { ServingWatch } from './serving-watch.js';
@@ -17,7 +17,7 @@ function watched(initial: Connectivity['state'] = 'READY') {
   const begunAt: number[] = [];
   const requests: unknown[] = [];
   const cancelled: number[] = [];
-  let listener: SideListener | undefined;
+  let listener: AuxiliaryStreamListener | undefined;
   let connected = true;
   let broken = false;
   const client = {
@@ -25,7 +25,7 @@ function watched(initial: Connectivity['state'] = 'READY') {
       return states.value;
     },
     connectivity$: states,
-    openStream: (_method: unknown, request: object, heard: SideListener) => {
+    openStream: (_method: unknown, request: object, heard: AuxiliaryStreamListener) => {
       begunAt.push(clock.now());
       requests.push(request);
       if (broken) return Promise.reject(new Error('no token'));

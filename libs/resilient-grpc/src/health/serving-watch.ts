@@ -1,39 +1,40 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
-import type { InnerClient, SideStream } from '../client/inner-client.js';
+import type { InnerClient, AuxiliaryStream } from '../client/inner-client.js';
 import { HTTP_STATUS } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { servingStatusOf, WATCH } from './health-service.js';
-import type { ServingAnswer } from './serving-health.js';
+import type { ServingAnswer } from './serving-check.js';
 import { nextWatch, WATCH_PACE } from './watch-pace.js';
 
-/** What of a client a watch needs. */
+/** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InnerClient, 'connectivity' | 'connectivity$' | 'openStream'>;
 
-/** What a watch needs from outside. */
-export interface WatchSeams {
+/** External dependencies of a watch. */
+export interface WatchDependencies {
   readonly clock: Clock;
   readonly random: Random;
 }
 
-/** One Watch of the server, from its begin to its end. */
+/** One Watch call, from start to end. */
 interface Begun {
   readonly at: number;
   answered: boolean;
-  stream: SideStream | undefined;
+  stream: AuxiliaryStream | undefined;
 }
 
 /**
- * One Watch of grpc.health.v1, kept by the rules of gRFC A17 while the channel is READY. It is bound to a connection: it wakes no
- * channel, keeps none from going idle, and ends when its connection takes no more calls, to be begun on the next one.
+ * Maintains one Watch of grpc.health.v1 while the channel is READY, by the rules of gRFC A17. The stream is bound to a connection. It does
+ * not wake an idle channel or keep a channel from going idle. It ends when its connection accepts no more calls, and restarts on the next
+ * connection.
  */
 export class ServingWatch {
   private subscription: Subscription | undefined;
   private begun: Begun | undefined;
   private again: Timer | undefined;
-  /** undefined: asked, and not answered yet. */
+  /** `undefined` before the first response. */
   private answer: ServingAnswer | undefined;
   private failures = 0;
   private closed = false;
@@ -42,7 +43,7 @@ export class ServingWatch {
   constructor(
     private readonly client: WatchedClient,
     private readonly service: string,
-    private readonly seams: WatchSeams,
+    private readonly dependencies: WatchDependencies,
   ) {
     this.subscription = client.connectivity$.subscribe({
       next: ({ state }) => {
@@ -54,7 +55,10 @@ export class ServingWatch {
     });
   }
 
-  /** What the server said last; waits `timeoutMs` for its first word. undefined: no connection is READY, so that nobody was asked. */
+  /**
+   * Returns the server's last status; waits up to `timeoutMs` for the first one. `undefined` if no connection is READY, so that no server
+   * was asked.
+   */
   async ask(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstWord(timeoutMs);
     if (this.answer === undefined && this.isReady) return { kind: 'unanswered', afterMs: timeoutMs };
@@ -73,14 +77,14 @@ export class ServingWatch {
   }
 
   private async firstWord(timeoutMs: number): Promise<void> {
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     await new Promise<void>((resolve) => {
       const over = (): void => {
         clock.clearTimer(timer);
         this.waiting.delete(over);
         resolve();
       };
-      // The probe that asks has a timeout of its own, so this one is exact; an answer that is pending is read first.
+      // Exact, because the probe has a timeout of its own; `defer` lets a pending response be read first.
       const timer = clock.setTimer(() => clock.defer(over), timeoutMs, true);
       this.waiting.add(over);
     });
@@ -88,23 +92,23 @@ export class ServingWatch {
 
   private stateIs(state: Connectivity['state']): void {
     if (state !== 'READY') this.leave();
-    // An answer without a Watch is UNIMPLEMENTED: this connection is not asked again.
+    // An answer without a Watch is UNIMPLEMENTED: Watch is not called again on this connection.
     else if (this.begun === undefined && this.again === undefined && this.answer === undefined) this.begin();
   }
 
-  /** What was known was of a connection that is gone. */
+  /** Discards the state of a lost connection. */
   private leave(): void {
     const { begun, again } = this;
     this.begun = undefined;
     begun?.stream?.cancel();
-    if (again !== undefined) this.seams.clock.clearTimer(again);
+    if (again !== undefined) this.dependencies.clock.clearTimer(again);
     this.again = undefined;
     this.failures = 0;
     this.know(undefined);
   }
 
   private begin(): void {
-    const begun: Begun = { at: this.seams.clock.now(), answered: false, stream: undefined };
+    const begun: Begun = { at: this.dependencies.clock.now(), answered: false, stream: undefined };
     this.begun = begun;
     this.client
       .openStream(
@@ -118,7 +122,7 @@ export class ServingWatch {
           },
           onEnd: (end) => {
             if (this.begun !== begun) return;
-            if (end === undefined) this.beginAgain(WATCH_PACE.atOnceMs * this.seams.random());
+            if (end === undefined) this.beginAgain(WATCH_PACE.atOnceMs * this.dependencies.random());
             else this.ended(begun, end);
           },
         },
@@ -126,12 +130,12 @@ export class ServingWatch {
       .then(
         (stream) => {
           if (this.begun !== begun) stream?.cancel();
-          // The channel is READY, and yet has no connection to ask.
+          // The channel is READY but has no connection for the stream.
           else if (stream === undefined) this.ended(begun);
           else begun.stream = stream;
         },
         () => {
-          // The client's function for metadata failed.
+          // The client's metadata function failed.
           if (this.begun === begun) this.ended(begun, { code: StatusCode.INTERNAL, details: '' });
         },
       );
@@ -143,11 +147,11 @@ export class ServingWatch {
       this.know({ kind: 'unimplemented' });
       return;
     }
-    const { clock, random } = this.seams;
+    const { clock, random } = this.dependencies;
     const { answered, at } = begun;
     const next = nextWatch({ answered, livedMs: clock.now() - at, failures: this.failures }, random);
     this.failures = next.failures;
-    // What comes at once can be waited for.
+    // If the Watch restarts immediately, checks wait for its response.
     const isNews = end !== undefined && next.failures > 0;
     this.beginAgain(next.delayMs, isNews ? { kind: 'failed', method: 'Watch', code: end.code } : undefined);
   }
@@ -156,7 +160,7 @@ export class ServingWatch {
     this.begun = undefined;
     this.know(answer);
     if (!this.isReady) return;
-    this.again = this.seams.clock.setTimer(() => {
+    this.again = this.dependencies.clock.setTimer(() => {
       this.again = undefined;
       if (this.isReady) this.begin();
     }, delayMs);

@@ -1,34 +1,34 @@
 import { backoffMs } from '../policy/retry/backoff.js';
 import type { Random } from '../time/random.js';
 
-/** Pace of a Watch that is begun again. */
+/** Backoff of a Watch that is restarted. */
 export const WATCH_PACE = Object.freeze({
   initialBackoffMs: 1_000,
   maxBackoffMs: 30_000,
   backoffMultiplier: 1.6,
-  /** One that was answered and lived so long is begun again at once. */
+  /** A Watch that received a response and lasted at least this long restarts immediately. */
   minHealthyMs: 1_000,
-  /** At once, but not all clients of a server in one moment. */
+  /** Upper limit of the random delay of an immediate restart, so that not all clients of a server restart at the same moment. */
   atOnceMs: 100,
 });
 
-/** How a Watch ended. */
+/** Outcome of a Watch. */
 export interface EndedWatch {
   readonly answered: boolean;
   readonly livedMs: number;
-  /** Watches before it that ended without an answer, in a row. */
+  /** Number of consecutive earlier Watches that ended without a response. */
   readonly failures: number;
 }
 
-/** When it is begun again, and what counts as failures in a row from then on. */
+/** Delay before the next Watch, and the number of consecutive failures from then on. */
 export interface NextWatch {
   readonly delayMs: number;
   readonly failures: number;
 }
 
 /**
- * An answer resets the backoff, so that the next one begins at once (gRFC A17). But who answers and then ends it right away would be
- * asked without a pause: he is asked after the first backoff.
+ * Decides when the next Watch starts. A response resets the backoff, so that it starts immediately (gRFC A17). A server that ends the Watch
+ * right after its response would be called without a pause, so the next Watch then waits for the first backoff.
  */
 export function nextWatch({ answered, livedMs, failures }: EndedWatch, random: Random): NextWatch {
   if (answered && livedMs >= WATCH_PACE.minHealthyMs) {

@@ -1,7 +1,7 @@
 import type { FactoryProvider, InjectionToken, Provider } from '@nestjs/common';
 import type { AsyncSource, OptionsFactory } from './module-options.js';
 
-/** Providers that put what a source gives under `token`. */
+/** Returns providers that bind the result of an async source to `token`. */
 export function asyncSourceProviders<T>(token: InjectionToken, source: AsyncSource<T>): Provider[] {
   if (source.useFactory !== undefined) {
     return [{ provide: token, inject: [...(source.inject ?? [])], useFactory: source.useFactory }];

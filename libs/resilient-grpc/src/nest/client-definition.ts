@@ -6,32 +6,32 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 import { clientLabel } from './grpc-tokens.js';
 import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
 
-/** A client as forFeature defined it: what is static of it. */
+/** Static part of a client, as defined by forFeature. */
 export interface ClientDefinition {
   readonly name: string | symbol;
-  /** Its name for people. */
+  /** Readable name. */
   readonly label: string;
-  /** 'clients.orders' */
+  /** Path in problems, such as 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
-  /** The keys of its contract, as given. */
+  /** Contract options, as given. */
   readonly contract: Readonly<Record<string, unknown>>;
-  /** The settings as given; undefined where a factory gives them. */
+  /** Settings as given; `undefined` if a factory supplies them. */
   readonly settings: Readonly<Record<string, unknown>> | undefined;
-  /** The very object that was given: two modules that share it define alike, whatever its factory makes. */
+  /** The options object as given. Two modules that share it have the same definition, whatever its factory returns. */
   readonly source: object;
-  /** 'file:line' of the call that defined it. */
+  /** 'file:line' of the call that defined the client. */
   readonly place: string;
 }
 
-/** Characters of a name: it is part of each log line. */
-const LONGEST_NAME = 200;
+/** Maximum length of a client name in characters; the name is part of each log line. */
+const MAX_NAME_LENGTH = 200;
 
 type Defined =
   | { readonly ok: true; readonly definitions: readonly ClientDefinition[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Definitions of the clients of one call, or every problem of them where a contract cannot be used. */
+/** Defines the clients of one call, or returns every problem if a definition is invalid. */
 export function defineClients(clients: unknown, kind: 'sync' | 'async', place: string): Defined {
   try {
     return defineReadable(clients, kind, place);
@@ -51,7 +51,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
   }
   const problems: ConfigurationProblem[] = [];
   const definitions: ClientDefinition[] = [];
-  // Problems of settings alone wait for the start: a test may still override them.
+  // Problems in settings alone are reported at the start, because a test may still override the settings.
   const waiting: ConfigurationProblem[] = [];
   const names = new Set<string | symbol>();
   for (const [index, client] of (clients as readonly unknown[]).entries()) {
@@ -64,7 +64,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
       });
     }
     names.add(options.name);
-    // True: it has options.
+    // The cast is safe: `namedOptions` accepts only objects.
     const { definition, contractProblems, laterProblems } = define(options, client as object, kind, place);
     problems.push(...contractProblems);
     waiting.push(...laterProblems);
@@ -73,7 +73,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
   return problems.length > 0 ? { ok: false, problems: [...problems, ...waiting] } : { ok: true, definitions };
 }
 
-/** 'clients.orders' */
+/** Returns the path of a client in problems, such as 'clients.orders'. */
 export function pathOfClient(name: string | symbol): string {
   return `clients.${clientLabel(name)}`;
 }
@@ -124,7 +124,7 @@ function sourceProblems(
   ];
 }
 
-/** The options of one client as plain data; undefined, with a problem, if they cannot be read or have no name. */
+/** Copies the options of one client to plain data. Returns `undefined` and adds a problem if they cannot be read or have no name. */
 function namedOptions(
   client: unknown,
   index: number,
@@ -139,19 +139,20 @@ function namedOptions(
     return undefined;
   }
   const name = nameOf(client);
-  const isName = (typeof name === 'string' && name !== '' && name.length <= LONGEST_NAME) || typeof name === 'symbol';
+  const isName =
+    (typeof name === 'string' && name !== '' && name.length <= MAX_NAME_LENGTH) || typeof name === 'symbol';
   const copied = copyOptions(client, isName ? pathOfClient(name) : path);
   if (!copied.ok) {
     problems.push(...copied.problems);
     return undefined;
   }
-  // True: an object was copied; its name is the one that was checked, also if a getter returned another one since.
+  // The cast is safe: an object was copied. The checked name is kept, because a getter may have returned another one since.
   if (isName) return { ...(copied.value as object), name };
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
 }
 
-/** `undefined` if it cannot be read; then it cannot be copied either. */
+/** Returns `undefined` if the name cannot be read; `copyOptions` then reports the problem. */
 function nameOf(client: object): unknown {
   try {
     return Reflect.get(client, 'name');
@@ -160,7 +161,7 @@ function nameOf(client: object): unknown {
   }
 }
 
-/** Splits flat options of a client into contract and settings. */
+/** Splits the flat options of a client into contract and settings. */
 function splitOptions(options: object): {
   readonly contract: Record<string, unknown>;
   readonly settings: Record<string, unknown>;

@@ -13,10 +13,10 @@ import {
 import { interceptorSource } from './interceptor-source.js';
 import { ROOT_OPTIONS } from './resilient-grpc-core.module.js';
 
-/** A provider with a token of its own. */
+/** Provider with an explicit token. */
 export type TokenProvider = Exclude<Provider, { readonly prototype: unknown }> & { readonly provide: InjectionToken };
 
-/** Providers of a client, its settings and its services; the settings as they were given are provided beside them. */
+/** Returns the providers of a client, its settings, and its services. A separate provider supplies the settings as given. */
 export function clientProviders(definition: ClientDefinition): readonly TokenProvider[] {
   const { name } = definition;
   const token = getGrpcClientToken(name);
@@ -31,7 +31,7 @@ export function clientProviders(definition: ClientDefinition): readonly TokenPro
     inject: [givenSettingsToken(name)],
     useFactory: (given: unknown) => given,
   };
-  // Existing code injects by the bare name, as ClientsModule provides it.
+  // Existing code injects by the bare name, as Nest's ClientsModule provides it.
   const bareName: readonly TokenProvider[] = token === name ? [] : [{ provide: name, useExisting: token }];
   return [settings, client, ...bareName, ...serviceProviders(definition, token)];
 }
@@ -52,7 +52,7 @@ function serviceProviders(
       const provide = getGrpcServiceToken(name, service);
       const [only, ...others] = names.filter((one) => shortName(one) === service);
       if (only !== undefined && others.length === 0) return { provide, useExisting: getGrpcServiceToken(name, only) };
-      // Transient: Nest runs it only where somebody injects the short name that two packages share, and there it tells.
+      // Transient: Nest runs this factory, which throws, only if the ambiguous short name is injected.
       return { provide, scope: Scope.TRANSIENT, useFactory: () => findService(services, service, label) };
     });
   return [...full, ...short];

@@ -268,7 +268,7 @@ describe('a shutdown', () => {
     let served: () => void = () => undefined;
     of.endAfter({
       draining: false,
-      streamsTold: () => new Promise<void>((resolve) => (served = resolve)),
+      streamsNotified: () => new Promise<void>((resolve) => (served = resolve)),
       run: () => Promise.resolve(),
     });
     const first = of.beforeApplicationShutdown();
@@ -287,7 +287,7 @@ describe('a shutdown', () => {
     const { of, clock } = lifecycle();
     let over: () => void = () => undefined;
     const drained = new Promise<void>((resolve) => (over = resolve));
-    of.endAfter({ draining: false, streamsTold: () => Promise.resolve(), run: () => drained });
+    of.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => drained });
     await of.beforeApplicationShutdown();
     await clock.advanceAsync(4_000);
     expect(made[0]?.asked).toEqual(['end streams']);
@@ -305,7 +305,7 @@ describe('a shutdown', () => {
     const { of } = lifecycle();
     of.endAfter({
       draining: false,
-      streamsTold: () => Promise.reject(new Error('broken')),
+      streamsNotified: () => Promise.reject(new Error('broken')),
       run: () => Promise.reject(new Error('broken')),
     });
     await of.beforeApplicationShutdown();

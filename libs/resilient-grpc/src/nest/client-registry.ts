@@ -6,7 +6,7 @@ import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
-import { settledSettings } from '../client/settings/settled-settings.js';
+import { withInitialServiceConfig } from '../client/settings/settled-settings.js';
 import {
   GrpcConfigurationError,
   isGrpcConfigurationError,
@@ -14,7 +14,7 @@ import {
 } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { placeOfCaller } from '../client/code-place.js';
+import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { defineClients, pathOfClient, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
@@ -25,20 +25,20 @@ import { DEFAULT_DRAIN, type GrpcClientOptions, type ResilientGrpcModuleOptions 
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 
-/** `inspect.custom` of node:util, without its types in the package's declarations. */
+/** `inspect.custom` of node:util, created without its types, which would enter the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
-/** What the registry needs from outside. */
-export interface RegistrySeams {
-  /** `logger` bears the client's name. */
+/** External dependencies of the registry. */
+export interface RegistryDependencies {
+  /** Creates a client; `logger` carries the client's name. */
   readonly createClient: (settings: ResolvedClientSettings, logger: LibraryLogger) => InnerClient;
   readonly clock: Clock;
   readonly random: Random;
-  /** Where clients that are made at run time take classes of interceptors from. */
+  /** Resolves interceptor classes of clients that are created at run time. */
   readonly interceptorOf?: InterceptorSource;
 }
 
-/** A client that was defined. */
+/** Definition of a client and its settings. */
 interface Defined {
   readonly definition: ClientDefinition;
   readonly settings: unknown;
@@ -50,7 +50,7 @@ interface Entry extends Defined {
   readonly client: InnerClient;
 }
 
-/** A client that waits for its first service config. */
+/** Client that waits for its first service config. */
 interface Waiting extends Defined {
   readonly client: Promise<ResilientGrpcClient>;
 }
@@ -60,7 +60,7 @@ interface Root {
   readonly place: string;
 }
 
-/** The clients of one application: one name is one channel. */
+/** Clients of one application; each name has one channel. */
 export class ClientRegistry extends GrpcClients {
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
@@ -75,7 +75,7 @@ export class ClientRegistry extends GrpcClients {
   private open = true;
   private failed = false;
 
-  constructor(private readonly seams: RegistrySeams) {
+  constructor(private readonly dependencies: RegistryDependencies) {
     super();
   }
 
@@ -83,7 +83,7 @@ export class ClientRegistry extends GrpcClients {
     return this.ready && this.open;
   }
 
-  /** The form in logs: the settings of clients hold credentials and metadata. */
+  /** Omits client settings from logs, because they contain credentials and metadata. */
   toJSON(): object {
     return { clients: [...this] };
   }
@@ -96,7 +96,7 @@ export class ClientRegistry extends GrpcClients {
     return this.entries.size;
   }
 
-  /** Options of forRoot, completed. */
+  /** Drain options of forRoot, with defaults applied. */
   get drainOptions(): { readonly timeoutMs: number; readonly readinessDelayMs: number } {
     const { timeoutMs, readinessDelayMs } = this.root?.options.drain ?? {};
     return {
@@ -106,8 +106,8 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /**
-   * Takes the options of forRoot, once. Problems are told by `rootVerdict`, so that clients are looked at all the same and one
-   * failing start shows everything.
+   * Applies the options of forRoot, once. `rootVerdict` reports problems later, so that clients are checked too and one failing start shows
+   * all problems.
    */
   configure(options: ResilientGrpcModuleOptions, place: string): void {
     const copied = copyOptions(options, 'forRoot');
@@ -121,26 +121,26 @@ export class ClientRegistry extends GrpcClients {
       problems.push({ path: 'forRoot', message });
     }
     if (copied.ok && problems.length === 0) {
-      // True: nothing was found that says otherwise.
+      // The cast is safe: the checks found no problems.
       this.root = { options: copied.value as ResilientGrpcModuleOptions, place };
       return;
     }
     this.verdict = this.fail(problems);
-    // Whoever asks for it gets it; a start that fails elsewhere first does not.
+    // `rootVerdict` rethrows it. If the start fails elsewhere first, the rejection must not be reported as unhandled.
     this.verdict.catch(() => undefined);
   }
 
-  /** @throws GrpcConfigurationError for options of forRoot that cannot be used, or for a second forRoot. */
+  /** @throws GrpcConfigurationError if the options of forRoot are invalid or forRoot was called twice. */
   async rootVerdict(): Promise<void> {
     await this.verdict;
   }
 
-  /** What of inbound calls is handed on is named somewhere. */
+  /** True if `propagate` is configured, so that inbound calls are captured. */
   get capturesInbound(): boolean {
     return this.root?.options.propagate !== undefined;
   }
 
-  /** The client of a definition, made at its first use. @throws GrpcConfigurationError */
+  /** Returns the client of a definition, and creates it on first use. @throws GrpcConfigurationError */
   async obtain(
     definition: ClientDefinition,
     given: unknown,
@@ -156,7 +156,7 @@ export class ClientRegistry extends GrpcClients {
     if (known !== undefined) return known.client;
     const resolved = this.resolve(definition, settings, interceptorOf);
     if (!resolved.ok) return this.fail(resolved.problems);
-    // Where forRoot has failed the start fails: nothing is connected any more.
+    // If forRoot is invalid, the start fails: connect nothing.
     if (!this.started && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;
@@ -168,8 +168,8 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /**
-   * Looks for the interceptors of all clients, when the container has made its providers.
-   * @throws GrpcConfigurationError for classes that it does not have, or not as singletons.
+   * Resolves the interceptors of all clients, after the container has created its providers.
+   * @throws GrpcConfigurationError for classes that the container does not provide, or not as singletons.
    */
   async checkInterceptors(): Promise<void> {
     const problems = [...this.entries.values()].flatMap(({ definition, resolved, interceptorOf }) =>
@@ -186,7 +186,7 @@ export class ClientRegistry extends GrpcClients {
     if (problems.length > 0) await this.fail(problems);
   }
 
-  /** The application is up: from now on a failing client, of a module that is loaded lazily, leaves the others alone. */
+  /** Marks the application as started. From now on, a client that fails in a lazily loaded module does not affect other clients. */
   start(): void {
     this.started = true;
   }
@@ -207,7 +207,7 @@ export class ClientRegistry extends GrpcClients {
 
   create(options: GrpcClientOptions): ResilientGrpcClient {
     if (!this.open) throw new Error('No gRPC client can be made: the application shuts down');
-    const place = placeOfCaller();
+    const place = callSite();
     const defined = defineClients([options], 'sync', place);
     if (!defined.ok) throw new GrpcConfigurationError(defined.problems);
     const [definition] = defined.definitions;
@@ -218,11 +218,11 @@ export class ClientRegistry extends GrpcClients {
       const message = `the name is in use since ${known.definition.place}; close() that client first, or choose another name`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);
     }
-    const { interceptorOf } = this.seams;
+    const { interceptorOf } = this.dependencies;
     const resolved = this.resolve(definition, definition.settings, interceptorOf);
     if (!resolved.ok) throw new GrpcConfigurationError(resolved.problems);
     const client = this.make(definition, definition.settings, resolved, interceptorOf);
-    // The caller owns it: once it is closed its name is free.
+    // The caller owns the client; closing it frees its name.
     client.connectivity$.subscribe({
       complete: () => {
         if (this.entries.get(definition.name)?.client === client) this.entries.delete(definition.name);
@@ -235,22 +235,22 @@ export class ClientRegistry extends GrpcClients {
     for (const { client } of [...this.entries.values()]) yield client;
   }
 
-  /** Readiness goes down, and nothing else. */
+  /** Turns readiness off and changes nothing else. */
   turnUnready(): void {
     this.ready = false;
   }
 
-  /** No client is made any more; calls still begin. */
+  /** Rejects new clients; existing clients still start calls. */
   refuseNew(): void {
     this.open = false;
   }
 
-  /** Ends the streams of all clients that end at a shutdown; all other calls go on, and may begin. */
+  /** Ends, on all clients, the streams that end at shutdown. All other calls continue, and new ones can start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
 
-  /** Drains and closes all clients at once. */
+  /** Drains and closes all clients concurrently. */
   async drainAll(timeoutMs: number): Promise<readonly DrainReport[]> {
     this.open = false;
     return Promise.all([...this].map((client) => client.drain({ timeoutMs })));
@@ -261,7 +261,7 @@ export class ClientRegistry extends GrpcClients {
     settings: unknown,
     interceptorOf: InterceptorSource | undefined,
   ): SettingsResolution {
-    const { clock, random } = this.seams;
+    const { clock, random } = this.dependencies;
     const { defaults, propagate } = this.root?.options ?? {};
     return resolveSettings(
       { name: label, path, services, settings, defaults, propagate, inboundNote: this.watch.note, interceptorOf },
@@ -276,7 +276,7 @@ export class ClientRegistry extends GrpcClients {
     interceptorOf: InterceptorSource | undefined,
   ): ResilientGrpcClient {
     const logger = loggerOf(definition.label);
-    const resolved = settledSettings(resolution.settings);
+    const resolved = withInitialServiceConfig(resolution.settings);
     const client = this.createClient(definition, resolved, logger);
     this.entries.set(definition.name, { definition, settings, resolved, interceptorOf, client });
     logger.log(startUpLine(resolved));
@@ -287,21 +287,21 @@ export class ClientRegistry extends GrpcClients {
     return client;
   }
 
-  /** @throws GrpcConfigurationError for settings that grpc-js refuses although the checks accepted them. */
+  /** @throws GrpcConfigurationError if grpc-js rejects settings that passed validation. */
   private createClient(
     { path }: ClientDefinition,
     resolved: ResolvedClientSettings,
     logger: LibraryLogger,
   ): InnerClient {
     try {
-      return this.seams.createClient(resolved, logger);
+      return this.dependencies.createClient(resolved, logger);
     } catch (error) {
       release(resolved);
       throw new GrpcConfigurationError([unreadable(path, error)]);
     }
   }
 
-  /** Makes a client when its first service config has come, since a channel is made only once. */
+  /** Creates a client after its first service config has arrived, because a channel is created only once. */
   private async makeSettled(
     definition: ClientDefinition,
     settings: unknown,
@@ -318,7 +318,7 @@ export class ClientRegistry extends GrpcClients {
     }
     this.waiting.delete(name);
     if ((!this.failed || this.started) && this.open) return this.make(definition, settings, resolution, interceptorOf);
-    // The start has failed meanwhile, or the application is ending.
+    // The start has failed meanwhile, or the application is shutting down.
     release(resolution.settings);
     throw new Error(`No gRPC client '${definition.label}' is made: the application does not run`);
   }
@@ -340,19 +340,19 @@ export class ClientRegistry extends GrpcClients {
     ];
   }
 
-  /** Fails the start with the problems of all who fail in the same turn of the event loop, so that one start shows all. */
+  /** Fails the start with the problems of all failures in the same turn of the event loop, so that one start shows all of them. */
   private async fail(problems: readonly ConfigurationProblem[]): Promise<never> {
     const all = (this.pending ??= []);
-    // What is wrong with grpc-js is wrong for each client.
+    // A problem with grpc-js is the same for each client; list it once.
     const isNew = ({ path, message }: ConfigurationProblem): boolean =>
       !all.some((one) => one.path === path && one.message === message);
     all.push(...problems.filter(isNew));
     this.failed = true;
     await new Promise<void>((resolve) => {
-      this.seams.clock.defer(resolve);
+      this.dependencies.clock.defer(resolve);
     });
     this.pending = undefined;
-    // A start that fails leaves nothing connected.
+    // A failed start leaves no connection open.
     if (!this.started) await Promise.all([...this].map((client) => client.close()));
     throw new GrpcConfigurationError(all);
   }
@@ -370,7 +370,7 @@ function problemOf({ path }: ClientDefinition, error: unknown): ConfigurationPro
   return { path: `${path}.serviceConfig`, message: error instanceof Error ? error.message : String(error) };
 }
 
-/** Lets go of settings of which no client is made. */
+/** Releases settings that no client uses. */
 function release(settings: ResolvedClientSettings): void {
   settings.live?.close();
   settings.channel.credentials.close();

@@ -8,7 +8,7 @@ import type { LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 
-/** A client whose events go to `logger` until it is closed. */
+/** Creates a client whose events are logged by `logger` until it is closed. */
 export function createLoggedClient(
   settings: ResolvedClientSettings,
   logger: LibraryLogger,
@@ -18,7 +18,7 @@ export function createLoggedClient(
     telemetry,
   }: { readonly clock: Clock; readonly random: Random; readonly telemetry?: GrpcTelemetry | undefined },
 ): InnerClient {
-  // A warm client connects, and tells of it, while it is still being made.
+  // A warm client connects, and emits events, while it is still being created.
   const made: { client?: InnerClient } = {};
   const hurt = () => ({
     waiting: made.client?.waitingCalls ?? 0,

@@ -1,7 +1,7 @@
 import { describeSecret, describeValue, pathOf } from '../client/settings/describe-value.js';
 import type { Services } from '../client/settings/contract.js';
 
-/** A client's definition with the settings it was given. */
+/** Definition of a client and the settings it was given. */
 export interface DefinedClient {
   readonly contract: Readonly<Record<string, unknown>>;
   readonly services: Services;
@@ -10,7 +10,7 @@ export interface DefinedClient {
 
 const SECRET = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)|http_connect_creds/;
 
-/** What differs between two definitions of one client: 'timeoutMs (1000 and 2000)'. Empty: they are alike. */
+/** Returns the differences between two definitions of one client, such as 'timeoutMs (1000 and 2000)'; empty if they are equal. */
 export function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
   const { packageDefinition: one, ...firstContract } = first.contract;
   const { packageDefinition: two, ...secondContract } = second.contract;
@@ -18,7 +18,7 @@ export function definitionDifferences(first: DefinedClient, second: DefinedClien
     ...differingPaths(firstContract, secondContract, ''),
     ...differingPaths(first.settings, second.settings, ''),
   ];
-  // Two loads of one file are two objects: what they define counts.
+  // Loading one file twice creates two objects, so their content is compared.
   if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
   return differences;
 }

@@ -1,16 +1,16 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClientOptions } from './module-options.js';
 
-/** All clients of the application; also makes those that are only known at run time (tenants, shards). */
+/** All clients of the application. Also creates clients that are known only at run time (tenants, shards). */
 export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
-  /** @throws Error when there is no such client, with the names there are. */
+  /** @throws Error if no client has this name; the message lists the existing names. */
   abstract get(name: string | symbol): ResilientGrpcClient;
   /**
-   * Makes a client. The caller owns it and closes it; until then it takes part in health and shutdown.
-   * @throws GrpcConfigurationError with every problem of `options`, a name in use among them.
+   * Creates a client. The caller owns it and must close it; until then it takes part in health checks and shutdown.
+   * @throws GrpcConfigurationError with every problem of `options`, including a name that is in use.
    */
   abstract create(options: GrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
-  /** False from the beginning of the application's shutdown on. */
+  /** False from the start of the application's shutdown. */
   abstract readonly accepting: boolean;
 }

@@ -12,73 +12,73 @@ import { counted, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { ClientRegistry } from './client-registry.js';
 
-// enableShutdownHooks() is usually called between init and listen: ask a moment later.
+// enableShutdownHooks() is usually called between init and listen, so check after a delay.
 const HOOKS_CHECK_MS = 1_000;
-/** Paths that are named of calls that did not end. */
-const NAMED = 5;
+/** Maximum number of method paths listed for calls that have not ended. */
+const MAX_LISTED_CLIENTS = 5;
 
-/** What the lifecycle needs from outside. */
-export interface LifecycleSeams {
+/** External dependencies of the lifecycle. */
+export interface LifecycleDependencies {
   readonly clock: Clock;
-  /** Whether somebody listens for the signals by which processes are stopped. */
+  /** True if the process listens for the signals that stop it. */
   readonly listensForSignals: () => boolean;
-  /** `NODE_ENV` is 'test'. */
+  /** True if `NODE_ENV` is 'test'. */
   readonly testing: boolean;
-  /** Connections to the application's own HTTP server that are open; undefined where it has none. */
+  /** Number of open connections to the application's HTTP server; `undefined` if it has none. */
   readonly httpConnections: () => Promise<number | undefined>;
 }
 
-/** The drain of a server of this process, whose handlers call through the clients. */
-export interface ServerBeside {
-  /** It has begun. */
+/** Drain of a server in this process whose handlers call through the clients. */
+export interface ServerDrainHandle {
+  /** True once the drain has started. */
   readonly draining: boolean;
-  /** Resolves when its streams have been told of their end; begins it. */
-  streamsTold(): Promise<void>;
-  /** Resolves when it is over, in a time of its own; begins it. */
+  /** Starts the drain. Resolves after the server's streams have been notified of their end. */
+  streamsNotified(): Promise<void>;
+  /** Starts the drain. Resolves when it has finished, within a timeout of its own. */
   run(): Promise<unknown>;
 }
 
 /**
- * Ties the clients to the application's shutdown, which is in two steps. Before Nest closes its servers: readiness down, then
- * streams that are resumed end, since a request that relays one would hold the server open; calls of requests that are still served
- * go on. After: calls finish, then channels close. Both within one length of time from the first hook on that Nest calls, whatever
- * Nest's own closing does.
+ * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and resumable
+ * streams end, because a request that relays one would keep the server open. Calls of requests that are still being served continue. After
+ * Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts with the first hook that
+ * Nest calls, however long Nest's own closing takes.
  */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
 {
   private readonly logger = new LibraryLogger('ResilientGrpc');
   private hooksCheck: Timer | undefined;
-  /** Since when the application shuts down, in monotonic milliseconds. */
+  /** Start of the shutdown, in monotonic milliseconds. */
   private endingSince: number | undefined;
   private watchdog: Timer | undefined;
   private delay: { readonly timer: Timer; readonly over: () => void } | undefined;
   private hasStarted = false;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
-  private readonly servers: ServerBeside[] = [];
+  private readonly servers: ServerDrainHandle[] = [];
 
   constructor(
     private readonly registry: ClientRegistry,
-    private readonly seams: LifecycleSeams,
+    private readonly dependencies: LifecycleDependencies,
   ) {}
 
   /**
-   * At a shutdown streams end no sooner than the server's have been told, so that what a handler relays ends as the server says, and
-   * not as if its source had come to its end; and clients no sooner than it has drained, whatever their own time is: its handlers call
-   * through them until then.
+   * Orders the shutdown after `server`. Client streams end after the server's streams have been notified, so that a stream relayed by a
+   * handler ends with the server's status, not as if its source had completed. Clients close after the server has drained, whatever their
+   * own timeout is, because its handlers call through them until then.
    */
-  endAfter(server: ServerBeside): void {
+  endAfter(server: ServerDrainHandle): void {
     this.servers.push(server);
   }
 
-  /** What the process says to who asks whether to send it requests: a server of its own that drains by itself takes none. */
+  /** Readiness of the process. Also 'draining' while only a server of this process drains, because it accepts no calls. */
   get phase(): 'starting' | 'ready' | 'draining' {
     if (this.endingSince !== undefined || this.servers.some(({ draining }) => draining)) return 'draining';
     return this.hasStarted ? 'ready' : 'starting';
   }
 
-  /** By now the container has made what it has. */
+  /** Runs after the container has created its providers. */
   onModuleInit(): Promise<void> {
     return this.registry.checkInterceptors();
   }
@@ -86,16 +86,16 @@ export class GrpcLifecycle
   onApplicationBootstrap(): void {
     this.hasStarted = true;
     this.registry.start();
-    if (this.seams.testing || this.hooksCheck !== undefined || this.endingSince !== undefined) return;
-    this.hooksCheck = this.seams.clock.setTimer(() => {
-      if (this.registry.size === 0 || this.seams.listensForSignals()) return;
+    if (this.dependencies.testing || this.hooksCheck !== undefined || this.endingSince !== undefined) return;
+    this.hooksCheck = this.dependencies.clock.setTimer(() => {
+      if (this.registry.size === 0 || this.dependencies.listensForSignals()) return;
       this.logger.warn(
         'enableShutdownHooks() was not called: SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
       );
     }, HOOKS_CHECK_MS);
   }
 
-  /** Readiness goes down, and the time begins: until the next step the application serves. The hooks in between may hang. */
+  /** Turns readiness off and starts the timeout. The application serves until the next step. The hooks in between may hang. */
   onModuleDestroy(): void {
     this.begin();
   }
@@ -112,7 +112,7 @@ export class GrpcLifecycle
 
   private begin(): number {
     if (this.endingSince !== undefined) return this.endingSince;
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     this.endingSince = clock.now();
     this.registry.turnUnready();
     if (this.hooksCheck !== undefined) clock.clearTimer(this.hooksCheck);
@@ -122,41 +122,41 @@ export class GrpcLifecycle
 
   private watch(ms: number): void {
     if (this.registry.size === 0) return;
-    this.watchdog ??= this.seams.clock.setTimer(() => void this.giveUpOnNest(), ms, true);
+    this.watchdog ??= this.dependencies.clock.setTimer(() => void this.giveUpOnNest(), ms, true);
   }
 
   private async endStreams(): Promise<void> {
     const beganAt = this.begin();
     this.registry.refuseNew();
-    // Where Nest gets here after our time is over, there is nothing left to end.
+    // If the timeout has already fired, there is nothing left to end.
     if (this.registry.size === 0 || this.draining !== undefined) return;
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
-    // Clients may have been made since the time began.
+    // Clients may have been created since the timeout started.
     this.watch(Math.max(timeoutMs - (clock.now() - beganAt), 0));
-    const told = this.servers.map((server) => server.streamsTold());
-    // That of a server has passed side by side with it.
+    const told = this.servers.map((server) => server.streamsNotified());
+    // The readiness delay of a server runs in parallel.
     const delayMs = readinessDelayMs - (clock.now() - beganAt);
     if (delayMs > 0) {
       await new Promise<void>((over) => {
         this.delay = { timer: clock.setTimer(over, delayMs, true), over };
       });
     }
-    // A drain that failed has ended too.
+    // A failed drain has ended too.
     await Promise.allSettled(told);
     await this.registry.endStreams();
   }
 
-  /** Nest's own closing hangs: on a request that does not end, an event stream, a busy connection that is kept alive. */
+  /** Closes the clients if Nest's own closing hangs: on a request that does not end, an event stream, or a busy keep-alive connection. */
   private async giveUpOnNest(): Promise<void> {
     const { timeoutMs } = this.registry.drainOptions;
     await this.serversOver();
-    // Where Nest waited for them and nothing else, it goes on by itself.
+    // If Nest waited only for the servers, it continues automatically.
     await new Promise<void>((resolve) => {
-      this.seams.clock.defer(resolve);
+      this.dependencies.clock.defer(resolve);
     });
     if (this.draining !== undefined) return;
-    const connections = await this.seams.httpConnections().catch(() => undefined);
+    const connections = await this.dependencies.httpConnections().catch(() => undefined);
     const holders = [
       ...(connections === undefined || connections === 0 ? [] : [counted(connections, 'open HTTP connection')]),
       ...this.openCalls(),
@@ -172,19 +172,23 @@ export class GrpcLifecycle
     for (const client of this.registry) {
       for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
-    const named = [...counts].slice(0, NAMED).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-    return counts.size > NAMED ? [...named, `calls of ${String(counts.size - NAMED)} more methods`] : named;
+    const named = [...counts]
+      .slice(0, MAX_LISTED_CLIENTS)
+      .map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+    return counts.size > MAX_LISTED_CLIENTS
+      ? [...named, `calls of ${String(counts.size - MAX_LISTED_CLIENTS)} more methods`]
+      : named;
   }
 
   private async drain(): Promise<void> {
     const beganAt = this.begin();
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
     if (this.registry.size > 0) await this.serversOver();
     if (this.delay !== undefined) clock.clearTimer(this.delay.timer);
     this.delay?.over();
     if (this.registry.size === 0) return;
-    // The time is for the whole shutdown: what Nest needed to close its servers is gone.
+    // The timeout covers the whole shutdown, including the time in which Nest closed its servers.
     const left = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
     this.tell(await this.registry.drainAll(Math.max(left, 0)), clock.now() - beganAt);
   }

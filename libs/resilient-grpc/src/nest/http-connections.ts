@@ -1,8 +1,8 @@
 import type { HttpAdapterHost } from '@nestjs/core';
 
-/** Connections to the application's HTTP server that are open; undefined where it has none. */
+/** Number of open connections to the application's HTTP server; `undefined` if it has none. */
 export async function httpConnections(host: HttpAdapterHost | undefined): Promise<number | undefined> {
-  // Both are there after the start of an HTTP application, whatever its adapter; a standalone application has neither.
+  // An HTTP application has an adapter and a server after its start, with any adapter; a standalone application has neither.
   const server = (host as Partial<HttpAdapterHost> | undefined)?.httpAdapter?.getHttpServer() as
     { getConnections?: (tell: (error: Error | null, count: number) => void) => void } | undefined;
   if (typeof server?.getConnections !== 'function') return undefined;

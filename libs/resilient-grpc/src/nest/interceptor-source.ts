@@ -4,8 +4,8 @@ import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../client/interceptors/outgoing-call.js';
 
 /**
- * Takes interceptors from the application's container, from whichever module provides them.
- * @throws Error where the container has none, or one for each request
+ * Resolves interceptors from the application's container, whichever module provides them.
+ * @throws Error if the container does not provide one as a singleton
  */
 export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
   return (type) => {
@@ -19,7 +19,7 @@ export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
         `${type.name} is ${kind}, and a client is one for all requests; make it a singleton, and read what belongs to a request from call.inbound`,
       );
     }
-    // True: Nest asks for a class that can be made, and an abstract one may be provided as well.
+    // The cast is needed because Nest expects a concrete class, and an abstract class may be provided as well.
     return moduleRef.get(type as unknown as Type<GrpcClientInterceptor>, { strict: false });
   };
 }

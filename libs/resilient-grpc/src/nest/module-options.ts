@@ -4,49 +4,49 @@ import type { GrpcContract } from '../client/settings/contract.js';
 
 /** Options of `forRoot`. */
 export interface ResilientGrpcModuleOptions {
-  /** Settings of all clients; a client's own win, key by key. */
+  /** Default settings of all clients; a client's own settings override them key by key. */
   readonly defaults?: GrpcClientDefaults | undefined;
-  /** How the clients end with the application. */
+  /** Shutdown of the clients with the application. */
   readonly drain?: DrainOptions | undefined;
   /**
-   * What an inbound call hands on to the calls that are made while it is served. Where it is given, `{}` too, inbound calls are
-   * looked for, and what serves a retry does not retry in turn.
+   * Values that outgoing calls inherit from the inbound call they serve. If given, even as `{}`, inbound calls are captured, and calls that
+   * serve a retry are not retried.
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;
 }
 
-/** How clients end with the application. */
+/** Shutdown of the clients with the application. */
 export interface DrainOptions {
-  /** The whole shutdown, in milliseconds, 0 or more; calls that last longer are cut off. @defaultValue 10000 */
+  /** Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cancelled. @defaultValue 10000 */
   readonly timeoutMs?: number | undefined;
   /**
-   * From readiness down to the rest of the shutdown, in milliseconds, 0 or more; a part of `timeoutMs`. Terminus'
-   * `gracefulShutdownTimeoutMs` is another such delay, within the same `timeoutMs`: have one of the two.
+   * Delay in milliseconds between turning readiness off and the rest of the shutdown, 0 or more; part of `timeoutMs`. Terminus'
+   * `gracefulShutdownTimeoutMs` adds a similar delay within the same `timeoutMs`; use only one of them.
    * @defaultValue 0
    */
   readonly readinessDelayMs?: number | undefined;
 }
 
-/** What holds where `drain` says nothing. */
+/** Defaults of `drain`. */
 export const DEFAULT_DRAIN = Object.freeze({ timeoutMs: 10_000, readinessDelayMs: 0 });
 
-/** A client: its name, its contract, its settings. */
+/** Options of a client: its name, its contract, and its settings. */
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
-/** A client whose settings come from a factory. Name and contract are static, so that its services can be injected. */
+/** Options of a client whose settings come from a factory. Name and contract are static, so that its services can be injected. */
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
   AsyncSource<GrpcClientSettings>;
 
 /** Options of `forRoot` from a factory. */
 export type ResilientGrpcModuleAsyncOptions = AsyncSource<ResilientGrpcModuleOptions>;
 
-/** Options from a factory, a class of its own, or a provider that exists. */
+/** Options from a factory, a class, or an existing provider. */
 export type AsyncSource<T> = Pick<ModuleMetadata, 'imports'> &
   (
     | {
         readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[];
-        // What `inject` names is beyond the type system, as in Nest's own factories.
+        // TypeScript cannot derive the injected types, as in Nest's own factories.
         // eslint-disable-next-line @typescript-eslint/no-explicit-any
         readonly useFactory: (...args: any[]) => T | Promise<T>;
         readonly useClass?: undefined;
@@ -66,13 +66,13 @@ export type AsyncSource<T> = Pick<ModuleMetadata, 'imports'> &
       }
   );
 
-/** What `useClass` and `useExisting` name. */
+/** Class for `useClass` and `useExisting`, which creates the options. */
 export interface OptionsFactory<T> {
   createGrpcOptions(): T | Promise<T>;
 }
 
-/** Options of `forFeature` that belong to the module. */
+/** Options of `forFeature` that apply to the module. */
 export interface ForFeatureExtras {
-  /** Clients and services can be injected everywhere. @defaultValue false */
+  /** True if clients and services can be injected in all modules. @defaultValue false */
   readonly isGlobal?: boolean | undefined;
 }

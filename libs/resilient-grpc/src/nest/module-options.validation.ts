@@ -6,7 +6,7 @@ import { defaultsProblems } from '../client/settings/resolve-settings.js';
 import { milliseconds, orUndefined } from '../client/settings/schema-values.js';
 import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
 
-/** `drain`, of clients and of servers. */
+/** Schema of `drain`, for clients and servers. */
 export const drainSchema = v.object(
   { timeoutMs: orUndefined(milliseconds(0)), readinessDelayMs: orUndefined(milliseconds(0)) },
   'an object, as { timeoutMs: 10000 }',
@@ -14,7 +14,7 @@ export const drainSchema = v.object(
 
 const rootSchema = v.object(
   {
-    // Both are checked by rules of their own.
+    // Both are checked separately.
     defaults: orUndefined(v.unknown()),
     propagate: orUndefined(v.unknown()),
     drain: orUndefined(drainSchema),
@@ -44,7 +44,7 @@ export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] 
   return [...problems, ...propagationProblems(propagate, 'forRoot.propagate')];
 }
 
-/** Problems of a source of options: exactly one of three keys. */
+/** Problems of an async source, which must have exactly one of three keys. */
 export function asyncSourceProblems(source: unknown, path: string): ConfigurationProblem[] {
   if (typeof source !== 'object' || source === null) {
     const message = `expected an object, got ${describeValue(source)}; write { useFactory: () => ({ ... }) }`;
@@ -71,6 +71,6 @@ export function asyncSourceProblems(source: unknown, path: string): Configuratio
   ];
 }
 
-/** Keys of a source of options. */
+/** Keys of an async source. */
 export const SOURCE_KEYS = ['imports', 'inject', 'useFactory', 'useClass', 'useExisting'] as const;
 const SOURCES = ['useFactory', 'useClass', 'useExisting'] as const;

@@ -11,10 +11,10 @@ import { httpConnections } from './http-connections.js';
 import { inboundMiddleware } from './inbound/inbound-middleware.js';
 import { interceptorSource } from './interceptor-source.js';
 
-/** Token of forRoot's options; nothing where there is no forRoot. */
+/** Injection token of forRoot's options; has no provider without forRoot. */
 export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
 
-/** What an application has once, however many modules define clients. */
+/** Providers that exist once per application, however many modules define clients. */
 @Global()
 @Module({
   providers: [
@@ -22,16 +22,16 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
       provide: ClientRegistry,
       inject: [ModuleRef, { token: GRPC_TELEMETRY, optional: true }],
       useFactory: (moduleRef: ModuleRef, telemetry: GrpcTelemetry | undefined) => {
-        const seams = { clock: systemClock, random: systemRandom, telemetry };
+        const dependencies = { clock: systemClock, random: systemRandom, telemetry };
         return new ClientRegistry({
-          ...seams,
+          ...dependencies,
           interceptorOf: interceptorSource(moduleRef),
-          createClient: (settings, logger) => createLoggedClient(settings, logger, seams),
+          createClient: (settings, logger) => createLoggedClient(settings, logger, dependencies),
         });
       },
     },
     {
-      // Whoever makes clients at run time gets them with the defaults of forRoot, so those come first.
+      // Injecting ROOT_OPTIONS applies forRoot first, so that clients created at run time have its defaults.
       provide: GrpcClients,
       inject: [ClientRegistry, { token: ROOT_OPTIONS, optional: true }],
       useFactory: (registry: ClientRegistry) => registry,

@@ -3,7 +3,7 @@ import { APP_INTERCEPTOR } from '@nestjs/core';
 import { copyOptions } from '../client/settings/copy-options.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
-import { placeOfCaller } from '../client/code-place.js';
+import { callSite } from '../client/call-site.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { clientProviders } from './client-providers.js';
 import { ClientRegistry } from './client-registry.js';
@@ -30,18 +30,17 @@ const INBOUND_INTERCEPTOR: Provider = {
   useFactory: (registry: ClientRegistry) => new InboundInterceptor(systemClock, () => registry.capturesInbound),
 };
 
-/** Defines gRPC clients that ride out restarts, dropped connections and shutdowns. */
+/** Defines gRPC clients that survive restarts, lost connections, and shutdowns. */
 @Module({})
 export class ResilientGrpcModule {
   /**
-   * Defaults of all clients, and the shutdown. Optional, once, global; a second forRoot fails the start. Where every client is in
-   * a module that is loaded lazily, import it in the root module: Nest calls the shutdown hooks of those modules only that were
-   * there at the start.
+   * Sets the defaults of all clients and configures the shutdown. Optional and global; a second forRoot fails the start. If every client
+   * belongs to a lazily loaded module, import it in the root module: Nest calls shutdown hooks only of modules that existed at the start.
    */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
-    const place = placeOfCaller();
+    const place = callSite();
     const given: Provider = { provide: GIVEN_ROOT_OPTIONS, useValue: options };
-    // Where nothing is handed on, requests do not even pass an interceptor.
+    // Without propagation, requests do not even pass an interceptor.
     return rootModule([given, ...(propagates(options) ? [INBOUND_INTERCEPTOR] : [])], undefined, place);
   }
 
@@ -50,18 +49,18 @@ export class ResilientGrpcModule {
     const copied = copyOptions(options, 'forRootAsync');
     const problems = copied.ok ? asyncSourceProblems(copied.value, 'forRootAsync') : copied.problems;
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
-    const place = placeOfCaller();
+    const place = callSite();
     const given = asyncSourceProviders(GIVEN_ROOT_OPTIONS, options);
     return rootModule([...given, INBOUND_INTERCEPTOR], options.imports, place);
   }
 
   /**
-   * Defines clients, and exports them and their services to whoever imports the module (`isGlobal`: to everyone). Settings that
-   * cannot be used fail the start.
-   * @throws GrpcConfigurationError when a contract cannot be loaded.
+   * Defines clients, and exports them and their services to importing modules (`isGlobal`: to all modules). Invalid settings fail the
+   * start.
+   * @throws GrpcConfigurationError if a contract cannot be loaded.
    */
   static forFeature(clients: readonly GrpcClientOptions[], extras: ForFeatureExtras = {}): DynamicModule {
-    const definitions = defined(clients, 'sync', placeOfCaller());
+    const definitions = defined(clients, 'sync', callSite());
     const settings = definitions.map((one): Provider => ({
       provide: givenSettingsToken(one.name),
       useValue: one.settings,
@@ -71,10 +70,10 @@ export class ResilientGrpcModule {
 
   /**
    * Defines clients whose settings come from factories.
-   * @throws GrpcConfigurationError when a contract cannot be loaded, or a factory is missing.
+   * @throws GrpcConfigurationError if a contract cannot be loaded or a factory is missing.
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
-    const definitions = defined(clients, 'async', placeOfCaller());
+    const definitions = defined(clients, 'async', callSite());
     const settings = clients.flatMap((one) => asyncSourceProviders(givenSettingsToken(one.name), one));
     const imports = clients.flatMap((one) => one.imports ?? []);
     return featureModule(definitions, settings, imports, extras);
@@ -82,8 +81,8 @@ export class ResilientGrpcModule {
 }
 
 /**
- * Nest calls onModuleDestroy of global modules last, after hooks that may hang: the module of a client tells the lifecycle when it
- * is its own turn.
+ * Notifies the lifecycle when Nest destroys the module of a client. Nest calls onModuleDestroy of global modules last, after hooks that may
+ * hang.
  */
 class ShutdownNotice implements OnModuleDestroy {
   constructor(private readonly lifecycle: GrpcLifecycle) {}
@@ -99,7 +98,7 @@ const SHUTDOWN_NOTICE: Provider = {
   useFactory: (lifecycle: GrpcLifecycle) => new ShutdownNotice(lifecycle),
 };
 
-/** Whatever was given: what is wrong with it is told later, with the rest. */
+/** True if `propagate` is given. Accepts any value, because invalid options are reported later with all other problems. */
 function propagates(options: unknown): boolean {
   try {
     return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;

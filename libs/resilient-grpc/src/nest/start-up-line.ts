@@ -1,9 +1,9 @@
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 
-const MOST_METHODS = 12;
+const MAX_LISTED_METHODS = 12;
 
-/** What a client will do, in one line: target, services, which methods are safe to repeat and why, grace. */
+/** Describes a client in one log line: target, services, methods that are safe to repeat and why, and outage grace. */
 export function startUpLine(settings: ResolvedClientSettings): LogLine {
   const { name: client, target } = settings;
   const services = [...settings.services.keys()].join(', ');
@@ -48,6 +48,6 @@ function safeMethods(settings: ResolvedClientSettings): string {
 }
 
 function cut(names: readonly string[]): string {
-  if (names.length <= MOST_METHODS) return names.join(', ');
-  return `${names.slice(0, MOST_METHODS).join(', ')} and ${String(names.length - MOST_METHODS)} more`;
+  if (names.length <= MAX_LISTED_METHODS) return names.join(', ');
+  return `${names.slice(0, MAX_LISTED_METHODS).join(', ')} and ${String(names.length - MAX_LISTED_METHODS)} more`;
 }

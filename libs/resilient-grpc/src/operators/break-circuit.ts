@@ -5,10 +5,10 @@ import type { CircuitBreaker } from './circuit-breaker.js';
 import { outcomeOf } from './error-status.js';
 
 /**
- * Fails at once with `CircuitOpenError` while `breaker` is open. The first value or the completion of a subscription is a
- * success, an error is what its status says, and who unsubscribes before either says nothing.
+ * Fails immediately with `CircuitOpenError` while `breaker` is open. The first value or the completion of a subscription counts as a
+ * success, an error counts by its status, and an unsubscription before either is ignored.
  *
- * Put it inside of `retryBackoff` and outside of `deadline`: then each attempt counts, and one that hangs counts as failed.
+ * Place it inside `retryBackoff` and outside `deadline`: then each attempt counts, and an attempt that hangs counts as a failure.
  */
 export function breakCircuit<T>(breaker: CircuitBreaker): MonoTypeOperatorFunction<T> {
   const { circuit } = breaker;
@@ -26,7 +26,7 @@ export function breakCircuit<T>(breaker: CircuitBreaker): MonoTypeOperatorFuncti
       };
       return source.pipe(
         tap({
-          // A stream may last for days, and its first message shows that the server is there.
+          // A stream may last for days; its first message shows that the server responds.
           next: () => settle('success'),
           complete: () => settle('success'),
           error: (error: unknown) => settle(outcomeOf(error, circuit.policy)),

@@ -8,8 +8,8 @@ import {
   type StreamScope,
 } from '../call/stream-scope.js';
 import type { StreamDemand } from '../call/stream-demand.js';
-import type { OpenStream, StreamSink, StreamSource } from '../call/stream-source.js';
-import { decideResume, NO_SETBACK, type EndedCall } from '../policy/resume/decide-resume.js';
+import type { StreamFactory, StreamSink, StreamSource } from '../call/stream-source.js';
+import { decideResume, INITIAL_RESUME_STATE, type EndedCall } from '../policy/resume/decide-resume.js';
 import type { ResumePolicy } from '../policy/resume/resume-policy.js';
 import { failureKind, type StreamFailure } from '../policy/resume/stream-failure.js';
 import { show } from '../policy/service-config/problem.js';
@@ -21,33 +21,33 @@ import { readStreamFailure } from './read-stream-failure.js';
 import { tooMuchHeld } from './resume-failures.js';
 import { timerMs } from './seams.js';
 
-/** Options of a stream of several calls that hold for what each of them is, complete. */
+/** Options shared by all streams of several calls, with defaults applied. */
 export interface SequenceSettings {
   readonly pace: ResumePolicy;
-  /** Infinity: any age. */
+  /** Infinity means no limit. */
   readonly maxAgeMs: number;
   readonly scheduler: SchedulerLike | undefined;
   readonly random: Random | undefined;
 }
 
-/** What a call ended with. */
+/** Failure with which a call ended. */
 export interface CallFailed {
   readonly error: unknown;
-  /** What it says about the next call; @defaultValue what can be read from `error` */
+  /** Failure on which the decision about the next call is based; @defaultValue read from `error` */
   readonly says?: StreamFailure | undefined;
-  /** Milliseconds of silence that this side ended the call for. @defaultValue 0 */
+  /** Milliseconds of silence after which this side ended the call. @defaultValue 0 */
   readonly silentMs?: number;
 }
 
-/** One call of the stream; its identity tells it from those before it. */
+/** One call of the stream, distinguished from earlier calls by identity. */
 interface Call {
   source: StreamSource | undefined;
 }
 
 /**
- * One run of a stream of several calls, pushed or pulled: begins call after call, as its heir makes them, and gives him what
- * they bring. Between two calls it waits for its timer, and then, where it is pulled, for a reader who wants something: a call
- * that nobody reads would only be cut again.
+ * Runs one stream as a sequence of calls. The subclass creates each call and receives its messages. Between two calls it waits for the
+ * backoff. If the stream is pulled, it also waits until the reader requests a message, because an unread call would only be disconnected
+ * again.
  */
 export abstract class CallSequence<T> implements StreamSource, StreamScope {
   // As StreamScope
@@ -56,28 +56,28 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   readonly hosts = new Set<StreamHost>();
   handedOver = 0;
   isOver = false;
-  // As StreamSource: that of the latest call.
+  // As StreamSource: the prefetch of the latest call.
   prefetch = PLAIN_PREFETCH;
 
   protected readonly scheduler: SchedulerLike;
   protected hasEnough = false;
 
   private readonly random: Random;
-  private state = NO_SETBACK;
+  private state = INITIAL_RESUME_STATE;
   private call: Call | undefined;
   private hasBegun = false;
-  /** When the call that runs, or ran last, began; of a client's call its last attempt. */
+  /** Start of the current or last call; for a client's call, the start of its last attempt. */
   private beganAt = 0;
-  /** Until the next call. */
+  /** Timer that starts the next call. */
   private backoff: Subscription | undefined;
-  /** Until the call that runs is too old. */
+  /** Timer that ends the current call at its maximum age. */
   private age: Subscription | undefined;
   private outcome: StreamOutcome = 'cancelled';
-  /** The scope in which the stream was begun. */
+  /** Stream scope in which this stream was started. */
   private around: StreamScope | undefined;
-  /** A call is just being begun: its client may yet refuse it, by ending the whole stream. */
+  /** True while a call is being started: its client may still reject it by ending the whole stream. */
   protected isOpening = false;
-  /** The next call is due, and waits for the reader. */
+  /** True if the next call is due and waits for the reader. */
   private isDue = false;
   private handingOver = 0;
   private readOnAsked = false;
@@ -85,26 +85,26 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   constructor(
     private readonly shared: SequenceSettings,
     private readonly sink: StreamSink<T>,
-    /** The stream of which this one is a call. */
+    /** Stream of which this one is a call. */
     readonly outer: StreamScope | undefined,
   ) {
     this.scheduler = shared.scheduler ?? asyncScheduler;
     this.random = shared.random ?? systemRandom;
   }
 
-  /** What users know it by. */
+  /** Operator name, used in errors. */
   protected abstract readonly operator: string;
-  /** Makes the next call. */
+  /** Creates the next call. */
   protected abstract make(): unknown;
-  /** Takes a message of the call that runs; which may break off meanwhile. */
+  /** Receives a message of the current call; the call may end meanwhile. */
   protected abstract take(message: T): void;
-  /** The call that ran was ended in order, by the server. */
+  /** Called after the server has ended the current call cleanly. */
   protected abstract endedInOrder(): void;
-  /** Whether the call that runs, or ran last, brought the stream further. */
+  /** True if the current or last call advanced the stream. */
   protected abstract get hasProgressed(): boolean;
-  /** What the user says to `error`. */
+  /** The user's decision about `error`. */
   protected abstract ask(error: unknown): EndedCall['asked'];
-  /** The end of a stream at whose place the server fails time after time, at last with `error`. */
+  /** Error for a server that fails repeatedly at one position; `error` is the last failure. */
   protected abstract poisoned(error: unknown, code: StatusCode | undefined): Error;
 
   get demand(): StreamDemand | undefined {
@@ -121,7 +121,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   readOn(): void {
-    // From within `next`: its result says so in turn, and the stack stays flat.
+    // Inside `next`, the return value of `next` requests more, so that the stack does not grow.
     if (this.handingOver > 0) {
       this.readOnAsked = true;
       return;
@@ -174,7 +174,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     } finally {
       this.isOpening = wasOpening;
     }
-    // What ended the stream while the call was begun may have come before the client had its place in it.
+    // If the stream ended while the call was starting, the client may have registered as a host only afterwards.
     if (this.over()) this.tellHosts();
   };
 
@@ -184,7 +184,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
       throw new TypeError(`${this.operator}: the factory gave ${show(stream)}, expected an Observable`);
     }
     if (this.over()) return;
-    // True: what the factory's type says, as far as can be looked at.
+    // The cast follows the factory's type; only `isObservable` can be checked at run time.
     const source = this.sourceOf(stream as Observable<T>, call);
     call.source = source;
     this.prefetch = source.prefetch;
@@ -199,7 +199,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
 
   private sourceOf(stream: Observable<T>, call: Call): StreamSource {
     const sink: StreamSink<T> = {
-      // What comes late of a call that was left comes again.
+      // Late messages of an abandoned call are ignored: the next call delivers them again.
       next: (message) => {
         if (this.call === call) this.take(message);
         return this.call === call && !this.hasEnough;
@@ -207,7 +207,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
       error: (error) => {
         if (this.call !== call) return;
         this.leaveCall();
-        this.goOn({ error });
+        this.startNextCall({ error });
       },
       complete: () => {
         if (this.call !== call) return;
@@ -229,20 +229,20 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     this.age = this.scheduler.schedule(tooOld, timerMs(jitter(maxAgeMs, 0.1, this.random)));
   }
 
-  /** The call that runs has reached its age. */
+  /** Called when the current call reaches `maxAgeMs`. */
   protected tooOld(): void {
     this.replaceCall(undefined);
   }
 
-  /** Cancels the call that runs, on the wire too, and resumes; `undefined`: because of its age. */
+  /** Cancels the current call, also on the wire, and resumes; `undefined` if the call reached its maximum age. */
   protected replaceCall(failure: CallFailed | undefined): void {
     const source = this.leaveCall();
     source?.unsubscribe();
-    if (!this.over()) this.goOn(failure, failure === undefined);
+    if (!this.over()) this.startNextCall(failure, failure === undefined);
   }
 
-  /** Resumes after a call that ended, or was left for its age; `undefined`: without a failure. */
-  protected goOn(failure: CallFailed | undefined, aged = false): void {
+  /** Resumes after a call that ended or reached its maximum age; `undefined` if it did not fail. */
+  protected startNextCall(failure: CallFailed | undefined, aged = false): void {
     const livedMs = this.now() - this.beganAt - (failure?.silentMs ?? 0);
     const { hasProgressed: progressed } = this;
     let ended: EndedCall;
@@ -265,10 +265,10 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   private resumeAfter(delayMs: number): void {
-    // No longer than the whole may take: the call that begins then tells that its time is over.
+    // Limited to the remaining deadline: the call that starts then reports that the deadline has passed.
     const leftMs = this.deadline - this.scheduler.now();
     const waitMs = leftMs > 0 ? Math.min(delayMs, leftMs) : delayMs;
-    // Also where it is at once: a server that ends each call as it begins must not keep this turn going.
+    // Scheduled even without a delay: a server that ends each call immediately must not keep this turn of the event loop running.
     this.backoff = this.scheduler.schedule(this.open, timerMs(waitMs));
   }
 
@@ -286,7 +286,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
 
   // ── the end ──
 
-  /** What users do in between (factory, onError, whoever is told) may end it at any place. */
+  /** True if the stream has ended. User code (`factory`, `onError`, subscribers) may end it at any point. */
   protected over(): boolean {
     return this.isOver;
   }
@@ -295,7 +295,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     return this.call !== undefined;
   }
 
-  /** Lets go of everything, once; whether this was that once. */
+  /** Ends the stream and releases its resources. Returns false if it had already ended. */
   protected finish(how: StreamOutcome): boolean {
     if (this.isOver) return false;
     this.isOver = true;
@@ -306,7 +306,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     return true;
   }
 
-  /** What comes of the call that ran is not ours any more. */
+  /** Detaches the current call; its later events are ignored. */
   protected leaveCall(): StreamSource | undefined {
     const source = this.call?.source;
     this.call = undefined;
@@ -321,23 +321,23 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     }
   }
 
-  /** Calls that the reader begins in answer to what comes at once are not of this stream. */
+  /** Runs `work` in the outer scope: calls that the reader starts in response to a synchronous event do not belong to this stream. */
   private outside(work: () => void): void {
     if (this.isOpening) inStreamScope(this.around, work);
     else work();
   }
 
-  /** Not the scheduler's by default: that is the clock on the wall, which may be put back by an hour. */
+  /** Monotonic by default: the default scheduler uses wall-clock time, which can be set back. */
   private now(): number {
     return this.shared.scheduler?.now() ?? systemClock.now();
   }
 }
 
-/** What runs that `open` makes are to a user. */
-export function streamOf<T>(open: OpenStream<T>): GrpcObservable<T> {
+/** Creates the Observable that users receive; each subscription starts one run with `open`. */
+export function streamOf<T>(open: StreamFactory<T>): GrpcObservable<T> {
   return new GrpcObservable<T>((subscriber) => {
     const run = open(subscriber, currentStreamScope());
-    // First, since a synchronous call may have the subscriber leave within `begin`.
+    // Added before `begin`: a synchronous call may cause the subscriber to unsubscribe inside it.
     subscriber.add(run);
     run.begin();
   }, open);

@@ -1,4 +1,4 @@
-import { CircuitBreaker as Circuit, type CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
+import { CircuitBreakerCore as Circuit, type CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { parseCircuitBreaker } from '../policy/circuit-breaker/parse-circuit-breaker.js';
 import { systemClock } from '../time/clock.js';
@@ -6,26 +6,26 @@ import { systemRandom } from '../time/random.js';
 import { readOptions } from './options.js';
 import type { Seams } from './seams.js';
 
-/** What a circuit breaker is called, and who hears of its changes. */
+/** Name of a circuit breaker, and the listener for its transitions. */
 export interface CircuitBreakerNaming {
-  /** Stands in the errors. @defaultValue 'the source' */
+  /** Name in errors. @defaultValue 'the source' */
   readonly name?: string | undefined;
   readonly onTransition?: ((transition: CircuitTransition) => void) | undefined;
 }
 
 /**
- * The state that all subscriptions through `breakCircuit(breaker)` share: one for each thing that can fail by itself. The same
- * machine as a client's.
+ * Circuit state shared by all subscriptions through `breakCircuit(breaker)`. Create one for each dependency that can fail independently.
+ * Uses the same state machine as a client's circuit breaker.
  */
 export class CircuitBreaker {
-  /** As the errors call it. */
+  /** Name in errors. */
   readonly name: string;
-  /** The time it goes by, in milliseconds. @internal */
+  /** Current time in milliseconds. @internal */
   readonly now: () => number;
-  /** What decides. @internal */
+  /** State machine of the circuit. @internal */
   readonly circuit: Circuit;
 
-  /** @throws {GrpcConfigurationError} for options that are none. */
+  /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: CircuitBreakerOptions & CircuitBreakerNaming & Seams = {}) {
     const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = options;
     this.circuit = new Circuit(
@@ -34,11 +34,11 @@ export class CircuitBreaker {
       onTransition,
     );
     this.name = name;
-    // Not the scheduler's by default: that is the clock on the wall, which may be put back by an hour.
+    // Monotonic by default: the default scheduler uses wall-clock time, which can be set back.
     this.now = scheduler ? () => scheduler.now() : () => systemClock.now();
   }
 
-  /** 'open' until a probe is admitted. */
+  /** State of the circuit; stays 'open' until a probe is admitted. */
   get state(): 'closed' | 'open' | 'half-open' {
     return this.circuit.state;
   }

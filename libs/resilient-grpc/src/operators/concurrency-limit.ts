@@ -5,18 +5,18 @@ import { readOptions } from './options.js';
 
 /** Options of a `ConcurrencyLimit`. */
 export interface ConcurrencyLimitOptions {
-  /** Subscriptions that run at once; 1 or more. */
+  /** Maximum number of concurrent subscriptions; 1 or more. */
   readonly maxConcurrent: number;
-  /** Subscriptions that may wait for it, 0 or more; beyond, they fail at once. @defaultValue 1000 */
+  /** Maximum number of queued subscriptions, 0 or more; further ones fail immediately. @defaultValue 1000 */
   readonly maxQueued?: number | undefined;
 }
 
-/** The permits that all subscriptions through `limitConcurrency(limit)` share. The same queue as a client's. */
+/** Permits shared by all subscriptions through `limitConcurrency(limit)`. Uses the same queue as a client's concurrency limit. */
 export class ConcurrencyLimit {
-  /** What decides. @internal */
+  /** Queue that grants the permits. @internal */
   readonly permits: PermitQueue;
 
-  /** @throws {GrpcConfigurationError} for options that are none. */
+  /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: ConcurrencyLimitOptions) {
     this.permits = new PermitQueue(
       readOptions((problems) => ({
@@ -26,12 +26,12 @@ export class ConcurrencyLimit {
     );
   }
 
-  /** Subscriptions that run. */
+  /** Number of active subscriptions. */
   get running(): number {
     return this.permits.running;
   }
 
-  /** Subscriptions that wait. */
+  /** Number of queued subscriptions. */
   get queued(): number {
     return this.permits.queued;
   }

@@ -2,29 +2,28 @@ import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs'
 import { DeadlineError } from '../errors/deadline-error.js';
 import { readOptions } from './options.js';
 import { timerMs, type Seams } from './seams.js';
-import { StoppableRun } from './stoppable-run.js';
+import { CancellableRun } from './cancellable-run.js';
 
 /**
- * Fails with `DeadlineError` when the whole has not ended `ms` milliseconds after it was subscribed, and unsubscribes. With no
- * time at all (0 or less) nothing is subscribed. Infinity: no deadline. Outside of `retryBackoff` it bounds all attempts
- * together, inside of it each of them.
- * @throws {GrpcConfigurationError} when `ms` is no number.
+ * Fails with `DeadlineError` and unsubscribes if the source has not ended `ms` milliseconds after the subscription. With 0 or less, fails
+ * without subscribing. Infinity means no deadline. Outside `retryBackoff` it bounds all attempts together, inside it each attempt.
+ * @throws {GrpcConfigurationError} if `ms` is not a number.
  */
-export function deadline<T>(ms: number, seams: Seams = {}): MonoTypeOperatorFunction<T> {
+export function deadline<T>(ms: number, dependencies: Seams = {}): MonoTypeOperatorFunction<T> {
   readOptions((problems) => {
     if (typeof ms !== 'number' || Number.isNaN(ms)) problems.add('deadline', 'a number of milliseconds', ms);
   });
-  const { scheduler = asyncScheduler } = seams;
+  const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;
   return (source) =>
     new Observable((subscriber) => {
-      const run = new StoppableRun<T>();
+      const run = new CancellableRun<T>();
       const pass = (): void => {
         run.stop();
         subscriber.error(new DeadlineError(ms));
       };
       if (ms <= 0) return pass();
-      // Before the source, which may take or end all of it synchronously.
+      // Scheduled before the source is subscribed, which may end or use up the time synchronously.
       subscriber.add(scheduler.schedule(pass, timerMs(ms)));
       subscriber.add(() => {
         run.stop();

@@ -8,7 +8,7 @@ import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-bre
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
 
-// Reasons of a GrpcCallError that say nothing of the server: nothing was sent, or it was ended on this side.
+// Reasons of a GrpcCallError that are no evidence about the server: nothing was sent, or this side ended the call.
 const SAYS_NOTHING: ReadonlySet<string> = new Set([
   'outage',
   'too-many-waiting',
@@ -21,12 +21,12 @@ const SAYS_NOTHING: ReadonlySet<string> = new Set([
   'not-sent',
 ]);
 const BROKE_OFF: ReadonlySet<string> = new Set(['connection-lost', 'refused', 'attempt-timeout', 'stream-idle']);
-// Another attempt would be refused too.
+// Another attempt would be rejected too.
 const SHUT: ReadonlySet<string> = new Set(['concurrency-limit', 'circuit-open', 'draining', 'closed']);
 
 /**
- * Whether another attempt may help: UNAVAILABLE, the deadline of an attempt, and whatever has no status code of gRPC. Not what
- * the client itself would not repeat for its side effects, and not what a breaker or a limit refused, as it would again.
+ * True if another attempt may succeed: UNAVAILABLE, the deadline of an attempt, and errors without a gRPC status code. False for calls that
+ * the client itself does not retry because of side effects, and for rejections by a circuit breaker or limit, which would reject again.
  */
 export function isTransient(error: unknown): boolean {
   if (isDeadlineError(error)) return true;
@@ -37,7 +37,7 @@ export function isTransient(error: unknown): boolean {
   return code === undefined || DEFAULT_RETRY_POLICY.retryableStatusCodes.has(code);
 }
 
-/** What a circuit breaker learns from an error; one that has no status code of gRPC is a failure. */
+/** Outcome of an error for a circuit breaker. An error without a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   if (isCircuitOpenError(error) || isConcurrencyLimitError(error)) return 'ignored';
   if (isDeadlineError(error) || isIdleTimeoutError(error)) return 'failure';

@@ -18,27 +18,27 @@ import { isTransient } from './error-status.js';
 import { readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
 import { timerMs, type Seams } from './seams.js';
-import { StoppableRun } from './stoppable-run.js';
+import { CancellableRun } from './cancellable-run.js';
 
 /** Options of `hedge`. */
 export interface HedgeOptions extends Seams {
-  /** Includes the original attempt; 1 or more. */
+  /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;
   /**
-   * How long to wait for the first value before another attempt, in milliseconds. 0: all at once; Infinity: only when one
-   * failed.
+   * Wait for the first value before another attempt starts, in milliseconds. 0 starts all attempts at once; with Infinity, another attempt
+   * starts only after a failure.
    */
   readonly delayMs: number;
 }
 
 /**
- * Subscribes again when the first value is slow to come, and takes the attempt that is first to emit or complete; all others
- * are unsubscribed before its value is passed on. An attempt that fails is replaced at once, unless its error is final (a status of
- * gRPC other than UNAVAILABLE), which ends them all. When all failed, the last failure is passed on. Time in which the event loop of
- * this process was blocked is not part of `delayMs`.
+ * Starts another attempt if the first value is slow, and uses the attempt that first emits or completes. All other attempts are
+ * unsubscribed before its value is emitted. A failed attempt is replaced immediately. A final error (a gRPC status other than UNAVAILABLE)
+ * ends all attempts. If all attempts fail, the last error is emitted. Time in which the event loop of this process was blocked does not
+ * count toward `delayMs`.
  *
- * It has no budget: where everything gets slow it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has one.
- * @throws {GrpcConfigurationError} for options that are none.
+ * The operator has no budget: if everything slows down, it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has one.
+ * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
   const policy = readOptions((problems) => {
@@ -63,7 +63,7 @@ const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
 
 /** One subscription to a hedged source. */
 class HedgedRun<T> {
-  private readonly running = new Set<StoppableRun<T>>();
+  private readonly running = new Set<CancellableRun<T>>();
   private state: HedgeState = UNSENT;
   private timer: Subscription | undefined;
   private isDecided = false;
@@ -77,23 +77,23 @@ class HedgedRun<T> {
   ) {}
 
   begin(): void {
-    // First, since a synchronous source may have the subscriber leave within this call.
+    // Added first: a synchronous source may cause the subscriber to unsubscribe inside this call.
     this.subscriber.add(() => this.keepOnly(undefined));
     this.due();
   }
 
   private readonly due = (): void => {
-    // Not earlier than it was due, also where the clock of the wall was put back.
-    this.goOn({ type: 'due', at: Math.max(this.scheduler.now(), this.state.dueAt) });
+    // At least `dueAt`, because the wall clock may have been set back.
+    this.startNextCall({ type: 'due', at: Math.max(this.scheduler.now(), this.state.dueAt) });
   };
 
-  /** Sends what is to be sent; what the decision was when nothing is. */
-  private goOn(event: HedgeEvent): 'wait' | 'win' | 'fail' {
+  /** Sends all attempts that are due. Returns the decision that ended the loop. */
+  private startNextCall(event: HedgeEvent): 'wait' | 'win' | 'fail' {
     for (let next = event; ; next = { type: 'due', at: this.state.dueAt }) {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
       this.timer?.unsubscribe();
-      // 'resend' follows an attempt that was refused or never sent, and no source reports one.
+      // 'resend' follows only an attempt that was refused or never sent; no source reports either.
       if (action !== 'send' && action !== 'resend') {
         if (action === 'wait') this.arm();
         return action;
@@ -124,7 +124,7 @@ class HedgedRun<T> {
 
   private send(): void {
     const { subscriber } = this;
-    const run = new StoppableRun<T>();
+    const run = new CancellableRun<T>();
     this.running.add(run);
     run.start(this.source, {
       next: (value) => {
@@ -137,18 +137,18 @@ class HedgedRun<T> {
       },
       error: (error: unknown) => {
         this.running.delete(run);
-        if (!this.isDecided && this.goOn(failed(error, this.scheduler.now())) !== 'fail') return;
+        if (!this.isDecided && this.startNextCall(failed(error, this.scheduler.now())) !== 'fail') return;
         this.keepOnly(undefined);
         subscriber.error(error);
       },
     });
   }
 
-  private win(run: StoppableRun<T>): void {
+  private win(run: CancellableRun<T>): void {
     if (!this.isDecided) this.keepOnly(run);
   }
 
-  private keepOnly(kept: StoppableRun<T> | undefined): void {
+  private keepOnly(kept: CancellableRun<T> | undefined): void {
     this.isDecided = true;
     this.timer?.unsubscribe();
     for (const run of this.running) {

@@ -4,28 +4,28 @@ import { PeerTimer } from '../time/peer-timer.js';
 import { readLength, readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
 import type { Seams } from './seams.js';
-import { StoppableRun } from './stoppable-run.js';
+import { CancellableRun } from './cancellable-run.js';
 
 /**
- * Fails with `IdleTimeoutError` when nothing came for `ms` milliseconds, since the subscription or the last value, and
- * unsubscribes. Time in which the event loop of this process was blocked does not count. Infinity: never.
- * @throws {GrpcConfigurationError} when `ms` is no number above 0.
+ * Fails with `IdleTimeoutError` and unsubscribes if no value arrives for `ms` milliseconds after the subscription or the last value. Time
+ * in which the event loop of this process was blocked does not count. Infinity means no timeout.
+ * @throws {GrpcConfigurationError} if `ms` is not a number above 0.
  */
-export function idleTimeout<T>(ms: number, seams: Seams = {}): MonoTypeOperatorFunction<T> {
+export function idleTimeout<T>(ms: number, dependencies: Seams = {}): MonoTypeOperatorFunction<T> {
   readOptions((problems) => readLength(ms, 'idleTimeout', problems));
-  const { scheduler = asyncScheduler } = seams;
+  const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;
   const clock = schedulerClock(scheduler);
   return (source) =>
     new Observable((subscriber) => {
-      const run = new StoppableRun<T>();
+      const run = new CancellableRun<T>();
       let timer: PeerTimer | undefined;
       const fail = (): void => {
         run.stop();
         subscriber.error(new IdleTimeoutError(ms));
       };
       const arm = (): void => {
-        // A source that emits within `next` has armed it already.
+        // A value emitted inside `next` has already armed the timer.
         timer?.clear();
         if (!subscriber.closed) timer = new PeerTimer(clock, ms, fail);
       };
@@ -46,7 +46,7 @@ export function idleTimeout<T>(ms: number, seams: Seams = {}): MonoTypeOperatorF
           subscriber.complete();
         },
       });
-      // A synchronous source has armed it.
+      // A source that emitted synchronously has already armed the timer.
       if (timer === undefined) arm();
     });
 }

@@ -1,17 +1,17 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import type { ConcurrencyLimit } from './concurrency-limit.js';
-import { StoppableRun } from './stoppable-run.js';
+import { CancellableRun } from './cancellable-run.js';
 
 /**
- * Subscribes when `limit` has a permit, first come, first served; fails at once with `ConcurrencyLimitError` when too many wait
- * already. The permit is given back before the end is passed on, so that who subscribes anew in answer to it finds it free.
+ * Subscribes to the source when `limit` grants a permit, in FIFO order. Fails immediately with `ConcurrencyLimitError` if the queue is
+ * full. The permit is released before the error or completion is emitted, so that a resubscription in response can acquire it.
  */
 export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFunction<T> {
   const { permits } = limit;
   return (source) =>
     new Observable((subscriber) => {
-      const run = new StoppableRun<T>();
+      const run = new CancellableRun<T>();
       let holdsPermit = false;
       const giveBack = (): void => {
         if (!holdsPermit) return;
@@ -33,7 +33,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
         });
       };
       const waiter = { deadline: Infinity, permitted };
-      // First, since a synchronous source may have the subscriber leave within `permitted`.
+      // Registered before `acquire`: a synchronous source may cause the subscriber to unsubscribe inside `permitted`.
       subscriber.add(() => {
         permits.leave(waiter);
         run.stop();

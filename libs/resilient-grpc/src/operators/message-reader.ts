@@ -1,13 +1,16 @@
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** What one connection reads its messages by; whoever makes it is told when one is wanted. */
+/**
+ * Iterator over the messages that one connection sends. Calls `wanted` for each pending read; its creator then supplies a message with
+ * `give`.
+ */
 export class MessageReader<M> implements AsyncIterator<M, undefined> {
   readonly #waiting: ((result: IteratorResult<M, undefined>) => void)[] = [];
   #isDone = false;
 
   constructor(private readonly wanted: () => void) {}
 
-  /** Somebody waits for a message. */
+  /** True if a read is pending. */
   get isWaiting(): boolean {
     return this.#waiting.length > 0;
   }
@@ -25,7 +28,7 @@ export class MessageReader<M> implements AsyncIterator<M, undefined> {
     return Promise.resolve(DONE);
   }
 
-  /** Gives `message` to who waits longest. */
+  /** Resolves the oldest pending read with `message`. */
   give(message: M): void {
     this.#waiting.shift()?.({ done: false, value: message });
   }

@@ -1,7 +1,7 @@
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { Problems } from '../policy/service-config/problem.js';
 
-/** Reads options of an operator. @throws {GrpcConfigurationError} with everything that is wrong with them. */
+/** Reads the options of an operator. @throws {GrpcConfigurationError} with every problem found. */
 export function readOptions<T>(read: (problems: Problems) => T): T {
   const problems = new Problems();
   const options = read(problems);
@@ -9,7 +9,7 @@ export function readOptions<T>(read: (problems: Problems) => T): T {
   return options;
 }
 
-/** A length in milliseconds above 0, or Infinity; NaN, with a problem, when it is none. */
+/** Reads a duration in milliseconds: a number above 0, or Infinity. Returns NaN and adds a problem for any other value. */
 export function readLength(value: unknown, path: string, problems: Problems): number {
   if (typeof value === 'number' && value > 0) return value;
   problems.add(path, 'a number of milliseconds greater than 0', value);

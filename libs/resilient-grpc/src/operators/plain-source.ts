@@ -1,21 +1,21 @@
 import type { Observable } from 'rxjs';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import { StoppableRun } from './stoppable-run.js';
+import { CancellableRun } from './cancellable-run.js';
 
-/** Messages that are held for a reader who has enough. */
+/** Maximum number of messages buffered while the sink is full. */
 export const MAX_HELD = 1_000;
 
-/** Of what has no flow control, and so no say in it. */
+/** `prefetch` of a source without flow control; it does not limit the source. */
 export const PLAIN_PREFETCH = 16;
 
 /**
- * An Observable as a source of a stream. It cannot be slowed: what comes while the sink has enough is held, up to a bound. What
- * came before its end is handed over before that.
+ * Adapts an Observable to a stream source. An Observable cannot be paused, so messages that arrive while the sink is full are buffered, up
+ * to `MAX_HELD`. Buffered messages are delivered before the error or completion.
  */
 export class PlainSource<T> implements StreamSource {
   readonly prefetch = PLAIN_PREFETCH;
 
-  private readonly run = new StoppableRun<T>();
+  private readonly run = new CancellableRun<T>();
   private readonly held: T[] = [];
   private end: (() => void) | undefined;
   private isWanted = true;
@@ -24,7 +24,7 @@ export class PlainSource<T> implements StreamSource {
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** More came than can be held; nothing comes any more. */
+    /** Called when the buffer exceeds `MAX_HELD`; no event follows. */
     private readonly overflow: () => void,
   ) {}
 
@@ -70,12 +70,15 @@ export class PlainSource<T> implements StreamSource {
     this.give();
   }
 
-  /** Not from within itself: a sink that makes its source emit gets that next, in order, and the stack stays flat. */
+  /**
+   * Delivers buffered messages, then the end. A reentrant call returns immediately: the running loop delivers a message that was emitted
+   * inside `sink.next`, in order and without growing the stack.
+   */
   private give(): void {
     if (this.isGiving) return;
     this.isGiving = true;
     while (this.isWanted && this.held.length > 0) {
-      // True: there is one, as the length says.
+      // The cast is safe: `held` is not empty.
       this.isWanted = this.sink.next(this.held.shift() as T) !== false;
     }
     this.isGiving = false;

@@ -9,7 +9,7 @@ import { isStatusCode } from '../status/status-code.js';
 
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
-/** What `error`, with which a call of a stream ended, says about the next one. */
+/** Reads reason, status code, pushback, and retry delay from the error with which a call of a stream ended. */
 export function readStreamFailure(error: unknown): StreamFailure {
   const plain = isObject(error) ? error : {};
   const code = isStatusCode(plain.code) ? plain.code : undefined;
@@ -20,7 +20,7 @@ export function readStreamFailure(error: unknown): StreamFailure {
 
 function reasonOf(error: unknown): string | undefined {
   if (isGrpcCallError(error)) return error.reason;
-  // What stands within the factory bounds one call of several.
+  // A `deadline` or `idleTimeout` inside the factory bounds one of several calls, not the stream.
   if (isDeadlineError(error)) return 'attempt-timeout';
   if (isIdleTimeoutError(error)) return 'stream-idle';
   if (isCircuitOpenError(error)) return 'circuit-open';
@@ -31,7 +31,7 @@ function reasonOf(error: unknown): string | undefined {
   return reasonByText(error.code, typeof error.details === 'string' ? error.details : '');
 }
 
-/** Read by its shape: the class is grpc-js's, which is not loaded here, and may be there in several copies. */
+/** Checks the shape, not the class: grpc-js's `Metadata` is not loaded here and may exist in several copies. */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;
   const values = metadata.get(PUSHBACK_KEY);
@@ -43,7 +43,7 @@ function isReadable(metadata: unknown): metadata is { get(key: string): unknown 
   return isObject(metadata) && typeof metadata.get === 'function';
 }
 
-/** An object, errors included, whose values nobody has looked at yet. */
+/** True for any object, including errors; its values are unchecked. */
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }

@@ -5,7 +5,7 @@ import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
 import { show } from '../policy/service-config/problem.js';
 import { StatusCode } from '../status/status-code.js';
 
-/** A source pushed more than there is room for. */
+/** Error for a source that pushed more than the buffer may hold. */
 export function tooMuchPushed(held: LedgerLimits, unacknowledged: number): ReplayError {
   const message =
     `The source pushed more than can be held: ${count(unacknowledged)} unacknowledged, ${count(held.messages)} waiting behind, ` +
@@ -13,25 +13,25 @@ export function tooMuchPushed(held: LedgerLimits, unacknowledged: number): Repla
   return new ReplayError('source-too-fast', message, unacknowledged);
 }
 
-/** An acknowledgement of `id` could mean either of two messages. */
+/** Error for two unacknowledged messages with the same `id`, which an acknowledgement cannot distinguish. */
 export function sameId(id: unknown, unacknowledged: number): ReplayError {
   const message = `A second message with the id ${show(id)} came while the first is unacknowledged; give each an id of its own`;
   return new ReplayError('duplicate-id', message, unacknowledged);
 }
 
-/** A call that was sent `awaited` messages was silent about them for too long. */
+/** Error for a call that was sent `awaited` messages and acknowledged none of them in time. */
 export function noAcknowledgement(ms: number, awaited: number, unacknowledged: number): ReplayError {
   const message = `No acknowledgement for ${String(ms)} ms, while ${count(awaited)} waited for one`;
   return new ReplayError('acknowledgement-timeout', message, unacknowledged);
 }
 
-/** The server ended a call as if it had done everything. */
+/** Error for a server that ended a call cleanly with messages unacknowledged. */
 export function leftUnacknowledged(awaited: number, unacknowledged: number): ReplayError {
   const message = `The server ended the call in order and left ${count(awaited)} unacknowledged that it was sent`;
   return new ReplayError('unacknowledged', message, unacknowledged);
 }
 
-/** A session that is not resumed any more was ended between two calls. */
+/** Error for a completing session that ended between two calls with messages unacknowledged. */
 export function notReplayed(unacknowledged: number): ReplayError {
   return new ReplayError(
     'unacknowledged',
@@ -40,7 +40,7 @@ export function notReplayed(unacknowledged: number): ReplayError {
   );
 }
 
-/** The server failed time after time without acknowledging anything; `error` was the last of it. */
+/** Error for a server that failed repeatedly without an acknowledgement; `error` is the last failure. */
 export function poisonedAt(
   error: unknown,
   code: StatusCode | undefined,

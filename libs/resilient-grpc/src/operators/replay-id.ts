@@ -1,22 +1,25 @@
 import { show } from '../policy/service-config/problem.js';
 
-/** What tells messages apart. Compared as a Map compares its keys: `5` and `'5'` are two. */
+/** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
 
 const TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
 
-/** The ids that a user's functions give. What they cannot be is told at once: an id that never matches would be a silent stall. */
+/**
+ * Validates the ids that the user's functions return. An invalid id fails immediately, because an id that never matches would stall the
+ * session silently.
+ */
 export class ReplayIds {
   readonly #types = new Set<string>();
 
-  /** The id of a message. @throws TypeError for what can be none, as the Long of a 64-bit field. */
+  /** Validates the id of a message. @throws TypeError if its type is not supported, such as the Long of a 64-bit field. */
   ofMessage<Id extends ReplayId>(id: Id): Id {
     const type = typeOf(id, 'id', 'a string, number, bigint or symbol');
     this.#types.add(type);
     return id;
   }
 
-  /** The id in an acknowledgement. @throws TypeError for what can be none, or is of a type that no message's has. */
+  /** Validates the id in an acknowledgement. @throws TypeError if its type is not supported, or is not the type of any message's id. */
   ofAcknowledgement<Id extends ReplayId>(id: Id): Id {
     const type = typeOf(id, 'acknowledges', 'a string, number, bigint or symbol, or undefined for none');
     if (this.#types.size > 0 && !this.#types.has(type)) {

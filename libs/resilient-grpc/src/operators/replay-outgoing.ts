@@ -1,4 +1,4 @@
-import { heldLimits } from '../policy/replay/held-limits.js';
+import { bufferLimits } from '../policy/replay/buffer-limits.js';
 import {
   ReplayLedger,
   type Acknowledgement,
@@ -11,7 +11,7 @@ import { sameId, tooMuchPushed } from './replay-failures.js';
 import { ReplayIds, type ReplayId } from './replay-id.js';
 import { replaySource, type ReplaySource, type SourceInput, type SourceTaker } from './replay-source.js';
 
-/** How messages are sent, kept and acknowledged. */
+/** Rules for sending, keeping, and acknowledging outgoing messages. */
 export interface OutgoingRules<Out, Id extends ReplayId> {
   readonly id: (message: Out) => Id;
   readonly size: ((message: Out) => number) | undefined;
@@ -20,32 +20,32 @@ export interface OutgoingRules<Out, Id extends ReplayId> {
   readonly limits: LedgerLimits;
 }
 
-/** The session whose messages they are. */
-export interface OutgoingOwner {
-  /** One that is kept was handed to the connection. */
+/** Callbacks to the session that sends the messages. */
+export interface OutgoingCallbacks {
+  /** Called after a message that requires an acknowledgement was delivered to the connection. */
   onSent(): void;
-  /** The source has given all it had. */
+  /** Called after the source has ended. */
   onSourceEnd(): void;
-  /** The source, or what the user says of a message, is at fault: the session cannot go on. */
+  /** Called if the source, or a user function applied to a message, failed. The session cannot continue. */
   onOutgoingError(error: unknown): void;
 }
 
 /**
- * The sending half of a session: takes messages from their source while there is room, keeps them until they are acknowledged,
- * and gives each connection a hello, what is kept, and then what is new.
+ * The sending half of a session. Reads messages from the source while there is room, keeps them until they are acknowledged, and sends each
+ * connection the hello, then the unacknowledged messages, then new messages.
  */
 export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<LedgerEntry<Id, Out>> {
   readonly #ledger: ReplayLedger<Id, Out>;
   readonly #source: ReplaySource;
   readonly #ids = new ReplayIds();
-  /** Those of the connection of now. */
+  /** Messages of the current connection. */
   #messages: AsyncIterable<Out> | undefined;
   #reader: MessageReader<Out> | undefined;
   #isHelloDue = false;
-  /** This connection is sent nothing more. */
+  /** True if no more messages are sent on this connection. */
   #isRetiring = false;
   #isPulling = false;
-  /** Taken from the source, and too large for the room there is. */
+  /** Message read from the source that does not fit into the ledger yet. */
   #waiting: LedgerEntry<Id, Out> | undefined;
   #hasEnded = false;
   #isServing = false;
@@ -53,28 +53,28 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   constructor(
     input: SourceInput<Out>,
     private readonly rules: OutgoingRules<Out, Id>,
-    private readonly owner: OutgoingOwner,
+    private readonly callbacks: OutgoingCallbacks,
   ) {
     this.#ledger = new ReplayLedger(rules.limits);
-    this.#source = replaySource(input, (message) => this.#entryOf(message), this, heldLimits(rules.limits));
+    this.#source = replaySource(input, (message) => this.#entryOf(message), this, bufferLimits(rules.limits));
   }
 
-  /** Messages that are not acknowledged. */
+  /** Number of unacknowledged messages. */
   get unacknowledged(): number {
     return this.#ledger.size;
   }
 
-  /** Those of them that were sent on this connection. */
+  /** Number of unacknowledged messages that were sent on the current connection. */
   get awaited(): number {
     return this.#ledger.awaited;
   }
 
-  /** The id of the message that is unacknowledged longest. */
+  /** Id of the oldest unacknowledged message. */
   get oldest(): Id | undefined {
     return this.#ledger.oldest?.id;
   }
 
-  /** The source has ended, and everything it gave is acknowledged. */
+  /** True if the source has ended and every message from it is acknowledged. */
   get isSettled(): boolean {
     return this.#hasEnded && this.#ledger.size === 0 && this.#waiting === undefined;
   }
@@ -83,7 +83,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.#source.open();
   }
 
-  /** The messages of the next connection. Whoever iterates them again gets them from the start, and the one before ends. */
+  /** Starts the next connection and returns its messages. A second iteration starts over with the hello and ends the previous iterator. */
   connect(): AsyncIterable<Out> {
     this.disconnect();
     const messages: AsyncIterable<Out> = { [Symbol.asyncIterator]: () => this.#readerOf(messages) };
@@ -91,7 +91,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     return messages;
   }
 
-  /** The connection is gone: nothing is sent until the next. */
+  /** Ends the current connection. Nothing is sent until the next `connect`. */
   disconnect(): void {
     this.#messages = undefined;
     this.#isRetiring = false;
@@ -100,13 +100,13 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.#ledger.reconnect();
   }
 
-  /** Sends nothing more on this connection, which is half-closed. */
+  /** Stops sending on this connection and half-closes it. */
   retire(): void {
     this.#isRetiring = true;
     this.#serve();
   }
 
-  /** Takes what is acknowledged out; gives how many messages that were. @throws TypeError for what can be no id of one. */
+  /** Removes the acknowledged messages and returns their number. @throws TypeError if `id` cannot be the id of a message. */
   acknowledge(id: Id): number {
     const count = this.#ledger.acknowledge(this.#ids.ofAcknowledgement(id), this.rules.acknowledgement);
     if (count > 0) {
@@ -116,7 +116,10 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     return count;
   }
 
-  /** Asks the source for one more, if there is room: only so it shows that it has ended. Gives whether it answered at once. */
+  /**
+   * Pulls one message from the source if there is room, because only a pull reveals that the source has ended. Returns true if the source
+   * answered synchronously.
+   */
   lookAhead(): boolean {
     if (this.#isPulling || this.#hasEnded || this.#waiting !== undefined || this.#ledger.isFull) return false;
     this.#isPulling = true;
@@ -124,14 +127,14 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     return this.#hasAnswered();
   }
 
-  /** Takes nothing more from the source; what was taken is still sent. */
+  /** Stops reading from the source. Messages already read are still sent. */
   finish(): void {
     this.#source.close();
     this.#hasEnded = true;
     this.#serve();
   }
 
-  /** The end of everything. */
+  /** Closes the source and the current connection. */
   close(): void {
     this.#hasEnded = true;
     this.#source.close();
@@ -141,7 +144,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   onItem(entry: LedgerEntry<Id, Out>): void {
     this.#isPulling = false;
     if (this.#ledger.has(entry.id)) {
-      this.owner.onOutgoingError(sameId(entry.id, this.unacknowledged));
+      this.callbacks.onOutgoingError(sameId(entry.id, this.unacknowledged));
       return;
     }
     this.#waiting = entry;
@@ -153,15 +156,15 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.#isPulling = false;
     this.#hasEnded = true;
     this.#serve();
-    this.owner.onSourceEnd();
+    this.callbacks.onSourceEnd();
   }
 
   onSourceError(error: unknown): void {
-    this.owner.onOutgoingError(error);
+    this.callbacks.onOutgoingError(error);
   }
 
   onOverflow(held: LedgerLimits): void {
-    this.owner.onOutgoingError(tooMuchPushed(held, this.unacknowledged));
+    this.callbacks.onOutgoingError(tooMuchPushed(held, this.unacknowledged));
   }
 
   #readerOf(messages: AsyncIterable<Out>): MessageReader<Out> {
@@ -177,34 +180,34 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     return reader;
   }
 
-  /** Gives the connection what it asks for, as long as there is anything. */
+  /** Serves the connection's pending reads while messages are available. */
   #serve(): void {
-    // A source that answers at once calls back from inside.
+    // A synchronous source calls back into this method.
     if (this.#isServing) return;
     this.#isServing = true;
     try {
       while (this.#serveOne());
     } catch (error) {
-      this.owner.onOutgoingError(error);
+      this.callbacks.onOutgoingError(error);
     } finally {
       this.#isServing = false;
     }
   }
 
-  /** Whether to go on. */
+  /** Serves one pending read. Returns true if another one can follow. */
   #serveOne(): boolean {
     const reader = this.#reader;
     if (reader?.isWaiting !== true) return false;
     if (this.#isHelloDue) {
       this.#isHelloDue = false;
-      // True: it is due where there is one.
+      // The cast is safe: `#isHelloDue` is set only if `hello` is given.
       reader.give((this.rules.hello as () => Out)());
       return true;
     }
     const entry = this.#isRetiring ? undefined : this.#ledger.send();
     if (entry !== undefined) {
       reader.give(entry.message);
-      this.owner.onSent();
+      this.callbacks.onSent();
       return true;
     }
     if (this.#isRetiring || (this.#hasEnded && this.#waiting === undefined)) {
@@ -218,7 +221,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     return !this.#isPulling;
   }
 
-  /** What waits for room goes into the ledger when there is. */
+  /** Moves the waiting message into the ledger if it fits. */
   #keepWaiting(): void {
     const entry = this.#waiting;
     if (entry === undefined || !this.#ledger.fits(entry.bytes)) return;

@@ -9,47 +9,47 @@ import { PeerTimer } from '../time/peer-timer.js';
 import { CallSequence, type CallFailed, type SequenceSettings } from './call-sequence.js';
 import { leftUnacknowledged, noAcknowledgement, notReplayed, poisonedAt } from './replay-failures.js';
 import type { ReplayId } from './replay-id.js';
-import { ReplayOutgoing, type OutgoingOwner, type OutgoingRules } from './replay-outgoing.js';
+import { ReplayOutgoing, type OutgoingCallbacks, type OutgoingRules } from './replay-outgoing.js';
 import type { SourceInput } from './replay-source.js';
 import { schedulerClock } from './scheduler-clock.js';
 
-/** Options of `replayUnacknowledged`, complete. */
+/** Options of `replayUnacknowledged` with defaults applied. */
 export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSettings, OutgoingRules<Out, Id> {
   readonly factory: (outgoing: AsyncIterable<Out>) => Observable<In>;
   readonly outgoing: SourceInput<Out>;
   readonly acknowledges: (message: In) => Id | undefined;
   readonly onError: ((error: unknown) => EndedCall['asked']) | undefined;
-  /** Infinity: any time. */
+  /** Infinity means no timeout. */
   readonly ackTimeoutMs: number;
 }
 
-// What a call that has reached its age has for the acknowledgements of what it was sent.
+// Maximum wait for outstanding acknowledgements after a call has reached `maxAgeMs`.
 const LAST_ACKNOWLEDGEMENTS_MS = 1_000;
 
 /**
- * One session over several calls, one after the other. What is sent is the business of its outgoing half; here is what comes
- * back, and when a call counts as broken.
+ * Runs one session over several consecutive calls. `ReplayOutgoing` sends; this class receives messages and acknowledgements and detects
+ * broken calls.
  */
-export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In> implements OutgoingOwner {
+export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In> implements OutgoingCallbacks {
   protected override readonly operator = 'replayUnacknowledged';
   protected override hasProgressed = false;
 
   private readonly outgoing: ReplayOutgoing<Out, Id>;
-  /** A message came over the call that runs. */
+  /** True if the current call has received a message. */
   private hasReceived = false;
-  /** Messages that the last call was sent and did not acknowledge. */
+  /** Number of messages sent on the last call that it did not acknowledge. */
   private awaited = 0;
-  /** The last call was ended in order, by the server. */
+  /** True if the server ended the last call cleanly. */
   private wasEnded = false;
-  /** Nothing is resumed any more. */
+  /** True after `complete()`: no further call is started. */
   private isLeaving = false;
-  /** What the last call failed with. */
+  /** Error of the last call. */
   private lastError: unknown;
-  /** The call that runs has reached its age: it is sent nothing more. */
+  /** True if the current call has reached `maxAgeMs`; nothing more is sent on it. */
   private isRetiring = false;
   private retirement: Subscription | undefined;
   private readonly clock = schedulerClock(this.scheduler);
-  /** Until the current call counts as broken. */
+  /** Fires when the current call counts as broken. */
   private ackTimer: PeerTimer | undefined;
 
   constructor(
@@ -63,7 +63,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
 
   override begin(): void {
     this.outgoing.open();
-    // A source that pushes may have failed in there; nothing is begun then.
+    // If an Observable source has already failed in `open`, the session is over and this starts no call.
     super.begin();
   }
 
@@ -72,16 +72,16 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     if (this.ackTimer === undefined) this.awaitAcknowledgement();
   }
 
-  /** Takes nothing more from the source, and completes when what was taken is acknowledged. */
+  /** Stops reading from the source, and completes once all messages already read are acknowledged. */
   override complete(): void {
     if (this.over()) return;
     this.isLeaving = true;
     this.outgoing.finish();
     if (this.isRunning && !this.isOpening) this.afterAcknowledgement();
-    else this.goOn(this.lastError === undefined ? undefined : { error: this.lastError });
+    else this.startNextCall(this.lastError === undefined ? undefined : { error: this.lastError });
   }
 
-  // ── what the outgoing half tells ──
+  // ── outgoing callbacks ──
 
   onSent(): void {
     if (this.ackTimer === undefined) this.awaitAcknowledgement();
@@ -111,13 +111,13 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     let count = 0;
     try {
       const id = this.settings.acknowledges(message);
-      // First, so that a reader who leaves takes nothing more from the source.
+      // Delivered first: if the reader unsubscribes here, nothing more is read from the source.
       this.handOver(message);
       if (id !== undefined && !this.over()) count = outgoing.acknowledge(id);
     } catch (error) {
       this.fail(error);
     }
-    // To send what there is room for now may have failed, too.
+    // `acknowledge` also sends messages that fit now, which may have failed the session.
     if (this.over()) return;
     this.hasReceived = true;
     if (count > 0 || wasIdle) this.hasProgressed = true;
@@ -128,15 +128,15 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   protected override endedInOrder(): void {
     const { outgoing } = this;
     if (this.awaited > 0) {
-      this.goOn({ error: leftUnacknowledged(this.awaited, outgoing.unacknowledged) });
+      this.startNextCall({ error: leftUnacknowledged(this.awaited, outgoing.unacknowledged) });
       return;
     }
     this.wasEnded = true;
-    // Else a server that ends the call with the last acknowledgement would get one call more.
+    // Detects the end of the source. Otherwise a server that ends the call with the last acknowledgement would receive another call.
     if (!outgoing.isSettled) outgoing.lookAhead();
     if (this.over()) return;
     if (outgoing.isSettled) this.succeed();
-    else this.goOn(undefined);
+    else this.startNextCall(undefined);
   }
 
   protected override tooOld(): void {
@@ -147,9 +147,9 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     this.afterAcknowledgement();
   }
 
-  protected override goOn(failure: CallFailed | undefined, aged = false): void {
+  protected override startNextCall(failure: CallFailed | undefined, aged = false): void {
     this.lastError = failure?.error;
-    if (!this.isLeaving) super.goOn(failure, aged);
+    if (!this.isLeaving) super.startNextCall(failure, aged);
     else if (this.outgoing.isSettled) this.succeed();
     else this.fail(failure?.error ?? notReplayed(this.outgoing.unacknowledged));
   }
@@ -173,7 +173,10 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
 
   // ── acknowledgements ──
 
-  /** Afresh, where there is anything that can be acknowledged; to a reader who has enough none can arrive. */
+  /**
+   * Restarts the timeout if a sent message awaits its acknowledgement. Does not start it while the reader's buffer is full, because no
+   * acknowledgement can arrive then.
+   */
   private awaitAcknowledgement(): void {
     const { ackTimeoutMs } = this.settings;
     this.ackTimer?.clear();
@@ -185,7 +188,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   private readonly notAcknowledged = (): void => {
     const { ackTimeoutMs } = this.settings;
     const error = noAcknowledgement(ackTimeoutMs, this.outgoing.awaited, this.outgoing.unacknowledged);
-    // Who has said something is there, and stuck; who has not may be behind a connection that is dead.
+    // A server that sent a message is reachable but stuck. Without any message, the connection may be broken.
     const reason = this.hasReceived ? 'server' : 'connection-lost';
     this.replaceCall({
       error,
@@ -200,7 +203,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     else if (this.isRetiring && this.outgoing.awaited === 0) this.replaceCall(undefined);
   }
 
-  // ── the word of the user, and errors ──
+  // ── errors ──
 
   protected override ask(error: unknown): EndedCall['asked'] {
     return this.settings.onError?.(error);

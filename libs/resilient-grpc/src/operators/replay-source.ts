@@ -1,31 +1,31 @@
 import { from, map, type Observable, type ObservableInput } from 'rxjs';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
-import { StoppableRun } from './stoppable-run.js';
+import { CancellableRun } from './cancellable-run.js';
 
-/** Takes what a source gives, one item for each pull. */
+/** Receives the items of a source, one per pull. */
 export interface SourceTaker<T> {
   onItem(item: T): void;
   onSourceEnd(): void;
-  /** Also without a pull: who pushes does not wait to fail. */
+  /** Also called without a pull: an Observable source fails at any time. */
   onSourceError(error: unknown): void;
-  /** It pushed more than may be held; `held` are. */
+  /** Called if the source pushed more than the buffer may hold; `held` is the amount buffered. */
   onOverflow(held: LedgerLimits): void;
 }
 
-/** Items that are asked for one by one. */
+/** Source of items that are pulled one at a time. */
 export interface ReplaySource {
-  /** Subscribes to what pushes. */
+  /** Subscribes to an Observable source. */
   open(): void;
-  /** Asks for one; the taker hears of it now or later. */
+  /** Requests one item; the taker receives it now or later. */
   pull(): void;
-  /** Nobody wants more: ends iterators and subscriptions, and nothing is heard of it any more. */
+  /** Ends iterators and subscriptions. No event follows. */
   close(): void;
 }
 
-/** What messages are taken from. */
+/** Input from which messages are read. */
 export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
-/** `input` as it is pulled, or pushes; undefined: RxJS takes it for no source. */
+/** `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
 export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
   if (isAsyncIterable(input) || isIterable(input)) return input;
   try {
@@ -36,9 +36,8 @@ export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | unde
 }
 
 /**
- * `input`, with an item made of each message, as a source. What can be iterated is pulled (a gRPC call too: it is an
- * AsyncIterable); an Observable pushes at its own speed, is subscribed to at once, since a hot one would not wait, and is held
- * within `room`.
+ * Creates a source that converts each message of `input` to an item. An iterable is pulled; a gRPC call is one, as an AsyncIterable. An
+ * Observable pushes at its own speed. It is subscribed immediately, because a hot one would not wait, and buffered within `room`.
  */
 export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,
@@ -47,11 +46,11 @@ export function replaySource<M, T extends { readonly bytes: number }>(
   room: LedgerLimits,
 ): ReplaySource {
   return isAsyncIterable(input) || isIterable(input)
-    ? new IteratedSource(input, itemOf, taker)
-    : new PushedSource(input.pipe(map(itemOf)), taker, room);
+    ? new IterableReplaySource(input, itemOf, taker)
+    : new ObservableReplaySource(input.pipe(map(itemOf)), taker, room);
 }
 
-class IteratedSource<M, T> implements ReplaySource {
+class IterableReplaySource<M, T> implements ReplaySource {
   #iterator: AsyncIterator<M> | Iterator<M> | undefined;
   #isClosed = false;
 
@@ -62,7 +61,7 @@ class IteratedSource<M, T> implements ReplaySource {
   ) {}
 
   open(): void {
-    // It begins with the first pull.
+    // Iteration starts with the first pull.
   }
 
   pull(): void {
@@ -87,7 +86,7 @@ class IteratedSource<M, T> implements ReplaySource {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    // What fails while it is let go of has nobody left to tell.
+    // Errors during the release are ignored, because nothing receives them any more.
     try {
       const returned: unknown = this.#iterator?.return?.();
       Promise.resolve(returned).catch(() => undefined);
@@ -117,8 +116,8 @@ class IteratedSource<M, T> implements ReplaySource {
   };
 }
 
-class PushedSource<T extends { readonly bytes: number }> implements ReplaySource {
-  readonly #run = new StoppableRun<T>();
+class ObservableReplaySource<T extends { readonly bytes: number }> implements ReplaySource {
+  readonly #run = new CancellableRun<T>();
   readonly #held: T[] = [];
   #heldBytes = 0;
   #isWanted = false;
@@ -133,7 +132,7 @@ class PushedSource<T extends { readonly bytes: number }> implements ReplaySource
   open(): void {
     this.#run.start(this.items, {
       next: (item) => this.#push(item),
-      // Now, not behind messages that nobody will want.
+      // Reported immediately, ahead of buffered messages: the error ends the session anyway.
       error: (error: unknown) => this.taker.onSourceError(error),
       complete: () => {
         this.#isComplete = true;
@@ -165,7 +164,7 @@ class PushedSource<T extends { readonly bytes: number }> implements ReplaySource
     }
     const messages = this.#held.length + 1;
     const bytes = this.#heldBytes + item.bytes;
-    // One alone may be of any size, as in the ledger.
+    // A single message may have any size, as in the ledger.
     if (messages > 1 && (messages > this.room.messages || bytes > this.room.bytes)) {
       this.taker.onOverflow({ messages: this.#held.length, bytes: this.#heldBytes });
       return;

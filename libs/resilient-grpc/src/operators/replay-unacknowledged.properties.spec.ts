@@ -56,7 +56,7 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   details: 'Connection dropped',
 });
 // The fifth one in a row without an acknowledgement would rightly end the session.
-const MOST_ENDS = 4;
+const MAX_ENDS = 4;
 
 /** A source that has what it was given, and hands it out one by one. */
 class GivenSource implements AsyncIterableIterator<Numbered> {
@@ -140,7 +140,7 @@ class World {
         call.sink.error(lost);
         break;
       case 'end':
-        if (this.ends++ < MOST_ENDS) call.sink.complete();
+        if (this.ends++ < MAX_ENDS) call.sink.complete();
         break;
       case 'pass':
         await this.time.pass(one.ms);

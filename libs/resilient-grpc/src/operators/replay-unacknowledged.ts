@@ -11,51 +11,50 @@ import { sourceInput } from './replay-source.js';
 import { readResumePace, type ResumePace } from './resume-pace.js';
 import type { Seams } from './seams.js';
 
-/** Options of `replayUnacknowledged` but for the bound in bytes. */
+/** Options of `replayUnacknowledged` except the limit in bytes. */
 export interface ReplayRules<Out, In, Id extends ReplayId> extends ResumePace, Seams {
   /**
-   * What `acknowledges` names a message by; of messages that are unacknowledged at once no two may have the same. Ids are equal
-   * as in a Map: a number never equals a string, and a Long no other Long (write `String(…)`).
+   * Id by which `acknowledges` identifies a message. Messages that are unacknowledged at the same time must have different ids. Ids are
+   * compared like the keys of a Map: a number never equals a string, and a Long never equals another Long (use `String(…)`).
    */
   readonly id: (message: Out) => Id;
-  /**
-   * The id of the message that a message of the server acknowledges; undefined: none. Ids that are not outstanding, and those
-   * acknowledged before, are ignored.
-   */
+  /** Id of the message that a server message acknowledges; `undefined` if none. Unknown ids and repeated acknowledgements are ignored. */
   readonly acknowledges: (message: In) => Id | undefined;
   /**
-   * 'single': just the message that it names. 'cumulative': everything up to it, in the order of sending.
+   * Scope of an acknowledgement: 'single' covers only the identified message, 'cumulative' also all messages sent before it.
    * @defaultValue 'single'
    */
   readonly acknowledgement?: Acknowledgement | undefined;
   /**
-   * Messages that may be unacknowledged, 1 or more. When as many are, nothing is taken from `outgoing`; an Observable, which
-   * cannot be paused, is held: as many again, at least 1 000, and if it pushes more the session fails with `ReplayError`.
+   * Maximum number of unacknowledged messages; 1 or more. At the limit, nothing is read from `outgoing`. An Observable cannot be paused, so
+   * its messages are buffered: the same number again, at least 1 000. If it pushes more, the session fails with `ReplayError`.
    */
   readonly maxUnacknowledged: number;
   /**
-   * First message of each connection (who I am, where I go on), made anew each time. It is not kept, not counted, and has no id.
+   * First message of each connection (client identity, resume position), created anew each time. It is not kept, not counted, and has no
+   * id.
    * @defaultValue none
    */
   readonly hello?: (() => Out) | undefined;
   /**
-   * The call counts as broken, is left and followed by the next, when nothing was acknowledged for so long, in milliseconds,
-   * since the first unacknowledged message was sent on it. Not while nothing is unacknowledged, and not while a reader who
-   * iterates has enough: then no acknowledgement can arrive. @defaultValue none
+   * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call. The call then
+   * counts as broken and is replaced by the next one. The timeout does not run while nothing is unacknowledged, or while the buffer of a
+   * reader that iterates is full, because no acknowledgement can arrive then. @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
   /**
-   * What a call ended with, before the rules decide: its error, or a `ReplayError` where nothing was acknowledged in time or the
-   * server ended the call cleanly and left messages unacknowledged. 'resume' still waits its backoff, and five failures of the server
-   * without an acknowledgement, each soon after its call began, end the session. 'resume' is ignored for what this side decided
-   * (`reason` deadline, cancelled, inbound-cancelled). Not called when this process or its client shuts down.
-   * @defaultValue lost connections, passing statuses of the server and those two are resumed; what was decided here (deadline,
-   * cancel), final statuses, and errors without a status of gRPC end the session
+   * Decides what follows the end of a call, before the default rules apply. `error` is the error of the call, or a `ReplayError` if nothing
+   * was acknowledged in time or the server ended the call cleanly and left messages unacknowledged. 'resume' still waits for the backoff,
+   * and five server failures without an acknowledgement, each soon after its call started, end the session. 'resume' is ignored for
+   * failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this process or its client shuts down.
+   * @defaultValue lost connections, transient server statuses, and both kinds of `ReplayError` are resumed; client decisions (deadline,
+   * cancel), final statuses, and errors without a gRPC status end the session
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * A call older than this, in milliseconds, ±10 %, is sent nothing more, and is left and followed by the next when what it was
-   * sent is acknowledged, a second later at most. Use a value above `minHealthyMs`: then the next call begins at once. @defaultValue none
+   * Maximum age of a call in milliseconds, ±10 %. Nothing more is sent on the call, and the next one replaces it once its messages are
+   * acknowledged, at most one second later. Use a value above `minHealthyMs`, so that the next call starts immediately.
+   * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }
@@ -65,37 +64,37 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = ReplayRules
   (
     | {
         /**
-         * Bytes that may be unacknowledged, beside `maxUnacknowledged`. A message that is larger by itself is sent when nothing
-         * else is unacknowledged. @defaultValue not counted
+         * Maximum number of unacknowledged bytes, in addition to `maxUnacknowledged`. A larger message is sent when nothing else is
+         * unacknowledged. @defaultValue not counted
          */
         readonly maxUnacknowledgedBytes: number;
-        /** How much a message weighs, in bytes: 0 or more. */
+        /** Size of a message in bytes; 0 or more. */
         readonly size: (message: Out) => number;
       }
     | { readonly maxUnacknowledgedBytes?: undefined; readonly size?: undefined }
   );
 
 /**
- * One session made of several bidirectional calls. What was sent and is not acknowledged is kept, within bounds, and when a call
- * breaks off the next one is sent it again first, in the old order, and then what is new.
+ * Combines several bidirectional calls into one session. Unacknowledged messages are kept, within limits. If a call fails mid-stream, the
+ * next one resends them first, in the original order, and then sends new messages.
  *
- * Within one subscription every message is sent at least once, and messages arrive for the first time in order, as long as the
- * server reads each call in order. What was not acknowledged may arrive again, also where the server has done what it says, so
- * it must tell repeated ids; it may then answer twice, and every answer is handed over.
+ * Within one subscription every message is sent at least once, and messages arrive for the first time in order, provided that the server
+ * reads each call in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must
+ * detect duplicates. If it responds twice, both responses are delivered.
  *
- * A call is half-closed when `outgoing` has ended and everything was sent on it. The session completes when, after that, all
- * is acknowledged and the call has ended in order. A call that ends in order before is followed by another, as of a server that
- * drains. An error of `outgoing` ends the session. At a shutdown it takes nothing more from `outgoing`, and completes when
- * what it took is acknowledged.
+ * A call is half-closed when `outgoing` has ended and everything was sent on it. The session completes once everything is acknowledged and
+ * the call has ended cleanly. If a call ends cleanly before that, for example because the server drains, another call follows. An error of
+ * `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and completes once the messages already read are
+ * acknowledged.
  *
- * Iterated, it has flow control both ways, as long as `factory` returns what the client gave, without a `pipe()`: that belongs
- * behind `replayUnacknowledged`. A reader who stops reading stops acknowledgements, and with them what is sent.
+ * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
+ * `replayUnacknowledged`. A reader that stops reading stops acknowledgements, and therefore sending.
  *
- * Lost connections are replayed for as long as they take, at the pace of `backoff`; five failures by the server without an
- * acknowledgement, each soon after its call began, end it with `ResumeError`. A call that lasted `minHealthyMs` resets backoff and
- * counters, and so does progress: something was acknowledged, or a message came while nothing was unacknowledged.
- * @param factory Makes one call, to which it gives `outgoing`, the messages of this connection. What it throws ends the session.
- * @throws {GrpcConfigurationError} for options that are none, and for an `outgoing` that is no source of messages.
+ * Lost connections are replayed for as long as they last, at the pace of `backoff`. Five server failures without an acknowledgement, each
+ * soon after its call started, end the session with `ResumeError`. A call that lasted `minHealthyMs` resets backoff and counters. So does
+ * progress: an acknowledgement, or a message received while nothing was unacknowledged.
+ * @param factory Creates one call; `outgoing` provides the messages of this connection. An exception from it ends the session.
+ * @throws {GrpcConfigurationError} if the options are invalid, or `outgoing` is not a source of messages.
  */
 export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
   factory: (outgoing: AsyncIterable<Out>) => Observable<In>,

@@ -8,7 +8,7 @@ import type { StatusCode } from '../status/status-code.js';
 import { CallSequence, type SequenceSettings } from './call-sequence.js';
 import { cannotPlace, poisoned } from './resume-failures.js';
 
-/** Options of `resumable`, complete. */
+/** Options of `resumable` with defaults applied. */
 export interface ResumeSettings<T, C> extends SequenceSettings {
   readonly factory: (cursor: C, attempt: number) => Observable<T>;
   readonly cursor: (message: T) => C;
@@ -19,7 +19,7 @@ export interface ResumeSettings<T, C> extends SequenceSettings {
   readonly resumesCompleted: boolean;
 }
 
-/** One run of a resumable stream, pushed or pulled: passes on what is new of call after call. */
+/** Runs one resumable stream, pushed or pulled, and delivers the new messages of each call. */
 export class ResumableRun<T, C> extends CallSequence<T> {
   protected override readonly operator = 'resumable';
 
@@ -44,12 +44,12 @@ export class ResumableRun<T, C> extends CallSequence<T> {
   }
 
   protected override take(message: T): void {
-    // If the call broke off meanwhile, the next one begins behind this message all the same.
+    // Delivered even if the call ended meanwhile: the next call starts after this message.
     if (this.isNew(message) && !this.over()) this.handOver(message);
   }
 
   protected override endedInOrder(): void {
-    if (this.settings.resumesCompleted) this.goOn(undefined);
+    if (this.settings.resumesCompleted) this.startNextCall(undefined);
     else this.succeed();
   }
 
@@ -61,7 +61,7 @@ export class ResumableRun<T, C> extends CallSequence<T> {
     return poisoned(error, code, this.track.cursor);
   }
 
-  /** Whether `message` is to be handed over; the stream ends here where it cannot be. */
+  /** True if `message` must be delivered. Fails the stream if the position of its cursor is invalid. */
   private isNew(message: T): boolean {
     const { settings, track } = this;
     try {

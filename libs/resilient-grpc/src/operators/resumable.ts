@@ -8,72 +8,72 @@ import { ResumableRun, type ResumeSettings } from './resumable-run.js';
 import { readResumePace, type ResumePace } from './resume-pace.js';
 import type { Seams } from './seams.js';
 
-/** Options of `resumable` that hold for every kind of cursor. */
+/** Options of `resumable` that do not depend on the cursor type. */
 export interface ResumeRules<T, C> extends ResumePace, Seams {
   /**
-   * Where a message stands in the stream: what `factory` needs to have the server go on behind it. Later messages have later
-   * cursors. Messages that share one are taken for one when a call breaks off between them.
+   * Position of a message in the stream. `factory` passes it to the server, so that the next call starts after it. Later messages have
+   * later cursors. Messages with the same cursor count as one if a call fails between them: the undelivered ones are skipped.
    */
   readonly cursor: (message: T) => C;
-  /** Where the first call begins. It is compared to nothing before a message has come. */
+  /** Cursor of the first call. It is not compared before the first message has arrived. */
   readonly seed: C;
-  /** What follows when the server ends a call in order. 'resume': for feeds that have no end. @defaultValue 'complete' */
+  /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
   readonly onComplete?: 'complete' | 'resume' | undefined;
   /**
-   * Whether a message is only a sign of life, or tells how far the server is (bookmark, progress notification). Such a message
-   * is not handed over. Its cursor counts where it is a newer one: then everything up to it must have been given.
+   * True if a message is only a heartbeat or a progress report (bookmark, progress notification). Such a message is not delivered. Its
+   * cursor counts if it is newer; the server must then have sent everything up to it.
    */
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**
-   * Decides about a failed call before the rules do; `cursor` is where the next call would begin. 'resume' still waits its backoff,
-   * and five failures of the server at one cursor, each soon after its call began, end the stream. 'resume' is ignored for what this
-   * side decided (`reason` deadline, cancelled, inbound-cancelled). Not called when this process or its client shuts down.
-   * @defaultValue lost connections and passing statuses of the server are resumed; what was decided here (deadline, cancel), final
-   * statuses, and errors without a status of gRPC end the stream
+   * Decides what follows a failed call, before the default rules apply; `cursor` is where the next call would start. 'resume' still waits
+   * for the backoff, and five server failures at one cursor, each soon after its call started, end the stream. 'resume' is ignored for
+   * failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this process or its client shuts down.
+   * @defaultValue lost connections and transient server statuses are resumed; client decisions (deadline, cancel), final statuses, and
+   * errors without a gRPC status end the stream
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * A call older than this, in milliseconds, ±10 %, is cancelled and followed by the next, before a proxy cuts it. Use a value
-   * above `minHealthyMs`: then the next call begins at once. @defaultValue none
+   * Maximum age of a call in milliseconds, ±10 %. The call is then cancelled and replaced by the next one, before a proxy closes it. Use a
+   * value above `minHealthyMs`, so that the next call starts immediately. @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }
 
 /**
- * Options of `resumable`. Numbers and bigints compare by themselves. Anything else needs `compare`: ids of 64 bits arrive as
- * strings or as Longs, and `"9" > "10"`. Numbers beyond 2^53, as `longs: Number` gives them, end the stream: they are rounded.
+ * Options of `resumable`. Numbers and bigints are compared by default. Any other type requires `compare`: 64-bit ids arrive as strings or
+ * Longs, and `"9" > "10"`. Numbers above 2^53, as produced by `longs: Number`, end the stream because they are rounded.
  */
 export type ResumeOptions<T, C> = ResumeRules<T, C> &
   ([C] extends [number | bigint]
     ? {
-        /** Below 0 where `a` comes before `b`, 0 where they are the same place, above 0 where it comes after. */
+        /** Returns a number below 0 if `a` comes before `b`, 0 if both are the same position, and above 0 if `a` comes after `b`. */
         readonly compare?: CompareCursors<C> | undefined;
       }
     : {
-        /** Below 0 where `a` comes before `b`, 0 where they are the same place, above 0 where it comes after. */
+        /** Returns a number below 0 if `a` comes before `b`, 0 if both are the same position, and above 0 if `a` comes after `b`. */
         readonly compare: CompareCursors<C>;
       });
 
 /**
- * One stream made of several calls: when one breaks off, the next begins from the cursor of the last message handed over.
+ * Combines several calls into one stream: if a call fails mid-stream, the next one starts after the cursor of the last delivered message.
  *
- * Within one subscription, and provided the server can serve from the cursor, every message is handed over once and in order.
- * What the server gives again at the beginning of a call is dropped by its cursor; a cursor that goes back after that ends the
- * stream with `CursorWentBackError` (DATA_LOSS). Iterated, it has flow control to the server, as long as `factory` returns what
- * the client gave, without a `pipe()`: that belongs behind `resumable`.
+ * Within one subscription, every message is delivered once and in order, provided that the server can serve from the cursor. Messages that
+ * the server repeats at the start of a call are dropped by their cursor. A cursor that goes back later in a call ends the stream with
+ * `CursorRegressionError` (DATA_LOSS). Iteration applies flow control to the server only if `factory` returns the client's call without a
+ * `pipe()`; apply operators after `resumable`.
  *
- * Lost connections are resumed for as long as they take, at the pace of `backoff`; five failures by the server at one cursor, each
- * soon after its call began, end it with `ResumeError`. Progress, a cursor that advanced, and a call that lasted `minHealthyMs`
- * reset backoff and counters.
- * @param factory Makes the call that begins behind `cursor`; `attempt` is 1 for the first, and counts on. What it throws ends
- * the stream.
- * @throws {GrpcConfigurationError} for options that are none, and for a seed that needs `compare`.
+ * Lost connections are resumed for as long as they last, at the pace of `backoff`. Five server failures at one cursor, each soon after its
+ * call started, end the stream with `ResumeError`. Progress (a cursor that advanced) and a call that lasted `minHealthyMs` reset backoff
+ * and counters.
+ * @param factory Creates the call that starts after `cursor`; `attempt` is 1 for the first call and increases by 1 with each call. An
+ * exception from it ends the stream.
+ * @throws {GrpcConfigurationError} if the options are invalid, or if `seed` requires `compare`.
  */
 export function resumable<T, C>(
   factory: (cursor: C, attempt: number) => Observable<T>,
   options: ResumeOptions<T, NoInfer<C>> & { readonly seed: C },
 ): GrpcObservable<T> {
-  // True: the two forms of `ResumeOptions` differ in whether `compare` may be left out.
+  // The cast is safe: the two forms of `ResumeOptions` differ only in whether `compare` is optional.
   const given = options as ReadableOptions<T, C>;
   const settings = readOptions((problems) => readSettings(factory, given, problems));
   return streamOf((sink, outer) => new ResumableRun(settings, sink, outer));

@@ -6,7 +6,7 @@ import { show } from '../policy/service-config/problem.js';
 import { StatusCode } from '../status/status-code.js';
 import { MAX_HELD } from './plain-source.js';
 
-/** The server failed time after time at one place; `error` was the last of it. */
+/** Error for a server that failed repeatedly at one cursor; `error` is the last failure. */
 export function poisoned(error: unknown, code: StatusCode | undefined, cursor: unknown): ResumeError {
   const last = error instanceof Error ? error.message : show(error);
   const message =
@@ -15,7 +15,7 @@ export function poisoned(error: unknown, code: StatusCode | undefined, cursor: u
   return new ResumeError('poison', code ?? StatusCode.UNKNOWN, message, { cause: error });
 }
 
-/** A message that cannot be handed over for its cursor, which came while the stream was at `previous`. */
+/** Error for a message that cannot be delivered because of its cursor; `previous` is the cursor of the stream. */
 export function cannotPlace(
   place: Exclude<CursorPlace, 'newer' | 'same' | 'overlap'>,
   cursor: unknown,
@@ -49,7 +49,7 @@ export function cannotPlace(
   }
 }
 
-/** The reader of a pulled stream is slower than a source that cannot be slowed. */
+/** Error for a pulled stream whose reader is slower than a source without flow control. */
 export function tooMuchHeld(): ResumeError {
   return new ResumeError(
     'slow-reader',

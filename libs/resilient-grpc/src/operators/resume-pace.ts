@@ -2,25 +2,25 @@ import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/resum
 import type { Problems } from '../policy/service-config/problem.js';
 import { readBackoff, type Backoff } from './retry-backoff.js';
 
-/** Pace and bounds of the calls that a stream consists of. */
+/** Backoff between the calls of one stream, and the duration of a healthy call. */
 export interface ResumePace {
   /**
-   * Waits between calls, key by key over the default: 100 ms, doubling to 10 s, ±20 %. Progress and a healthy call
-   * (`minHealthyMs`) reset them. `maxAttempts` counts calls in a row that failed without either; the failure of the last is passed
-   * on. A `retryAfterMs` or pushback of the error is the least wait.
+   * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20 %. Progress and a healthy call (`minHealthyMs`)
+   * reset it. `maxAttempts` counts consecutive calls that failed without either; the error of the last one is emitted. A `retryAfterMs` or
+   * pushback of the error is the minimum delay.
    * @defaultValue any number of attempts
    */
   readonly backoff?: { readonly [K in keyof Backoff]?: Backoff[K] | undefined } | undefined;
   /**
-   * Milliseconds, 0 or more; less than 1000 counts as 1000. A call that lasted at least this long was healthy, even if it carried
-   * nothing: its end resets the backoff, is no evidence against the message at the cursor, and the next call begins within the
-   * first backoff, at random. A shorter call is followed by a backoff. The time counts from the last attempt, without the wait
-   * for the channel. @defaultValue 5000
+   * Minimum duration of a healthy call in milliseconds, 0 or more; less than 1000 counts as 1000. The end of a healthy call resets the
+   * backoff, even if the call carried no messages. It does not count as a server failure at the cursor, and the next call starts after a
+   * random delay within the initial backoff. A shorter call is followed by a backoff. The duration is measured from the last attempt and
+   * excludes the wait for the channel. @defaultValue 5000
    */
   readonly minHealthyMs?: number | undefined;
 }
 
-/** `options` over the default, with a problem for all that is wrong. */
+/** Reads `options` with defaults applied and adds a problem for each invalid value. */
 export function readResumePace(options: ResumePace, path: string, problems: Problems): ResumePolicy {
   const { minHealthyMs = DEFAULT_RESUME_POLICY.minHealthyMs } = options;
   if (!(typeof minHealthyMs === 'number' && minHealthyMs >= 0)) {
@@ -30,7 +30,7 @@ export function readResumePace(options: ResumePace, path: string, problems: Prob
   const given = maxAttempts ?? DEFAULT_RESUME_POLICY.maxAttempts;
   const backoff = readBackoff(
     {
-      // Which is no integer, and means what it says.
+      // Infinity is valid here, but it is not an integer.
       maxAttempts: given === Infinity ? 1 : given,
       initialBackoffMs: initialBackoffMs ?? DEFAULT_RESUME_POLICY.initialBackoffMs,
       maxBackoffMs: maxBackoffMs ?? DEFAULT_RESUME_POLICY.maxBackoffMs,

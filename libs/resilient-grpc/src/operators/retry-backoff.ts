@@ -7,25 +7,26 @@ import { isTransient } from './error-status.js';
 import { readLength, readOptions } from './options.js';
 import { timerMs, type Seams } from './seams.js';
 
-/** How often, and how long apart, something is tried. */
+/** Number of attempts and the backoff between them. */
 export interface Backoff {
-  /** Includes the original attempt; 1 or more. */
+  /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;
-  /** Wait before the first retry, in milliseconds. */
+  /** Backoff before the first retry, in milliseconds. */
   readonly initialBackoffMs: number;
-  /** Longest wait in milliseconds, before it is spread. */
+  /** Maximum backoff in milliseconds, before jitter. */
   readonly maxBackoffMs: number;
-  /** @defaultValue 2 */
+  /** Factor by which the backoff grows with each retry. @defaultValue 2 */
   readonly backoffMultiplier?: number | undefined;
-  /** 'grpc': ±20 %; 'full': from 0 to the whole. @defaultValue 'grpc' */
+  /** Jitter of the backoff: 'grpc' is ±20 %, 'full' is a random value between 0 and the full backoff. @defaultValue 'grpc' */
   readonly jitter?: BackoffJitter | undefined;
 }
 
 /** Options of `retryBackoff`. */
 export interface RetryBackoffOptions extends Backoff, Seams {
   /**
-   * Whether attempt number `attempt` (1 = the original), which failed with `error`, is followed by another.
-   * @defaultValue UNAVAILABLE, DeadlineError, and errors without a status code of gRPC; not those that say they are not safe to repeat
+   * True if another attempt may follow attempt number `attempt` (1 = the original), which failed with `error`.
+   * @defaultValue true for UNAVAILABLE, DeadlineError, and errors without a gRPC status code, except calls that are not safe to repeat
+   * and rejections by a circuit breaker, a concurrency limit, or a client that shuts down
    */
   readonly retryOn?: ((error: unknown, attempt: number) => boolean) | undefined;
 }
@@ -34,11 +35,11 @@ const DEFAULT_BACKOFF_MULTIPLIER = 2;
 const JITTERS: readonly string[] = ['grpc', 'full'] satisfies BackoffJitter[];
 
 /**
- * Subscribes again after a failure, with gRPC's backoff in between. The failure of the last attempt is passed on at once.
+ * Resubscribes after a failure, with gRPC's backoff between attempts. The error of the last attempt is emitted without delay.
  *
- * What an attempt emitted before it failed has been passed on, and its successor may emit it again: for streams that is what
- * `resumable` is for. It has no budget: behind a client of this library its own retries, which have one, come first.
- * @throws {GrpcConfigurationError} for options that are none.
+ * Values that an attempt emitted before it failed have already been delivered, and the next attempt may emit them again; use `resumable`
+ * for streams. The operator has no retry budget. A client of this library first makes its own retries, which have one.
+ * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorFunction<T> {
   const policy = readOptions((problems) => readBackoff(options, 'retryBackoff', problems));
@@ -51,7 +52,7 @@ export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorF
   });
 }
 
-/** `options` as they are, with a problem for all that is wrong. */
+/** Reads `options` with defaults applied and adds a problem for each invalid value. */
 export function readBackoff(options: Backoff, path: string, problems: Problems) {
   const { backoffMultiplier = DEFAULT_BACKOFF_MULTIPLIER, jitter = 'grpc' } = options;
   if (!JITTERS.includes(jitter)) problems.add(`${path}.jitter`, "'grpc' or 'full'", jitter);

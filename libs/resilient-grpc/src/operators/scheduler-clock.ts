@@ -3,8 +3,8 @@ import type { Clock } from '../time/clock.js';
 import { timerMs } from './seams.js';
 
 /**
- * `scheduler` as a clock. RxJS has no turn of the event loop to wait for, so `defer` runs its task at once: tests with fake timers see
- * what is due at its own time.
+ * Adapts `scheduler` to a `Clock`. RxJS cannot wait for a turn of the event loop, so `defer` runs its task synchronously. In tests with
+ * fake timers, a task therefore runs exactly when it is due.
  */
 export function schedulerClock(scheduler: SchedulerLike): Clock {
   return {
@@ -12,7 +12,7 @@ export function schedulerClock(scheduler: SchedulerLike): Clock {
     epoch: () => scheduler.now(),
     setTimer: (task, ms) => ({ id: scheduler.schedule(task, timerMs(ms)) }),
     clearTimer: ({ id }) => {
-      // True: every timer of this clock was made above.
+      // The cast is safe: `setTimer` above created every timer of this clock.
       (id as Subscription).unsubscribe();
     },
     defer: (task) => {

@@ -1,17 +1,17 @@
 import type { SchedulerLike } from 'rxjs';
 
-/** Time and chance, for tests. */
+/** Scheduler and random source, for tests. */
 export interface Seams {
-  /** Sets the timers and tells the time. @defaultValue asyncScheduler, and monotonic time where lengths are measured */
+  /** Schedules the timers and supplies the current time. @defaultValue asyncScheduler; durations are measured with monotonic time */
   readonly scheduler?: SchedulerLike | undefined;
-  /** A number in [0, 1). @defaultValue Math.random */
+  /** Returns a number in [0, 1). @defaultValue Math.random */
   readonly random?: (() => number) | undefined;
 }
 
-// A longer timer fires after 1 ms (Node).
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+// Node fires a timer with a longer delay after 1 ms.
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** `ms` as a timer can take it: whole, and about 24 days at most. */
+/** `ms` rounded and clamped to the range of a Node timer: 0 to about 24 days. */
 export function timerMs(ms: number): number {
-  return Math.min(Math.max(Math.round(ms), 0), LONGEST_TIMER_MS);
+  return Math.min(Math.max(Math.round(ms), 0), MAX_TIMER_MS);
 }

@@ -10,10 +10,10 @@ import {
 
 type Given = Partial<ResilientGrpcServerOptions>;
 
-/** From here on grpc-js takes a length for no limit; a timer of more would fire at once. */
+/** Duration from which grpc-js assumes no limit; longer timers would fire immediately. */
 export const NO_LIMIT_MS = 2 ** 31 - 1;
 
-/** How Nest's keys of `keepalive` are called by grpc-js, or by nobody there. */
+/** Channel options for Nest's `keepalive` keys; grpc-js does not support all of them. */
 const KEEPALIVE_NAMES = {
   keepaliveTimeMs: 'grpc.keepalive_time_ms',
   keepaliveTimeoutMs: 'grpc.keepalive_timeout_ms',
@@ -24,7 +24,7 @@ const KEEPALIVE_NAMES = {
   http2MaxPingStrikes: 'grpc.http2.max_ping_strikes',
 } as const;
 
-/** Ours, each with the name under which it may stand in `channelOptions`. */
+/** Options of this library, each with the equivalent key in `channelOptions`. */
 const ALSO_CHANNEL_OPTIONS = {
   maxConnectionAgeMs: 'grpc.max_connection_age_ms',
   maxConnectionAgeGraceMs: 'grpc.max_connection_age_grace_ms',
@@ -32,7 +32,7 @@ const ALSO_CHANNEL_OPTIONS = {
   maxConcurrentStreams: 'grpc.max_concurrent_streams',
 } as const;
 
-/** Options that grpc-js's server reads as they are, and that it shares with clients. */
+/** Options that grpc-js's server uses unchecked, and that clients have, too. */
 const CHECKED_VALUES: readonly string[] = [
   'grpc.enable_channelz',
   'grpc.max_send_message_length',
@@ -41,13 +41,13 @@ const CHECKED_VALUES: readonly string[] = [
   'grpc-node.flow_control_window',
 ];
 
-/** Limits of connections, wherever they were given. */
-export type ConnectionLimits = Readonly<Record<keyof typeof ALSO_CHANNEL_OPTIONS, number | undefined>>;
+/** Connection limits, from either source. */
+export type ConnectionLimitOptions = Readonly<Record<keyof typeof ALSO_CHANNEL_OPTIONS, number | undefined>>;
 
-/** Limits of connections: ours, or the same under grpc-js's names. There they are numbers of any size, and some mean none. */
-export function connectionLimits(options: Given): ConnectionLimits {
-  const limitOf = (key: keyof ConnectionLimits) => options[key] ?? numberOf(options, ALSO_CHANNEL_OPTIONS[key]);
-  const lengthOf = (key: keyof ConnectionLimits) => {
+/** Returns the connection limits, given as options of this library or as channel options; very large channel options mean no limit. */
+export function connectionLimits(options: Given): ConnectionLimitOptions {
+  const limitOf = (key: keyof ConnectionLimitOptions) => options[key] ?? numberOf(options, ALSO_CHANNEL_OPTIONS[key]);
+  const lengthOf = (key: keyof ConnectionLimitOptions) => {
     const length = limitOf(key);
     return length === undefined || length >= NO_LIMIT_MS ? undefined : length;
   };
@@ -60,20 +60,21 @@ export function connectionLimits(options: Given): ConnectionLimits {
 }
 
 /**
- * Options of grpc-js's server: what was given, and where nothing was, pings that find peers that are gone. Age and idle time of
- * connections are not among them: ours are told of, and what outlasts a grace is ended by a status and not by a lost connection.
+ * Returns the options of grpc-js's server: the given ones, and default keepalive pings, which detect dead peers. Excludes the age and
+ * idle limits of connections, which this library enforces itself: it emits events, and ends calls after the grace with a status
+ * instead of a lost connection.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
   const { nest } = resolved;
   const given: Readonly<Record<string, unknown>> = nest.channelOptions ?? {};
   const options: Record<string, unknown> = {
-    // channelz costs per call, and nobody reads it who has not added its service, and may then set it to 1.
+    // channelz adds a cost per call and is useless without its service; users who add the service can set this to 1.
     'grpc.enable_channelz': 0,
     'grpc.keepalive_time_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs,
     ...defined(given),
     ...defined(keepaliveOptions(nest)),
-    // As Nest does, 0 says nothing.
+    // As in Nest, 0 means not set.
     ...defined({
       'grpc.max_send_message_length': nest.maxSendMessageLength || undefined,
       'grpc.max_receive_message_length': nest.maxReceiveMessageLength || undefined,
@@ -90,7 +91,7 @@ const OURS_ALONE: ReadonlySet<string> = new Set([
   ALSO_CHANNEL_OPTIONS.connectionIdleTimeoutMs,
 ]);
 
-/** What is wrong in `channelOptions`, and what is said twice, and differently. */
+/** Returns the problems of `channelOptions`, including options that conflict with those of this library. */
 export function channelOptionProblems(options: Given, path: string): ConfigurationProblem[] {
   const given: Readonly<Record<string, unknown>> = options.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
@@ -122,7 +123,7 @@ export function channelOptionProblems(options: Given, path: string): Configurati
   return problems;
 }
 
-/** What Nest hands on and grpc-js's server does not know. */
+/** Returns the options that Nest forwards and grpc-js's server ignores. */
 export function ignoredByGrpcJs({ keepalive = {}, maxMetadataSize }: Given): readonly string[] {
   const given = Object.entries(keepalive as Readonly<Record<string, unknown>>);
   const pings = given
@@ -139,7 +140,7 @@ function keepaliveOptions({ keepalive = {} }: ResolvedServerOptions['nest']): Re
   const options: Record<string, unknown> = {};
   for (const [ours, theirs] of Object.entries(KEEPALIVE_NAMES)) {
     const value: unknown = Reflect.get(keepalive, ours);
-    // true and false are what some write for 1 and 0; more than a timer can hold is off, or as long as it can.
+    // Some users write true and false for 1 and 0. A time above the timer maximum means off, or the maximum.
     if (value !== undefined) options[theirs] = Math.min(Number(value), NO_LIMIT_MS);
   }
   return options;

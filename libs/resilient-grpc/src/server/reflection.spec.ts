@@ -18,7 +18,7 @@ import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js'
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { addReflection } from './reflection.js';
-import { StandingStreams } from './standing-streams.js';
+import { ServiceStreams } from './service-streams.js';
 
 // A real server of grpc-js, and a client made from the protocol's own file.
 
@@ -38,7 +38,7 @@ function clientOf(version: Version, port: number) {
 async function make(change: { health?: boolean; version?: Version; before?: (server: Server) => void } = {}) {
   const { health = true, version = 'v1', before } = change;
   const leaks = captureLeaks();
-  const standing = new StandingStreams();
+  const standing = new ServiceStreams();
   const server = new Server();
   before?.(server);
   addReflection(server, { ...input, health, standing });
@@ -149,7 +149,7 @@ describe('a start with reflection', () => {
       rmSync(elsewhere, { recursive: true });
     });
     const message = problemOf(() => {
-      addReflection(new Server(), { ...input, standing: new StandingStreams() }, join(elsewhere, 'index.js'));
+      addReflection(new Server(), { ...input, standing: new ServiceStreams() }, join(elsewhere, 'index.js'));
     });
     expect(message).toMatch(
       /^forRoot\.reflection: expected the package @grpc\/reflection.*run npm install @grpc\/reflection$/,
@@ -159,7 +159,7 @@ describe('a start with reflection', () => {
   it('fails for a definition that does not hold its files, which would list nothing', () => {
     const bare = { [ORDERS]: definition[ORDERS] } as PackageDefinition;
     const message = problemOf(() => {
-      addReflection(new Server(), { ...input, definition: bare, standing: new StandingStreams() });
+      addReflection(new Server(), { ...input, definition: bare, standing: new ServiceStreams() });
     });
     expect(message).toMatch(/^forRoot\.reflection: expected a packageDefinition of proto-loader.*write protoPath/);
   });

@@ -6,28 +6,28 @@ import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
 import { pathOf } from '../client/settings/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
-import { addStandardService, type ServiceTaker, type StandingStreams } from './standing-streams.js';
+import { addStandardService, type ServiceHost, type ServiceStreams } from './service-streams.js';
 
-/** What is reflected on, and where. */
+/** Input of the reflection service. */
 export interface ReflectionInput {
   readonly definition: PackageDefinition;
-  /** Full names of the services that are listed. */
+  /** Full names of the listed services. */
   readonly services: readonly string[];
-  /** The health service is ours, and is reflected on as well. */
+  /** True if this library provides the health service, which is then included. */
   readonly health: boolean;
-  readonly standing: StandingStreams;
-  /** Where these options stand: 'ResilientGrpcServerModule.forRoot'. */
+  readonly standing: ServiceStreams;
+  /** Path of the options in problems, such as 'ResilientGrpcServerModule.forRoot'. */
   readonly path: string;
 }
 
 /**
- * Adds the reflection service (v1 and v1alpha) of the package `@grpc/reflection`, after the services of the application: where that
- * serves it by itself, ours stands back.
+ * Adds the reflection service (v1 and v1alpha) of the package `@grpc/reflection`. Call it after the application's services were
+ * added: if the application provides reflection itself, that one is kept.
  *
- * @param requireFrom the module whose packages are looked at
- * @throws GrpcConfigurationError where the package is not installed, or the definition does not hold what there is to reflect on
+ * @param requireFrom URL of the module from which the package is resolved
+ * @throws GrpcConfigurationError if the package is not installed, or if the definition contains no file descriptors
  */
-export function addReflection(server: ServiceTaker, input: ReflectionInput, requireFrom = import.meta.url): void {
+export function addReflection(server: ServiceHost, input: ReflectionInput, requireFrom = import.meta.url): void {
   const path = pathOf(input.path, 'reflection');
   const { ReflectionService } = reflectionPackage(requireFrom, path);
   if (!Object.values(input.definition).some(isDescribed)) {
@@ -45,10 +45,10 @@ export function addReflection(server: ServiceTaker, input: ReflectionInput, requ
   });
 }
 
-/** Optional: only who asks for it needs it, and learns at the start that it is missing. */
+/** Loads the optional package. Fails at startup if reflection is enabled and the package is missing. */
 function reflectionPackage(from: string, path: string): typeof Reflection {
   try {
-    // True: it is that package's main module.
+    // The cast is safe: this is the package's main module.
     return createRequire(from)('@grpc/reflection') as typeof Reflection;
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND';
@@ -65,10 +65,10 @@ function isDescribed(entry: PackageDefinition[string]): boolean {
 
 function withStandingStreams(
   implementation: UntypedServiceImplementation,
-  standing: StandingStreams,
+  standing: ServiceStreams,
 ): UntypedServiceImplementation {
   const wrapped = Object.entries(implementation).map(([name, handler]) => {
-    // True: its only method streams both ways.
+    // The cast is safe: the only method of the service is bidirectional.
     const serve = handler as unknown as (call: WireCall) => void;
     const standingHandler = (call: WireCall) => {
       if (standing.begin(call)) serve(call);

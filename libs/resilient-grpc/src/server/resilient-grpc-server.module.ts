@@ -16,19 +16,19 @@ import type { ResilientGrpcServerOptions } from './server-options.js';
 
 const GIVEN_OPTIONS = Symbol('options of ResilientGrpcServerModule');
 
-/** Where options were given, as what is wrong with them says. */
+/** Paths of the options in problems. */
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
 const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 
-/** Provides {@link ResilientGrpcServer}, its health and its place in the shutdown. One module for each server. */
+/** Provides {@link ResilientGrpcServer}, its health service, and its shutdown hooks. Import it once per server. */
 @Module({})
 export class ResilientGrpcServerModule {
-  /** A server with `options`. Those that cannot be used fail the start, all of them told at once. */
+  /** Creates a server with `options`. Invalid options fail the start, and are reported all at once. */
   static forRoot(options: ResilientGrpcServerOptions): DynamicModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);
   }
 
-  /** A server with options from a factory. */
+  /** Creates a server with options from a factory. */
   static forRootAsync(options: AsyncSource<ResilientGrpcServerOptions>): DynamicModule {
     const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);

@@ -16,7 +16,7 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
-import { isTracedByOthers, observedServer } from './observation/observed-server.js';
+import { isTracedByOthers, observedServer } from './telemetry/observed-server.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
@@ -28,15 +28,15 @@ import { ServerLog } from './server-log.js';
 import { debugIsRead } from '../telemetry/log/debug-level.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { ResolvedServerOptions } from './server-options.js';
-import { StandingStreams } from './standing-streams.js';
+import { ServiceStreams } from './service-streams.js';
 
-/** What a server needs from outside. */
-export interface ServerSeams {
+/** Dependencies of a server. */
+export interface ServerDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  /** Whether outgoing calls may be bound to inbound ones; asked when the application has been made. */
+  /** Returns true if outgoing calls may be bound to inbound ones; called when the application has been created. */
   readonly captures: () => boolean;
-  /** Where its module is imported. */
+  /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
 }
 
@@ -46,40 +46,41 @@ const LISTENS_ALREADY =
   'This ResilientGrpcServer listens already: start its microservice once; a second address needs a module of its own';
 
 /**
- * A strategy in place of `Transport.GRPC`, made by {@link ResilientGrpcServerModule}: it drains, tells, and does not leak.
+ * Transport strategy that replaces `Transport.GRPC`, created by {@link ResilientGrpcServerModule}. It drains at shutdown, emits events,
+ * and releases handlers when their calls end.
  * `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true })`.
  */
 export class ResilientGrpcServer extends ServerGrpc {
-  /** What `grpc.health.v1.Health` says; turned by hand for a service of its own. */
+  /** Status of `grpc.health.v1.Health`; can be set manually per service. */
   readonly health: GrpcServerHealth;
-  /** What happens in the server. With no subscriber nothing is built. */
+  /** Events of the server. Without subscribers, no events are built. */
   readonly events$: Observable<GrpcServerEvent>;
-  /** The shutdown, for the module that has a place in Nest's. @internal */
+  /** Drain of the server, for the Nest lifecycle hooks of the module. @internal */
   readonly drain: ServerDrain;
   private readonly events: EventHub<GrpcServerEvent>;
   private readonly seamReport: SeamReport;
-  private readonly standing = new StandingStreams();
+  private readonly standing = new ServiceStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
-  /** While it begins to listen, and from then on; not where that failed. */
+  /** Set while the server starts to listen and afterwards; `undefined` if that failed. */
   private listening: Promise<void> | undefined;
   private closed = false;
   private startHook = false;
   private endHook = false;
-  /** Ends what was told of a start before, which failed. */
+  /** Unsubscribes the telemetry of an earlier, failed start. */
   private stopTelling: (() => void) | undefined;
-  /** What the hook at the start of a call waits for: the end of its handler. */
+  /** Resolves the promise on which Nest's start hook of a call waits: the end of its handler. */
   private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
-  /** @internal Made by `ResilientGrpcServerModule`. */
+  /** @internal Created by `ResilientGrpcServerModule`. */
   constructor(
     private readonly resolved: ResolvedServerOptions,
-    private readonly seams: ServerSeams,
+    private readonly dependencies: ServerDependencies,
   ) {
-    const { clock, random } = seams;
+    const { clock, random } = dependencies;
     const { onLoadPackageDefinition } = resolved.nest;
     super({
       ...resolved.nest,
@@ -127,30 +128,30 @@ export class ResilientGrpcServer extends ServerGrpc {
       connections: this.connections,
       health: this.health,
     });
-    // What was counted and not yet said.
+    // Writes pending summary lines.
     this.drain.onEnd(() => {
       log.close();
     });
   }
 
-  /** The port it listens on, as the system chose it for ':0'; undefined while it does not, and 1 for a unix socket. */
+  /** Port on which the server listens, as chosen by the operating system for ':0'; `undefined` if not listening, 1 for a unix socket. */
   get port(): number | undefined {
     return this.boundPort;
   }
 
-  /** Handlers that still run though their call is over. */
+  /** Number of handlers that are still running after the end of their call. */
   get lingeringHandlers(): number {
     return this.calls.lingeringHandlers;
   }
 
-  /** Streams that are open, the oldest first. */
+  /** Returns the open streams, oldest first. */
   activeStreams(): readonly ActiveServerStream[] {
     return this.calls.activeStreams();
   }
 
   /**
-   * Adds its services, then listens, once: what was closed does not listen again, as all that ends with it would have to be made anew.
-   * Where it fails it may be tried again.
+   * Adds the services, then listens. A closed server cannot listen again, because its dependent objects have ended, too. After a
+   * failure, it can be called again.
    */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     if (this.closed || this.listening !== undefined) {
@@ -168,11 +169,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     callback();
   }
 
-  /** Resolves when the drain is over; begins it where Nest's hooks have not. What is about to listen is waited for, and ended. */
+  /** Resolves when the drain is over; starts it if Nest's hooks have not. Waits for a pending `listen()` before that. */
   override async close(): Promise<void> {
     this.closed = true;
     await this.listening?.catch(() => undefined);
-    // True: `listen` put it there.
+    // The cast is safe: `listen` assigns this property.
     const server = this.grpcClient as Server | null | undefined;
     if (server === undefined || server === null) return;
     await this.drain.run();
@@ -196,16 +197,16 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** @internal Called by Nest. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- Nest's own signature
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
-    // True: Nest calls it with messages, metadata and call.
+    // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
     const serve = implementationOf(method, streaming, this.calls, this.onCall);
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
-      // Whoever traces may come when the server listens already.
+      // Checked per call, because tracing may be installed after the server started to listen.
       if (!this.startHook) {
         serve(wire, callback);
         return;
       }
-      // True: Nest hands its hooks a copy of the call in place of a context.
+      // The cast is safe: Nest passes its hooks a copy of the call instead of a context.
       const context = { ...wire, operationId: handler.name } as never;
       this.onProcessingStartHook(
         this.transportId,
@@ -222,19 +223,19 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly onCall: CallHook = (wire) => {
     if (!this.startHook && !this.endHook) return undefined;
     return () => {
-      // True: as above.
+      // The cast is safe: see `createServiceMethod`.
       if (this.endHook) this.onProcessingEndHook(this.transportId, wire.request as never);
       this.startedByHook.get(wire)?.();
     };
   };
 
-  /** Services first, then the port: a client that finds it open finds them too. */
+  /** Adds the services before it opens the port, so that clients never reach a server without services. */
   private async open(): Promise<void> {
     const server = this.newServer();
     this.seamReport.checkStart({ server });
     this.connections.attach(server);
     this.grpcClient = server;
-    this.calls.captures = this.seams.captures();
+    this.calls.captures = this.dependencies.captures();
     await this.bindEvents();
     this.addOwnServices(server);
     this.boundPort = await this.bind(server);
@@ -243,7 +244,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   private newServer(): Server {
-    const { telemetry, clock } = this.seams;
+    const { telemetry, clock } = this.dependencies;
     if (telemetry === undefined) return new Server(this.grpcOptions);
     this.stopTelling?.();
     const told = telemetry.forServer(isTracedByOthers());
@@ -269,7 +270,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   private bind(server: Server): Promise<number> {
-    // True: Nest's options do not type it.
+    // The cast is needed because Nest's options do not type the credentials.
     const credentials = this.resolved.nest.credentials as ServerCredentials | undefined;
     return new Promise((resolve, reject) => {
       server.bindAsync(this.url, credentials ?? ServerCredentials.createInsecure(), (error, port) => {

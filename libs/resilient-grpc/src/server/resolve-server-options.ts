@@ -21,11 +21,11 @@ import {
 import { SERVER_KEY_REMEDIES, serverOptionsSchema } from './server-options-schema.js';
 
 /**
- * Checks and completes options. What they name (files, packages, methods) is looked at when the server starts.
+ * Validates options and applies defaults. The files, packages, and methods that they name are checked when the server starts.
  *
- * @param options as the user gave them: not trusted, and not changed
- * @param path where they were given: 'ResilientGrpcServerModule.forRoot'
- * @throws GrpcConfigurationError with everything that is wrong with them
+ * @param options options as passed by the user: untrusted, and not modified
+ * @param path path of the options in problems, such as 'ResilientGrpcServerModule.forRoot'
+ * @throws GrpcConfigurationError with all problems
  */
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
   const unusable = grpcJsProblem();
@@ -35,14 +35,14 @@ export function resolveServerOptions(options: unknown, path: string): ResolvedSe
   try {
     return resolveReadable(copied.value, path);
   } catch (error) {
-    // An instance of a class, which was not copied, throws where it is used.
+    // Class instances are not copied and may throw when they are read.
     throw isGrpcConfigurationError(error) ? error : new GrpcConfigurationError([unreadable(path, error)]);
   }
 }
 
 function resolveReadable(options: unknown, path: string): ResolvedServerOptions {
   const problems = optionProblems(serverOptionsSchema, options, path, SERVER_KEY_REMEDIES);
-  // True only as far as the problems found say so; each rule below looks at the kind of what it takes.
+  // The cast holds only for keys without problems; each rule below checks the type of its input.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
   const sound = (key: keyof ResilientGrpcServerOptions) =>
     !problems.some((problem) => problem.path.startsWith(pathOf(path, key)));
@@ -53,7 +53,7 @@ function resolveReadable(options: unknown, path: string): ResolvedServerOptions 
     ...(sound('channelOptions') && sound('keepalive') ? channelOptionProblems(given, path) : []),
   ];
   if (problems.length + deeper.length > 0) throw new GrpcConfigurationError([...problems, ...deeper]);
-  // True: nothing was found that says otherwise.
+  // The cast is safe: no problems were found.
   return complete(given as ResilientGrpcServerOptions, path);
 }
 
@@ -85,7 +85,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
 }
 
 function urlProblems({ url }: Partial<ResilientGrpcServerOptions>, path: string): ConfigurationProblem[] {
-  // The system chooses the port of ':0'.
+  // Allows ':0', for which the operating system chooses the port.
   const problem = url === undefined ? undefined : targetProblem(url, 0);
   return problem === undefined ? [] : [{ path: pathOf(path, 'url'), message: problem }];
 }
@@ -104,7 +104,7 @@ function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: st
 
 const require = createRequire(import.meta.url);
 
-/** Nest ends the process for a package that it cannot load. */
+/** Checks `protoLoader` here because Nest ends the process for a package that it cannot load. */
 function protoLoaderProblems(
   { protoLoader }: Partial<ResilientGrpcServerOptions>,
   path: string,
@@ -122,7 +122,7 @@ function protoLoaderProblems(
   }
 }
 
-/** What can be used, and will surprise. */
+/** Returns warnings about options that are valid but have surprising effects. */
 function warningsOf(
   options: ResilientGrpcServerOptions,
   { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs }: Omit<ResolvedServerOptions, 'warnings'>,

@@ -10,22 +10,22 @@ import { UnaryCall } from './calls/unary-call.js';
 import type { ReadableCall, WireCall } from './calls/wire-call.js';
 import type { ResolvedServerOptions } from './server-options.js';
 
-/** A method of a service as grpc-js's loaded package has it. */
+/** Method of a service in a package loaded by grpc-js. */
 export interface NativeMethod {
-  /** '/orders.v1.Orders/Get' */
+  /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly requestStream: boolean;
   readonly responseStream: boolean;
   responseSerialize(message: unknown): Uint8Array;
 }
 
-/** What grpc-js calls for each call of a method. */
+/** Function that grpc-js runs for each call of a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
 
-/** Told at the begin of a call; what it gives is told at the end of its handler. */
+/** Called at the start of a call; the returned function is called at the end of its handler. */
 export type CallHook = (call: WireCall) => (() => void) | undefined;
 
-/** `native` as the server serves it. */
+/** Returns the served method for a method of grpc-js. */
 export function servedMethod(
   native: NativeMethod,
   handler: ServedHandler,
@@ -41,7 +41,7 @@ export function servedMethod(
   };
 }
 
-/** How calls of a method are served. */
+/** Returns the implementation of a method for grpc-js. */
 export function implementationOf(
   method: ServedMethod,
   streaming: GrpcMethodStreamingType,
@@ -50,7 +50,7 @@ export function implementationOf(
 ): MethodImplementation {
   const { kind } = method;
   if (streaming === GrpcMethodStreamingType.PT_STREAMING) {
-    // What passes there nobody sees but its handler.
+    // Only the handler sees the messages of such a stream, so an idle timeout cannot apply.
     const own = { ...method, options: { ...method.options, streamIdleTimeoutMs: undefined } };
     return (wire, callback) => {
       const answer = kind === 'bidi' ? undefined : callback;
@@ -73,7 +73,7 @@ export function implementationOf(
             call.serve(wire.request);
           });
         } else {
-          // The same, without a closure for each call.
+          // Avoids a closure per call.
           call.serve(wire.request);
         }
       };
@@ -105,7 +105,7 @@ export function implementationOf(
   }
 }
 
-/** How many messages go each way. */
+/** Returns the kind of a method. */
 export function kindOf({
   requestStream,
   responseStream,
@@ -115,11 +115,11 @@ export function kindOf({
 }
 
 function requestsOf(call: ServedCall): GrpcRequestStream<unknown> {
-  // True: of a method that takes many messages, grpc-js's call can be read.
+  // The cast is safe: grpc-js's calls with a request stream are readable.
   return new GrpcRequestStream(call.wire as ReadableCall, call);
 }
 
-/** A stream that begins while the server drains is for another server; its handler sees nothing of it. */
+/** Starts a call. Returns false if it is already over, or if it is rejected because the server drains; then its handler must not run. */
 function admitted(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;
@@ -128,7 +128,7 @@ function admitted(call: ServedCall, calls: ServerCalls): boolean {
   return refusal === undefined;
 }
 
-/** grpc-js gives one to each method that answers once. */
+/** Asserts that there is a callback; grpc-js passes one to every unary and client-streaming call. */
 function given(callback: AnswerCallback | undefined): AnswerCallback {
   if (callback === undefined) throw new TypeError('A method that answers once was called without a callback');
   return callback;

@@ -48,7 +48,7 @@ class FakeServer {
     return new Map([['/orders.v1.Orders/Watch', this.size]]);
   }
 
-  tellStreams(): Promise<void> {
+  notifyStreams(): Promise<void> {
     this.note('streams told');
     return Promise.resolve();
   }
@@ -247,8 +247,8 @@ describe('the drain of a server', () => {
     const clock = new VirtualClock();
     const server = new FakeServer(clock, []);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
-    const seams = { clock, events, calls: server, connections: server, health: server };
-    const drain = new ServerDrain({ timeoutMs: 10_000, readinessDelayMs: 5_000 }, seams);
+    const dependencies = { clock, events, calls: server, connections: server, health: server };
+    const drain = new ServerDrain({ timeoutMs: 10_000, readinessDelayMs: 5_000 }, dependencies);
     drain.begin();
     await drain.readiness();
     await drain.run();
@@ -277,7 +277,7 @@ describe('the drain of a server', () => {
   });
 
   it.each<[what: string, breaks: Partial<FakeServer>]>([
-    ['streams', { tellStreams: () => Promise.reject(new Error('broken')) }],
+    ['streams', { notifyStreams: () => Promise.reject(new Error('broken')) }],
     ['calls', { endAll: () => assert.fail('broken') }],
     ['connections', { announceEnd: () => assert.fail('broken') }],
   ])('forces the end where something of the %s fails, and says so to who waits for it', async (_what, breaks) => {
@@ -286,8 +286,8 @@ describe('the drain of a server', () => {
     Object.assign(server, breaks);
     drain.begin();
     // A rejection that nobody hears would end the process, and fails this run.
-    drain.runUnheard();
-    const told = drain.streamsTold().catch(() => 'told');
+    drain.runInBackground();
+    const told = drain.streamsNotified().catch(() => 'told');
     await clock.advanceAsync(10_000);
     expect(log.slice(-2)).toEqual([expect.stringMatching(/sockets destroyed$/), expect.stringMatching(/forced$/)]);
     await told;

@@ -5,13 +5,13 @@ import type { ServerCalls } from './calls/server-calls.js';
 import type { ServerConnections } from './connections/server-connections.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
-/** What a drain needs of the server. */
-export interface ServerDrainSeams {
+/** Server-side dependencies of a drain. */
+export interface ServerDrainDependencies {
   readonly clock: Clock;
   readonly events: EventHub<GrpcServerEvent>;
   readonly calls: Pick<
     ServerCalls,
-    'size' | 'ended' | 'endedByDrain' | 'completedByDrain' | 'openPaths' | 'tellStreams' | 'endAll' | 'whenOver'
+    'size' | 'ended' | 'endedByDrain' | 'completedByDrain' | 'openPaths' | 'notifyStreams' | 'endAll' | 'whenOver'
   >;
   readonly connections: Pick<
     ServerConnections,
@@ -20,26 +20,29 @@ export interface ServerDrainSeams {
   readonly health: { turnNotServing(): void; endWatches(): void };
 }
 
-/** What grpc-js has for it. */
+/** Shutdown API of grpc-js's server. */
 export type DrainedServer = Pick<Server, 'tryShutdown' | 'forceShutdown'>;
 
-/** Told of the end of a drain, and of calls that were cut off, how many of each path. */
+/** Called at the end of a drain with its report and the number of calls ended by force, by path. */
 export type DrainListener = (report: ServerDrainReport, cutOff: ReadonlyMap<string, number>) => void;
 
-/** Before the time is over, what is left is ended by a status, which has to get out: so long, or a part of the whole time. */
-const LAST_WORDS_MS = 100;
+/**
+ * Time before the drain timeout at which open calls are ended, so that their statuses can be sent; reduced to a share of a short
+ * timeout.
+ */
+const STATUS_FLUSH_MS = 100;
 const LAST_WORDS_PART = 0.1;
 
 const NOTHING: ReadonlyMap<string, number> = new Map();
 
 /**
- * The end of a server, once, whoever asks first and however often: health is NOT_SERVING at once; after the readiness delay, in which
- * everything is served, connections are told to go and streams to end, and calls may finish; what is left at the end of the time is
- * cut off, whatever its client does. The time is that of all of it.
+ * Drains a server once, even if it is requested repeatedly. Health becomes NOT_SERVING immediately. All calls are still served during
+ * the readiness delay. Then connections receive GOAWAY, streams are ended, and other calls may finish. Calls that are still open at the
+ * timeout are ended by force. The timeout covers all phases.
  */
 export class ServerDrain {
   private server: DrainedServer | undefined;
-  /** The shutdown of the application may come before the server has come to listen. */
+  /** True if a drain was requested; the application may shut down before the server listens. */
   private asked = false;
   /** Monotonic milliseconds. */
   private beganAt: number | undefined;
@@ -51,10 +54,10 @@ export class ServerDrain {
 
   constructor(
     private readonly options: { readonly timeoutMs: number; readonly readinessDelayMs: number },
-    private readonly seams: ServerDrainSeams,
+    private readonly dependencies: ServerDrainDependencies,
   ) {}
 
-  /** `server` is what is drained. Without one there is nothing to do yet. */
+  /** Sets the server to drain. Before that, there is nothing to drain. */
   serve(server: DrainedServer): void {
     this.server = server;
     if (this.asked) this.begin();
@@ -64,58 +67,58 @@ export class ServerDrain {
     return this.asked;
   }
 
-  /** To be told of its end. */
+  /** Adds a listener for the end of the drain. */
   onEnd(listener: DrainListener): void {
     this.listeners.push(listener);
   }
 
-  /** Turns health NOT_SERVING; the time begins. */
+  /** Sets health to NOT_SERVING and starts the timeout. */
   begin(): void {
     this.asked = true;
     if (this.beganAt !== undefined || this.server === undefined) return;
-    const { clock, events, calls, health } = this.seams;
+    const { clock, events, calls, health } = this.dependencies;
     this.beganAt = clock.now();
     health.turnNotServing();
     if (events.wanted) events.emit({ type: 'drain', phase: 'begin', running: calls.size });
     this.ready = this.pause(Math.min(this.options.readinessDelayMs, this.cutAfterMs));
-    // Hooks of others may hang, and Nest with them.
-    this.watchdog = clock.setTimer(this.runUnheard, this.cutAfterMs, true);
+    // Shutdown hooks of the application may hang, and block Nest.
+    this.watchdog = clock.setTimer(this.runInBackground, this.cutAfterMs, true);
   }
 
-  /** When the readiness delay is over: at once where there is none, or nothing has begun. */
+  /** Resolves after the readiness delay; immediately if there is none, or if the drain has not started. */
   readiness(): Promise<void> {
     return this.ready ?? Promise.resolve();
   }
 
-  /** When the streams that a drain ends have been told so, or there is nothing to drain; begins the drain. */
-  async streamsTold(): Promise<void> {
-    this.runUnheard();
+  /** Starts the drain. Resolves when the streams that it ends were notified, or if there is nothing to drain. */
+  async streamsNotified(): Promise<void> {
+    this.runInBackground();
     await this.readiness();
     await this.telling;
   }
 
-  /** Drains; when it is over, however, nothing is left. */
+  /** Drains the server. When the promise settles, no call or connection is open. */
   run(): Promise<ServerDrainReport> {
     this.begin();
     const { server, beganAt } = this;
-    // Not for good: it may be about to listen.
+    // Not stored, because the server may be about to listen.
     if (server === undefined || beganAt === undefined) return Promise.resolve(NO_DRAIN);
     this.running ??= this.runOnce(server, beganAt);
     return this.running;
   }
 
-  /** Drains, for who does not wait for it. What it fails with is told to who does, and would else end the process. */
-  readonly runUnheard = (): void => {
+  /** Drains without waiting. Errors are ignored here, as an unhandled rejection would end the process; callers of `run()` receive them. */
+  readonly runInBackground = (): void => {
     this.run().catch(() => undefined);
   };
 
   private get cutAfterMs(): number {
     const { timeoutMs } = this.options;
-    return timeoutMs - Math.min(LAST_WORDS_MS, timeoutMs * LAST_WORDS_PART);
+    return timeoutMs - Math.min(STATUS_FLUSH_MS, timeoutMs * LAST_WORDS_PART);
   }
 
   private async runOnce(server: DrainedServer, beganAt: number): Promise<ServerDrainReport> {
-    const { clock, calls, connections } = this.seams;
+    const { clock, calls, connections } = this.dependencies;
     const endedBefore = calls.ended;
     await this.readiness();
     let cutOff = NOTHING;
@@ -129,8 +132,8 @@ export class ServerDrain {
       ends = { finished, completed, ended, cutOff: calls.endAll() };
       await this.within(over, beganAt + this.options.timeoutMs - clock.now());
     } finally {
-      // Whatever went wrong, the process must be able to end. Connections first, since grpc-js tells those that are left CANCELLED, as
-      // if they had wanted it.
+      // Runs after any failure, so that the process can exit. Closes connections first, because grpc-js would reset the remaining
+      // calls, which their clients would report as CANCELLED.
       connections.destroyAll();
       server.forceShutdown();
       if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
@@ -141,8 +144,8 @@ export class ServerDrain {
   }
 
   private async drain(server: DrainedServer): Promise<void> {
-    const { calls, connections, health } = this.seams;
-    // Clients are to know that they have to go elsewhere before their streams end, or they begin again here.
+    const { calls, connections, health } = this.dependencies;
+    // GOAWAY must reach clients before their streams end; otherwise they restart the streams on this server.
     connections.announceEnd();
     const shut = new Promise<void>((resolve) => {
       server.tryShutdown(() => {
@@ -150,37 +153,37 @@ export class ServerDrain {
       });
     });
     health.endWatches();
-    this.telling = calls.tellStreams();
+    this.telling = calls.notifyStreams();
     const served = calls.whenOver().then(() => {
       connections.endHalfRequests(() => calls.size === 0);
     });
-    // grpc-js never calls back if a session is destroyed now and its socket closes later. So the end of the sockets counts, if it is seen.
+    // grpc-js never calls back if a session is destroyed now and its socket closes later. If sockets are observed, their end counts.
     await Promise.all([this.telling, served, connections.isAttached ? undefined : shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 
   private tell(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
-    const { events } = this.seams;
+    const { events } = this.dependencies;
     if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
     for (const listener of this.listeners) {
       try {
         listener(report, cutOff);
       } catch {
-        // They write to the application's log. Where that is down, nobody can be told, and the shutdown goes on.
+        // Listeners write to the application's log. If that fails, the error cannot be reported, and the shutdown continues.
       }
     }
   }
 
   private pause(ms: number): Promise<void> {
     if (ms <= 0) return Promise.resolve();
-    return new Promise((resolve) => void this.seams.clock.setTimer(resolve, ms, true));
+    return new Promise((resolve) => void this.dependencies.clock.setTimer(resolve, ms, true));
   }
 
   private async within(over: Promise<void>, ms: number): Promise<void> {
-    const { clock } = this.seams;
+    const { clock } = this.dependencies;
     let timer: Timer | undefined;
     const late = new Promise<void>((resolve) => {
-      // Timers run before sockets are read: what ended while this process stood still has ended in time.
+      // Timers run before sockets are read. Calls that ended while this process was suspended or blocked count as ended in time.
       timer = clock.setTimer(() => clock.defer(resolve), ms, true);
     });
     await Promise.race([over, late]);

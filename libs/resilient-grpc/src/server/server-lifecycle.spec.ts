@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ServerBeside } from '../nest/grpc-lifecycle.js';
+import type { ServerDrainHandle } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { DrainListener } from './server-drain.js';
 import { ServerLifecycle } from './server-lifecycle.js';
@@ -29,13 +29,13 @@ function lifecycle() {
         // Nest closes the HTTP server meanwhile, which may hang.
         return new Promise<ServerDrainReport>(() => undefined);
       },
-      runUnheard: () => log.push('run'),
-      streamsTold: () => Promise.resolve(),
+      runInBackground: () => log.push('run'),
+      streamsNotified: () => Promise.resolve(),
       onEnd: (listener: DrainListener) => (tell = listener),
     },
   };
-  const endAfter: ServerBeside[] = [];
-  const clients = { endAfter: (beside: ServerBeside) => endAfter.push(beside) };
+  const endAfter: ServerDrainHandle[] = [];
+  const clients = { endAfter: (beside: ServerDrainHandle) => endAfter.push(beside) };
   const logger = {
     log: (line: unknown) => log.push(String(line)),
     warn: (line: unknown) => log.push(`WARN ${String(line)}`),

@@ -2,35 +2,35 @@ import { type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnMod
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import { counted } from '../telemetry/log/log-text.js';
-import type { ServerBeside } from '../nest/grpc-lifecycle.js';
+import type { ServerDrainHandle } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
 
-/** Paths that are named of calls that were cut off. */
-const NAMED = 5;
+/** Maximum number of methods listed for calls that a drain ended by force. */
+const MAX_LISTED_METHODS = 5;
 
-/** What is tied to the application's life. */
+/** The parts of a server that follow the application lifecycle. */
 export interface DrainingServer {
   readonly drain: Pick<
     ServerDrain,
-    'begin' | 'draining' | 'readiness' | 'run' | 'runUnheard' | 'streamsTold' | 'onEnd'
+    'begin' | 'draining' | 'readiness' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
   >;
   readonly health: { bootstrapped(): void };
 }
 
-/** The part of the clients' lifecycle that waits for the server's. */
-export interface ClientsBehind {
-  endAfter(server: ServerBeside): void;
+/** The part of the clients' lifecycle that waits for the server's drain. */
+export interface ClientShutdownOrder {
+  endAfter(server: ServerDrainHandle): void;
 }
 
 /**
- * Ties the server to the application's life. Its drain begins before Nest closes anything, since Nest closes the HTTP server first,
- * which may hang, and is waited for by the strategy's `close()`; the clients of this process come after it.
+ * Connects the server to the application lifecycle. The drain starts before Nest closes anything, because Nest first closes the HTTP
+ * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after it.
  */
 export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
   constructor(
     private readonly server: DrainingServer,
-    clients: ClientsBehind | undefined,
+    clients: ClientShutdownOrder | undefined,
     private readonly logger: Pick<LibraryLogger, 'log' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     const { drain } = server;
@@ -51,7 +51,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   async beforeApplicationShutdown(): Promise<void> {
     const { drain } = this.server;
     await drain.readiness();
-    drain.runUnheard();
+    drain.runInBackground();
   }
 
   private tell(
@@ -82,7 +82,8 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
 }
 
 function named(paths: ReadonlyMap<string, number>): string {
-  const first = [...paths].slice(0, NAMED).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-  const more = paths.size > NAMED ? [`calls of ${String(paths.size - NAMED)} more methods`] : [];
+  const first = [...paths].slice(0, MAX_LISTED_METHODS).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+  const more =
+    paths.size > MAX_LISTED_METHODS ? [`calls of ${String(paths.size - MAX_LISTED_METHODS)} more methods`] : [];
   return [...first, ...more].join(', ');
 }

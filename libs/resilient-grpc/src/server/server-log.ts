@@ -2,7 +2,7 @@ import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../client/settings/describe-value.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
-import { RepeatLimit } from '../telemetry/log/repeat-limit.js';
+import { LogDeduplicator } from '../telemetry/log/log-deduplicator.js';
 import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
 
@@ -12,22 +12,22 @@ const SUMMARY_MS = 60_000;
 const PULLED = 'answer with an async generator, which is pulled as the client reads';
 
 /**
- * What a server writes to the log. A fault of a handler is a warning, one that nobody else tells an error; what an option asked for
- * (a stream that was idle for too long) is a line. Each is told once a minute by method, with how often more it was. Ends of
- * connections are there for who looks for them. The drain has a line of its own, from where it is run.
+ * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. An effect of an option,
+ * such as an idle timeout of a stream, is an informational line. Each event is logged at most once a minute per method, with the
+ * number of repetitions. Ends of connections are logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
-  private readonly repeats: RepeatLimit<() => LogLine>;
+  private readonly repeats: LogDeduplicator<() => LogLine>;
 
-  /** @param debugs whether anybody reads `debug` */
+  /** @param debugs returns true if the debug level is enabled */
   constructor(
     private readonly sink: LogSink,
     clock: Clock,
     private readonly debugs: () => boolean,
   ) {
-    this.repeats = new RepeatLimit(clock, SUMMARY_MS, (build, repeats) => {
+    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, (build, repeats) => {
       const { level, msg, fields } = build();
-      // The stack was shown with the first one.
+      // The stack was logged with the first occurrence.
       const { stack: _shown, ...others } = fields;
       sink[level](new LogLine(level, `${msg} (${String(repeats)} more in the last minute)`, { ...others, repeats }));
     });
@@ -93,7 +93,7 @@ export class ServerLog {
     }
   }
 
-  /** Writes what was counted and not yet said, and leaves no timer behind. */
+  /** Writes pending summary lines and clears the timers. */
   close(): void {
     this.repeats.close();
   }
@@ -107,7 +107,7 @@ export class ServerLog {
     this.sayBuilt(event, () => lineOf(level, event, text, fields));
   }
 
-  /** What a thousand failures a second would be too much work for is done once for each line that is written. */
+  /** Builds lines lazily: only for lines that are written, because there may be thousands of failures per second. */
   private sayBuilt({ type, path }: { readonly type: string; readonly path: string }, build: () => LogLine): void {
     this.repeats.say(`${path} ${type}`, build, () => {
       const line = build();
@@ -146,7 +146,7 @@ const ENDS: Readonly<Record<EventOf<'connection-end'>['because'], string>> = {
   'half-request': 'it had begun a request and sent no more of it when the server drained',
 };
 
-/** What was thrown in place of an error: a text, or what kind of thing it is, as its values may be secrets. */
+/** Describes a thrown value that is not an Error: a string as is, others only by their kind, because values may be secrets. */
 function textOf(thrown: unknown): string {
   return typeof thrown === 'string' ? thrown : describeValue(thrown);
 }

@@ -39,7 +39,7 @@ const keepaliveSchema = v.object(
 const FILES = "a .proto file or an array of them, as 'orders.proto'";
 const file = v.pipe(v.string(FILES), v.nonEmpty(FILES));
 
-/** Nest's own options. What is in the files and objects they name is looked at when the server starts. */
+/** Nest's own options. The files and objects that they refer to are checked when the server starts. */
 const nestEntries = {
   url: orUndefined(v.string("an address, as '0.0.0.0:50051'")),
   package: orUndefined(v.union([v.string(), v.array(v.string())], "a package or an array of them, as 'orders.v1'")),
@@ -64,7 +64,7 @@ const nestEntries = {
   onLoadPackageDefinition: orUndefined(v.function('a function, as (definition, server) => ...')),
 } as const;
 
-/** Options of the server, one by one; what they mean together is checked where they are resolved. */
+/** Schema of the server options. Checks each option alone; `resolveServerOptions` checks their combinations. */
 export const serverOptionsSchema = v.object(
   {
     ...nestEntries,
@@ -93,7 +93,7 @@ const CLIENTS = 'it belongs to clients, in ResilientGrpcModule; leave it out';
 const HOST = "write `url`: '0.0.0.0:50051'";
 const SHUTDOWN = 'write drain: { timeoutMs }';
 
-/** Keys that users bring along from elsewhere, and what they are here. */
+/** Remedies for keys that users know from other libraries or modules. */
 export const SERVER_KEY_REMEDIES: KeyRemedies = {
   options: "it is Nest's nested form; write its keys here: forRoot({ url, protoPath, package })",
   transport: 'it is always gRPC; leave it out',

@@ -1,75 +1,77 @@
 import type { GrpcOptions } from '@nestjs/microservices';
 import type { DrainOptions } from '../nest/module-options.js';
 
-/** What becomes of an open response stream when the server drains. */
+/** Handling of an open response stream when the server drains. */
 export type OnServerDrain = 'fail' | 'complete' | 'finish';
 
-/** What may stand once for all methods, or for some in `methods`. */
+/** Options for all methods, or for some of them in `methods`. */
 export interface ServerMethodOptions {
   /**
-   * What becomes of an open response stream at shutdown. 'fail': its handler is told at once (Observable unsubscribed, iterator
-   * returned, `AbortSignal` aborted), and it ends UNAVAILABLE, from which a resumable client goes on elsewhere. 'complete': the same,
-   * but it ends OK. 'finish', which Nest's `gracefulShutdown: true` makes the default: it may finish until the time is nearly over,
-   * then as 'fail'. Calls that answer once always may finish.
+   * Handling of open response streams at shutdown. 'fail': stops the handler immediately (unsubscribes its Observable, returns its
+   * iterator, aborts its `AbortSignal`) and ends the stream UNAVAILABLE, so that a resumable client resumes on another server.
+   * 'complete': the same, but ends the stream OK. 'finish': lets the stream finish until shortly before the drain timeout, then acts
+   * as 'fail'; the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
    * @defaultValue 'fail'
    */
   readonly onDrain?: OnServerDrain | undefined;
   /**
-   * Longest time in milliseconds, more than 0, in which no message passes on a stream, in either direction; one that waits for a
-   * client which does not read has not passed. Then it ends UNAVAILABLE; where the client does not read, nothing gets past what it has not
-   * read, and its stream is reset, which it learns of as CANCELLED. Not of `@GrpcStreamCall`, whose handler owns the stream.
+   * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response that waits for a
+   * client that does not read does not count as a message. Idle streams end UNAVAILABLE. If the client does not read, a status cannot
+   * pass the unread messages; the stream is reset, and the client receives CANCELLED. Does not apply to `@GrpcStreamCall`, whose
+   * handler owns the stream.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Bytes of response messages, more than 0, each with 128 of its own, and at least 128 messages, that an Observable may push while
-   * its client takes none, and some of an earlier turn of the event loop still wait; one more and the stream ends
-   * RESOURCE_EXHAUSTED. So it does where a client that reads is 30 s behind with more than so many bytes. What is pushed in one turn
-   * otherwise does not count. What can be iterated is pulled, and never runs ahead.
+   * Maximum bytes of responses, greater than 0, that an Observable may push while its client reads none. Each message counts 128 bytes
+   * more than its size, and at least 128 messages are allowed. Beyond that, the stream ends RESOURCE_EXHAUSTED if responses from an
+   * earlier turn of the event loop are still waiting. It also does if a client that reads is 30 s behind with more than this many
+   * bytes. Otherwise, responses pushed in one turn do not count. Iterables are pulled and never run ahead of the client.
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;
 }
 
-/** Options of the server: Nest's own gRPC options, which keep their meaning, and these. */
+/** Options of the server: Nest's gRPC options, with their usual meaning, and the following. */
 export type ResilientGrpcServerOptions = GrpcOptions['options'] &
   ServerMethodOptions & {
-    /** How the server ends with the application. */
+    /** Timing of the shutdown. */
     readonly drain?: DrainOptions | undefined;
     /**
-     * By method: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. The most exact wins, key by key. A pattern that matches
-     * no method fails the start.
+     * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern
+     * wins. A pattern that matches no method makes the server fail to start.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
     /**
-     * A handler that still runs so many milliseconds, more than 0, after its call ended is told in the log; `Infinity`: never.
+     * Time in milliseconds, greater than 0, after the end of a call until its still running handler is logged; `Infinity` for never.
      * @defaultValue 60000
      */
     readonly leakWarningMs?: number | undefined;
     /**
-     * A connection older than so many milliseconds (1000 or more), ±10 %, is told to go (GOAWAY): its calls go on, new ones come over
-     * another one. gRFC A9.
+     * Maximum age of a connection in milliseconds, 1000 or more, ±10 %; then the server sends GOAWAY. Open calls continue; new ones
+     * use another connection. See gRFC A9.
      * @defaultValue none
      */
     readonly maxConnectionAgeMs?: number | undefined;
     /**
-     * What still runs so many milliseconds, 0 or more, after its connection was told to go for its age is ended, UNAVAILABLE. gRFC A9.
+     * Time in milliseconds, 0 or more, that open calls may continue after the GOAWAY for connection age; then they end UNAVAILABLE. See
+     * gRFC A9.
      * @defaultValue none
      */
     readonly maxConnectionAgeGraceMs?: number | undefined;
-    /** A connection without a call for so many milliseconds (1000 or more) is told to go. gRFC A9. @defaultValue none */
+    /** Time without a call in milliseconds, 1000 or more, after which a connection receives GOAWAY. See gRFC A9. @defaultValue none */
     readonly connectionIdleTimeoutMs?: number | undefined;
-    /** Calls that may be open at once on one connection, 1 or more; a client keeps further ones waiting. @defaultValue no limit */
+    /** Maximum number of concurrent calls per connection, 1 or more; clients queue further calls. @defaultValue no limit */
     readonly maxConcurrentStreams?: number | undefined;
-    /** Connections that the system holds until they are accepted, 1 or more; it may have a lower limit. @defaultValue 511 */
+    /** Maximum length of the queue of pending connections, 1 or more; the operating system may limit it further. @defaultValue 511 */
     readonly backlog?: number | undefined;
-    /** `grpc.health.v1.Health`, bound to the life of the application. @defaultValue true */
+    /** Enables `grpc.health.v1.Health`, bound to the application lifecycle. @defaultValue true */
     readonly health?: boolean | undefined;
-    /** Server reflection; needs the package `@grpc/reflection`. @defaultValue false */
+    /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
   };
 
-/** What holds where nothing is said. */
+/** Default options. */
 export const DEFAULT_SERVER_OPTIONS = {
   onDrain: 'fail',
   maxQueuedResponseBytes: 8 * 1024 * 1024,
@@ -81,18 +83,18 @@ export const DEFAULT_SERVER_OPTIONS = {
   reflection: false,
 } as const satisfies Record<string, unknown>;
 
-/** Options of one method, complete. */
+/** Resolved options of one method. */
 export interface ResolvedServerMethod {
   readonly onDrain: OnServerDrain;
   readonly streamIdleTimeoutMs: number | undefined;
   readonly maxQueuedResponseBytes: number;
 }
 
-/** Options of the server, complete and checked. */
+/** Resolved and validated options of the server. */
 export interface ResolvedServerOptions {
-  /** Where they were given, for what is found wrong later. */
+  /** Path of the options in configuration problems. */
   readonly path: string;
-  /** As given, for Nest. */
+  /** Options as passed by the user, for Nest. */
   readonly nest: GrpcOptions['options'];
   readonly drain: { readonly timeoutMs: number; readonly readinessDelayMs: number };
   readonly leakWarningMs: number;
@@ -103,10 +105,10 @@ export interface ResolvedServerOptions {
   readonly backlog: number;
   readonly health: boolean;
   readonly reflection: boolean;
-  /** Of `service` ('orders.v1.Orders') and `method` ('Get'). */
+  /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */
   methodOptions(service: string, method: string): ResolvedServerMethod;
-  /** Patterns of `methods`. */
+  /** Method patterns in `methods`. */
   readonly patterns: readonly string[];
-  /** What can be used, and will surprise: a line each for the log, at the start. */
+  /** Log lines, written at startup, about options that are valid but have surprising effects. */
   readonly warnings: readonly string[];
 }

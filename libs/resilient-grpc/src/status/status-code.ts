@@ -1,4 +1,4 @@
-/** The sixteen status codes of gRPC and OK, by name (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md). */
+/** gRPC's status codes by name: OK and the sixteen error codes (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md). */
 export const StatusCode = {
   OK: 0,
   CANCELLED: 1,
@@ -19,23 +19,23 @@ export const StatusCode = {
   UNAUTHENTICATED: 16,
 } as const;
 
-/** Name of a status code, as gRPC writes it. */
+/** Name of a status code, as in the gRPC specification. */
 export type StatusName = keyof typeof StatusCode;
 /** Number of a status code, 0 to 16. */
 export type StatusCode = (typeof StatusCode)[StatusName];
 
-// True: the object above has exactly these keys, in order of their numbers.
+// Safe: the object above has exactly these keys, in the order of their numbers.
 const NAMES = Object.keys(StatusCode) as StatusName[];
 
-/** All names, by number. */
+/** All status names, indexed by code. */
 export const STATUS_NAMES: readonly StatusName[] = NAMES;
 
-/** Name of `code`; `UNKNOWN` for what is no status code. */
+/** Returns the name of `code`; `UNKNOWN` if it is not a status code. */
 export function statusName(code: number): StatusName {
   return NAMES[code] ?? 'UNKNOWN';
 }
 
-/** Whether `value` is a status code, 0 to 16. */
+/** True if `value` is a status code, 0 to 16. */
 export function isStatusCode(value: unknown): value is StatusCode {
   return typeof value === 'number' && NAMES[value] !== undefined;
 }

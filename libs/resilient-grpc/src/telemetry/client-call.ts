@@ -5,27 +5,27 @@ import type { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ClientMetrics } from './client-metrics.js';
 import type { TracedAttempt, TracedClientCall } from './client-traces.js';
-import { unharmed } from './unharmed.js';
+import { catchSdkErrors } from './catch-sdk-errors.js';
 
 const METRICS = 'the metrics of a client';
 const SPANS = 'the spans of a client';
 
-/** One call, as its metrics and its span hear of it. */
-export class OpenCall implements CallTelemetry {
+/** Records the metrics and spans of one client call. */
+export class ClientCallRecorder implements CallTelemetry {
   private readonly startedAt: number;
   private next: AttemptKind = 'original';
-  /** An attempt of that kind has begun. */
+  /** True if an attempt of kind `next` has started. */
   private nextBegan = false;
-  /** Attempts, but for those that took the place of one that no server has seen. */
+  /** Number of attempts, except transparent retries. */
   private attempts = 0;
   private retries = 0;
   private transparentRetries = 0;
   private hedges = 0;
   private running = 0;
-  /** When the last attempt ended, while none runs; monotonic, as all times here. */
+  /** When the last attempt ended, in monotonic milliseconds; `undefined` while an attempt is running. */
   private idleSince: number | undefined;
   private retryDelayMs = 0;
-  /** It waited, and the attempt that it waited for has not begun. */
+  /** True if the call waited for the channel and the attempt after that wait has not started. */
   private delayed = false;
   private ended = false;
 
@@ -36,11 +36,11 @@ export class OpenCall implements CallTelemetry {
     readonly clock: Clock,
   ) {
     this.startedAt = clock.now();
-    unharmed(METRICS, () => metrics?.callBegan(method));
+    catchSdkErrors(METRICS, () => metrics?.callBegan(method));
   }
 
   nextIs(kind: AttemptKind): void {
-    // Nothing is repeated of an attempt that never began, as its channel went while it was prepared: what it was to be comes now.
+    // An attempt whose channel closed during preparation never started. The next attempt replaces it and keeps its kind.
     if (kind === 'transparent-retry' && !this.nextBegan) return;
     this.next = kind;
     this.nextBegan = false;
@@ -48,7 +48,7 @@ export class OpenCall implements CallTelemetry {
 
   attempt(metadata: Metadata): AttemptTelemetry {
     const now = this.clock.now();
-    // Of several that are being prepared the first to begin is the original one.
+    // Several hedged attempts may be in preparation; the first one to start is the original attempt.
     const kind = this.next === 'hedge' && this.attempts === 0 ? 'original' : this.next;
     this.nextBegan ||= kind === this.next;
     const transparent = kind === 'transparent-retry';
@@ -59,11 +59,11 @@ export class OpenCall implements CallTelemetry {
     if (this.idleSince !== undefined) this.retryDelayMs += now - this.idleSince;
     this.idleSince = undefined;
     this.running += 1;
-    unharmed(METRICS, () => this.metrics?.attemptBegan(this.method));
+    catchSdkErrors(METRICS, () => this.metrics?.attemptBegan(this.method));
     const previous = Math.max(0, this.attempts - 1);
-    const traced = unharmed(SPANS, () => this.traced?.attempt(metadata, previous, transparent, this.delayed));
+    const traced = catchSdkErrors(SPANS, () => this.traced?.attempt(metadata, previous, transparent, this.delayed));
     this.delayed = false;
-    return new OpenAttempt(this, traced, metadata, now);
+    return new ClientAttemptRecorder(this, traced, metadata, now);
   }
 
   attemptEnded(now: number): void {
@@ -72,7 +72,7 @@ export class OpenCall implements CallTelemetry {
   }
 
   waited(how: WaitEnd, waitedMs: number): void {
-    unharmed(METRICS, () => this.metrics?.waitEnded(this.method, how, waitedMs));
+    catchSdkErrors(METRICS, () => this.metrics?.waitEnded(this.method, how, waitedMs));
     this.delayed = how === 'released';
   }
 
@@ -82,22 +82,22 @@ export class OpenCall implements CallTelemetry {
     const { retries, transparentRetries, hedges, retryDelayMs } = this;
     const durationMs = this.clock.now() - this.startedAt;
     const end = { code, durationMs, retries, transparentRetries, hedges, retryDelayMs };
-    unharmed(METRICS, () => this.metrics?.callEnded(this.method, end));
-    unharmed(SPANS, () => this.traced?.end(code, details));
+    catchSdkErrors(METRICS, () => this.metrics?.callEnded(this.method, end));
+    catchSdkErrors(SPANS, () => this.traced?.end(code, details));
   }
 }
 
-class OpenAttempt implements AttemptTelemetry {
+class ClientAttemptRecorder implements AttemptTelemetry {
   private sentBytes = 0;
   private receivedBytes = 0;
-  /** Of the message sent last. */
+  /** Uncompressed size of the last message sent, in bytes. */
   private lastSent = 0;
-  /** The message that comes next was compressed, and is counted. */
+  /** True if the next received message was compressed; `receivedCompressed` has already counted its bytes. */
   private counted = false;
   private ended = false;
 
   constructor(
-    private readonly call: OpenCall,
+    private readonly call: ClientCallRecorder,
     private readonly traced: TracedAttempt | undefined,
     private readonly given: Metadata,
     private readonly startedAt: number,
@@ -110,24 +110,24 @@ class OpenAttempt implements AttemptTelemetry {
   sent(bytes: number): void {
     this.lastSent = bytes;
     this.sentBytes += bytes;
-    unharmed(SPANS, () => this.traced?.sent(bytes));
+    catchSdkErrors(SPANS, () => this.traced?.sent(bytes));
   }
 
   sentCompressed(bytes: number): void {
     this.sentBytes += bytes - this.lastSent;
-    unharmed(SPANS, () => this.traced?.sentCompressed(bytes));
+    catchSdkErrors(SPANS, () => this.traced?.sentCompressed(bytes));
   }
 
   receivedCompressed(bytes: number): void {
     this.counted = true;
     this.receivedBytes += bytes;
-    unharmed(SPANS, () => this.traced?.receivedCompressed(bytes));
+    catchSdkErrors(SPANS, () => this.traced?.receivedCompressed(bytes));
   }
 
   received(bytes: number): void {
     if (!this.counted) this.receivedBytes += bytes;
     this.counted = false;
-    unharmed(SPANS, () => this.traced?.received(bytes));
+    catchSdkErrors(SPANS, () => this.traced?.received(bytes));
   }
 
   end(code: StatusCode, details: string): void {
@@ -137,7 +137,7 @@ class OpenAttempt implements AttemptTelemetry {
     const now = call.clock.now();
     call.attemptEnded(now);
     const end = { code, durationMs: now - this.startedAt, sent, received };
-    unharmed(METRICS, () => call.metrics?.attemptEnded(call.method, end));
-    unharmed(SPANS, () => this.traced?.end(code, details));
+    catchSdkErrors(METRICS, () => call.metrics?.attemptEnded(call.method, end));
+    catchSdkErrors(SPANS, () => this.traced?.end(code, details));
   }
 }

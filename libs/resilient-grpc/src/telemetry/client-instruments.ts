@@ -1,30 +1,31 @@
 import type { Meter } from '@opentelemetry/api';
 import { LATENCY_BUCKETS, SIZE_BUCKETS } from './instruments.js';
 
-/** Bounds of the histograms of retries and hedges (gRFC A96). */
+/** Bucket boundaries of the retry and hedge histograms (gRFC A96). */
 const RETRY_BUCKETS: readonly number[] = [1, 2, 3, 4, 5];
 const TRANSPARENT_RETRY_BUCKETS: readonly number[] = [1, 2, 3, 4, 5, 10];
-/** Outages last longer than calls. */
+/** Bucket boundaries of the outage histogram, in seconds. They extend to one hour because outages last longer than calls. */
 const OUTAGE_BUCKETS: readonly number[] = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600];
 
 const by = (boundaries: readonly number[]) => ({ advice: { explicitBucketBoundaries: [...boundaries] } });
 const SECONDS = { unit: 's', ...by(LATENCY_BUCKETS) };
 const BYTES = { unit: 'By', ...by(SIZE_BUCKETS) };
 
-/** The instruments of all clients of one meter. */
+/** The instruments shared by all clients of one meter. */
 export type ClientInstruments = ReturnType<typeof clientInstruments>;
 
-/** Those that are looked at when the metrics are collected. */
+/** The instruments that are observed when the SDK collects metrics. */
 export type ObservedInstruments = Pick<
   ClientInstruments,
   'waitingCalls' | 'oldestWait' | 'retryBudget' | 'oldestStream'
 >;
 
 /**
- * Those of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments), A96
- * (https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md) and A94
- * (https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md), and ours under a name of their own, as future
- * ones of gRPC are not ours to take.
+ * Creates the client instruments of gRFC A66
+ * (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments), A96
+ * (https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md), and A94
+ * (https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md). The instruments of this library use the prefix
+ * `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
  */
 export function clientInstruments(meter: Meter) {
   return {
@@ -87,7 +88,7 @@ export function clientInstruments(meter: Meter) {
       description: 'Number of open connections.',
       unit: '{connection}',
     }),
-    // Ours
+    // This library
     outages: meter.createCounter('resilient_grpc.client.outages', {
       description: 'Outages that have begun, those that last among them.',
       unit: '{outage}',

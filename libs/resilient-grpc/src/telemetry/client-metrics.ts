@@ -4,35 +4,35 @@ import type { WaitEnd } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { ClientInstruments } from './client-instruments.js';
-import type { TellingClient } from './grpc-telemetry.js';
+import type { ObservableClient } from './grpc-telemetry.js';
 import { methodName } from './instruments.js';
 import type { ObservedClients } from './observed-clients.js';
 
-/** What a call was when it has ended. */
+/** The measurements of a call that ended. */
 export interface MeasuredCallEnd {
   readonly code: StatusCode;
   readonly durationMs: number;
   readonly retries: number;
   readonly transparentRetries: number;
   readonly hedges: number;
-  /** Time between attempts in which none ran. */
+  /** Total time between attempts during which no attempt was running. */
   readonly retryDelayMs: number;
 }
 
-/** What an attempt was when it has ended. */
+/** The measurements of an attempt that ended. */
 export interface MeasuredAttemptEnd {
   readonly code: StatusCode;
   readonly durationMs: number;
-  /** Bytes of messages as they are on the wire. */
+  /** Bytes of the messages sent, as on the wire: compressed if they were compressed. */
   readonly sent: number;
   readonly received: number;
 }
 
-/** Attributes of one method, made once: metrics of calls find them again by their identity. */
+/** Metric attributes of one method. They are created once and reused by every measurement. */
 class MethodAttributes {
-  /** As gRFC A66 has them. */
+  /** Attributes of the gRFC A66 and A96 metrics. */
   readonly common: Attributes;
-  /** Those of ours. */
+  /** Attributes of this library's own metrics. */
   readonly own: Attributes;
   private readonly byStatus = new Map<StatusCode, Attributes>();
 
@@ -62,13 +62,13 @@ export class ClientMetrics {
   constructor(
     private readonly instruments: ClientInstruments,
     private readonly observed: ObservedClients,
-    told: TellingClient,
+    told: ObservableClient,
   ) {
     this.target = { 'grpc.target': told.canonicalTarget };
-    // Two clients may have one target, and what is observed of one must not stand for both.
+    // Two clients may share a target. The name keeps their observed values apart.
     this.client = { 'resilient_grpc.client': told.name, ...this.target };
     this.connected = { ...this.target, 'grpc.security_level': told.isSecure ? 'privacy_and_integrity' : 'none' };
-    // Those that were there before.
+    // Connections opened before telemetry was set.
     const { openConnections } = told.figures();
     if (openConnections > 0) instruments.openConnections.add(openConnections, this.connected);
     observed.add(this.client, told);
@@ -136,7 +136,7 @@ export class ClientMetrics {
     }
   }
 
-  /** A name that cannot be resolved is no attempt to connect. */
+  /** Counts a connection event. A failure without an address is a name resolution error, not a connection attempt. */
   private connection(event: Extract<GrpcClientEvent, { type: 'connection' }>): void {
     const { instruments, target, connected } = this;
     switch (event.change) {
@@ -158,7 +158,7 @@ export class ClientMetrics {
     this.observed.close(this.client);
   }
 
-  /** Of methods that the client has: they are few. */
+  /** Returns the cached attributes of a method. The cache is bounded by the methods of the client's services. */
   private of(path: string): MethodAttributes {
     let found = this.methods.get(path);
     if (found === undefined) {

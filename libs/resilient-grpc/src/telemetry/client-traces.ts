@@ -16,48 +16,48 @@ import type { TraceContexts } from '../call/trace-contexts.js';
 import type { StatusCode } from '../status/status-code.js';
 import { METADATA_SETTER } from './metadata-carrier.js';
 import { endSpan, spanName } from './span-status.js';
-import { unharmed } from './unharmed.js';
+import { catchSdkErrors } from './catch-sdk-errors.js';
 
-/** Contexts of OpenTelemetry, as clients keep them for what they call back. */
+/** Captures the active OpenTelemetry context and restores it for the callbacks of a client. */
 export const OPEN_CONTEXTS: TraceContexts = {
   active: () => {
     const active = context.active();
     return active === ROOT_CONTEXT ? undefined : active;
   },
-  // True: what comes back is what `active` gave.
+  // The cast is safe because `kept` always comes from `active()`.
   run: (kept, work) => context.with((kept as Context | undefined) ?? ROOT_CONTEXT, work),
 };
 
 /**
- * Spans of calls that leave (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information), and what
- * of them is sent along.
+ * Creates the spans of client calls (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information) and
+ * injects the trace context into the request metadata.
  */
 export class ClientTraces {
-  /** Of the latest call of each stream that is resumed. */
+  /** The span context of the latest call of each resumable stream. */
   private readonly latest = new WeakMap<StreamScope, SpanContext>();
 
   constructor(
-    /** Undefined: no spans are made, the context that is active is sent on. */
+    /** If `undefined`, no spans are created and only the active context is propagated. */
     private readonly tracer: Tracer | undefined,
-    /** Somebody has registered a propagator. */
+    /** True if a propagator is registered. */
     private readonly injects: boolean,
   ) {}
 
-  /** A call begins, in the context of who asked for it. */
+  /** Starts the span of a call as a child of the caller's active context. */
   begin(path: string, scope: StreamScope | undefined): TracedClientCall {
     const { tracer, injects } = this;
     const parent = context.active();
     if (tracer === undefined) return new TracedClientCall(undefined, undefined, path, parent, injects);
-    const span = unharmed('the begin of a span', () =>
+    const span = catchSdkErrors('the begin of a span', () =>
       tracer.startSpan(spanName('Sent', path), this.optionsOf(scope), parent),
     );
-    // What is active is sent on all the same.
+    // If creating the span failed, the active context is still propagated.
     if (span === undefined) return new TracedClientCall(tracer, undefined, path, parent, injects);
     if (scope !== undefined) this.latest.set(scope, span.spanContext());
     return new TracedClientCall(tracer, span, path, trace.setSpan(parent, span), injects);
   }
 
-  /** The calls of one stream know of each other: they are no children of one another, and hours may lie between them. */
+  /** Links a resumed call to the previous call of its stream. A link fits better than a parent because hours may pass between them. */
   private optionsOf(scope: StreamScope | undefined): SpanOptions {
     if (scope === undefined || scope.resumes === 0) return {};
     const before = this.latest.get(scope);
@@ -68,7 +68,7 @@ export class ClientTraces {
   }
 }
 
-/** The span of a call. Of kind INTERNAL: what leaves the process, and is the parent of the server's, are its attempts. */
+/** The span of a call. Its kind is INTERNAL: only the attempt spans, of kind CLIENT, leave the process and are parents of server spans. */
 export class TracedClientCall {
   constructor(
     private readonly tracer: Tracer | undefined,
@@ -79,12 +79,13 @@ export class TracedClientCall {
   ) {}
 
   /**
-   * @param previous attempts before it, but for those it takes the place of because no server has seen them
-   * @param delayed its call waited for the channel
+   * Starts the span of an attempt.
+   * @param previous the number of earlier attempts, except transparent retries
+   * @param delayed true if the call waited for the channel
    */
   attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean): TracedAttempt {
     const attributes = { 'previous-rpc-attempts': previous, 'transparent-retry': transparent };
-    const span = unharmed('the begin of a span', () =>
+    const span = catchSdkErrors('the begin of a span', () =>
       this.tracer?.startSpan(spanName('Attempt', this.path), { kind: SpanKind.CLIENT, attributes }, this.within),
     );
     if (delayed) span?.addEvent('Delayed LB pick complete');
@@ -96,9 +97,9 @@ export class TracedClientCall {
   }
 
   private injected(metadata: Metadata, span: Span | undefined): Metadata {
-    // Those of a caller are shared by his calls and by their attempts.
+    // The caller may reuse its metadata for other calls, and all attempts of this call share it.
     const own = metadata.clone();
-    unharmed('sending the context of a call along', () => {
+    catchSdkErrors('sending the context of a call along', () => {
       propagation.inject(span === undefined ? this.within : trace.setSpan(this.within, span), own, METADATA_SETTER);
     });
     return own;
@@ -125,7 +126,7 @@ export class TracedAttempt {
     });
   }
 
-  /** Compressed messages are told in events of their own, as their size is known at another moment. */
+  /** Adds a separate event for the compressed size, which is known at a different time than the uncompressed size. */
   sentCompressed(bytes: number): void {
     this.recorded?.addEvent('Outbound message compressed', {
       'sequence-number': this.sentMessages - 1,

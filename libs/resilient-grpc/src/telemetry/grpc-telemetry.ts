@@ -5,65 +5,70 @@ import type { MethodKind } from '../call/method.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
 
-/** Token of {@link GrpcTelemetry}: nothing where its module is not imported. */
+/** Injection token of {@link GrpcTelemetry}. It has no provider if the telemetry module is not imported. */
 export const GRPC_TELEMETRY: InjectionToken<GrpcTelemetry> = Symbol('telemetry of gRPC');
 
-/** Metrics and traces, as servers (and clients) see them. Of OpenTelemetry, which is an optional peer, nothing is named here. */
+/**
+ * The metrics and traces interface that clients and servers use. It does not mention OpenTelemetry, which is an optional peer dependency.
+ */
 export interface GrpcTelemetry {
   /**
-   * For one server, asked for when it begins to listen.
-   * @param traced somebody else makes spans of the calls that are served
+   * Creates the telemetry of one server. Called when the server starts to listen.
+   * @param traced true if other instrumentation already creates the server spans
    */
   forServer(traced: boolean): ServerTelemetry;
-  /** For one client, when it is made. It is told who takes what it tells, now or when the application has started, or never. */
-  forClient(client: TellingClient): void;
+  /**
+   * Registers a client when it is created. The client receives its telemetry now, or after the application has started, or never if no
+   * OpenTelemetry SDK is registered.
+   */
+  forClient(client: ObservableClient): void;
 }
 
-/** A client, as those see it who take what it tells. */
-export interface TellingClient {
+/** A client that telemetry can observe. */
+export interface ObservableClient {
   readonly name: string;
-  /** With its scheme: 'dns:///orders:50051'. */
+  /** The target with its scheme, for example 'dns:///orders:50051'. */
   readonly canonicalTarget: string;
-  /** Its connections are encrypted. */
+  /** True if the client's connections are encrypted. */
   readonly isSecure: boolean;
-  /** Its calls are told to `telemetry` from now on, until it closes. */
+  /** Sets the receiver of the client's calls and events, from now until the client closes. */
   tell(telemetry: ClientTelemetry): void;
-  /** As it is at this moment. */
+  /** Returns the client's current gauge values. */
   figures(): ClientFigures;
 }
 
-/** What is told of a server. */
+/** Receives the telemetry of a server. */
 export interface ServerTelemetry {
-  /** The headers of a call have arrived. */
-  begin(call: ArrivedCall): ServedCallTelemetry;
-  /** A call of a method that the server does not have was refused. */
+  /** Called when the request headers of a call have arrived. */
+  begin(call: IncomingCall): ServedCallTelemetry;
+  /** Called when the server has rejected a call to a method that it does not implement. */
   refused(code: StatusCode): void;
   take(event: GrpcServerEvent): void;
 }
 
-/** A call of a method that the server has. */
-export interface ArrivedCall {
+/** An incoming call to a method that the server implements. */
+export interface IncomingCall {
   /** '/orders.v1.Orders/Get' */
   readonly path: string;
   readonly kind: MethodKind;
   readonly metadata: Metadata;
 }
 
-/** What is told of one call that is served. */
+/** Receives the telemetry of one served call. */
 export interface ServedCallTelemetry {
-  /** Runs `work` in the context of the call, in which spans that are begun are its children. */
+  /** Runs `work` in the trace context of the call. Spans started inside are children of the call's span. */
   within(work: () => void): void;
-  /** @param bytes of the message, uncompressed */
+  /** @param bytes the uncompressed size of the message */
   received(bytes: number): void;
-  /** @param bytes of the message, which servers of grpc-js do not compress */
+  /** @param bytes the size of the message; grpc-js servers do not compress responses */
   sent(bytes: number): void;
   end(end: ServedCallEnd): void;
 }
 
-/** How a call ended on the wire. */
+/** The status and received size of a call that ended on the wire. */
 export interface ServedCallEnd {
   readonly code: StatusCode;
   readonly details: string;
-  /** Bytes of all messages that came, compressed where they were; undefined: the same as uncompressed. */
+  /** Bytes of all request messages as on the wire. `undefined` if no message was compressed; then the uncompressed size applies. */
   readonly receivedBytes: number | undefined;
 }

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { TextMapGetter, TextMapSetter } from '@opentelemetry/api';
 
-/** Metadata as propagators read it. What is binary ('grpc-trace-bin') is base64, as gRFC A72 has it. */
+/** Reads metadata for propagators. Binary values such as 'grpc-trace-bin' are returned as base64, as gRFC A72 specifies. */
 export const METADATA_GETTER: TextMapGetter<Metadata> = {
   keys: (metadata) => Object.keys(metadata.getMap()),
   get: (metadata, key) => {
@@ -10,13 +10,13 @@ export const METADATA_GETTER: TextMapGetter<Metadata> = {
   },
 };
 
-/** The same to be written. What gRPC does not allow as a value is left out: it must not fail a call. */
+/** Writes metadata for propagators. Values that gRPC does not allow are skipped, because tracing must not fail a call. */
 export const METADATA_SETTER: TextMapSetter<Metadata> = {
   set: (metadata, key, value) => {
     try {
       metadata.set(key, key.endsWith('-bin') ? Buffer.from(value, 'base64') : value);
     } catch {
-      // A propagator of somebody's own, or baggage that is no ASCII.
+      // Caused by a custom propagator or by non-ASCII baggage.
     }
   },
 };

@@ -1,15 +1,18 @@
 import type { Attributes, BatchObservableCallback, Meter } from '@opentelemetry/api';
 import type { ClientFigures } from '../call/call-telemetry.js';
 import type { ObservedInstruments } from './client-instruments.js';
-import type { TellingClient } from './grpc-telemetry.js';
+import type { ObservableClient } from './grpc-telemetry.js';
 
-/** Closed clients that wait to be collected. More have no last word: a process without a collection would keep them for ever. */
-const KEPT_CLOSED = 100;
+/**
+ * Maximum number of closed clients kept for a last observation. Older ones are dropped, because a process that never collects metrics
+ * would otherwise keep them forever.
+ */
+const MAX_KEPT_CLOSED = 100;
 
-/** What is looked at of all clients of one meter when metrics are collected. */
+/** Observes the gauges of all clients of one meter whenever the SDK collects metrics. */
 export class ObservedClients {
-  private readonly open = new Map<Attributes, TellingClient>();
-  /** As they were when they closed. Observed once more, as the SDK gives for ever what it was given last. */
+  private readonly open = new Map<Attributes, ObservableClient>();
+  /** The gauge values of each client at its close. They are observed once more, because the SDK keeps reporting the last observed value. */
   private readonly closed = new Map<Attributes, ClientFigures>();
   private isObserving = false;
 
@@ -18,7 +21,7 @@ export class ObservedClients {
     private readonly meter: Meter,
   ) {}
 
-  add(attributes: Attributes, client: TellingClient): void {
+  add(attributes: Attributes, client: ObservableClient): void {
     this.open.set(attributes, client);
     if (this.isObserving) return;
     this.isObserving = true;
@@ -30,7 +33,7 @@ export class ObservedClients {
     if (client === undefined) return;
     this.open.delete(attributes);
     this.closed.set(attributes, client.figures());
-    if (this.closed.size <= KEPT_CLOSED) return;
+    if (this.closed.size <= MAX_KEPT_CLOSED) return;
     const [oldest] = this.closed.keys();
     if (oldest !== undefined) this.closed.delete(oldest);
   }
@@ -49,11 +52,11 @@ export class ObservedClients {
       result.observe(retryBudget, budget.tokens / budget.maxTokens, attributes);
       result.observe(oldestStream, oldestStreamMs / 1_000, attributes);
     };
-    // First: another of the same name may have taken its place.
+    // Closed clients come first: a new client with the same attributes must overwrite their values.
     for (const [attributes, figures] of this.closed) tell(attributes, figures);
     this.closed.clear();
     for (const [attributes, client] of this.open) tell(attributes, client.figures());
-    // Not while all callbacks are asked.
+    // Deferred, because the SDK is still iterating over its callbacks.
     if (this.open.size === 0) queueMicrotask(this.leave);
   };
 

@@ -6,41 +6,41 @@ import type { GrpcServerEvent } from '../call/server-event.js';
 import type { StreamScope } from '../call/stream-scope.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
-import { OpenCall } from './client-call.js';
+import { ClientCallRecorder } from './client-call.js';
 import { clientInstruments, type ClientInstruments } from './client-instruments.js';
 import { ClientMetrics } from './client-metrics.js';
 import { ClientTraces, OPEN_CONTEXTS } from './client-traces.js';
 import type {
-  ArrivedCall,
+  IncomingCall,
   GrpcTelemetry,
   ServedCallEnd,
   ServedCallTelemetry,
   ServerTelemetry,
-  TellingClient,
+  ObservableClient,
 } from './grpc-telemetry.js';
 import { SCOPE } from './instruments.js';
 import { ObservedClients } from './observed-clients.js';
 import { ServerMetrics, type MeasuredCall } from './server-metrics.js';
 import { ServerTraces, type TracedCall } from './server-traces.js';
-import { unharmed } from './unharmed.js';
+import { catchSdkErrors } from './catch-sdk-errors.js';
 import { VERSION } from './version.js';
 
 const METRICS = 'the metrics of a server';
 const SPANS = 'the spans of a server';
 
-/** What is made of it. */
+/** The enabled signals. */
 export interface TelemetryParts {
   readonly metrics: boolean;
   readonly traces: boolean;
 }
 
 /**
- * Metrics and traces by OpenTelemetry's API, with the providers that are registered when a server begins to listen, and when a
- * client is made, or else when the application has started.
+ * Records metrics and traces through the OpenTelemetry API. A server uses the providers registered when it starts to listen. A client
+ * uses those registered when it is created, or else those registered when the application has started.
  */
 export class OpenTelemetry implements GrpcTelemetry {
-  /** Clients that were made before anybody had registered a provider. */
-  private untold: TellingClient[] | undefined = [];
+  /** Clients created before a provider was registered. `undefined` once the application has started. */
+  private untold: ObservableClient[] | undefined = [];
   private measured: { readonly instruments: ClientInstruments; readonly clients: ObservedClients } | undefined;
 
   constructor(
@@ -53,36 +53,36 @@ export class OpenTelemetry implements GrpcTelemetry {
     const meters = (): ServerMetrics => new ServerMetrics(metrics.getMeter(SCOPE, VERSION), clock);
     const tracers = (): ServerTraces => new ServerTraces(trace.getTracer(SCOPE, VERSION));
     return new OpenServerTelemetry(
-      parts.metrics ? unharmed(METRICS, meters) : undefined,
-      parts.traces && !traced ? unharmed(SPANS, tracers) : undefined,
+      parts.metrics ? catchSdkErrors(METRICS, meters) : undefined,
+      parts.traces && !traced ? catchSdkErrors(SPANS, tracers) : undefined,
     );
   }
 
-  forClient(client: TellingClient): void {
-    const telemetry = unharmed('the begin of a client', () => this.clientTelemetry(client));
+  forClient(client: ObservableClient): void {
+    const telemetry = catchSdkErrors('the begin of a client', () => this.clientTelemetry(client));
     if (telemetry === undefined) this.untold?.push(client);
     else client.tell(telemetry);
   }
 
-  /** The application has started: whoever has registered nothing by now does not. */
+  /** Sets the telemetry of waiting clients. Called once, when the application has started; providers registered later are ignored. */
   started(): void {
     const { untold = [] } = this;
     this.untold = undefined;
     for (const client of untold) this.forClient(client);
   }
 
-  /** Something is to be made, and nobody takes it. */
+  /** True if metrics or traces are enabled but no SDK consumes them. */
   get isIdle(): boolean {
     const { metrics: measures, traces } = this.parts;
     if (!measures && !traces) return false;
     const isTaken = (): boolean =>
       (measures && registeredMeter() !== undefined) ||
       (traces && (registeredTracer() !== undefined || propagation.fields().length > 0));
-    return unharmed('the start of the application', isTaken) === false;
+    return catchSdkErrors('the start of the application', isTaken) === false;
   }
 
-  /** Undefined where nobody takes anything: then nothing is built. */
-  private clientTelemetry(client: TellingClient): ClientTelemetry | undefined {
+  /** Returns `undefined` if no SDK consumes the enabled signals, so that no data is built. */
+  private clientTelemetry(client: ObservableClient): ClientTelemetry | undefined {
     const meter = this.parts.metrics ? registeredMeter() : undefined;
     const tracer = this.parts.traces ? registeredTracer() : undefined;
     const injects = this.parts.traces && propagation.fields().length > 0;
@@ -94,7 +94,7 @@ export class OpenTelemetry implements GrpcTelemetry {
     );
   }
 
-  private clientMetrics(meter: Meter, client: TellingClient): ClientMetrics {
+  private clientMetrics(meter: Meter, client: ObservableClient): ClientMetrics {
     if (this.measured === undefined) {
       const instruments = clientInstruments(meter);
       this.measured = { instruments, clients: new ObservedClients(instruments, meter) };
@@ -104,13 +104,13 @@ export class OpenTelemetry implements GrpcTelemetry {
   }
 }
 
-/** Undefined where no SDK is registered. */
+/** Returns the meter, or `undefined` if no SDK is registered. */
 function registeredMeter(): Meter | undefined {
   const meter = metrics.getMeter(SCOPE, VERSION);
   return meter === createNoopMeter() ? undefined : meter;
 }
 
-/** Undefined where no SDK is registered: the API then gives a provider that stands for one that may still come. */
+/** Returns the tracer, or `undefined` if no SDK is registered. Without an SDK, the API returns a proxy provider with no delegate. */
 function registeredTracer(): Tracer | undefined {
   const provider: ReturnType<typeof trace.getTracerProvider> & {
     readonly getDelegateTracer?: (name: string, version: string) => Tracer | undefined;
@@ -132,12 +132,12 @@ class OpenClientTelemetry implements ClientTelemetry {
   }
 
   begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {
-    const traced = unharmed('the spans of a client', () => this.traces?.begin(method.path, scope));
-    return new OpenCall(method, this.metrics, traced, this.clock);
+    const traced = catchSdkErrors('the spans of a client', () => this.traces?.begin(method.path, scope));
+    return new ClientCallRecorder(method, this.metrics, traced, this.clock);
   }
 
   take(event: GrpcClientEvent): void {
-    unharmed('the metrics of a client', () => this.metrics?.take(event));
+    catchSdkErrors('the metrics of a client', () => this.metrics?.take(event));
   }
 
   close(): void {
@@ -151,25 +151,25 @@ class OpenServerTelemetry implements ServerTelemetry {
     private readonly traces: ServerTraces | undefined,
   ) {}
 
-  begin(call: ArrivedCall): ServedCallTelemetry {
-    const measured = unharmed(METRICS, () => this.metrics?.begin(call.path, call.kind));
-    return new OpenServedCall(
+  begin(call: IncomingCall): ServedCallTelemetry {
+    const measured = catchSdkErrors(METRICS, () => this.metrics?.begin(call.path, call.kind));
+    return new ServerCallRecorder(
       this.metrics,
       measured,
-      unharmed(SPANS, () => this.traces?.begin(call)),
+      catchSdkErrors(SPANS, () => this.traces?.begin(call)),
     );
   }
 
   refused(code: StatusCode): void {
-    unharmed(METRICS, () => this.metrics?.refused(code));
+    catchSdkErrors(METRICS, () => this.metrics?.refused(code));
   }
 
   take(event: GrpcServerEvent): void {
-    unharmed(METRICS, () => this.metrics?.take(event));
+    catchSdkErrors(METRICS, () => this.metrics?.take(event));
   }
 }
 
-class OpenServedCall implements ServedCallTelemetry {
+class ServerCallRecorder implements ServedCallTelemetry {
   constructor(
     private readonly metrics: ServerMetrics | undefined,
     private readonly measured: MeasuredCall | undefined,
@@ -183,17 +183,17 @@ class OpenServedCall implements ServedCallTelemetry {
 
   received(bytes: number): void {
     if (this.measured !== undefined) this.measured.received += bytes;
-    unharmed(SPANS, () => this.traced?.received(bytes));
+    catchSdkErrors(SPANS, () => this.traced?.received(bytes));
   }
 
   sent(bytes: number): void {
     if (this.measured !== undefined) this.measured.sent += bytes;
-    unharmed(SPANS, () => this.traced?.sent(bytes));
+    catchSdkErrors(SPANS, () => this.traced?.sent(bytes));
   }
 
   end(end: ServedCallEnd): void {
     const { measured } = this;
-    if (measured !== undefined) unharmed(METRICS, () => this.metrics?.end(measured, end));
-    unharmed(SPANS, () => this.traced?.end(end));
+    if (measured !== undefined) catchSdkErrors(METRICS, () => this.metrics?.end(measured, end));
+    catchSdkErrors(SPANS, () => this.traced?.end(end));
   }
 }

@@ -14,18 +14,18 @@ import { GRPC_TELEMETRY } from './grpc-telemetry.js';
 import { LogLine } from './log/log-line.js';
 import { OpenTelemetry, type TelemetryParts } from './open-telemetry.js';
 
-/** What {@link ResilientGrpcTelemetryModule} makes. */
+/** Options of {@link ResilientGrpcTelemetryModule}. */
 export interface ResilientGrpcTelemetryOptions {
-  /** Metrics of gRFC A66, A96 and A94, and ours. @defaultValue true */
+  /** Enables the metrics of gRFC A66, A96, and A94, and this library's own. @defaultValue true */
   readonly metrics?: boolean | undefined;
   /**
-   * Spans of gRFC A72, and their context sent along by the registered propagator. A server makes none where
-   * `@opentelemetry/instrumentation-grpc` makes its own. @defaultValue true
+   * Enables the spans of gRFC A72 and sends their context with the registered propagator. A server creates no spans if
+   * `@opentelemetry/instrumentation-grpc` already creates them. @defaultValue true
    */
   readonly traces?: boolean | undefined;
 }
 
-/** Both, where nothing is said. */
+/** Metrics and traces are both enabled by default. */
 const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
 
 const PLACE = 'ResilientGrpcTelemetryModule.forRoot';
@@ -36,13 +36,14 @@ const telemetryOf = (parts: TelemetryParts): Provider => ({
 });
 
 /**
- * Metrics and traces of the clients and servers of the application by OpenTelemetry's API. They go where the SDK sends them that
- * the application has registered before it has started, and nowhere without one. Imported as it is, without {@link forRoot}, it makes both.
+ * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. They are exported by the
+ * OpenTelemetry SDK that the application registers before it has started; without an SDK, nothing is recorded. Importing the class
+ * without {@link forRoot} enables both.
  */
 @Global()
 @Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })
 export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
-  /** @internal Made by Nest. */
+  /** @internal Called by Nest. */
   constructor(@Inject(GRPC_TELEMETRY) private readonly telemetry: OpenTelemetry) {}
 
   onApplicationBootstrap(): void {
@@ -53,7 +54,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     new Logger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk' }));
   }
 
-  /** @throws GrpcConfigurationError when an option is unknown, or neither true nor false. */
+  /** @throws GrpcConfigurationError if an option is unknown or not a boolean. */
   static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
     const problems = optionProblems(options);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);

@@ -6,12 +6,12 @@ import type { Clock } from '../time/clock.js';
 import type { ServedCallEnd } from './grpc-telemetry.js';
 import { LATENCY_BUCKETS, methodName, SIZE_BUCKETS } from './instruments.js';
 
-/** A66: names that anybody may send would make series without end. */
+/** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each would create a new series. */
 const OTHER: Attributes = { 'grpc.method': 'other' };
 
 /**
- * Metrics of a server: those of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#server-instruments), and ours
- * under a name of their own, as future ones of gRPC are not ours to take.
+ * Records the server metrics of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#server-instruments) and this
+ * library's own. The latter use the prefix `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
  */
 export class ServerMetrics {
   private readonly started;
@@ -116,7 +116,7 @@ export class ServerMetrics {
     this.receivedBytes.record(received, attributes);
   }
 
-  /** Of methods that the server has: they are few. */
+  /** Returns the cached attributes of a method. The cache is bounded by the methods that the server implements. */
   private attributesOf(path: string): Attributes {
     let found = this.attributes.get(path);
     if (found === undefined) {
@@ -127,13 +127,13 @@ export class ServerMetrics {
   }
 }
 
-/** A call that is measured. */
+/** The measurements of a running call. */
 export interface MeasuredCall {
   readonly attributes: Attributes;
   readonly streams: boolean;
-  /** Monotonic milliseconds. */
+  /** Start time in monotonic milliseconds. */
   readonly startedAt: number;
-  /** Bytes of messages. */
+  /** Bytes of the response messages. */
   sent: number;
   received: number;
 }

@@ -8,25 +8,25 @@ import {
   type Span,
   type Tracer,
 } from '@opentelemetry/api';
-import type { ArrivedCall, ServedCallEnd } from './grpc-telemetry.js';
+import type { IncomingCall, ServedCallEnd } from './grpc-telemetry.js';
 import { METADATA_GETTER } from './metadata-carrier.js';
 import { endSpan, spanName } from './span-status.js';
-import { unharmed } from './unharmed.js';
+import { catchSdkErrors } from './catch-sdk-errors.js';
 
-/** Spans of served calls (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
+/** Creates the spans of served calls (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
 export class ServerTraces {
   constructor(private readonly tracer: Tracer) {}
 
-  begin({ path, metadata }: ArrivedCall): TracedCall {
-    // From the root: the server may have been started within a span, which is no parent of what it serves.
+  begin({ path, metadata }: IncomingCall): TracedCall {
+    // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of its calls.
     const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
-    const parent = unharmed('reading the context of a call', extract) ?? ROOT_CONTEXT;
+    const parent = catchSdkErrors('reading the context of a call', extract) ?? ROOT_CONTEXT;
     const span = this.tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);
     return new TracedCall(span, trace.setSpan(parent, span));
   }
 }
 
-/** The span of a call. */
+/** The span of a served call. */
 export class TracedCall {
   private readonly recording: boolean;
   private sentMessages = 0;

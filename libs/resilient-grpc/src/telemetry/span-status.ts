@@ -1,7 +1,7 @@
 import { SpanStatusCode, type Span } from '@opentelemetry/api';
 import { StatusCode, statusName } from '../status/status-code.js';
 
-/** Ends `span` with a status of gRPC, as gRFC A72 writes it: 'NOT_FOUND, no order 7'. */
+/** Ends `span` with a gRPC status in the form of gRFC A72, for example 'NOT_FOUND, no order 7'. */
 export function endSpan(span: Span, code: StatusCode, details: string): void {
   if (code === StatusCode.OK) {
     span.setStatus({ code: SpanStatusCode.OK });
@@ -12,7 +12,7 @@ export function endSpan(span: Span, code: StatusCode, details: string): void {
   span.end();
 }
 
-/** 'Recv.orders.v1.Orders.Get' of 'Recv' and '/orders.v1.Orders/Get'. */
+/** Returns the span name of gRFC A72: 'Recv.orders.v1.Orders.Get' for 'Recv' and '/orders.v1.Orders/Get'. */
 export function spanName(what: 'Sent' | 'Attempt' | 'Recv', path: string): string {
   return `${what}.${path.slice(1).replace('/', '.')}`;
 }

@@ -1,2 +1,2 @@
-/** Version of the package, as its meter and its tracer bear it. */
+/** The package version, reported by the meter and the tracer. */
 export const VERSION = '0.1.0';

@@ -1,7 +1,6 @@
 /**
- * What a method says of an argument that cannot be: `check(holds, 'times as an integer of 1 or more', times)`.
- *
- * @throws RangeError from what it gives, where `holds` is false
+ * Creates an argument check for `method`: `check(holds, 'times as an integer of 1 or more', times)`. The check throws a RangeError if
+ * `holds` is false.
  */
 export function checker(method: string) {
   return (holds: boolean, expected: string, got: unknown): void => {

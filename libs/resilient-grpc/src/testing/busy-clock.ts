@@ -2,14 +2,14 @@ import type { Timer } from '../time/clock.js';
 import { VirtualClock } from './virtual-clock.js';
 
 /**
- * Virtual time of a process whose event loop can be blocked. Timers run in the order in which they are due, before what they defer, so
- * that a timer set for the arrival of data stands for a socket that is read behind the other timers of its turn.
+ * A virtual clock of a process whose event loop can be blocked. Timers run in the order in which they are due, before the tasks that they
+ * defer. A timer set to the arrival time of data therefore models a socket that is read after the other timers of the same turn.
  */
 export class BusyClock extends VirtualClock {
   private blockedUntil = -Infinity;
   private readonly postponed = new Map<unknown, Timer>();
 
-  /** Nothing runs for `ms` from now on; what falls due meanwhile runs when that is over. */
+  /** Blocks the event loop for `ms`, starting now. Timers that become due during this time run when it ends. */
   block(ms: number): void {
     this.blockedUntil = this.now() + ms;
   }

@@ -2,42 +2,42 @@ import { fork } from 'node:child_process';
 import type { ChildProcess, Serializable } from 'node:child_process';
 import { waitFor } from './wait-for.js';
 
-/** Options of a server in a process of its own. */
+/** Options of a server that runs in a child process. */
 export interface ChildServerOptions {
-  /** A module that Node can run, or what `execPath` runs. */
+  /** A module that Node can run, or a script for `execPath`. */
   readonly script: string | URL;
   /**
-   * Another program than this Node. It may speak over the descriptor in NODE_CHANNEL_FD, in lines of JSON, and has to end itself
-   * where that ends.
+   * An executable to use instead of the current Node. It can exchange IPC messages, one JSON value per line, over the file descriptor in
+   * NODE_CHANNEL_FD, and must exit when this descriptor is closed.
    */
   readonly execPath?: string | undefined;
-  /** Arguments for a port; 0 at the first start. @defaultValue `--port <port>` */
+  /** Returns the command line arguments for a port; the port is 0 at the first start. @defaultValue `--port <port>` */
   readonly args?: ((port: number) => readonly string[]) | undefined;
-  /** Joined to the environment of this process. */
+  /** Environment variables to add to those of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly execArgv?: readonly string[] | undefined;
   /**
-   * Finds in a line of output that it listens, and as its first group on which port. A message `{ listening: port }` over IPC
-   * says the same. @defaultValue /listening on .*:(\d+)/i
+   * Matches the output line written when the server is listening; its first group is the port. An IPC message `{ listening: port }` has
+   * the same effect. @defaultValue /listening on .*:(\d+)/i
    */
   readonly ready?: RegExp | undefined;
-  /** @defaultValue 15 000 */
+  /** Maximum time until the server is listening, in milliseconds. @defaultValue 15 000 */
   readonly readyTimeoutMs?: number | undefined;
 }
 
-const KEPT_LINES = 200;
+const MAX_KEPT_LINES = 200;
 
-// The end of the IPC channel is the end of this process, however it came: the child must not outlive it.
+// The IPC channel closes when this process ends for any reason. The child must not outlive it.
 const EXIT_WITH_PARENT = 'process.on("disconnect", () => process.exit()); process.channel?.unref();';
 
-/** Children to be killed when this process exits: a frozen one would not hear of the end of its channel. */
+/** Children to kill when this process exits. A frozen child would not notice that its IPC channel is closed. */
 const children = new Set<ChildProcess>();
 
 function killChildren(): void {
   for (const child of children) child.kill('SIGKILL');
 }
 
-/** A server in a child process, which can be killed, frozen and started again on the same port. */
+/** A server in a child process that can be killed, frozen, and restarted on the same port. */
 export class ChildServer {
   readonly #options: ChildServerOptions;
   readonly #output: string[] = [];
@@ -50,8 +50,8 @@ export class ChildServer {
   }
 
   /**
-   * Starts it, and resolves when it listens.
-   * @throws with its output when it exits first, or does not listen in time
+   * Starts the server and resolves when it is listening.
+   * @throws Error with the server's output, if it exits first or is not listening in time
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
     const server = new ChildServer(options);
@@ -72,56 +72,56 @@ export class ChildServer {
     return this.#child !== undefined;
   }
 
-  /** undefined while it does not run. */
+  /** The process id; `undefined` while the server is not running. */
   get pid(): number | undefined {
     return this.#child?.pid;
   }
 
-  /** The last lines it wrote, to either stream, over all its lives. */
+  /** The last 200 lines written to stdout and stderr, including those from before restarts. */
   get output(): readonly string[] {
     return this.#output;
   }
 
-  /** What it sent over IPC, over all its lives. */
+  /** The messages received over IPC, including those from before restarts. */
   get messages(): readonly unknown[] {
     return this.#messages;
   }
 
-  /** Sends it a message over IPC. */
+  /** Sends a message to the server over IPC. */
   send(message: Serializable): void {
     this.#child?.send(message);
   }
 
-  /** SIGKILL; resolves when the process is gone. */
+  /** Sends SIGKILL and resolves when the process has ended. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL', 10_000);
   }
 
   /**
-   * SIGTERM, for servers that end in order; resolves when the process is gone.
-   * @throws when it still runs after `timeoutMs` (10 000)
+   * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended.
+   * @throws Error if the process is still running after `timeoutMs` (10 000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
     await this.#end('SIGTERM', timeoutMs);
   }
 
-  /** SIGSTOP: its sockets stay open, and nothing answers. */
+  /** Sends SIGSTOP. The server's sockets stay open but it no longer responds. */
   freeze(): void {
     this.#child?.kill('SIGSTOP');
   }
 
-  /** SIGCONT: ends `freeze`. */
+  /** Sends SIGCONT, which ends `freeze`. */
   thaw(): void {
     this.#child?.kill('SIGCONT');
   }
 
-  /** Starts it again on the same port, killed first if it still runs. */
+  /** Starts the server again on the same port. Kills it first if it is still running. */
   async restart(): Promise<void> {
     await this.kill();
     await this.#start();
   }
 
-  /** Kills it; nothing is left. */
+  /** Kills the server and resolves when the process has ended. */
   async close(): Promise<void> {
     await this.kill();
   }
@@ -175,7 +175,7 @@ export class ChildServer {
           if (port > 0) listening(port);
         }
         this.#output.push(...lines);
-        this.#output.splice(0, this.#output.length - KEPT_LINES);
+        this.#output.splice(0, this.#output.length - MAX_KEPT_LINES);
       });
     }
   }

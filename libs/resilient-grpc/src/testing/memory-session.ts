@@ -5,28 +5,28 @@ import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { replayUnacknowledged, type ReplayOptions } from '../operators/replay-unacknowledged.js';
 import type { VirtualScheduler } from './virtual-scheduler.js';
 
-/** What is sent over a session in memory. */
+/** A request message of an in-memory session. */
 export interface Numbered {
   readonly id: number;
   readonly bytes?: number;
 }
 
-/** What comes back. */
+/** A response message of an in-memory session. */
 export interface Answer {
   readonly ack?: number;
   readonly text?: string;
 }
 
-/** One bidirectional call without a wire, driven by a test in the role of the server. */
+/** An in-memory bidirectional call. The test acts as the server. */
 export class MemoryCall implements StreamSource {
   readonly prefetch = 2;
-  /** Ids that the server has read. */
+  /** Ids of the messages that the server has read. */
   readonly received: number[] = [];
-  /** What was sent has ended. */
+  /** True if the client has half-closed the call. */
   halfClosed = false;
-  /** The client has left. */
+  /** True if the client has unsubscribed. */
   left = false;
-  /** How often the client asked for more. */
+  /** Number of times the client requested another message. */
   readOns = 0;
   #requests: AsyncIterator<Numbered> | undefined;
 
@@ -53,7 +53,7 @@ export class MemoryCall implements StreamSource {
     void this.#requests?.return?.();
   }
 
-  /** Reads one message; false: there is no other. */
+  /** Reads one message. Resolves to false if the requests have ended. */
   async read(): Promise<boolean> {
     const result = await this.#requests?.next();
     if (result === undefined) return false;
@@ -62,7 +62,7 @@ export class MemoryCall implements StreamSource {
     return result.done !== true;
   }
 
-  /** Reads whatever comes, until it ends. */
+  /** Reads all messages until the requests end. */
   async readAll(): Promise<void> {
     while (await this.read());
   }
@@ -72,16 +72,16 @@ export class MemoryCall implements StreamSource {
   }
 }
 
-/** The calls of a session, in the order in which they were made. */
+/** The calls of a session, in the order in which they were created. */
 export class MemorySessions {
   readonly calls: MemoryCall[] = [];
-  /** What a call does as it begins. */
+  /** Called when a call starts. */
   onBegin: ((call: MemoryCall) => void) | undefined;
 
-  /** @param reads whether calls read what they can by themselves */
+  /** @param reads true if calls read all requests automatically */
   constructor(readonly reads = true) {}
 
-  /** The latest. */
+  /** The latest call. */
   get call(): MemoryCall {
     const call = this.calls.at(-1);
     if (call === undefined) throw new Error('MemorySessions: no call was made yet');
@@ -98,7 +98,7 @@ export class MemorySessions {
   };
 }
 
-/** Messages numbered from 1, each asked for by a `next()` of its own. */
+/** A source of messages numbered from 1 that counts how it is used. */
 export class NumberedSource implements AsyncIterableIterator<Numbered> {
   taken = 0;
   asked = 0;
@@ -129,15 +129,15 @@ export class NumberedSource implements AsyncIterableIterator<Numbered> {
   }
 }
 
-/** What a subscriber sees of a session. */
+/** The events that a subscriber of a session received. */
 export interface SeenSession {
   readonly seen: readonly Answer[];
-  /** Its error, or 'complete'; more than one would be a fault. */
+  /** The session's error, or 'complete'. More than one entry is a bug. */
   readonly ends: readonly unknown[];
   readonly subscription: Subscription;
 }
 
-/** Subscribes, and takes down what comes. */
+/** Subscribes to a session and records its events. */
 export function watchSession(session: Observable<Answer>): SeenSession {
   const seen: Answer[] = [];
   const ends: unknown[] = [];
@@ -149,13 +149,13 @@ export function watchSession(session: Observable<Answer>): SeenSession {
   return { seen, ends, subscription };
 }
 
-/** As grpc-js's own client says it. */
+/** The error of a lost connection, in the form that grpc-js's client reports it. */
 export const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',
 });
 
-/** Options of a session in the time of `scheduler`, at most 4 messages of which are unacknowledged. */
+/** Options of a session that runs on `scheduler` with at most 4 unacknowledged messages. */
 export function sessionOptions(scheduler: VirtualScheduler) {
   return {
     id: ({ id }: Numbered) => id,
@@ -166,14 +166,14 @@ export function sessionOptions(scheduler: VirtualScheduler) {
   };
 }
 
-/** Starts such sessions, each in the time that is then. */
+/** Returns a function that starts sessions with `sessionOptions`, each on the scheduler that `time` then returns. */
 export function sessionStarter(time: () => VirtualScheduler) {
   return (
     server: Pick<MemorySessions, 'factory'>,
     outgoing: ObservableInput<Numbered>,
     change: Partial<ReplayOptions<Numbered, Answer, number>> = {},
   ): SeenSession => {
-    // True: what is changed comes in pairs where it must.
+    // Safe cast: callers of this helper set dependent options together.
     const options = { ...sessionOptions(time()), ...change } as ReplayOptions<Numbered, Answer, number>;
     return watchSession(replayUnacknowledged(server.factory, outgoing, options));
   };

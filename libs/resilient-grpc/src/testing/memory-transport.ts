@@ -1,12 +1,12 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallTransport, Hearing, Waiter } from '../call/call-transport.js';
+import type { CallTransport, ReadBarrier, Waiter } from '../call/call-transport.js';
 import type { WireEvidence } from '../policy/evidence/attempt-evidence.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
 import type { VirtualClock } from './virtual-clock.js';
 
-/** How the other side, or what is in between, ends an attempt. */
+/** Ways in which the server or the network ends an attempt. */
 export const ENDS = {
   ok: { code: 0, details: '', contentType: 'application/grpc' },
   busy: { code: 14, details: 'busy', contentType: 'application/grpc' },
@@ -23,7 +23,7 @@ export const ENDS = {
   gateway: { code: 14, details: 'Received HTTP status code 503', wire: { httpStatus: 503 } },
   nonsense: { code: 99, details: 'what?', contentType: 'application/grpc' },
 } as const;
-/** A stream on a connection that lives on, without a response. */
+/** The evidence of a stream without a response, on a connection that is still open. */
 export const NOTHING_SEEN: WireEvidence = {
   unprocessed: undefined,
   httpStatus: undefined,
@@ -32,17 +32,17 @@ export const NOTHING_SEEN: WireEvidence = {
   goawayCode: undefined,
   connectionOver: false,
 };
-/** A name of one. */
+/** A key of `ENDS`. */
 export type EndName = keyof typeof ENDS;
 
-/** An attempt on no wire: what a test does to it is what happens. */
+/** An in-memory attempt. The test triggers its events. */
 export class MemoryAttempt implements Attempt {
   peer: string | undefined = '10.0.0.1:1';
   open = true;
-  /** This side has ended it: nothing but its end may follow. */
+  /** True if the client has cancelled the attempt. Only its end may follow. */
   cancelled = false;
   unsent = false;
-  /** A GOAWAY rejected it: the first such attempt of a call is not counted. */
+  /** True if a GOAWAY rejected the attempt. The first such attempt of a call is not counted. */
   rejected = false;
   private headersReceived = false;
   private messagesReceived = 0;
@@ -76,7 +76,7 @@ export class MemoryAttempt implements Attempt {
   }
 
   halfClose(): void {
-    /* nobody waits for it */
+    /* the in-memory server does not track half-closes */
   }
 
   cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
@@ -90,7 +90,7 @@ export class MemoryAttempt implements Attempt {
     this.cancel('cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
-  // ── what happens to it ──
+  // ── events triggered by the test ──
 
   acknowledge(): void {
     const { written } = this;
@@ -107,7 +107,7 @@ export class MemoryAttempt implements Attempt {
   message(): void {
     if (!this.takesMore() || this.reads === 0) return;
     this.headers();
-    // Its owner may have ended it on hearing of the headers.
+    // The listener may have cancelled the attempt in `onHeaders`.
     if (!this.takesMore()) return;
     this.reads -= 1;
     this.messagesReceived += 1;
@@ -153,16 +153,16 @@ export class MemoryAttempt implements Attempt {
   }
 }
 
-/** What carries attempts, in memory: they wait for a test to say how they go on. */
+/** An in-memory transport of attempts. Attempts stay pending until the test triggers their events. */
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
   ready = true;
-  /** A call hears its peer out before it begins. */
+  /** True if a call must wait for the read barrier before it starts. */
   quiet = false;
   readonly attempts: MemoryAttempt[] = [];
   readonly waiters = new Set<Waiter>();
   connection = {};
-  /** How its users broke the rules of `CallTransport` and `Attempt`. Not thrown: they may catch what a start throws. */
+  /** Violations of the contracts of `CallTransport` and `Attempt`. Not thrown, because the code under test may catch errors. */
   readonly violations: string[] = [];
 
   constructor(
@@ -182,10 +182,10 @@ export class MemoryTransport implements CallTransport {
     return attempt;
   }
 
-  get hearing(): Hearing {
+  get hearing(): ReadBarrier {
     return {
       isDue: this.quiet,
-      hearOut: (task) => {
+      whenRead: (task) => {
         this.clock.defer(task);
       },
     };
@@ -201,11 +201,11 @@ export class MemoryTransport implements CallTransport {
   }
 
   answered(): void {
-    /* an outage would end */
+    /* a real channel would end an outage here */
   }
 
-  releasedEnded(): void {
-    /* the pace would change */
+  releasedCallEnded(): void {
+    /* a real channel would adjust the release rate here */
   }
 
   whyNotReady(): string {

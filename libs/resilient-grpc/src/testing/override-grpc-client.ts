@@ -10,17 +10,17 @@ type Overrides = Map<string | symbol, readonly Settings[]>;
 const OVERRIDES = new WeakMap<TestingModuleBuilder, Overrides>();
 
 /**
- * The same client with other settings, as `{ url: server.url }`. They stand over what the application configures as that stands over
- * the defaults of forRoot: key by key, `methods` by pattern, and what is undefined says nothing. `compile()` fails where no forFeature
- * or forFeatureAsync defines the client. Returns the builder.
- * @throws TypeError for settings that are none
+ * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. The settings take precedence over the
+ * application's in the same way as these do over the defaults of forRoot: key by key, `methods` by pattern, ignoring `undefined`.
+ * `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
+ * @throws TypeError if `settings` is not an object
  */
 export function overrideGrpcClient(
   builder: TestingModuleBuilder,
   client: string | symbol,
   settings: Partial<GrpcClientSettings>,
 ): TestingModuleBuilder {
-  // Not trusted: from JavaScript, or from a server that was never started.
+  // Checked, because JavaScript callers can pass anything, such as the `url` of a server that was never started.
   const given: unknown = settings;
   if (typeof given !== 'object' || given === null) {
     const name = clientLabel(client);
@@ -40,7 +40,7 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
   if (known !== undefined) return known;
   const overrides: Overrides = new Map();
   OVERRIDES.set(builder, overrides);
-  // Nest passes over the override of a token that nobody provides: a slip of the pen would send the test to the real server.
+  // Nest ignores overrides of tokens without a provider, so a misspelled client name would send the test's calls to the real server.
   const compile = builder.compile.bind(builder);
   builder.compile = async (options) => {
     const compiled = await compile(options);
@@ -66,13 +66,13 @@ function checkDefined(compiled: TestingModule, client: string | symbol): void {
   clients.get(client);
 }
 
-/** `given` is what a factory gave, and not trusted: what is no object of settings is told of where clients are made. */
+/** Merges the override `over` into `given`. `given` may come from a factory; if it is not an object, client creation reports it. */
 function joined(given: unknown, over: Settings): unknown {
   if (typeof given !== 'object' || given === null) return given;
-  // True as far as it is one: what is wrong in it is told of as well.
+  // Safe cast: client creation validates the merged settings.
   const base = given as GrpcClientDefaults & Settings;
   const methods = joinedMethods(base.methods, over.methods);
-  // An url that stays undefined is told of.
+  // Client creation also reports a missing URL.
   const url = (over.url ?? base.url) as string;
   return { ...joinSettings(base, { ...over, url }), ...(methods === undefined ? {} : { methods }) };
 }

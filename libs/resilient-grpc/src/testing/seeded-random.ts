@@ -1,6 +1,6 @@
 import type { Random } from '../time/random.js';
 
-/** Chance that is the same for the same seed: Mulberry32, 32 bits of state, period 2^32. For tests, not for secrets. */
+/** Creates a reproducible random number generator: Mulberry32, 32 bits of state, period 2^32. For tests, not for secrets. */
 export function seededRandom(seed: number): Random {
   let state = seed | 0;
   return () => {

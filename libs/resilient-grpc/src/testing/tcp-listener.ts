@@ -3,19 +3,19 @@ import type { Server, Socket } from 'node:net';
 
 const HOST = '127.0.0.1';
 
-/** Options of a listener. */
+/** Options of a TCP listener. */
 export interface TcpListenerOptions {
-  /** @defaultValue 0, a free one */
+  /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
-  /** false: a connection whose peer has ended is ended by itself, as servers of node:http2 have it. @defaultValue false */
+  /** If false, a connection is ended automatically when its peer has ended, as in servers of node:http2. @defaultValue false */
   readonly allowHalfOpen?: boolean | undefined;
 }
 
-/** A TCP port of this machine that can go away and come back under the same number. */
+/** A TCP listener on 127.0.0.1 that can stop and listen again on the same port. */
 export class TcpListener {
   readonly host = HOST;
   readonly sockets = new Set<Socket>();
-  /** Connections accepted since it was opened. */
+  /** Number of connections accepted since the listener was opened. */
   accepted = 0;
   #server: Server | undefined;
   #port = 0;
@@ -28,7 +28,7 @@ export class TcpListener {
     this.#allowHalfOpen = options.allowHalfOpen ?? false;
   }
 
-  /** Listens on 127.0.0.1; `onConnection` owns the sockets it is given. */
+  /** Opens a listener on 127.0.0.1. `onConnection` owns the sockets that it receives. */
   static async open(onConnection: (socket: Socket) => void, options: TcpListenerOptions = {}): Promise<TcpListener> {
     const listener = new TcpListener(onConnection, options);
     await listener.listen();
@@ -48,7 +48,7 @@ export class TcpListener {
     return this.#server !== undefined;
   }
 
-  /** Listens again, on the port it had; nothing when it does already. */
+  /** Listens again on the same port. Does nothing if the listener is already listening. */
   async listen(): Promise<void> {
     if (this.#server !== undefined) return;
     const server = createServer({ allowHalfOpen: this.#allowHalfOpen, noDelay: true }, (socket) => {
@@ -66,13 +66,13 @@ export class TcpListener {
     if (address !== null && typeof address === 'object') this.#port = address.port;
   }
 
-  /** From now on connects are refused (ECONNREFUSED). Connections that are open stay. */
+  /** Refuses new connections from now on (ECONNREFUSED). Open connections stay open. */
   stop(): void {
     this.#server?.close();
     this.#server = undefined;
   }
 
-  /** Stops, destroys every connection, and resolves when all of it is gone. */
+  /** Stops listening, destroys every connection, and resolves when all are closed. */
   async close(): Promise<void> {
     this.stop();
     await Promise.all([...this.sockets].map(destroySocket));
@@ -86,7 +86,7 @@ export class TcpListener {
   }
 }
 
-/** Destroys a socket; resolves when it is closed. */
+/** Destroys a socket and resolves when it is closed. */
 export async function destroySocket(socket: Socket): Promise<void> {
   if (socket.closed) return;
   await new Promise<void>((resolve) => {
@@ -97,9 +97,9 @@ export async function destroySocket(socket: Socket): Promise<void> {
   });
 }
 
-/** Tears a connection (RST). What it has still to send is dropped, but for an end that is on its way: that goes first. */
+/** Resets a connection (RST). Unsent data is dropped, except a pending FIN, which is sent first. */
 export function resetSocket(socket: Socket): void {
-  // The kernel gets an end in the next turn. Until then a reset fails with EINVAL, and Node loses the socket, which stays for good.
+  // Node passes a FIN to the kernel in the next turn. Until then, a reset fails with EINVAL and Node leaks the socket.
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
   else socket.resetAndDestroy();

@@ -6,13 +6,13 @@ interface VirtualTimer {
   readonly task: () => void;
 }
 
-/** Time that passes only when told to. Timers run in the order in which they are due, ties in the order they were set. */
+/** A clock that only `advance` and `advanceAsync` move. Timers run in the order in which they are due, ties in the order they were set. */
 export class VirtualClock implements Clock {
   readonly #startedAtEpoch: number;
   #now = 0;
   #timers: VirtualTimer[] = [];
 
-  /** `epoch`: what `epoch()` gives at the beginning, while `now()` is 0. @defaultValue 2026-01-01T00:00:00Z */
+  /** @param epoch the initial value of `epoch()`, while `now()` is 0. @defaultValue 2026-01-01T00:00:00Z */
   constructor(epoch = Date.UTC(2026, 0, 1)) {
     this.#startedAtEpoch = epoch;
   }
@@ -26,7 +26,7 @@ export class VirtualClock implements Clock {
   }
 
   setTimer(task: () => void, ms: number): Timer {
-    // NaN is refused here because Node would run such a timer at once, and a test should not hide that.
+    // NaN is rejected because Node would run such a timer immediately, and a test should reveal that.
     if (Number.isNaN(ms)) throw new RangeError('VirtualClock: a timer of NaN ms');
     const timer: VirtualTimer = { dueAt: this.#now + Math.max(ms, 0), task };
     const later = this.#timers.findIndex((other) => other.dueAt > timer.dueAt);
@@ -38,30 +38,30 @@ export class VirtualClock implements Clock {
     this.#timers = this.#timers.filter((other) => other !== timer.id);
   }
 
-  /** Runs `task` at the next `advance`, also of 0 ms. */
+  /** Runs `task` at the next `advance`, even if that is by 0 ms. */
   defer(task: () => void): void {
     this.setTimer(task, 0);
   }
 
-  /** Timers and deferred tasks that are set. */
+  /** Number of pending timers and deferred tasks. */
   get pending(): number {
     return this.#timers.length;
   }
 
-  /** Milliseconds to the next timer; undefined when none is set. */
+  /** Milliseconds until the next timer; `undefined` if none is pending. */
   get nextTimerInMs(): number | undefined {
     const next = this.#timers[0];
     return next === undefined ? undefined : next.dueAt - this.#now;
   }
 
-  /** Lets `ms` pass and runs what falls due meanwhile, also what such a task sets. */
+  /** Advances the time by `ms` and runs the timers that become due, including those set by such timers. */
   advance(ms: number): void {
     const end = this.#now + ms;
     while (this.#runNext(end));
     this.#now = end;
   }
 
-  /** Like `advance`, and after each timer lets promises and callbacks of this process run, so that they may set more. */
+  /** Like `advance`, but lets pending promises and callbacks run after each timer, so that they can set further timers. */
   async advanceAsync(ms: number): Promise<void> {
     const end = this.#now + ms;
     do await turn();

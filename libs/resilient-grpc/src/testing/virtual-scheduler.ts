@@ -1,18 +1,18 @@
 import { VirtualAction, VirtualTimeScheduler } from 'rxjs';
 import { systemClock } from '../time/clock.js';
 
-/** RxJS's virtual time, which passes only when told to, and lets promises run in between: for what is both timed and awaited. */
+/** An RxJS scheduler with virtual time that only `pass` moves. Promises run in between, for code that combines timers with `await`. */
 export class VirtualScheduler extends VirtualTimeScheduler {
   constructor() {
     super(VirtualAction, Infinity);
   }
 
-  /** Timers that are set. */
+  /** Number of pending timers. */
   get pending(): number {
     return this.actions.filter(({ closed }) => !closed).length;
   }
 
-  /** Lets `ms` pass and runs what falls due meanwhile, also what such a task sets, and the promises that follow from it. */
+  /** Advances the time by `ms` and runs the timers that become due, including those set by such timers, and resulting promises. */
   async pass(ms: number): Promise<void> {
     const end = this.frame + ms;
     await turn();
@@ -29,7 +29,7 @@ export class VirtualScheduler extends VirtualTimeScheduler {
   }
 }
 
-/** Everything that promises bring about now has happened. */
+/** Resolves in the next turn of the event loop, after all pending promise callbacks have run. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
     systemClock.defer(resolve);

@@ -2,26 +2,26 @@ import { systemClock } from '../time/clock.js';
 
 /** Options of `waitFor`. */
 export interface WaitForOptions {
-  /** @defaultValue 5 000 */
+  /** Maximum waiting time, in milliseconds. @defaultValue 5 000 */
   readonly timeoutMs?: number | undefined;
-  /** What is waited for, and what there is instead; asked when the time is over. */
+  /** Description of the expected and actual state for the error message. A function is called when the timeout expires. */
   readonly describe?: string | (() => string) | undefined;
-  /** How often the condition is asked. @defaultValue 5 */
+  /** Polling interval in milliseconds. @defaultValue 5 */
   readonly intervalMs?: number | undefined;
 }
 
-/** `T` without what is false in a condition. */
+/** `T` without its falsy values. */
 export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
-/** A pause that lasts this much longer shows that this process did not run; the rest of it is not waiting time. */
+/** A pause that overruns by more than this shows that the process was stopped. The excess does not count as waiting time. */
 const MAX_LAG_MS = 100;
-/** A standstill extends the time by as much again, or by this. */
+/** Stopped time extends the timeout by at most `timeoutMs` or this value, whichever is larger. */
 const MIN_EXTENSION_MS = 10_000;
 
 /**
- * Polls until `condition` returns a truthy value, and resolves to that. A condition that throws counts as not met yet. Time in
- * which the system had stopped this process is not part of `timeoutMs`.
- * @throws Error with `describe` in its message, and the last error of the condition as its cause, after `timeoutMs`
+ * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time during
+ * which the operating system had stopped this process does not count toward `timeoutMs`.
+ * @throws Error after `timeoutMs`, with `describe` in its message and the condition's last error as its cause
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
@@ -33,7 +33,7 @@ export async function waitFor<T>(
     let cause: unknown;
     try {
       const value = await condition();
-      // True: only what is truthy passes.
+      // Safe cast: the value is truthy.
       if (value) return value as Truthy<T>;
     } catch (error) {
       cause = error;
@@ -49,7 +49,7 @@ export async function waitFor<T>(
   }
 }
 
-/** Resolves in a turn of the event loop of its own, after `ms`, so that the timer itself is over by then. */
+/** Resolves after `ms`, in a separate turn of the event loop, so that the timer itself is no longer active by then. */
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     systemClock.setTimer(

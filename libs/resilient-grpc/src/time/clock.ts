@@ -1,23 +1,23 @@
-// By import: a turn of the event loop is no time, and where a test fakes the timers of its process calls go on.
+// Imported, because tests may fake the global timers. Calls must still proceed: a turn of the event loop takes no simulated time.
 import { setImmediate } from 'node:timers';
 
-/** A timer that was set; hand it to `clearTimer` of the clock that made it. */
+/** A running timer. Pass it to `clearTimer` of the clock that created it. */
 export interface Timer {
   readonly id: unknown;
 }
 
 /**
- * Time as a port, so that policies can be tried in virtual time. Elapsed time is monotonic; deadlines that go over the wire
- * are epoch.
+ * Source of time and timers, injected so that policies can be tested in virtual time. Elapsed time is monotonic; deadlines that are sent
+ * to a server are epoch time.
  */
 export interface Clock {
-  /** Milliseconds since some fixed moment; never goes back. */
+  /** Monotonic milliseconds since an arbitrary moment. */
   now(): number;
-  /** Milliseconds since 1970, as the wall shows them. */
+  /** Milliseconds since 1970, by the system's clock. */
   epoch(): number;
   /**
-   * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). `keepAlive` true: the process stays alive for it;
-   * only what a caller is waiting for deserves that. @defaultValue keepAlive false
+   * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). With `keepAlive`, the timer keeps the process alive; use it only
+   * if a caller is waiting for the result. @defaultValue keepAlive false
    */
   setTimer(task: () => void, ms: number, keepAlive?: boolean): Timer;
   clearTimer(timer: Timer): void;
@@ -25,20 +25,20 @@ export interface Clock {
   defer(task: () => void): void;
 }
 
-// A longer timer fires after 1 ms (Node), which turns a far deadline into a hot loop.
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+// Node fires a longer timer after 1 ms, which would turn a distant deadline into a busy loop.
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** The clock of this process. */
+/** The system clock. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   epoch: () => Date.now(),
   setTimer(task, ms, keepAlive = false) {
-    const id = setTimeout(task, Math.min(Math.max(ms, 0), LONGEST_TIMER_MS));
+    const id = setTimeout(task, Math.min(Math.max(ms, 0), MAX_TIMER_MS));
     if (!keepAlive) id.unref();
     return { id };
   },
   clearTimer(timer) {
-    // True: every Timer of this clock was made above.
+    // Safe: `setTimer` above created every Timer of this clock.
     clearTimeout(timer.id as NodeJS.Timeout);
   },
   defer(task) {
@@ -46,7 +46,7 @@ export const systemClock: Clock = {
   },
 };
 
-/** The moment `epochMs` milliseconds after 1970, as a Date. */
+/** Converts milliseconds since 1970 to a Date. */
 export function moment(epochMs: number): Date {
   return new Date(epochMs);
 }

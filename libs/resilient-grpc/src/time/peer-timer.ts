@@ -1,26 +1,26 @@
 import type { Clock, Timer } from './clock.js';
 
-/** A timer that fires later than this shows that this process did not run. Less is usual on a busy machine. */
+/** A timer that fires later than this shows that this process did not run. Smaller delays are usual on a busy machine. */
 export const LATE_MS = 50;
-/** The time is measured in this many parts. A part that ends late is measured again. */
+/** Number of parts in which the time is measured. A part that ends late is measured again. */
 const PARTS = 8;
 const MIN_PART_MS = 50;
-/** A standstill that ends within a part goes unnoticed, and one that exceeds a part costs the whole part. */
+/** A pause of the process that ends within a part goes unnoticed. A pause that exceeds a part repeats the whole part. */
 const MAX_PART_MS = 5_000;
 /** Node's timers may fire this much early. A shorter part counts as complete when its timer fires, whatever the clock says. */
 const EARLY_MS = 1;
 
 /**
- * Runs a task when a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was
- * blocked, or the system had stopped it) is not held against the peer:
- * - The time starts one turn of the event loop later, when the data written before has been sent.
- * - A part of the time that ends late is measured again, until `ms` milliseconds have been spent that way. Later delays count, so
- *   that a process that is always late decides, too. The task runs after at most twice `ms`, plus the last of these delays.
- * - Timers run before sockets are read in a turn of the event loop. So the task runs after pending data has been read, and `clear`
- *   prevents it until then.
+ * Runs a task after a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was
+ * blocked, or the system had stopped it) does not count:
+ * - The time starts one turn of the event loop later, when data that was written before has been sent.
+ * - A part of the time that ends late is measured again, until `ms` milliseconds were excused that way. Later delays count, so that a
+ *   process that is always late comes to a result, too. The task runs after at most twice `ms`, plus the last of these delays.
+ * - In a turn of the event loop, timers run before sockets are read. The task therefore runs after pending data has been read, and
+ *   `clear` prevents it until then.
  */
 export class PeerTimer {
-  /** Milliseconds that were not held against the peer. */
+  /** Milliseconds that were excluded from the peer's time. */
   excusedMs = 0;
   private timer: Timer | undefined;
   private isCleared = false;
@@ -29,7 +29,7 @@ export class PeerTimer {
   private partMs: number;
 
   /**
-   * @param ms Infinity: the task never runs
+   * @param ms time of the peer; the task never runs if it is Infinity
    * @param keepAlive True if the process must stay alive for the task
    */
   constructor(
@@ -58,7 +58,7 @@ export class PeerTimer {
 
   private readonly measured = (): void => {
     this.timer = undefined;
-    // A timer that fired proves that its time has passed, also where the clock stands still (fake timers) or was put back.
+    // A timer that fired proves that its time has passed, even if the clock stands still (fake timers) or was set back.
     const leastMs = this.partMs > 2 * EARLY_MS ? this.partMs - EARLY_MS : this.partMs;
     const tookMs = Math.max(this.clock.now() - this.partStartedAt, leastMs);
     if (tookMs - this.partMs > LATE_MS && this.excusedMs < this.ms) this.excusedMs += tookMs;

@@ -1,10 +1,10 @@
-/** Chance as a port: a number in [0, 1). */
+/** Random number generator, injected for tests. Returns a number in [0, 1). */
 export type Random = () => number;
 
-/** The chance of this process. */
+/** The random number generator of this process. */
 export const systemRandom: Random = () => Math.random();
 
-/** `value` spread evenly by ± `fraction` (0.2: from 80 % to 120 %). */
+/** Returns `value` with a uniform jitter of ± `fraction` (0.2: 80 % to 120 %). */
 export function jitter(value: number, fraction: number, random: Random): number {
   return value * (1 - fraction + 2 * fraction * random());
 }

@@ -3,10 +3,10 @@ import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
 
-/** A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
+/** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 export const GOAWAY_LAG_MS = 20;
 
-/** A status that is delivered when `connection` receives GOAWAY or closes, at most 20 ms later. */
+/** Delivers a status when `connection` receives GOAWAY or closes, but after 20 ms at the latest. */
 export class DelayedStatus {
   private readonly timer: PeerTimer;
   private isDue = false;

@@ -9,43 +9,43 @@ type InterceptorOptions = Parameters<NextCall>[0];
 type Listener = NonNullable<Parameters<InterceptingCallInterface['start']>[1]>;
 type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
 
-/** Whoever had a call made that passes interceptors, and hears what they may hide. */
-export interface InterceptedCallOwner {
-  /** The call of the channel that the interceptors' options ended in, once there is one. */
+/** Callbacks of a call through interceptors, for facts that interceptors may hide. */
+export interface InterceptedCallCallbacks {
+  /** The interceptors created the channel's call. */
   onCreated(call: CallStream): void;
-  /** A request message leaves the interceptors. */
+  /** A request message was serialized after the interceptors. */
   onSend(bytes: Buffer): void;
-  /** A response came from the channel. */
+  /** A response message arrived from the channel. */
   onReceive(bytes: Buffer): void;
-  /** A response came that cannot be read. */
+  /** A response message could not be deserialized. */
   onUnreadable(): void;
 }
 
 /**
- * The call under all interceptors. grpc-js has one of its own but does not export it; what interceptors may rely on is the same:
- * messages are objects, a call that answers once reads by itself, and tells `null` when it ended without a message.
+ * The innermost call, below all interceptors. grpc-js does not export its own. This one gives interceptors the same guarantees: messages
+ * are objects; a unary or client-streaming call starts to read automatically, and delivers `null` if it ends without a message.
  */
 class BottomCall implements InterceptingCallInterface {
   constructor(
     private readonly call: CallStream,
     private readonly method: MethodDescriptor,
-    private readonly owner: InterceptedCallOwner,
+    private readonly callbacks: InterceptedCallCallbacks,
   ) {}
 
   start(metadata: Metadata, listener?: Listener): void {
-    const { method, call, owner } = this;
+    const { method, call, callbacks } = this;
     let received = false;
     let unreadable: string | undefined;
     call.start(metadata, {
       onReceiveMetadata: (headers: Metadata) => listener?.onReceiveMetadata?.(headers),
       onReceiveMessage: (bytes: Buffer) => {
         let message: unknown;
-        owner.onReceive(bytes);
+        callbacks.onReceive(bytes);
         try {
           message = method.responseDeserialize(bytes);
         } catch (error) {
           unreadable = `Response message parsing error: ${textOf(error)}`;
-          owner.onUnreadable();
+          callbacks.onUnreadable();
           call.cancelWithStatus(StatusCode.INTERNAL, unreadable);
           return;
         }
@@ -72,7 +72,7 @@ class BottomCall implements InterceptingCallInterface {
       this.call.cancelWithStatus(StatusCode.INTERNAL, `Request message serialization failure: ${textOf(error)}`);
       return;
     }
-    this.owner.onSend(bytes);
+    this.callbacks.onSend(bytes);
     this.call.sendMessageWithContext(context, bytes);
   }
 
@@ -101,7 +101,7 @@ class BottomCall implements InterceptingCallInterface {
   }
 }
 
-/** A call of `channel` with the caller's own options of grpc-js. */
+/** Creates a call on `channel` with the caller's grpc-js options. */
 export function createCall(
   channel: Channel,
   path: string,
@@ -115,22 +115,22 @@ export function createCall(
   return call;
 }
 
-/** A call through `interceptors`, outermost first, as grpc-js's own client makes it. */
+/** Creates a call through `interceptors`, outermost first, in the same way as grpc-js's own client. */
 export function interceptedCall(
   channel: Channel,
   method: MethodDescriptor,
   deadline: number,
   options: CallOptions | undefined,
   interceptors: readonly Interceptor[],
-  owner: InterceptedCallOwner,
+  callbacks: InterceptedCallCallbacks,
 ): InterceptingCallInterface {
   const bottom: NextCall = (final) => {
     const call = createCall(channel, method.path, final.deadline, final);
-    owner.onCreated(call);
-    return new BottomCall(call, method, owner);
+    callbacks.onCreated(call);
+    return new BottomCall(call, method, callbacks);
   };
   const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
-  // True: interceptors read path, kind and the two codecs of the definition, and those are what a MethodDescriptor has.
+  // Safe: interceptors read the path, the kind, and the two codecs of the definition, which a MethodDescriptor has.
   const definition = method as unknown as InterceptorOptions['method_definition'];
   return first({ ...options, deadline, method_definition: definition });
 }

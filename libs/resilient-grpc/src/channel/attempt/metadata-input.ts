@@ -15,7 +15,7 @@ export function toMetadata(input: Metadata | Values): Metadata {
   return metadata;
 }
 
-/** What is wrong with one entry; values are never told, they may be secrets. */
+/** Describes the problem of one entry; `undefined` if it is valid. Never contains values, which may be secrets. */
 export function metadataEntryProblem(key: string, value: unknown): string | undefined {
   if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", "." and "-"';
   if (/^grpc-/i.test(key)) return "expected a key that does not begin with 'grpc-': those are gRPC's own";

@@ -1,9 +1,9 @@
 import type { Channel, experimental } from '@grpc/grpc-js';
 
-/** As `getPeer()` of grpc-js's call returns it before an attempt is committed. */
+/** Result of `getPeer()` of grpc-js's call before an attempt is committed. */
 const UNKNOWN_PEER = 'unknown';
 
-/** Address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was. */
+/** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was. */
 export function pickedPeer(
   call: Pick<experimental.CallStream, 'getPeer'>,
   channel: Pick<Channel, 'getTarget'>,

@@ -77,7 +77,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     } as unknown as Channel,
     ready: true,
     ended: 0,
-    inDoubt: false,
+    isUndecided: false,
     answered: [] as number[],
     answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
     callCreated: () => {},
@@ -136,7 +136,7 @@ describe('an attempt', () => {
     ['a status that no server sent', new Metadata(), 0],
   ])('clears a connection in doubt, or not: %s', (_what, metadata, times) => {
     const { owner, call } = make();
-    owner.inDoubt = true;
+    owner.isUndecided = true;
     call.end(Status.NOT_FOUND, 'there is none', metadata);
     expect(owner.answered).toHaveLength(times);
   });

@@ -13,27 +13,27 @@ import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import { tellCompressed } from '../quirks/wire-sizes.js';
 
 type CallStream = experimental.CallStream;
-/** What a call under interceptors and a bare one have in common. */
+/** Common methods of a plain call and a call through interceptors. */
 type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' | 'getPeer'> & {
   start(metadata: Metadata, listener: WireAttempt): void;
   sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
 };
 type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStatus']>[0];
 
-/** The channel that carries attempts, as they see it. */
-export interface WireOwner {
+/** The channel that carries attempts, as an attempt sees it. */
+export interface WireCallbacks {
   readonly channel: Channel;
   readonly ready: boolean;
-  /** The server took its leave of a connection at once, and whether it goes on with the calls there is to be seen. */
-  readonly inDoubt: boolean;
-  /** It did: a call to `peer` that began at `startedAt` has an answer. */
+  /** True if a connection is undecided: the server sent GOAWAY before any response, and may or may not complete the calls. */
+  readonly isUndecided: boolean;
+  /** Reports that the server responded to a call to `peer` that began at `startedAt`. */
   answeredTo(peer: string | undefined, startedAt: number): void;
-  /** grpc-js made the call of an attempt. */
+  /** Reports that grpc-js created the call of an attempt. */
   callCreated(call: object): void;
   attemptEnded(): void;
   /** Reports which private names the first `subject` of its kind lacks. */
   checkSeams(on: string, subject: unknown): void;
-  /** An attempt on the connection to `peer` was ended on this side because it took too long. */
+  /** Reports that this side ended an attempt on the connection to `peer` because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
 }
 
@@ -41,19 +41,19 @@ const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline',
 const NO_CONTEXT = {};
 const NOBODY: AttemptListener = {
   onHeaders() {
-    /* nobody listens any more */
+    /* the owner ignores further events */
   },
   onMessage() {
-    /* nobody listens any more */
+    /* the owner ignores further events */
   },
   onEnd() {
-    /* nobody listens any more */
+    /* the owner ignores further events */
   },
 };
 
 /**
- * One RPC on `Channel.createCall`, for all four kinds of method. It is its own listener and its own record of the end, so that
- * an attempt costs one object beside grpc-js's.
+ * One RPC on `Channel.createCall`, for all four kinds of method. The object is also grpc-js's listener and the `AttemptEnd`, so that an
+ * attempt needs only one object in addition to grpc-js's.
  */
 export class WireAttempt implements Attempt, AttemptEnd {
   code: number = StatusCode.OK;
@@ -66,23 +66,23 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   private readonly call: AnyCall;
   private readonly intercepted: boolean;
-  /** Under interceptors the call of the channel appears when they let it through, perhaps never. */
+  /** The channel's call. With interceptors, `undefined` until they create it, which may never happen. */
   private channelCall: Pick<CallStream, 'getPeer'> | undefined;
   private headers: Metadata | undefined;
   private ended = false;
-  /** Under interceptors: a response came that could not be read. */
+  /** True if there are interceptors and a response could not be deserialized. */
   private unreadable = false;
-  /** Read once, after the end. */
+  /** Cached wire facts, read after the end. */
   private facts: WireFacts | undefined;
   private delayedStatus: DelayedStatus | undefined;
   private readonly telemetry: AttemptTelemetry | undefined;
 
   constructor(
-    private readonly owner: WireOwner,
+    private readonly callbacks: WireCallbacks,
     private readonly request: AttemptRequest,
     private listener: AttemptListener,
     private readonly clock: Clock,
-    /** Monotonic. */
+    /** Monotonic milliseconds. */
     private readonly startedAt: number,
   ) {
     const { method, deadline, options, interceptors, telemetry } = request;
@@ -91,13 +91,13 @@ export class WireAttempt implements Attempt, AttemptEnd {
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
       if (interceptors === undefined) {
-        const call = createCall(owner.channel, method.path, deadline, options);
+        const call = createCall(callbacks.channel, method.path, deadline, options);
         this.call = call;
         this.took(call);
       } else {
         this.call = this.intercept(interceptors);
       }
-      // Interceptors may write into what they are given, and metadata are shared by attempts, calls, even clients.
+      // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
       this.call.start(this.intercepted ? metadata.clone() : metadata, this);
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, error instanceof Error ? error.message : String(error));
@@ -107,7 +107,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   private intercept(interceptors: readonly Interceptor[]): AnyCall {
     const { method, deadline, options } = this.request;
-    return interceptedCall(this.owner.channel, method, deadline, options, interceptors, {
+    return interceptedCall(this.callbacks.channel, method, deadline, options, interceptors, {
       onCreated: (call) => {
         this.took(call);
       },
@@ -123,24 +123,25 @@ export class WireAttempt implements Attempt, AttemptEnd {
     });
   }
 
-  /** This is the call of the channel. */
+  /** Sets the channel's call. */
   private took(call: CallStream): void {
     this.channelCall = call;
-    this.owner.callCreated(call);
+    this.callbacks.callCreated(call);
     if (this.telemetry === undefined) return;
-    if (!tellCompressed(call, this.telemetry)) this.owner.checkSeams('call with telemetry', call);
+    if (!tellCompressed(call, this.telemetry)) this.callbacks.checkSeams('call with telemetry', call);
   }
 
   startRead(): void {
-    // Under interceptors a call that answers once reads by itself, and a second read would break their count. A stream of requests
-    // is read once more behind its answer, as grpc-js's own client does: else its end is not seen while requests are written.
+    // With interceptors, a unary or client-streaming call reads automatically, and a second read would break their count. A
+    // client-streaming call reads again after its response, as in grpc-js's own client. Otherwise, its end goes unnoticed while requests
+    // are written.
     const { requestStream, responseStream } = this.request.method;
     if (this.intercepted && !responseStream && !(requestStream && this.messagesReceived > 0)) return;
     this.call.startRead();
   }
 
   send(message: unknown, written?: () => void): void {
-    // True: without interceptors messages are sent as bytes.
+    // Safe: without interceptors, messages are sent as bytes.
     if (!this.intercepted) this.telemetry?.sent((message as Uint8Array).length);
     this.call.sendMessageWithContext(written === undefined ? NO_CONTEXT : { callback: written }, message);
   }
@@ -153,13 +154,13 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (this.ended) return;
     this.endedHere = why;
     if (this.delayedStatus !== undefined) {
-      // grpc-js's call has ended.
+      // grpc-js's call has already ended.
       this.delayedStatus.replace({ code, details, metadata: new Metadata() });
       return;
     }
     this.call.cancelWithStatus(code, details);
-    // In the turn a call is made, grpc-js has no child call yet: it reports the cancel, then sends the RPC all the same and
-    // never ends it. By the next turn the child exists, and a second cancel reaches it.
+    // In the turn in which a call is created, grpc-js has no child call yet. It reports the cancellation, but then sends the RPC anyway
+    // and never ends it. In the next turn, the child call exists, and a second cancellation reaches it.
     this.clock.defer(() => {
       this.call.cancelWithStatus(code, details);
     });
@@ -167,7 +168,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   abandon(because?: 'deadline'): void {
     this.listener = NOBODY;
-    // Its status comes later, when its call has ended.
+    // Reported now, because the status of the call arrives later.
     this.telemetry?.end(because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, '');
     this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
@@ -176,16 +177,16 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
-    if (this.owner.inDoubt) this.owner.answeredTo(this.peer, this.startedAt);
+    if (this.callbacks.isUndecided) this.callbacks.answeredTo(this.peer, this.startedAt);
     this.listener.onHeaders(headers);
   }
 
-  /** Bytes; under interceptors a message, or null where a call ended without one. */
+  /** Receives bytes. With interceptors: a message, or `null` if the call ended without one. */
   onReceiveMessage(received: unknown): void {
     if (this.ended || this.endedHere !== 'no' || received === null) return;
     let message: unknown = received;
     if (!this.intercepted) {
-      // True: without interceptors grpc-js hands on the bytes.
+      // Safe: without interceptors, grpc-js delivers bytes.
       const { length } = received as Buffer;
       this.telemetry?.received(length);
       const { maxReceiveBytes } = this.request;
@@ -214,34 +215,34 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private end(status: StatusObject): void {
     this.ended = true;
     this.code = status.code;
-    // An unsupported encoding gives a status without code and text.
+    // An unsupported encoding results in a status without code and details.
     this.details = (status as { details?: string }).details ?? '';
     this.metadata = status.metadata;
-    this.channelReady = this.owner.ready;
+    this.channelReady = this.callbacks.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
-    if (this.endedHere !== 'no') this.tellTimeout();
-    // An answer of trailers alone comes without headers.
-    if (this.owner.inDoubt && !this.headersReceived && classify(this).reachedServer === 'yes') {
-      this.owner.answeredTo(this.peer, this.startedAt);
+    if (this.endedHere !== 'no') this.reportTimeout();
+    // A trailers-only response has no headers.
+    if (this.callbacks.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
+      this.callbacks.answeredTo(this.peer, this.startedAt);
     }
     if (this.telemetry !== undefined) {
-      // A lost connection wears several codes; what callers are told is told here too.
+      // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
       const { code, details } = classify(this);
       this.telemetry.end(code, details);
     }
-    this.owner.attemptEnded();
+    this.callbacks.attemptEnded();
     this.listener.onEnd(this);
   }
 
   /**
-   * Delays `status` if a server's transport sends it at a shutdown: the GOAWAY, which proves it, may still be on its way. False if the
-   * proof is there or would change nothing.
+   * Delays `status` if it is one that a server's transport sends at a shutdown: the GOAWAY that proves the shutdown may arrive later.
+   * Returns false if the proof exists already, or would change nothing.
    */
   private delays(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
     if (!mayRepeat || this.headersReceived || this.endedHere !== 'no') return false;
     if (!SHUTDOWN_STATUSES.has(`${String(status.code)} ${status.details}`)) return false;
-    // There is no time for another attempt.
+    // No time remains for another attempt.
     if (deadline - this.clock.epoch() <= GOAWAY_LAG_MS) return false;
     const { connection, evidence } = this.wireFacts ?? {};
     this.facts = undefined;
@@ -252,15 +253,15 @@ export class WireAttempt implements Attempt, AttemptEnd {
     return true;
   }
 
-  /** What took too long speaks against its connection. */
-  private tellTimeout(): void {
+  /** Reports an attempt that took too long, which counts against its connection. */
+  private reportTimeout(): void {
     if (!TOOK_TOO_LONG.has(this.endedHere)) return;
-    // A stream that was heard of waited for its next message only, nobody knows since when.
+    // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const wasHeard = this.request.method.responseStream && this.headersReceived;
-    this.owner.timedOut(this.peer, this.startedAt, wasHeard ? 0 : this.clock.now() - this.startedAt);
+    this.callbacks.timedOut(this.peer, this.startedAt, wasHeard ? 0 : this.clock.now() - this.startedAt);
   }
 
-  /** grpc-js keeps a call's deadline and its parent's cancellation by itself; neither is a word of the server. */
+  /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
   private endedByWhom(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline) return 'deadline';
@@ -274,7 +275,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   /** Address of the connection that was picked; `undefined` if none was. */
   get peer(): string | undefined {
-    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.owner.channel);
+    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.callbacks.channel);
   }
 
   get wire(): WireEvidence | undefined {
@@ -293,9 +294,9 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private get wireFacts(): WireFacts | undefined {
     if (this.channelCall === undefined) return undefined;
     this.facts ??= readWire(this.channelCall);
-    // A response came by a stream, and `metadata` is set.
+    // A response arrived, so there was a stream. `metadata` is set after the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined))
-      this.owner.checkSeams('call', this.channelCall);
+      this.callbacks.checkSeams('call', this.channelCall);
     return this.facts;
   }
 }

@@ -4,36 +4,36 @@ import { systemRandom, type Random } from '../../time/random.js';
 
 type LoadBalancer = experimental.LoadBalancer;
 
-/** The arguments of `updateAddressList`: what the resolver reported. */
+/** Arguments of `updateAddressList`: the result of the resolver. */
 export type AddressUpdate = Parameters<LoadBalancer['updateAddressList']>;
 type Endpoints = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
 
 /**
- * Addresses of one name that are used. grpc-js compares each address with each: an update blocks the event loop for 0.1 s with 1,000
- * addresses, and for seconds with 10,000.
+ * Maximum number of addresses that are used per name. grpc-js compares each address with all others: an update blocks the event loop for
+ * 0.1 s with 1,000 addresses, and for seconds with 10,000.
  */
 export const MAX_ADDRESSES = 1_000;
-/** An update that follows sooner waits, and is replaced by a later one. */
+/** Minimum interval between updates. An update that follows sooner waits, and a later one replaces it. */
 const MIN_UPDATE_INTERVAL_MS = 100;
-/** The longest interval between updates without addresses, which doubles with each. Addresses that follow them are used at once. */
+/** Maximum interval between updates without addresses, which doubles with each. Addresses that follow them are used immediately. */
 const MAX_EMPTY_INTERVAL_MS = 1_000;
-/** The time between two updates, in multiples of the time that the first one took. */
+/** Interval between two updates, in multiples of the time that the first one took. */
 const INTERVAL_PER_DURATION = 10;
-/** Its bound: a process that was stopped during an update must not keep old addresses for minutes. */
+/** Upper bound of that interval: a process that was stopped during an update must not keep old addresses for minutes. */
 const MAX_UPDATE_INTERVAL_MS = 5_000;
 
 /**
- * Passes the updates of a resolver to a load-balancing policy at a bounded pace: the first one at once, then the latest one every
- * 100 ms. A resolver that reports faster would take all of the process's time. One that reports no addresses each time grpc-js asks it
- * would be asked again at once.
+ * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
+ * 100 ms. A resolver that reports faster would use all of the process's CPU time. If a resolver reports no addresses, grpc-js would
+ * call it again immediately.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
   private timer: Timer | undefined;
   private isPassing = false;
-  /** When the next update may be passed on, in monotonic milliseconds. */
+  /** Earliest time of the next update, in monotonic milliseconds. */
   private dueAt = -Infinity;
-  /** Updates without addresses, in a row. */
+  /** Number of consecutive updates without addresses. */
   private empty = 0;
   /** Endpoints in use, if the resolver reported more addresses than are used. */
   private chosen: ReadonlySet<string> = new Set();
@@ -51,12 +51,12 @@ export class AddressUpdates {
 
   /** Returns false if the policy cannot use the update; true if the update waits. */
   take(...update: AddressUpdate): boolean {
-    // The first addresses after an update without any are what calls wait for.
+    // Calls are waiting for the first addresses after an update without any.
     const isUrgent = this.empty > 0 && hasAddresses(update);
     const waitMs = this.dueAt - this.clock.now();
-    // Some resolvers report again while their report is being passed on.
+    // Some resolvers report again while an update is being passed on.
     if (!this.isPassing && (waitMs <= 0 || isUrgent)) return this.pass(update);
-    // An error changes nothing about the addresses that were reported before.
+    // An error does not replace addresses that were reported before.
     if (update[0].ok || this.held?.[0].ok !== true) this.held = update;
     this.timer ??= this.clock.setTimer(this.passHeld, waitMs);
     return true;
@@ -92,14 +92,14 @@ export class AddressUpdates {
     this.timer = undefined;
     if (this.held === undefined) return;
     const waitMs = this.dueAt - this.clock.now();
-    // The last update took long.
+    // The last update took a long time.
     if (waitMs > 0) this.timer = this.clock.setTimer(this.passHeld, waitMs);
     else this.pass(this.held);
   };
 
   /**
-   * Keeps the endpoints in use: a name server that lists the addresses in another order each time must not move the connections. Draws
-   * the rest at random: if every client used the first addresses, the other servers would receive no calls.
+   * Bounds the number of addresses. Keeps the endpoints in use, because a name server that changes the order each time must not move
+   * the connections. Selects the rest at random: if every client used the first addresses, the other servers would receive no calls.
    */
   private bounded(endpoints: Endpoints, isOrdered: boolean): Endpoints {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);
@@ -130,7 +130,7 @@ export class AddressUpdates {
 function shuffle(keys: string[], random: Random): void {
   for (let last = keys.length - 1; last > 0; last--) {
     const drawn = Math.floor(random() * (last + 1));
-    // True: both are indexes of the array.
+    // Safe: both are valid indexes.
     [keys[last], keys[drawn]] = [keys[drawn] as string, keys[last] as string];
   }
 }

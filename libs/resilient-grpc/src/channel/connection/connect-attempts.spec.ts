@@ -132,10 +132,10 @@ describe('an attempt to connect', () => {
     const socket = new Socket();
     await attempt.secure(socket, Promise.resolve());
     attempts.settle(KEY, true);
-    attempts.letGo(attempt);
+    attempts.release(attempt);
     expect(socket.destroyed).toBe(false);
     attempts.abortAll();
-    attempts.letGo(attempt);
+    attempts.release(attempt);
     expect(socket.destroyed).toBe(true);
   });
 
@@ -143,7 +143,7 @@ describe('an attempt to connect', () => {
     const { attempts } = make();
     const attempt = attempts.begin(KEY);
     const handshake = attempt.secure(new Socket(), new Promise<never>(() => undefined));
-    attempts.letGo(attempt);
+    attempts.release(attempt);
     await expect(handshake).rejects.toThrow('the channel was closed');
   });
 

@@ -7,18 +7,18 @@ type SubchannelAddress = experimental.SubchannelAddress;
 
 const CLOSED = 'the channel was closed';
 
-/** How long an attempt to connect may take, and what to say when it took too long. */
+/** Limits of an attempt to connect. */
 export interface ConnectLimits {
   timeoutMs(): number;
 }
 
 /**
- * Attempts to connect that are under way, by address, each of which can be ended at any point: name resolved, TCP, TLS, HTTP/2
- * SETTINGS. grpc-js has no limit of its own and, on close, leaves a hanging handshake behind with its socket.
+ * Running attempts to connect, by address. Each can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2 SETTINGS.
+ * grpc-js itself has no connect timeout and, on close, leaks a hanging handshake and its socket.
  */
 export class ConnectAttempts {
   private readonly running = new Map<string, ConnectAttempt>();
-  /** The channel is closed: nothing of it may stay. */
+  /** True if the channel is closed. No attempt may outlive it. */
   private isClosed = false;
 
   constructor(
@@ -27,8 +27,8 @@ export class ConnectAttempts {
   ) {}
 
   /**
-   * `address` as grpc-js takes it, with a signal of the attempt then under way, which `net.connect` obeys. Whoever reads the signal of
-   * one that has been ended gets its error: Node would connect all the same, and tell nobody of that socket.
+   * Returns `address` with an abort signal of the current attempt, which `net.connect` honors. Reading the signal of an aborted attempt
+   * throws its error: Node would otherwise connect anyway, and nothing would close that socket.
    */
   abortable(address: SubchannelAddress, key: string): SubchannelAddress {
     const signalOf = (): AbortSignal | undefined => {
@@ -36,21 +36,21 @@ export class ConnectAttempts {
       signal?.throwIfAborted();
       return signal;
     };
-    // Own and enumerable, since `net.connect` copies its options; a getter, since each attempt has a signal of its own.
+    // Own and enumerable, because `net.connect` copies its options; a getter, because each attempt has its own signal.
     return Object.defineProperty({ ...address }, 'signal', { enumerable: true, get: signalOf });
   }
 
-  /** An attempt to reach `key` begins. */
+  /** Registers the start of an attempt to connect to `key`. */
   begin(key: string): ConnectAttempt {
     this.running.get(key)?.end();
     const attempt = new ConnectAttempt(key, this.limits.timeoutMs(), this.clock);
     this.running.set(key, attempt);
-    // grpc-js begins it a turn after it was asked to, and would keep the connection until its pool is looked through.
+    // grpc-js starts an attempt one turn after the request, and would keep the connection until it cleans up its pool.
     if (this.isClosed) attempt.abort(CLOSED);
     return attempt;
   }
 
-  /** What the oldest attempt waits for, and for how long: 'connecting for 2.1 s: …'. `undefined` if no attempt is under way. */
+  /** State of the oldest attempt, as 'connecting for 2.1 s: …'; `undefined` if no attempt is running. */
   get progress(): string | undefined {
     const [oldest] = [...this.running.values()]
       .filter(({ isUsed }) => isUsed)
@@ -60,8 +60,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * The attempt to reach `key` succeeded or failed. The result of an attempt that the channel does not use is unknown until its
-   * connection is used again, or dropped.
+   * Registers the result of the attempt to connect to `key`, and returns the attempt. If the channel does not use the attempt, its
+   * result is unknown until the channel uses the connection again or drops it.
    */
   settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'timedOut'> | undefined {
     const attempt = this.running.get(key);
@@ -73,21 +73,21 @@ export class ConnectAttempts {
   }
 
   /**
-   * grpc-js dropped the subchannel that made `attempt`. Calls may still run on its connection: a GOAWAY ends a subchannel's use, not
-   * its streams.
+   * Reports that grpc-js dropped the subchannel of `attempt`. Calls may still run on its connection: after a GOAWAY, grpc-js drops the
+   * subchannel, but the streams continue.
    */
-  letGo(attempt: ConnectAttempt): void {
+  release(attempt: ConnectAttempt): void {
     if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);
     if (this.isClosed || !attempt.hasSucceeded) attempt.abort(CLOSED);
   }
 
-  /** The channel uses the connection that is being made to `key`, or no longer does. */
+  /** Reports whether the channel uses the connection that is being established to `key`. */
   use(key: string, isUsed: boolean): void {
     const attempt = this.running.get(key);
     if (attempt !== undefined) attempt.isUsed = isUsed;
   }
 
-  /** Ends all that are under way, with their sockets, and any that is begun after that. */
+  /** Aborts all running attempts with their sockets, and every later attempt. */
   abortAll(): void {
     this.isClosed = true;
     for (const attempt of this.running.values()) attempt.abort(CLOSED);
@@ -100,16 +100,16 @@ export class ConnectAttempt {
   private readonly controller = new AbortController();
   private readonly timer: PeerTimer;
   private reject: ((error: Error) => void) | undefined;
-  /** There is a connection. */
+  /** True if the connection was established. */
   hasSucceeded = false;
   /** False once the channel no longer needs the connection. grpc-js completes it anyway. */
   isUsed = true;
-  /** What is missing. */
+  /** Missing step, for error texts. */
   phase = 'the TCP connection was not accepted';
   readonly startedAt: number;
-  /** Set once TCP stands. Under TLS it is the socket below. */
+  /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
   socket: Socket | undefined;
-  /** Set once the attempt took too long: what was still missing. */
+  /** Error text with the missing step; `undefined` if the attempt has not timed out. */
   timedOut: string | undefined;
 
   constructor(
@@ -128,18 +128,18 @@ export class ConnectAttempt {
     return this.controller.signal;
   }
 
-  /** Credentials are ready; TCP connects next, unless the attempt was ended meanwhile. */
+  /** Waits for the credentials. TCP connects next. Rejects if the attempt was aborted in the meantime. */
   async prepare(credentials: Promise<void>): Promise<void> {
     await this.endable(credentials);
     this.controller.signal.throwIfAborted();
   }
 
-  /** TCP stands; what follows on `socket` can be ended through it. */
+  /** Waits for the handshake on `socket`, which is connected. From now on, an abort destroys the socket. */
   secure<T>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
     this.phase = 'the peer accepted the connection and stayed silent';
     if (this.controller.signal.aborted) socket.destroy();
-    // Under TLS a destroyed socket does not end the handshake, and a rejected handshake does not end the socket.
+    // With TLS, a destroyed socket does not end the handshake, and a rejected handshake does not close the socket.
     return this.endable(handshake);
   }
 
@@ -150,7 +150,7 @@ export class ConnectAttempt {
     });
   }
 
-  /** Ends it now: socket, handshake and all. */
+  /** Ends the attempt now, with its socket and handshake. */
   abort(reason: string): void {
     this.end();
     const error = new Error(reason);
@@ -159,7 +159,7 @@ export class ConnectAttempt {
     this.reject?.(error);
   }
 
-  /** It is over by itself. */
+  /** Stops the timeout, because the attempt is over. */
   end(): void {
     this.timer.clear();
   }

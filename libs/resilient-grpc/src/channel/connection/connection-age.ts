@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../time/clock.js';
 import { jitter, type Random } from '../../time/random.js';
 
-/** Says when a connection is old enough to be replaced: at `maxAgeMs` ± 10 %, or never without it. */
+/** Calls `oldEnough` when a connection is due for replacement: after `maxAgeMs` ± 10 %, or never if that is `undefined`. */
 export class ConnectionAge {
   private timer: Timer | undefined;
 
@@ -12,7 +12,7 @@ export class ConnectionAge {
     private readonly oldEnough: () => void,
   ) {}
 
-  /** Counts from now, unless it counts already. */
+  /** Starts the timer if it is not running. */
   start(): void {
     if (this.maxAgeMs === undefined || this.timer !== undefined) return;
     this.timer = this.clock.setTimer(

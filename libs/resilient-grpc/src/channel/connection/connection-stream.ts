@@ -5,32 +5,35 @@ import { channelOf, setAuthority } from '../quirks/subchannel.js';
 type SubchannelInterface = experimental.SubchannelInterface;
 type CallStream = ReturnType<NonNullable<ReturnType<typeof channelOf>>['createCall']>;
 
-/** The status it ended with. */
+/** Status that a stream ended with. */
 export interface StreamEnd {
   readonly code: number;
   readonly details: string;
 }
 
-/** What a stream is opened with, and who hears of it. */
+/** Request and callbacks of a stream. */
 export interface StreamOpening {
   /** '/grpc.health.v1.Health/Watch' */
   readonly path: string;
   readonly metadata: Metadata;
-  /** The one request. */
+  /** The single request message. */
   readonly request: Uint8Array;
-  /** In place of the target's, as in the channel option `grpc.default_authority`. */
+  /** Replaces the authority of the target, like the channel option `grpc.default_authority`. */
   readonly authority?: string | undefined;
   onMessage(bytes: Uint8Array): void;
-  /** Once and last, unless it was cancelled. undefined: no word of the server's, but its connection takes no more calls. */
+  /**
+   * Called once and last; not called after `cancel`. `end` is `undefined` if the server sent no status, because the connection accepts
+   * no more calls.
+   */
   onEnd(end: StreamEnd | undefined): void;
 }
 
 /**
- * A stream of responses on one connection, and no other. It is no call of the channel, which goes idle though it is open; and it
- * ends as soon as its connection takes no more calls: a server that shuts down waits for every stream.
+ * A response stream that is bound to one connection. It is not a call of the channel, so it does not keep the channel from going idle.
+ * It ends as soon as its connection accepts no more calls, because a server that shuts down waits for every stream.
  */
 export class ConnectionStream {
-  /** Nothing comes of it any more. */
+  /** True if no callback follows. */
   isOver = false;
 
   private constructor(
@@ -39,7 +42,7 @@ export class ConnectionStream {
     private readonly opening: StreamOpening,
   ) {}
 
-  /** Undefined where this grpc-js lets nobody call on one connection. */
+  /** Opens a stream; returns `undefined` if this grpc-js cannot bind a call to one connection. */
   static open(subchannel: SubchannelInterface, opening: StreamOpening): ConnectionStream | undefined {
     const call = channelOf(subchannel)?.createCall(opening.path, Infinity, null, null, null);
     if (call === undefined) return undefined;
@@ -52,7 +55,7 @@ export class ConnectionStream {
     if (this.leave()) this.cancelCall();
   }
 
-  /** Its connection takes no more calls. */
+  /** Ends the stream, because its connection accepts no more calls. */
   readonly leaveConnection = (): void => {
     if (!this.leave()) return;
     this.cancelCall();
@@ -64,7 +67,7 @@ export class ConnectionStream {
     const { authority, request } = opening;
     this.subchannel.addConnectivityStateListener(this.leaveConnection);
     if (authority !== undefined) setAuthority(call, authority);
-    // True, whatever its types say: such a call is begun in promises, and nobody else would hear of their failure.
+    // Safe, although the types differ: these methods return promises, and their rejections would be unhandled.
     const begun = call as unknown as Record<'start' | 'sendMessageWithContext', (...args: unknown[]) => unknown>;
     const listener = {
       onReceiveMetadata: () => undefined,
@@ -81,7 +84,7 @@ export class ConnectionStream {
       this.end({ code: StatusCode.INTERNAL, details: String(error) });
     };
     Promise.resolve(begun.start(opening.metadata.clone(), listener)).then(() => {
-      // What was cancelled before it was made is made all the same, and must not stay.
+      // grpc-js creates the stream even if the call was cancelled before.
       if (this.isOver) this.cancelCall();
     }, failed);
     Promise.resolve(begun.sendMessageWithContext({}, request)).catch(failed);

@@ -2,9 +2,9 @@ import { earlyReconnectMs, type EarlyReconnectInput } from '../../policy/reconne
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-/** Ends grpc-js's backoff early while that helps somebody and hurts nobody. */
+/** Ends grpc-js's backoff early if the policy allows it: while calls wait, and if the failure was cheap for the server. */
 export class EarlyReconnectTimer {
-  /** When, in milliseconds since 1970. */
+  /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
   at: number | undefined;
   private timer: Timer | undefined;
 
@@ -14,7 +14,7 @@ export class EarlyReconnectTimer {
     private readonly reconnect: () => void,
   ) {}
 
-  /** Something changed that may allow it. */
+  /** Schedules an early reconnect if `input` allows one and none is scheduled. */
   consider(input: EarlyReconnectInput): void {
     if (this.timer !== undefined) return;
     const delayMs = earlyReconnectMs(input, this.random);

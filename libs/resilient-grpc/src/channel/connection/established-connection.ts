@@ -1,20 +1,20 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/connection-end.js';
-import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
-import type { ConnectionProbe } from './connection-probe.js';
-import { isSevered } from '../quirks/socket-peer.js';
+import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
+import type { LivenessProbe } from './liveness-probe.js';
+import { isReset } from '../quirks/socket-peer.js';
 import { isStopped } from '../quirks/stopped-session.js';
 
-/** Whoever a connection belongs to. */
-export interface ConnectionOwner {
-  probe(address: string): ConnectionProbe | undefined;
-  /** Connections that are READY. */
+/** The channel of a connection, as the connection sees it. */
+export interface ConnectionCallbacks {
+  probe(address: string): LivenessProbe | undefined;
+  /** READY connections of the channel. */
   readonly connections: readonly EstablishedConnection[];
 }
 
-/** A connection that became READY, with the socket below it. */
+/** A connection that became READY, with its socket. */
 export class EstablishedConnection {
-  private watch: ConnectionEndWatch | undefined;
+  private watch: DisconnectReasonWatch | undefined;
   private session: WatchedSession | undefined;
   private givenUp: ConnectionEnd | undefined;
 
@@ -22,58 +22,58 @@ export class EstablishedConnection {
     readonly address: string,
     readonly readyAt: number,
     private readonly socket: Socket,
-    private readonly owner: ConnectionOwner,
+    private readonly callbacks: ConnectionCallbacks,
   ) {}
 
-  /** Bytes that came from the peer so far, of whatever kind. */
+  /** Total number of bytes received from the peer. */
   get bytesRead(): number {
     return this.socket.bytesRead;
   }
 
-  /** Those to other addresses. */
+  /** READY connections to other addresses. */
   get others(): readonly EstablishedConnection[] {
-    return this.owner.connections.filter((other) => other !== this);
+    return this.callbacks.connections.filter((other) => other !== this);
   }
 
-  /** How to ask it; undefined while it is not READY, or cannot be asked. */
-  probe(): ConnectionProbe | undefined {
-    return this.owner.probe(this.address);
+  /** Creates a liveness probe; `undefined` if the connection is not READY, or cannot be probed. */
+  probe(): LivenessProbe | undefined {
+    return this.callbacks.probe(this.address);
   }
 
-  /** Why it has just ended. */
+  /** Reason for the end of the connection, read when it has just ended. */
   get end(): ConnectionEnd {
     return this.givenUp ?? this.watch?.end ?? 'unknown';
   }
 
-  /** Its socket is open. */
+  /** True if the socket is open. */
   get isOpen(): boolean {
     return !this.socket.closed;
   }
 
-  /** The end of it was read, and is on its way to grpc-js. */
+  /** True if the end of the socket was read. grpc-js may not have received it yet. */
   get isEnding(): boolean {
     return this.socket.readableEnded || this.socket.destroyed;
   }
 
-  /** The kernel has no peer for it any more, whatever Node knows. */
-  get isSevered(): boolean {
-    return isSevered(this.socket);
+  /** True if the kernel no longer has a peer for the socket, even if Node has not noticed yet. */
+  get isReset(): boolean {
+    return isReset(this.socket);
   }
 
-  /** HTTP/2 has ended on it, and Node has not noticed. */
+  /** True if HTTP/2 has stopped on the connection and Node has not noticed. */
   get isStopped(): boolean {
     return this.session !== undefined && !this.socket.destroyed && isStopped(this.session);
   }
 
-  /** What runs on it is known. */
+  /** Sets the HTTP/2 session of the connection. */
   carries(session: WatchedSession, isPinged: boolean): void {
     this.session ??= session;
-    this.watch ??= new ConnectionEndWatch(session, isPinged);
+    this.watch ??= new DisconnectReasonWatch(session, isPinged);
   }
 
   /**
-   * Ends it at once: what is still on it fails as lost with its connection. Where nothing else is said nothing came from its peer,
-   * as where a keepalive ping got no answer.
+   * Closes the connection immediately. Its calls fail as calls on a lost connection do. The default reason is the one for a peer from
+   * which nothing arrives, as after an unanswered keepalive ping.
    */
   destroy(because: ConnectionEnd = 'connection timed out'): void {
     this.givenUp = because;

@@ -6,9 +6,9 @@ type SubchannelInterface = experimental.SubchannelInterface;
 
 /** Delays connections to servers that close them immediately. */
 export interface HoldOff {
-  /** Milliseconds before a connection to `address` may be tried again; 0: at once. */
+  /** Milliseconds before `address` may be connected to again; 0 or less if it may be now. */
   holdOffMs(address: string): number;
-  /** Runs `task` at the end of the hold-off, which a later answer may bring forward; returns a function that cancels it. */
+  /** Runs `task` at the end of the hold-off, which a response may bring forward. Returns a function that cancels the task. */
   afterHoldOff(address: string, task: () => void): () => void;
 }
 

@@ -3,7 +3,7 @@ import { maskCredentials } from '../../errors/mask-credentials.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** As grpc-js writes an address in `getPeer()`. */
+/** Formats an address like grpc-js's `getPeer()`. */
 export function addressKey(address: SubchannelAddress): string {
   if (!('port' in address)) return address.path;
   return address.host.includes(':')
@@ -11,7 +11,7 @@ export function addressKey(address: SubchannelAddress): string {
     : `${address.host}:${String(address.port)}`;
 }
 
-/** grpc-js's text of a failed connection, without credentials and without the parts that are the same in each. */
+/** Returns grpc-js's error text of a failed connection without credentials and without its fixed parts. */
 export function plainError(error: string): string {
   return maskCredentials(error)
     .replace(/^No connection established\. Last error: /, '')

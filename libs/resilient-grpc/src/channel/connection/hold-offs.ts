@@ -1,17 +1,17 @@
 import type { Clock } from '../../time/clock.js';
-import type { ConnectionHistories } from './connection-histories.js';
+import type { AddressHistories } from './address-histories.js';
 
 interface Held {
   readonly address: string;
   begin(): void;
 }
 
-/** Connections that wait because the last ones to their addresses closed immediately. */
+/** Pending connections whose addresses are in hold-off, because earlier connections to them closed immediately. */
 export class HoldOffs {
   private held: readonly Held[] = [];
 
   constructor(
-    private readonly histories: Pick<ConnectionHistories, 'holdOffMs'>,
+    private readonly histories: Pick<AddressHistories, 'holdOffMs'>,
     private readonly clock: Clock,
   ) {}
 
@@ -33,7 +33,7 @@ export class HoldOffs {
     return cancel;
   }
 
-  /** Begins the connections to `address` if its hold-off has ended. */
+  /** Starts the connections to `address` if its hold-off has ended. */
   reconsider(address: string): void {
     if (this.histories.holdOffMs(address) > 0) return;
     for (const held of this.held.filter((one) => one.address === address)) held.begin();

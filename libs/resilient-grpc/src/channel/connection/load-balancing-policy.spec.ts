@@ -18,7 +18,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
-import { ConnectionEndWatch, type WatchedSession } from './connection-end.js';
+import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
 
 // These hold for the grpc-js that is installed: they are to fail on one that has moved what the policy stands on.
@@ -203,7 +203,7 @@ describe('the policy sees', () => {
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
-    const watch = new ConnectionEndWatch(seen.sessions[0]!, false);
+    const watch = new DisconnectReasonWatch(seen.sessions[0]!, false);
     const [session] = peer.sessions;
     session!.goaway(code);
     await waitFor(() => seen.count('READY>IDLE') === 1);
@@ -216,7 +216,7 @@ describe('the policy sees', () => {
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
-    const [pinged, other] = [true, false].map((isPinged) => new ConnectionEndWatch(seen.sessions[0]!, isPinged));
+    const [pinged, other] = [true, false].map((isPinged) => new DisconnectReasonWatch(seen.sessions[0]!, isPinged));
     expect([pinged!.end, other!.end]).toEqual(['connection timed out', 'unknown']);
     const [session] = peer.sessions;
     session!.destroy();

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { AddressUpdates, type AddressUpdate } from './address-updates.js';
-import type { ConnectionProbe } from './connection-probe.js';
+import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { gatedSubchannelClass, type HoldOff } from './gated-subchannel.js';
 import { ObservedConnection, type ConnectionObserver } from './observed-connection.js';
@@ -18,7 +18,7 @@ type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** Name under which the first copy of this library in a process registers the policy with grpc-js; further copies add a number. */
+/** Name that the first copy of this library in a process registers the policy with. Further copies add a number. */
 const POLICY_NAME = 'nestjs_resilient_grpc';
 /**
  * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot hold one, so no service config can make a
@@ -26,40 +26,38 @@ const POLICY_NAME = 'nestjs_resilient_grpc';
  */
 const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 
-/** What the policy tells its channel, and asks of it. */
+/** The channel, as the policy sees it: receives the policy's reports and provides settings. */
 export interface PolicyObserver extends ConnectionObserver, HoldOff {
   readonly clock: Clock;
-  /** The whole channel's state, after grpc-js has been told. `error` comes with TRANSIENT_FAILURE. */
+  /** Reports the state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
   onState(state: ConnectivityState, error: string | undefined): void;
-  /** The name could not be resolved, or has no address: `onState` follows. */
+  /** Reports that the name could not be resolved, or has no address. `onState` follows. */
   onUnresolved(): void;
-  /** The resolver reported more addresses than are used. */
+  /** Reports that the resolver returned more addresses than are used. */
   onAddressesLimited(reported: number, used: number): void;
-  /** grpc-js destroyed the policy: the channel is idle, or closed. */
+  /** Reports that grpc-js destroyed the policy, because the channel is idle or closed. */
   onDestroyed(): void;
-  /** The address as it is handed to grpc-js, so that an attempt to connect to it can be ended. */
+  /** Returns the address to pass to grpc-js, with which an attempt to connect to it can be aborted. */
   abortable(address: SubchannelAddress): SubchannelAddress;
-  /** Joined to the arguments of a connection to `address`. */
+  /** Additional channel arguments for a connection to `address`. */
   argumentsFor(address: SubchannelAddress): ChannelOptions;
 }
 
-/** What a channel can do to its connections through the policy. */
+/** Operations of a channel on its connections, provided by the policy. */
 export interface PolicyControl {
-  /** Ends the backoff of every connection that waits in one: they are tried at once. */
+  /** Ends the backoff of every connection that is in one. These connections are retried immediately. */
   endBackoff(): void;
-  /** When the earliest backoff ends, in milliseconds since 1970. */
+  /** End of the earliest backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
   backoffEndsAt(): number | undefined;
-  /** How to ask the connection to `address`; undefined while it is not READY, or where this grpc-js lets nobody ask. */
-  probe(address: string): ConnectionProbe | undefined;
-  /** Opens a stream on one connection that is READY; undefined while none is, or where this grpc-js lets nobody do so. */
+  /** Creates a probe of the connection to `address`; `undefined` if it is not READY, or if this grpc-js cannot probe connections. */
+  probe(address: string): LivenessProbe | undefined;
+  /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */
   openStream(opening: StreamOpening): ConnectionStream | undefined;
 }
 
-/**
- * The owner of one policy: one channel. All fields are private, because grpc-js writes channel options as JSON when it traces.
- */
+/** The channel that owns a policy. All fields are private, because grpc-js writes channel options as JSON when it traces. */
 class PolicyOwner {
-  /** Random, so that a service config from outside cannot name it. */
+  /** Random, so that an external service config cannot contain it. */
   readonly #id = randomUUID();
   readonly #observer: PolicyObserver;
   #policy: ObservingPolicy | undefined;
@@ -82,7 +80,7 @@ class PolicyOwner {
     return this.#policy;
   }
 
-  /** Why no policy is in force, if a service config from outside is the reason. */
+  /** Reason why no policy is active, if an external service config caused it. */
   get refusal(): string | undefined {
     return this.#refusal;
   }
@@ -92,7 +90,7 @@ class PolicyOwner {
     return this.#isReleased;
   }
 
-  /** True if `policy` reports to this owner from now on; false if another one does. */
+  /** Makes `policy` report to this owner. Returns false if another policy does already. */
   claim(policy: ObservingPolicy): boolean {
     this.#policy ??= policy;
     this.#refusal = undefined;
@@ -121,27 +119,27 @@ function isRefusable(value: unknown): value is RefusableOwner {
 
 /** Name under which this copy registered the policy; empty until then. */
 let policyName = '';
-/** Set by the registration. */
+/** Set at registration. */
 let parts: PolicyParts;
 
-/** The policy's place in the options of one channel. */
+/** Channel options that install the policy in one channel, and access to it. */
 export interface PolicyHandle {
-  /** For the channel option `grpc.service_config`. */
+  /** Value for `loadBalancingConfig` in the channel option `grpc.service_config`. */
   readonly loadBalancingConfig: readonly Readonly<Record<string, unknown>>[];
   /** The other channel options that the policy needs. */
   readonly channelOptions: ChannelOptions;
   /** `undefined` until grpc-js has created the policy, and while the channel is idle. */
   readonly control: PolicyControl | undefined;
-  /** Why there is no `control`, if a service config from outside names the policy. */
+  /** Reason why `control` is `undefined`, if an external service config names the policy. */
   readonly refusal: string | undefined;
   release(): void;
 }
 
 /**
- * Puts `observer` around the child policies asked for. Undefined where this grpc-js lacks what it needs.
+ * Wraps the configured child policies in one that reports to `observer`. Returns `undefined` if this grpc-js lacks the private names.
  *
- * grpc-js's public channel shows too little (42 attempts to connect were two changes of state) and lets nobody end a backoff.
- * A load-balancing policy sees each connection and passes every call unchanged.
+ * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
+ * load-balancing policy observes each connection and passes on every call unchanged.
  */
 export function observeConnections(
   children: readonly Readonly<Record<string, unknown>>[],
@@ -164,12 +162,12 @@ export function observeConnections(
   };
 }
 
-/** True if `name` is this library's own policy, which only this library may name. */
+/** True if `name` is this library's own policy. Only the library may use it. */
 export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
 
-/** Registers the policy with grpc-js once. Not at import: importing this library changes nothing. */
+/** Registers the policy with grpc-js once. Not at import, which must have no side effects. */
 function register(): boolean {
   if (policyName !== '') return true;
   const found = policyParts();
@@ -181,7 +179,7 @@ function register(): boolean {
       super(helper, (child, connection, observer) => new Gated(child, connection, observer));
     }
   }
-  // Copies of this library may share one grpc-js, where a policy replaces the one registered before under its name.
+  // Copies of this library may share one grpc-js, where registering a name again replaces the earlier policy.
   policyName = POLICY_NAME;
   for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
     policyName = `${POLICY_NAME}_${String(copy)}`;
@@ -189,7 +187,7 @@ function register(): boolean {
   return true;
 }
 
-/** Our part of a service config: whom to tell, and the policy that balances. */
+/** The policy's entry in a service config: the id of its owner, and the child policy. */
 class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   constructor(
     readonly id: string,
@@ -204,9 +202,9 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
     return { [policyName]: { id: this.id, child: [this.child.toJsonObject()] } };
   }
 
-  /** @throws Error when no child policy is known; grpc-js then reports the whole config as unusable. */
+  /** @throws Error if no child policy is known. grpc-js then reports the whole config as invalid. */
   static createFromJson(json: { readonly id: unknown; readonly child: object[] }): ObservingPolicyConfig {
-    // True: what stands in a service config is an array of objects with one key each.
+    // Safe: a service config contains an array of objects with one key each.
     const child = parts.selectLbConfigFromList(json.child as Parameters<PolicyParts['selectLbConfigFromList']>[0]);
     if (child === null) throw new Error(`none of the load-balancing policies is known: ${JSON.stringify(json.child)}`);
     return new ObservingPolicyConfig(String(json.id), child);
@@ -219,17 +217,17 @@ type MakeGated = (
   observer: PolicyObserver,
 ) => SubchannelInterface;
 
-/** Passes everything between the channel and the child policy, and reports what it sees to the observer. */
+/** Forwards everything between the channel and the child policy, and reports to the observer. */
 class ObservingPolicy implements LoadBalancer, PolicyControl {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
-  /** By grpc-js's subchannel. */
+  /** All connections, keyed by grpc-js's subchannel. */
   private readonly known = new WeakMap<object, ObservedConnection>();
-  /** Those that the child policy uses. */
+  /** Connections that the child policy uses. */
   private readonly connections = new Set<ObservedConnection>();
-  /** Those that it released during an update, which may use them again: round_robin recreates its children. */
+  /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
-  /** The child policy receives an update without addresses. */
+  /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
   private updates: AddressUpdates | undefined;
 
@@ -280,7 +278,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     connection.stop();
   }
 
-  /** Runs `change`, then leaves the connections that it released and did not use again. */
+  /** Runs `change`, then stops observing the connections that it released and did not use again. */
   private updating<T>(change: () => T): T {
     const released = new Set<ObservedConnection>();
     this.released = released;
@@ -301,7 +299,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
-    // A closed channel: the result of a resolution that was under way. The child would connect.
+    // The channel is closed, and this is the result of a resolution that was still running. The child policy would connect.
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
@@ -313,7 +311,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
 
   private readonly update = (...update: AddressUpdate): boolean => {
     const [endpoints] = update;
-    // With former addresses a child policy continues; without any it reports a failure, and no connection failed before.
+    // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
     this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
     try {
       return this.updating(() => this.child.updateAddressList(...update));
@@ -323,8 +321,8 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
   };
 
   /**
-   * A service config from outside names the policy. What is in force stays; a channel without anything in force fails its calls. No
-   * other channel is affected.
+   * Rejects an external service config that names the policy. An active policy stays; a channel without one fails its calls. No other
+   * channel is affected.
    */
   private refuse(owner: RefusableOwner | undefined): boolean {
     if (this.owner !== undefined) return false;
@@ -332,7 +330,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     const picker = new parts.UnavailablePicker({ code: StatusCode.UNAVAILABLE, details });
     owner?.refuse(details);
     this.helper.updateState(connectivityState.TRANSIENT_FAILURE, picker, details);
-    // Accepted: otherwise grpc-js would queue the calls until their deadlines.
+    // The update counts as accepted, because grpc-js would otherwise queue the calls until their deadlines.
     return true;
   }
 
@@ -373,7 +371,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     return earliest;
   }
 
-  probe(address: string): ConnectionProbe | undefined {
+  probe(address: string): LivenessProbe | undefined {
     for (const connection of this.connections) {
       const probe = connection.address === address ? connection.probe() : undefined;
       if (probe !== undefined) return probe;

@@ -1,38 +1,38 @@
 import { connectivityState, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { stateName } from '../state-name.js';
-import { forgetClosedStreams } from '../quirks/closed-streams.js';
-import type { WatchedSession } from './connection-end.js';
-import { ConnectionProbe } from './connection-probe.js';
+import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.js';
+import type { WatchedSession } from './disconnect-reason-watch.js';
+import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import { observeTransport } from '../quirks/connection-record.js';
 import { backoffEndsAt, realSubchannel } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-/** Is told of each connection of a channel. */
+/** Receives the events of each connection of a channel. */
 export interface ConnectionObserver {
-  /** A connection to `address` changed from one state to another. */
+  /** The connection to `address` changed its state. */
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void;
-  /** What runs on the connection to `address` that has just become READY, where this grpc-js shows it. */
+  /** The connection to `address` became READY and has `session`. Not called if this grpc-js does not expose the session. */
   onSession(address: string, session: WatchedSession): void;
-  /** The channel no longer uses the connection to `address`, which is in `state`: its address was removed, or the channel goes idle. */
+  /** The channel no longer uses the connection to `address`, which is in `state`: the address was removed, or the channel went idle. */
   onLetGo(address: string, state: ConnectivityState): void;
-  /** The channel uses a connection to `address` that is in `state` already. */
+  /** The channel uses an existing connection to `address`, which is in `state`. */
   onTakenUp(address: string, state: ConnectivityState): void;
-  /** The server found our pings too many; grpc-js will ping every `keepaliveTimeMs` from now on. */
+  /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
   /** Reports which private names the first `subject` of its kind lacks. */
   checkSeams(on: string, subject: unknown): void;
 }
 
-/** Keeps the connections that are in use. */
+/** Tracks the connections that are in use. */
 export interface ConnectionUser {
   onUsed(connection: ObservedConnection): void;
   onUnused(connection: ObservedConnection): void;
 }
 
-/** Watches one connection of the pool while the child policy uses it, through any number of wrappers. */
+/** Observes one pooled connection while the child policy uses it, through any number of wrappers. */
 export class ObservedConnection {
   readonly address: string;
   private readonly listener: experimental.ConnectivityStateListener;
@@ -73,7 +73,7 @@ export class ObservedConnection {
     this.state = this.subchannel.getConnectivityState();
     const state = stateName(this.state);
     if (state === 'READY' || state === 'CONNECTING') this.observer.onTakenUp(this.address, state);
-    // Policies add their listener after this, so that they act on what is known here.
+    // Added before the listeners of policies, so that they run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);
     this.user.onUsed(this);
   }
@@ -84,20 +84,20 @@ export class ObservedConnection {
   }
 
   private showSession(): void {
-    // In this turn it has not got its transport yet.
+    // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
       const real = realSubchannel(this.subchannel);
       this.observer.checkSeams('connection', real);
       const { transport } = real;
       if (transport?.session === undefined) return;
       observeTransport(transport);
-      forgetClosedStreams(transport.session);
+      removeClosedStreamListeners(transport.session);
       this.observer.onSession(this.address, transport.session);
     });
   }
 
-  probe(): ConnectionProbe | undefined {
-    return this.ready ? ConnectionProbe.of(this.subchannel) : undefined;
+  probe(): LivenessProbe | undefined {
+    return this.ready ? LivenessProbe.of(this.subchannel) : undefined;
   }
 
   openStream(opening: StreamOpening): ConnectionStream | undefined {

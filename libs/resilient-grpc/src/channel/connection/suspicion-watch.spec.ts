@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { SuspicionWatch, type SuspicionOwner, type WatchedConnection } from './suspicion-watch.js';
+import { SuspicionWatch, type SuspicionCallbacks, type WatchedConnection } from './suspicion-watch.js';
 
 /** A clock whose process can be busy, so that timers come late, and which reads sockets between timers and deferred tasks. */
 class BusyClock extends VirtualClock {
@@ -48,23 +48,23 @@ class FakeConnection implements WatchedConnection {
   }
 }
 
-class FakeOwner implements SuspicionOwner {
+class FakeCallbacks implements SuspicionCallbacks {
   made = false;
-  successorReady = false;
+  replacementReady = false;
   /** 'make', 'drop', 'take' */
   readonly did: string[] = [];
   taken: () => void = () => undefined;
 
-  makeSuccessor(): void {
+  makeReplacement(): void {
     if (!this.made) this.did.push('make');
     this.made = true;
   }
-  dropSuccessor(): void {
+  dropReplacement(): void {
     if (this.made) this.did.push('drop');
     this.made = false;
-    this.successorReady = false;
+    this.replacementReady = false;
   }
-  takeSuccessor(): void {
+  useReplacement(): void {
     this.did.push('take');
     this.made = false;
     this.taken();
@@ -77,7 +77,7 @@ function make() {
   const events: GrpcClientEvent[] = [];
   const hub = new EventHub({ client: 'orders' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
-  const owner = new FakeOwner();
+  const owner = new FakeCallbacks();
   const watch = new SuspicionWatch(owner, clock, () => 0.5, hub);
   owner.taken = () => {
     watch.replaced();
@@ -219,7 +219,7 @@ describe('a dead connection', () => {
     clock.advance(60_000);
     expect(connection.destroyed).toBe(false);
     timeOut(2);
-    owner.successorReady = true;
+    owner.replacementReady = true;
     clock.advance(500);
     expect(connection.destroyed).toBe(false);
     const taken = owner.taken;
@@ -248,10 +248,10 @@ describe('a dead connection', () => {
   it.each([
     ['while its successor is being made', false],
     ['when its successor is READY', true],
-  ])('that is heard of %s lives, and the successor is dropped', (_, successorReady) => {
+  ])('that is heard of %s lives, and the successor is dropped', (_, replacementReady) => {
     const { clock, events, owner, connection } = dead();
     clock.advance(1_000);
-    owner.successorReady = successorReady;
+    owner.replacementReady = replacementReady;
     clock.advance(250);
     connection.bytesRead += 1;
     clock.advance(10_000);
@@ -291,14 +291,14 @@ describe('a dead connection', () => {
 
   it('ends though nobody listens to events', () => {
     const clock = new BusyClock();
-    const owner = new FakeOwner();
+    const owner = new FakeCallbacks();
     const watch = new SuspicionWatch(owner, clock, () => 0.5, new EventHub({ client: 'orders' }, () => clock.epoch()));
     owner.taken = () => {
       watch.replaced();
     };
     const connection = new FakeConnection('a');
     for (let i = 0; i < 3; i++) watch.timedOut(connection, 1_000);
-    owner.successorReady = true;
+    owner.replacementReady = true;
     clock.advance(15_000);
     expect(connection.destroyed).toBe(true);
   });
@@ -310,7 +310,7 @@ describe('a dead connection', () => {
     clock.advance(6_000);
     timeOut(3, other);
     clock.advance(6_500);
-    owner.successorReady = true;
+    owner.replacementReady = true;
     clock.advance(750);
     expect([connection.destroyed, other.destroyed]).toEqual([true, false]);
     expect(clock.pending).toBe(0);
@@ -361,7 +361,7 @@ describe('replacements', () => {
   it('are three in ten minutes at most', () => {
     const { clock, owner, watch } = make();
     const destroyed = [1, 2, 3, 4].map((number) => {
-      owner.successorReady = true;
+      owner.replacementReady = true;
       const connection = new FakeConnection(`10.0.0.${number}:50051`);
       for (let i = 0; i < 3; i++) watch.timedOut(connection, 1_000);
       clock.advance(60_000);

@@ -15,23 +15,23 @@ export interface WatchedConnection {
   destroy(): void;
 }
 
-/** A question to one connection. */
+/** A liveness probe of one connection. */
 export interface WatchedProbe {
   check(timeoutMs: number): void;
   ping(): void;
   end(): void;
 }
 
-/** Makes the channel that takes the place of one with a dead connection. */
-export interface SuspicionOwner {
-  /** It is READY, and waits to be taken. */
-  readonly successorReady: boolean;
-  /** Makes it, unless there is one already: then it is asked to connect, in case it has lost its connection. */
-  makeSuccessor(): void;
-  /** It is not needed after all. */
-  dropSuccessor(): void;
-  /** New calls go to it from now on. */
-  takeSuccessor(): void;
+/** Manages the channel that replaces one with a dead connection. */
+export interface SuspicionCallbacks {
+  /** True if the replacement is READY. */
+  readonly replacementReady: boolean;
+  /** Creates the replacement. An existing one reconnects, in case it has lost its connection. */
+  makeReplacement(): void;
+  /** Closes the replacement, which is no longer needed. */
+  dropReplacement(): void;
+  /** Sends new calls to the replacement from now on. */
+  useReplacement(): void;
 }
 
 type Dead = Extract<SuspicionState, { readonly kind: 'dead' | 'replaceable' | 'given-up' }>;
@@ -40,39 +40,39 @@ interface Suspect {
   readonly connection: WatchedConnection;
   state: SuspicionState;
   probe: WatchedProbe | undefined;
-  /** Bytes that the other connections had read when this one was probed. */
+  /** Bytes that the other connections had received when this one was probed. */
   othersRead: ReadonlyMap<WatchedConnection, number>;
 }
 
-/** While somebody is under suspicion, connections are looked at this often. */
-const LOOK_MS = 250;
-/** A look that comes later than this shows that our own event loop was busy. */
+/** Interval of the checks while a connection is suspected. */
+const POLL_INTERVAL_MS = 250;
+/** A check that is later than this shows that this process's event loop was blocked. */
 const LATE_MS = 500;
 
 /**
- * Finds connections that are dead though TCP says nothing, among those of the channel that carries the calls. Asleep, without a
- * timer, until a call times out.
+ * Finds dead connections that TCP has not reported, among the connections of the current channel. No timer runs until a call times
+ * out.
  */
 export class SuspicionWatch {
   private readonly suspects = new Map<string, Suspect>();
   private replacements: Replacements = [];
   private timer: Timer | undefined;
   private dueAt = 0;
-  /** Dead connections whose calls others took over. */
+  /** Number of dead connections that other connections replaced. */
   replacedByOthers = 0;
 
   constructor(
-    private readonly owner: SuspicionOwner,
+    private readonly callbacks: SuspicionCallbacks,
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly events: EventHub,
   ) {}
 
-  /** A call on `connection` was ended on this side, `waitedMs` after it began, because it took too long. */
+  /** Reports that the client ended a call on `connection` because it took too long, `waitedMs` after its start. */
   timedOut(connection: WatchedConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
-      // A channel that was idle in between has not told the end of the one before.
+      // A channel that was idle in between has not reported the end of the previous connection.
       this.ended(connection.address);
       if (connection.probe() === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };
@@ -82,7 +82,7 @@ export class SuspicionWatch {
     this.lookLater();
   }
 
-  /** The connection to `address` ended by itself. */
+  /** Reports that the connection to `address` ended. */
   ended(address: string): void {
     const suspect = this.suspects.get(address);
     if (suspect === undefined) return;
@@ -91,7 +91,7 @@ export class SuspicionWatch {
     this.dropSuccessorForNobody();
   }
 
-  /** Another channel carries the calls: what is dead in the former ends, with what still hangs on it. */
+  /** Reports that another channel carries the calls. Closes the dead connections of the previous channel, with their hanging calls. */
   replaced(): void {
     const suspects = [...this.suspects.values()];
     this.forget();
@@ -102,36 +102,36 @@ export class SuspicionWatch {
     }
   }
 
-  /** The channel is not READY any more, or closed: whatever was held against its connections is settled. */
+  /** Clears all suspicions, because the channel is no longer READY, or is closed. */
   forget(): void {
     for (const { probe } of this.suspects.values()) probe?.end();
     this.suspects.clear();
     if (this.timer !== undefined) this.clock.clearTimer(this.timer);
     this.timer = undefined;
-    this.owner.dropSuccessor();
+    this.callbacks.dropReplacement();
   }
 
   private lookLater(): void {
     if (this.timer !== undefined) return;
-    this.dueAt = this.clock.now() + LOOK_MS;
+    this.dueAt = this.clock.now() + POLL_INTERVAL_MS;
     this.timer = this.clock.setTimer(() => {
       this.timer = undefined;
       const late = this.clock.now() - this.dueAt > LATE_MS;
-      // Timers come before sockets in a turn of the event loop: what a late one finds unread may be read in this very turn.
+      // In a turn of the event loop, timers run before sockets are read. A late timer therefore waits for data that is read in this turn.
       this.clock.defer(() => {
         this.look(late);
       });
-    }, LOOK_MS);
+    }, POLL_INTERVAL_MS);
   }
 
   private look(late: boolean): void {
     const at = this.clock.now();
     for (const suspect of this.suspects.values()) {
       const { bytesRead } = suspect.connection;
-      this.apply(suspect, { type: 'look', at, bytesRead, late, otherReady: this.owner.successorReady });
+      this.apply(suspect, { type: 'look', at, bytesRead, late, otherReady: this.callbacks.replacementReady });
     }
     const states = [...this.suspects.values()].map(({ state }) => state.kind);
-    if (states.includes('dead')) this.owner.makeSuccessor();
+    if (states.includes('dead')) this.callbacks.makeReplacement();
     if (states.some((kind) => kind !== 'trusted')) this.lookLater();
   }
 
@@ -149,7 +149,7 @@ export class SuspicionWatch {
       suspect.probe = undefined;
       if (after.kind === 'dead') this.condemned(suspect, after);
     } else if (after.kind === 'given-up') {
-      this.owner.takeSuccessor();
+      this.callbacks.useReplacement();
     } else if (isDead(before) && !isDead(after)) {
       this.dropSuccessorForNobody();
     }
@@ -173,8 +173,8 @@ export class SuspicionWatch {
     if (!decision.replace) {
       this.apply(suspect, { type: 'spared' });
     } else if (connection.others.some((other) => other.bytesRead !== othersRead.get(other))) {
-      // One of several, and another is heard of: the balancing policy passes over this one until it is there again. A new
-      // channel would cost those that are well a connection each.
+      // Another connection receives data, so the load-balancing policy skips this one until it is connected again. A new channel would
+      // reconnect all working connections, too.
       this.suspects.delete(connection.address);
       this.replacedByOthers += 1;
       this.tell(connection, state, 'other-connections');
@@ -183,7 +183,7 @@ export class SuspicionWatch {
   }
 
   private dropSuccessorForNobody(): void {
-    if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.owner.dropSuccessor();
+    if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.callbacks.dropReplacement();
   }
 
   private tell({ address }: WatchedConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {

@@ -1,15 +1,15 @@
-/** What a target names in DNS. */
+/** DNS name of a target. */
 export interface DnsName {
   /** Host name or address, without a port. */
   readonly host: string;
-  /** 'ip' or 'ip:port' of the name server to ask; undefined: the system's. */
+  /** 'ip' or 'ip:port' of the name server to query; `undefined` for the system's. */
   readonly authority: string | undefined;
 }
 
-// 'dns:' and its authority may be left out. Other schemes have names of another kind, or none.
+// 'dns:' and its authority are optional. Other schemes do not have DNS names.
 const TARGET = /^(?:dns:(?:\/\/([^/]*)\/)?)?(\[[^\]]*\]|[^:/[\]]+)(?::\d+)?$/;
 
-/** The name that a target of scheme `dns:`, or of none, asks DNS for; undefined for other schemes. */
+/** Returns the DNS name of a target with the scheme `dns:` or without a scheme; `undefined` for other schemes. */
 export function dnsNameOf(target: string): DnsName | undefined {
   const [, authority, host] = TARGET.exec(target) ?? [];
   if (host === undefined) return undefined;

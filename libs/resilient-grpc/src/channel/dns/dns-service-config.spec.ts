@@ -266,8 +266,8 @@ describe('a source that cannot be read', () => {
   async function problemsOf(options: DnsServiceConfigOptions, target: string): Promise<string> {
     const source = dnsServiceConfig(options);
     if (!needsTarget(source)) throw new Error('it has no target to be told');
-    const seams = { target, path: 'here', clock: new VirtualClock(), random: () => 0, report: () => undefined };
-    const value = await firstValueFrom(source[FOR_TARGET](seams));
+    const dependencies = { target, path: 'here', clock: new VirtualClock(), random: () => 0, report: () => undefined };
+    const value = await firstValueFrom(source[FOR_TARGET](dependencies));
     return (value as UnreadableServiceConfig).problems.map(({ path, message }) => `${path}: ${message}`).join('\n');
   }
 
@@ -303,7 +303,7 @@ it('asks the authority of the target where no server is named', async () => {
   const source = dnsServiceConfig();
   if (!needsTarget(source)) throw new Error('it has no target to be told');
   const target = `dns://${server.address}/orders:1`;
-  const seams = { target, path: 'here', clock: new VirtualClock(), random: () => 0, report: () => undefined };
-  expect(await firstValueFrom(source[FOR_TARGET](seams))).toMatchObject({ value: {} });
+  const dependencies = { target, path: 'here', clock: new VirtualClock(), random: () => 0, report: () => undefined };
+  expect(await firstValueFrom(source[FOR_TARGET](dependencies))).toMatchObject({ value: {} });
   expect(server.asked).toEqual(['_grpc_config.orders']);
 });

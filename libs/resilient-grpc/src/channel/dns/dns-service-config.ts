@@ -12,24 +12,27 @@ import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from './service-con
 
 /** Options of `dnsServiceConfig()`. */
 export interface DnsServiceConfigOptions {
-  /** Between two looks at the record, in milliseconds, 1000 or more; ±10 %. Node does not tell how long a TXT record lives. @defaultValue 60000 */
+  /**
+   * Interval between two reads of the record, in milliseconds, at least 1000; ±10 %. Node does not expose the TTL of a TXT record.
+   * @defaultValue 60000
+   */
   readonly refreshMs?: number | undefined;
   /** Name servers, 'ip' or 'ip:port'. @defaultValue the target's authority (dns://8.8.8.8/orders:50051), or the system's */
   readonly servers?: readonly string[] | undefined;
 }
 
-/** What a source that must know its target is given by the client that uses it. */
-export interface TargetSeams {
+/** Values that a client passes to a source of service configs that needs its target. */
+export interface TargetDependencies {
   readonly target: string;
-  /** Where the source stands, for problems: 'clients.orders.serviceConfig'. */
+  /** Path of the option with the source, for error messages: 'clients.orders.serviceConfig'. */
   readonly path: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** Something that is no fault of the configuration, and passes. */
+  /** Reports a temporary problem that the configuration did not cause. */
   readonly report: (message: string) => void;
 }
 
-/** A service config, and where it was found, for its problems. */
+/** A service config, with its location for error messages. */
 export class LocatedServiceConfig {
   constructor(
     readonly value: unknown,
@@ -37,43 +40,44 @@ export class LocatedServiceConfig {
   ) {}
 }
 
-/** A record that holds no service config, or options of its source that are invalid. */
+/** A record without a valid service config, or invalid options of its source. */
 export class UnreadableServiceConfig {
   constructor(
     readonly problems: readonly Problem[],
-    /** True for a record, which can change while the client lives: the client starts without it. */
+    /** True for a record. It can change later, so the client starts without it. */
     readonly isRecord: boolean,
   ) {}
 }
 
-/** Marks a source of service configs that must be told its target: `source[FOR_TARGET](seams)` gives the source itself. */
+/** Key of a method that binds a source of service configs to a target: `source[FOR_TARGET](dependencies)` returns the bound source. */
 export const FOR_TARGET = Symbol('source of service configs for a target');
 
 /** A source of service configs that only a client can subscribe to. */
 export interface TargetServiceConfigSource extends Observable<ServiceConfig> {
-  [FOR_TARGET](seams: TargetSeams): Observable<unknown>;
+  [FOR_TARGET](dependencies: TargetDependencies): Observable<unknown>;
 }
 
-/** Whether `source` must be told its target. */
+/** True if `source` needs a target. */
 export function needsTarget(source: Observable<unknown>): source is TargetServiceConfigSource {
   return FOR_TARGET in source;
 }
 
-/** Between two looks at the record. */
+/** Interval between two reads of the record. */
 const DEFAULT_DNS_REFRESH_MS = 60_000;
-const LEAST_REFRESH_MS = 1_000;
+const MIN_REFRESH_MS = 1_000;
 const REFRESH_JITTER = 0.1;
-// A name server that does not answer is asked again by gRPC's backoff, and no later than when all is well.
+// If a name server does not respond, the query is repeated with gRPC's backoff, at the latest after the regular interval.
 const FIRST_RETRY_MS = 1_000;
 const RETRY_MULTIPLIER = 1.6;
 const RETRY_JITTER = 0.2;
-// What no record says.
+// Stands for a missing record.
 const NO_CHOICES = '[]';
 
 /**
- * The standard TXT record `_grpc_config.<name>` of the target, with its choice rules (gRFC A2), read again each `refreshMs`.
- * No record is an empty service config. An invalid record, and a name server that does not answer, are logged and change nothing: a
- * client that starts then starts without a service config. Give it as `serviceConfig` of a client, which knows the target.
+ * Reads the service config from the standard TXT record `_grpc_config.<name>` of the target, with its choice rules (gRFC A2), every
+ * `refreshMs`. A missing record is an empty service config. An invalid record or an unresponsive name server is logged, and the current
+ * service config stays; a client that is starting then starts without one. Pass the result as `serviceConfig` of a client, which
+ * provides the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {
@@ -81,9 +85,9 @@ export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observa
       new TypeError('dnsServiceConfig() has no target of its own; give it as `serviceConfig` of a client'),
     );
   });
-  const forTarget = (seams: TargetSeams): Observable<unknown> =>
+  const forTarget = (dependencies: TargetDependencies): Observable<unknown> =>
     new Observable((subscriber) => {
-      const reading = new TxtReading(options, seams, (found) => {
+      const reading = new TxtReading(options, dependencies, (found) => {
         subscriber.next(found);
       });
       return () => {
@@ -106,10 +110,10 @@ class TxtReading {
 
   constructor(
     { refreshMs = DEFAULT_DNS_REFRESH_MS, servers }: DnsServiceConfigOptions,
-    private readonly seams: TargetSeams,
+    private readonly dependencies: TargetDependencies,
     private readonly found: (serviceConfig: unknown) => void,
   ) {
-    const { target, path, random } = seams;
+    const { target, path, random } = dependencies;
     this.#refreshMs = refreshMs;
     this.#client = { hostname: hostname(), percentile: random() * 100 };
     const problems: Problem[] = [];
@@ -120,10 +124,10 @@ class TxtReading {
     } else {
       this.#name = serviceConfigName(name.host);
     }
-    if (!(refreshMs >= LEAST_REFRESH_MS && refreshMs < Infinity)) {
+    if (!(refreshMs >= MIN_REFRESH_MS && refreshMs < Infinity)) {
       problems.push({
         path,
-        message: `expected dnsServiceConfig({ refreshMs }) of ${LEAST_REFRESH_MS} or more, got ${refreshMs}`,
+        message: `expected dnsServiceConfig({ refreshMs }) of ${MIN_REFRESH_MS} or more, got ${refreshMs}`,
       });
     }
     const asked = servers ?? (name?.authority === undefined ? [] : [name.authority]);
@@ -139,41 +143,41 @@ class TxtReading {
 
   close(): void {
     this.#closed = true;
-    if (this.#timer !== undefined) this.seams.clock.clearTimer(this.#timer);
+    if (this.#timer !== undefined) this.dependencies.clock.clearTimer(this.#timer);
     this.#resolver.cancel();
   }
 
   async #read(): Promise<void> {
-    let nextInMs = jitter(this.#refreshMs, REFRESH_JITTER, this.seams.random);
+    let nextInMs = jitter(this.#refreshMs, REFRESH_JITTER, this.dependencies.random);
     try {
       this.#take((await serviceConfigRecord(this.#resolver, this.#name)) ?? NO_CHOICES);
     } catch (error) {
       nextInMs = this.#retryMs();
       this.#lookupFailed(error);
     }
-    // Read here, as whoever takes a service config may have left meanwhile.
-    if (!this.#closed) this.#timer = this.seams.clock.setTimer(() => void this.#read(), nextInMs);
+    // Checked here, because the subscriber may have unsubscribed in the meantime.
+    if (!this.#closed) this.#timer = this.dependencies.clock.setTimer(() => void this.#read(), nextInMs);
   }
 
   #take(text: string): void {
     this.#failures = 0;
     if (this.#closed || text === this.#last) return;
     this.#last = text;
-    const choice = chooseServiceConfig(text, `${this.seams.path} (TXT of ${this.#name})`, this.#client);
+    const choice = chooseServiceConfig(text, `${this.dependencies.path} (TXT of ${this.#name})`, this.#client);
     if (choice.ok) this.found(new LocatedServiceConfig(choice.serviceConfig ?? {}, choice.path));
     else this.found(new UnreadableServiceConfig(choice.problems, true));
   }
 
   #lookupFailed(error: unknown): void {
     this.#failures += 1;
-    // Told once, until there was an answer in between.
+    // Reported once until the next response.
     if (this.#closed || this.#failures > 1) return;
     const why = error instanceof Error ? error.message : String(error);
-    this.seams.report(`${this.#name}: ${why}; what was known of it stays in force, and it is asked for again`);
+    this.dependencies.report(`${this.#name}: ${why}; what was known of it stays in force, and it is asked for again`);
   }
 
   #retryMs(): number {
     const grown = FIRST_RETRY_MS * RETRY_MULTIPLIER ** this.#failures;
-    return jitter(Math.min(grown, this.#refreshMs), RETRY_JITTER, this.seams.random);
+    return jitter(Math.min(grown, this.#refreshMs), RETRY_JITTER, this.dependencies.random);
   }
 }

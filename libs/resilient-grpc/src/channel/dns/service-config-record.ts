@@ -1,18 +1,18 @@
 import type { Resolver } from 'node:dns/promises';
 import { serviceConfigAttribute } from '../../policy/service-config/choose-service-config.js';
 
-/** Node's own bounds, 5 s and four tries, would hold the first answer for longer than a start may take. The second try takes twice. */
+/** Limits of a query. Node's defaults, 5 s and four tries, could delay a client's start too long. The second try takes twice as long. */
 export const DNS_QUERY = { timeout: 1_000, tries: 2 };
 
-/** Where DNS has the service config of `host` (gRFC A2). */
+/** Returns the DNS name of the service config of `host` (gRFC A2). */
 export function serviceConfigName(host: string): string {
   return `_grpc_config.${host}`;
 }
 
 /**
- * The service config choices that a TXT record holds; undefined where there is none, which no such name is as well.
+ * Reads the service config choices of a TXT record; `undefined` if there is no record or no such name.
  *
- * @throws the error of a name server that does not answer
+ * @throws the error of a name server that does not respond
  */
 export async function serviceConfigRecord(resolver: Resolver, name: string): Promise<string | undefined> {
   try {

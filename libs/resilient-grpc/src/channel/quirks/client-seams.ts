@@ -1,6 +1,6 @@
 import type { Seam } from './seam.js';
 
-/** The load-balancing policy through which each connection is seen. */
+/** Names for the load-balancing policy that observes each connection. */
 export const POLICY_SEAM: Seam = {
   on: 'experimental',
   needs: [
@@ -17,21 +17,21 @@ export const POLICY_SEAM: Seam = {
     'single connections (connect timeout, early reconnects, pauses after connections that end at once, search for dead connections, resends after GOAWAY)',
 };
 
-/** The connector through which each socket passes. */
+/** Names for the connector that receives each socket. */
 export const CONNECTOR_SEAM: Seam = {
   on: 'credentials',
   needs: ['_createSecureConnector()', '_equals()', '_isSecure()'],
   lostWithout: 'sockets (connect timeout, TCP keepalive, search for dead connections, causes of lost connections)',
 };
 
-/** Probed on the connector that the credentials make. */
+/** Names of the connector that the credentials create. */
 export const SOCKET_SEAM: Seam = {
   on: 'connector',
   needs: ['waitForReady()', 'connect()', 'getCallCredentials()', 'destroy()'],
   lostWithout: CONNECTOR_SEAM.lostWithout,
 };
 
-/** What the client needs of grpc-js and Node beyond their public API, and what it does without. docs/compatibility.md shows it. */
+/** Private names of grpc-js and Node that a client needs, with the features that are off without them. Shown in docs/compatibility.md. */
 export const CLIENT_SEAMS: readonly Seam[] = [
   // Probed when the first client starts.
   POLICY_SEAM,

@@ -5,7 +5,7 @@ import type { Channel } from '@grpc/grpc-js';
  * connection that a balancer may have dropped silently. Streams on such a connection may finish.
  */
 export function closeUnused(channel: Channel): void {
-  // True for the supported releases of grpc-js. Without these fields, grpc-js closes the connections later.
+  // Safe for the supported releases of grpc-js. Without these fields, grpc-js closes the connections later.
   const { internalChannel } = channel as unknown as {
     readonly internalChannel?: { readonly subchannelPool?: { unrefUnusedSubchannels?(): void } };
   };

@@ -2,7 +2,7 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { StatusCode } from '../../status/status-code.js';
 import { refusePushedStreams } from '../connection/pushed-streams.js';
 
-/** grpc-js's transport: one connection and the calls on it. Another grpc-js may have no such fields. */
+/** grpc-js's transport: one connection and the calls on it. Other releases of grpc-js may lack these fields. */
 export interface ConnectionTransport {
   readonly session?: Pick<ClientHttp2Session, 'prependListener' | 'request' | 'socket' | 'destroyed'> &
     Partial<Pick<ClientHttp2Session, 'on'>>;
@@ -21,25 +21,25 @@ type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'stat
 export interface ConnectionRecord {
   /** Code of the peer's latest GOAWAY. Node opens no stream after one, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
-  /** Run at each GOAWAY, and when the connection closes. */
+  /** Called at each GOAWAY, and when the connection closes. */
   readonly endListeners: Set<() => void>;
-  /** `observeTransport` listens to the connection. */
+  /** True if `observeTransport` listens to the connection. */
   isObserved: boolean;
 }
 
 /**
- * Why the server's application never saw a stream. 'never-sent': its HEADERS frame was still queued here, for example behind
- * MAX_CONCURRENT_STREAMS. 'rejected': a GOAWAY named a lower last stream id (RFC 9113, section 6.8).
+ * Reason why the server's application never saw a stream. 'never-sent': the HEADERS frame was still queued on this side, for example
+ * because of MAX_CONCURRENT_STREAMS. 'rejected': a GOAWAY had a lower last stream id (RFC 9113, section 6.8).
  */
 export type Unprocessed = 'never-sent' | 'rejected';
 
-/** nghttp2's state of a stream that it has not sent yet, or has forgotten. */
+/** nghttp2's state of a stream that it has not sent yet, or no longer tracks. */
 const IDLE = 1;
 
 const records = new WeakMap<object, ConnectionRecord>();
 const unprocessedStreams = new WeakMap<object, Unprocessed>();
 
-/** The record of the connection that `transport` holds. */
+/** Returns the record of the connection of `transport`. */
 export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
@@ -49,15 +49,15 @@ export function connectionRecord(transport: object): ConnectionRecord {
   return record;
 }
 
-/** Why the application never saw `stream`; undefined if it may have. */
+/** Reason why the application never saw `stream`; `undefined` if it may have. */
 export function unprocessed(stream: object): Unprocessed | undefined {
   return unprocessedStreams.get(stream);
 }
 
 /**
- * Refuses the streams that the server of a connection pushes, and records which streams were never processed, while that can still be
- * seen. After a GOAWAY with an error Node ends all streams with that error, whatever their ids are. When the socket closes, streams
- * that were sent and streams that were queued end alike. Later calls for one connection do nothing.
+ * Refuses the streams that the server pushes, and records which streams were never processed, before that information is lost. After a
+ * GOAWAY with an error, Node ends all streams with that error, whatever their ids are. When the socket closes, sent and queued streams
+ * end in the same way. Later calls for the same connection do nothing.
  */
 export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;
@@ -65,11 +65,11 @@ export function observeTransport(transport: ConnectionTransport): void {
   if (session === undefined || session.destroyed || connection.isObserved) return;
   connection.isObserved = true;
   refusePushedStreams(session);
-  // Before Node and nghttp2 end the streams, which they do in this same event. A server may send a second GOAWAY with a lower id.
+  // Prepended: Node and nghttp2 end the streams in this same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
     connection.goawayCode = code;
-    // nghttp2 never sends what is still queued, but keeps it until another stream ends. Ending one can make nghttp2 end the others, so
-    // all of them are recorded before.
+    // nghttp2 never sends queued streams after a GOAWAY, but keeps them until another stream ends. Ending one can make nghttp2 end the
+    // others, so all of them are recorded first.
     for (const queued of record(activeCalls, lastStreamId)) {
       queued.cancelWithStatus?.(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
     }
@@ -79,13 +79,13 @@ export function observeTransport(transport: ConnectionTransport): void {
     record(activeCalls, Infinity);
     for (const ended of connection.endListeners) ended();
   };
-  // A keepalive ping got no answer: grpc-js ends the calls a turn later, and the session with them.
+  // After an unanswered keepalive ping, grpc-js ends the calls and the session one turn later.
   transport.addDisconnectListener?.(closing);
   session.socket.prependOnceListener('error', closing);
   session.socket.prependOnceListener('close', closing);
 }
 
-/** Records the open streams that were never processed, and returns the calls of those that are still queued here. */
+/** Records the open streams that were never processed, and returns the calls of those that are still queued on this side. */
 function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly ActiveCall[] {
   const queued: ActiveCall[] = [];
   for (const call of calls) {

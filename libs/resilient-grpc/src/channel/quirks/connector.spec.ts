@@ -17,8 +17,8 @@ import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
 import { EventHub } from '../../call/event-hub.js';
-import { ChannelGeneration } from '../channel-generation.js';
-import type { EndedConnection } from '../connection/connection-histories.js';
+import { WireChannel } from '../wire-channel.js';
+import type { EndedConnection } from '../connection/address-histories.js';
 import { ConnectAttempts } from '../connection/connect-attempts.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
 import type { EstablishedConnection } from '../connection/established-connection.js';
@@ -94,7 +94,7 @@ function generation(
   const states: string[] = [];
   const ended: EndedConnection[] = [];
   const timedOut: { connection: EstablishedConnection; waitedMs: number }[] = [];
-  const made = new ChannelGeneration(
+  const made = new WireChannel(
     {
       target,
       credentials: creds,
@@ -223,7 +223,7 @@ describe('a connection', () => {
     });
     return { url, sessions, streams };
   }
-  const call = (made: ChannelGeneration, path: string) =>
+  const call = (made: WireChannel, path: string) =>
     new Promise<{ readonly code: number; readonly details: string }>((resolve) => {
       const begun = made.channel.createCall(path, Infinity, null, null, null);
       begun.start(new Metadata(), {
@@ -234,7 +234,7 @@ describe('a connection', () => {
       begun.startRead();
       begun.halfClose();
     });
-  const only = (made: ChannelGeneration): EstablishedConnection => {
+  const only = (made: WireChannel): EstablishedConnection => {
     const [connection, second] = made.connections;
     if (connection === undefined || second !== undefined) throw new Error('expected one connection');
     return connection;

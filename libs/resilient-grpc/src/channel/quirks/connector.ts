@@ -8,21 +8,21 @@ type SecureConnector = experimental.SecureConnector;
 type Target = Parameters<ChannelCredentials['_createSecureConnector']>[0];
 type CallCredentials = NonNullable<Parameters<ChannelCredentials['_createSecureConnector']>[2]>;
 
-/** Channel argument that tells a connector which address it is for; set by us on each subchannel. */
+/** Channel argument with the address that a connector is for. The library sets it on each subchannel. */
 export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 
-// Hosts that vanish are found by TCP in about this long: no server counts these probes, and no GOAWAY ends them.
+// TCP keepalive detects vanished hosts in about this time. Unlike HTTP/2 pings, servers neither count nor reject its probes.
 const TCP_KEEPALIVE_MS = 60_000;
 
-/** Receives the first connector. */
+/** Receives the first connector, to probe its private names. */
 export interface ConnectorObserver {
   /** Reports which private names the first `subject` of its kind lacks. */
   checkSeams(on: string, subject: unknown): void;
 }
 
 /**
- * `inner` with every TCP socket passing through our hands: connect timeout, TCP keepalive, an end on close. Undefined where this
- * grpc-js builds its connections in another way.
+ * Returns `inner` with control over each TCP socket: connect timeout, TCP keepalive, and destruction on close. Returns `undefined` if
+ * this grpc-js creates its connections in another way.
  */
 export function observeSockets(
   inner: ChannelCredentials,
@@ -32,7 +32,7 @@ export function observeSockets(
   return isPresent(CONNECTOR_SEAM, inner) ? new ObservedCredentials(inner, attempts, observer) : undefined;
 }
 
-/** What secures one connection; `undefined` if this grpc-js does so in another way. */
+/** Creates the connector that secures one connection; `undefined` if this grpc-js has none. */
 export function secureConnector(
   credentials: ChannelCredentials,
   ...args: Parameters<ChannelCredentials['_createSecureConnector']>
@@ -66,13 +66,13 @@ class ObservedCredentials extends ChannelCredentials {
     this.observer.checkSeams('connector', connector);
     if (!isPresent(SOCKET_SEAM, connector)) return connector;
     const address: unknown = options[ADDRESS_ARGUMENT];
-    // Without our policy (xds:) no address is known: the socket passes unobserved but for TCP keepalive.
+    // Without our load-balancing policy (xds:) the address is unknown. The socket then gets TCP keepalive only.
     if (typeof address !== 'string') return withTcpKeepalive(connector);
     return new ObservedConnector(connector, this.attempts, address);
   }
 }
 
-/** Makes the connections of one address. grpc-js asks `waitForReady` at the start of each attempt, before TCP. */
+/** Creates the connections of one address. grpc-js calls `waitForReady` at the start of each attempt, before TCP connects. */
 class ObservedConnector implements SecureConnector {
   private attempt: ConnectAttempt | undefined;
   private isDestroyed = false;
@@ -86,8 +86,8 @@ class ObservedConnector implements SecureConnector {
   waitForReady(): Promise<void> {
     const attempt = this.attempts.begin(this.address);
     this.attempt = attempt;
-    // grpc-js connects a dropped subchannel again when its backoff ends, and would keep that connection until its peer closes it.
-    if (this.isDestroyed) this.attempts.letGo(attempt);
+    // grpc-js reconnects a dropped subchannel when its backoff ends, and would keep that connection until the peer closes it.
+    if (this.isDestroyed) this.attempts.release(attempt);
     return attempt.prepare(this.inner.waitForReady());
   }
 
@@ -103,7 +103,7 @@ class ObservedConnector implements SecureConnector {
 
   destroy(): void {
     this.isDestroyed = true;
-    if (this.attempt !== undefined) this.attempts.letGo(this.attempt);
+    if (this.attempt !== undefined) this.attempts.release(this.attempt);
     this.inner.destroy();
   }
 }

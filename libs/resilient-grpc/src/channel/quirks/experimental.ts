@@ -4,10 +4,10 @@ import { POLICY_SEAM } from './client-seams.js';
 
 type Experimental = typeof grpcJs.experimental;
 
-/** The names below grpc-js's `experimental`. Any of them may be missing in another release. */
+/** grpc-js's `experimental` namespace. Any of its names may be missing in another release. */
 export const experimental: Partial<Experimental> = (grpcJs as Partial<typeof grpcJs>).experimental ?? {};
 
-/** What a load-balancing policy is made of. */
+/** The names that a load-balancing policy needs. */
 export type PolicyParts = Pick<
   Experimental,
   | 'registerLoadBalancerType'
@@ -19,8 +19,8 @@ export type PolicyParts = Pick<
   | 'selectLbConfigFromList'
 >;
 
-/** The parts of a load-balancing policy; `undefined` if this grpc-js lacks one. */
+/** Returns the names that a load-balancing policy needs; `undefined` if this grpc-js lacks one. */
 export function policyParts(): PolicyParts | undefined {
-  // True: all of them were found.
+  // Safe: `isPresent` found all of them.
   return isPresent(POLICY_SEAM, experimental) ? (experimental as PolicyParts) : undefined;
 }

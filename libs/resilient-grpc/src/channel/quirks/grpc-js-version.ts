@@ -2,10 +2,10 @@ import { createRequire } from 'node:module';
 
 /** Releases of grpc-js that all tests pass with. Later patches of the newest one's minor version count as tested. */
 export const TESTED_GRPC_JS = { oldest: '1.14.7', newest: '1.14.7' };
-/** The first minor version that has the public names which the library uses. */
+/** First minor version that has all public names that the library uses. */
 const USABLE = [1, 14] as const;
 
-/** The tested releases, for people. */
+/** The tested releases, as text for messages. */
 export const TESTED =
   TESTED_GRPC_JS.oldest === TESTED_GRPC_JS.newest
     ? TESTED_GRPC_JS.oldest
@@ -13,7 +13,7 @@ export const TESTED =
 
 let installed: string | undefined;
 
-/** The version of grpc-js; an empty string if it cannot be read, as in a bundle. */
+/** Returns the installed version of grpc-js; an empty string if it cannot be read, as in a bundle. */
 export function grpcJsVersion(): string {
   if (installed !== undefined) return installed;
   try {
@@ -25,14 +25,14 @@ export function grpcJsVersion(): string {
   return installed;
 }
 
-/** Why the library cannot run with grpc-js `version`; `undefined` if it can, and if the version is unknown. */
+/** Reason why the library cannot run with grpc-js `version`; `undefined` if it can, or if the version is unknown. */
 export function grpcJsProblem(version = grpcJsVersion()): string | undefined {
   const parts = partsOf(version);
   if (parts === undefined || compare(parts, USABLE) >= 0) return undefined;
   return `expected ${TESTED_GRPC_JS.oldest} or later, got ${version}; run npm install @grpc/grpc-js@^${TESTED_GRPC_JS.oldest}`;
 }
 
-/** True if `version` is outside the releases that the tests ran with; false if it is unknown. */
+/** True if `version` is outside the tested releases; false if it is unknown. */
 export function isUntested(version: string): boolean {
   const parts = partsOf(version);
   if (parts === undefined) return false;

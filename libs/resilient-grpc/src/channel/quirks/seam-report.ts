@@ -8,18 +8,18 @@ interface Missing {
   readonly subject: unknown;
 }
 
-/** Kinds of objects that were probed: one of each in a process, since all of them come from the same release. */
+/** Kinds of objects that were probed. One object of each kind per process is enough, since all come from the same release. */
 const probed = new Set<string>();
 let isVersionReported = false;
 
-/** Reports once per process what this grpc-js and this Node lack. */
+/** Reports, once per process, the private names that this grpc-js or Node lacks. */
 export class SeamReport {
   constructor(
-    private readonly seams: readonly Seam[],
+    private readonly dependencies: readonly Seam[],
     private readonly report: (untested: UntestedVersion) => void,
   ) {}
 
-  /** Probes what is there before the first connection, and the version of grpc-js. */
+  /** Probes the objects that exist before the first connection, and checks the version of grpc-js. */
   checkStart(subjects: Readonly<Record<string, unknown>>): void {
     const missing = Object.entries(subjects).flatMap(([on, subject]) => this.missing(on, subject));
     const isNew = !isVersionReported && isUntested(grpcJsVersion());
@@ -36,7 +36,9 @@ export class SeamReport {
   private missing(on: string, subject: unknown): readonly Missing[] {
     if (probed.has(on)) return [];
     probed.add(on);
-    return this.seams.filter((seam) => seam.on === on && !isPresent(seam, subject)).map((seam) => ({ seam, subject }));
+    return this.dependencies
+      .filter((seam) => seam.on === on && !isPresent(seam, subject))
+      .map((seam) => ({ seam, subject }));
   }
 }
 

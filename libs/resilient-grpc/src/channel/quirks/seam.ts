@@ -1,10 +1,10 @@
-/** Private names of grpc-js or Node that a feature is built on. Any release may move them. */
+/** Private names of grpc-js or Node that a feature depends on. Any release may move them. */
 export interface Seam {
-  /** Object that the paths start at. */
+  /** Kind of the object that the paths start at. */
   readonly on: string;
-  /** Paths from that object: 'transport.session', '_handle.getpeername()' of a function, '[state].streams' of a symbol. */
+  /** Paths from that object: 'transport.session'; '_handle.getpeername()' for a function; '[state].streams' for a symbol. */
   readonly needs: readonly string[];
-  /** Features that are off without it. */
+  /** Features that are off if a name is missing. */
   readonly lostWithout: string;
 }
 
@@ -13,7 +13,7 @@ export function isPresent(seam: Seam, subject: unknown): boolean {
   return missingNames(seam, subject).length === 0;
 }
 
-/** The paths of `seam` that lead nowhere. One that leads to or past `null` is there: a connection that has ended holds `null`. */
+/** Returns the missing paths of a seam. A path that reaches `null` counts as present, because an ended connection holds `null`. */
 export function missingNames({ needs }: Seam, subject: unknown): readonly string[] {
   return needs.filter((path) => {
     const found = reach(subject, path.replace('()', ''));
@@ -22,7 +22,7 @@ export function missingNames({ needs }: Seam, subject: unknown): readonly string
   });
 }
 
-/** What `path` leads to; `null` if it passes `null`, `undefined` if a name is missing. */
+/** Returns the value at `path`; `null` if the path reaches `null`, `undefined` if a name is missing. */
 export function reach(subject: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((at, name) => {
     if (at === null) return null;

@@ -2,11 +2,11 @@ import type { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
 /**
- * True if the kernel has no peer for `socket`, whether Node has noticed or not; false if it cannot be asked. `remoteAddress` says the
- * same only until it is read for the first time, and repeats that answer from then on.
+ * True if the kernel has no peer for `socket`, even if Node has not noticed yet; false if this Node cannot query the kernel.
+ * `remoteAddress` is no substitute: it repeats the value of its first read.
  */
-export function isSevered(socket: Socket): boolean {
-  // True at every Node this was written for; another may differ, hence the question marks.
+export function isReset(socket: Socket): boolean {
+  // Safe for the supported releases of Node. Other releases may lack these fields, hence the optional chaining.
   const { _handle: handle } = socket as unknown as {
     readonly _handle?: { getpeername?(out: object): number } | null;
   };

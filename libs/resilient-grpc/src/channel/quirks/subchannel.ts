@@ -1,41 +1,42 @@
 import type { experimental } from '@grpc/grpc-js';
-import type { WatchedSession } from '../connection/connection-end.js';
+import type { WatchedSession } from '../connection/disconnect-reason-watch.js';
 import type { ConnectionTransport } from './connection-record.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelChannel = ReturnType<SubchannelInterface['getChannel']>;
 
-/** The connection under all wrappers of a subchannel. Another grpc-js may have none of these fields. */
+/** grpc-js's subchannel without its wrappers. Other releases of grpc-js may lack these fields. */
 export interface RealSubchannel {
   readonly transport?: (ConnectionTransport & { readonly session?: WatchedSession & Partial<Pingable> }) | null;
   readonly backoffTimeout?: { getEndTime?(): Date };
   resetBackoff?(): void;
 }
 
-/** A session of HTTP/2 that can be pinged. */
+/** An HTTP/2 session that can be pinged. */
 export interface Pingable {
   ping(callback: () => void): boolean;
 }
 
-/** The connection under all wrappers of `subchannel`. */
+/** Returns `subchannel` without its wrappers. */
 export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel {
-  // True at every grpc-js this was written for, hence the question marks. Without the method no subchannel is seen (POLICY_SEAM).
+  // Safe for the supported releases of grpc-js. Other releases may lack the fields, hence the optional ones. POLICY_SEAM guarantees the
+  // method.
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }
 
-/** Milliseconds since 1970 at which the backoff of `subchannel` ends; `undefined` if this grpc-js does not show it. */
+/** End of the backoff of `subchannel` in milliseconds since 1970; `undefined` if this grpc-js does not expose it. */
 export function backoffEndsAt(subchannel: SubchannelInterface): number | undefined {
   return realSubchannel(subchannel).backoffTimeout?.getEndTime?.().getTime();
 }
 
-/** A channel whose calls all use the connection of `subchannel`; `undefined` if this grpc-js makes none. */
+/** Returns a channel whose calls all use the connection of `subchannel`; `undefined` if this grpc-js cannot create one. */
 export function channelOf(subchannel: SubchannelInterface): SubchannelChannel | undefined {
   return (subchannel as Partial<SubchannelInterface>).getChannel?.();
 }
 
-/** Sets the authority of a call of one connection: grpc-js gives it the target's, whatever the channel's is. */
+/** Sets the authority of a call on one connection. By default, grpc-js uses the target's authority and ignores the channel's. */
 export function setAuthority(call: object, authority: string): void {
-  // True at every grpc-js this was written for. Without these options, the authority of the target remains.
+  // Safe for the supported releases of grpc-js. Without these options, the call keeps the authority of the target.
   const { options } = call as { readonly options?: { host?: string } };
   if (options !== undefined) options.host = authority;
 }

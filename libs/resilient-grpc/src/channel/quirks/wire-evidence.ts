@@ -11,7 +11,7 @@ import {
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
   readonly http2Stream?: { readonly rstCode: number };
-  /** Its `rstCode` is present only if the status was made from the way the stream closed. */
+  /** Has `rstCode` only if grpc-js derived the status from the way the stream closed. */
   readonly finalStatus?: { readonly rstCode?: number } | null;
   readonly httpStatusCode?: number;
   readonly connectionDropped?: boolean;
@@ -20,34 +20,34 @@ interface SubchannelCall {
   };
 }
 
-/** The private objects of grpc-js below a call of its channel. */
+/** Private objects of grpc-js inside a call of its channel. */
 interface ChannelCall {
   readonly child?: {
     readonly underlyingCalls?: readonly { readonly call?: { readonly child?: SubchannelCall | null } }[];
   } | null;
 }
 
-/** Evidence of an attempt, and the connection that carried it. */
+/** Wire evidence of an attempt, and the connection that carried it. */
 export interface WireFacts {
   readonly evidence: WireEvidence;
   readonly connection: ConnectionRecord;
 }
 
-/** Observes the connection of `channelCall` from now on, if grpc-js has created the stream. */
+/** Starts to observe the connection of `channelCall` if grpc-js has created the stream. */
 export function observeConnectionOf(channelCall: object): void {
   const transport = subchannelCall(channelCall)?.transport;
   if (transport !== undefined) observeTransport(transport);
 }
 
 function subchannelCall(channelCall: object): SubchannelCall | null | undefined {
-  // True at every grpc-js this was written for; another may have no such fields, hence the question marks.
+  // Safe for the supported releases of grpc-js. Other releases may lack these fields, hence the optional chaining.
   const { child } = channelCall as ChannelCall;
   return child?.underlyingCalls?.at(-1)?.call?.child;
 }
 
 /**
- * Reads what the connection shows of the stream of `channelCall`, a call of grpc-js that has ended. `undefined` if no stream was
- * created, or if this grpc-js has no such fields. grpc-js removes the reset code and the progress from the status that it reports.
+ * Reads the evidence of the stream of `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or if this
+ * grpc-js lacks these fields. The status that grpc-js reports contains neither the reset code nor the progress.
  */
 export function readWire(channelCall: object): WireFacts | undefined {
   const call = subchannelCall(channelCall);

@@ -4,22 +4,22 @@ import { experimental } from './experimental.js';
 
 type CallStream = ReturnType<Channel['createCall']>;
 type SentMessage = Awaited<ReturnType<Experimental.BaseFilter['sendMessage']>>;
-/** What grpc-js makes the filters of one call with. */
+/** grpc-js's factory for the filters of one call. */
 interface FilterFactory {
   createFilter(): { getFilters?(): Experimental.Filter[] };
 }
 type MakeFilter = (telemetry: AttemptTelemetry) => Experimental.Filter;
 
-/** Before each message (gRPC over HTTP/2, "Length-Prefixed-Message"): whether it is compressed, and its length. */
+/** Size of the header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
 const FRAME_HEADER = 5;
 const COMPRESSED = 1;
 
 let makeFilter: MakeFilter | undefined;
 
 /**
- * Tells `telemetry` of messages that are compressed on the wire. grpc-js compresses in a filter of the call, and shows neither
- * that it did nor the size; behind that filter messages are as they are sent. Without its filters (another grpc-js, a channel of
- * somebody's own) sizes are those before compression, and false is returned.
+ * Reports the sizes of compressed messages to `telemetry`. grpc-js compresses in a filter of the call, and exposes neither the result
+ * nor its size; a filter after that one sees messages as they are sent. Returns false without access to the filters (another release
+ * of grpc-js, or a custom channel). Sizes are then those before compression.
  */
 export function tellCompressed(call: CallStream, telemetry: AttemptTelemetry): boolean {
   const { filterStackFactory: factory } = call as CallStream & { readonly filterStackFactory?: Partial<FilterFactory> };
@@ -27,7 +27,7 @@ export function tellCompressed(call: CallStream, telemetry: AttemptTelemetry): b
   const { BaseFilter } = experimental;
   if (factory === undefined || createFilter === undefined || BaseFilter === undefined) return false;
   const make = (makeFilter ??= wireFilter(BaseFilter));
-  // Each call has a factory of its own.
+  // Each call has its own factory.
   factory.createFilter = () => {
     const filters = createFilter();
     filters.getFilters?.().push(make(telemetry));
@@ -36,7 +36,7 @@ export function tellCompressed(call: CallStream, telemetry: AttemptTelemetry): b
   return true;
 }
 
-/** The last filter on the way out, and the first on the way in. It looks on, and holds nothing up. */
+/** Last filter for requests and first filter for responses. It observes messages and delays none. */
 function wireFilter(Base: typeof Experimental.BaseFilter): MakeFilter {
   class WireFilter extends Base {
     constructor(private readonly telemetry: AttemptTelemetry) {
@@ -51,7 +51,7 @@ function wireFilter(Base: typeof Experimental.BaseFilter): MakeFilter {
       return sending;
     }
 
-    /** As the first of them it is given the message itself, whatever the type says. */
+    /** Receives the message itself instead of the promise that its type declares, because it is the first filter. */
     override receiveMessage(receiving: Promise<Buffer> & Partial<Buffer>): Promise<Buffer> {
       const { 0: flag, length } = receiving;
       if (flag === COMPRESSED && length !== undefined) this.telemetry.receivedCompressed(length - FRAME_HEADER);

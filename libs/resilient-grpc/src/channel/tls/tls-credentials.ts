@@ -15,26 +15,26 @@ import {
   type TlsProblem,
 } from './tls-material.js';
 
-/** Credentials made from TLS options, which may be rotated. */
+/** Credentials from TLS options, which may be rotated. */
 export interface TlsCredentials extends CredentialsSource {
-  /** Reads the files again now; also done by itself. Resolves when a rotation, if any, was announced. */
+  /** Reads the files again now, in addition to the periodic check. Resolves after a rotation, if any, was announced. */
   check(): Promise<void>;
 }
 
-/** What TLS credentials need from outside. */
-export interface TlsSeams {
+/** Dependencies of TLS credentials. */
+export interface TlsDependencies {
   readonly clock: Clock;
-  /** A new pair that cannot be used; the old one stays. */
+  /** Reports new files that cannot be used. The old ones stay in use. */
   readonly report: (message: string) => void;
 }
 
-/** Files are read again this often. Contents are compared, so it does not matter by which swap of links they changed. */
+/** Interval at which files are read again. Contents are compared, so any way of replacing files, such as swapped links, is detected. */
 const TLS_RELOAD_CHECK_MS = 10_000;
 
-/** Opens TLS credentials: reads and checks everything now. */
+/** Creates TLS credentials: reads and validates all parts immediately. */
 export function openTlsCredentials(
   options: TlsOptions,
-  seams: TlsSeams,
+  dependencies: TlsDependencies,
 ):
   | { readonly ok: true; readonly credentials: TlsCredentials }
   | { readonly ok: false; readonly problems: readonly TlsProblem[] } {
@@ -60,7 +60,7 @@ export function openTlsCredentials(
   }
   if (problems.length === 0) problems.push(...materialProblems(material));
   if (problems.length > 0) return { ok: false, problems };
-  return { ok: true, credentials: new ReloadingCredentials(options, material, seams) };
+  return { ok: true, credentials: new ReloadingCredentials(options, material, dependencies) };
 }
 
 class ReloadingCredentials implements TlsCredentials {
@@ -73,7 +73,7 @@ class ReloadingCredentials implements TlsCredentials {
   constructor(
     private readonly options: TlsOptions,
     private material: TlsMaterial,
-    private readonly seams: TlsSeams,
+    private readonly dependencies: TlsDependencies,
   ) {
     this.current = toCredentials(material);
   }
@@ -92,7 +92,7 @@ class ReloadingCredentials implements TlsCredentials {
     try {
       for (const [part, path] of tlsPaths(this.options)) next[part] = await reloadBoundedFile(path);
     } catch (error) {
-      // Told at once, though a swap in several steps has such a moment: the next check mends that.
+      // Reported immediately, although a replacement in several steps can cause this. The next check succeeds then.
       this.reject(`cannot be read (${errorCode(error)})`);
       return;
     }
@@ -100,7 +100,7 @@ class ReloadingCredentials implements TlsCredentials {
       this.rejected = '';
       return;
     }
-    const problems = [...materialProblems(next), ...validityProblems(next, this.seams.clock.epoch())];
+    const problems = [...materialProblems(next), ...validityProblems(next, this.dependencies.clock.epoch())];
     const [first] = problems;
     if (first !== undefined) {
       this.reject(`cannot be used: ${first.key}: ${first.message}`);
@@ -121,12 +121,12 @@ class ReloadingCredentials implements TlsCredentials {
   private reject(what: string): void {
     if (this.closed || this.rejected === what) return;
     this.rejected = what;
-    this.seams.report(`new TLS files ${what}; the old ones stay in use`);
+    this.dependencies.report(`new TLS files ${what}; the old ones stay in use`);
   }
 
   private arm(): void {
     if (this.timer !== undefined || this.closed || this.options.reload !== true) return;
-    this.timer = this.seams.clock.setTimer(() => {
+    this.timer = this.dependencies.clock.setTimer(() => {
       void this.check().finally(() => {
         this.timer = undefined;
         if (this.listeners.size > 0) this.arm();
@@ -135,7 +135,7 @@ class ReloadingCredentials implements TlsCredentials {
   }
 
   private disarm(): void {
-    if (this.timer !== undefined) this.seams.clock.clearTimer(this.timer);
+    if (this.timer !== undefined) this.dependencies.clock.clearTimer(this.timer);
     this.timer = undefined;
   }
 }

@@ -3,39 +3,39 @@ import { createSecureContext } from 'node:tls';
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { readBoundedFile } from '../read-bounded-file.js';
 
-/** TLS of a client. Text is a path unless it holds '-----BEGIN', then it is PEM; a Buffer is PEM. */
+/** TLS options of a client. A string that contains '-----BEGIN' is PEM, any other string is a path. A Buffer is PEM. */
 export interface TlsOptions {
-  /** Authorities to trust. @defaultValue the system's, as grpc-js takes them */
+  /** Trusted certificate authorities. @defaultValue the system's, as grpc-js loads them */
   readonly ca?: string | Buffer | undefined;
-  /** Certificate chain of this client (mutual TLS); needs `key`. */
+  /** Certificate chain of this client, for mutual TLS; requires `key`. */
   readonly cert?: string | Buffer | undefined;
-  /** Private key of this client, not encrypted; needs `cert`. */
+  /** Unencrypted private key of this client; requires `cert`. */
   readonly key?: string | Buffer | undefined;
-  /** Name that the server's certificate must bear, where it is not the target's host. @defaultValue the target's host */
+  /** Name that the server's certificate must contain, if it differs from the target's host. @defaultValue the target's host */
   readonly serverName?: string | undefined;
-  /** Files are watched; new ones that match and are valid replace the connection without cutting a call. @defaultValue false */
+  /** Watches the files for changes. Valid new files replace the connection without interrupting calls. @defaultValue false */
   readonly reload?: boolean | undefined;
 }
 
-/** One thing wrong in TLS options. */
+/** One problem in TLS options. */
 export interface TlsProblem {
   /** 'ca', 'cert', 'key' or 'reload'. */
   readonly key: string;
   readonly message: string;
 }
 
-/** What TLS is made of. */
+/** Names of the TLS options with certificates and keys. */
 export const TLS_PARTS = ['ca', 'cert', 'key'] as const;
-/** One of them. */
+/** Name of a TLS option with a certificate or key. */
 export type TlsPart = (typeof TLS_PARTS)[number];
-/** Their bytes, as far as they are given. */
+/** Contents of the TLS options that are set. */
 export type TlsMaterial = { [K in TlsPart]?: Buffer };
 
 function isPem(text: string): boolean {
   return text.includes('-----BEGIN');
 }
 
-/** Those that are files, with their paths. */
+/** Returns the parts that are files, with their paths. */
 export function tlsPaths(options: TlsOptions): (readonly [TlsPart, string])[] {
   const paths: (readonly [TlsPart, string])[] = [];
   for (const part of TLS_PARTS) {
@@ -45,7 +45,7 @@ export function tlsPaths(options: TlsOptions): (readonly [TlsPart, string])[] {
   return paths;
 }
 
-/** The bytes, undefined for nothing given, or what is wrong. */
+/** Reads one part: returns its bytes, `undefined` if it is not set, or a problem as text. */
 export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | undefined {
   if (value === undefined) return undefined;
   let bytes: Buffer;
@@ -61,7 +61,7 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     try {
       bytes = readBoundedFile(value);
     } catch (error) {
-      // It may be a key that lost its first line: long text and base64 are not printed.
+      // The value may be a key without its first line, so long text and base64 are not printed.
       const isPath = value.length <= 120 && !value.includes('\n') && !/^[\w+/=-]{32,}$/.test(value);
       const shown = isPath ? JSON.stringify(maskCredentials(value)) : `text of ${String(value.length)} characters`;
       return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}); write the path as the process sees it`;
@@ -74,7 +74,7 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
   return bytes;
 }
 
-/** What is wrong with each part, and between them. */
+/** Returns the problems of each part and of their combination. */
 export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
   const problems: TlsProblem[] = [];
   if (ca !== undefined) certificate('ca', ca, problems);
@@ -127,7 +127,7 @@ function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Ce
   }
 }
 
-/** Whether the certificate holds at `epochNow`. */
+/** Returns a problem if the certificate is expired or not yet valid at `epochNow`. */
 export function validityProblems({ cert }: TlsMaterial, epochNow: number): TlsProblem[] {
   if (cert === undefined) return [];
   const { validFrom, validTo } = new X509Certificate(cert);
@@ -136,7 +136,7 @@ export function validityProblems({ cert }: TlsMaterial, epochNow: number): TlsPr
   return [];
 }
 
-/** Whether the contents are the same. */
+/** True if the contents are equal. */
 export function sameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
   return TLS_PARTS.every((part) => {
     const [x, y] = [a[part], b[part]];
@@ -144,7 +144,7 @@ export function sameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
   });
 }
 
-/** Code of a system or crypto error, or its text. */
+/** Returns the code of a system or crypto error, or its message if it has none. */
 export function errorCode(error: unknown): string {
   if (error instanceof Error && 'code' in error) return String(error.code);
   return error instanceof Error ? error.message : String(error);

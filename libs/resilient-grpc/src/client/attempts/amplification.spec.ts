@@ -8,7 +8,7 @@ import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { CallExecution } from '../call/call-execution.js';
 import { CallRegistry } from '../call/call-registry.js';
-import { MethodParts } from '../method-context.js';
+import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';
@@ -47,7 +47,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     channel: { channelOptions: {} },
     interceptors: [],
   } as unknown as ResolvedClientSettings;
-  const parts = new MethodParts(settings, {
+  const parts = new MethodRuntime(settings, {
     name: 'memory',
     transport,
     budget: new DefaultBudget(),
@@ -68,7 +68,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     counts.calls += 1;
     new CallExecution(
       context,
-      { request: 'x', given, madeIn: undefined },
+      { request: 'x', given, createdIn: undefined },
       { next: () => true, error: () => (counts.failed += 1), complete: () => (counts.succeeded += 1) },
     ).begin();
     clock.advance(1_000 / callsPerSecond);

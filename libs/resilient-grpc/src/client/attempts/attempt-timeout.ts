@@ -10,27 +10,27 @@ import { StagedAttempt } from './staged-attempt.js';
 
 const TIMEOUT_KEY = 'grpc-timeout';
 /**
- * A server that answers DEADLINE_EXCEEDED after this share of the timeout reports the timeout. Its clock starts later than ours, but
- * a server that forwards the deadline to others receives their failure a little before its own time is over.
+ * A DEADLINE_EXCEEDED from the server after this share of the timeout is taken for the timeout. The server's clock starts later than the
+ * client's, but a server that forwards the deadline to other servers receives their failure slightly before its own time is over.
  */
 const NEARLY = 0.9;
 
 /**
- * Bounds each attempt in time: until its end where the method answers once, until the first sign of an answer where it answers
- * with a stream. The standard has none (gRFC A44 says why); without one a call spends its deadline on one slow server. A timeout
- * counts against the server, so time in which this process did not run is not part of it.
+ * Bounds the duration of each attempt: until its end for a unary response, until the response headers for a response stream. gRPC has no
+ * such timeout (gRFC A44 explains why). Without one, a call spends its deadline on one slow server. A timeout counts against the server, so
+ * it excludes time in which this process did not run.
  */
 export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
-  return (request, listener) => new TimedAttempt(start, request, listener, timeoutMs, clock);
+  return (request, listener) => new AttemptTimeoutAttempt(start, request, listener, timeoutMs, clock);
 }
 
-class TimedAttempt extends StagedAttempt {
+class AttemptTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   /** `undefined` until the attempt has been started. */
   private readonly timer: PeerTimer | undefined;
-  /** The call's deadline; `undefined` if there is none, or grpc-js keeps it. */
+  /** Timer for the call's deadline; `undefined` if there is none, or grpc-js enforces it. */
   private readonly deadline: DeadlineTimer | undefined;
-  /** The server has the timeout, too. */
+  /** True if the timeout was also sent to the server. */
   private readonly isSent: boolean;
   /** Monotonic milliseconds. */
   private readonly startedAt: number;
@@ -82,7 +82,7 @@ class TimedAttempt extends StagedAttempt {
     return `Attempt timed out after ${String(this.timeoutMs)} ms (attemptTimeoutMs)`;
   }
 
-  /** True if the server reports that the time it was given is over. It may do so before our own timer fires. */
+  /** True if the server reports that the timeout sent to it has expired. This may happen before the local timer fires. */
   private isTimeoutOfServer({ code, endedHere }: AttemptEnd): boolean {
     if (!this.isSent || endedHere !== 'no' || code !== StatusCode.DEADLINE_EXCEEDED) return false;
     return this.clock.now() - this.startedAt >= this.timeoutMs * NEARLY;
@@ -90,7 +90,7 @@ class TimedAttempt extends StagedAttempt {
 }
 
 /**
- * True if the server should stop after the timeout: it ends before the call's deadline, and it bounds the server alone. A response
+ * True if the server should stop at the timeout: the timeout ends before the call's deadline, and only the server affects it. A response
  * stream outlives it, a request stream waits for this process, and grpc-js's interceptors may read and change the deadline.
  */
 function isServersTimeout(
@@ -103,8 +103,8 @@ function isServersTimeout(
 }
 
 /**
- * `request` with the header `grpc-timeout`, and without a deadline: grpc-js would replace the header by what is left until the
- * deadline. A deadline for grpc-js that ends with the timeout would count the time in which this process did not run.
+ * Returns `request` with a `grpc-timeout` header and without a deadline: grpc-js would overwrite the header with the time left until the
+ * deadline. A deadline in grpc-js that ends with the timeout would count time in which this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
   const { method, options, interceptors, number, mayRepeat, maxReceiveBytes, telemetry } = request;

@@ -14,48 +14,48 @@ import {
 import { UNSENT, type HedgeState } from '../../policy/hedging/hedge-state.js';
 import { lostConnection, pushbackOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
-import { HedgeLeg, type HedgeLegOwner } from './hedge-leg.js';
+import { HedgeAttempt, type HedgeAttemptCallbacks } from './hedge-attempt.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 
-/** The call whose attempts are hedged. */
-export interface HedgeOwner {
-  /** One of them failed, and the call goes on. */
+/** Callbacks of a hedged call. */
+export interface HedgeCallbacks {
+  /** Called if an attempt failed and the call continues. */
   attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
-  /** One of them does not count, and is sent again. */
+  /** Called if an attempt does not count and is resent. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
-  /** The next one needs a channel: call `resume()` when there is one. */
+  /** Called if the next attempt needs a channel. Call `resume()` when one is ready. */
   needChannel(): void;
-  /** The next one could not be started, and nothing else is in flight. */
+  /** Called if the next attempt could not be started, and no other is in flight. */
   cannotStart(error: unknown): void;
 }
 
 /**
- * Several attempts of one call that look like one: the next is sent when those in flight are slow or failed, the first that
- * begins to answer is the answer, and the others are cancelled at once.
+ * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if those in flight are slow or have failed.
+ * The first one to receive a response wins, and the others are cancelled at once.
  */
-export class HedgedAttempt implements Attempt, HedgeLegOwner {
-  /** Number of the attempt that answered, or of the last that failed. */
+export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
+  /** Number of the attempt that won, or of the last one that failed. */
   number = 0;
-  /** Why there was no further one. */
+  /** Why no further attempt was sent. */
   because: HedgeDecision['because'] = 'first';
-  private readonly legs = new Set<HedgeLeg>();
-  private winner: HedgeLeg | undefined;
+  private readonly legs = new Set<HedgeAttempt>();
+  private winner: HedgeAttempt | undefined;
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
   private slowTimer: PeerTimer | undefined;
   private ended = false;
-  /** The call waits for a channel on behalf of the attempt that is to begin. */
+  /** True while the call waits for a channel to start its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
-  /** The last one in flight failed with a pushback: the call's own failure, unless another follows when it is due. */
+  /** The last attempt in flight, which failed with a pushback. The call fails with it if no further attempt can be sent when it is due. */
   private held: Failed | undefined;
-  /** Why the attempt that begins next is sent. */
+  /** Why the next attempt is sent. */
   private reason: HedgeDecision['because'] = 'first';
-  /** Numbers of attempts that did not count: the next ones take them. */
+  /** Numbers of attempts that did not count. The next attempts reuse them. */
   private freeNumbers: number[] | undefined;
-  /** The end of one ended others that might still have answered. */
+  /** True if the end of one attempt cancelled others that might still have received a response. */
   cutOthersOff = false;
 
   constructor(
@@ -63,20 +63,20 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     readonly client: ClientContext,
     readonly request: AttemptRequest,
     private readonly listener: AttemptListener,
-    private readonly owner: HedgeOwner,
-    /** The stages under it. */
+    private readonly callbacks: HedgeCallbacks,
+    /** Starts an attempt through the stages of its method. */
     readonly startOne: StartAttempt,
     private readonly inRetryChain: boolean,
   ) {
     hedging.budget.onCall();
   }
 
-  /** When the attempt that decides began, monotonic. */
+  /** Start of the attempt that decides the call, in monotonic milliseconds. */
   get decisiveStartedAt(): number {
     return this.winner?.startedAt ?? this.startedAt;
   }
 
-  /** How far they got, should the call end now. */
+  /** How far the attempts have got if the call ends now. */
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
     return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
@@ -91,25 +91,25 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     return (this.winner ?? first)?.attempt?.peer;
   }
 
-  /** The one request. */
+  /** Sends the only request message of the call. */
   send(message: unknown): void {
     this.payload = message;
     this.step({ type: 'due', at: this.client.clock.now() });
   }
 
   halfClose(): void {
-    // Each attempt closes its own.
+    // Each attempt half-closes its own stream.
   }
 
   startRead(): void {
-    // Until one has won each reads what it needs by itself.
+    // Until an attempt wins, each one starts its own read.
     this.winner?.attempt?.startRead();
   }
 
-  /** There is a channel again. */
+  /** Starts the pending attempt, because a channel is ready again. */
   resume(): void {
     this.awaitsChannel = false;
-    // What waited for a channel is not slow yet.
+    // Time spent waiting for a channel does not count as a slow response.
     const dueAt = Math.max(this.state.dueAt, this.client.clock.now() + this.hedging.policy.hedgingDelayMs);
     this.state = { ...this.state, dueAt };
     this.begin();
@@ -127,20 +127,20 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     this.abandonLegs(undefined, because);
   }
 
-  // ── what the attempts tell ──
+  // ── events of the attempts ──
 
-  /** gRFC A6 commits with the headers. */
-  legBegan(leg: HedgeLeg, headers: Metadata): void {
+  /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
+  legBegan(leg: HedgeAttempt, headers: Metadata): void {
     if (this.ended) return;
     this.win(leg);
     if (this.winner === leg) this.listener.onHeaders(headers);
   }
 
-  legMessage(leg: HedgeLeg, message: unknown): void {
+  legMessage(leg: HedgeAttempt, message: unknown): void {
     if (!this.ended && this.winner === leg) this.listener.onMessage(message);
   }
 
-  legEnded(leg: HedgeLeg, end: AttemptEnd): void {
+  legEnded(leg: HedgeAttempt, end: AttemptEnd): void {
     this.legs.delete(leg);
     if (this.ended) return;
     if (this.winner === leg) {
@@ -154,7 +154,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     const { clock } = this.client;
     const verdict = classify(end);
     if (verdict.kind === 'local' && this.legs.size > 0) {
-      // It could not even be sent; without it the others are as good as before.
+      // The attempt could not be sent. This does not affect those in flight.
       this.refused(end.cause);
       return;
     }
@@ -168,9 +168,9 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     });
     if (verdict.kind === 'unsent' || decision.action === 'resend') (this.freeNumbers ??= []).push(leg.number);
     if (decision.action === 'resend') {
-      this.owner.attemptResent(end, verdict);
+      this.callbacks.attemptResent(end, verdict);
       this.reason = decision.because;
-      // With nothing in flight the call is paced like others that come back after their connection.
+      // With nothing in flight, the call is paced like other calls that return after losing their connection.
       if (this.legs.size > 0) this.beginOrWait();
       else this.beginLater();
       this.schedule();
@@ -182,13 +182,13 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
       return;
     }
     this.held = { leg, end, verdict, durationMs: clock.now() - leg.startedAt, because: decision.because };
-    if (decision.action === 'send' || this.legs.size > 0) this.tellGone();
+    if (decision.action === 'send' || this.legs.size > 0) this.notifyGone();
     if (this.isOver) return;
     this.act(decision);
     this.failHeld(this.client.registry.drainUntil);
   }
 
-  /** Ends the call with the failure that it would follow with an attempt at `until` (monotonic milliseconds) or later. */
+  /** Fails the call with its held failure if the next attempt would start at `until` (monotonic milliseconds) or later. True if it did. */
   failHeld(until: number): boolean {
     const { held } = this;
     if (held === undefined || this.isOver || this.state.dueAt < until) return false;
@@ -197,15 +197,15 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     return true;
   }
 
-  private tellGone(): void {
+  private notifyGone(): void {
     const { held } = this;
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
-    // Whoever is told of it may end the call.
-    this.owner.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
+    // The callback may end the call.
+    this.callbacks.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
-  // ── what follows ──
+  // ── decisions ──
 
   private step(event: HedgeEvent): void {
     this.act(this.decide(event));
@@ -229,13 +229,13 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
 
   private act(decision: HedgeDecision): void {
     if (decision.action === 'fail' && this.held !== undefined) {
-      // When it was due something forbade it, and nothing else is in flight.
+      // The attempt was not permitted when it was due, and no other is in flight.
       this.because = decision.because;
       this.finish(this.held.leg, this.held.end);
       return;
     }
     if (decision.action === 'send') {
-      this.tellGone();
+      this.notifyGone();
       this.reason = decision.because;
       this.beginOrWait();
     }
@@ -247,12 +247,15 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     else this.beginLater();
   }
 
-  /** None can begin without a channel: those in flight may still answer, and without them the call waits for one. */
+  /**
+   * Postpones an attempt that has no channel. With nothing in flight, the call waits for a channel. Otherwise the attempt is dropped,
+   * because those in flight may still receive a response.
+   */
   private beginLater(): void {
     if (this.legs.size === 0) {
       this.awaitsChannel = true;
       this.stopTimer();
-      this.owner.needChannel();
+      this.callbacks.needChannel();
       return;
     }
     const { sent, inFlight } = this.state;
@@ -263,7 +266,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     if (this.isOver) return;
     const { clock } = this.client;
     const number = this.freeNumbers?.shift() ?? this.state.sent;
-    const leg = new HedgeLeg(this, number, clock.now(), this.reason === 'slow');
+    const leg = new HedgeAttempt(this, number, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
     if (this.reason === 'unsent' || this.reason === 'refused') this.nextIs('transparent-retry');
     else if (number > 1) this.nextIs('hedge');
@@ -283,10 +286,13 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     this.request.telemetry?.nextIs(kind);
   }
 
-  /** One could not be started, as the circuit opened meanwhile: those in flight go on, and no further one is sent. */
+  /**
+   * Handles an attempt that could not be started, for example because the circuit has opened. Those in flight continue, and no further one
+   * is sent.
+   */
   private refused(error: unknown): void {
     this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'circuit-open' };
-    if (this.legs.size === 0) this.owner.cannotStart(error);
+    if (this.legs.size === 0) this.callbacks.cannotStart(error);
   }
 
   private schedule(): void {
@@ -295,9 +301,10 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
-    // A hedge is sent because servers are slow. A delay that a server named is kept as it is.
+    // A hedge is sent because servers are slow, so its delay excludes time in which this process did not run. A delay that a server
+    // requested is kept as it is.
     if (inFlight > 0 && !replaces && delayMs > 0) this.slowTimer = new PeerTimer(clock, delayMs, this.due);
-    // A caller waits for the timer only if nothing is in flight.
+    // The timer keeps the process alive only if nothing is in flight and the caller waits for it.
     else this.timer = clock.setTimer(this.due, delayMs, inFlight === 0);
   }
 
@@ -306,13 +313,13 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     this.slowTimer = undefined;
     if (this.ended || this.winner !== undefined) return;
     const { clock } = this.client;
-    // A timer may fire a little early.
+    // A timer may fire slightly early.
     const at = Math.max(clock.now(), this.state.dueAt);
     this.step({ type: 'due', at });
   };
 
-  /** From here on `leg` is the attempt. */
-  private win(leg: HedgeLeg): void {
+  /** Makes `leg` the attempt of the call and cancels the others. */
+  private win(leg: HedgeAttempt): void {
     if (this.winner !== undefined) return;
     this.winner = leg;
     this.number = leg.number;
@@ -320,7 +327,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     this.abandonLegs(leg);
   }
 
-  private finish(leg: HedgeLeg, end: AttemptEnd): void {
+  private finish(leg: HedgeAttempt, end: AttemptEnd): void {
     this.ended = true;
     this.cutOthersOff = this.winner === undefined && this.legs.size > 0;
     this.number = leg.number;
@@ -330,7 +337,7 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
     this.listener.onEnd(end);
   }
 
-  private abandonLegs(but: HedgeLeg | undefined, because?: 'deadline'): void {
+  private abandonLegs(but: HedgeAttempt | undefined, because?: 'deadline'): void {
     for (const leg of [...this.legs]) {
       if (leg === but) continue;
       this.legs.delete(leg);
@@ -346,9 +353,9 @@ export class HedgedAttempt implements Attempt, HedgeLegOwner {
   }
 }
 
-/** One that failed, and what is told of it. */
+/** A failed attempt and the data to report about it. */
 interface Failed {
-  readonly leg: HedgeLeg;
+  readonly leg: HedgeAttempt;
   readonly end: AttemptEnd;
   readonly verdict: Verdict;
   readonly durationMs: number;

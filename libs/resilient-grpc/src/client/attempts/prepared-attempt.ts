@@ -1,19 +1,19 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { CHAIN_MARK } from '../../policy/retry/chain-stop.js';
+import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ClientContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
-import { prepareAttempt, type AttemptParts } from '../interceptors/prepare-attempt.js';
+import { prepareAttempt, type AttemptInterceptors } from '../interceptors/prepare-attempt.js';
 import { preparationFailure } from '../interceptors/preparation-failure.js';
 
-/** A call that may be ended by what is asked before its attempt. */
-export interface OpenCall {
+/** A call that an interceptor or metadata function may end before its attempt starts. */
+export interface CallLiveness {
   isOpen(): boolean;
 }
 
-/** Of a call that ended before anything was sent. */
+/** Attempt of a call that ended before anything was sent. */
 const NOTHING: Attempt = {
   peer: undefined,
   startRead: () => undefined,
@@ -23,13 +23,13 @@ const NOTHING: Attempt = {
   abandon: () => undefined,
 };
 
-/** Asks interceptors and the client's function for metadata before each attempt, and begins it when they have answered. */
+/** Runs the interceptors and the client's metadata function before each attempt, and starts the attempt when they have completed. */
 export function withPreparation(
   start: StartAttempt,
   call: OutgoingCall,
-  parts: AttemptParts,
+  parts: AttemptInterceptors,
   client: ClientContext,
-  owner: OpenCall,
+  owner: CallLiveness,
 ): StartAttempt {
   return (request, listener) => {
     const metadata = metadataOf(request, call, parts);
@@ -42,11 +42,15 @@ export function withPreparation(
   };
 }
 
-function metadataOf(request: AttemptRequest, call: OutgoingCall, parts: AttemptParts): Metadata | Promise<Metadata> {
+function metadataOf(
+  request: AttemptRequest,
+  call: OutgoingCall,
+  parts: AttemptInterceptors,
+): Metadata | Promise<Metadata> {
   try {
     return prepareAttempt(call, request.number, request.deadline, parts);
   } catch (error) {
-    // The caller of `start` has not got his attempt yet: he hears of it like of a rejection.
+    // The caller of `start` does not have its attempt yet, so a thrown error is reported like a rejection.
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- handed on as it is
     return Promise.reject(error);
   }
@@ -54,13 +58,13 @@ function metadataOf(request: AttemptRequest, call: OutgoingCall, parts: AttemptP
 
 function requestWith(request: AttemptRequest, metadata: Metadata): AttemptRequest {
   const { method, deadline, options, interceptors, maxReceiveBytes, number, mayRepeat, telemetry } = request;
-  // What is made anew for each attempt knows nothing of hedges.
-  const [mark] = request.metadata.get(CHAIN_MARK);
-  if (mark !== undefined && metadata.get(CHAIN_MARK).length === 0) metadata.set(CHAIN_MARK, mark);
+  // Metadata that is created for each attempt does not contain the hedge mark.
+  const [mark] = request.metadata.get(RETRY_CHAIN_KEY);
+  if (mark !== undefined && metadata.get(RETRY_CHAIN_KEY).length === 0) metadata.set(RETRY_CHAIN_KEY, mark);
   return { method, deadline, metadata, options, interceptors, maxReceiveBytes, number, mayRepeat, telemetry };
 }
 
-/** An attempt that has not begun yet; what it is told meanwhile it does afterwards. */
+/** An attempt that waits for its metadata. Operations requested meanwhile run when it starts. */
 class PreparedAttempt implements Attempt {
   private inner: Attempt | undefined;
   private message: { readonly payload: unknown; readonly written: (() => void) | undefined } | undefined;
@@ -133,7 +137,7 @@ class PreparedAttempt implements Attempt {
     if (this.reading) inner.startRead();
   }
 
-  /** It ended before it began. */
+  /** Ends the attempt before it has started. */
   private end(
     code: number,
     details: string,

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 
-/** Stands between an attempt and its owner and hands everything on; a stage overrides what it has a say in. */
+/** Base class of a stage between an attempt and its listener. Forwards every operation and event; a stage overrides those it changes. */
 export abstract class StagedAttempt implements Attempt, AttemptListener {
   protected abstract readonly inner: Attempt;
 

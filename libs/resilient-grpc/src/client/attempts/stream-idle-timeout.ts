@@ -5,16 +5,16 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /**
- * Bounds the silence of a response stream, headers included, while its reader wants a message: a server that is frozen, or behind a
- * connection that was dropped in silence, ends no stream by itself. A reader who is slow is not held against the server.
+ * Bounds the time that a reader waits for a message of a response stream, including the wait for headers. A frozen server, or one behind a
+ * silently dropped connection, never ends the stream. A slow reader does not count against the server.
  */
 export function withStreamIdleTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
-  return (request, listener) => new IdleTimedAttempt(start, request, listener, timeoutMs, clock);
+  return (request, listener) => new StreamIdleTimeoutAttempt(start, request, listener, timeoutMs, clock);
 }
 
-class IdleTimedAttempt extends StagedAttempt {
+class StreamIdleTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
-  /** Since when a message is awaited, in monotonic milliseconds; undefined: none is. */
+  /** Time since which a message is awaited, in monotonic milliseconds; `undefined` if none is. */
   private silentSince: number | undefined;
   private timer: PeerTimer | undefined;
 
@@ -36,7 +36,7 @@ class IdleTimedAttempt extends StagedAttempt {
   }
 
   override onMessage(message: unknown): void {
-    // The timer stays: it looks again when it fires, so that a message costs no timer.
+    // The timer keeps running and checks again when it fires, so that a message needs no new timer.
     this.silentSince = undefined;
     super.onMessage(message);
   }
@@ -58,7 +58,7 @@ class IdleTimedAttempt extends StagedAttempt {
   private readonly look = (): void => {
     const excusedMs = this.timer?.excusedMs ?? 0;
     this.timer = undefined;
-    // The standstill may have been after the last message, when the timer had run for a while.
+    // This process may have stopped running after the last message, when the timer was already active.
     if (this.silentSince !== undefined) this.silentSince = Math.min(this.silentSince + excusedMs, this.clock.now());
     const leftMs = this.leftMs();
     if (leftMs > 0) {
@@ -69,7 +69,7 @@ class IdleTimedAttempt extends StagedAttempt {
     this.inner.cancel('stream-idle', StatusCode.UNAVAILABLE, details);
   };
 
-  /** Of the silence that is allowed; Infinity while no message is awaited. */
+  /** Time left in milliseconds; `Infinity` while no message is awaited. */
   private leftMs(): number {
     return this.silentSince === undefined ? Infinity : this.silentSince + this.timeoutMs - this.clock.now();
   }

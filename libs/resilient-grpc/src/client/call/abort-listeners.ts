@@ -1,4 +1,4 @@
-/** Who hears of one signal, behind the one listener that it has of ours. */
+/** Tasks that run when a signal aborts, and the one listener registered for them. */
 interface Listeners {
   readonly tasks: Set<() => void>;
   readonly onAbort: () => void;
@@ -7,12 +7,12 @@ interface Listeners {
 const bySignal = new WeakMap<AbortSignal, Listeners>();
 
 /**
- * Runs `task` when `signal` is aborted; returns how to take it back. One listener a signal, however many calls share it: Node
- * takes the eleventh for a leak, and a request may make a hundred calls.
+ * Runs `task` when `signal` is aborted. Returns a function that removes the task. A signal gets one listener, however many calls share it:
+ * Node warns of a leak at the eleventh, and a request may make a hundred calls.
  */
 export function onAborted(signal: AbortSignal, task: () => void): () => void {
   const listeners = bySignal.get(signal) ?? listenTo(signal);
-  // A task of its own for each call: the same function twice would be one.
+  // A new function for each call, because a set stores the same function only once.
   const own = (): void => {
     task();
   };
@@ -28,7 +28,7 @@ export function onAborted(signal: AbortSignal, task: () => void): () => void {
 function listenTo(signal: AbortSignal): Listeners {
   const tasks = new Set<() => void>();
   const onAbort = (): void => {
-    // One of them may end the call of another.
+    // A task may end the call of another one, which removes that task.
     for (const task of [...tasks]) if (tasks.has(task)) task();
   };
   const listeners = { tasks, onAbort };

@@ -33,7 +33,7 @@ const DOING: Readonly<Partial<Record<Phase, string>>> = {
  */
 export abstract class AdmittedCall extends PreparedCall implements Waiter {
   // As Waiter
-  paced = false;
+  rateLimited = false;
   waitingSince = 0;
 
   protected phase: Phase = 'begun';
@@ -43,7 +43,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   private permits: CallPermits | undefined;
   private deadlineTimer: DeadlineTimer | undefined;
 
-  get answerDue(): boolean {
+  get expectsPromptResponse(): boolean {
     return !this.method.responseStream;
   }
 
@@ -81,11 +81,11 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   /** Goes on to the next attempt. */
   protected proceed(): void {
     const { transport } = this.context.client;
-    if (!transport.ready || this.paced) {
+    if (!transport.ready || this.rateLimited) {
       this.waitForChannel();
     } else if (transport.hearing.isDue && this.interceptors === undefined) {
       this.phase = 'begun';
-      transport.hearing.hearOut(() => {
+      transport.hearing.whenRead(() => {
         this.proceedHeard();
       });
     } else {
@@ -116,7 +116,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   release(): void {
     if (this.phase !== 'waiting') return;
     this.released = true;
-    this.paced = false;
+    this.rateLimited = false;
     this.waitEnded('released');
     this.askPermits();
   }
@@ -185,10 +185,10 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
   }
 
   /** The pace of those that wait follows how the first of them fare. */
-  protected tellReleased(latencyMs: number | undefined): void {
+  protected reportReleased(latencyMs: number | undefined): void {
     if (!this.released) return;
     this.released = false;
-    this.context.client.transport.releasedEnded(latencyMs, this);
+    this.context.client.transport.releasedCallEnded(latencyMs, this);
   }
 
   protected armDeadline(): void {
@@ -224,7 +224,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
     this.telemetry?.waited(outcome, clock.now() - this.waitingSince);
   }
 
-  protected letGoOfWaiting(): void {
+  protected releaseWaiting(): void {
     this.disarmDeadline();
     if (this.backoff !== undefined) this.context.client.clock.clearTimer(this.backoff.timer);
     this.backoff = undefined;

@@ -11,41 +11,41 @@ import type { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
-const KEPT = 20;
+const MAX_KEPT_ATTEMPTS = 20;
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 const RANK = { no: 0, maybe: 1, yes: 2 } as const;
 
-/** What decides over a further attempt, beside the end of the last one. */
+/** State of a call that determines whether another attempt follows. */
 export interface CallFacts {
   readonly options: GrpcCallOptions | undefined;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  /** Attempts made, the failed one included. */
+  /** Number of attempts made, including the failed one. */
   readonly attempts: number;
   readonly requestReplayable: boolean;
-  /** Something of the answer is in the caller's hands already. */
+  /** True if part of the response was delivered to the caller. */
   readonly delivered: boolean;
-  /** It serves a retry. */
+  /** True if the call serves a retry. */
   readonly inRetryChain: boolean;
 }
 
-/** What follows a failed attempt. */
+/** Decision after a failed attempt. */
 export interface Judgement {
   readonly decision: Extract<RetryDecision, { retry: true }> | { readonly retry: false; readonly because: string };
-  /** When the server wants to be asked again. */
+  /** Delay that the server requested before the next attempt, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 }
 
-/** What became of the attempts of one call. Made at the first failure, or when somebody wants to know. */
+/** Results of the attempts of one call. Created at the first failure, or on demand. */
 export class AttemptHistory {
   /** The latest attempts, at most 20, oldest first. */
   readonly records: AttemptRecord[] = [];
   reached: Verdict['reachedServer'] = 'no';
-  /** As the transport gave it: the cause of what a caller is told. */
+  /** Status from the transport, which becomes the `cause` of the caller's error. */
   lastStatus: { readonly code: number; readonly details: string } | undefined;
   private retriesSincePushback = 0;
   private transparentLeft = true;
-  /** Attempts that were never sent. */
+  /** Number of attempts that were never sent. */
   private unsent = 0;
 
   add(
@@ -56,12 +56,12 @@ export class AttemptHistory {
     hedge = false,
   ): void {
     const { peer } = end;
-    if (this.records.length === KEPT) this.records.shift();
+    if (this.records.length === MAX_KEPT_ATTEMPTS) this.records.shift();
     const { code, details } = status;
     this.records.push({ number, code, details, ...(peer === undefined ? {} : { peer }), durationMs, hedge });
   }
 
-  /** All attempts of a hedged call failed, or one in a way that ends it. */
+  /** Records that all attempts of a hedged call failed, or that one failed in a way that ends the call. */
   judgeHedged(
     end: AttemptEnd,
     verdict: Verdict,
@@ -74,7 +74,7 @@ export class AttemptHistory {
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 
-  /** An attempt failed: whether there is another. */
+  /** Decides whether another attempt follows a failed one. */
   judge(context: MethodContext, end: AttemptEnd, verdict: Verdict, facts: CallFacts): Judgement {
     const { clock, registry, budget, random } = context.client;
     this.note(end, verdict);
@@ -109,28 +109,28 @@ export class AttemptHistory {
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 
-  /** What an attempt that failed leaves behind. */
+  /** Records a failed attempt. */
   note(end: AttemptEnd, verdict: Verdict): void {
     this.reached = further(this.reached, verdict.reachedServer);
     this.lastStatus = { code: end.code, details: end.details };
   }
 }
 
-/** The further of two: what one attempt reached stays reached. */
+/** Returns the further of two values. What one attempt reached stays reached. */
 export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
   return RANK[a] >= RANK[b] ? a : b;
 }
 
 /**
- * The connection with which the attempt failed; `undefined` if it failed for another reason. A server that shuts down also answers
- * calls instead of resetting them.
+ * Returns the connection with which the attempt failed; `undefined` if it failed for another reason. A GOAWAY counts too, because a server
+ * that shuts down may answer calls instead of resetting them.
  */
 export function lostConnection({ connection, wire }: AttemptEnd, verdict: Verdict): LostConnection | undefined {
   if (connection === undefined || !(verdict.connectionLost || wire?.goawayCode !== undefined)) return undefined;
   return { connection, isOver: wire?.connectionOver ?? false };
 }
 
-/** What the server asked for in the trailers of an attempt. */
+/** Returns the pushback in the trailers of an attempt. */
 export function pushbackOf(end: AttemptEnd): Pushback {
   const values = end.metadata.get(PUSHBACK_KEY);
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
@@ -145,6 +145,7 @@ function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefine
   if (!isSafeToRepeat(context, options)) return undefined;
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
-  // Its request does not fit the retry buffers: the policy only says which failures a smaller one would have followed.
+  // The request of this hedged call does not fit the retry buffers. The policy only determines after which failures a smaller request would
+  // have been resent.
   return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

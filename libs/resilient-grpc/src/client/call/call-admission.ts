@@ -2,7 +2,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import { cancelled, draining, inboundCancelled, type CallFailure } from './call-failure.js';
 
-/** Why a call may not even begin; undefined: it may. */
+/** Returns why a call must not start; `undefined` if it may. */
 export function admissionFailure(
   context: MethodContext,
   deadline: number,
@@ -20,7 +20,7 @@ export function admissionFailure(
   }
   if (signal?.aborted === true) return cancelled('Cancelled on client', signal.reason);
   if (inbound?.aborted === true) return inboundCancelled(inbound.reason);
-  // grpc-js would send it all the same, and the server would run it.
+  // grpc-js would send the call anyway, and the server would execute it.
   if (deadline !== Infinity && deadline <= clock.epoch()) {
     const details = 'Deadline exceeded before the call began';
     return { code: StatusCode.DEADLINE_EXCEEDED, reason: 'deadline', details };

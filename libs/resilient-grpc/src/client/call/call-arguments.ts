@@ -12,17 +12,17 @@ import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { describeValue, pathOf } from '../settings/describe-value.js';
 
-/** grpc-js's bits of `propagate_flags`; without flags all are on. */
+/** grpc-js's bits of `propagate_flags`. Without flags, all of them are set. */
 const PROPAGATE_DEADLINE = 1;
 const PROPAGATE_CANCELLATION = 8;
 
-/** What came after the request: Nest's `(metadata, options)` or our `(options)`. */
+/** Arguments after the request: Nest's `(metadata, options)` or this library's `(options)`. */
 export interface CallArguments {
   readonly metadata: Metadata | undefined;
   readonly options: GrpcCallOptions | undefined;
 }
 
-/** Sorts what came after the request. */
+/** Normalizes the arguments after the request. */
 export function callArguments(
   first: Metadata | GrpcCallOptions | null | undefined,
   second: GrpcCallOptions | undefined,
@@ -33,9 +33,9 @@ export function callArguments(
 }
 
 /**
- * Metadata of one call: the client's, then the argument's, then the option's.
+ * Returns the metadata of one call, merged from the client's, the inbound call's, the argument's and the option's, in this order.
  *
- * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The values are not told.
+ * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The error does not contain values.
  */
 export function callMetadata(
   context: MethodContext,
@@ -45,7 +45,7 @@ export function callMetadata(
   const { metadata, options } = given;
   if (options?.metadata === undefined && inbound === undefined) {
     if (metadata === undefined) return context.metadata;
-    // A copy, as of now: attempts come later too, and callers use one object for several calls.
+    // A copy, because later attempts send it, too, and callers use one object for several calls.
     return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata.clone();
   }
   const base = joinMetadata(joinMetadata(context.metadata, inbound), metadata);
@@ -53,7 +53,7 @@ export function callMetadata(
   try {
     return joinMetadata(base, options.metadata);
   } catch {
-    // grpc-js's error has the value in it, which may be a secret.
+    // grpc-js's error contains the value, which may be a secret.
     throw new GrpcConfigurationError(metadataProblems(options.metadata, pathOf(optionsPath(context), 'metadata')));
   }
 }
@@ -72,9 +72,9 @@ function optionsPath(context: MethodContext): string {
 }
 
 /**
- * The instant at which a call that is subscribed to at `epochNow` must have ended, in milliseconds since 1970.
+ * Returns the deadline of a call that is subscribed to at `epochNow`, in milliseconds since 1970.
  *
- * @throws GrpcConfigurationError for a length or an instant that is none; handed to grpc-js, a NaN ends the process.
+ * @throws GrpcConfigurationError for an invalid duration or date; a NaN that is passed to grpc-js terminates the process.
  */
 export function callDeadline(context: MethodContext, options: GrpcCallOptions | undefined, epochNow: number): number {
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
@@ -99,7 +99,9 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
 }
 
-/** By its type too: a text from an environment variable would be joined to the present instant, not added. */
+/**
+ * Validates a duration, including its type: a string from an environment variable would be concatenated with the current time, not added.
+ */
 function checkLength(value: unknown, path: string, key: string): void {
   if (value === undefined || (typeof value === 'number' && value > 0)) return;
   const message = `expected a length in milliseconds above 0, got ${describeValue(value)}; write ${key}: 500`;
@@ -119,14 +121,14 @@ function checkStreamOptions({ prefetch, onDrain }: GrpcCallOptions, path: string
   }
 }
 
-/** Whether the end of the caller's own inbound call ends this one. */
+/** True if cancellation of the caller's inbound call (`parent`) cancels this one. */
 export function boundToParent(options: GrpcCallOptions): boolean {
   return (
     options.parent !== undefined && ((options.propagate_flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0
   );
 }
 
-/** grpc-js's interceptors of one call: those of the call stand in place of the client's. */
+/** Returns grpc-js's interceptors of one call. Those of the call replace the client's. */
 export function callInterceptors(
   context: MethodContext,
   options: GrpcCallOptions | undefined,
@@ -134,7 +136,7 @@ export function callInterceptors(
   const own = options?.interceptors;
   const providers = options?.interceptor_providers;
   if ((own?.length ?? 0) === 0 && (providers?.length ?? 0) === 0) return context.interceptors;
-  // True: providers read path and kinds, which a MethodDescriptor has.
+  // Providers read only the path and the stream flags, which a MethodDescriptor has.
   const definition = context.method as unknown as Parameters<NonNullable<typeof providers>[number]>[0];
   return [...(own ?? []), ...(providers ?? []).map((provider) => provider(definition))];
 }

@@ -8,7 +8,10 @@ export interface Endable {
   end(failure: CallFailure): void;
 }
 
-/** Ends a call with what its caller tied it to: an abort signal, an inbound call. Returns how to untie it, if there is anything. */
+/**
+ * Binds a call to an abort signal or an inbound call, either of which may end it. Returns a function that unbinds it; `undefined` if the
+ * call is bound to nothing.
+ */
 export function bindCall(
   options: GrpcCallOptions | undefined,
   inbound: AbortSignal | undefined,
@@ -27,7 +30,7 @@ export function bindCall(
   if (signal !== undefined) tie(signal, () => cancelled('Cancelled on client', signal.reason));
   if (inbound !== undefined) tie(inbound, () => inboundCancelled(inbound.reason));
   if (options !== undefined && parent !== undefined && boundToParent(options)) {
-    // grpc-js does this for an attempt that runs; a call may also wait.
+    // grpc-js does this only for a running attempt, but a call may also be waiting.
     const inbound: NodeJS.EventEmitter = parent;
     const onCancelled = (): void => {
       call.end(cancelled('Cancelled by parent call', undefined));

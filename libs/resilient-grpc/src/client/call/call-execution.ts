@@ -8,10 +8,10 @@ import type { Verdict } from '../../policy/evidence/verdict.js';
 import type { RetryDecision } from '../../policy/retry/retry-decision.js';
 import { StatusCode } from '../../status/status-code.js';
 import { attemptStages } from '../attempts/attempt-stages.js';
-import { HedgedAttempt, type HedgeOwner } from '../attempts/hedged-attempt.js';
+import { HedgedAttempt, type HedgeCallbacks } from '../attempts/hedged-attempt.js';
 import { AttemptHistory, isSafeToRepeat, lostConnection, type CallFacts } from './attempt-history.js';
 import { failureReason, startFailure, TOO_MANY_RESPONSES, type CallFailure } from './call-failure.js';
-import { endIsWanted, tellAttempt, tellCaller } from './call-telling.js';
+import { endIsWanted, reportAttempt, notifyCaller } from './call-reporting.js';
 import { KeptCall } from './kept-call.js';
 import { outermost } from '../streams/scoped-stream.js';
 
@@ -24,7 +24,7 @@ const NOT_KEPT = -1;
  * One call and its attempts. It is at once the request and the listener of its attempts, and its own place in the queue and in the
  * registry, so that a call costs one object.
  */
-export class CallExecution extends KeptCall implements AttemptListener, HedgeOwner {
+export class CallExecution extends KeptCall implements AttemptListener, HedgeCallbacks {
   private reading = false;
   private hasResult = false;
   private result: unknown;
@@ -51,7 +51,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       return;
     }
     this.number += 1;
-    this.goesOn();
+    this.onAttemptStart();
     if (this.number > 1) this.metadata = attemptMetadata(this.callMetadata, this.number);
     this.attemptStartedAt = clock.now();
     this.reading = true;
@@ -105,13 +105,13 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.keptBytes = 0;
   }
 
-  protected override letGo(outcome: StreamOutcome): void {
+  protected override releaseResources(outcome: StreamOutcome): void {
     this.forgetRequest();
-    super.letGo(outcome);
+    super.releaseResources(outcome);
   }
 
   needChannel(): void {
-    this.paced = true;
+    this.rateLimited = true;
     this.waitForChannel();
   }
 
@@ -124,7 +124,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.history ??= new AttemptHistory();
     this.history.note(end, verdict);
     this.history.add(number, end, verdict, durationMs, true);
-    tellAttempt(this.context, this.history, verdict, 'retry', because);
+    reportAttempt(this.context, this.history, verdict, 'retry', because);
   }
 
   attemptResent(end: AttemptEnd, verdict: Verdict): void {
@@ -142,11 +142,11 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
       // How long a stream lasts says nothing of the server; that it began does.
       const now = client.clock.now();
       client.transport.answered(undefined);
-      this.tellReleased(now - this.attemptStartedAt);
+      this.reportReleased(now - this.attemptStartedAt);
       this.context.statistics.answered(now - this.startedAt, now);
     }
     const onHeaders = this.options?.onHeaders;
-    if (onHeaders !== undefined) tellCaller(onHeaders, headers);
+    if (onHeaders !== undefined) notifyCaller(onHeaders, headers);
   }
 
   onMessage(message: unknown): void {
@@ -191,18 +191,18 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     if (this.hedged !== undefined) this.takeHedged(this.hedged);
     const latencyMs = now - this.attemptStartedAt;
     transport.answered(this.method.responseStream ? undefined : latencyMs);
-    this.tellReleased(latencyMs);
+    this.reportReleased(latencyMs);
     budget.onSuccess(now);
     const { statistics } = this.context;
     if (!this.method.responseStream || !this.answerBegan) statistics.answered(now - this.startedAt, now);
     statistics.succeeded(now);
     this.phase = 'ended';
     this.attempt = undefined;
-    this.letGo('succeeded');
+    this.releaseResources('succeeded');
     if (endIsWanted(this.context, this.options)) {
       this.history ??= new AttemptHistory();
       this.history.add(this.number, end, { code: StatusCode.OK, details: end.details }, latencyMs);
-      this.tellEnd({ code: StatusCode.OK, details: end.details, metadata: end.metadata, peer: end.peer });
+      this.reportEnd({ code: StatusCode.OK, details: end.details, metadata: end.metadata, peer: end.peer });
     } else {
       this.telemetry?.end(StatusCode.OK, end.details);
     }
@@ -224,7 +224,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.result = undefined;
     this.history ??= new AttemptHistory();
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
-    this.tellReleased(undefined);
+    this.reportReleased(undefined);
     const { decision, retryAfterMs } =
       hedged === undefined
         ? this.history.judge(this.context, end, verdict, this.facts(end, verdict))
@@ -239,7 +239,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
     const stream = decision.retry || !this.method.responseStream ? undefined : outermost(this.scope, undefined);
     if (stream === undefined) {
-      tellAttempt(this.context, this.history, verdict, decision.retry ? 'retry' : 'none', decision.because);
+      reportAttempt(this.context, this.history, verdict, decision.retry ? 'retry' : 'none', decision.because);
       if (!this.isOpen()) return;
     }
     const failure = {
@@ -259,7 +259,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     this.end(failure);
     // Reported last: the end of the call decides whether its stream is resumed.
     if (stream !== undefined) {
-      tellAttempt(this.context, this.history, verdict, stream.isOver ? 'none' : 'resume', decision.because);
+      reportAttempt(this.context, this.history, verdict, stream.isOver ? 'none' : 'resume', decision.because);
     }
   }
 
@@ -289,7 +289,7 @@ export class CallExecution extends KeptCall implements AttemptListener, HedgeOwn
     failure: CallFailure,
   ): void {
     // What was lost with a connection comes back at the pace of what waited: a kill under load is hundreds of them at once.
-    this.paced = isLostWithConnection;
+    this.rateLimited = isLostWithConnection;
     this.context.statistics.retried += 1;
     this.backOff(decision.delayMs, failure);
   }

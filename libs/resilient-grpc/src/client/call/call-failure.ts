@@ -9,14 +9,14 @@ import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import { further, type AttemptHistory } from './attempt-history.js';
 
-/** Why a call ends in an error. */
+/** Failure of a call. */
 export interface CallFailure {
   readonly code: StatusCode;
   readonly details: string;
   readonly reason: FailureReason;
-  /** Why there is no further attempt. @defaultValue the reason */
+  /** Why no further attempt follows. @defaultValue the reason */
   readonly because?: string;
-  /** The option that prevents the failure, for the message of the error. @defaultValue one for `because`, if there is one */
+  /** The option that prevents the failure, for the message of the error. @defaultValue the one for `because`, if there is one */
   readonly remedy?: string;
   readonly metadata?: Metadata;
   readonly peer?: string | undefined;
@@ -24,7 +24,7 @@ export interface CallFailure {
   readonly cause?: unknown;
 }
 
-/** grpc-js's own client says it so. */
+/** Same text as in grpc-js's own client. */
 export const TOO_MANY_RESPONSES = 'Too many responses received';
 
 const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
@@ -44,7 +44,7 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   serialize: 'not-sent',
 };
 
-/** Why a call was not retried and the option that changes it, where a limit of the client forbade the retry. */
+/** Remedies by `because`, for retries that a limit of the client prevented. */
 const REMEDIES: ReadonlyMap<string, string> = new Map([
   [
     'throttled',
@@ -56,12 +56,12 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-/** The reason a caller reads, for what became of the last attempt. */
+/** Returns the reason that a caller receives for the verdict on the last attempt. */
 export function failureReason(verdict: Verdict): FailureReason {
   return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
 }
 
-/** The error of a call. `cutOff`: how far the attempt had got that is cut off by it; 'no' without one. */
+/** Creates the error of a call. `cutOff`: how far the attempt had got that the failure interrupts; 'no' if there is none. */
 export function callError(
   context: MethodContext,
   failure: CallFailure,
@@ -87,7 +87,7 @@ export function callError(
   });
 }
 
-/** The bytes of a request message, or why it cannot be sent: found before anything leaves. */
+/** Serializes a request message, or returns why it cannot be sent. Called before anything is sent. */
 export function encodeRequest(context: MethodContext, message: unknown): Buffer | CallFailure {
   let bytes: Buffer;
   try {
@@ -103,7 +103,7 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local', remedy };
 }
 
-/** The client takes no more of this kind: it is shutting down. */
+/** Failure of a call that is rejected because the client is shutting down. */
 export function draining(): CallFailure {
   return {
     code: StatusCode.UNAVAILABLE,
@@ -112,12 +112,12 @@ export function draining(): CallFailure {
   };
 }
 
-/** Its caller ended the call. */
+/** Failure of a call that its caller cancelled. */
 export function cancelled(details: string, cause: unknown): CallFailure {
   return { code: StatusCode.CANCELLED, details, reason: 'cancelled', cause };
 }
 
-/** The inbound call that it served was cancelled. */
+/** Failure of a call whose inbound call was cancelled. */
 export function inboundCancelled(cause: unknown): CallFailure {
   return {
     code: StatusCode.CANCELLED,
@@ -127,12 +127,12 @@ export function inboundCancelled(cause: unknown): CallFailure {
   };
 }
 
-/** Whether it was the caller who ended it, or whoever that one serves. */
+/** True if the caller cancelled, or the inbound call it serves was cancelled. */
 export function isCancelled({ reason }: CallFailure): boolean {
   return reason === 'cancelled' || reason === 'inbound-cancelled';
 }
 
-/** An attempt that could not even be started. */
+/** Failure of a call whose attempt could not be started. */
 export function startFailure(error: unknown): CallFailure {
   if (isCircuitOpenError(error)) {
     const { code, message: details, retryAfterMs } = error;
@@ -142,7 +142,7 @@ export function startFailure(error: unknown): CallFailure {
   return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
 }
 
-/** As many calls run and wait as may. */
+/** Failure of a call for which both a concurrency limit and its queue are full. */
 export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
   const full = limits.find(({ running, policy }) => running >= policy.maxConcurrent) ?? limits[0];
   const { maxConcurrent, maxQueued } = full?.policy ?? { maxConcurrent: 0, maxQueued: 0 };
@@ -151,13 +151,13 @@ export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
   return { code: cause.code, details: cause.message, reason: 'concurrency-limit', remedy, cause };
 }
 
-/** The deadline passed after `tookMs`; `during` tells what the call was doing, where that helps. */
+/** Failure of a call whose deadline passed after `tookMs`. `during` describes what the call was doing, if that is useful. */
 export function deadlineFailure(tookMs: number, during: string): CallFailure {
   const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s${during}`;
   return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
 }
 
-/** What stands in `error`'s text. */
+/** Returns the message of `error`. */
 function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -19,7 +19,7 @@ import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-br
 import type { MethodContext } from '../call-context.js';
 import { CallExecution } from './call-execution.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
-import { MethodParts } from '../method-context.js';
+import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import type { PartOf } from '../streams/scoped-stream.js';
@@ -108,7 +108,7 @@ class WatchedCall {
     const many = kind === 'client-stream' || kind === 'bidi';
     const request = many ? Array.from({ length: requests }, (_, index) => String(index)) : 'request';
     const options = { timeoutMs, waitForReady, signal: this.abort.signal };
-    const asked = { request, given: { metadata, options }, madeIn: undefined };
+    const asked = { request, given: { metadata, options }, createdIn: undefined };
     const sink: StreamSink<unknown> = {
       next: () => {
         if (this.ended) this.afterEnd += 1;
@@ -167,7 +167,7 @@ class World {
   readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
   readonly limits = new Set<MethodContext['limits'][number]>();
   readonly replayLimits: ReplayLimits;
-  private readonly parts: MethodParts;
+  private readonly parts: MethodRuntime;
   private told: ToldCall | undefined;
 
   constructor(private readonly plan: WorldPlan = ALONE) {
@@ -184,7 +184,7 @@ class World {
       maxQueuedCalls,
       metadataSource: plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0)),
     } as unknown as ResolvedClientSettings;
-    this.parts = new MethodParts(settings, {
+    this.parts = new MethodRuntime(settings, {
       name: 'memory',
       transport,
       budget: new DefaultBudget(),
@@ -327,7 +327,7 @@ function partOfStream(resumes: number): PartOf {
   const ignore = (): void => undefined;
   const ends = { isOver: false, attemptBegan: ignore, complete: ignore, fail: ignore };
   const none = { outer: undefined, demand: undefined, handedOver: 0 };
-  return { isWhole: true, scope: { resumes, deadline: Infinity, hosts: new Set(), ...none, ...ends } };
+  return { isDirect: true, scope: { resumes, deadline: Infinity, hosts: new Set(), ...none, ...ends } };
 }
 
 type Step =
@@ -484,7 +484,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     await world.pass(0);
     await world.pass(1_000);
     world.check();
-    expect([...world.transport.waiters]).toMatchObject([{ paced: true }]);
+    expect([...world.transport.waiters]).toMatchObject([{ rateLimited: true }]);
     world.transport.release();
     await world.pass(0);
     await world.pass(99);
@@ -527,7 +527,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     await world.pass(5_000);
     world.check();
     expect(calls.map(({ started }) => started)).toEqual([1, 2]);
-    expect([...transport.waiters]).toMatchObject([{ paced: true }]);
+    expect([...transport.waiters]).toMatchObject([{ rateLimited: true }]);
     transport.release();
     await world.pass(0);
     expect(calls.map(({ started }) => started)).toEqual([2, 2]);
@@ -539,7 +539,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     const { transport, calls } = world;
     for (const resumes of [0, 1]) world.begin({ ...UNARY, kind: 'server-stream' }, partOfStream(resumes));
     expect(calls.map(({ started }) => started)).toEqual([1, 0]);
-    expect([...transport.waiters]).toMatchObject([{ paced: true }]);
+    expect([...transport.waiters]).toMatchObject([{ rateLimited: true }]);
     transport.release();
     expect(calls.map(({ started }) => started)).toEqual([1, 1]);
     expect(await world.settle()).toBe(0);
@@ -679,7 +679,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     const world = new World();
     const { transport } = world;
     const reported: (number | undefined)[] = [];
-    transport.releasedEnded = (latencyMs?: number) => reported.push(latencyMs);
+    transport.releasedCallEnded = (latencyMs?: number) => reported.push(latencyMs);
     transport.disconnect();
     world.begin({ ...UNARY, kind: 'server-stream' });
     transport.release();

@@ -1,6 +1,6 @@
 import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-queue.js';
 
-/** The permits one call needs while it has an attempt: its method's, then the client's. */
+/** The permits that one call needs while it has an attempt: its method's, then the client's. */
 export class CallPermits implements PermitWaiter {
   private held = 0;
   private waitingFor: PermitQueue | undefined;
@@ -14,7 +14,7 @@ export class CallPermits implements PermitWaiter {
     private readonly epoch: () => number,
   ) {}
 
-  /** Asks for those that are missing. 'queued': `decided` is called later. */
+  /** Requests the permits that are missing. 'queued': `decided` is called later. */
   acquire(): 'permitted' | 'queued' | 'refused' {
     for (const limit of this.limits.slice(this.held)) {
       const answer = limit.acquire(this, this.had);
@@ -31,17 +31,17 @@ export class CallPermits implements PermitWaiter {
   permitted(): void {
     this.waitingFor = undefined;
     this.held += 1;
-    // One who was let through by its method's limit may still be refused by the client's.
+    // A call that its method's limit admitted may still be rejected by the client's.
     const answer = this.acquire();
     if (answer !== 'queued') this.decided(answer);
   }
 
-  /** Gives back what it holds, and its place in the queue. */
+  /** Releases its permits and its place in the queue. */
   release(): void {
     this.waitingFor?.leave(this);
     this.waitingFor = undefined;
     while (this.held > 0) {
-      // First, as a permit that is given back runs whoever gets it, here and now.
+      // Decremented first, because `release` runs the next waiter synchronously.
       this.held -= 1;
       this.limits[this.held]?.release(this.epoch());
     }

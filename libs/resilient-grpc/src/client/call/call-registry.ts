@@ -5,25 +5,25 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { ActiveCall } from '../active-call.js';
 import type { DrainReport } from '../drain-report.js';
 
-/** What becomes of an open call when its client drains. */
+/** Behavior of an open call when its client drains. */
 export type OnDrain = 'finish' | 'complete' | 'fail';
 
-/** A call as the registry holds it. */
+/** A call in the registry. */
 export interface RegisteredCall {
   readonly onDrain: OnDrain;
   readonly kind: MethodKind;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   describe(): ActiveCall;
-  /** Ends it now, on both sides, whatever the transport does. */
+  /** Ends the call now, on both sides, regardless of the transport. */
   terminate(reason: 'draining' | 'closed', details: string): void;
-  /** Ends its stream now, cleanly, as the server would have. */
+  /** Completes its stream now, as if the server had ended it. */
   complete(): void;
   /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. True if it did. */
   failBackoff(until: number): boolean;
 }
 
-/** Where a call is kept while it runs: the registry, or the stream that it is a part of. */
+/** Container of a running call: the registry, or the stream that the call is part of. */
 export interface CallPlace<Call extends RegisteredCall> {
   add(call: Call): void;
   delete(call: Call, outcome: StreamOutcome): void;
@@ -31,44 +31,44 @@ export interface CallPlace<Call extends RegisteredCall> {
 
 type Accepting = 'yes' | 'draining' | 'closed';
 
-/** Thousands of streams that end in one moment would all be opened elsewhere in the next. */
-const STREAMS_AT_ONCE = 100;
-const BETWEEN_STREAMS_MS = 10;
+/** Streams are ended in batches, because thousands of streams that end at the same moment would all be reopened elsewhere at once. */
+const STREAM_BATCH_SIZE = 100;
+const STREAM_BATCH_INTERVAL_MS = 10;
 
 /**
- * Streams that may be reset while other calls still run: a server of Node takes 1 000 in a row from one connection (nghttp2), then
- * ends it, and with it every call that was to finish.
+ * Maximum number of streams to reset while other calls are running. A Node server accepts 1,000 resets in a row on one connection
+ * (nghttp2), then closes it, and with it every call that could have finished.
  */
 const RESETS_AT_ONCE = 900;
-/** What cutting one off takes: a drain ends within its time, however many calls it has to cut off. */
+/** Estimated time to cut off one call. With it, a drain ends within its timeout, however many calls it has to cut off. */
 const CUT_OFF_MS = 0.05;
 
-/** Every call of a client that has not ended, and what is counted of those that have. */
+/** All open calls of a client, and counters of those that have ended. */
 export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly calls = new Set<RegisteredCall>();
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
-  /** When the drain cuts off what still runs, in monotonic milliseconds; Infinity before a drain. */
+  /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
-  /** While a drain waits: when it gives up, and how it goes on. */
+  /** Present while a drain waits: when the wait ends, and the function that ends it. */
   private wait: { readonly until: number; readonly timer: Timer; readonly over: () => void } | undefined;
-  /** Attempts whose callers have left during a drain, to be reset when nothing else runs any more. */
+  /** Attempts that were abandoned during a drain, to be reset when no other call is running. */
   private readonly toReset: Attempt[] = [];
   private resets = 0;
-  /** Streams that a drain has told to end cleanly. */
+  /** Streams that a drain is completing. */
   private readonly completing = new Set<RegisteredCall>();
-  /** Those that have. */
+  /** Number of streams that a drain has completed. */
   private completed = 0;
-  /** Calls that ended by themselves during a drain. */
+  /** Number of calls that ended on their own during a drain. */
   private finished = 0;
-  /** Calls that a drain failed. */
+  /** Number of calls that a drain failed. */
   private cutOff = 0;
   private isTerminating = false;
   accepting: Accepting = 'yes';
   started = 0;
   succeeded = 0;
   failed = 0;
-  /** Ended by the caller. */
+  /** Number of calls that their callers cancelled. */
   cancelled = 0;
   resumed = 0;
 
@@ -78,7 +78,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return this.calls.size;
   }
 
-  /** Streams that end at a shutdown have been told to: none of them begins or goes on any more. */
+  /** True once the streams that end at a shutdown are being ended. None of them starts or resumes anymore. */
   get streamsEnd(): boolean {
     return this.endingStreams !== undefined;
   }
@@ -95,15 +95,15 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     if (this.calls.size === 0) this.wait?.over();
   }
 
-  /** Ends an attempt that nobody listens to any more, now or, in a drain of many streams, when that harms nobody. */
+  /** Abandons an attempt that has no listener anymore. In a drain of many streams, its reset waits until it affects no other call. */
   abandon(attempt: Attempt, because?: 'deadline'): void {
     if (this.streamsEnd && this.accepting !== 'closed' && this.resets++ >= RESETS_AT_ONCE) this.toReset.push(attempt);
     else attempt.abandon(because);
   }
 
-  /** How long the stream has been open that is open longest; 0 where none is. */
+  /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   get oldestStreamMs(): number {
-    // They are in the order of their begin.
+    // Calls are in the order of their start.
     for (const { kind, startedAt } of this.calls) if (kind !== 'unary') return this.clock.now() - startedAt;
     return 0;
   }
@@ -121,9 +121,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     else if (this.accepting !== 'yes' && !this.isTerminating && outcome !== 'cancelled') this.finished += 1;
   }
 
-  /** Ends the streams that say so, cleanly or with an error, a slice at a time. Everything else goes on, and may begin. */
+  /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new ones may start. */
   endStreams(): Promise<void> {
-    // In a turn of its own: who hears of the end of his stream may drain in answer.
+    // In a separate microtask, because a caller may drain the client in response to the end of its stream.
     this.endingStreams ??= Promise.resolve().then(() =>
       this.endSlices([...this.calls].filter(({ onDrain }) => onDrain !== 'finish')),
     );
@@ -131,9 +131,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   private async endSlices(streams: readonly RegisteredCall[]): Promise<void> {
-    for (let from = 0; from < streams.length; from += STREAMS_AT_ONCE) {
-      if (from > 0) await new Promise<void>((resolve) => this.clock.setTimer(resolve, BETWEEN_STREAMS_MS, true));
-      for (const stream of streams.slice(from, from + STREAMS_AT_ONCE)) this.endStream(stream);
+    for (let from = 0; from < streams.length; from += STREAM_BATCH_SIZE) {
+      if (from > 0) await new Promise<void>((resolve) => this.clock.setTimer(resolve, STREAM_BATCH_INTERVAL_MS, true));
+      for (const stream of streams.slice(from, from + STREAM_BATCH_SIZE)) this.endStream(stream);
     }
   }
 
@@ -150,8 +150,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   /**
-   * Takes no more calls, lets those that run end within `timeoutMs`, and cuts off the rest. Later callers get the same report; the
-   * shorter time applies.
+   * Rejects new calls, lets running calls finish within `timeoutMs`, and cuts off the rest. Later callers get the same report; the shorter
+   * time applies.
    */
   drain(timeoutMs: number): Promise<DrainReport> {
     this.drainUntil = Math.min(this.drainUntil, this.clock.now() + timeoutMs);
@@ -163,7 +163,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return draining;
   }
 
-  /** Ends all now. */
+  /** Ends all calls now. */
   close(): void {
     this.accepting = 'closed';
     this.terminateAll('closed', 'The client was closed');
@@ -180,7 +180,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return { finished, completed, cancelled: cutOff, durationMs: this.clock.now() - beganAt };
   }
 
-  /** A retry that is due after the drain cannot finish in time: to wait for it would only delay its failure. */
+  /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */
   private failBackoffs(): void {
     for (const call of [...this.calls]) {
       this.isTerminating = true;
@@ -193,7 +193,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.stopWaiting();
     const perhapsCutOff = [...this.calls].filter(({ onDrain }) => onDrain === 'finish').length;
     const leftMs = until - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);
-    // Timers run before sockets are read: answers that came while this process stood still finish their calls first.
+    // Timers run before sockets are read. Responses that arrived while this process did not run finish their calls first.
     const timer = this.clock.setTimer(() => this.clock.defer(over), leftMs, true);
     this.wait = { until, timer, over };
   }

@@ -2,8 +2,8 @@ import { remainingMs } from '../../policy/deadline/deadline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
 /**
- * Keeps the deadline of a call while grpc-js does not: as long as no attempt runs, or interceptors may hold one back. Holds the
- * process, since a caller waits for it.
+ * Enforces the deadline of a call while grpc-js does not: while no attempt is running, or interceptors may delay one. It keeps the process
+ * alive, because a caller waits for it.
  */
 export class DeadlineTimer {
   private timer: Timer | undefined;
@@ -25,7 +25,7 @@ export class DeadlineTimer {
 
   private readonly fired = (): void => {
     this.timer = undefined;
-    // A timer lasts 24 days at most, and may fire a little early.
+    // A timer lasts 24 days at most, and may fire slightly early.
     if (this.clock.epoch() < this.deadline) this.arm();
     else this.passed();
   };

@@ -2,7 +2,7 @@ import { moment } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
 import type { ActiveCall } from '../active-call.js';
 
-/** A call as it is now; times are monotonic. */
+/** Current state of a call. Times are in monotonic milliseconds. */
 interface CallNow {
   readonly peer: string | undefined;
   readonly startedAt: number;
@@ -15,10 +15,10 @@ interface CallNow {
   readonly cancel: (details: string) => void;
 }
 
-/** What the registry shows of a call. */
+/** Returns the description of a call for `activeCalls()`. */
 export function describeCall({ client, method }: MethodContext, call: CallNow): ActiveCall {
   const { peer, lastMessageAt, sent, received, waiting, openedAt, resumes } = call;
-  // As the wall shows it.
+  // Converts monotonic times to wall-clock times.
   const shift = client.clock.epoch() - client.clock.now();
   return {
     path: method.path,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { currentInbound, inboundInUse, runInbound } from '../inbound-context.js';
-import { messageSource } from '../requests/message-source.js';
+import { messageSource } from '../requests/request-source.js';
 import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';
 
 const clock = new VirtualClock();

@@ -3,28 +3,27 @@ import { propagated, type Propagation } from '../../call/propagation.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
-import { inOrigin, originHere, type CallOrigin } from './call-origin.js';
+import { inOrigin, originHere, type CallerContext } from './caller-context.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import { currentInbound } from '../inbound-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
-/** How an outgoing call is tied to the inbound one it serves. */
+/** Binding of an outgoing call to the inbound call that it serves. */
 export interface InboundBinding {
   readonly inbound: CapturedCall;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  /** Aborted when the inbound call was cancelled. */
+  /** Aborted when the inbound call is cancelled. */
   readonly signal: AbortSignal | undefined;
-  /** To be joined over the client's own metadata and under the call's; undefined: nothing. */
+  /** Overrides the client's own metadata, and is overridden by the call's; `undefined` if there is none. */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;
-  /** What may have reached a server is not sent again. */
+  /** True if a call that may have reached a server must not be resent. */
   readonly inRetryChain: boolean;
 }
 
 /**
- * What a call that begins now takes over from the inbound call it is made in; undefined where there is none, or the client or
- * the call is not bound to it. `made`: the inbound call in which its Observable was made, for one that is subscribed to
- * outside of any.
+ * Returns the binding of a call that starts now; `undefined` if there is no inbound call, or the client or the call is not bound to it.
+ * `made`: the inbound call in which the Observable was created, used if it is subscribed to outside of any.
  */
 export function inboundBinding(
   propagation: Propagation | undefined,
@@ -40,8 +39,8 @@ export function inboundBinding(
   return { inbound, ...rest, metadata: metadataOf(entries) };
 }
 
-/** `sink` called in the context of who asks for it, or in that of `made` where there is none. */
-export function sinkInContext(sink: StreamSink<unknown>, made?: CallOrigin): StreamSink<unknown> {
+/** Returns `sink`, called in the current context, or in `made` if there is none. */
+export function sinkInContext(sink: StreamSink<unknown>, made?: CallerContext): StreamSink<unknown> {
   const origin = originHere(made);
   if (origin === undefined) return sink;
   return {
@@ -60,7 +59,7 @@ export function sinkInContext(sink: StreamSink<unknown>, made?: CallOrigin): Str
   };
 }
 
-/** Arguments of a call whose callbacks run in the context in which the call was made. */
+/** Returns the arguments of a call with callbacks that run in the context in which the call was made. */
 export function argumentsInContext(given: CallArguments): CallArguments {
   const { onHeaders, onEnd } = given.options ?? {};
   if (onHeaders === undefined && onEnd === undefined) return given;
@@ -76,7 +75,7 @@ export function argumentsInContext(given: CallArguments): CallArguments {
   };
 }
 
-/** What a stranger sent must not fail a call: values that gRPC does not allow are left out. */
+/** Omits values that gRPC does not allow, because untrusted inbound metadata must not fail a call. */
 function metadataOf(entries: readonly (readonly [string, string])[]): InboundBinding['metadata'] {
   const metadata: Record<string, string | readonly Buffer[]> = {};
   for (const [key, text] of entries) {

@@ -11,13 +11,13 @@ import { AttemptHistory } from './attempt-history.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import type { MethodContext } from '../call-context.js';
 import { callError, cancelled, draining, isCancelled, type CallFailure } from './call-failure.js';
-import { inOrigin, originHere, type CallOrigin } from './call-origin.js';
+import { inOrigin, originHere, type CallerContext } from './caller-context.js';
 import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
-import { endIsWanted, tellEnd, tellStart, tellUnread } from './call-telling.js';
+import { endIsWanted, reportEnd, reportStart, reportUnread } from './call-reporting.js';
 import { describeCall } from './describe-call.js';
 import type { HedgedAttempt } from '../attempts/hedged-attempt.js';
-import type { AskedCall } from './prepared-call.js';
-import { RequestPump, type PumpOwner } from '../requests/request-pump.js';
+import type { CallInput } from './prepared-call.js';
+import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
 import type { ActiveCall } from '../active-call.js';
 import { outermost, ScopedStream, type PartOf } from '../streams/scoped-stream.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
@@ -26,7 +26,10 @@ import type { UnreadStream } from '../streams/unread-streams.js';
 const ENDED_AFTER_MS = 100;
 
 /** A call in the registry, from its subscription to its one end, whoever ends it. What attempts it makes is not known here. */
-export abstract class KeptCall extends AdmittedCall implements PumpOwner, RegisteredCall, StreamSource, UnreadStream {
+export abstract class KeptCall
+  extends AdmittedCall
+  implements PumpCallbacks, RegisteredCall, StreamSource, UnreadStream
+{
   /** Request messages of a stream. */
   protected requests: RequestPump | undefined;
   protected attempt: Attempt | undefined;
@@ -38,7 +41,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
   protected answerBegan = false;
   protected received = 0;
   /** In which context it was begun; undefined where none are kept. */
-  protected origin: CallOrigin | undefined;
+  protected origin: CallerContext | undefined;
   /** Monotonic milliseconds. */
   lastMessageAt: number | undefined;
   private place: CallPlace<this> | undefined;
@@ -47,7 +50,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   constructor(
     context: MethodContext,
-    asked: AskedCall,
+    asked: CallInput,
     protected readonly sink: StreamSink<unknown>,
     /** The stream of which it is a part. */
     private readonly part?: PartOf,
@@ -61,8 +64,8 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     return this.part?.scope;
   }
 
-  get isWhole(): boolean {
-    return this.part?.isWhole ?? false;
+  get isDirect(): boolean {
+    return this.part?.isDirect ?? false;
   }
 
   get kind(): MethodKind {
@@ -99,7 +102,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
 
   /** Begins the call; everything from here on reaches the sink, later or at once. */
   begin(): void {
-    this.origin = originHere(this.asked.madeIn);
+    this.origin = originHere(this.asked.createdIn);
     if (this.origin === undefined && currentStreamScope() === undefined) {
       this.beginHere();
       return;
@@ -140,7 +143,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     }
     this.context.statistics.started += 1;
     this.enter();
-    tellStart(this.context);
+    reportStart(this.context);
     // Whoever was told may have ended it.
     if (!this.isOpen()) return;
     this.untie = this.tieTo(this);
@@ -166,7 +169,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     const { scope, context } = this;
     const { registry, unread } = context.client;
     // What comes back after an outage stands in its queue: a server that restarts gets its streams back at a pace.
-    this.paced = (scope?.resumes ?? 0) > 0;
+    this.rateLimited = (scope?.resumes ?? 0) > 0;
     if (scope === undefined) {
       this.place = registry;
       if (this.sink.demand !== undefined) unread.watch(this, this.sink.demand);
@@ -178,7 +181,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
   }
 
   /** An attempt begins: a stream that broke off goes on. */
-  protected goesOn(): void {
+  protected onAttemptStart(): void {
     this.stream?.goesOn();
   }
 
@@ -235,7 +238,12 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     const peer = this.attempt?.peer;
     this.context.statistics.succeeded(this.context.client.clock.now());
     this.stop('succeeded');
-    this.tellEnd({ code: StatusCode.OK, details: 'Ended by the shutdown of the client', metadata: NO_METADATA, peer });
+    this.reportEnd({
+      code: StatusCode.OK,
+      details: 'Ended by the shutdown of the client',
+      metadata: NO_METADATA,
+      peer,
+    });
     this.sink.complete();
   }
 
@@ -256,7 +264,7 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     else statistics.failed({ ...failure, peer }, attempted, client.clock.now());
     const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
     this.stop(left ? 'cancelled' : 'failed', failure.reason === 'deadline' ? 'deadline' : undefined);
-    this.tellEnd(error);
+    this.reportEnd(error);
     this.sink.error(error);
   }
 
@@ -273,11 +281,11 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
     this.leave();
     this.attempt = undefined;
     if (attempt !== undefined) this.context.client.registry.abandon(attempt, because);
-    this.letGo(outcome);
+    this.releaseResources(outcome);
   }
 
-  protected letGo(outcome: StreamOutcome): void {
-    this.letGoOfWaiting();
+  protected releaseResources(outcome: StreamOutcome): void {
+    this.releaseWaiting();
     this.untie?.();
     this.untie = undefined;
     this.requests?.close();
@@ -288,16 +296,16 @@ export abstract class KeptCall extends AdmittedCall implements PumpOwner, Regist
   // ── what is told ──
 
   unread(unreadMs: number): void {
-    tellUnread(this.context, this.asked.openedAt, this.startedAt, unreadMs);
+    reportUnread(this.context, this.asked.openedAt, this.startedAt, unreadMs);
   }
 
-  protected tellEnd(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
+  protected reportEnd(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;
     this.telemetry?.end(code, details);
     if (!endIsWanted(this.context, this.options)) return;
     const durationMs = this.context.client.clock.now() - this.startedAt;
     inOrigin(this.origin, () => {
-      tellEnd(this.context, this.options, this.outgoing, this.history, { code, details, trailers, peer, durationMs });
+      reportEnd(this.context, this.options, this.outgoing, this.history, { code, details, trailers, peer, durationMs });
     });
   }
 

@@ -7,7 +7,7 @@ import { MemoryTransport } from '../../testing/memory-transport.js';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { runInbound } from '../inbound-context.js';
-import { MethodParts } from '../method-context.js';
+import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
@@ -38,7 +38,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
     interceptors: [],
     propagation: { deadline: true, cancellation: true, metadata: [] },
   } as unknown as ResolvedClientSettings;
-  const parts = new MethodParts(settings, {
+  const parts = new MethodRuntime(settings, {
     name: 'memory',
     transport,
     budget: new DefaultBudget(),
@@ -64,7 +64,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
   };
   const call = new CallExecution(
     parts.contextOf(METHOD, policy),
-    { request: 'x', given: { metadata: undefined, options: { timeoutMs: timeouts.call } }, madeIn: undefined },
+    { request: 'x', given: { metadata: undefined, options: { timeoutMs: timeouts.call } }, createdIn: undefined },
     { next: () => true, error: () => undefined, complete: () => undefined },
   );
   runInbound(inbound, () => {

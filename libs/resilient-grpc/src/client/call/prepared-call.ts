@@ -7,18 +7,18 @@ import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
 import { admissionFailure } from './call-admission.js';
 import type { MethodContext } from '../call-context.js';
-import type { CallOrigin } from './call-origin.js';
+import type { CallerContext } from './caller-context.js';
 import { encodeRequest, type CallFailure } from './call-failure.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
 /** What a caller asks for. */
-export interface AskedCall {
+export interface CallInput {
   readonly request: unknown;
   readonly given: CallArguments;
   /** In which context; undefined where none are kept. */
-  readonly madeIn: CallOrigin | undefined;
+  readonly createdIn: CallerContext | undefined;
   /** Where in the code, where that is wanted: 'file:line'. */
   readonly openedAt?: string | undefined;
 }
@@ -51,7 +51,7 @@ export abstract class PreparedCall implements AttemptRequest {
 
   constructor(
     protected readonly context: MethodContext,
-    protected readonly asked: AskedCall,
+    protected readonly asked: CallInput,
   ) {
     this.method = context.method;
     this.maxReceiveBytes = context.maxReceiveBytes;
@@ -70,10 +70,10 @@ export abstract class PreparedCall implements AttemptRequest {
   protected prepare(scope: StreamScope | undefined): CallFailure | undefined {
     const { context, options } = this;
     const { client, policy } = context;
-    const { given, madeIn } = this.asked;
+    const { given, createdIn } = this.asked;
     this.startedAt = client.clock.now();
     this.deadline = callDeadline(context, options, client.clock.epoch());
-    this.binding = inboundBinding(context.propagation, options, client.clock, madeIn?.inbound);
+    this.binding = inboundBinding(context.propagation, options, client.clock, createdIn?.inbound);
     if (this.binding !== undefined) this.deadline = Math.min(this.deadline, this.binding.deadline);
     // A stream of several calls has one deadline.
     if (scope !== undefined) this.deadline = Math.min(this.deadline, scope.deadline);

@@ -8,12 +8,12 @@ import type {
   OutgoingCall,
 } from './outgoing-call.js';
 
-/** Gives the one instance of a class. @throws Error where there is none */
+/** Returns the only instance of an interceptor class. @throws Error if there is none */
 export type InterceptorSource = (type: GrpcClientInterceptorClass) => GrpcClientInterceptor;
 
 /**
- * The interceptors of a client as one, in their order: each is waited for before the next. Classes are asked for at the first
- * call, since a container may still be making them when the client is made.
+ * Combines the interceptors of a client. They run in order, and each is awaited before the next. Classes are resolved at the first call,
+ * because a container may still be creating them when the client is created.
  */
 export class CallHooks {
   private instances: readonly GrpcClientInterceptor[] | undefined;
@@ -23,22 +23,25 @@ export class CallHooks {
     private readonly source: InterceptorSource,
   ) {}
 
-  /** Classes among them, for whoever wants to look before the first call. */
+  /** Interceptor classes, so that they can be checked before the first call. */
   get classes(): readonly GrpcClientInterceptorClass[] {
     return this.interceptors.filter((one) => typeof one === 'function');
   }
 
-  /** undefined: done already. @throws what an interceptor throws; its rejection comes with the promise */
+  /**
+   * Returns `undefined` if all interceptors completed synchronously. @throws the error that an interceptor throws; rejections reject the
+   * promise
+   */
   onCall(call: OutgoingCall): Promise<void> | undefined {
     return this.each(call, (one) => one.onCall?.(call));
   }
 
-  /** undefined: done already. @throws as `onCall` */
+  /** Returns `undefined` if all interceptors completed synchronously. @throws as `onCall` */
   onAttempt(attempt: OutgoingAttempt): Promise<void> | undefined {
     return this.each(attempt, (one) => one.onAttempt?.(attempt));
   }
 
-  /** Tells all of them. One that throws does not reach the call, which has ended, nor the others. */
+  /** Notifies all interceptors. An error that one throws affects neither the call, which has ended, nor the others. */
   onEnd(call: OutgoingCall, end: CallEnd): void {
     void this.each(call, (one) => {
       try {

@@ -4,20 +4,20 @@ import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { MetadataInput } from '../resilient-types.js';
 import type { OutgoingCall } from './outgoing-call.js';
 
-/** Asked for metadata once per attempt, so that a token can be a fresh one. */
+/** Returns metadata for a call. It is called once per attempt, so that a token is current. */
 export type MetadataFunction = (call: OutgoingCall) => MetadataInput | Promise<MetadataInput>;
 
-/** What a client sends with every attempt, where a function decides it. */
+/** Returns the metadata that a client sends with an attempt, if a function determines it. */
 export type MetadataSource = (call: OutgoingCall) => Metadata | Promise<Metadata>;
 
-/** `base` (of the defaults) and `over` (of the client), at least one of them a function, as one; `over` wins key by key. */
+/** Merges `base` (of the defaults) and `over` (of the client), at least one of which is a function. `over` wins key by key. */
 export function metadataSource(
   base: MetadataInput | MetadataFunction | undefined,
   over: MetadataInput | MetadataFunction | undefined,
 ): MetadataSource {
   return (call) => {
     const below = given(base, call);
-    // Should the second throw at once, nobody is left to hear how the first one fails.
+    // If the second function throws synchronously, a rejection of the first one would be unhandled.
     if (below instanceof Promise) below.catch(() => undefined);
     const above = given(over, call);
     if (below instanceof Promise || above instanceof Promise) {
@@ -38,7 +38,7 @@ function joined(base: unknown, over: unknown): Metadata {
   return joinMetadata(joinMetadata(NO_METADATA, checked(base)), checked(over));
 }
 
-/** grpc-js's own error would have the value in it, which may be a secret. */
+/** Validates metadata, because grpc-js's own error would contain the value, which may be a secret. */
 function checked(value: unknown): MetadataInput | undefined {
   if (value === undefined || isMetadataLike(value)) return value;
   if (typeof value !== 'object' || value === null) {
@@ -48,6 +48,6 @@ function checked(value: unknown): MetadataInput | undefined {
     const problem = one === undefined ? undefined : metadataEntryProblem(key, one);
     if (problem !== undefined) throw new Error(`a function for metadata gave '${key}': ${problem}`);
   }
-  // True: each of its entries was looked at.
+  // Each entry was validated above.
   return value as MetadataInput;
 }

@@ -3,47 +3,48 @@ import type { CallEnd } from '../../call/call-event.js';
 import type { CapturedCall, InboundCall } from '../../call/inbound-call.js';
 import type { MethodKind } from '../../call/method.js';
 
-/** A call that leaves this process, as interceptors see it. */
+/** An outgoing call, as interceptors receive it. */
 export interface OutgoingCall {
   readonly client: string;
-  /** 'orders.v1.Orders' */
+  /** Full name of the service: 'orders.v1.Orders'. */
   readonly service: string;
-  /** 'Get' */
+  /** Name of the method: 'Get'. */
   readonly method: string;
-  /** '/orders.v1.Orders/Get' */
+  /** Path of the method: '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly kind: MethodKind;
-  /** What is written into it is sent: by `onCall` with every attempt, by `onAttempt` with that one. */
+  /** Metadata to send. Entries that `onCall` adds are sent with every attempt, those that `onAttempt` adds with that attempt. */
   readonly metadata: Metadata;
-  /** The call that is being served, where inbound calls are captured and this one is bound to it. */
+  /** Inbound call being served; present if inbound calls are captured and this call is bound to one. */
   readonly inbound?: InboundCall;
 }
 
-/** The inbound call that `call` is bound to. */
+/** Returns the inbound call that `call` is bound to. */
 export function inboundOf(call: OutgoingCall): CapturedCall | undefined {
-  // True: every inbound call that an outgoing one is bound to was captured.
+  // Every inbound call that an outgoing call is bound to was captured.
   return call.inbound as CapturedCall | undefined;
 }
 
-/** One attempt of it. */
+/** One attempt of an outgoing call. */
 export interface OutgoingAttempt extends OutgoingCall {
-  /** 1 for the original attempt. */
+  /** Number of the attempt; 1 for the original one. */
   readonly number: number;
   readonly deadline?: Date;
 }
 
 /**
- * Sees calls and attempts, not messages, so that flow control is untouched (for messages there are grpc-js's own, as
- * `channelOptions.interceptors`). What it throws, or rejects with, fails the call before it is sent.
+ * Intercepts calls and attempts. Messages are not intercepted, so flow control is unaffected; to intercept messages, use grpc-js's
+ * interceptors in `channelOptions.interceptors`. An error that `onCall` or `onAttempt` throws or rejects with fails the call before it is
+ * sent.
  */
 export interface GrpcClientInterceptor {
-  /** Before the first attempt; the call waits for it. */
+  /** Called before the first attempt. The call waits for the returned promise. */
   onCall?(call: OutgoingCall): void | Promise<void>;
-  /** Before each attempt; it waits for it. */
+  /** Called before each attempt. The attempt waits for the returned promise. */
   onAttempt?(attempt: OutgoingAttempt): void | Promise<void>;
-  /** After the last attempt, success or failure; not after the subscriber has left. */
+  /** Called after the last attempt, on success or failure. Not called if the caller unsubscribed. */
   onEnd?(call: OutgoingCall, end: CallEnd): void;
 }
 
-/** A class of interceptors, which the application's container has one instance of. */
+/** An interceptor class. The application's container has one instance of it. */
 export type GrpcClientInterceptorClass = abstract new (...args: never[]) => GrpcClientInterceptor;

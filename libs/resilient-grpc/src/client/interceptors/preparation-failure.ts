@@ -1,7 +1,7 @@
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { CallFailure } from '../call/call-failure.js';
 
-// gRFC A54: codes that speak of the request must not come from what runs before it.
+// gRFC A54: codes that describe the request must not come from code that runs before it is sent.
 const OF_THE_REQUEST: ReadonlySet<number> = new Set([
   StatusCode.OK,
   StatusCode.INVALID_ARGUMENT,
@@ -13,7 +13,10 @@ const OF_THE_REQUEST: ReadonlySet<number> = new Set([
   StatusCode.DATA_LOSS,
 ]);
 
-/** A call whose interceptor, or function for metadata, threw `error`: it was not sent. A gRPC code of the error is kept. */
+/**
+ * Returns the failure of a call that was not sent because an interceptor or metadata function threw `error`. A gRPC code of the error is
+ * kept if it does not describe the request.
+ */
 export function preparationFailure(error: unknown): CallFailure {
   const text = error instanceof Error ? error.message : String(error);
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;

@@ -6,23 +6,23 @@ import type { CallHooks } from './call-hooks.js';
 import type { MetadataSource } from './metadata-source.js';
 import { inboundOf, type OutgoingCall } from './outgoing-call.js';
 
-/** What has a word before an attempt of a client. */
-export interface AttemptParts {
+/** Interceptors and metadata function that run before each attempt of a client. */
+export interface AttemptInterceptors {
   readonly hooks: CallHooks | undefined;
   readonly metadataSource: MetadataSource | undefined;
 }
 
 /**
- * The metadata of attempt `number`: made anew for each, as tokens expire. What the call brings wins over what the client's
- * function gives; `onAttempt` has the last word.
+ * Returns the metadata of attempt `number`. It is created for each attempt, because tokens expire. The call's metadata overrides that of
+ * the client's function; `onAttempt` runs last.
  *
- * @throws what the function or an interceptor throws; a rejection comes with the promise
+ * @throws the error that the function or an interceptor throws; rejections reject the promise
  */
 export function prepareAttempt(
   call: OutgoingCall,
   number: number,
   deadline: number,
-  { hooks, metadataSource }: AttemptParts,
+  { hooks, metadataSource }: AttemptInterceptors,
 ): Metadata | Promise<Metadata> {
   const asked = metadataSource && inContextOf(inboundOf(call), () => metadataSource(call));
   return asked instanceof Promise

@@ -1,13 +1,13 @@
 import { MESSAGE_OVERHEAD, type ReplayLimits } from '../../policy/replay/replay-limits.js';
 
 /**
- * Messages of a request stream that were sent and may have to be sent again. What does not fit is sent all the same, but not
- * again (gRFC A6, "Memory Management (Buffering)").
+ * Messages of a request stream that were sent and may have to be resent. A message that does not fit is sent, but then nothing can be
+ * resent (gRFC A6, "Memory Management (Buffering)").
  */
 export class RequestBuffer {
   private readonly messages: Uint8Array[] = [];
   private bytes = 0;
-  /** Everything that was sent is in here. */
+  /** True if the buffer contains everything that was sent. */
   complete = true;
 
   constructor(private readonly limits: ReplayLimits) {}
@@ -20,7 +20,7 @@ export class RequestBuffer {
     return this.messages[index];
   }
 
-  /** `payload` is sent. Under interceptors it is a message of unknown size, which cannot be kept within bounds. */
+  /** Adds a payload that is being sent. With interceptors it is a message of unknown size, which cannot be kept within the limits. */
   add(payload: unknown): void {
     if (!this.complete) return;
     if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD, this.bytes)) {
@@ -31,7 +31,7 @@ export class RequestBuffer {
     this.bytes += payload.length + MESSAGE_OVERHEAD;
   }
 
-  /** Nothing of it will be needed again: the call is committed, or has ended. */
+  /** Releases all messages, because the call is committed or has ended, or because a message did not fit. */
   drop(): void {
     this.complete = false;
     this.limits.release(this.bytes);

@@ -3,52 +3,52 @@ import type { MethodContext } from '../call-context.js';
 import { encodeRequest, type CallFailure } from '../call/call-failure.js';
 import { StatusCode } from '../../status/status-code.js';
 import { RequestBuffer } from './request-buffer.js';
-import { messageSource } from './message-source.js';
-import { UNSENDABLE, type MessageSource, type MessageTaker } from './message-taker.js';
+import { messageSource } from './request-source.js';
+import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
 
-/** What a message counts that only an interceptor makes sendable. */
+/** Assumed size of a message that becomes serializable only in an interceptor. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 
-/** The call whose requests are pumped. */
-export interface PumpOwner {
-  /** A message cannot be sent, which ends the call. */
+/** Callbacks of the call whose requests are pumped. */
+export interface PumpCallbacks {
+  /** Ends the call, because a message cannot be sent. */
   end(failure: CallFailure): void;
-  /** The source failed: its error is the caller's own. */
+  /** Reports that the source failed. The error comes from the caller's code. */
   sourceFailed(error: unknown): void;
 }
 
 /**
- * Takes request messages from their source to the attempt that runs, one at a time behind its callback: grpc-js loses the second
- * of two in flight. A further attempt gets first what the one before was sent.
+ * Moves request messages from their source to the running attempt. Each message waits for the write callback of the one before, because
+ * grpc-js loses the second of two in flight. A further attempt first receives what the previous one was sent.
  */
-export class RequestPump implements MessageTaker {
-  /** Messages taken from the source and sent. */
+export class RequestPump implements MessageConsumer {
+  /** Number of messages taken from the source and sent. */
   sent = 0;
-  private readonly source: MessageSource;
+  private readonly source: RequestSource;
   private readonly buffer: RequestBuffer;
   private attempt: Attempt | undefined;
-  /** Of the buffer, what the running attempt was sent. */
+  /** Number of buffered messages that the running attempt was sent. */
   private replayed = 0;
   private pulling = false;
-  /** Given by the source while no attempt ran. */
+  /** Message that the source delivered while no attempt was running or while earlier messages were being resent. */
   private pending: { readonly message: unknown; readonly encoded: boolean } | undefined;
   private ended = false;
   private committed = false;
   private closed = false;
 
-  /** @throws TypeError when `input` is no source of messages */
+  /** @throws TypeError if `input` is not a source of messages */
   constructor(
     input: unknown,
-    private readonly owner: PumpOwner,
+    private readonly callbacks: PumpCallbacks,
     private readonly context: MethodContext,
-    /** Under interceptors messages are sent as they are. */
+    /** False with interceptors: they receive the messages unserialized. */
     private readonly asBytes: boolean,
   ) {
     this.buffer = new RequestBuffer(context.client.replayLimits);
     this.source = messageSource(input, this);
   }
 
-  /** Another attempt would get everything that was sent. */
+  /** True if another attempt would receive everything that was sent. */
   get replayable(): boolean {
     return this.buffer.complete;
   }
@@ -63,10 +63,10 @@ export class RequestPump implements MessageTaker {
     this.attempt = undefined;
   }
 
-  /** There will be no further attempt. */
+  /** Ends buffering, because there will be no further attempt. */
   commit(): void {
     this.committed = true;
-    // What is not sent again yet still has to be; `pump` drops it then.
+    // Messages that still have to be resent are kept. `pump` drops them afterwards.
     if (this.replayed >= this.buffer.length) this.buffer.drop();
   }
 
@@ -87,13 +87,13 @@ export class RequestPump implements MessageTaker {
     if (!this.asBytes) return message;
     const payload = encodeRequest(this.context, message);
     if (payload instanceof Uint8Array) return payload;
-    this.owner.end(payload);
+    this.callbacks.end(payload);
     return UNSENDABLE;
   }
 
   bytesOf(payload: unknown): number {
     if (payload instanceof Uint8Array) return payload.length;
-    // Under interceptors it is serialized after them; here only to be counted.
+    // With interceptors, the message is serialized after them. Here it is serialized only to determine its size.
     try {
       return this.context.method.requestSerialize(payload).length;
     } catch {
@@ -126,7 +126,7 @@ export class RequestPump implements MessageTaker {
   onOverflow(queuedBytes: number): void {
     const cure = 'give an AsyncIterable or an Iterable, which is pulled, or raise methods[…].maxQueuedRequestBytes';
     const details = `The Observable of requests is ${String(queuedBytes)} bytes ahead of the wire; ${cure}`;
-    this.owner.end({ code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'requests-overflow' });
+    this.callbacks.end({ code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'requests-overflow' });
   }
 
   onPushedAtOnce(messages: number): void {
@@ -142,7 +142,7 @@ export class RequestPump implements MessageTaker {
 
   onMessagesError(error: unknown): void {
     this.pulling = false;
-    if (!this.closed) this.owner.sourceFailed(error);
+    if (!this.closed) this.callbacks.sourceFailed(error);
   }
 
   private pump(): void {
@@ -167,7 +167,7 @@ export class RequestPump implements MessageTaker {
     }
   }
 
-  /** An attempt runs, and has been sent all that others were before it. */
+  /** True if an attempt is running and has been sent everything that previous attempts were sent. */
   private wireIsFree(): boolean {
     return this.attempt !== undefined && this.replayed >= this.buffer.length;
   }

@@ -8,7 +8,7 @@ import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
 import { loadContract } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';
-import { settledSettings } from './settled-settings.js';
+import { withInitialServiceConfig } from './settled-settings.js';
 
 const loaded = loadContract({ protoPath: join(import.meta.dirname, 'fixtures/shop.proto') }, 'clients.shop');
 if (!loaded.ok) throw new Error('the fixture does not load');
@@ -183,10 +183,10 @@ describe('a service config from an Observable', () => {
   it('decides about load balancing with the first one', async () => {
     const source = new Subject<object>();
     const settings = resolve({ serviceConfig: source }, { loadBalancing: 'pick_first' });
-    expect(settledSettings(settings)).toBe(settings);
+    expect(withInitialServiceConfig(settings)).toBe(settings);
     source.next({ loadBalancingConfig: [{ round_robin: {} }] });
     await settings.live?.first;
-    expect(settledSettings(settings).channel.loadBalancing).toEqual([{ round_robin: {} }]);
+    expect(withInitialServiceConfig(settings).channel.loadBalancing).toEqual([{ round_robin: {} }]);
     settings.live?.close();
   });
 

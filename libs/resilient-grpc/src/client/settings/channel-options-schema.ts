@@ -3,24 +3,26 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { bytes, integer, milliseconds, orUndefined } from './schema-values.js';
 import { optionProblems } from './validate-options.js';
 
-const LONGEST = 4_096;
-const HEADER_TEXT = `printable ASCII of at most ${String(LONGEST)} characters`;
+const MAX_STRING_LENGTH = 4_096;
+const HEADER_TEXT = `printable ASCII of at most ${String(MAX_STRING_LENGTH)} characters`;
 
-/** A string that grpc-js sends as a header. HTTP/2 throws for one that no header may have. */
+/** A string that grpc-js sends as a header. Node's HTTP/2 throws for characters that no header may contain. */
 const headerText = orUndefined(
-  v.pipe(v.string(HEADER_TEXT), v.maxLength(LONGEST, HEADER_TEXT), v.regex(/^[ -~]*$/, HEADER_TEXT)),
+  v.pipe(v.string(HEADER_TEXT), v.maxLength(MAX_STRING_LENGTH, HEADER_TEXT), v.regex(/^[ -~]*$/, HEADER_TEXT)),
 );
 const bit = orUndefined(v.picklist([0, 1], '0 or 1'));
 const whole = (least: number) => orUndefined(integer(least));
-/** More than a timer can hold fires at once: pings or connection attempts would follow each other without a pause. */
+/**
+ * A duration within the range of a timer. Node fires a longer timer at once, so pings or connection attempts would repeat without a pause.
+ */
 const timer = (least: number) => orUndefined(milliseconds(least));
 
 const MAX_WINDOW = 2 ** 31 - 1;
 const WINDOW = `an integer from 65535 to ${String(MAX_WINDOW)}`;
 
 /**
- * Options that grpc-js's client reads. It does not check them: a wrong type throws in a timer or in a socket's listener, where
- * nothing catches it. Other keys are passed on: resolvers and load balancers have options of their own.
+ * Options that grpc-js's client reads. grpc-js does not validate them: a wrong type throws in a timer or a socket listener, where nothing
+ * catches the error. Other keys are passed on, because resolvers and load balancers have their own options.
  */
 const schema = v.object({
   'grpc.ssl_target_name_override': headerText,
@@ -53,7 +55,7 @@ const schema = v.object({
 
 const CLIENT_KEYS = Object.keys(schema.entries);
 
-/** What is wrong with the values of `options` at `path`; only those of `keys` are checked. */
+/** Returns the problems of the values in `options` at `path`. Only `keys` are checked. */
 export function channelValueProblems(
   options: Readonly<Record<string, unknown>>,
   path: string,

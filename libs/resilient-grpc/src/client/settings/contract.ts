@@ -9,27 +9,26 @@ import { unreadable } from './copy-options.js';
 /** Services by full name, each with its methods by name. */
 export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
 
-/** What a client may call, from Nest's own keys with their meaning. */
+/** Services that a client can call. The keys have the same meaning as in Nest. */
 export type GrpcContract = (
   | {
-      /** One .proto file or several; relative to the working directory, or to `loader.includeDirs`. */
+      /** One or more .proto files, relative to the working directory or to `loader.includeDirs`. */
       readonly protoPath: string | readonly string[];
       readonly packageDefinition?: undefined;
-      /** Options of proto-loader, as Nest hands them on. */
+      /** Options of proto-loader, passed on unchanged as in Nest. */
       readonly loader?: Options | undefined;
     }
   | {
-      /** A definition that was loaded already. */
+      /** Package definition that is already loaded. */
       readonly packageDefinition: PackageDefinition;
       readonly protoPath?: undefined;
       readonly loader?: undefined;
     }
 ) & {
-  /** Packages whose services the client has. @defaultValue every package of the definition that has a service */
+  /** Packages whose services the client can call. @defaultValue every package of the definition that has a service */
   readonly package?: string | readonly string[] | undefined;
 };
 
-/** Keys of a contract. */
 export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
 
 /** The services of a contract, or the reasons why it cannot be used. */
@@ -37,7 +36,7 @@ type LoadedContract =
   | { readonly ok: true; readonly services: Services }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Loads a contract, synchronously, as Nest does. */
+/** Loads a contract synchronously, as Nest does. */
 export function loadContract(
   contract: Partial<Record<(typeof CONTRACT_KEYS)[number], unknown>>,
   path: string,
@@ -45,7 +44,7 @@ export function loadContract(
   try {
     return loadChecked(contract, path);
   } catch (error) {
-    // A getter or a proxy in a definition that was not made by proto-loader.
+    // A getter or a proxy threw, in a definition that proto-loader did not create.
     return { ok: false, problems: [unreadable(pathOf(path, 'packageDefinition'), error)] };
   }
 }
@@ -80,7 +79,7 @@ function loadChecked(contract: Parameters<typeof loadContract>[0], path: string)
   return { ok: true, services: new Map([...all].filter(([name]) => chosen.has(packageOf(name)))) };
 }
 
-/** True for a message, an enum, or a service whose methods have what a call needs. */
+/** True for a message, an enum, or a service whose methods have the properties that a call needs. */
 function isDefinitionEntry(entry: unknown): boolean {
   if (typeof entry !== 'object' || entry === null) return false;
   return typeof Reflect.get(entry, 'format') === 'string' || Object.values(entry).every(isMethodDefinition);
@@ -94,7 +93,7 @@ function isMethodDefinition(method: unknown): boolean {
   );
 }
 
-/** 'orders.v1' of 'orders.v1.Orders'. */
+/** Returns the package of a full service name: 'orders.v1' for 'orders.v1.Orders'. */
 function packageOf(service: string): string {
   return service.slice(0, Math.max(service.lastIndexOf('.'), 0));
 }
@@ -115,7 +114,7 @@ function definitionOf(
   if (packageDefinition !== undefined) {
     if (typeof packageDefinition === 'object' && packageDefinition !== null) {
       const entries: readonly unknown[] = Object.values(packageDefinition);
-      // True: proto-loader's definition is an object of objects; grpc-js's loaded one holds functions.
+      // proto-loader's definition is an object of objects. The one that grpc-js loads contains functions and does not pass.
       if (entries.every(isDefinitionEntry)) return packageDefinition as PackageDefinition;
     }
     problems.push({
@@ -154,7 +153,7 @@ function definitionOf(
     return undefined;
   }
   try {
-    // True: both were looked at just now.
+    // Both arguments were validated above.
     return loadSync(files as string[], loader);
   } catch (error) {
     problems.push({ path: pathOf(path, 'protoPath'), message: loadMessage(error) });
@@ -162,12 +161,12 @@ function definitionOf(
   }
 }
 
-/** False for a path that does not exist as it is: it may be relative to `loader.includeDirs`. */
+/** True for a device, a pipe or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
 function isNoFile(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFile() === false;
   } catch {
-    // proto-loader reports what is wrong with it.
+    // proto-loader reports the error.
     return false;
   }
 }
@@ -199,9 +198,9 @@ function packagesOf(
 function servicesOf(definition: PackageDefinition): Services {
   const services = new Map<string, ReadonlyMap<string, MethodDescriptor>>();
   for (const [name, entry] of Object.entries(definition)) {
-    // Messages and enums have a `format`, which is a text; a method of that name would be an object.
+    // Messages and enums have a string `format`. A method with that name would be an object.
     if (typeof entry.format === 'string') continue;
-    // True: what is no message and no enum is a service.
+    // An entry that is not a message or an enum is a service.
     const methods = entry as Readonly<Record<string, MethodDefinition<object, object>>>;
     services.set(
       name,
@@ -211,7 +210,7 @@ function servicesOf(definition: PackageDefinition): Services {
   return services;
 }
 
-/** A method as its definition, made by proto-loader, has it. */
+/** Creates the descriptor of a method from its definition. */
 function methodDescriptor(
   service: string,
   method: string,
@@ -221,7 +220,7 @@ function methodDescriptor(
   > & { readonly originalName?: string | undefined; readonly options?: object | undefined },
 ): MethodDescriptor {
   const { requestStream, responseStream, originalName } = definition;
-  // Definitions that were not made by proto-loader may lack options.
+  // Definitions that proto-loader did not create may have no options.
   const options = definition.options as { readonly idempotency_level?: unknown } | undefined;
   const level = options?.idempotency_level;
   return Object.freeze<MethodDescriptor>({
@@ -233,7 +232,7 @@ function methodDescriptor(
     requestStream,
     responseStream,
     declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
-    // True: a serializer checks what it is given by itself, and throws.
+    // The serializer accepts any value: it validates the message itself, and throws.
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
     responseDeserialize: definition.responseDeserialize,
   });

@@ -7,26 +7,27 @@ export type CopiedOptions =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Entries of one array or object. */
+/** Maximum entries of one array or object. */
 export const MAX_ENTRIES = 1_000;
-/** Characters of one string: PEM bundles and service configs are the longest. */
+/** Maximum characters of one string. PEM bundles and service configs are the longest. */
 const MAX_CHARACTERS = 2 ** 20;
-/** Levels of objects and arrays; a cycle exceeds them. */
+/** Maximum depth of nested objects and arrays. A cycle exceeds it. */
 const MAX_DEPTH = 16;
-/** Values of one client in total. */
+/** Maximum total values of one client. */
 const MAX_VALUES = 100_000;
 const MAX_PROBLEMS = 20;
 
-/** Values that are used as they are, because their identity counts or another check reads them. */
-const KEPT: ReadonlySet<string> = new Set(['packageDefinition', 'credentials']);
-/** Arrays whose elements are kept: an interceptor may have state. */
+/** Keys whose values are not copied, because their identity matters or another check reads them. */
+const KEPT_BY_REFERENCE: ReadonlySet<string> = new Set(['packageDefinition', 'credentials']);
+/** Keys of arrays whose elements are not copied, because an interceptor may have state. */
 const KEPT_ELEMENTS: ReadonlySet<string> = new Set(['interceptors', 'imports', 'guards']);
 /** Options that are functions, which a class may declare as methods. */
 const METHODS: ReadonlySet<string> = new Set(['metadata', 'onLoadPackageDefinition', 'useFactory']);
 
 /**
- * Copies options to plain data, reading each property once. So what was validated is what is used, also if a getter or a proxy would
- * return something else the second time. Instances of classes below the root (Metadata, Buffer, Observable) stay as they are.
+ * Copies options to plain data and reads each property once. This guarantees that the validated values are the ones in use, even if a
+ * getter or a proxy would return something else the second time. Class instances below the root (Metadata, Buffer, Observable) are not
+ * copied.
  */
 export function copyOptions(options: unknown, path: string): CopiedOptions {
   const copier = new OptionsCopier();
@@ -34,7 +35,7 @@ export function copyOptions(options: unknown, path: string): CopiedOptions {
   return copier.problems.length === 0 ? { ok: true, value } : { ok: false, problems: copier.problems };
 }
 
-/** The problem of options at `path` that threw `error` while they were read or used. */
+/** Creates the problem for options at `path` that threw `error` while they were read or used. */
 export function unreadable(path: string, error: unknown): ConfigurationProblem {
   return { path, message: `cannot be read: ${errorText(error)}; write plain values` };
 }
@@ -51,7 +52,7 @@ class OptionsCopier {
       const isList = Array.isArray(value);
       if (!isList && depth > 0 && !isPlain(value)) return value;
       if (depth > MAX_DEPTH) return this.refuse(path, `expected at most ${String(MAX_DEPTH)} levels, got more`);
-      // True: an array of anything.
+      // Array.isArray() narrows to `any[]`.
       return isList
         ? this.list(value as readonly unknown[], path, depth, keepElements)
         : this.object(value, path, depth);
@@ -74,10 +75,10 @@ class OptionsCopier {
     const keys = isPlain(value) ? Object.keys(value) : keysOfInstance(value);
     if (keys.length > MAX_ENTRIES) return this.refuse(path, tooMany(keys.length));
     if (!this.count(keys.length, path)) return undefined;
-    // Defines own properties, also for a key '__proto__'.
+    // Object.fromEntries() defines own properties, even for the key '__proto__'.
     return Object.fromEntries(
       keys.map((key) => {
-        const how = KEPT.has(key) ? 'keep' : KEPT_ELEMENTS.has(key) ? 'keep-elements' : 'read';
+        const how = KEPT_BY_REFERENCE.has(key) ? 'keep' : KEPT_ELEMENTS.has(key) ? 'keep-elements' : 'read';
         return [key, this.property(value, key, pathOf(path, key), depth, how)];
       }),
     );
@@ -115,13 +116,13 @@ class OptionsCopier {
   }
 }
 
-/** True for an object literal, of any realm. */
+/** True for an object literal of any realm. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** Own and inherited keys of an instance, with the getters of its classes and their methods that may be options. */
+/** Returns the own and inherited keys of an instance, including getters of its classes and methods that may be options. */
 function keysOfInstance(value: object): string[] {
   const keys = new Set<string>();
   for (const key in value) keys.add(key);
@@ -140,12 +141,12 @@ function tooMany(count: number): string {
   return `expected at most ${String(MAX_ENTRIES)} entries, got ${String(count)}`;
 }
 
-const LONGEST_ERROR = 200;
+const MAX_ERROR_LENGTH = 200;
 
 function errorText(error: unknown): string {
   try {
     const text = maskCredentials(error instanceof Error ? error.message : String(error));
-    return text.length > LONGEST_ERROR ? `${text.slice(0, LONGEST_ERROR)}…` : text;
+    return text.length > MAX_ERROR_LENGTH ? `${text.slice(0, MAX_ERROR_LENGTH)}…` : text;
   } catch {
     return 'an error that cannot be read either';
   }

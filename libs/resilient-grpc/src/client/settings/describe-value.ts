@@ -1,9 +1,9 @@
 import { maskAddress } from '../../errors/mask-credentials.js';
 
-const LONGEST = 60;
-const LONGEST_KEY = 200;
+const MAX_VALUE_LENGTH = 60;
+const MAX_KEY_LENGTH = 200;
 
-/** `value` as a message may show it: cut, on one line, objects by their keys only, since their values may be secrets. */
+/** Describes `value` for a message: truncated, on one line. Objects show only their keys, because their values may be secrets. */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'string') return JSON.stringify(cut(value));
@@ -14,16 +14,16 @@ export function describeValue(value: unknown): string {
   if (Buffer.isBuffer(value)) return `a Buffer of ${String(value.length)} bytes`;
   if (Array.isArray(value)) return `an array of ${String(value.length)}`;
   if (value instanceof Promise) return 'a Promise';
-  const keys = Object.keys(value).slice(0, LONGEST).join(', ');
+  const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
   return keys === '' ? 'an empty object' : `an object with ${cut(keys)}`;
 }
 
-/** The beginning of a text, without credentials. */
+/** Truncates text and removes credentials. */
 function cut(text: string): string {
-  return text.length > LONGEST ? `${maskAddress(text.slice(0, LONGEST), true)}…` : maskAddress(text);
+  return text.length > MAX_VALUE_LENGTH ? `${maskAddress(text.slice(0, MAX_VALUE_LENGTH), true)}…` : maskAddress(text);
 }
 
-/** `value` without anything that could be a secret. */
+/** Describes `value` without revealing anything that could be a secret. */
 export function describeSecret(value: unknown): string {
   if (typeof value === 'string') return `text of ${String(value.length)} characters`;
   return typeof value === 'object' && value !== null && !Buffer.isBuffer(value) && !Array.isArray(value)
@@ -31,10 +31,10 @@ export function describeSecret(value: unknown): string {
     : describeValue(value);
 }
 
-/** Path of `key` below `path`; what is no identifier stands in brackets, and a long one is cut. */
+/** Returns the path of `key` below `path`. A key that is not an identifier is put in brackets; a long one is truncated. */
 export function pathOf(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${String(key)}]`;
-  const isShort = key.length <= LONGEST_KEY;
+  const isShort = key.length <= MAX_KEY_LENGTH;
   if (isShort && /^[A-Za-z_$][\w$-]*$/.test(key)) return `${path}.${key}`;
-  return `${path}[${JSON.stringify(isShort ? key : `${key.slice(0, LONGEST_KEY)}…`)}]`;
+  return `${path}[${JSON.stringify(isShort ? key : `${key.slice(0, MAX_KEY_LENGTH)}…`)}]`;
 }

@@ -2,11 +2,11 @@ import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js
 import { closest } from '../../errors/closest.js';
 import type { Services } from './contract.js';
 
-/** What a name of a service means among those of a client. */
+/** Result of a lookup of a service name in a client. */
 export type ServiceLookup =
   { readonly found: true; readonly service: string } | { readonly found: false; readonly message: string };
 
-/** Finds a service by 'Orders' or 'orders.v1.Orders'. */
+/** Finds a service by short name ('Orders') or full name ('orders.v1.Orders'). */
 export function lookUpService(services: Services, name: string): ServiceLookup {
   if (services.has(name)) return { found: true, service: name };
   const sameShortName = [...services.keys()].filter((full) => shortName(full) === name);
@@ -23,14 +23,14 @@ export function lookUpService(services: Services, name: string): ServiceLookup {
   };
 }
 
-/** Full name of a service. @throws GrpcConfigurationError when the client has no such service, or several. */
+/** Returns the full name of a service. @throws GrpcConfigurationError if the client has no such service, or several */
 export function findService(services: Services, name: string, client: string): string {
   const lookup = lookUpService(services, name);
   if (lookup.found) return lookup.service;
   throw new GrpcConfigurationError([{ path: `clients.${client}`, message: lookup.message }]);
 }
 
-/** 'Orders' of 'orders.v1.Orders'. */
+/** Returns the short name of a service: 'Orders' for 'orders.v1.Orders'. */
 export function shortName(service: string): string {
   return service.slice(service.lastIndexOf('.') + 1);
 }

@@ -3,11 +3,11 @@ import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { namedOptions } from './resolve-channel-settings.js';
 
-/** A client's settings over the defaults of all, key by key; an undefined key says nothing. */
+/** Merges a client's settings over the defaults, key by key. A key that is `undefined` does not override a default. */
 export function joinSettings(defaults: GrpcClientDefaults | undefined, own: GrpcClientSettings): GrpcClientSettings {
   if (defaults === undefined) return own;
   const base: Record<string, unknown> = { ...defaults };
-  // Who chooses its own way to be secure does not mix it with the other of the defaults.
+  // A client's `tls` or `credentials` replaces both of the defaults.
   if (own.tls !== undefined || own.credentials !== undefined) {
     delete base['tls'];
     delete base['credentials'];
@@ -26,13 +26,13 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
   };
 }
 
-/** What is no list is told elsewhere. */
+/** Returns an empty list for a value that is not an array; validation reports it. */
 function listOf<T>(value: readonly T[] | undefined): readonly T[] {
-  // True: the elements of an array of them.
+  // Array.isArray() does not narrow a readonly array.
   return Array.isArray(value) ? (value as readonly T[]) : [];
 }
 
-/** `options` of the defaults without those that the client sets by an option of its own. */
+/** Returns the defaults' `options` without those that the client sets by a named option. */
 function withoutNamed(
   options: GrpcClientDefaults['channelOptions'],
   own: GrpcClientSettings,
@@ -56,6 +56,6 @@ function joinedMetadata(base: GivenMetadata, over: GivenMetadata): GivenMetadata
 }
 
 function definedOf<T extends object>(value: T): Partial<T> {
-  // True: what is left is a part of it.
+  // The remaining entries are a subset of T.
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as Partial<T>;
 }

@@ -267,9 +267,9 @@ describe('a source that must know its target', () => {
     const told: unknown[] = [];
     const found = new Subject<unknown>();
     const source = Object.assign(new Observable<never>(), {
-      [FOR_TARGET]: (seams: { target: string; path: string; report: (message: string) => void }) => {
-        told.push([seams.target, seams.path]);
-        seams.report('a word');
+      [FOR_TARGET]: (dependencies: { target: string; path: string; report: (message: string) => void }) => {
+        told.push([dependencies.target, dependencies.path]);
+        dependencies.report('a word');
         return found;
       },
     });

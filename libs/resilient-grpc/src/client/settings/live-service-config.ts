@@ -9,64 +9,65 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import { RepeatLimit } from '../../telemetry/log/repeat-limit.js';
+import { LogDeduplicator } from '../../telemetry/log/log-deduplicator.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
 import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
-/** What a live service config is made from. */
+/** Dependencies of a live service config. */
 export interface LiveServiceConfigInput {
-  /** The Observable of the options. Its values are not trusted. */
+  /** The Observable from the options. Its values are untrusted. */
   readonly source: Observable<unknown>;
   /** Path of the option: 'clients.orders.serviceConfig'. */
   readonly path: string;
   readonly target: string;
   readonly maxAttemptsLimit: number;
-  /** Finds further problems: load balancing that grpc-js cannot use. */
+  /** Returns additional problems: load balancing that grpc-js does not support. */
   readonly check: (config: ParsedServiceConfig) => readonly ConfigurationProblem[];
-  /** Returns the policy of each method, by path, with a service config or without one. */
+  /** Returns the policy of each method, by path, with or without a service config. */
   readonly policies: (config: ParsedServiceConfig | undefined) => ReadonlyMap<string, ResolvedMethodPolicy>;
   readonly clock: Clock;
   readonly random: Random;
-  /** Logs why an update is refused. */
+  /** Logs why an update is rejected. */
   readonly warn: (message: string) => void;
 }
 
-/** The start waits this long for the first service config. */
+/** Time that the start waits for the first service config. */
 const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
 const LOG_INTERVAL_MS = 60_000;
 
 /**
- * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the
- * service config in force stays. A call takes its policy when it begins and keeps it.
+ * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
+ * service config remains in effect. A call takes its policy when it starts and keeps it.
  *
- * For the first value there is no service config to keep: an invalid one fails the start, and so does a source that fails or completes
- * without a value. A late one does not fail the start, because an outage of the config service would then stop every start: after 5 s
- * the client begins without a service config, logs that, and uses the value when it arrives. An invalid DNS record does not fail the
- * start either: running processes ignore it, so the next deploy would fail because of a mistake that it did not make.
+ * Before the first value there is no service config to keep. An invalid first value therefore fails the start, and so does a source that
+ * fails or completes without a value. Two cases do not fail it:
+ * - A late value, because otherwise an outage of the config service would prevent every start. After 5 s the client starts without a
+ *   service config, logs this, and uses the value when it arrives.
+ * - An invalid DNS record. Running processes ignore it, so the next deployment would fail because of an unrelated mistake.
  */
 export class LiveServiceConfig {
   /**
-   * Settles when the start need not wait any longer. A rejection is handled here, too, so callers may ignore it.
+   * Settles when the start no longer needs to wait. The rejection is handled internally, so callers may ignore it.
    * @throws GrpcConfigurationError (as a rejection) if the start must fail
    */
   readonly first: Promise<void>;
   readonly #input: LiveServiceConfigInput;
-  readonly #lines: RepeatLimit<string>;
+  readonly #lines: LogDeduplicator<string>;
   readonly #listeners = new Set<(config: ParsedServiceConfig) => void>();
   #config: ParsedServiceConfig | undefined;
   #policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   #subscription: Subscription | undefined;
   #timer: Timer | undefined;
   #started = false;
-  /** The start failed. */
+  /** True if the start failed. */
   #failed = false;
   #settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
   constructor(input: LiveServiceConfigInput) {
     this.#input = input;
-    this.#lines = new RepeatLimit(input.clock, LOG_INTERVAL_MS, (latest, count) => {
+    this.#lines = new LogDeduplicator(input.clock, LOG_INTERVAL_MS, (latest, count) => {
       input.warn(`${latest} (${String(count)} like it in the last minute)`);
     });
     this.#policies = input.policies(undefined);
@@ -77,7 +78,7 @@ export class LiveServiceConfig {
       };
     });
     this.first.catch(() => undefined);
-    // A document that arrived while the start blocked the event loop is read first.
+    // A service config that arrived while the start blocked the event loop is processed first.
     const late = () => {
       input.clock.defer(this.#late);
     };
@@ -85,12 +86,12 @@ export class LiveServiceConfig {
     this.#subscribe();
   }
 
-  /** The service config in force; `undefined` before the first one. */
+  /** The current service config; `undefined` before the first one. */
   get config(): ParsedServiceConfig | undefined {
     return this.#config;
   }
 
-  /** The policy of a method for a call that begins now; `undefined` if there is no such method. */
+  /** Returns the policy of a method for a call that starts now; `undefined` if there is no such method. */
   policyOf(path: string): ResolvedMethodPolicy | undefined {
     return this.#policies.get(path);
   }
@@ -103,7 +104,7 @@ export class LiveServiceConfig {
     };
   }
 
-  /** Unsubscribes from the source; the service config in force stays. */
+  /** Unsubscribes from the source. The current service config remains in effect. */
   close(): void {
     this.#listeners.clear();
     this.#begin([]);
@@ -130,7 +131,7 @@ export class LiveServiceConfig {
       },
     });
     this.#subscription = subscription;
-    // A failed start closes nothing, and the source may have failed it during subscribe().
+    // close() is not called after a failed start, and the source may have failed it during subscribe().
     if (this.#failed) subscription.unsubscribe();
   }
 
@@ -141,7 +142,7 @@ export class LiveServiceConfig {
       else if (!this.#started && isRecord(value)) this.#beginWithout(parsed.problems);
       else this.#refuse(parsed.problems);
     } catch (error) {
-      // A getter or a proxy that throws, or a value that JSON does not have. RxJS would rethrow the error, which ends the process.
+      // A getter or a proxy threw, or the value cannot be represented in JSON. RxJS would rethrow the error and terminate the process.
       this.#refuse([unreadable(this.#input.path, error)]);
     }
   }
@@ -186,14 +187,14 @@ export class LiveServiceConfig {
     this.#begin([]);
   };
 
-  /** The client starts without the record, and uses it when it has been corrected. */
+  /** Starts the client without the invalid record. The corrected record is used when it is read again. */
   #beginWithout(problems: readonly ConfigurationProblem[]): void {
     const consequence = 'the client starts without a service config: correct the record, which is read again';
     this.#warn('rejected', `${summaryOf(problems)}; ${consequence}`);
     this.#begin([]);
   }
 
-  /** The start continues, or fails with `problems`; each later value is an update. */
+  /** Resolves the start, or rejects it with `problems`. Each later value is an update. */
   #begin(problems: readonly ConfigurationProblem[]): void {
     if (this.#started) return;
     this.#started = true;
@@ -204,12 +205,12 @@ export class LiveServiceConfig {
     if (this.#failed) this.#subscription?.unsubscribe();
   }
 
-  /** Logs the first line of a kind, then at most one a minute with the number of the others. */
+  /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
   #warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
     this.#lines.say(kind, message, this.#input.warn);
   }
 
-  /** Logs a change of load balancing: a channel keeps the one it was created with. */
+  /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */
   #tellOfBalancing(next: ParsedServiceConfig): void {
     const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
     if (of(next) === of(this.#config)) return;
@@ -222,7 +223,7 @@ function isRecord(value: unknown): boolean {
   return value instanceof LocatedServiceConfig || (value instanceof UnreadableServiceConfig && value.isRecord);
 }
 
-/** The first of `problems`, and how many more there are. */
+/** Formats the first of `problems` and the number of others. */
 function summaryOf(problems: readonly ConfigurationProblem[]): string {
   const [first] = problems;
   const more = problems.length > 1 ? ` (${String(problems.length - 1)} more)` : '';

@@ -5,14 +5,14 @@ import type { Services } from './contract.js';
 import { pathOf } from './describe-value.js';
 import { shortName } from './find-service.js';
 
-/** What `methods` says of one method. */
+/** Options of one method, merged from all matching patterns. */
 export interface OptionsByPattern<T extends object> {
   readonly options: { readonly [K in keyof T]?: Exclude<T[K], undefined> };
-  /** The pattern that each of them comes from. */
+  /** The pattern that each option comes from. */
   readonly from: { readonly [K in keyof T]?: string };
 }
 
-/** Options of all patterns that match, the most exact one winning key by key. */
+/** Merges the options of all matching patterns. The most specific pattern wins, key by key. */
 export function optionsByPattern<T extends object>(
   methods: Readonly<Record<string, T>> | undefined,
   service: string,
@@ -31,11 +31,11 @@ export function optionsByPattern<T extends object>(
       from[key] = match.pattern;
     }
   }
-  // True: each key was taken from options of that kind.
+  // Each key was copied from an object of type T.
   return { options, from } as OptionsByPattern<T>;
 }
 
-/** Patterns of `methods` that match no method. @param path of the object that has `methods` */
+/** Returns a problem for each pattern that matches no method. @param path path of the object that contains `methods` */
 export function patternProblems(patterns: readonly string[], services: Services, path: string): ConfigurationProblem[] {
   const methods = [...services.values()].flatMap((one) => [...one.values()]);
   return patterns

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Propagation } from '../../call/propagation.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { CHAIN_MARK } from '../../policy/retry/chain-stop.js';
+import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import type { PropagationOptions } from './client-options.js';
 import { describeValue, pathOf } from './describe-value.js';
 import { optionProblems } from './validate-options.js';
@@ -25,13 +25,13 @@ const REMEDIES = {
   signal: 'write `cancellation`: true',
 };
 
-// Each says something of one connection, one message or one call, and would be a lie on another.
+// These headers describe one connection, message or call, and would be wrong on another one.
 const RESERVED = new Set([
   ...['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding'],
-  ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', CHAIN_MARK],
+  ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
 ]);
 
-/** What is wrong with `propagate`, where it is no plain `false`. */
+/** Returns the problems of a `propagate` value. `undefined` and `false` have none. */
 export function propagationProblems(value: unknown, path: string): ConfigurationProblem[] {
   if (value === undefined || value === false) return [];
   if (value === true) {
@@ -46,7 +46,7 @@ export function propagationProblems(value: unknown, path: string): Configuration
   return problems;
 }
 
-/** What a client hands on: forRoot's, with its own over it; undefined: nothing, not even the mark of a retry. */
+/** Merges the client's propagation options over forRoot's. `undefined` if nothing is propagated, including the retry-chain key. */
 export function resolvePropagation(
   root: PropagationOptions | undefined,
   own: false | PropagationOptions | undefined,

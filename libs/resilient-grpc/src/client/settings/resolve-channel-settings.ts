@@ -1,9 +1,9 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
 import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
 import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
-import { openTlsCredentials, type TlsSeams } from '../../channel/tls/tls-credentials.js';
+import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { DEFAULT_RELEASE_POLICY } from '../../policy/release/release-policy.js';
+import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,
@@ -19,27 +19,27 @@ const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
-/** What grpc-js is given where a user says nothing. */
+/** Defaults of grpc-js's channel options. */
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
-  // channelz costs per call, and nothing here reads it.
+  // channelz adds a cost to each call, and nothing reads it here.
   'grpc.enable_channelz': 0,
-  // A connection of one's own: backoff, keepalive and replacement of one client are no other's business.
+  // Each client has its own connections, so that backoff, keepalive and replacement of one client do not affect another.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
   // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': 5_000,
-  // How far requests run ahead of the wire, because grpc-js reports a message as written when it is in this buffer. Nothing is resent
-  // from it here, and it moves the whole queue for each message that leaves: behind 1 MiB, its default, uploads of 16 bytes are
-  // fifteen times slower, and one stopped stream of them holds 30 MiB.
+  // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. Nothing is
+  // resent from this buffer here, and grpc-js shifts its whole queue for each message that is sent. With the default of 1 MiB, uploads of
+  // 16-byte messages are fifteen times slower, and one stalled stream of them holds 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
 
-/** The backoff after the first failed attempt, in milliseconds, and the share by which it differs from client to client. */
+/** Backoff after the first failed connection attempt in milliseconds, and its jitter as a share. */
 const FIRST_BACKOFF_MS = 1_000;
 const FIRST_BACKOFF_JITTER = 0.5;
 
-/** Options of grpc-js that this library must own, each with the reason and what to write instead. */
+/** Options of grpc-js that this library must control, each with the reason and what to write instead. */
 const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config': "grpc-js's own retries would multiply with ours; write it as `serviceConfig`",
   'grpc.enable_retries':
@@ -55,7 +55,7 @@ const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   channelFactoryOverride: 'each client makes its own channel; leave it out',
 };
 
-/** Problems of the parts of settings that decide about the channel. */
+/** Returns the problems of the settings that affect the channel. */
 export function channelOptionProblems(settings: GrpcClientDefaults, path: string): ConfigurationProblem[] {
   const problems: ConfigurationProblem[] = [];
   const at = pathOf(path, 'channelOptions');
@@ -76,7 +76,7 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
     });
   }
   if (Array.isArray(settings.loadBalancing)) {
-    // True: an array here was checked to be one of objects.
+    // The schema has validated that an array here contains objects.
     const problem = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
     if (problem !== undefined) {
       problems.push({
@@ -91,25 +91,25 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
   return problems;
 }
 
-/** What a channel needs from outside while its settings are resolved. */
-export interface ChannelSeams extends TlsSeams {
+/** Dependencies for resolving the settings of a channel. */
+export interface ChannelSettingsDependencies extends TlsDependencies {
   readonly random: Random;
 }
 
-/** Opens the credentials that settings name. */
+/** Opens the credentials that the settings specify. */
 export function openCredentials(
   settings: GrpcClientDefaults,
   path: string,
-  seams: TlsSeams,
+  dependencies: TlsDependencies,
 ): CredentialsSource | readonly ConfigurationProblem[] {
   if (settings.tls === undefined) return fixed(settings.credentials ?? insecureCredentials());
-  const opened = openTlsCredentials(settings.tls, seams);
+  const opened = openTlsCredentials(settings.tls, dependencies);
   if (opened.ok) return opened.credentials;
   const at = pathOf(path, 'tls');
   return opened.problems.map(({ key, message }) => ({ path: pathOf(at, key), message }));
 }
 
-/** Completes the settings of a channel. They have been validated. */
+/** Completes the validated settings of a channel. */
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
   loadBalancing: LoadBalancing,
@@ -140,14 +140,14 @@ export function resolveChannelSettings(
   });
 }
 
-/** grpc-js's interceptors, which Nest's users write into channelOptions. */
+/** Returns grpc-js's interceptors, which Nest's users write into channelOptions. */
 export function interceptorsOf(settings: GrpcClientDefaults): readonly Interceptor[] {
   const interceptors: unknown = settings.channelOptions?.['interceptors'];
-  // True: validated to be an array of functions.
+  // Validated to be an array of functions.
   return Object.freeze(Array.isArray(interceptors) ? [...(interceptors as readonly Interceptor[])] : []);
 }
 
-/** The policies that `loadBalancing` names. */
+/** Returns the `loadBalancingConfig` for `loadBalancing`. */
 export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
@@ -173,13 +173,13 @@ function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (messag
       `keepalive pings every ${String(pings)} ms were raised to ${String(MIN_KEEPALIVE_TIME_MS)} ms: servers answer faster ones with too_many_pings`,
     );
   }
-  // grpc-js jitters every backoff except the first one, so the clients of one server would return at the same moment.
+  // grpc-js jitters every backoff except the first one, so the clients of one server would reconnect at the same moment.
   const firstMs = Math.round(jitter(FIRST_BACKOFF_MS, FIRST_BACKOFF_JITTER, random));
   options['grpc.initial_reconnect_backoff_ms'] ??= Math.min(firstMs, Number(options['grpc.max_reconnect_backoff_ms']));
   return options;
 }
 
-/** Channel options that stand for options of this library. An option that is not set is left out. */
+/** Returns the channel options that named options of this library set. An option that is not set is omitted. */
 export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const permit = settings.keepalive?.keepalivePermitWithoutCalls;
   return defined({

@@ -13,7 +13,7 @@ import type { ResolvedMethodPolicy } from './resolved-settings.js';
 
 type Methods = Readonly<Record<string, MethodOptions>>;
 
-/** Problems of the circuit breakers in `methods`. */
+/** Returns the problems of the circuit breakers in `methods`. */
 export function circuitBreakerProblems(methods: unknown, path: string): ConfigurationProblem[] {
   const problems = new Problems();
   for (const [pattern, options] of Object.entries(Object(methods) as Record<string, unknown>)) {
@@ -24,7 +24,7 @@ export function circuitBreakerProblems(methods: unknown, path: string): Configur
   return [...problems.list];
 }
 
-/** What the policies of all methods are made from. Everything in it has been validated. */
+/** Validated input for the policies of all methods. */
 export interface MethodPolicyInput {
   readonly services: Services;
   readonly methods: Methods | undefined;
@@ -34,12 +34,12 @@ export interface MethodPolicyInput {
   readonly serviceConfig: ParsedServiceConfig | undefined;
 }
 
-/** Policy of each method, by path. */
+/** Returns the policy of each method, by path. */
 export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<string, ResolvedMethodPolicy> {
   return new Map(descriptors(input.services).map((method) => [method.path, resolvePolicy(method, input)]));
 }
 
-/** The policy of a method for which nothing is configured, and which is not repeated. */
+/** Returns the policy of a method without configuration, whose calls are never repeated. */
 export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
   return resolvePolicy(
     { ...method, declaredIdempotent: false },
@@ -50,7 +50,7 @@ export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
 function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
   const { options, from } = optionsByPattern(input.methods, method.service, method.method);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
-  // A total for a response stream only where one is named for it.
+  // A response stream has a deadline only if one is set for its method.
   const ownTimeout = options.timeoutMs ?? (method.responseStream ? undefined : input.timeoutMs);
   const safeBecause = reasonToRepeat(method, options.idempotent, from.idempotent, policyNamed(method, config));
   const safe = safeBecause !== '';
@@ -61,7 +61,7 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
     waitForReady: options.waitForReady ?? config?.waitForReady,
     safeToRepeat: safe,
     safeBecause,
-    // A hedged call is not retried on top (gRFC A6).
+    // A hedged call is not retried in addition (gRFC A6).
     retry: safe && hedging === undefined ? limited(retry, input) : undefined,
     hedging: safe && hedging !== undefined ? limited(hedging, input) : undefined,
     attemptTimeoutMs: options.attemptTimeoutMs,
@@ -79,12 +79,12 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
   });
 }
 
-/** Whether calls of a method can be hedged: a stream of requests is sent once. */
+/** True if calls of a method can be hedged. A request stream is sent only once. */
 export function canHedge(method: MethodDescriptor): boolean {
   return !method.requestStream;
 }
 
-/** Which standard policy of the service config a method has. */
+/** Returns the name of the policy in the service config that applies to a method. */
 function policyNamed(method: MethodDescriptor, config: ParsedMethodConfig | undefined): string | undefined {
   if (config?.retry !== undefined) return 'retryPolicy';
   return config?.hedging !== undefined && canHedge(method) ? 'hedgingPolicy' : undefined;

@@ -27,7 +27,7 @@ import {
   loadBalancingOf,
   openCredentials,
   resolveChannelSettings,
-  type ChannelSeams,
+  type ChannelSettingsDependencies,
 } from './resolve-channel-settings.js';
 import { patternProblems } from './method-patterns.js';
 import { circuitBreakerProblems, resolveMethodPolicies } from './resolve-method-policies.js';
@@ -37,31 +37,31 @@ import { SETTINGS_KEY_REMEDIES } from './settings-key-remedies.js';
 import { balancingProblems, settingsWarnings } from './settings-and-service-config.js';
 import { optionProblems } from './validate-options.js';
 
-/** What the settings of one client are resolved from. */
+/** Input for resolving the settings of one client. */
 export interface SettingsInput {
-  /** The client's name, as logs and errors show it. */
+  /** Name of the client in logs and errors. */
   readonly name: string;
-  /** Where these settings stand: 'clients.orders'. */
+  /** Path of these settings: 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
-  /** As `copyOptions` returned them; not validated yet. */
+  /** Result of `copyOptions`; not validated yet. */
   readonly settings: unknown;
-  /** Of forRoot; validated where they were given. */
+  /** Defaults of forRoot; already validated. */
   readonly defaults: GrpcClientDefaults | undefined;
-  /** Of forRoot; validated as well. */
+  /** `propagate` of forRoot; already validated. */
   readonly propagate?: PropagationOptions | undefined;
-  /** Hears whether calls that would be bound to an inbound one found it. */
+  /** Called for each call with propagation enabled; `found` is true if an inbound call was found. */
   readonly inboundNote?: ((found: boolean) => void) | undefined;
-  /** Where classes of interceptors are taken from; without it there are none. */
+  /** Resolves interceptor classes; without it, classes are rejected. */
   readonly interceptorOf?: InterceptorSource | undefined;
 }
 
-/** Complete settings, or everything that is wrong with them. */
+/** Complete settings, or all their problems. */
 export type SettingsResolution =
   | { readonly ok: true; readonly settings: ResolvedClientSettings; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Problems of settings that can be told without a contract. */
+/** Returns the problems of settings that can be found without a contract. */
 export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientSettingsSchema, settings, path, SETTINGS_KEY_REMEDIES);
   const { url, ...rest } = plain<GrpcClientSettings>(settings);
@@ -70,29 +70,33 @@ export function settingsProblems(settings: unknown, path: string): Configuration
   return [...problems, ...deeperProblems(rest, path, problems), ...circuitBreakerProblems(rest.methods, path)];
 }
 
-/** Problems of `forRoot({ defaults })`. */
+/** Returns the problems of `forRoot({ defaults })`. */
 export function defaultsProblems(defaults: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientDefaultsSchema, defaults, path, SETTINGS_KEY_REMEDIES);
   return [...problems, ...deeperProblems(plain<GrpcClientDefaults>(defaults), path, problems)];
 }
 
-/** Resolves the settings of one client: joined with the defaults, validated, completed, frozen. */
-export function resolveSettings(input: SettingsInput, seams: ChannelSeams): SettingsResolution {
+/** Resolves the settings of one client: merges them with the defaults, validates, completes and freezes them. */
+export function resolveSettings(input: SettingsInput, dependencies: ChannelSettingsDependencies): SettingsResolution {
   const problems: ConfigurationProblem[] = [];
   try {
-    return resolveInto(problems, input, seams);
+    return resolveInto(problems, input, dependencies);
   } catch (error) {
-    // An instance of a class, which was not copied, throws where it is used.
+    // A class instance, which was not copied, threw when it was used.
     return { ok: false, problems: problems.length > 0 ? problems : [unreadable(input.path, error)] };
   }
 }
 
-function resolveInto(problems: ConfigurationProblem[], input: SettingsInput, seams: ChannelSeams): SettingsResolution {
+function resolveInto(
+  problems: ConfigurationProblem[],
+  input: SettingsInput,
+  dependencies: ChannelSettingsDependencies,
+): SettingsResolution {
   const { path, services } = input;
   const unusable = grpcJsProblem();
   if (unusable !== undefined) return { ok: false, problems: [{ path: '@grpc/grpc-js', message: unusable }] };
   problems.push(...settingsProblems(input.settings, path));
-  // A key of the contract among the settings of a factory is refused above as unknown.
+  // Contract keys in the settings of a factory were rejected above as unknown.
   const own = plain<GrpcClientSettings>(input.settings);
   const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
 
@@ -106,10 +110,10 @@ function resolveInto(problems: ConfigurationProblem[], input: SettingsInput, sea
   if (serviceConfig !== undefined) problems.push(...balancingProblems(own, serviceConfig, path));
   if (isObject(own.methods)) problems.push(...patternProblems(Object.keys(own.methods), services, path));
   const joined = joinSettings(input.defaults, own);
-  // What a client takes from the defaults was opened for none before: files are read per client.
+  // TLS files are read for each client, including those named in the defaults, which have not been opened before.
   const opened = problems.some((one) => one.path.startsWith(pathOf(path, 'tls')))
     ? []
-    : openCredentials(joined, path, seams);
+    : openCredentials(joined, path, dependencies);
   if (Array.isArray(opened)) problems.push(...(opened as readonly ConfigurationProblem[]));
   if (problems.length > 0 || !('current' in opened)) {
     if ('current' in opened) opened.close();
@@ -134,9 +138,9 @@ function resolveInto(problems: ConfigurationProblem[], input: SettingsInput, sea
         maxAttemptsLimit: limit,
         check: (config) => balancingProblems(own, config, path),
         policies,
-        clock: seams.clock,
-        random: seams.random,
-        warn: seams.report,
+        clock: dependencies.clock,
+        random: dependencies.random,
+        warn: dependencies.report,
       })
     : undefined;
   const loadBalancing =
@@ -144,8 +148,12 @@ function resolveInto(problems: ConfigurationProblem[], input: SettingsInput, sea
     serviceConfig?.loadBalancingConfig ??
     joined.loadBalancing ??
     DEFAULT_CLIENT_SETTINGS.loadBalancing;
-  const channel = resolveChannelSettings(joined, loadBalancingOf(loadBalancing), opened, seams.random, (message) =>
-    warnings.push(message),
+  const channel = resolveChannelSettings(
+    joined,
+    loadBalancingOf(loadBalancing),
+    opened,
+    dependencies.random,
+    (message) => warnings.push(message),
   );
   return {
     ok: true,
@@ -172,7 +180,7 @@ function resolveInto(problems: ConfigurationProblem[], input: SettingsInput, sea
   };
 }
 
-/** Rules between keys, and of values that the schema only knows the kind of. */
+/** Returns the problems that the schema cannot find: conflicts between keys, and invalid values of the right type. */
 function deeperProblems(
   settings: GrpcClientDefaults,
   path: string,
@@ -197,7 +205,10 @@ function deeperProblems(
   return problems;
 }
 
-/** The bounds that grpc-js names for its own buffers, with its defaults: ours for its own are smaller. */
+/**
+ * Returns the replay limits: the user's values for grpc-js's retry buffers, or else grpc-js's defaults. The default that this library sets
+ * for grpc-js's own buffer is smaller.
+ */
 function replayBytesOf(options: GrpcClientDefaults['channelOptions'] = {}): ResolvedClientSettings['replayBytes'] {
   const { 'grpc.per_rpc_retry_buffer_size': perCall = 1 << 20, 'grpc.retry_buffer_size': perClient = 1 << 24 } =
     options;
@@ -225,13 +236,13 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-/** Untrusted options as the type they were checked against; what is no object counts as empty. */
+/** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */
 function plain<T extends object>(value: unknown): T {
-  // True only as far as the problems found say so; each use above looks at the kind of what it takes.
+  // Holds only if no problems were found, so each use above checks the type of the value it reads.
   return (isObject(value) ? value : {}) as T;
 }
 
-/** A limit that cannot be used is told elsewhere. */
+/** Returns the default for an invalid limit; validation reports it. */
 function attemptsLimit(value: unknown): number {
   return typeof value === 'number' && value >= 2 ? value : DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
 }

@@ -9,66 +9,69 @@ import type { ParsedServiceConfig, RetryThrottling } from '../../policy/service-
 import type { CallHooks } from '../interceptors/call-hooks.js';
 import type { MetadataSource } from '../interceptors/metadata-source.js';
 
-/** Settings of one client: complete, validated, frozen. Nothing below this has a default of its own. */
+/** Settings of one client: complete, validated and frozen. Code that uses them applies no defaults. */
 export interface ResolvedClientSettings {
   readonly name: string;
   readonly target: string;
-  /** Services by full name, each with its methods as the definition has them. */
+  /** Services by full name, each with its methods as in the definition. */
   readonly services: ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
-  /** Policy of each method, by path; where `live` is present, those of the beginning. */
+  /** Policy of each method, by path. If `live` is present, the initial policies. */
   readonly policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   readonly retryThrottling: RetryThrottling | undefined;
   readonly maxConcurrentCalls?: number | undefined;
   readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
-  /** Bytes of request streams that are kept for further attempts: of one call, and of all together. */
+  /** Bytes of request streams that are kept for further attempts: per call, and for all calls together. */
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
   readonly unreadStreamWarningMs: number;
   readonly traceStreams: boolean;
   readonly trustRefusedStreams: boolean;
-  /** Joined to the metadata of every call. */
+  /** Merged into the metadata of every call. */
   readonly metadata: Metadata | undefined;
-  /** Asked once per attempt, and joined under the call's; then `metadata` is undefined, as it is in it. */
+  /**
+   * Provides the client's metadata once per attempt; the call's metadata overrides it. If present, `metadata` is `undefined`, because the
+   * source includes it.
+   */
   readonly metadataSource?: MetadataSource | undefined;
-  /** The interceptors, composed; undefined: there are none. */
+  /** The combined interceptors; `undefined` if there are none. */
   readonly hooks?: CallHooks | undefined;
-  /** What inbound calls hand on; undefined: they are not looked for. */
+  /** Data propagated from inbound calls; `undefined` if inbound calls are ignored. */
   readonly propagation?: Propagation | undefined;
-  /** Present where the service config is an Observable: policies change between calls. Closed with the client. */
+  /** Present if the service config is an Observable: policies change between calls. Closed with the client. */
   readonly live?: LivePolicies | undefined;
-  /** grpc-js's own, from `channelOptions.interceptors`. */
+  /** grpc-js's interceptors, from `channelOptions.interceptors`. */
   readonly interceptors: readonly Interceptor[];
 }
 
-/** Policies that change while a client lives. */
+/** Policies that change while a client is open. */
 export interface LivePolicies {
-  /** Settles when the start need not wait any longer; rejects where it must fail. */
+  /** Settles when the start no longer needs to wait; rejects if the start must fail. */
   readonly first: Promise<void>;
-  /** The service config in force; undefined: none came yet. */
+  /** The current service config; `undefined` before the first one. */
   readonly config: ParsedServiceConfig | undefined;
-  /** Policy of a method, for a call that begins now. */
+  /** Returns the policy of a method for a call that starts now. */
   policyOf(path: string): ResolvedMethodPolicy | undefined;
-  /** Hears of each service config that comes into force. Returns how to stop. */
+  /** Calls `listener` with each later service config. Returns a function that removes the listener. */
   onChange(listener: (config: ParsedServiceConfig) => void): () => void;
   close(): void;
 }
 
-/** Policy of one method, with the reasons that the start-up line tells. */
+/** Policy of one method, with the reasons that the startup log line shows. */
 export interface ResolvedMethodPolicy {
-  /** Deadline of the whole call, from its subscription; undefined: none. */
+  /** Time from the subscription to the deadline of the whole call; `undefined` if there is none. */
   readonly timeoutMs: number | undefined;
   readonly waitForReady: boolean | undefined;
   readonly safeToRepeat: boolean;
-  /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy), or '' when it is not. */
+  /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if it is not safe. */
   readonly safeBecause: string;
-  /** Present exactly when it is safe to repeat and not hedged. */
+  /** Present if and only if the method is safe to repeat and not hedged. */
   readonly retry: RetryPolicy | undefined;
-  /** Hedging instead of retries; present only where it is safe to repeat. */
+  /** Replaces retries; present only if the method is safe to repeat. */
   readonly hedging?: HedgingPolicy | undefined;
   readonly attemptTimeoutMs?: number | undefined;
   readonly streamIdleTimeoutMs: number | undefined;
   readonly prefetch: number;
-  /** undefined: 'complete' for a stream that is resumed, 'finish' for any other call. */
+  /** `undefined`: 'complete' for a resumable stream, 'finish' for any other call. */
   readonly onDrain: 'finish' | 'complete' | 'fail' | undefined;
   readonly maxQueuedRequestBytes: number;
   readonly circuitBreaker?: CircuitBreakerPolicy | undefined;

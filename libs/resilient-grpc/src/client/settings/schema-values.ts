@@ -1,31 +1,31 @@
 import * as v from 'valibot';
 
-// Kinds of values that options of clients and of servers are made of. Each message says what is expected; validate-options.ts puts
-// "expected" before it and what was found behind it.
+// Schemas of option values, shared by clients and servers. Each message states what is expected; validate-options.ts adds "expected" before
+// it and the actual value after it.
 
-/** What may be left out. */
+/** Makes a value optional. */
 export const orUndefined = <S extends v.GenericSchema>(schema: S) => v.optional(schema);
 
-/** Above 0, as the least value. */
+/** Minimum for values that must be above 0. */
 export const POSITIVE = Number.MIN_VALUE;
 
-/** What a timer can hold, some 24 days. */
-const LONGEST_MS = 2 ** 31 - 1;
+/** Maximum duration of a Node timer, about 24 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** A length in milliseconds of `least` or more that has a default; `instead`: what to write for no limit. */
+/** A duration in milliseconds of `least` or more, for an option with a default. `instead`: what to write for no limit. */
 export function milliseconds(least: number, instead = ''): v.GenericSchema {
   const text = millisecondsText(least);
-  const tooLong = `${text}, at most ${String(LONGEST_MS)} (24 days)${instead}`;
-  return v.pipe(v.number(text), v.maxValue(LONGEST_MS, tooLong), v.minValue(least, text));
+  const tooLong = `${text}, at most ${String(MAX_TIMER_MS)} (24 days)${instead}`;
+  return v.pipe(v.number(text), v.maxValue(MAX_TIMER_MS, tooLong), v.minValue(least, text));
 }
 
-/** A length in milliseconds of `least` or more; without it there is no limit. One that no timer can hold is none in effect. */
+/** A duration in milliseconds of `least` or more, for an option without a default. A duration above a timer's maximum means no limit. */
 export function millisecondsOrNone(least: number): v.GenericSchema {
   const text = millisecondsText(least);
   return v.pipe(v.number(text), v.finite(`${text}, or nothing for no limit`), v.minValue(least, text));
 }
 
-/** A length in milliseconds of `least` or more, or `Infinity`, which means `never`: 'for no warning'. */
+/** A duration in milliseconds of `least` or more, or `Infinity`, whose meaning is `never`: 'for no warning'. */
 export function millisecondsOrNever(least: number, never: string): v.GenericSchema {
   const text = `${millisecondsText(least)}, or Infinity ${never}`;
   return v.pipe(v.number(text), v.minValue(least, text));
@@ -40,14 +40,13 @@ export const flag = v.boolean('true or false');
 
 const bytesText = 'a number of bytes, or -1 for no limit';
 
-/** Bytes of a message; −1: no limit. */
+/** Maximum message size in bytes; −1 means no limit. */
 export const bytes = v.pipe(
   v.number(bytesText),
   v.integer('a whole number of bytes, or -1 for no limit'),
   v.minValue(-1, bytesText),
 );
 
-/** 'finish', 'complete' or 'fail'. */
 export const onDrain = v.picklist(['finish', 'complete', 'fail'], "'finish', 'complete' or 'fail'");
 
 function millisecondsText(least: number): string {

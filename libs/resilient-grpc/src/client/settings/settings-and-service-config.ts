@@ -9,10 +9,10 @@ import { channelOptionProblems } from './resolve-channel-settings.js';
 import { shortName } from './find-service.js';
 import { canHedge } from './resolve-method-policies.js';
 
-/** Warnings about the methods that one service config names. */
+/** Maximum number of warnings about the methods in one service config. */
 const MAX_WARNINGS = 20;
 
-/** Problems of the load balancing that a service config asks for, beside a client's own. */
+/** Returns the problems of the load balancing in a service config, including a conflict with the client's own. */
 export function balancingProblems(
   own: Pick<GrpcClientSettings, 'loadBalancing'>,
   { loadBalancingConfig }: ParsedServiceConfig,
@@ -29,7 +29,7 @@ export function balancingProblems(
   return [{ path: pathOf(path, 'loadBalancing'), message }, ...problems];
 }
 
-/** What can be used, and is probably not what was meant. */
+/** Returns warnings about valid settings that are probably mistakes. */
 export function settingsWarnings(
   settings: Pick<GrpcClientSettings, 'url'>,
   services: Services,
@@ -39,13 +39,13 @@ export function settingsWarnings(
   return lacksPort(settings.url) ? [`url '${settings.url}' has no port: gRPC takes 443`, ...warnings] : warnings;
 }
 
-/** What a service config says of methods that are not there, or cannot do it. */
+/** Returns warnings about methods in a service config that do not exist or do not support their policy. */
 export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
   const warnings: string[] = [];
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);
-      // A config may speak of services of other clients too; a name without its package speaks of none.
+      // A service config may contain services of other clients, but a name without a package is always a mistake.
       const meant = methods === undefined && [...services.keys()].find((full) => shortName(full) === service);
       if (meant) warnings.push(`serviceConfig names ${service}, which the definition has as ${meant}`);
       if (methods === undefined || method === '') continue;

@@ -3,7 +3,7 @@ import type { KeyRemedies } from './validate-options.js';
 const NOT_NESTED =
   "it is Nest's nested form; write its keys beside `name`: { name: 'orders', url, protoPath, package }";
 
-/** Keys that users bring along from elsewhere, and what they are here. */
+/** Remedies for keys that users know from other libraries. */
 export const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   options: NOT_NESTED,
   transport: `it is always gRPC; leave it out (and ${NOT_NESTED})`,

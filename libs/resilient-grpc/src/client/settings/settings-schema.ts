@@ -24,7 +24,7 @@ const methodOptionsSchema = v.object(
     maxQueuedRequestBytes: orUndefined(integer(1)),
     idempotent: orUndefined(flag),
     waitForReady: orUndefined(flag),
-    // Checked by rules of its own.
+    // Validated by `circuitBreakerProblems`.
     circuitBreaker: orUndefined(v.unknown()),
     maxConcurrentCalls: orUndefined(integer(1)),
   },
@@ -42,7 +42,7 @@ const keepaliveSchema = v.object(
 
 const tlsSchema = v.object(
   {
-    // Contents are checked where they are read.
+    // Contents are validated when they are read.
     ca: orUndefined(v.unknown()),
     cert: orUndefined(v.unknown()),
     key: orUndefined(v.unknown()),
@@ -108,21 +108,21 @@ const defaultsEntries = {
       'an array of interceptors, as [new TokenInterceptor()] or [TokenInterceptor]',
     ),
   ),
-  // Checked by rules of its own.
+  // Validated by `propagationProblems`.
   propagate: orUndefined(v.unknown()),
 } as const;
 
-/** An arrow function is no class, and an interceptor that sees nothing is a mistake. */
+/** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */
 function isInterceptor(value: unknown): boolean {
   if (typeof value === 'function') return value.prototype !== undefined;
   if (typeof value !== 'object' || value === null) return false;
   return ['onCall', 'onAttempt', 'onEnd'].some((hook) => typeof Reflect.get(value, hook) === 'function');
 }
 
-/** `forRoot({ defaults })`. */
+/** Schema of `forRoot({ defaults })`. */
 export const clientDefaultsSchema = v.object(defaultsEntries, 'an object of settings, as { timeoutMs: 2000 }');
 
-/** Settings of one client. */
+/** Schema of the settings of one client. */
 export const clientSettingsSchema = v.object(
   {
     ...defaultsEntries,
@@ -130,7 +130,7 @@ export const clientSettingsSchema = v.object(
     methods: orUndefined(
       v.record(v.string(), methodOptionsSchema, 'an object by method, as { Get: { idempotent: true } }'),
     ),
-    // Parsed by rules of its own.
+    // Validated by `parseServiceConfig`.
     serviceConfig: orUndefined(v.unknown()),
   },
   "an object of settings, as { url: 'orders:50051' }",

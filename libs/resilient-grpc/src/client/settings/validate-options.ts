@@ -3,12 +3,12 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { closest } from '../../errors/closest.js';
 import { describeSecret, describeValue, pathOf } from './describe-value.js';
 
-/** What to do about a key that is not known, where that is more than a slip of the pen. */
+/** Remedies by unknown key, for keys that are more than a typo. */
 export type KeyRemedies = Readonly<Record<string, string>>;
 
 const SECRET = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
 
-/** Every problem of `value` against `schema`: keys that are not known, then values, each with what to write. */
+/** Returns all problems of `value` against `schema`: unknown keys first, then invalid values, each with a remedy. */
 export function optionProblems(
   schema: v.GenericSchema,
   value: unknown,
@@ -27,7 +27,7 @@ export function optionProblems(
   return problems;
 }
 
-/** Keys that the schema does not have, at any depth. */
+/** Returns the problems of keys that are not in the schema, at any depth. */
 function unknownKeys(
   schema: v.GenericSchema,
   value: unknown,
@@ -37,7 +37,7 @@ function unknownKeys(
   if (typeof value !== 'object' || value === null) return [];
   const inner = unwrap(schema);
   if ('entries' in inner) {
-    // True: a schema with entries is an object's.
+    // A schema with entries is an object schema.
     const entries = inner.entries as Readonly<Record<string, v.GenericSchema>>;
     return Object.keys(value).flatMap((key) => {
       const entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
@@ -60,7 +60,7 @@ function unknownKeyMessage(key: string, known: readonly string[], remedies: KeyR
   return meant === undefined ? `unknown key; known are ${known.join(', ')}` : `unknown key; did you mean '${meant}'?`;
 }
 
-/** valibot names no key that is missing, so those without `optional` are put there as undefined. */
+/** Adds missing required keys as `undefined`, because valibot does not name a missing key in its message. */
 function withRequiredKeys(schema: v.GenericSchema, value: unknown): unknown {
   const inner = unwrap(schema);
   if (!('entries' in inner) || typeof value !== 'object' || value === null || Array.isArray(value)) return value;

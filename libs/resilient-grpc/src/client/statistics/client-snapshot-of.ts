@@ -3,18 +3,18 @@ import type { LiveBudget } from '../../policy/throttling/live-budget.js';
 import { moment, type Clock } from '../../time/clock.js';
 import type { CallRegistry } from '../call/call-registry.js';
 import type { AsJson, GrpcClientSnapshot } from '../client-snapshot.js';
-import type { MethodParts } from '../method-context.js';
+import type { MethodRuntime } from '../method-context.js';
 import type { DrainReport } from '../drain-report.js';
 import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
 import type { ClientStatistics } from './client-statistics.js';
 
-/** Everything a client knows of itself. */
+/** Sources of a client's snapshot. */
 export interface SnapshotParts {
   readonly settings: Pick<ResolvedClientSettings, 'name' | 'target'>;
   readonly channel: Pick<ManagedChannel, 'connectivity' | 'history' | 'describe'>;
   readonly registry: CallRegistry;
   readonly statistics: ClientStatistics;
-  readonly parts: Pick<MethodParts, 'hedgeBudget' | 'circuits' | 'limits'>;
+  readonly parts: Pick<MethodRuntime, 'hedgeBudget' | 'circuits' | 'limits'>;
   readonly budget: Pick<LiveBudget, 'tokens' | 'maxTokens'>;
   readonly drained: DrainReport | undefined;
   /** Milliseconds since 1970. */
@@ -53,7 +53,7 @@ export function clientSnapshot(
 
 function streamsOf(registry: CallRegistry): GrpcClientSnapshot['streams'] {
   const streams = registry.list().filter(({ kind }) => kind !== 'unary');
-  // The registry is in order of their begin.
+  // The registry keeps calls in the order of their start.
   return { total: streams.length, oldest: asJson(streams.slice(0, SHOWN_STREAMS)) };
 }
 
@@ -66,6 +66,6 @@ function drainState(
 }
 
 function asJson<T>(value: T): AsJson<T> {
-  // True: what AsJson does to a type is what JSON does to its values.
+  // The type describes what JSON serialization does to the value.
   return JSON.parse(JSON.stringify(value)) as AsJson<T>;
 }

@@ -7,7 +7,7 @@ import type { ErrorSnapshot, GrpcClientSnapshot, MethodSnapshot, RecentCalls } f
 import { LastFailures } from './last-failures.js';
 import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
 
-/** What is counted of a client for its snapshot, whether anybody looks or not. */
+/** Counters of a client for its snapshot. They are always maintained, even if no snapshot is taken. */
 export class ClientStatistics implements FailureCounter {
   readonly waits: Record<WaitEnd, number> = { released: 0, refused: 0, left: 0 };
   private readonly byPath = new Map<string, MethodStatistics>();
@@ -17,7 +17,7 @@ export class ClientStatistics implements FailureCounter {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Of one method, the same for as long as the client lives, whatever its policy becomes. */
+  /** Returns the statistics of a method. They are the same object while the client is open, even if the method's policy changes. */
   of(method: Pick<MethodDescriptor, 'path' | 'kind'>): MethodStatistics {
     let found = this.byPath.get(method.path);
     if (found === undefined) {
@@ -34,13 +34,13 @@ export class ClientStatistics implements FailureCounter {
     this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 
-  /** Calls of all methods that ended lately. */
+  /** Returns the calls of all methods that ended recently. */
   recentCalls(): RecentCalls {
     const now = this.clock.now();
     return joined([...this.byPath.values()].map((method) => method.recentCalls(now)));
   }
 
-  /** Calls that failed for `reason`, or were refused. */
+  /** Returns the number of calls that failed for `reason`, including rejected ones. */
   failedBy(reason: FailureReason): number {
     return this.failures.get(reason) ?? 0;
   }
@@ -81,7 +81,7 @@ function count<Key>(counts: Map<Key, number>, key: Key): void {
 function joined(all: readonly MethodSnapshot['recent'][]): RecentCalls {
   const codes: Partial<Record<StatusName, number>> = {};
   for (const one of all) {
-    // True: its keys are names of codes.
+    // The keys are status names.
     for (const [name, number] of Object.entries(one.codes) as [StatusName, number][]) {
       codes[name] = (codes[name] ?? 0) + number;
     }

@@ -3,7 +3,7 @@ import { statusName, type StatusCode } from '../../status/status-code.js';
 import { moment } from '../../time/clock.js';
 import type { ErrorSnapshot } from '../client-snapshot.js';
 
-/** A call that failed. */
+/** A failed call. */
 export interface FailedCall {
   readonly path: string;
   readonly code: StatusCode;
@@ -22,9 +22,9 @@ interface Kind {
 const KINDS = 20;
 const SHOWN_DETAILS = 200;
 
-/** The kinds of failures that were seen last: in an outage thousands of calls fail for one reason. */
+/** The most recent kinds of failures. Failures are grouped, because thousands of calls fail for one reason in an outage. */
 export class LastFailures {
-  /** The latest last. */
+  /** The latest kind is last. */
   private readonly kinds = new Map<string, Kind>();
 
   /** @param epoch milliseconds since 1970 */

@@ -5,7 +5,7 @@ import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
 import { RecentWindow } from './recent-window.js';
 import { StatusCounts } from './status-counts.js';
 
-/** How a call failed. */
+/** Data about a failed call. */
 export interface CountedFailure {
   readonly code: StatusCode;
   readonly reason: FailureReason;
@@ -14,13 +14,13 @@ export interface CountedFailure {
   readonly peer?: string | undefined;
 }
 
-/** What is counted of failures of all methods. */
+/** Counts the failures of all methods. */
 export interface FailureCounter {
-  /** @param attempted an attempt of it was made */
+  /** @param attempted true if an attempt was made */
   failed(path: string, failure: CountedFailure, attempted: boolean): void;
 }
 
-/** What is counted of the calls of one method. Always: it is numbers alone. Times are monotonic milliseconds. */
+/** Counters of one method. They are always maintained, because they are only numbers. Times are monotonic milliseconds. */
 export class MethodStatistics {
   started = 0;
   attempts = 0;
@@ -40,7 +40,7 @@ export class MethodStatistics {
     this.recent = new RecentWindow(now);
   }
 
-  /** The answer is there, `latencyMs` after the call began. */
+  /** Records the response of a call, `latencyMs` after the call started. */
   answered(latencyMs: number, now: number): void {
     this.recent.answered(latencyMs, now);
   }
@@ -50,12 +50,12 @@ export class MethodStatistics {
     this.recent.succeeded(now);
   }
 
-  /** Its caller left. */
+  /** Counts a call that its caller cancelled. */
   cancelled(): void {
     this.cancelledCalls += 1;
   }
 
-  /** @param attempted an attempt of it was made */
+  /** @param attempted true if an attempt was made */
   failed(failure: CountedFailure, attempted: boolean, now: number): void {
     this.failedCalls += 1;
     this.codes.add(failure.code);
@@ -63,12 +63,12 @@ export class MethodStatistics {
     this.client.failed(this.method.path, failure, attempted);
   }
 
-  /** The caller's own source of requests threw, or pushed too much. */
+  /** Counts a call whose request source threw or pushed too much. */
   sourceFailed(): void {
     this.failedCalls += 1;
   }
 
-  /** It may not even begin: counted among the failures of the client alone. */
+  /** Counts a call that was rejected before it started, only among the failures of the client. */
   refused(failure: CountedFailure): void {
     this.client.failed(this.method.path, failure, false);
   }

@@ -3,15 +3,15 @@ import { LatencyHistogram } from '../../time/latency-histogram.js';
 import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
 import { StatusCounts } from './status-counts.js';
 
-/** Half of the longest time that is looked back on. */
+/** Length of one slice: half of the maximum window. */
 const SLICE_MS = 30_000;
 
-/** What ended in one slice of time. */
+/** Calls that ended in one time slice. */
 class Slice {
   ended = 0;
   failed = 0;
   readonly codes = new StatusCounts();
-  /** Made by the first call that is measured: many methods of a client are never called. */
+  /** Created by the first measured call, because many methods of a client are never called. */
   latencies: LatencyHistogram | undefined;
 
   constructor(public beganAt: number) {}
@@ -25,9 +25,7 @@ class Slice {
   }
 }
 
-/**
- * How calls of one method fared lately: in the slice of 30 s that is on, and in the one before it. Times are monotonic milliseconds.
- */
+/** Results of a method's recent calls: those of the current 30 s slice and of the one before. Times are monotonic milliseconds. */
 export class RecentWindow {
   private current: Slice;
   private previous: Slice;
@@ -90,7 +88,7 @@ export class RecentWindow {
     this.previous = this.current;
     this.current = previous;
     previous.clear(now - (age % SLICE_MS));
-    // Nothing ended for a whole slice: what is in the other is too old as well.
+    // Nothing ended for a whole slice, so the other slice is too old, too.
     if (age >= 2 * SLICE_MS) this.previous.clear(previous.beganAt - SLICE_MS);
     return previous;
   }

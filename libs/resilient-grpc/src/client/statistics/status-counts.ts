@@ -1,14 +1,14 @@
 import { isStatusCode, StatusCode, statusName, type StatusName } from '../../status/status-code.js';
 
-/** Codes of gRPC, 0 to 16. */
+/** Number of gRPC status codes, 0 to 16. */
 const CODES = 17;
 
-/** A count for each status code that is not OK. It takes no room until one occurs: most methods of a client never fail. */
+/** Counts calls by status code other than OK. It allocates memory at the first one, because most methods of a client never fail. */
 export class StatusCounts {
   private counts: Uint32Array | undefined;
 
   add(code: StatusCode): void {
-    // A server may send a number that is no code; grpc-js hands it on.
+    // A server may send an unknown code, which grpc-js passes on.
     this.count(isStatusCode(code) ? code : StatusCode.UNKNOWN, 1);
   }
 
@@ -20,7 +20,7 @@ export class StatusCounts {
     this.counts?.fill(0);
   }
 
-  /** By name, without those that did not occur. */
+  /** Returns the counts by status name, without zeros. */
   toJSON(): Readonly<Partial<Record<StatusName, number>>> {
     const entries = [...(this.counts?.entries() ?? [])].filter(([, count]) => count > 0);
     return Object.fromEntries(entries.map(([code, count]) => [statusName(code), count]));

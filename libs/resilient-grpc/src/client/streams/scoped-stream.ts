@@ -4,21 +4,21 @@ import type { Endable } from '../call/call-bindings.js';
 import type { MethodContext } from '../call-context.js';
 import { callError, cancelled, deadlineFailure, type CallFailure } from '../call/call-failure.js';
 import type { CallPlace, OnDrain, RegisteredCall } from '../call/call-registry.js';
-import { tellUnread } from '../call/call-telling.js';
+import { reportUnread } from '../call/call-reporting.js';
 import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
 import type { UnreadStream } from './unread-streams.js';
 
-/** To which stream a call belongs. */
+/** Stream that a call belongs to. */
 export interface PartOf {
   readonly scope: StreamScope;
-  /** It is what the maker of the stream was given; else operators stand around it, and perhaps other calls beside it. */
-  readonly isWhole: boolean;
+  /** True if the stream was given the call itself. Otherwise operators surround it, and other calls may run in parallel. */
+  readonly isDirect: boolean;
 }
 
-/** A call as a part of its stream. */
+/** A registered call that is part of a stream. */
 interface PartOfStream extends RegisteredCall {
   readonly peer: string | undefined;
   readonly sent: number;
@@ -27,14 +27,14 @@ interface PartOfStream extends RegisteredCall {
   readonly waiting: boolean;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  readonly isWhole: boolean;
+  readonly isDirect: boolean;
   readonly madeBy: MethodContext;
   tieTo(call: Endable): (() => void) | undefined;
 }
 
 /**
- * A stream that is resumed, as its client keeps it: one place in the registry for all its calls. Between two of them nothing of
- * the client's runs for it, and deadline, cancellation, drain and close hold all the same.
+ * A resumable stream, registered as one entry for all its calls. Deadline, cancellation, drain and close also apply between two calls, when
+ * none of them is running.
  */
 export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
   private readonly calls = new Set<PartOfStream>();
@@ -44,14 +44,14 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
-  /** What had been handed over when it last went on. */
+  /** Number of messages that were delivered when the stream last resumed. */
   private handedOverBefore = 0;
   private deadline: DeadlineTimer | undefined;
   private untie: (() => void) | undefined;
 
   private constructor(
     private readonly scope: StreamScope,
-    /** Of the call that began last. */
+    /** Context of the call that started last. */
     private context: MethodContext,
     openedAt: string | undefined,
   ) {
@@ -59,7 +59,10 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.openedAt = openedAt;
   }
 
-  /** The place of `scope` in the client of `context`. A stream that goes on at another client has left the one before. */
+  /**
+   * Returns the entry of `scope` in the client of `context`, or creates it. A stream that resumes on another client is removed from the
+   * previous one.
+   */
   static of(scope: StreamScope, context: MethodContext, openedAt: string | undefined): ScopedStream {
     for (const host of scope.hosts) {
       if (!(host instanceof ScopedStream)) continue;
@@ -87,7 +90,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.stopWatching();
   }
 
-  /** An attempt of one of its calls goes out. */
+  /** Records that an attempt of one of its calls starts, and emits 'stream-resumed' if the stream was interrupted. */
   goesOn(): void {
     this.scope.attemptBegan();
     const { brokenAt } = this;
@@ -109,8 +112,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     const { clock } = this.context.client;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
-    // Of several calls in a row behind operators, one that has ended well has used up its own time only.
-    if (call.isWhole || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
+    // Behind operators, several calls may run in sequence. The deadline of one that succeeded applies to that call only.
+    if (call.isDirect || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
     if (this.calls.size > 0) return;
     this.brokenAt ??= clock.now();
     if (scope.deadline !== Infinity) {
@@ -130,7 +133,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   }
 
   unread(unreadMs: number): void {
-    tellUnread(this.context, this.openedAt, this.startedAt, unreadMs);
+    reportUnread(this.context, this.openedAt, this.startedAt, unreadMs);
   }
 
   end(failure: CallFailure): void {
@@ -141,12 +144,12 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   terminate(reason: 'draining' | 'closed', details: string): void {
     const running = [...this.calls];
-    // How its call ends is how the stream ends: neither of these is ever resumed.
+    // The end of its call ends the stream, because neither of these failures is ever resumed.
     for (const call of running) call.terminate(reason, details);
     if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
-  /** A stream whose call fails is resumed, so a drain ends it by its `onDrain`. */
+  /** A stream is resumed when its call fails, so a drain ends it according to its `onDrain`. */
   failBackoff(): boolean {
     return false;
   }
@@ -182,7 +185,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   }
 }
 
-/** What is to be completed where `scope` is: a stream that is a call of another would only be begun again by that. */
+/** Returns the stream to complete for `scope`: the outermost one. If only an inner stream completed, the outer one would start it again. */
 export function outermost<T>(scope: StreamScope | undefined, otherwise: T): StreamScope | T {
   let end = scope;
   while (end?.outer !== undefined) end = end.outer;

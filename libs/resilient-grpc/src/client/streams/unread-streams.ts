@@ -2,31 +2,31 @@ import type { StreamDemand } from '../../call/stream-demand.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { LATE_MS } from '../../time/peer-timer.js';
 
-/** A stream that is watched. */
+/** A stream that is monitored for reads. */
 export interface UnreadStream {
-  /** Nobody has asked it for a message for `unreadMs`. */
+  /** Called if no message has been requested for `unreadMs`. */
   unread(unreadMs: number): void;
 }
 
-interface Watched {
+interface TrackedStream {
   asked: number;
   since: number;
   told: boolean;
   readonly demand: StreamDemand;
 }
 
-/** How often streams are looked at while the time passes in which somebody should have read them. */
+/** Number of checks within the time after which a stream is reported. */
 const LOOKS = 8;
 
 /**
- * Finds streams that are read on demand and that nobody reads any more: a `for await` that was left without `break`, an iterator that
- * was forgotten. Streams are looked at now and then, so that reading costs nothing; the timer runs only while there are some.
+ * Detects streams that are read on demand and no longer read: a `for await` loop that was abandoned without `break`, or a forgotten
+ * iterator. Streams are polled, so that reading costs nothing. The timer runs only while streams are monitored.
  */
 export class UnreadStreams {
-  private readonly watched = new Map<UnreadStream, Watched>();
+  private readonly watched = new Map<UnreadStream, TrackedStream>();
   private timer: Timer | undefined;
 
-  /** @param afterMs Infinity: they are not looked for */
+  /** @param afterMs Infinity disables the detection */
   constructor(
     private readonly afterMs: number,
     private readonly clock: Clock,
@@ -56,10 +56,10 @@ export class UnreadStreams {
     }, lookMs);
   }
 
-  /** @param stoodStillMs how long no reader of this process could ask for a message */
+  /** @param stoodStillMs time in which this process did not run, so that no reader could request a message */
   private look(stoodStillMs: number): void {
     const now = this.clock.now();
-    // It was asked for something between two looks, nobody knows when: told by the time named, and at most a look too early.
+    // The last request occurred at an unknown time between two checks. The stream is reported on time, or at most one check early.
     const unreadFor = this.afterMs * (1 - 1 / LOOKS);
     for (const [stream, seen] of this.watched) {
       const { asked, waiting } = seen.demand;

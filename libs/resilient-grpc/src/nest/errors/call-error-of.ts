@@ -1,7 +1,7 @@
 import { isGrpcCallError, type FailureReason, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { isResumeError } from '../../errors/resume-error.js';
 
-/** The failed call that `error` tells of: itself, or the last one of a stream that was resumed. */
+/** Returns the failed call behind `error`: the error itself, or that of the last call of a resumed stream. */
 export function callErrorOf(error: unknown): GrpcCallError | undefined {
   if (isGrpcCallError(error)) return error;
   return isResumeError(error) && isGrpcCallError(error.cause) ? error.cause : undefined;
@@ -9,12 +9,12 @@ export function callErrorOf(error: unknown): GrpcCallError | undefined {
 
 const CALLER_GONE: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);
 
-/** Whether the caller has left, or the one it serves. A server that says CANCELLED speaks of something of its own. */
+/** True if the caller cancelled, or the inbound call it serves was cancelled. A CANCELLED status of the server has another cause. */
 export function isOfLeaving({ codeName, reason }: GrpcCallError): boolean {
   return codeName === 'CANCELLED' && CALLER_GONE.has(reason);
 }
 
-/** Whether `details` are the words of the other side's application, and not of this process, a transport or a proxy. */
+/** True if `details` come from the server's application, not from this process, a transport, or a proxy. */
 export function inServersWords({ reason, reachedServer }: GrpcCallError): boolean {
   return reason === 'server' && reachedServer === 'yes';
 }

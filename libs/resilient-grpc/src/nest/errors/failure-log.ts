@@ -2,18 +2,18 @@ import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { LogLine, type LogSink } from '../../telemetry/log/log-line.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import { RepeatLimit } from '../../telemetry/log/repeat-limit.js';
+import { LogDeduplicator } from '../../telemetry/log/log-deduplicator.js';
 import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
 const SUMMARY_MS = 60_000;
-/** Kinds that are told apart: an upstream that is lost fails every method of a gateway. */
-const MOST_KINDS = 20;
-/** Of these codes a server speaks of its caller, which is this process. */
-const OF_CALLERS: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
+/** Maximum number of lines that are counted separately: an unreachable upstream fails every method of a gateway. */
+const MAX_KINDS = 20;
+/** Codes with which a server rejects its caller, which is this process. */
+const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
 
-/** Of these the client's own log tells, or its shutdown. */
-const TOLD_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
+/** Reasons that are already in the client's log, or that its shutdown explains. */
+const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
   'outage',
   'connection-lost',
   'circuit-open',
@@ -24,11 +24,11 @@ const TOLD_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
 ]);
 
 /**
- * What a filter does not tell the caller, for who runs the application: Nest logs an exception that it does not know, and one that
- * was mapped it does know. One line a minute for each method and code, and one for all that are more than 20.
+ * Logs the failure details that a filter does not expose to the caller, because Nest logs unknown exceptions but not mapped ones. Writes
+ * one line a minute for each method and code, and one for all others beyond 20.
  */
 export class FailureLog {
-  private readonly repeats: RepeatLimit<LogLine>;
+  private readonly repeats: LogDeduplicator<LogLine>;
 
   constructor(
     private readonly sink: Pick<LogSink, 'warn' | 'error'> = new LibraryLogger('ResilientGrpc'),
@@ -38,16 +38,20 @@ export class FailureLog {
       const more = `${String(repeats)} more in the last minute${isOfOthers ? ', of other methods and codes too' : ''}`;
       this.write(new LogLine(level, `${msg} (${more})`, { ...fields, repeats }));
     };
-    this.repeats = new RepeatLimit(clock, SUMMARY_MS, summarize, MOST_KINDS);
+    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, summarize, MAX_KINDS);
   }
 
-  /** `answered`: what the caller was told, '503' or 'INTERNAL'. A fault, of the upstream or of ours, is an error. */
+  /**
+   * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault, of the upstream or of this
+   * process, is logged as an error.
+   */
   tell(error: GrpcCallError, answered: string, isFault: boolean): void {
     const { client, path, peer, codeName, reason, reachedServer } = error;
-    if (TOLD_ELSEWHERE.has(reason)) return;
+    if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
     const details = oneLine(error.details);
     const where = peer === undefined ? path : `${path} at ${peer}`;
-    const failed = OF_CALLERS.has(codeName) && reason === 'server' ? 'refused this process as its caller' : 'failed';
+    const failed =
+      CALLER_FAULT_CODES.has(codeName) && reason === 'server' ? 'refused this process as its caller' : 'failed';
     const line = new LogLine(
       isFault ? 'error' : 'warn',
       `answered ${answered}, as ${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer})`,
@@ -58,7 +62,7 @@ export class FailureLog {
     });
   }
 
-  /** Writes what was counted and not yet said, and leaves no timer behind. */
+  /** Writes the pending summaries and clears its timers. */
   close(): void {
     this.repeats.close();
   }

@@ -10,10 +10,10 @@ import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { ResumeError } from '../../errors/resume-error.js';
 import { callErrorOf } from './call-error-of.js';
 import { FailureLog } from './failure-log.js';
-import { nestsOwnHandling } from './nests-own-handling.js';
+import { nestDefaultHandling } from './nest-default-handling.js';
 import { isForCaller, toHttpException } from './to-http-exception.js';
 
-/** What is asked of Express' response, and of Node's below Fastify's. */
+/** Part of the response that is used here: Express's response, or the Node response that Fastify wraps. */
 interface NodeResponse {
   readonly headersSent?: boolean;
   readonly writableEnded?: boolean;
@@ -21,20 +21,20 @@ interface NodeResponse {
 }
 
 /**
- * Answers an HTTP request with what the failure of a call is to HTTP (`toHttpException`), with `Retry-After` where that is known, and
- * leaves a line in the log of what is not told. For `{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }`, or `@UseFilters`.
- * Everywhere but under HTTP an exception goes the way that Nest has for it.
+ * Maps the failure of a call to an HTTP response (`toHttpException`), with `Retry-After` if known, and logs what the response does not
+ * expose. Register it by `{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }` or `@UseFilters`. Outside HTTP, Nest's default
+ * handling applies.
  */
 @Injectable()
 @Catch(GrpcCallError, ResumeError)
 export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>, OnApplicationShutdown {
   private readonly log = new FailureLog();
 
-  /** By hand: `app.useGlobalFilters(new GrpcToHttpExceptionFilter(app.get(HttpAdapterHost)))`. */
+  /** Manual registration: `app.useGlobalFilters(new GrpcToHttpExceptionFilter(app.get(HttpAdapterHost)))`. */
   constructor(private readonly adapters: HttpAdapterHost) {}
 
   catch(exception: GrpcCallError | ResumeError, host: ArgumentsHost): unknown {
-    if (host.getType<string>() !== 'http') return nestsOwnHandling(exception, host);
+    if (host.getType<string>() !== 'http') return nestDefaultHandling(exception, host);
     const { httpAdapter } = this.adapters;
     const nests = new BaseExceptionFilter(httpAdapter);
     const error = callErrorOf(exception);
@@ -47,9 +47,9 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     if (!isForCaller(error)) this.log.tell(error, String(status), status === 500);
     const response: unknown = host.getArgByIndex(1);
     const node = nodeResponseOf(response);
-    // Fastify's adapter of Nest 11 says so only of a response that is out as a whole.
+    // In Nest 11, Fastify's adapter reports headers as sent only after the whole response was sent.
     if (node.headersSent === true || httpAdapter.isHeadersSent(response)) {
-      // The status is out: all that can be told is that the body is not whole. Ended in order, it would pass for a success.
+      // The status was already sent. Destroying the connection shows that the body is incomplete; a clean end would look like a success.
       if (node.writableEnded !== true) node.destroy?.();
       return undefined;
     }
@@ -65,7 +65,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
   }
 }
 
-/** True of Express and Fastify: the reply of the latter has Node's response as `raw`. */
+/** The cast is safe for Express and Fastify: Fastify's reply has Node's response as `raw`. */
 function nodeResponseOf(response: unknown): NodeResponse {
   if (typeof response !== 'object' || response === null) return {};
   const { raw = response } = response as { readonly raw?: object };

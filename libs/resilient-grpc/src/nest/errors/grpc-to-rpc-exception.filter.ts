@@ -19,15 +19,15 @@ import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-c
 import { serverCallOf } from '../inbound/grpc-inbound-call.js';
 import { callErrorOf } from './call-error-of.js';
 import { FailureLog } from './failure-log.js';
-import { nestsOwnHandling } from './nests-own-handling.js';
+import { nestDefaultHandling } from './nest-default-handling.js';
 import { rpcStatusOf } from './rpc-status.js';
 import { toHttpException } from './to-http-exception.js';
 
 /** Options of a `GrpcToRpcExceptionFilter`. */
 export interface GrpcToRpcOptions {
   /**
-   * Codes of upstreams that are an answer of this service too, with their text and details: 'NOT_FOUND' where it hands on what an
-   * upstream keeps. The text of INTERNAL, UNKNOWN and DATA_LOSS is never passed on. @defaultValue []
+   * Upstream status codes that callers of this service receive too, with message and details: 'NOT_FOUND' if this service exposes resources
+   * of an upstream. The message of INTERNAL, UNKNOWN, and DATA_LOSS is never forwarded. @defaultValue []
    */
   readonly relay?: readonly Exclude<StatusName, 'OK'>[] | undefined;
 }
@@ -47,9 +47,9 @@ const optionsSchema = v.object(
 );
 
 /**
- * Answers a call of a microservice, of gRPC or another transport, with what its caller may know of the failure of a call that was made
- * for it. For `{ provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a
- * controller. Everywhere else an exception goes the way that Nest has for it.
+ * Maps the failure of a call to the status that the caller of a microservice receives, over gRPC or another transport. Register it by
+ * `{ provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a controller.
+ * Everywhere else, Nest's default handling applies.
  */
 @Injectable()
 @Catch(GrpcCallError, ResumeError)
@@ -58,7 +58,7 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
   private readonly relay: ReadonlySet<StatusName>;
   @Optional() @Inject(HttpAdapterHost) private readonly adapters: HttpAdapterHost | undefined;
 
-  /** @throws GrpcConfigurationError for options that cannot be used */
+  /** @throws GrpcConfigurationError if the options are invalid */
   constructor(@Optional() options: GrpcToRpcOptions = {}) {
     const problems = optionProblems(optionsSchema, options, 'GrpcToRpcExceptionFilter');
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
@@ -72,7 +72,7 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
       this.underHttp(exception, host);
       return undefined;
     }
-    if (kind !== 'rpc' || error === undefined) return nestsOwnHandling(exception, host);
+    if (kind !== 'rpc' || error === undefined) return nestDefaultHandling(exception, host);
     const { codeName, isRelayed, isFault, details, retryAfterMs, metadata } = rpcStatusOf(error, this.relay);
     if (!isRelayed) this.log.tell(error, codeName, isFault);
     const status =
@@ -89,7 +89,7 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
   private underHttp(exception: GrpcCallError | ResumeError, host: ArgumentsHost): void {
     const httpAdapter = this.adapters?.httpAdapter;
     if (httpAdapter === undefined) {
-      // Made by hand. What is thrown reaches the framework below, which may show it.
+      // Created manually, without an adapter. The thrown exception reaches the HTTP framework, which may expose it.
       const error = callErrorOf(exception);
       throw error === undefined ? exception : toHttpException(error);
     }

@@ -7,35 +7,36 @@ import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-detai
 import { StatusCode, type StatusName } from '../../status/status-code.js';
 import { inServersWords, isOfLeaving } from './call-error-of.js';
 
-/** What the caller of a gRPC method, or of another transport, is told. */
+/** Status that the caller of a gRPC method, or of another transport, receives. */
 export interface RpcStatus {
   readonly codeName: StatusName;
-  /** Whether it is what the server said. */
+  /** True if this is the server's status. */
   readonly isRelayed: boolean;
-  /** Whether it has to be mended, here or there. */
+  /** True if the failure must be fixed, here or upstream. */
   readonly isFault: boolean;
   readonly details: string;
   readonly retryAfterMs: number | undefined;
-  /** Trailers of gRPC. */
+  /** gRPC trailers. */
   readonly metadata: Metadata;
 }
 
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 const DEBUG_INFO = 'google.rpc.DebugInfo';
-/** Bytes of details that are relayed, 4 096 in base64: with the rest of the trailers they stay below the 8 KiB that most of gRPC takes. */
+/** Maximum size of relayed details in bytes, 4 096 in base64. With the other trailers they stay below 8 KiB, the usual gRPC limit. */
 const MAX_BYTES = 3_072;
-/** Bytes of a text that is relayed, in the percent-encoding of its trailer, for the same reason. */
+/** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer, for the same reason. */
 const MAX_TEXT = 2_048;
 
-/** Faults: their texts are nobody's business, whatever is relayed. */
+/** Faults: their messages are never forwarded, whatever is relayed. */
 const FAULTS: ReadonlySet<StatusName> = new Set(['INTERNAL', 'UNKNOWN', 'DATA_LOSS']);
-/** What is true of this service too while it is true of one that it needs: it is not there, has no time, or too much to do. */
-const TRUE_HERE_TOO: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']);
+/** Codes that apply to this service too if they apply to a service it needs: unavailable, out of time, or overloaded. */
+const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']);
 
 /**
- * A service is no window into those it needs. What they say is relayed where `relay` names the code. Else the caller is told that it is
- * UNAVAILABLE, DEADLINE_EXCEEDED or RESOURCE_EXHAUSTED, which are true here too, and INTERNAL of all else: that an upstream knows no
- * such customer, or does not know this service, is no answer to what was asked of *this* one.
+ * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code.
+ * Otherwise the caller receives UNAVAILABLE, DEADLINE_EXCEEDED, or RESOURCE_EXHAUSTED unchanged, because they apply to this service too,
+ * and INTERNAL for all other codes. That an upstream did not find a customer, or did not authenticate this service, does not answer the
+ * request to *this* service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;
@@ -43,7 +44,7 @@ export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>
   const isRelayed = relay.has(error.codeName) && inServersWords(error) && !FAULTS.has(codeName);
   const isTold = isRelayed && error.details !== '';
   const details = isTold ? cut(error.details) : `A call to another server failed: ${codeName}`;
-  // When to come again holds for everyone, where the failure is the upstream's.
+  // The retry delay applies to every caller if the upstream's status is passed on.
   const isFault = codeName !== error.codeName || FAULTS.has(codeName);
   const again = isFault ? undefined : retryAfterMs;
   const pushback = !isFault && inServersWords(error) ? pushbackOf(error) : undefined;
@@ -63,10 +64,10 @@ export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>
 
 function codeFor(error: GrpcCallError, relay: ReadonlySet<StatusName>): StatusName {
   const { codeName } = error;
-  return relay.has(codeName) || TRUE_HERE_TOO.has(codeName) || isOfLeaving(error) ? codeName : 'INTERNAL';
+  return relay.has(codeName) || PASS_THROUGH_CODES.has(codeName) || isOfLeaving(error) ? codeName : 'INTERNAL';
 }
 
-/** Stacks are not; and when to come again is told anew, once. */
+/** Excludes stack traces, and the retry delay, which is added once below. */
 function isForCallers({ typeUrl }: StatusDetail): boolean {
   const name = typeNameOf(typeUrl);
   return name !== DEBUG_INFO && name !== RETRY_INFO;
@@ -85,12 +86,12 @@ function statusBin(
     const whole = encode([...relayed, ...again]);
     if (whole === undefined || whole.length <= MAX_BYTES) return whole;
   } catch {
-    // Something that was not of its type's shape on its way here.
+    // A relayed detail does not have the shape of its type, so that it cannot be encoded.
   }
   return encode(again);
 }
 
-/** Of the trailer only a number: it is all that gRPC has there. */
+/** Returns the upstream's pushback trailer if it is a number; gRPC defines no other value. */
 function pushbackOf({ metadata }: GrpcCallError): string | undefined {
   const [value, ...more] = metadata.get(PUSHBACK_KEY);
   return more.length === 0 && typeof value === 'string' && /^-?\d{1,10}$/.test(value) ? value : undefined;
@@ -100,7 +101,7 @@ function cut(text: string): string {
   let kept = '';
   let bytes = 0;
   for (const character of text) {
-    // Half of a pair makes encodeURI throw, also where grpc-js writes the status.
+    // `encodeURI` throws on an unpaired surrogate, here and where grpc-js writes the status.
     const whole = character.replace(/\p{Surrogate}/u, '\ufffd');
     bytes += encodeURI(whole).length;
     if (bytes > MAX_TEXT) return `${kept}...`;

@@ -5,11 +5,11 @@ import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import type { StatusName } from '../../status/status-code.js';
 import { inServersWords, isOfLeaving } from './call-error-of.js';
 
-/** By google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). */
+/** HTTP status of each gRPC code, as in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). */
 const HTTP_STATUS: Readonly<Record<StatusName, number>> = {
-  // No call fails with it.
+  // No call fails with OK.
   OK: 500,
-  // 499 where the caller has left.
+  // 499 if the caller cancelled.
   CANCELLED: 500,
   UNKNOWN: 500,
   INVALID_ARGUMENT: 400,
@@ -29,10 +29,10 @@ const HTTP_STATUS: Readonly<Record<StatusName, number>> = {
 };
 
 /**
- * Codes that speak of the request, and whose text was written for whoever made it. All others speak of the upstream's own state, of
- * who this process is to it, or of a fault: their texts name tables, hosts, accounts.
+ * Codes that describe the request, and whose messages are written for its sender. All other codes describe the upstream's own state, its
+ * view of this process, or a fault; their messages may contain names of tables, hosts, or accounts.
  */
-const TOLD: ReadonlySet<StatusName> = new Set([
+const EXPOSED_CODES: ReadonlySet<StatusName> = new Set([
   'INVALID_ARGUMENT',
   'NOT_FOUND',
   'ALREADY_EXISTS',
@@ -40,37 +40,37 @@ const TOLD: ReadonlySet<StatusName> = new Set([
   'OUT_OF_RANGE',
 ]);
 
-/** Statuses for which HTTP knows when to come again. */
+/** HTTP statuses that define `Retry-After`. */
 const RETRY_AFTER: ReadonlySet<number> = new Set([429, 503]);
 const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
-/** As Nest says it of exceptions that it does not know. */
+/** Message that Nest uses for unknown exceptions. */
 const INTERNAL = 'Internal server error';
 
-/** What is wrong with one field of the request. */
+/** Problem with one field of the request. */
 export interface HttpFieldViolation {
   readonly field: string;
   readonly description: string;
 }
 
-/** Body of the answer. */
+/** Body of the HTTP response. */
 export interface GrpcHttpBody {
   readonly statusCode: number;
-  /** The upstream's text where its code is about the request, else the usual words for the status. */
+  /** The upstream's message if its code describes the request, else the standard text of the HTTP status. */
   readonly message: string;
-  /** The usual words for the status, where `message` has others. */
+  /** Standard text of the HTTP status, if `message` is different. */
   readonly error?: string;
-  /** Name of the gRPC status: 400 and 409 stand for several. */
+  /** Name of the gRPC status; HTTP 400 and 409 each stand for several. */
   readonly code: StatusName;
-  /** What a `google.rpc.BadRequest` says, under INVALID_ARGUMENT. */
+  /** Violations from a `google.rpc.BadRequest` detail of INVALID_ARGUMENT. */
   readonly fieldViolations?: readonly HttpFieldViolation[];
 }
 
-/** What a failed call is to HTTP. Its `cause` is the GrpcCallError. */
+/** HTTP exception for a failed call. Its `cause` is the GrpcCallError. */
 export class GrpcHttpException extends HttpException {
-  /** For a `Retry-After` header, in whole seconds; undefined where it is not known, or the status has no such thing. */
+  /** Value of the `Retry-After` header in whole seconds; `undefined` if unknown, or if the status does not define the header. */
   readonly retryAfterSeconds: number | undefined;
 
-  /** @internal By `toHttpException`. */
+  /** @internal Created by `toHttpException`. */
   constructor(body: GrpcHttpBody, cause: GrpcCallError) {
     super(body, body.statusCode, { cause });
     const { retryAfterMs } = cause;
@@ -80,9 +80,9 @@ export class GrpcHttpException extends HttpException {
 }
 
 /**
- * The HttpException for a failed call, by google.rpc.Code's table. The upstream's words are passed on only where its code is about
- * the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE), and never those that were found
- * here, by a proxy or a transport.
+ * Returns the HttpException for a failed call, using the mapping of google.rpc.Code. The upstream's message is included only if its code
+ * describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE), and never if this process, a
+ * proxy, or a transport wrote it.
  */
 export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;
@@ -102,9 +102,9 @@ export function toHttpException(error: GrpcCallError): GrpcHttpException {
   );
 }
 
-/** Whether the server meant its words for whoever made the request. */
+/** True if the server wrote its message for the sender of the request. */
 export function isForCaller(error: GrpcCallError): boolean {
-  return TOLD.has(error.codeName) && inServersWords(error);
+  return EXPOSED_CODES.has(error.codeName) && inServersWords(error);
 }
 
 function wordsFor(statusCode: number): string {
@@ -112,7 +112,7 @@ function wordsFor(statusCode: number): string {
   return STATUS_CODES[statusCode] ?? CLIENT_CLOSED_REQUEST;
 }
 
-/** Field and description alone: what else there is was not made for people. */
+/** Returns only field and description: other properties are not written for people. */
 function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly HttpFieldViolation[] {
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
   const listed: unknown = typeof detail === 'object' && detail !== null ? Reflect.get(detail, 'fieldViolations') : [];

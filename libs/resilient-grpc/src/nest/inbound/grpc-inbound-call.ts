@@ -1,14 +1,14 @@
 import { setMaxListeners } from 'node:events';
 import type { Metadata } from '@grpc/grpc-js';
 import type { CapturedCall } from '../../call/inbound-call.js';
-import { CHAIN_MARK, isRetry, PREVIOUS_ATTEMPTS } from '../../policy/retry/chain-stop.js';
+import { RETRY_CHAIN_KEY, isRetry, PREVIOUS_ATTEMPTS } from '../../policy/retry/retry-chain.js';
 import { moment, type Clock } from '../../time/clock.js';
 
-/** What is read of grpc-js's call, of any kind of method. */
+/** Part of a grpc-js server call that is used here, for any kind of method. */
 export interface GrpcServerCall {
   readonly metadata: Metadata;
   readonly cancelled: boolean;
-  /** Only of methods that stream: the response was ended by this side. */
+  /** Only for methods with a response stream: true if this side ended the response. */
   readonly writableEnded?: boolean;
   getDeadline(): Date | number;
   once(event: 'cancelled', listener: () => void): unknown;
@@ -28,26 +28,26 @@ export class GrpcInboundCall implements CapturedCall {
   constructor(
     readonly call: GrpcServerCall,
     clock: Clock,
-    /** What its server knows of it. */
+    /** Values that the capturing server already knows. */
     known?: { readonly streaming: boolean; readonly startedAt: number },
   ) {
     this.startedAt = known?.startedAt ?? clock.now();
     this.streaming = known?.streaming ?? ('read' in call || 'write' in call);
-    this.retry = isRetry(this.get(PREVIOUS_ATTEMPTS), this.get(CHAIN_MARK));
+    this.retry = isRetry(this.get(PREVIOUS_ATTEMPTS), this.get(RETRY_CHAIN_KEY));
     const deadline = Number(call.getDeadline());
     if (Number.isFinite(deadline)) this.deadline = moment(deadline);
   }
 
-  /** Made when somebody asks: most calls make none that is tied to it. */
+  /** Created on first access, because most inbound calls make no outgoing call that is bound to them. */
   get signal(): AbortSignal {
     if (this.controller !== undefined) return this.controller.signal;
     const { call } = this;
     const controller = new AbortController();
     this.controller = controller;
-    // Each outgoing call listens once.
+    // Each outgoing call adds one listener.
     setMaxListeners(0, controller.signal);
     const cancelled = (): void => {
-      // grpc-js says 'cancelled' at the end of every call, one that was answered too.
+      // grpc-js emits 'cancelled' at the end of every call, including a call that was answered.
       if (!this.answered && call.writableEnded !== true) controller.abort(new Error('The gRPC caller cancelled'));
     };
     if (this.stoppedBy !== undefined) controller.abort(this.stoppedBy);
@@ -56,13 +56,13 @@ export class GrpcInboundCall implements CapturedCall {
     return controller.signal;
   }
 
-  /** This side does not want its work any more. */
+  /** Aborts the signal because this side no longer needs the result. */
   stop(reason: Error): void {
     this.stoppedBy ??= reason;
     this.controller?.abort(reason);
   }
 
-  /** The handler gave its answer: what comes from now on is no cancellation. */
+  /** Marks the call as answered; a later 'cancelled' event is not a cancellation. */
   end(): void {
     this.answered = true;
   }
@@ -74,7 +74,7 @@ export class GrpcInboundCall implements CapturedCall {
   }
 }
 
-/** grpc-js's call among the arguments of a handler: the third of Nest's, the first of a `@GrpcStreamCall`. */
+/** Returns grpc-js's call from the arguments of a handler: the third argument of Nest's handlers, the first of a `@GrpcStreamCall`. */
 export function serverCallOf(
   args: readonly unknown[],
 ): { readonly call: GrpcServerCall; readonly ownStream: boolean } | undefined {

@@ -4,14 +4,14 @@ import { deadlineFromTimeout } from '../../policy/deadline/deadline.js';
 import { parseGrpcTimeout } from '../../policy/deadline/grpc-timeout.js';
 import { moment, type Clock } from '../../time/clock.js';
 
-/** What is read of a request of Node, HTTP/1 or 2. */
+/** Part of a Node request, HTTP/1 or HTTP/2, that is used here. */
 export interface HttpRequest {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
-/** What is heard of a response of Node. */
+/** Part of a Node response that is used here. */
 export interface HttpResponse {
-  /** The whole of it was given to Node. */
+  /** True if the whole response was passed to Node. */
   readonly writableEnded: boolean;
   readonly destroyed?: boolean;
   once(event: 'close', listener: () => void): unknown;
@@ -20,7 +20,7 @@ export interface HttpResponse {
 /** An HTTP request that is being served. */
 export class HttpInboundCall implements CapturedCall {
   readonly kind = 'http';
-  // What gRPC's own headers say comes from anybody here; only of gRPC callers they are taken for true.
+  // Any HTTP client can send gRPC's retry headers; they are trusted only from gRPC callers.
   readonly retry = false;
   readonly streaming = false;
   readonly startedAt: number;
@@ -39,13 +39,13 @@ export class HttpInboundCall implements CapturedCall {
     if (deadline !== Infinity) this.deadline = moment(deadline);
   }
 
-  /** Made when somebody asks: most requests make no call that is tied to it. */
+  /** Created on first access, because most requests make no outgoing call that is bound to them. */
   get signal(): AbortSignal {
     if (this.controller !== undefined) return this.controller.signal;
     const { response } = this;
     const controller = new AbortController();
     this.controller = controller;
-    // Each outgoing call listens once.
+    // Each outgoing call adds one listener.
     setMaxListeners(0, controller.signal);
     const closed = (): void => {
       if (!response.writableEnded) controller.abort(new Error('The HTTP client went away before the response ended'));

@@ -2,7 +2,7 @@ import { runInbound } from '../../client/inbound-context.js';
 import type { Clock } from '../../time/clock.js';
 import { HttpInboundCall, type HttpRequest, type HttpResponse } from './http-inbound-call.js';
 
-/** Captures inbound HTTP requests, before guards; of Express and Fastify, which both give middleware Node's own objects. */
+/** Captures inbound HTTP requests, before guards run. Express and Fastify both pass Node's own objects to middleware. */
 export function inboundMiddleware(
   clock: Clock,
 ): (request: HttpRequest, response: HttpResponse, next: () => void) => void {

@@ -1,13 +1,13 @@
 const CALLS_BEFORE_WARNING = 100;
 
-/** Notices a propagation that is on while nothing captures inbound calls. */
+/** Warns if propagation is on while nothing captures inbound calls. */
 export class InboundWatch {
   private missing = 0;
   private settled = false;
 
   constructor(private readonly warn: (message: string) => void) {}
 
-  /** A call that would be bound to an inbound one was made; whether it `found` one. */
+  /** Records an outgoing call that should be bound to an inbound call; `found` is true if there was one. */
   readonly note = (found: boolean): void => {
     if (this.settled) return;
     if (!found) this.missing += 1;

@@ -5,13 +5,13 @@ import type { Clock } from '../../time/clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
 
 /**
- * Captures inbound gRPC calls where no server strategy of ours has. It comes after guards, so that what they call is not bound
- * to the inbound call.
+ * Captures inbound gRPC calls that this library's server strategy has not captured. It runs after guards, so the calls that guards make are
+ * not bound to the inbound call.
  */
 export class InboundInterceptor implements NestInterceptor {
   constructor(
     private readonly clock: Clock,
-    /** Off, where nothing is handed on. */
+    /** Returns false if nothing is propagated. */
     private readonly wanted: () => boolean,
   ) {}
 
@@ -32,7 +32,7 @@ export class InboundInterceptor implements NestInterceptor {
             subscriber.error(error);
           },
           complete: () => {
-            // A handler that works on the stream itself has returned long before the call ends.
+            // A handler that uses the stream directly returns long before the call ends.
             if (!found.ownStream) inbound.end();
             subscriber.complete();
           },

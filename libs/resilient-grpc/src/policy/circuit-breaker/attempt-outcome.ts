@@ -2,10 +2,10 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
 
-/** What an attempt says of the server. 'ignored': nothing, its permit is given back. */
+/** Outcome of an attempt for the circuit breaker. 'ignored': not evidence about the server; only the permit is returned. */
 export type AttemptOutcome = 'success' | 'failure' | 'ignored';
 
-/** What the circuit breaker learns from an attempt. An answer that is not listed is a success: the server is there. */
+/** Returns the outcome of an attempt. A status that is not listed counts as success because the server is reachable. */
 export function attemptOutcome(
   verdict: Pick<Verdict, 'kind' | 'code' | 'connectionLost' | 'retryableHttp'>,
   policy: Pick<CircuitBreakerPolicy, 'statusCodes'>,
@@ -13,7 +13,7 @@ export function attemptOutcome(
   switch (verdict.kind) {
     case 'ok':
       return 'success';
-    // Never sent, or ended by us: a hedge that lost, a caller who left, a client that closes.
+    // Never sent, or ended on this side: a losing hedge, a cancelled call, a closing client.
     case 'unsent':
     case 'local':
     case 'serialize':
@@ -37,7 +37,7 @@ export function attemptOutcome(
   }
 }
 
-/** What the circuit breaker learns from a status alone. */
+/** Returns the outcome of an attempt from its status code alone. */
 export function byCode(code: StatusCode, policy: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
   return code !== StatusCode.OK && policy.statusCodes.has(code) ? 'failure' : 'success';
 }

@@ -1,13 +1,13 @@
-import type { Sample } from './next-circuit.js';
+import type { AttemptCounts } from './next-circuit.js';
 
 const BUCKETS = 10;
 
-/** Attempts of the last while, in ten buckets that roll on: nothing is allocated for an attempt. Times are monotonic. */
-export class AttemptSample implements Sample {
+/** Counts the attempts of the sampling time in ten rolling buckets, without allocating per attempt. Times are monotonic milliseconds. */
+export class AttemptSample implements AttemptCounts {
   readonly #bucketMs: number;
   readonly #failed = new Float64Array(BUCKETS);
   readonly #all = new Float64Array(BUCKETS);
-  /** Number of the bucket being filled, as counted from time 0. */
+  /** Number of the bucket being filled, counted from time 0. */
   #bucket = -Infinity;
   failures = 0;
   total = 0;
@@ -18,7 +18,7 @@ export class AttemptSample implements Sample {
 
   add(isFailure: boolean, now: number): void {
     const bucket = Math.floor(now / this.#bucketMs);
-    // A clock that went back goes on filling the latest bucket.
+    // If the clock goes back, the latest bucket is used.
     if (bucket > this.#bucket) this.#roll(bucket);
     const index = mod(this.#bucket);
     this.#all[index] = (this.#all[index] ?? 0) + 1;
@@ -35,7 +35,7 @@ export class AttemptSample implements Sample {
     this.total = 0;
   }
 
-  // All that passed since are emptied, also after a silence: what is older than the sampling time must not count.
+  // Clears all buckets passed since, also after an idle period, because older attempts must not count.
   #roll(bucket: number): void {
     if (bucket - this.#bucket >= BUCKETS) this.clear();
     else {
@@ -51,7 +51,7 @@ export class AttemptSample implements Sample {
   }
 }
 
-// Also for times before 0, as a scheduler may have them.
+// Handles negative times, too, which a scheduler may report.
 function mod(bucket: number): number {
   return ((bucket % BUCKETS) + BUCKETS) % BUCKETS;
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/seeded-random.js';
 import type { AttemptOutcome } from './attempt-outcome.js';
-import { CircuitBreaker, type CircuitTransition } from './circuit-breaker.js';
+import { CircuitBreakerCore, type CircuitTransition } from './circuit-breaker.js';
 import { DEFAULT_CIRCUIT_BREAKER as DEFAULT } from './circuit-breaker-policy.js';
 import type { CircuitToken } from './circuit-state.js';
 
@@ -10,17 +10,17 @@ const MIDDLE = () => 0.5;
 
 function make(over = {}, random = MIDDLE) {
   const transitions: CircuitTransition[] = [];
-  const breaker = new CircuitBreaker({ ...DEFAULT, ...over }, random, (one) => transitions.push(one));
+  const breaker = new CircuitBreakerCore({ ...DEFAULT, ...over }, random, (one) => transitions.push(one));
   return { breaker, transitions };
 }
 
-function acquire(breaker: CircuitBreaker, now: number): CircuitToken {
+function acquire(breaker: CircuitBreakerCore, now: number): CircuitToken {
   const admission = breaker.tryAcquire(now);
   if (!admission.admitted) throw new Error(`refused at ${now}, for ${admission.retryAfterMs} ms`);
   return admission.token;
 }
 
-function attempt(breaker: CircuitBreaker, outcome: AttemptOutcome, now: number, times = 1): void {
+function attempt(breaker: CircuitBreakerCore, outcome: AttemptOutcome, now: number, times = 1): void {
   for (let i = 0; i < times; i++) breaker.onResult(acquire(breaker, now), outcome, now);
 }
 
@@ -260,7 +260,7 @@ describe('a circuit, whatever happens to it', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), fc.integer(), (steps, seed) => {
         const policy = { ...DEFAULT, minimumThroughput: 4 };
-        const breaker = new CircuitBreaker(policy, seededRandom(seed));
+        const breaker = new CircuitBreakerCore(policy, seededRandom(seed));
         const out: CircuitToken[] = [];
         let now = 0;
         let probe: { token: CircuitToken; at: number } | undefined;

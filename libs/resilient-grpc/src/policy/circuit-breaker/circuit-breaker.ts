@@ -6,55 +6,56 @@ import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
 import { CLOSED, type CircuitState, type CircuitToken } from './circuit-state.js';
 import { isCurrent, nextCircuit, refusedForMs, type CircuitEvent } from './next-circuit.js';
 
-/** Whether an attempt may begin. */
+/** Admission or rejection of an attempt. */
 export type CircuitAdmission =
   | {
       readonly admitted: true;
-      /** For `onResult`, which is called once for every admission. */
+      /** Token for `onResult`, which must be called once per admission. */
       readonly token: CircuitToken;
     }
   | {
       readonly admitted: false;
-      /** Until the next probe, at the latest. */
+      /** Maximum time until the next probe, in milliseconds. */
       readonly retryAfterMs: number;
     };
 
-/** A change of state, and why. */
+/** State change of a circuit breaker, with its reason. */
 export interface CircuitTransition {
   readonly from: 'closed' | 'open' | 'half-open';
   readonly to: 'closed' | 'open' | 'half-open';
   readonly because: 'too-many-failures' | 'break-over' | 'probe-failed' | 'probe-succeeded';
-  /** How long nothing passes, of one that opened; else 0. */
+  /** Time in milliseconds until the first probe if the circuit opened; otherwise 0. */
   readonly breakMs: number;
-  /** Attempts of the sampling time that failed. */
+  /** Failed attempts within the sampling time. */
   readonly failures: number;
-  /** Attempts of the sampling time. */
+  /** All attempts within the sampling time. */
   readonly total: number;
 }
 
-/** Attempts on one connection that stays open were lost together if they fail within this long of the first, in milliseconds. */
+/** Attempts on one open connection count as lost together if they fail within this time of the first. */
 const TOGETHER_MS = 250;
 
-/** The first of the attempts that were lost with one connection. */
+/** First attempt that was lost with a connection. */
 interface Loss {
   readonly at: number;
-  /** The connection was over, or ended within `TOGETHER_MS`. */
+  /** True if the connection was over, or was over within `TOGETHER_MS`. */
   isOver: boolean;
 }
 
 /**
- * Refuses attempts while most of them fail, and finds out by single probes when they would succeed again.
+ * Rejects attempts while too many of them fail, and sends single probes to detect when they succeed again.
  *
- * Cockatiel's breakers were looked at first. There, as in Polly, the late result of an attempt admitted before the break can
- * undo what a probe finds out, a probe that hangs keeps the circuit half open for ever, and one that is cancelled closes it; and
- * cockatiel has the others wait for the probe's verdict, and after a silence still counts old samples. So this one is our own,
- * and small: results carry the token of their admission, probes are bounded in time, and what says nothing of the server gives
- * its permit back. Attempts lost with one connection count as one failure: a kill under load is one event, and the channel
- * knows how to wait for what comes after it.
+ * This is a custom implementation because cockatiel's breakers, like Polly's, have three faults. A late result of an attempt
+ * admitted before the break can override the result of a probe. A hanging probe keeps the circuit half open forever. A cancelled
+ * probe closes the circuit. In addition, cockatiel makes other calls wait for the probe, and counts old samples after an idle period.
  *
- * Times are monotonic milliseconds. It sets no timer.
+ * Here, each result carries the token of its admission, probes have a timeout, and ignored results only return their permit.
+ * Attempts lost with one connection count as one failure: a server killed under load is one event, and the channel already makes
+ * the following calls wait.
+ *
+ * Times are monotonic milliseconds. The breaker sets no timers.
  */
-export class CircuitBreaker {
+export class CircuitBreakerCore {
   readonly #sample: AttemptSample;
   readonly #losses = new WeakMap<object, Loss>();
   #state: CircuitState = CLOSED;
@@ -68,12 +69,12 @@ export class CircuitBreaker {
     this.#sample = new AttemptSample(policy.samplingDurationMs);
   }
 
-  /** 'open' until a probe is admitted. */
+  /** State of the circuit; 'open' until a probe is admitted, even after the break. */
   get state(): CircuitState['kind'] {
     return this.#state.kind;
   }
 
-  /** Asks for one attempt. While half open the first who asks becomes the probe. */
+  /** Requests admission of one attempt. The first attempt after the break becomes the probe. */
   tryAcquire(now: number): CircuitAdmission {
     if (this.#state.kind === 'closed') return this.#admission;
     const retryAfterMs = refusedForMs(this.#state, now);
@@ -83,7 +84,7 @@ export class CircuitBreaker {
   }
 
   /**
-   * Records the outcome of an attempt that was admitted with `token`; once.
+   * Records the outcome of the attempt that was admitted with `token`. Call it once per attempt.
    *
    * @param lostWith `undefined` if the attempt was not lost with a connection
    */

@@ -1,32 +1,32 @@
 /**
- * Marks an admission: results are judged by when their attempt was admitted, not by when they come. Counts up with every
- * change of state and with every probe.
+ * Token of an admission. A result counts by the time its attempt was admitted, not by the time it ended. Increases with every state
+ * change and with every probe.
  */
 export type CircuitToken = number;
 
-/** A circuit breaker at one moment. Times are monotonic milliseconds. */
+/** State of a circuit breaker. Times are monotonic milliseconds. */
 export type CircuitState =
-  /** All attempts pass, and are counted. */
+  /** All attempts are admitted and counted. */
   | { readonly kind: 'closed'; readonly token: CircuitToken }
-  /** None passes before `probeAt`. */
+  /** No attempt is admitted before `probeAt`. */
   | {
       readonly kind: 'open';
       readonly token: CircuitToken;
       readonly probeAt: number;
-      /** Times it opened in a row: without a probe that succeeded in between. */
+      /** Number of consecutive breaks without a successful probe in between. */
       readonly breaks: number;
     }
-  /** One probe at a time passes. */
+  /** One probe at a time is admitted. */
   | {
       readonly kind: 'half-open';
-      /** Of the latest probe. */
+      /** Token of the latest probe. */
       readonly token: CircuitToken;
-      /** Of the first probe: all from here on decide. One that hung is not the latest any more and may still be right. */
+      /** Token of the first probe. The result of any probe since then counts, also of a slow one that was replaced by a later probe. */
       readonly since: CircuitToken;
-      /** Until then the latest probe holds the only permit; −Infinity when it gave it back. */
+      /** Time until which the latest probe holds the only permit; −Infinity if it has returned the permit. */
       readonly probeEndsAt: number;
       readonly breaks: number;
     };
 
-/** As it starts. */
+/** Initial state. */
 export const CLOSED: CircuitState = { kind: 'closed', token: 0 };

@@ -3,28 +3,28 @@ import type { AttemptOutcome } from './attempt-outcome.js';
 import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
 import type { CircuitState, CircuitToken } from './circuit-state.js';
 
-/** Attempts of the sampling time. */
-export interface Sample {
+/** Number of attempts within the sampling time. */
+export interface AttemptCounts {
   readonly failures: number;
   readonly total: number;
 }
 
-/** What a circuit breaker sees. */
+/** Event of a circuit breaker. */
 export type CircuitEvent =
-  /** An attempt wants to begin. */
+  /** An attempt requests admission. */
   | { readonly type: 'ask'; readonly at: number }
-  /** An attempt ended; `sample` has it in it. */
+  /** An attempt ended; `sample` includes it. */
   | {
       readonly type: 'result';
       readonly at: number;
       readonly token: CircuitToken;
       readonly outcome: AttemptOutcome;
-      readonly sample: Sample;
+      readonly sample: AttemptCounts;
     };
 
 const JITTER = 0.2;
 
-/** The state after `event`; the same object when it changes nothing. */
+/** Returns the state after `event`, or the same object if nothing changes. */
 export function nextCircuit(
   state: CircuitState,
   event: CircuitEvent,
@@ -34,7 +34,7 @@ export function nextCircuit(
   return event.type === 'ask' ? asked(state, event.at, policy) : ended(state, event, policy, random);
 }
 
-/** Whether an attempt that ended was admitted in the present closed or half-open time: all others decide nothing. */
+/** True if an attempt was admitted in the current closed or half-open period; the results of others are ignored. */
 export function isCurrent(state: CircuitState, token: CircuitToken): boolean {
   switch (state.kind) {
     case 'closed':
@@ -46,7 +46,7 @@ export function isCurrent(state: CircuitState, token: CircuitToken): boolean {
   }
 }
 
-/** Milliseconds until an attempt may pass; 0: it may now. */
+/** Returns the milliseconds until an attempt can be admitted; 0 if it can be admitted now. */
 export function refusedForMs(state: CircuitState, now: number): number {
   switch (state.kind) {
     case 'closed':
@@ -79,16 +79,16 @@ function ended(
       case 'failure':
         return opened(state.token, event.at, state.breaks + 1, policy, random);
       case 'ignored':
-        // Only of the latest: an older one gave its permit up when its time was over.
+        // Only the latest probe returns its permit; an older one lost it at its timeout.
         return event.token === state.token ? { ...state, probeEndsAt: -Infinity } : state;
     }
   }
-  // On failures only: a success that fills the sample is no reason to open.
+  // Only a failure opens the circuit, not a success that reaches `minimumThroughput`.
   if (event.outcome !== 'failure' || !isFailing(event.sample, policy)) return state;
   return opened(state.token, event.at, 1, policy, random);
 }
 
-function isFailing({ failures, total }: Sample, policy: CircuitBreakerPolicy): boolean {
+function isFailing({ failures, total }: AttemptCounts, policy: CircuitBreakerPolicy): boolean {
   return total >= policy.minimumThroughput && failures >= policy.failureRatio * total;
 }
 

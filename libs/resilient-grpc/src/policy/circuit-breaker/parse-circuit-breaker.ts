@@ -5,7 +5,7 @@ import { DEFAULT_CIRCUIT_BREAKER, type CircuitBreakerPolicy } from './circuit-br
 
 const KEYS = ['failureRatio', 'minimumThroughput', 'samplingDurationMs', 'breakDurationMs', 'statusCodes'];
 
-// What the option is called in Polly, resilience4j, cockatiel and opossum.
+// Names of the options in Polly, resilience4j, cockatiel, and opossum.
 const INSTEAD = {
   threshold: 'failureRatio: a share, as 0.5',
   failureRateThreshold: 'failureRatio: a share, as 0.5',
@@ -21,11 +21,11 @@ const INSTEAD = {
   timeout: 'attemptTimeoutMs in the options of the method',
 };
 
-const SHORTEST_SAMPLING_MS = 100;
+const MIN_SAMPLING_MS = 100;
 
 /**
- * Options of a circuit breaker with all defaults in place; what is wrong goes to `problems`, and then the result is not to be
- * used. Nothing at `value` means all defaults.
+ * Parses the options of a circuit breaker and applies defaults; `undefined` means all defaults. If it adds to `problems`, the result
+ * must not be used.
  */
 export function parseCircuitBreaker(value: unknown, path: string, problems: Problems): CircuitBreakerPolicy {
   const standard = DEFAULT_CIRCUIT_BREAKER;
@@ -78,7 +78,7 @@ function readRatio(value: unknown, path: string, problems: Problems): number | u
 }
 
 function readSampling(value: unknown, path: string, problems: Problems): number | undefined {
-  if (typeof value === 'number' && Number.isFinite(value) && value >= SHORTEST_SAMPLING_MS) return value;
-  problems.add(path, `a number of milliseconds of ${SHORTEST_SAMPLING_MS} or more`, value);
+  if (typeof value === 'number' && Number.isFinite(value) && value >= MIN_SAMPLING_MS) return value;
+  problems.add(path, `a number of milliseconds of ${MIN_SAMPLING_MS} or more`, value);
   return undefined;
 }

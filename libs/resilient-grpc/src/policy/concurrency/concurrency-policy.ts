@@ -1,10 +1,10 @@
-/** How many may run at once, and how many may wait for it. */
+/** Limits on concurrent and queued calls. */
 export interface ConcurrencyPolicy {
-  /** 1 or more. */
+  /** Maximum number of concurrent calls; 1 or more. */
   readonly maxConcurrent: number;
-  /** 0: who finds all permits taken is refused at once. */
+  /** Maximum number of queued calls; 0 rejects a call immediately if all permits are taken. */
   readonly maxQueued: number;
 }
 
-/** Queue of a limit that names none. */
+/** Default of `maxQueued`. */
 export const DEFAULT_MAX_QUEUED = 1_000;

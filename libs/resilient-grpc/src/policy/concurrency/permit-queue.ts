@@ -1,26 +1,29 @@
 import type { ConcurrencyPolicy } from './concurrency-policy.js';
 
-/** Someone who waits for a permit. */
+/** Waiter for a permit. */
 export interface PermitWaiter {
-  /** Milliseconds of the clock that `PermitQueue.release` is given, or Infinity: who has no time left gets no permit. */
+  /**
+   * Deadline in milliseconds of the clock passed to `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has
+   * passed gets no permit.
+   */
   readonly deadline: number;
-  /** It holds a permit now, and gives it back by `release`. Never called inside `acquire`. */
+  /** Called when the waiter gets a permit, which it must return with `release`. Never called inside `acquire`. */
   permitted(): void;
 }
 
 /**
- * Permits, and a queue for them that is first come, first served, and bounded. It sets no timer: who waits too long leaves by
- * himself, and is passed over meanwhile.
+ * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `leave`, and is skipped if its turn comes
+ * before that.
  */
 export class PermitQueue {
-  // A Set keeps its order, and lets any of them leave without a search.
+  // A Set keeps insertion order and removes any waiter without a search.
   readonly #waiting = new Set<PermitWaiter>();
   #running = 0;
   #dispatching = false;
 
   constructor(readonly policy: ConcurrencyPolicy) {}
 
-  /** Permits that are taken. */
+  /** Number of permits in use. */
   get running(): number {
     return this.#running;
   }
@@ -30,11 +33,11 @@ export class PermitQueue {
   }
 
   /**
-   * Asks for a permit. `returning`: it had one, gave it back while it waited for something else, and is not refused now for
-   * the length of the queue.
+   * Requests a permit. Set `returning` if the waiter had a permit and returned it to wait for something else; then a full queue does
+   * not reject it.
    */
   acquire(waiter: PermitWaiter, returning = false): 'permitted' | 'queued' | 'refused' {
-    // Who waits already comes first, also while permits are just being handed on.
+    // Queued waiters take precedence, also while `release` is dispatching permits.
     if (this.#running < this.policy.maxConcurrent && this.#waiting.size === 0) {
       this.#running += 1;
       return 'permitted';
@@ -44,19 +47,19 @@ export class PermitQueue {
     return 'queued';
   }
 
-  /** Takes a waiter out of the queue; harmless when it is no longer in it. */
+  /** Removes a waiter from the queue; has no effect if it is not queued. */
   leave(waiter: PermitWaiter): void {
     this.#waiting.delete(waiter);
   }
 
   /**
-   * Gives one permit back, and hands it on. Waiters whose deadline is within `spareMs` of `now` (less than an answer usually
-   * takes) are dropped: their deadline ends them, and others need the permit more.
+   * Returns one permit and passes it to the next waiter. Drops waiters whose deadline is within `spareMs` of `now`, which is too
+   * short for a response; their deadline will fail them.
    */
   release(now = 0, spareMs = 0): void {
     this.#running -= 1;
-    // Whoever is permitted may run to its end and give back inside `permitted`: the loop goes on, where recursion would run
-    // out of stack.
+    // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
+    // the stack.
     if (this.#dispatching) return;
     this.#dispatching = true;
     try {

@@ -1,17 +1,17 @@
-/** Why a value is no deadline, and what to write instead. */
+/** Reason why a value is not a valid deadline, and its correction. */
 export interface DeadlineProblem {
   readonly problem: string;
 }
 
-// What `grpc-timeout` can say: eight digits of hours, 11 415 years.
+// Maximum of `grpc-timeout`: eight digits of hours, 11 415 years.
 const FARTHEST_MS = 99_999_998 * 3_600_000;
 
-// 1973. Nobody sets a deadline that long ago, but many write a length where an instant is meant.
+// Year 1973. An earlier deadline is almost always a duration passed by mistake.
 const EARLIEST_EPOCH_MS = 1e11;
 
 /**
- * The instant that a caller's `deadline` names, in milliseconds since 1970 (Infinity: none), or what is wrong with it. A
- * NaN handed to grpc-js ends the process, and a length is taken for an instant in 1970.
+ * Returns a caller's `deadline` in epoch milliseconds (Infinity for none), or its problem. Checked here because grpc-js crashes the
+ * process for NaN, and reads a duration as a time in 1970.
  */
 export function validateDeadline(value: unknown): number | DeadlineProblem {
   const epochMs = isDate(value) ? value.getTime() : value;
@@ -33,22 +33,22 @@ export function validateDeadline(value: unknown): number | DeadlineProblem {
   return epochMs;
 }
 
-/** The instant `timeoutMs` after `epochNow`; Infinity without a timeout, or with one too long to be told. */
+/** Returns the deadline `timeoutMs` after `epochNow`; Infinity without a timeout, or if it exceeds the maximum of `grpc-timeout`. */
 export function deadlineFromTimeout(epochNow: number, timeoutMs: number | undefined): number {
   return timeoutMs === undefined ? Infinity : sendableDeadline(epochNow + timeoutMs, epochNow);
 }
 
-/** The first of up to three deadlines; what is undefined sets none. */
+/** Returns the earliest of up to three deadlines; `undefined` means no deadline. */
 export function earliestDeadline(first: number | undefined, second?: number, third?: number): number {
   return Math.min(first ?? Infinity, second ?? Infinity, third ?? Infinity);
 }
 
-/** `deadline` as it can go over the wire: one too far away to be told is none, where grpc-js would end the process. */
+/** Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, for which grpc-js would crash the process. */
 export function sendableDeadline(deadline: number, epochNow: number): number {
   return deadline - epochNow < FARTHEST_MS ? deadline : Infinity;
 }
 
-/** Milliseconds from `epochNow` to `deadline`; 0 when it has passed, Infinity when there is none. */
+/** Returns the milliseconds from `epochNow` to `deadline`; 0 if it has passed, Infinity if there is none. */
 export function remainingMs(deadline: number, epochNow: number): number {
   return Math.max(deadline - epochNow, 0);
 }
@@ -57,7 +57,7 @@ function problem(got: string, write: string): DeadlineProblem {
   return { problem: `expected a Date or milliseconds since 1970, ${got}; write ${write}` };
 }
 
-// By its tag: a Date of another realm (a test runner's sandbox) is no instance of ours.
+// Checks the tag because a Date of another realm (a test runner's sandbox) is not an instance of this realm's Date.
 function isDate(value: unknown): value is Date {
   return Object.prototype.toString.call(value) === '[object Date]';
 }

@@ -7,11 +7,11 @@ const MS_PER_UNIT: Readonly<Record<string, number>> = {
   n: 0.000_001,
 };
 
-/** `grpc-timeout` has eight digits at most: 27 hours in milliseconds. */
+/** Maximum of `grpc-timeout` in milliseconds: eight digits, 27 hours. */
 const MAX_MS = 99_999_999;
 
 /**
- * The length that a `grpc-timeout` header names, in milliseconds; undefined where it is none
+ * Parses a `grpc-timeout` header into milliseconds; returns `undefined` if it is invalid
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
  */
 export function parseGrpcTimeout(text: string): number | undefined {
@@ -20,7 +20,7 @@ export function parseGrpcTimeout(text: string): number | undefined {
   return perUnit === undefined ? undefined : Number(digits) * perUnit;
 }
 
-/** `ms` milliseconds as a `grpc-timeout` header; `undefined` if they are too many for one in milliseconds. */
+/** Formats `ms` milliseconds as a `grpc-timeout` header; returns `undefined` if they exceed eight digits. */
 export function formatGrpcTimeout(ms: number): string | undefined {
   return ms <= MAX_MS ? `${String(Math.ceil(ms))}m` : undefined;
 }

@@ -1,39 +1,39 @@
-/** What a connection shows of one HTTP/2 stream. A server cannot forge it with the text of a status. */
+/** HTTP/2 evidence of one stream. A server cannot forge it with the text of a status. */
 export interface WireEvidence {
   /**
-   * The server's application never saw the stream. 'never-sent': its HEADERS frame did not leave this side. 'rejected': a GOAWAY named
-   * a lower last stream id (RFC 9113, section 6.8). `undefined`: the application may have seen it.
+   * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'rejected': a
+   * GOAWAY had a lower last stream id (RFC 9113, section 6.8). `undefined`: the application may have received it.
    */
   readonly unprocessed: 'never-sent' | 'rejected' | undefined;
   /** `:status` of the response; `undefined` if neither headers nor trailers came. */
   readonly httpStatus: number | undefined;
-  /** HTTP/2 error code with which the stream closed before a status came; `undefined` if a status came, or if this side closed it. */
+  /** HTTP/2 error code with which the stream closed before a status; `undefined` if a status arrived or if this side closed it. */
   readonly resetCode: number | undefined;
-  /** This side reset the stream before the server ended it. */
+  /** True if this side reset the stream before the server ended it. */
   readonly closedHere: boolean;
-  /** Code of the GOAWAY that the server sent after the attempt began; `undefined` if it sent none. */
+  /** Error code of the GOAWAY that the server sent after the attempt started; `undefined` if it sent none. */
   readonly goawayCode: number | undefined;
-  /** The connection takes no more streams: it is closed, or the server sent GOAWAY. */
+  /** True if the connection takes no more streams: it is closed, or the server sent GOAWAY. */
   readonly connectionOver: boolean;
 }
 
-/** How an attempt ended, with what is needed to judge how far it got. Flags of ours come before texts, which a server could forge. */
+/** Evidence of how an attempt ended and how far it got. Local flags take precedence over texts, which a server could forge. */
 export interface AttemptEvidence {
-  /** As the transport gave it; may be no status code at all (NaN, 99, undefined of an unsupported encoding). */
+  /** Code as the transport reported it; may be an invalid status code (NaN, 99, or undefined for an unsupported encoding). */
   readonly code: number;
   readonly details: string;
-  /** A connection was picked for it: bytes may have left. */
+  /** True if a connection was picked, so that bytes may have been sent. */
   readonly picked: boolean;
-  /** The channel was READY when it ended. A failure without a connection on a READY channel was made on this side. */
+  /** True if the channel was READY when the attempt ended. A failure on a READY channel without a connection is local. */
   readonly channelReady: boolean;
-  /** This side ended it. */
+  /** Reason why this side ended the attempt; 'no' if it did not. */
   readonly endedHere:
     'no' | 'deadline' | 'attempt-timeout' | 'stream-idle' | 'cancel' | 'protocol' | 'serialize' | 'closed';
-  /** What the connection shows of its stream; absent if it had none. */
+  /** HTTP/2 evidence of the attempt's stream; absent if it had no stream. */
   readonly wire?: WireEvidence | undefined;
-  /** Response headers arrived (a trailers-only answer has none). */
+  /** True if response headers arrived; a trailers-only response has none. */
   readonly headersReceived: boolean;
   readonly messagesReceived: number;
-  /** First `content-type` of the headers or else of the trailers: 'application/grpc…' was written by a gRPC server. */
+  /** First `content-type` of the headers, or else of the trailers; 'application/grpc…' comes from a gRPC server. */
   readonly contentType: string | undefined;
 }

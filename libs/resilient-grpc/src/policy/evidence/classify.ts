@@ -9,10 +9,10 @@ const ENHANCE_YOUR_CALM = 11;
 /** NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM. */
 const LOST: ReadonlySet<number> = new Set([0, 2, 8, ENHANCE_YOUR_CALM]);
 
-/** HTTP statuses of a gateway or a proxy that may pass. */
+/** Transient HTTP statuses of gateways and proxies. */
 const PASSING_HTTP: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
-/** The verdict on every attempt that succeeded. */
+/** Verdict of every successful attempt. */
 export const SUCCESS: Verdict = {
   kind: 'ok',
   reachedServer: 'yes',
@@ -23,9 +23,9 @@ export const SUCCESS: Verdict = {
 };
 
 /**
- * Judges how an attempt ended. What the connection shows decides first, then the code, because one cause surfaces as several codes: a
- * server that disconnects is CANCELLED, INTERNAL or UNAVAILABLE. A text decides only if no response came, so that grpc-js made it, or
- * together with what the connection shows.
+ * Classifies the end of an attempt. Connection evidence takes precedence over the code, because one cause surfaces as several codes:
+ * a disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status text is used only if no response arrived, so that grpc-js
+ * wrote it, or together with connection evidence.
  */
 export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
@@ -55,7 +55,7 @@ function endedHere(e: AttemptEvidence): Verdict {
 }
 
 function notPicked(e: AttemptEvidence): Verdict {
-  // The channel may be READY again between a pick that failed and its status.
+  // The channel may become READY again between a failed pick and its status.
   if (e.code === StatusCode.UNAVAILABLE && (!e.channelReady || text.NOT_PICKED.test(e.details))) return unsent(e);
   if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) return unsent(e);
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
@@ -63,7 +63,7 @@ function notPicked(e: AttemptEvidence): Verdict {
   return said('local', 'no', e);
 }
 
-/** Picked, and headers or messages came. */
+/** Classifies an attempt that was picked and received headers or messages. */
 function afterAnswerBegan(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
   if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the answer had begun', e);
@@ -74,7 +74,7 @@ function afterAnswerBegan(e: AttemptEvidence): Verdict {
   return said('committed', 'yes', e);
 }
 
-/** Picked, and neither headers nor messages came. */
+/** Classifies an attempt that was picked and received neither headers nor messages. */
 function withoutAnswer(e: AttemptEvidence): Verdict {
   if (e.wire?.unprocessed === 'never-sent') return unsent(e);
   if (e.wire?.unprocessed === 'rejected') {
@@ -83,49 +83,49 @@ function withoutAnswer(e: AttemptEvidence): Verdict {
   if (responded(e)) {
     if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it answered', e);
     if (spokeGrpc(e)) return said('server', 'yes', e);
-    // A server that names no content-type: its status, though nothing proves it.
+    // Without a content-type, the status is attributed to the server, although there is no proof.
     return isHttp(e) ? http(e) : said('server', 'maybe', e);
   }
   if (e.wire?.resetCode === REFUSED_STREAM) return verdict('refused', 'maybe', StatusCode.UNAVAILABLE, e.details);
   if (e.wire?.resetCode === ENHANCE_YOUR_CALM && !e.wire.connectionOver) {
     return { ...lost('connection-lost', 'maybe', 'Stream reset', e), connectionLost: false, overloaded: true };
   }
-  // Whatever is UNAVAILABLE without a response was made by the transport.
+  // The transport created an UNAVAILABLE status that arrived without a response.
   if (wasReset(e) || e.code === StatusCode.UNAVAILABLE) {
     return lost('connection-lost', 'maybe', 'Connection lost after sending', e);
   }
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'maybe', StatusCode.DEADLINE_EXCEEDED, e.details);
-  // A later message of a request stream: earlier ones may have arrived.
+  // The message may be a later one of a request stream, so earlier messages may have arrived.
   if (text.REQUEST_TOO_LARGE.test(e.details)) return said('local', 'maybe', e);
   if (text.REQUEST_NOT_SERIALIZABLE.test(e.details)) return said('serialize', 'maybe', e);
   // Other resets (RST_STREAM 1, 5, 13 …).
   return said('server', 'maybe', e);
 }
 
-/** A response came: its server wrote the code and the text. */
+/** True if a response arrived, so that the server wrote the code and the text. */
 function responded(e: AttemptEvidence): boolean {
   return e.wire?.httpStatus !== undefined || e.contentType !== undefined;
 }
 
-/** The stream closed without a status, in one of the ways in which servers and proxies that close a connection end its streams. */
+/** True if the stream closed without a status, in a way in which servers and proxies end streams when they close a connection. */
 function wasReset(e: AttemptEvidence): boolean {
   const { resetCode, goawayCode } = e.wire ?? {};
   // A GOAWAY with an error ends all streams with its code.
   return resetCode !== undefined && (LOST.has(resetCode) || resetCode === goawayCode);
 }
 
-/** The connection closed, and grpc-js reports it without a reset code. */
+/** True if the connection closed and grpc-js reported it without a reset code. */
 function isDropped(e: AttemptEvidence): boolean {
   return e.code === StatusCode.UNAVAILABLE && text.DROPPED.test(e.details) && e.wire?.connectionOver !== false;
 }
 
-/** The server's transport answered for calls that its shutdown cut off; its application did not. */
+/** True if the server's transport, not its application, sent the status because of a shutdown. */
 function isShutdownStatus(e: AttemptEvidence): boolean {
   return e.wire?.goawayCode !== undefined && text.SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
 }
 
-/** grpc-js closed the stream at a message above its own limit. A server uses the same text for requests above its limit. */
+/** True if grpc-js closed the stream because of a response above its limit. Servers use the same text for requests above theirs. */
 function isResponseTooLarge(e: AttemptEvidence): boolean {
   return e.wire?.closedHere === true && text.RESPONSE_TOO_LARGE.test(e.details);
 }
@@ -134,12 +134,12 @@ function isLocalDeadline(e: AttemptEvidence): boolean {
   return e.code === StatusCode.DEADLINE_EXCEEDED && text.DEADLINE.test(e.details);
 }
 
-/** A response whose content-type is not gRPC's, or one without a content-type and without a status of gRPC. */
+/** True if the response has a content-type other than gRPC's, or has neither a content-type nor a gRPC status. */
 function isHttp(e: AttemptEvidence): boolean {
   return e.contentType === undefined ? httpFailure(e) !== undefined : !spokeGrpc(e);
 }
 
-/** The HTTP status from which grpc-js made the status of the attempt; `undefined` if it did not. */
+/** Returns the HTTP status from which grpc-js derived the attempt's status; `undefined` if it did not. */
 function httpFailure(e: AttemptEvidence): number | undefined {
   const named = Number(text.HTTP_STATUS.exec(e.details)?.[1] ?? NaN);
   return named === e.wire?.httpStatus ? named : undefined;
@@ -149,7 +149,7 @@ function http(e: AttemptEvidence): Verdict {
   return { ...said('http', 'maybe', e), retryableHttp: PASSING_HTTP.has(httpFailure(e) ?? 200) };
 }
 
-// 'application/grpc', also with '+proto' or ';…' behind it; 'application/grpc-web' is another protocol.
+// Accepts 'application/grpc', also followed by '+proto' or ';…'. 'application/grpc-web' is another protocol.
 function spokeGrpc(e: AttemptEvidence): boolean {
   const type = e.contentType;
   if (type === undefined || !type.toLowerCase().startsWith('application/grpc')) return false;
@@ -170,12 +170,12 @@ function unsent(e: AttemptEvidence): Verdict {
   return verdict('unsent', 'no', StatusCode.UNAVAILABLE, e.details);
 }
 
-// Never 'no', even if no connection was picked yet: grpc-js sends a call that is cancelled in the tick it began.
+// Never 'no', even if no connection was picked yet: grpc-js sends a call that is cancelled in the tick in which it started.
 function cancelled(e: AttemptEvidence, code: StatusCode): Verdict {
   return verdict('cancelled', answerBegan(e) ? 'yes' : 'maybe', failureCode(e, code), e.details);
 }
 
-/** The code an ending of ours was given, or `otherwise` when that is none of a failure. */
+/** Returns the code with which this side ended the attempt, or `otherwise` if it is not an error code. */
 function failureCode(e: AttemptEvidence, otherwise: StatusCode): StatusCode {
   return isStatusCode(e.code) && e.code !== StatusCode.OK ? e.code : otherwise;
 }
@@ -186,12 +186,12 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], what: 
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** Code and text as grpc-js reported them. */
+/** Formats the code and text that grpc-js reported. */
 function received(e: AttemptEvidence): string {
   return `(${statusName(e.code)}: ${e.details})`;
 }
 
-/** A verdict with code and details as they came. A response without a valid status code breaks the protocol. */
+/** Returns a verdict with the reported code and details. An invalid status code is a protocol violation. */
 function said(kind: VerdictKind, reachedServer: Verdict['reachedServer'], e: AttemptEvidence): Verdict {
   if (isStatusCode(e.code)) return verdict(kind, reachedServer, e.code, e.details);
   const details = `Received ${String(e.code)}, which is no status code of gRPC${e.details ? `: ${e.details}` : ''}`;

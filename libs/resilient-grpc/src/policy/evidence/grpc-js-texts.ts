@@ -1,39 +1,39 @@
-// Texts of statuses that grpc-js makes (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any
-// of them, so each counts only if no response came, or together with what the connection shows.
+// Status texts that grpc-js creates (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any
+// of them, so each is used only if no response arrived, or together with connection evidence.
 
-/** REFUSED_STREAM, or GOAWAY with a lower last stream id. */
+/** REFUSED_STREAM, or a GOAWAY with a lower last stream id. */
 export const STREAM_REFUSED = 'Stream refused by server';
-/** RST_STREAM(CANCEL) from the other side: a forced stop of a grpc-js or Nest server. */
+/** RST_STREAM(CANCEL) from the server: a forced stop of a grpc-js or Nest server. */
 export const RESET_BY_CANCEL = 'Call cancelled';
 /** RST_STREAM(ENHANCE_YOUR_CALM), or a GOAWAY with that code. */
 export const RESET_BY_CALM = 'Bandwidth exhausted or memory limit exceeded';
-/** Ends without an answer: RST_STREAM 0 (connection age, nginx, haproxy) and 2 (an abrupt end of the session). */
+/** Reset without a response: RST_STREAM 0 (connection age, nginx, haproxy) or 2 (an abrupt end of the session). */
 export const RESET_BY_PEER = /^Received RST_STREAM with code [02]\b/;
-/** The server's side of a connection that is gone, as UNAVAILABLE: the session closed, or the socket reports why. */
+/** UNAVAILABLE because the connection was lost: the session closed, or the socket reported an error. */
 export const DROPPED =
   /^Connection dropped$|^(?:read|write|connect) E[A-Z]+\b|^socket hang up$|^Client network socket disconnected\b|^Write (?:error: |failed with error )/;
-/** An HTTP answer that carries no status of gRPC. */
+/** HTTP response without a gRPC status. */
 export const HTTP_STATUS = /^Received HTTP status code (\d{3})$/;
-/** The own deadline of a call. */
+/** The client's own deadline passed. */
 export const DEADLINE = /^Deadline exceeded\b/;
-/** A pick that failed: nothing left this process. */
+/** Failed pick; nothing was sent. */
 export const NOT_PICKED =
   /^(?:(?:\w+: )?No connection established\b|Name resolution failed\b|Channel closed before call started$|Parsing service config failed\b)/;
-/** The connection that was picked takes no more streams: nothing was sent. */
+/** The picked connection takes no more streams; nothing was sent. */
 export const NOT_STARTED = /^Failed to start HTTP\/2 stream with error\b/;
-/** Call credentials could not be made. The code is the plugin's, or INTERNAL for a code that gRFC A54 does not allow. */
+/** Call credentials failed. The code is the plugin's, or INTERNAL for a code that gRFC A54 does not allow. */
 export const CREDENTIALS_FAILED =
   /^(?:Invalid status from control plane: \d+ [A-Z_]+ )?Getting metadata from plugin failed\b/;
-/** A response above `grpc.max_receive_message_length`, which grpc-js refuses before it has read it. */
+/** Response above `grpc.max_receive_message_length`, which grpc-js rejects before it has read it. */
 export const RESPONSE_TOO_LARGE = /^Received message larger than max \(\d+ vs \d+\)$/;
-/** A request above `grpc.max_send_message_length`. */
+/** Request above `grpc.max_send_message_length`. */
 export const REQUEST_TOO_LARGE = /^Attempted to send message with a size larger than\b/;
 /** A serializer threw inside grpc-js's interceptors. */
 export const REQUEST_NOT_SERIALIZABLE = /^Request message serialization failure\b/;
 
 /**
- * Statuses that a server's transport sends for calls it cuts off when it shuts down: grpcio at a hard stop, at the end of a
- * connection's age, and for streams that arrive after its GOAWAY.
+ * Statuses that a server's transport sends for calls that its shutdown cancels: grpcio on a hard stop, at the end of the connection
+ * age, and for streams that arrive after its GOAWAY.
  */
 export const SHUTDOWN_STATUSES: ReadonlySet<string> = new Set([
   '14 Cancelling all calls',

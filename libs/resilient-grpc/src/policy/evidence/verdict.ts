@@ -1,50 +1,50 @@
 import type { StatusCode } from '../../status/status-code.js';
 
-/** What became of an attempt, by its evidence. */
+/** Result of an attempt, classified by its evidence. */
 export type VerdictKind =
-  /** It succeeded. */
+  /** The attempt succeeded. */
   | 'ok'
-  /** Nothing left this process: no connection was available, or the stream was still queued when its connection ended. */
+  /** Nothing was sent: no connection was available, or the stream was still queued when its connection ended. */
   | 'unsent'
-  /** Failed on this side before it was sent: size, metadata, credentials. */
+  /** The attempt failed locally before it was sent: size, metadata, credentials. */
   | 'local'
   /**
-   * The server's transport rejected it. 'no' reached the server if a GOAWAY named a lower last stream id; 'maybe' if it was reset with
-   * REFUSED_STREAM alone, which proxies send for requests that were processed.
+   * The server's transport rejected the stream. `reachedServer` is 'no' if a GOAWAY had a lower last stream id; 'maybe' if the stream
+   * was only reset with REFUSED_STREAM, which proxies also send for processed requests.
    */
   | 'refused'
-  /** The connection or its stream broke off without an answer of gRPC, whatever the code said. */
+  /** The connection or its stream was lost without a gRPC response, with any code. */
   | 'connection-lost'
-  /** Something answered in HTTP that does not speak gRPC: a proxy, a gateway. */
+  /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'
-  /** A status without headers or messages before it, by the server. */
+  /** The server sent a status without headers or messages before it. */
   | 'server'
-  /** Failed after headers or messages had come. */
+  /** The attempt failed after headers or messages had arrived. */
   | 'committed'
   | 'deadline'
   | 'attempt-timeout'
-  /** Nothing came on a response stream for longer than it may be silent. */
+  /** A response stream exceeded its idle timeout. */
   | 'stream-idle'
-  /** By the caller, its parent call, an interceptor, or close. */
+  /** Cancelled by the caller, its parent call, an interceptor, or `close()`. */
   | 'cancelled'
-  /** The answer broke the rules of its method: no message, a second one, or one that cannot be read. */
+  /** The response violated the protocol of its method: no message, a second message, or an unreadable one. */
   | 'protocol'
-  /** A request message that cannot be written. */
+  /** A request message could not be serialized. */
   | 'serialize';
 
-/** The judgement of one attempt: what it was, how far it got, and the status a caller should see. */
+/** Classification of one attempt: its kind, how far it got, and the status for the caller. */
 export interface Verdict {
   readonly kind: VerdictKind;
-  /** May the server's application have seen the request? */
+  /** Certainty that the server's application received the request. */
   readonly reachedServer: 'no' | 'maybe' | 'yes';
   readonly code: StatusCode;
   readonly details: string;
-  /** An HTTP answer that tells of a passing trouble: 429, 502, 503, 504. False for all other kinds. */
+  /** True for an HTTP response with a transient error: 429, 502, 503, 504. False for all other kinds. */
   readonly retryableHttp: boolean;
-  /** The connection or its stream broke off, before an answer ('connection-lost') or within one ('committed'). */
+  /** True if the connection or its stream was lost, before a response ('connection-lost') or within one ('committed'). */
   readonly connectionLost: boolean;
-  /** The code that grpc-js reported; present if `code` replaces it. */
+  /** Code that grpc-js reported; present if `code` replaces it. */
   readonly originalCode?: StatusCode;
-  /** The server reset the stream with ENHANCE_YOUR_CALM and kept the connection: it asks for less load. */
+  /** True if the server reset the stream with ENHANCE_YOUR_CALM and kept the connection, which is a request for less load. */
   readonly overloaded?: boolean;
 }

@@ -8,27 +8,27 @@ import type { HedgeBudget } from './hedge-budget.js';
 import type { HedgeState, NoHedgeReason } from './hedge-state.js';
 import type { HedgingPolicy } from './hedging-policy.js';
 
-/** What is asked before a further attempt is sent. */
+/** Limits that are checked before another attempt is sent. */
 export interface HedgeGates {
   readonly policy: HedgingPolicy;
-  /** Of the channel: throttles hedges as it does retries. */
+  /** Retry budget of the channel; throttles hedges in the same way as retries. */
   readonly retries: Pick<RetryBudget, 'onFailure' | 'tryRetry'>;
   readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge'>;
-  /** To the deadline of the call; Infinity without one. */
+  /** Time until the deadline of the call in milliseconds; Infinity if it has none. */
   readonly remainingMs: number;
-  /** Nothing is sent because others are slow; what failed may still be replaced. */
+  /** True while the client drains. Slow attempts are not hedged then; failed attempts are still replaced. */
   readonly draining: boolean;
-  /** The call serves a retry: what may have reached a server is not sent again. */
+  /** True if the call serves an inbound retry; then an attempt that may have reached a server is not replaced. */
   readonly inRetryChain?: boolean;
-  /** A stream that the server reset with REFUSED_STREAM is taken for one that it did not process. @defaultValue false */
+  /** True if a stream reset with REFUSED_STREAM is treated as not processed by the server. @defaultValue false */
   readonly trustRefused?: boolean;
 }
 
-/** What a hedged call sees. Times are monotonic milliseconds. */
+/** Event of a hedged call. Times are monotonic milliseconds. */
 export type HedgeEvent =
-  /** The time of `state.dueAt` has come; the first attempt is due at once. */
+  /** `state.dueAt` was reached. The first attempt is due immediately. */
   | { readonly type: 'due'; readonly at: number }
-  /** One of its attempts ended. */
+  /** An attempt of the call ended. */
   | {
       readonly type: 'ended';
       readonly at: number;
@@ -39,18 +39,19 @@ export type HedgeEvent =
       readonly pushback: Pushback;
       /** `undefined` if the attempt failed for another reason. */
       readonly lostWith: LostConnection | undefined;
-      /** Something of this attempt's answer is in the caller's hands already. */
+      /** True if part of this attempt's response was delivered to the caller. */
       readonly delivered: boolean;
     };
 
 type EndedEvent = Extract<HedgeEvent, { type: 'ended' }>;
 
-/** What a hedged call does next. Whatever it is, `state.dueAt` says when to come back ('due'). */
+/** Next action of a hedged call. After any action, the next 'due' event is expected at `state.dueAt`. */
 export interface HedgeDecision {
   readonly state: HedgeState;
   /**
-   * 'send': one more attempt, now. 'resend': the attempt that ended does not count; send it again. 'wait': for those in flight, or for
-   * `dueAt`. 'win': the attempt that ended is the answer; cancel all others. 'fail': it is how the call ends; cancel all others.
+   * 'send': send another attempt now. 'resend': send the ended attempt again; it does not count. 'wait': wait for the attempts in
+   * flight or for `dueAt`. 'win': the ended attempt succeeded; cancel the others. 'fail': the call ends with the status of the ended
+   * attempt; cancel the others.
    */
   readonly action: 'send' | 'resend' | 'wait' | 'win' | 'fail';
   readonly because:
@@ -67,19 +68,20 @@ export interface HedgeDecision {
 }
 
 /**
- * Decides what follows when a hedge is due or an attempt of a hedged call ended, and takes from the budgets what that costs
- * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). A success is credited by the owner of
- * the call, once a call.
+ * Decides the next action when a hedge is due or an attempt of a hedged call ended, and debits the budgets
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). The caller of this function credits
+ * successes, once per call.
  *
- * Ours, where A6 is silent: what stands in for a failed attempt is bounded by the retry budget alone, what is sent because
- * others are slow by the hedge budget too. Once refused, a call is not hedged again: it goes on with what is in flight.
+ * gRFC A6 does not specify the following. The retry budget alone limits attempts that replace a failed one; the hedge budget also
+ * limits attempts that are sent because others are slow. After a rejected hedge a call is not hedged again and continues with the
+ * attempts in flight.
  */
 export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGates): HedgeDecision {
   return event.type === 'due' ? due(state, event.at, gates) : ended(state, event, gates);
 }
 
 function due(state: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
-  // A6: the first attempt is always sent.
+  // gRFC A6: the first attempt is always sent.
   if (state.sent === 0) return send(state, at, gates, 'first');
   if (state.stopped !== undefined) return stop(state, state.stopped);
   if (at < state.dueAt) return { state, action: 'wait', because: 'not-yet' };
@@ -87,7 +89,7 @@ function due(state: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
   if (gates.draining && isSlow) return stop(state, 'draining');
   if (gates.remainingMs <= 0) return stop(state, 'deadline');
   if (isSlow && !gates.hedges.allows) return stop(state, 'hedge-budget');
-  // Last, as it takes a token: none is spent on a hedge that something else forbids.
+  // Checked last because it takes a token, which must not be spent on a hedge that another check rejects.
   if (!gates.retries.tryRetry(at, state.lostWith)) return stop(state, 'throttled');
   if (isSlow) gates.hedges.onHedge();
   return send(state, at, gates, isSlow ? 'slow' : 'replaces-failed');
@@ -119,7 +121,7 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
   if (verdict.kind === 'unsent') return unsent(state);
   if (isTransparent(state, event, gates)) return resend({ ...state, resent: true }, 'refused');
   const isNonFatal = nonFatal(event, gates.policy);
-  // As for retries: a pushback that stops costs whatever the code, a failure that is to be sent again costs too.
+  // As for retries, a stopping pushback debits the budget for any code, and so does every non-fatal failure.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
   if (!isNonFatal) return { state, action: 'fail', because: 'fatal-status' };
   if (state.stopped !== undefined) return stop(state, state.stopped);
@@ -130,7 +132,7 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
   return replace(state, event, 0, gates);
 }
 
-/** Nothing left this process, so it was no attempt. If it was the last one in flight the call waits for the channel. */
+/** Handles an attempt that was never sent and does not count. If no other attempt is in flight, the call waits for the channel. */
 function unsent(before: HedgeState): HedgeDecision {
   const state = { ...before, unsent: before.unsent + 1 };
   if (state.inFlight > 0) return { state: { ...state, sent: state.sent - 1 }, action: 'wait', because: 'in-flight' };
@@ -138,17 +140,17 @@ function unsent(before: HedgeState): HedgeDecision {
   return resend(state, 'unsent');
 }
 
-/** The same attempt once more: when the next hedge is due, and whether there is one, stays as it was. */
+/** Sends the same attempt again. Does not change if and when the next hedge is due. */
 function resend(state: HedgeState, because: 'unsent' | 'refused'): HedgeDecision {
   return { state: { ...state, inFlight: state.inFlight + 1 }, action: 'resend', because };
 }
 
-/** gRFC A6 resends a call once if the server did not process its stream. */
+/** True if the attempt qualifies for the one transparent retry of gRFC A6: the server did not process its stream. */
 function isTransparent({ resent }: HedgeState, { verdict }: EndedEvent, { trustRefused = false }: HedgeGates): boolean {
   return !resent && verdict.kind === 'refused' && (verdict.reachedServer === 'no' || trustRefused);
 }
 
-/** The next attempt takes its place, exactly `delayMs` from now or at the later time that a server named before. */
+/** Schedules a replacement for a failed attempt in `delayMs`, or at the later time that an earlier pushback set. */
 function replace(state: HedgeState, { at, lostWith }: EndedEvent, delayMs: number, gates: HedgeGates): HedgeDecision {
   const dueAt = Math.max(at + delayMs, state.notBefore);
   const replacing = { ...state, dueAt, notBefore: dueAt, replaces: true, lostWith };
@@ -161,7 +163,7 @@ function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {
   return { state: stopped, action: stopped.inFlight > 0 ? 'wait' : 'fail', because };
 }
 
-/** Whether the other attempts go on after this failure: a listed code, or what the server's application never saw. */
+/** True if the other attempts continue after this failure: a listed code, or a local timeout without a response. */
 function nonFatal(event: EndedEvent, policy: HedgingPolicy): boolean {
   const { verdict } = event;
   switch (verdict.kind) {
@@ -187,7 +189,7 @@ function nonFatal(event: EndedEvent, policy: HedgingPolicy): boolean {
   }
 }
 
-/** A service config may list the code that grpc-js reports as well as the one that replaces it. */
+/** True if the service config lists the code that grpc-js reports or the code that replaces it. */
 function isListed({ code, originalCode }: EndedEvent['verdict'], { nonFatalStatusCodes }: HedgingPolicy): boolean {
   return nonFatalStatusCodes.has(code) || (originalCode !== undefined && nonFatalStatusCodes.has(originalCode));
 }

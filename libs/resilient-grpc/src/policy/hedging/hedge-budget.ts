@@ -1,22 +1,22 @@
-/** How far hedges may add to the load. */
+/** Limit on the load that hedges add. */
 export interface HedgeBudgetPolicy {
-  /** Given for each call: the share of calls that may be hedged in the long run. */
+  /** Tokens added per call, which is the share of calls that may be hedged in the long run. */
   readonly perCall: number;
-  /** Tokens at most, and at first, so that a client of few calls can hedge too. */
+  /** Maximum and initial number of tokens, so that a client with few calls can hedge, too. */
   readonly maxTokens: number;
 }
 
-/** Hedges are at most 5 % of calls, and five more. */
+/** Limits hedges to 5 % of calls, plus five. */
 const DEFAULT_HEDGE_BUDGET: HedgeBudgetPolicy = { perCall: 0.05, maxTokens: 5 };
 
 const SCALE = 1_000;
 
 /**
- * Bounds hedges by calls. No retry throttle does: it counts failures, and slowness is none, so that a server which gets slower
- * for a moment would be sent every call twice, and stay slow for ever.
+ * Limits hedges to a share of calls. A retry throttle counts failures only, so it would not limit hedges of slow calls. A server
+ * that slows down for a moment would then receive every call twice and stay slow.
  */
 export class HedgeBudget {
-  // In thousandths, whole: twenty times 0.05 are to be one token.
+  // Integer thousandths, so that twenty times 0.05 is exactly one token.
   readonly #max: number;
   readonly #perCall: number;
   #tokens: number;
@@ -27,22 +27,22 @@ export class HedgeBudget {
     this.#tokens = this.#max;
   }
 
-  /** A call that may be hedged begins; once a call. */
+  /** Credits a call that may be hedged. Call it once per call. */
   onCall(): void {
     this.#tokens = Math.min(this.#tokens + this.#perCall, this.#max);
   }
 
-  /** Whether a hedge may be sent now. */
+  /** True if a hedge may be sent now. */
   get allows(): boolean {
     return this.#tokens >= SCALE;
   }
 
-  /** A hedge is sent, which `allows` allowed. */
+  /** Debits a hedge. Call it only if `allows` is true. */
   onHedge(): void {
     this.#tokens = Math.max(this.#tokens - SCALE, 0);
   }
 
-  /** What is left, for the dashboard and the metrics. */
+  /** Remaining tokens, for the dashboard and the metrics. */
   get tokens(): number {
     return this.#tokens / SCALE;
   }

@@ -1,41 +1,41 @@
 import type { LostConnection } from '../evidence/lost-connection.js';
 
-/** Why no further hedge of a call is sent. */
+/** Reason why no further attempt of a hedged call is sent. */
 export type NoHedgeReason =
   | 'attempts-exhausted'
   | 'pushback'
   | 'throttled'
-  /** The circuit of its method opened meanwhile. */
+  /** The circuit of the method opened during the call. */
   | 'circuit-open'
-  /** Hedges are at their share of calls. */
+  /** Hedges have reached their share of calls. */
   | 'hedge-budget'
-  /** It would be sent after the deadline. */
+  /** The attempt would be sent after the deadline. */
   | 'deadline'
   | 'draining'
-  /** The call serves a retry. */
+  /** The call serves an inbound retry. */
   | 'retry-chain';
 
-/** What a hedged call has come to. Times are monotonic milliseconds. */
+/** State of a hedged call. Times are monotonic milliseconds. */
 export interface HedgeState {
-  /** Attempts that were sent, the first included. */
+  /** Attempts sent, including the first. */
   readonly sent: number;
   readonly inFlight: number;
-  /** When the next attempt is to be sent; Infinity: no further one. */
+  /** Time at which the next attempt is due; Infinity if there is none. */
   readonly dueAt: number;
-  /** A server asked that none be sent earlier; −Infinity: none did. */
+  /** Earliest time for the next attempt, set by pushback or backoff; −Infinity if there is none. */
   readonly notBefore: number;
-  /** The next attempt stands in for one that failed, where else it is sent because those in flight are slow. */
+  /** True if the next attempt replaces a failed one; false if it is sent because the attempts in flight are slow. */
   readonly replaces: boolean;
-  /** The connection with which the attempt failed that the next one replaces; `undefined` if it failed for another reason. */
+  /** Connection whose loss failed the attempt that the next one replaces; `undefined` if that attempt failed for another reason. */
   readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
   /** Attempts that were never sent. */
   readonly unsent: number;
-  /** The one transparent retry of the call has been used (gRFC A6). */
+  /** True if the call has used its one transparent retry (gRFC A6). */
   readonly resent: boolean;
 }
 
-/** A call of which nothing was sent yet. */
+/** State of a call before its first attempt. */
 export const UNSENT: HedgeState = {
   sent: 0,
   inFlight: 0,

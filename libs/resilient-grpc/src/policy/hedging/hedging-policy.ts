@@ -1,10 +1,10 @@
 import type { StatusCode } from '../../status/status-code.js';
 
-/** A hedging policy of gRFC A6, resolved: length in milliseconds, codes as numbers, `maxAttempts` already limited. */
+/** A resolved gRFC A6 hedging policy: delay in milliseconds, numeric status codes, and `maxAttempts` already limited. */
 export interface HedgingPolicy {
   /** Includes the original attempt; 2 or more. */
   readonly maxAttempts: number;
-  /** 0: all at once. */
+  /** Delay between attempts; 0 sends all attempts at once. */
   readonly hedgingDelayMs: number;
   readonly nonFatalStatusCodes: ReadonlySet<StatusCode>;
 }

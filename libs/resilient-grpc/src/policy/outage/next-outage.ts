@@ -1,15 +1,15 @@
 import type { OutageEvent, OutagePolicy, OutageState } from './outage-state.js';
 
-/** Past outages that are kept: more in a minute have used up any grace. */
-const KEPT = 60;
+/** Maximum number of past outages kept; with more in a minute, no grace is left. */
+const MAX_KEPT_OUTAGES = 60;
 
-/** The state after `event`; the same object when it changes nothing. */
+/** Returns the state after `event`, or the same object if nothing changes. */
 export function nextOutage(state: OutageState, event: OutageEvent, policy: OutagePolicy): OutageState {
   switch (event.type) {
     case 'attempt-failed':
       return failedTry(state, event.at, policy);
     case 'ready':
-      // READY is told again with each new picker; it counts from the first.
+      // Each new picker reports READY again; only the first report counts.
       return state.current && state.current.readySince === undefined
         ? { ...state, current: { ...state.current, readySince: event.at } }
         : state;
@@ -20,8 +20,8 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
       return since !== undefined && event.at - since >= policy.confirmMs ? over(state, event.at) : state;
     }
     case 'connection-ended':
-      // A server that dies right after its SETTINGS is READY each time for a moment: without this rule the backoff would
-      // start afresh, and 150 connections a second would follow.
+      // A server that closes each connection right after its SETTINGS makes the channel READY for a moment. Without this rule
+      // every connection would reset the backoff, which allows 150 connections per second.
       if (!event.answered && event.livedMs < policy.shortLivedMs) return failedTry(state, event.at, policy);
       if (event.answered || event.livedMs >= policy.confirmMs) return over(state, event.at);
       return state;
@@ -34,8 +34,8 @@ function failedTry(state: OutageState, at: number, policy: OutagePolicy): Outage
 
   const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
   const flapping = past.length + 1 >= policy.flapCount;
-  // Flapping: all of them have one grace together, of which each uses up what it lasted. A rolling deploy of short gaps stays
-  // within it; callers of a server that comes and goes are not made to wait each time.
+  // Outages of a flapping server share one grace, and each consumes its duration. A rolling deploy with short gaps stays within
+  // the grace. Callers of an unstable server do not wait the full grace in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
   return { current: { startedAt: at, graceEndsAt, tries: 1, flapping, readySince: undefined }, past };
@@ -44,5 +44,8 @@ function failedTry(state: OutageState, at: number, policy: OutagePolicy): Outage
 function over(state: OutageState, at: number): OutageState {
   const { current } = state;
   if (!current) return state;
-  return { current: undefined, past: [...state.past, { startedAt: current.startedAt, endedAt: at }].slice(-KEPT) };
+  return {
+    current: undefined,
+    past: [...state.past, { startedAt: current.startedAt, endedAt: at }].slice(-MAX_KEPT_OUTAGES),
+  };
 }

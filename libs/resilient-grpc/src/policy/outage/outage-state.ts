@@ -1,17 +1,17 @@
-/** Lengths that decide what an outage is, in milliseconds. */
+/** Thresholds that define an outage; durations in milliseconds. */
 export interface OutagePolicy {
-  /** How long calls wait in an outage before they fail. */
+  /** Maximum time that calls wait in an outage before they fail. */
   readonly graceMs: number;
-  /** READY for this long ends an outage without an answer. */
+  /** Time in READY after which an outage ends without a response. */
   readonly confirmMs: number;
-  /** A connection that lived shorter, without an answer, was a failed try. */
+  /** A connection that closes sooner, without a response, counts as a failed connection attempt. */
   readonly shortLivedMs: number;
-  /** From so many outages within `flapWindowMs` on they share one grace. */
+  /** Number of outages within `flapWindowMs` from which they share one grace. */
   readonly flapCount: number;
   readonly flapWindowMs: number;
 }
 
-/** All but the grace, which is an option of the client. */
+/** Defaults of the policy, except the grace, which is a client option. */
 export const DEFAULT_OUTAGE_POLICY: Omit<OutagePolicy, 'graceMs'> = {
   confirmMs: 1_000,
   shortLivedMs: 1_000,
@@ -19,47 +19,47 @@ export const DEFAULT_OUTAGE_POLICY: Omit<OutagePolicy, 'graceMs'> = {
   flapWindowMs: 60_000,
 };
 
-/** A time without a server: from the first failed try to connect until one is proved to be there. Times are monotonic. */
+/** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic. */
 export interface Outage {
   readonly startedAt: number;
   readonly graceEndsAt: number;
-  /** Failed tries to connect so far. */
+  /** Failed connection attempts so far. */
   readonly tries: number;
   readonly flapping: boolean;
-  /** The channel is READY since then, which proves nothing yet. */
+  /** Time since which the channel is READY; `undefined` if it is not. READY alone does not confirm a server. */
   readonly readySince: number | undefined;
 }
 
-/** An outage that is over. */
-export interface PastOutage {
+/** Interval of a past outage. */
+export interface OutageInterval {
   readonly startedAt: number;
   readonly endedAt: number;
 }
 
-/** What is remembered of outages. */
+/** Current outage and recent past ones. */
 export interface OutageState {
   readonly current: Outage | undefined;
-  /** Those of the last minute that are over, as far as they matter for flapping. */
-  readonly past: readonly PastOutage[];
+  /** Past outages of the last minute, used to detect flapping. */
+  readonly past: readonly OutageInterval[];
 }
 
-/** What an outage may begin, go on or end with. */
+/** Event that starts, continues, or ends an outage. */
 export type OutageEvent =
-  /** A try to connect failed. */
+  /** A connection attempt failed. */
   | { readonly type: 'attempt-failed'; readonly at: number }
   /** The channel became READY. */
   | { readonly type: 'ready'; readonly at: number }
-  /** An established connection ended; `answered`: the server had answered a call on it. */
+  /** An established connection closed; `answered` is true if the server had answered a call on it. */
   | { readonly type: 'connection-ended'; readonly at: number; readonly livedMs: number; readonly answered: boolean }
-  /** A call got an answer made by the server. */
+  /** A call received a response from the server. */
   | { readonly type: 'answered'; readonly at: number }
   /** The channel has been READY for `confirmMs`. */
   | { readonly type: 'ready-lasted'; readonly at: number };
 
-/** Nothing has gone wrong yet. */
+/** Initial state, without an outage. */
 export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
 
-/** Whether an outage is on in which calls still wait. */
+/** True during an outage whose grace has not expired, so that calls wait. */
 export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
 }

@@ -1,31 +1,32 @@
-/** What a server asked for with `grpc-retry-pushback-ms`. */
+/** Server pushback from `grpc-retry-pushback-ms`. */
 export type Pushback =
   | { readonly kind: 'none' }
-  /** Send again after exactly `ms` milliseconds, if it is to be sent again. */
+  /** If the call is retried, retry after exactly `ms` milliseconds. */
   | { readonly kind: 'delay'; readonly ms: number }
-  /** Do not send again. */
+  /** Do not retry. */
   | { readonly kind: 'stop'; readonly because: 'negative' | 'malformed' | 'repeated' };
 
-/** No pushback: what nearly every attempt has. */
+/** Absence of pushback; shared, because nearly all attempts have none. */
 export const NO_PUSHBACK: Pushback = { kind: 'none' };
 
 const INTEGER = /^[+-]?\d+$/;
 
-// A longer timer fires at once (Node).
-const LONGEST_MS = 2 ** 31 - 1;
+// Node fires a longer timer immediately.
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * Reads all values of `grpc-retry-pushback-ms` in the trailers of an attempt
- * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback; repeated values as grpc-go has them).
+ * Parses all values of `grpc-retry-pushback-ms` in the trailers of an attempt
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback). Repeated values are handled as in grpc-go.
  */
 export function parsePushback(values: readonly (string | Buffer)[]): Pushback {
   const [value] = values;
   if (value === undefined) return NO_PUSHBACK;
   if (values.length > 1) return { kind: 'stop', because: 'repeated' };
   const text = value.toString();
-  // A6: what cannot be read means "do not retry". parseInt would take '10ms', and make NaN of 'soon', whose timer fires at once.
+  // gRFC A6: an unparseable value means "do not retry". parseInt would accept '10ms', and return NaN for 'soon', which would fire a
+  // timer immediately.
   if (!INTEGER.test(text)) return { kind: 'stop', because: 'malformed' };
   const ms = Number(text);
   if (ms < 0) return { kind: 'stop', because: 'negative' };
-  return { kind: 'delay', ms: Math.min(Math.abs(ms), LONGEST_MS) };
+  return { kind: 'delay', ms: Math.min(Math.abs(ms), MAX_TIMER_MS) };
 }

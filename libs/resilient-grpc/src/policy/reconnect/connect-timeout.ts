@@ -1,10 +1,10 @@
 const GROWTH = 1.6;
-const LONGEST_MS = 120_000;
+const MAX_TIMEOUT_MS = 120_000;
 
 /**
- * How long try number `tries` (0 = first) may take to connect. It grows, as a crowd of TLS clients at a busy server would
- * otherwise never finish; a `baseMs` above two minutes is kept as it is.
+ * Returns the timeout of connection attempt `tries` (0: the first) in milliseconds. It grows with each attempt, because many TLS
+ * clients of a busy server would otherwise never finish their handshakes. A `baseMs` above two minutes is used unchanged.
  */
 export function connectTimeoutMs(baseMs: number, tries: number): number {
-  return Math.max(Math.min(baseMs * GROWTH ** tries, LONGEST_MS), baseMs);
+  return Math.max(Math.min(baseMs * GROWTH ** tries, MAX_TIMEOUT_MS), baseMs);
 }

@@ -1,48 +1,48 @@
 import { jitter, type Random } from '../../time/random.js';
 
-/** What decides whether the backoff before the next try to connect is ended early. */
+/** Input for the decision to end the backoff before the next connection attempt early. */
 export interface EarlyReconnectInput {
-  /** An outage is on, inside its grace. */
+  /** True during an outage whose grace has not expired. */
   readonly insideGrace: boolean;
-  /** A call waits for the channel. */
+  /** True if a call is waiting for the channel. */
   readonly waiting: boolean;
-  /** The connection before the outage died at once, without an answer. */
+  /** True if the connection before the outage closed immediately, without a response. */
   readonly lastShortLived: boolean;
-  /** Text of the failed try. */
+  /** Error message of the failed connection attempt. */
   readonly failure: string;
-  /** Failed tries in this outage, this one included. */
+  /** Failed connection attempts in this outage, including this one. */
   readonly tries: number;
 }
 
-const FIRST_MS = 100;
-const LONGEST_MS = 250;
+const FIRST_DELAY_MS = 100;
+const MAX_DELAY_MS = 250;
 const GROWTH = 1.6;
 const JITTER = 0.5;
 const AFTER_TIMEOUT_MS = 500;
 const AFTER_NO_HTTP2_MS = 700;
 const NO_HTTP2_JITTER = 0.2;
 
-// Quick and plain: nothing listens, or there is no such name (for a unix socket: no such file). What is slow or speaks of
-// TLS would cost a starting server more than it costs us.
+// Failures that are fast and unambiguous: no listener, or no such name (for a unix socket, no such file). Slow failures and TLS
+// failures are excluded, because repeating them would cost a starting server more than the client.
 const QUICK_AND_PLAIN = /\bE(?:CONNREFUSED|CONNRESET|NOTFOUND|NOENT|AI_AGAIN)\b|^Name resolution failed\b/;
 
-// Ended here, at the connect timeout. Such a try was slow enough by itself: under the usual timeout the backoff, which counts
-// from its beginning, is over long before. Under a short one a peer that got well must not be left alone for seconds.
+// The client ended the attempt at its connect timeout. The backoff counts from the start of the attempt, so with the default
+// timeout it has long expired. With a short timeout, a recovered server must not wait seconds for the next attempt.
 const TIMED_OUT = /^timed out after /;
 
-// The peer accepted, then closed the connection or sent something other than HTTP/2 or TLS, as a proxy does whose server restarts.
-// No TLS handshake was completed. Eight attempts fit into the default grace, where the backoff makes three.
+// The peer accepted, then closed the connection or sent something other than HTTP/2 or TLS, as a proxy does while its server
+// restarts. No TLS handshake was completed. Eight attempts fit into the default grace, where the backoff allows three.
 const NO_HTTP2 = /^(?:Protocol error|Failed to connect)\b|wrong version number|disconnected before secure TLS/;
 
-/** Milliseconds to wait instead of the backoff, or undefined: leave it to the backoff. */
+/** Returns the milliseconds to wait instead of the backoff, or `undefined` to keep the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
   const { insideGrace, waiting, lastShortLived, failure, tries } = input;
-  // A server that dies right away each time is held off by the backoff; one that comes and goes more slowly, by the one grace
-  // that its outages share.
+  // The backoff limits connections to a server that closes each one immediately. The shared grace of flapping outages limits
+  // connections to a server that fails more slowly.
   if (!insideGrace || !waiting || lastShortLived) return undefined;
   if (TIMED_OUT.test(failure)) return jitter(AFTER_TIMEOUT_MS, JITTER, random);
   if (NO_HTTP2.test(failure)) return jitter(AFTER_NO_HTTP2_MS, NO_HTTP2_JITTER, random);
   if (!QUICK_AND_PLAIN.test(failure)) return undefined;
-  const grown = FIRST_MS * GROWTH ** Math.max(tries - 1, 0);
-  return jitter(Math.min(grown, LONGEST_MS), JITTER, random);
+  const grown = FIRST_DELAY_MS * GROWTH ** Math.max(tries - 1, 0);
+  return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
 }

@@ -1,33 +1,33 @@
-/** What an acknowledgement says of the messages sent before the one it names: nothing, or that they are acknowledged as well. */
+/** Scope of an acknowledgement: only the named message, or also all messages sent before it. */
 export type Acknowledgement = 'single' | 'cumulative';
 
-/** A message that is to be sent until it is acknowledged. */
+/** Message that is sent until it is acknowledged. */
 export interface LedgerEntry<Id, Message> {
   readonly id: Id;
   readonly message: Message;
-  /** 0 where bytes are not counted. */
+  /** Size of the message; 0 if bytes are not counted. */
   readonly bytes: number;
 }
 
-/** How much may be unacknowledged. */
+/** Limits on unacknowledged messages. */
 export interface LedgerLimits {
-  /** Messages; 1 or more. */
+  /** Maximum number of messages; 1 or more. */
   readonly messages: number;
-  /** Infinity: bytes are not counted. */
+  /** Maximum number of bytes; Infinity if bytes are not counted. */
   readonly bytes: number;
 }
 
 interface Node<Id, Message> {
   readonly entry: LedgerEntry<Id, Message>;
-  /** The connection it was sent on last; 0 for none. */
+  /** Number of the connection on which the message was last sent; 0 if it was never sent. */
   connection: number;
   previous: Node<Id, Message> | undefined;
   next: Node<Id, Message> | undefined;
 }
 
 /**
- * Messages that are not acknowledged, in the order in which they are sent, and how far the connection of now got with them.
- * A list of its own beside the map: a Map keeps order too, but looks for its first key behind every key that was deleted.
+ * Unacknowledged messages in send order, with the send position of the current connection. Uses a linked list in addition to the
+ * map: a Map keeps insertion order, too, but to find its first key it must skip all deleted ones.
  */
 export class ReplayLedger<Id, Message> {
   readonly #nodes = new Map<Id, Node<Id, Message>>();
@@ -40,7 +40,7 @@ export class ReplayLedger<Id, Message> {
 
   constructor(private readonly limits: LedgerLimits) {}
 
-  /** Messages in it. */
+  /** Number of unacknowledged messages. */
   get size(): number {
     return this.#nodes.size;
   }
@@ -49,17 +49,17 @@ export class ReplayLedger<Id, Message> {
     return this.#bytes;
   }
 
-  /** Messages that were sent on this connection and are not acknowledged. */
+  /** Number of unacknowledged messages sent on the current connection. */
   get awaited(): number {
     return this.#awaited;
   }
 
-  /** The oldest in it. */
+  /** The oldest unacknowledged message. */
   get oldest(): LedgerEntry<Id, Message> | undefined {
     return this.#first?.entry;
   }
 
-  /** Nothing more has room. */
+  /** True if no further message fits. */
   get isFull(): boolean {
     return this.size >= this.limits.messages || this.#bytes >= this.limits.bytes;
   }
@@ -68,12 +68,12 @@ export class ReplayLedger<Id, Message> {
     return this.#nodes.has(id);
   }
 
-  /** Whether a message of `bytes` has room. One that is larger than all that may be there has it when it is alone. */
+  /** True if a message of `bytes` fits. A message above the byte limit fits only if the ledger is empty. */
   fits(bytes: number): boolean {
     return this.size === 0 || (this.size < this.limits.messages && this.#bytes + bytes <= this.limits.bytes);
   }
 
-  /** Puts a message that fits, and whose id is not in it, at the end. */
+  /** Appends a message, which must fit and have a new id. */
   add(entry: LedgerEntry<Id, Message>): void {
     const node: Node<Id, Message> = { entry, connection: 0, previous: this.#last, next: undefined };
     if (this.#last === undefined) this.#first = node;
@@ -84,14 +84,14 @@ export class ReplayLedger<Id, Message> {
     this.#bytes += entry.bytes;
   }
 
-  /** Another connection: everything is to be sent again, from the first. */
+  /** Starts a new connection, on which all messages are sent again from the first. */
   reconnect(): void {
     this.#connection += 1;
     this.#awaited = 0;
     this.#unsent = this.#first;
   }
 
-  /** The next message that this connection was not sent, which counts as sent from now on. */
+  /** Returns the next message not yet sent on the current connection, and marks it as sent. */
   send(): LedgerEntry<Id, Message> | undefined {
     const node = this.#unsent;
     if (node === undefined) return undefined;
@@ -102,9 +102,9 @@ export class ReplayLedger<Id, Message> {
   }
 
   /**
-   * Takes out what an acknowledgement of `id` covers, also what this connection was not sent yet: the server may know it from an
-   * earlier one. Gives how many that are: 0 for an id that is not in it (a repeated acknowledgement), or was never sent, which
-   * is another message's.
+   * Removes the messages that an acknowledgement of `id` covers and returns their number. Includes messages not yet sent on the
+   * current connection, because the server may have received them on an earlier one. Returns 0 for an unknown id (a repeated
+   * acknowledgement) and for a message that was never sent (the id must belong to another message).
    */
   acknowledge(id: Id, kind: Acknowledgement): number {
     const node = this.#nodes.get(id);

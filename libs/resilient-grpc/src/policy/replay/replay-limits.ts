@@ -1,9 +1,9 @@
-/** Memory that a kept message takes beside its bytes. Without it, tiny messages would take many times what is counted. */
+/** Bytes counted per buffered message in addition to its size; without it, tiny messages would exceed the limits many times over. */
 export const MESSAGE_OVERHEAD = 128;
 
-/** Bounds the bytes of requests that a client keeps for further attempts: of one call, and of all calls together. */
+/** Limits the bytes of requests that a client buffers for further attempts, per call and for all calls together. */
 export class ReplayLimits {
-  /** Bytes kept now. */
+  /** Currently buffered bytes. */
   used = 0;
 
   constructor(
@@ -11,7 +11,7 @@ export class ReplayLimits {
     private readonly perClient: number,
   ) {}
 
-  /** Counts `bytes` more of a call that keeps `kept` bytes. False if a limit forbids it: then nothing is counted. */
+  /** Adds `bytes` for a call that already buffers `kept` bytes. Returns false and adds nothing if a limit would be exceeded. */
   take(bytes: number, kept: number): boolean {
     if (kept + bytes > this.perCall || this.used + bytes > this.perClient) return false;
     this.used += bytes;

@@ -1,46 +1,47 @@
-/** Order of two cursors: below 0, 0, above 0; NaN where they cannot be compared. */
+/** Compares two cursors: returns a number below 0, 0, or above 0; NaN if they cannot be compared. */
 export type CompareCursors<C> = (a: C, b: C) => number;
 
-/** Where a message stands. The first two are to be handed over. */
+/** Position of a message relative to the messages already received. Messages that are 'newer' or 'same' must be delivered. */
 export type CursorPlace =
-  /** Beyond all that was had. */
+  /** After all messages received before. */
   | 'newer'
-  /** Beside the last one: several messages may have one cursor. */
+  /** Same cursor as the last message; several messages may share a cursor. */
   | 'same'
-  /** Had already: a call that was resumed may begin with it. */
+  /** Already received; a resumed call may start with such messages. */
   | 'overlap'
+  /** More than `MAX_OVERLAP` messages that were already received. */
   | 'too-much-overlap'
-  /** Before one that the same call has brought. */
+  /** Before a message that the same call delivered. */
   | 'went-back'
   | 'not-comparable';
 
-/** Messages that a call may begin with and that were had already; a server that gives more does not heed the cursor. */
+/** Maximum number of already received messages at the start of a call; a server that repeats more ignores the cursor. */
 export const MAX_OVERLAP = 10_000;
 
-/** Numbers and bigints, also mixed; NaN for all else, and for numbers that may stand for others as well. */
+/** Compares numbers and bigints, also mixed. Returns NaN for other values, and for numbers outside the safe integer range. */
 export function compareNumbers(a: unknown, b: unknown): number {
   if (!isNumeric(a) || !isNumeric(b)) return NaN;
   if (a < b) return -1;
   return a > b ? 1 : 0;
 }
 
-/** Whether `compareNumbers` can order it. */
+/** True if `compareNumbers` can order the value. */
 export function isNumeric(value: unknown): value is number | bigint {
   return typeof value === 'bigint' || (typeof value === 'number' && !Number.isNaN(value) && !isRounded(value));
 }
 
 /**
- * A number so large that its neighbours are the same number: ids of 64 bits that were read as numbers. The next message would
- * look as if it had been had, and be dropped.
+ * True for an integer that may have been rounded, such as a 64-bit id read as a number. The next id would round to the same value,
+ * and its message would be dropped as already received.
  */
 export function isRounded(value: unknown): value is number {
   return Number.isInteger(value) && !Number.isSafeInteger(value);
 }
 
-/** How far a stream of several calls has come, by the cursors of its messages. */
+/** Tracks the progress of a resumable stream by the cursors of its messages. */
 export class CursorTrack<C> {
   private last: C;
-  /** `last` is the cursor of something that came. The seed is only where to begin: the first message may have it too. */
+  /** True if `last` is the cursor of a received message. The seed is only the starting point; the first message may have it, too. */
   private hasCome = false;
   private isBeyond = false;
   private advanced = false;
@@ -53,12 +54,12 @@ export class CursorTrack<C> {
     this.last = seed;
   }
 
-  /** Where the next call begins. */
+  /** Cursor from which the next call starts. */
   get cursor(): C {
     return this.last;
   }
 
-  /** The call that runs has brought something newer. */
+  /** True if the current call has received a newer message. */
   get progressed(): boolean {
     return this.advanced;
   }
@@ -69,9 +70,9 @@ export class CursorTrack<C> {
     this.overlap = 0;
   }
 
-  /** A message came. Where it is to be handed over, the next call begins from it. */
+  /** Records a message and returns its position. If the message is newer, the next call starts from its cursor. */
   take(cursor: C): CursorPlace {
-    // The seed of a stream that begins at the beginning need not be comparable to anything.
+    // The seed of a stream that starts from the beginning may not be comparable.
     const order = this.order(cursor, this.hasCome ? this.last : cursor);
     if (order === undefined) return 'not-comparable';
     if (!this.hasCome || order > 0) {
@@ -83,9 +84,9 @@ export class CursorTrack<C> {
     return this.overlap > MAX_OVERLAP ? 'too-much-overlap' : 'overlap';
   }
 
-  /** A message came that only tells how far the server is: where that is nothing newer, it tells nothing. */
+  /** Records a heartbeat, a message that carries only the server's cursor. Ignored if the cursor is not newer. */
   beat(cursor: C): void {
-    // Anything is beyond a seed that is nothing.
+    // Any cursor is newer than an undefined or null seed.
     const isFirst = isNothing(this.last);
     const order = this.order(cursor, isFirst ? cursor : this.last);
     if (order !== undefined && (isFirst || order > 0)) this.advance(cursor);
@@ -99,7 +100,7 @@ export class CursorTrack<C> {
   }
 
   private order(a: C, b: C): number | undefined {
-    // Nothing, in the place of a cursor, is equal to everything for many a compare function.
+    // Many compare functions return 0 for undefined and null.
     if (isNothing(a) || Number.isNaN(a)) return undefined;
     const order = this.compare(a, b);
     return typeof order === 'number' && !Number.isNaN(order) ? order : undefined;

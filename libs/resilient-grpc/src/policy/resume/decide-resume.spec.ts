@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
 import { StatusCode, STATUS_NAMES, type StatusName } from '../../status/status-code.js';
 import { NO_PUSHBACK, type Pushback } from '../pushback/parse-pushback.js';
-import { decideResume, NO_SETBACK, type EndedCall, type ResumeState } from './decide-resume.js';
+import { decideResume, INITIAL_RESUME_STATE, type EndedCall, type ResumeState } from './decide-resume.js';
 import { DEFAULT_RESUME_POLICY, MAX_SERVER_FAILURES, MIN_LIFE_MS, type ResumePolicy } from './resume-policy.js';
 import { failureKind, reasonByText, type StreamFailure } from './stream-failure.js';
 
@@ -26,13 +26,13 @@ function ended(change: Partial<EndedCall> = {}): EndedCall {
   return { failure: LOST, progressed: false, livedMs: 10, ...change };
 }
 
-function decide(call: EndedCall, before: ResumeState = NO_SETBACK, change: Partial<ResumePolicy> = {}) {
+function decide(call: EndedCall, before: ResumeState = INITIAL_RESUME_STATE, change: Partial<ResumePolicy> = {}) {
   return decideResume(before, call, { ...DEFAULT_RESUME_POLICY, ...change }, MIDDLE);
 }
 
 /** What is decided after each of `calls`, one after the other. */
 function history(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}) {
-  let state = NO_SETBACK;
+  let state = INITIAL_RESUME_STATE;
   return calls.map((call) => {
     const decision = decide(call, state, change);
     if (decision.action === 'resume') state = decision.state;
@@ -117,7 +117,12 @@ describe('pace', () => {
   it('is spread by ±20 %, or from 0 where that is asked for', () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.999].map((chance) => {
-        const decision = decideResume(NO_SETBACK, ended(), { ...DEFAULT_RESUME_POLICY, jitter }, () => chance);
+        const decision = decideResume(
+          INITIAL_RESUME_STATE,
+          ended(),
+          { ...DEFAULT_RESUME_POLICY, jitter },
+          () => chance,
+        );
         return decision.action === 'resume' ? Math.round(decision.delayMs) : undefined;
       });
     expect(waits('grpc')).toEqual([80, 120]);
@@ -146,7 +151,7 @@ describe('pace', () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.25, 0.75].map((chance) => {
         const call = ended({ failure: QUIET, livedMs: 6_000 });
-        const decision = decideResume(NO_SETBACK, call, { ...DEFAULT_RESUME_POLICY, jitter }, () => chance);
+        const decision = decideResume(INITIAL_RESUME_STATE, call, { ...DEFAULT_RESUME_POLICY, jitter }, () => chance);
         return decision.action === 'resume' ? decision.delayMs : undefined;
       });
     expect(waits('grpc')).toEqual([0, 25, 75]);
@@ -327,7 +332,7 @@ describe('any history', () => {
   it('waits no longer than the longest backoff; without a long life there is a wait, after one it is the first at most', () => {
     fc.assert(
       fc.property(fc.array(call), fc.double({ min: 0, max: 0.999, noNaN: true }), (calls, chance) => {
-        let state = NO_SETBACK;
+        let state = INITIAL_RESUME_STATE;
         let serverFailures = 0;
         for (const next of calls) {
           const isHealthy = next.livedMs >= 5_000;

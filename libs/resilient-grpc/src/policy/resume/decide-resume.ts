@@ -4,30 +4,30 @@ import { backoffMs } from '../retry/backoff.js';
 import { MAX_SERVER_FAILURES, MIN_LIFE_MS, type ResumePolicy } from './resume-policy.js';
 import { failureKind, type FailureKind, type StreamFailure } from './stream-failure.js';
 
-/** Counters of a stream since its last progress, or its last healthy call. */
+/** Counters of a stream since its last progress or its last healthy call. */
 export interface ResumeState {
-  /** Calls that failed. */
+  /** Failed calls. */
   readonly attempts: number;
-  /** Those of them that the server failed. */
+  /** Failed calls that the server itself failed. */
   readonly serverFailures: number;
-  /** Backoffs that were waited. */
+  /** Backoffs so far. */
   readonly waits: number;
 }
 
-/** State of a stream that starts, or has just made progress. */
-export const NO_SETBACK: ResumeState = { attempts: 0, serverFailures: 0, waits: 0 };
+/** State of a stream that starts or has just made progress. */
+export const INITIAL_RESUME_STATE: ResumeState = { attempts: 0, serverFailures: 0, waits: 0 };
 
-/** A call of a stream that has ended. */
+/** Ended call of a resumable stream. */
 export interface EndedCall {
-  /** `undefined` if it ended cleanly, or was left for its age. */
+  /** `undefined` if the call ended cleanly, or if the client ended it at its maximum age. */
   readonly failure: StreamFailure | undefined;
-  /** This side left it for its age, which differs from stream to stream. @defaultValue false */
+  /** True if the client ended the call at its maximum age, which varies between streams. @defaultValue false */
   readonly aged?: boolean;
-  /** It brought the stream further: its cursor advanced, or something was acknowledged. */
+  /** True if the stream made progress: its cursor advanced, or a message was acknowledged. */
   readonly progressed: boolean;
-  /** From the start of its last attempt, without the silence that this side ended it for. */
+  /** Duration since the start of the last attempt, excluding the silence for which the client ended the call. */
   readonly livedMs: number;
-  /** What the user says to the failure; undefined: as by default. Not to be asked about one of the kind 'shut'. */
+  /** Decision of the user's error handler; `undefined` for the default. The handler is not called for failures of kind 'shut'. */
   readonly asked?: 'resume' | 'complete' | 'fail' | undefined;
 }
 
@@ -38,7 +38,7 @@ interface Resumption {
   readonly state: ResumeState;
 }
 
-/** What follows a call of a stream. */
+/** Decision that follows a call of a resumable stream. */
 export type ResumeDecision =
   | Resumption
   | { readonly action: 'complete'; readonly because: 'asked' }
@@ -47,16 +47,16 @@ export type ResumeDecision =
       readonly because:
         | Exclude<FailureKind, 'lost' | 'server'>
         | 'asked'
-        /** The server said not to come again. */
+        /** The server forbade a retry by pushback. */
         | 'pushback'
-        /** It failed `MAX_SERVER_FAILURES` times at one place, soon after its calls started. */
+        /** The server failed `MAX_SERVER_FAILURES` calls at one position, soon after they started. */
         | 'poison'
         | 'attempts-exhausted';
     };
 
 /**
- * Decides whether another call resumes a stream, and when. Progress and a call that lasted `minHealthyMs` reset backoff and
- * counters. A call that ended cleanly sooner does neither: it is no failure, but a backoff follows it.
+ * Decides if and when another call resumes a stream. Progress, or a call that lasted `minHealthyMs`, resets the backoff and the
+ * counters. A shorter call that ended cleanly resets nothing: it is not a failure, but a backoff follows it.
  */
 export function decideResume(
   before: ResumeState,
@@ -66,10 +66,10 @@ export function decideResume(
 ): ResumeDecision {
   const isHealthy = call.livedMs >= Math.max(policy.minHealthyMs, MIN_LIFE_MS);
   const isReset = call.progressed || isHealthy;
-  const state = isReset ? NO_SETBACK : before;
+  const state = isReset ? INITIAL_RESUME_STATE : before;
   const { failure } = call;
   const resume = (because: Resumption['because'], { waits, ...counted }: ResumeState): Resumption => {
-    // Spread from 0 on, because one cause may have ended the streams of a whole fleet.
+    // Full jitter, because one cause may have ended the streams of a whole fleet.
     const spread = isHealthy ? 'full' : policy.jitter;
     const backoff = isHealthy && call.aged === true ? 0 : backoffMs(policy, waits, random, spread);
     const delayMs = Math.max(backoff, leastWaitMs(failure));
@@ -80,7 +80,7 @@ export function decideResume(
   if (kind === 'shut') return fail('shut');
   if (call.asked === 'complete') return { action: 'complete', because: 'asked' };
   if (call.asked === 'fail') return fail('asked');
-  // Not even onError can resume these: a stream that was cancelled would start again without end.
+  // onError cannot resume these, because a cancelled stream would restart endlessly.
   if (kind === 'over') return fail('over');
   if (call.asked !== 'resume') {
     if (kind !== 'lost' && kind !== 'server') return fail(kind);
@@ -96,15 +96,15 @@ export function decideResume(
   return resume(kind === 'lost' || kind === 'server' ? kind : 'asked', failed);
 }
 
-/** As long as the server, a breaker or the state of the channel say that it makes no sense. */
+/** Returns the minimum wait that the server's pushback, a circuit breaker, or the channel requires. */
 function leastWaitMs(failure: StreamFailure | undefined): number {
   if (failure === undefined) return 0;
   const { pushback, retryAfterMs = 0 } = failure;
   return Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs);
 }
 
-// What breaks the rules of gRPC came from the server too, and comes again with the same message. UNAVAILABLE says that the same may
-// succeed later; a proxy says it for as long as what is behind it is away.
+// Protocol violations count, because the server repeats them with the same message. UNAVAILABLE does not: the same call may succeed
+// later, and a proxy returns it while its upstream is unreachable.
 function isServerMade({ reason, code }: StreamFailure): boolean {
   return reason === 'protocol' || (reason === 'server' && code !== StatusCode.UNAVAILABLE);
 }

@@ -3,32 +3,32 @@ import { StatusCode } from '../../status/status-code.js';
 import * as text from '../evidence/grpc-js-texts.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 
-/** How a call of a stream failed, as far as it matters for going on. */
+/** Failure of a call of a resumable stream, with the data that the resume decision needs. */
 export interface StreamFailure {
-  /** As a GrpcCallError has it, also one of a later version; undefined: it has no status of gRPC. */
+  /** `reason` of the GrpcCallError, possibly of a later version; `undefined` if the error has no gRPC status. */
   readonly reason: string | undefined;
   readonly code: StatusCode | undefined;
-  /** What the server asked for in its trailers. */
+  /** Pushback in the server's trailers. */
   readonly pushback: Pushback;
-  /** When trying again makes sense, where that is known. */
+  /** Time after which a retry is useful; `undefined` if unknown. */
   readonly retryAfterMs: number | undefined;
 }
 
-/** What a failure says about the next call. */
+/** Kind of a failure, by its meaning for the next call. */
 export type FailureKind =
-  /** The connection, or the way to one, is gone: it says nothing of the place in the stream. */
+  /** The connection was lost or unavailable; this is not evidence against the position in the stream. */
   | 'lost'
-  /** By the server, and of the kind that passes. */
+  /** Transient failure by the server. */
   | 'server'
-  /** By the server, which would say the same again. */
+  /** Permanent failure by the server, which would repeat. */
   | 'final-status'
-  /** Ended on this side for what the call is. */
+  /** Failure on this side that is caused by the call itself. */
   | 'made-here'
-  /** Whoever asked for the stream has left, or its time is over: the next call would only end the same. */
+  /** The caller cancelled the stream or its deadline passed; the next call would end in the same way. */
   | 'over'
-  /** This process, or its client, is going. */
+  /** The process or the client is shutting down. */
   | 'shut'
-  /** No status of gRPC: an error of the program itself. */
+  /** The error has no gRPC status; it is an error of the program itself. */
   | 'no-status';
 
 type KindByReason = 'lost' | 'made-here' | 'over' | 'shut' | 'by-code';
@@ -53,7 +53,7 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   closed: 'shut',
 } satisfies Record<FailureReason, KindByReason>;
 
-// DEADLINE_EXCEEDED and CANCELLED are a proxy's or a server's that goes away, where the reason says that they are not ours.
+// With reason 'server', DEADLINE_EXCEEDED and CANCELLED come from a proxy or from a server that shuts down, not from this client.
 const PASSING: ReadonlySet<StatusCode> = new Set([
   StatusCode.CANCELLED,
   StatusCode.UNKNOWN,
@@ -64,20 +64,20 @@ const PASSING: ReadonlySet<StatusCode> = new Set([
   StatusCode.UNAVAILABLE,
 ]);
 
-/** What `failure` says about the next call. */
+/** Returns the kind of a failure. */
 export function failureKind({ reason, code }: StreamFailure): FailureKind {
   if (reason === undefined) return 'no-status';
-  // A reason that nobody knows yet: to go on would be a guess.
+  // The reason is from a later version. Resuming without knowing it would be a guess.
   const kind = KINDS[reason] ?? 'made-here';
   if (kind !== 'by-code') return kind;
   return code !== undefined && PASSING.has(code) ? 'server' : 'final-status';
 }
 
-// grpc-js's texts for what its own user ends: by cancel(), and by close().
+// Status messages of grpc-js for calls that its user ends with cancel() or close().
 const CANCELLED_HERE = 'Cancelled on client';
 const CLOSED_HERE = 'Channel closed before call started';
 
-/** The reason of an error of grpc-js's own client, which shows no more than a code and a text. */
+/** Returns the reason of an error from a plain grpc-js client, which has only a code and a message. */
 export function reasonByText(code: StatusCode, details: string): FailureReason {
   switch (code) {
     case StatusCode.UNAVAILABLE:

@@ -1,12 +1,13 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { RetryPolicy } from './retry-policy.js';
 
-/** How a backoff is spread: 'grpc' ±20 %, so that the wait is as configured; 'full' from 0 to it, so that a crowd is thinned most. */
+/** Jitter of a backoff. 'grpc': ±20 % around the backoff. 'full': from 0 to the backoff, which spreads many clients most widely. */
 export type BackoffJitter = 'grpc' | 'full';
 
 /**
- * Wait before retry `retryIndex` (0 = first, or first after a pushback), in milliseconds: exponential, capped, then ±20 %
- * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#exponential-backoff) unless said otherwise.
+ * Returns the backoff before retry `retryIndex` (0: the first, or the first after a pushback), in milliseconds. It is exponential,
+ * capped, then jittered by `spread`, ±20 % by default
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#exponential-backoff).
  */
 export function backoffMs(
   policy: Pick<RetryPolicy, 'initialBackoffMs' | 'maxBackoffMs' | 'backoffMultiplier'>,

@@ -9,34 +9,34 @@ import { backoffMs } from './backoff.js';
 import type { NoRetryReason, RetryDecision, RetryReason } from './retry-decision.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from './retry-policy.js';
 
-/** What is known when an attempt has ended. */
+/** Input of a retry decision, taken when an attempt has ended. */
 export interface RetryInput {
   readonly verdict: Verdict;
   readonly pushback: Pushback;
-  /** Present exactly when the method is safe to repeat. */
+  /** Present if and only if the method is safe to retry. */
   readonly policy: RetryPolicy | undefined;
-  /** Attempts made so far, this one included. Waits are none. */
+  /** Attempts made so far, including this one; waits for the channel do not count. */
   readonly attempts: number;
-  /** Retries since the last pushback, or since the beginning. */
+  /** Retries since the last pushback, or since the call started. */
   readonly retriesSincePushback: number;
-  /** Something of the answer is in the caller's hands already: headers he asked for, or messages of a stream. */
+  /** True if part of the response was delivered to the caller: headers it requested, or messages of a stream. */
   readonly delivered: boolean;
-  /** Attempts of this call that were never sent, this one included. @defaultValue 0 */
+  /** Attempts of this call that were never sent, including this one. @defaultValue 0 */
   readonly unsent?: number;
-  /** The one transparent retry of the call has not been used yet (gRFC A6). */
+  /** True if the call has not used its one transparent retry (gRFC A6). */
   readonly transparentLeft?: boolean | undefined;
-  /** A stream that the server reset with REFUSED_STREAM is taken for one that it did not process. @defaultValue false */
+  /** True if a stream reset with REFUSED_STREAM is treated as not processed by the server. @defaultValue false */
   readonly trustRefused?: boolean | undefined;
-  /** The whole request can be sent again. */
+  /** True if the whole request can be sent again. */
   readonly requestReplayable: boolean;
-  /** To the deadline of the call; Infinity without one. */
+  /** Time until the deadline of the call; Infinity if it has none. */
   readonly remainingMs: number;
   readonly draining: boolean;
-  /** To the end of a drain, which cuts off what still runs. @defaultValue Infinity */
+  /** Time until the end of a drain, when open calls are cancelled. @defaultValue Infinity */
   readonly drainMs?: number;
-  /** The call serves an inbound retry: what may have reached the server is not sent again. @defaultValue false */
+  /** True if the call serves an inbound retry; then an attempt that may have reached the server is not retried. @defaultValue false */
   readonly inRetryChain?: boolean | undefined;
-  /** The caller said `retry: false`. */
+  /** True if the caller set `retry: false`. */
   readonly disabled: boolean;
   readonly budget: RetryBudget;
   /** Monotonic milliseconds. */
@@ -46,7 +46,7 @@ export interface RetryInput {
   readonly random: Random;
 }
 
-// Made once, so that a success allocates nothing.
+// Created once, so that a successful call allocates nothing.
 const STOP = {
   success: stop('success'),
   committed: stop('committed'),
@@ -66,21 +66,21 @@ const STOP = {
 } satisfies Record<NoRetryReason, RetryDecision>;
 
 const WAIT: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'unsent' };
-/** The one transparent retry. */
+/** Transparent retry (gRFC A6). */
 const RESEND: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'refused' };
 
-/** A call that was never sent waits for the channel this many times. More often, something else is wrong. */
+/** Maximum number of times a call that was never sent waits for the channel; more would hide another fault. */
 export const MAX_UNSENT = 10;
-/** Before a server that reset a stream with ENHANCE_YOUR_CALM receives the next attempt, ±20 %. */
+/** Minimum backoff after the server reset a stream with ENHANCE_YOUR_CALM, ±20 %. */
 export const CALM_BACKOFF_MS = 1_000;
 
 /**
- * Decides whether a call goes on after an attempt, and takes from the budget what that costs. A success is not credited
- * here: the owner of the call does it, once a call.
+ * Decides whether a call is retried after an attempt, and debits the retry budget. The caller of this function credits successes,
+ * once per call.
  *
- * The order of the checks is grpc-go's, where it can be seen: a pushback that stops debits whatever the code; a listed code
- * debits before the attempts are counted, so that the last failure of an exhausted call counts too. What is never sent
- * again for other reasons (committed, disabled, not replayable) debits nothing.
+ * Observable checks run in the order of grpc-go. A stopping pushback debits the budget for any code. A retryable code debits the
+ * budget before attempts are counted, so that the last failure of an exhausted call counts too. A call that is not retried for
+ * another reason (committed, disabled, not replayable) debits nothing.
  */
 export function decideRetry(input: RetryInput): RetryDecision {
   const { verdict } = input;
@@ -92,8 +92,8 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'deadline':
       return STOP.deadline;
     case 'committed':
-      // A6 commits with the headers since they are the application's then. Of a call that answers once nothing is, before
-      // its status: a connection that breaks off within the answer is lost like any other.
+      // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers
+      // nothing before its status, so a connection that is lost within the response is retried like any other.
       return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : STOP.committed;
     case 'protocol':
       return STOP.protocol;
@@ -102,7 +102,7 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'unsent':
       return (input.unsent ?? 0) > MAX_UNSENT ? STOP['attempts-exhausted'] : wait(input, WAIT);
     case 'local':
-      // A54: a failure of the credentials goes by the policy, all else made here would only fail again.
+      // gRFC A54: the policy applies to failed call credentials. Every other local failure would repeat.
       if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return STOP.local;
       return again(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
     case 'refused':
@@ -120,7 +120,7 @@ export function decideRetry(input: RetryInput): RetryDecision {
   }
 }
 
-/** The call waits for the channel: no attempt, no cost, and `retry: false` does not forbid it. */
+/** Returns `decision` if the call can wait for the channel. A wait is not an attempt, costs nothing, and ignores `retry: false`. */
 function wait(input: RetryInput, decision: RetryDecision): RetryDecision {
   if (!input.requestReplayable) return STOP['request-not-replayable'];
   if (input.draining) return STOP.draining;
@@ -128,7 +128,7 @@ function wait(input: RetryInput, decision: RetryDecision): RetryDecision {
   return decision;
 }
 
-/** gRFC A6: one transparent retry, then the method's policy. Without one the default policy bounds what any method may do. */
+/** Applies gRFC A6: one transparent retry, then the method's policy. Unprocessed calls without a policy use the default policy. */
 function rejected(input: RetryInput): RetryDecision {
   const { verdict, policy } = input;
   const neverProcessed = verdict.reachedServer === 'no';
@@ -141,7 +141,7 @@ function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
   const { verdict, pushback, policy } = input;
   if (input.disabled) return STOP.disabled;
   if (pushback.kind === 'stop' && input.requestReplayable) return stoppedByPushback(input);
-  // Without a policy the default one tells which reason is the true one: the code, or the method.
+  // If the method has no policy, the default one determines whether the code or the method is the reason to report.
   if (!isRetryable(verdict, policy ?? DEFAULT_RETRY_POLICY)) return STOP['fatal-status'];
   if (!policy) return STOP['not-safe-to-repeat'];
   return again(input, policy, because);
@@ -150,12 +150,12 @@ function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
 function isRetryable(verdict: Verdict, policy: RetryPolicy): boolean {
   switch (verdict.kind) {
     case 'attempt-timeout':
-      // Whoever bounds an attempt wants the next one, without listing DEADLINE_EXCEEDED, which would also be the server's.
+      // `attemptTimeoutMs` implies a retry. Listing DEADLINE_EXCEEDED instead would also match the server's own status.
       return true;
     case 'http':
       return verdict.retryableHttp && lists(policy, StatusCode.UNAVAILABLE);
     default:
-      // A service config may list the code that grpc-js reports as well as the one that replaces it.
+      // A service config may list either the code that grpc-js reports or the code that replaces it.
       return lists(policy, verdict.code) || lists(policy, verdict.originalCode);
   }
 }
@@ -167,14 +167,14 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
   if (pushback.kind === 'stop') return stoppedByPushback(input);
   budget.onFailure();
   if (input.attempts >= policy.maxAttempts) return STOP['attempts-exhausted'];
-  // Layers multiply: whoever asked for this is already asking again.
+  // The inbound caller is already retrying, and retries of several layers multiply.
   if (input.inRetryChain === true && verdict.reachedServer !== 'no') return STOP['retry-chain'];
   if (input.draining) return STOP.draining;
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);
   if (delayMs >= input.remainingMs) return STOP.deadline;
-  // It would be cut off, and would hold the drain until then.
+  // The drain would cancel this retry, which would only delay the shutdown.
   if (delayMs >= (input.drainMs ?? Infinity)) return STOP.draining;
-  // Last, as it takes a token: none is spent on a retry that something else forbids.
+  // Checked last because it takes a token, which must not be spent on a retry that another check rejects.
   if (!budget.tryRetry(now, input.lostWith)) return STOP.throttled;
   return {
     retry: true,

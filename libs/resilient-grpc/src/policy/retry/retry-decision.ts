@@ -1,4 +1,4 @@
-/** Why an attempt is made again. */
+/** Reason for a retry. */
 export type RetryReason =
   | 'unsent'
   | 'refused'
@@ -8,10 +8,10 @@ export type RetryReason =
   | 'attempt-timeout'
   | 'stream-idle'
   | 'credentials'
-  /** The server said when. The count of retries since a pushback starts at 0 again. */
+  /** The server set the delay. Resets the count of retries since a pushback to 0. */
   | 'pushback';
 
-/** Why there is no further attempt. */
+/** Reason why a call is not retried. */
 export type NoRetryReason =
   | 'success'
   | 'committed'
@@ -21,7 +21,7 @@ export type NoRetryReason =
   | 'throttled'
   | 'attempts-exhausted'
   | 'deadline'
-  /** The call serves an inbound retry, which would multiply with this one. */
+  /** The call serves an inbound retry, and retries of both layers would multiply. */
   | 'retry-chain'
   | 'cancelled'
   | 'draining'
@@ -30,13 +30,13 @@ export type NoRetryReason =
   | 'request-not-replayable'
   | 'protocol';
 
-/** Whether a call goes on after a failed attempt, and why. */
+/** Decision to retry a call or to end it after an attempt, with the reason. */
 export type RetryDecision =
   | {
       readonly retry: true;
       /**
-       * 'wait': the server's application never saw it; it waits for the channel, and that is no attempt (gRFC A6, "Transparent
-       * Retries"). 'policy': another attempt, after a backoff.
+       * 'wait': the server's application did not receive the call; it waits for the channel, which does not count as an attempt
+       * (gRFC A6, "Transparent Retries"). 'policy': another attempt after a backoff.
        */
       readonly kind: 'wait' | 'policy';
       readonly delayMs: number;

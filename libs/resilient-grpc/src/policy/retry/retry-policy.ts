@@ -1,6 +1,6 @@
 import type { StatusCode } from '../../status/status-code.js';
 
-/** A retry policy of gRFC A6, resolved: lengths in milliseconds, codes as numbers, `maxAttempts` already limited. */
+/** A resolved gRFC A6 retry policy: durations in milliseconds, numeric status codes, and `maxAttempts` already limited. */
 export interface RetryPolicy {
   /** Includes the original attempt; 2 or more. */
   readonly maxAttempts: number;
@@ -10,7 +10,7 @@ export interface RetryPolicy {
   readonly retryableStatusCodes: ReadonlySet<StatusCode>;
 }
 
-/** Policy of a method that is declared safe to repeat and names none. */
+/** Policy of a method that is declared safe to retry but has no policy of its own. */
 export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   maxAttempts: 4,
   initialBackoffMs: 100,

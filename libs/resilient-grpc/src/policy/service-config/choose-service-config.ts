@@ -2,28 +2,28 @@ import { checkBounds, checkLength } from './document-bounds.js';
 import { at, Problems, type Problem } from './problem.js';
 import { checkKeys, isPresent, readInteger, readList, readObject, type Unread } from './read.js';
 
-/** The client that chooses among service configs. */
+/** Client for which a service config is chosen. */
 export interface ChoosingClient {
-  /** Name of the machine, as the system has it. */
+  /** Host name of the machine, as the operating system reports it. */
   readonly hostname: string;
-  /** From 0 up to, not including, 100. Drawn once for a client, so that a refresh does not move it to another choice. */
+  /** Number in [0, 100). Drawn once per client, so that a refresh does not move the client to another choice. */
   readonly percentile: number;
 }
 
-/** The service config that a list of choices has for one client (undefined: none of them), or what is wrong with the list. */
+/** Service config chosen for a client (`undefined` if no choice matches), or the problems of the list of choices. */
 export type ServiceConfigChoice =
   | { readonly ok: true; readonly serviceConfig: unknown; readonly path: string }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** What `clientLanguage` calls this client; grpc-js answers to the same. */
+/** Value of `clientLanguage` that matches this client; the same as in grpc-js. */
 const CLIENT_LANGUAGE = 'node';
 
 const ATTRIBUTE = 'grpc_config=';
 const KEYS = ['clientLanguage', 'percentage', 'clientHostname', 'serviceConfig'];
 
 /**
- * The value of `grpc_config` among TXT records, each a list of strings that belong together; undefined where there is none.
- * Of several the first counts, as everywhere in gRPC.
+ * Returns the value of the first `grpc_config` attribute in TXT records, or `undefined` if there is none. Each record is a list of
+ * strings to join. Other gRPC implementations use the first attribute, too.
  */
 export function serviceConfigAttribute(records: readonly (readonly string[])[]): string | undefined {
   return records
@@ -33,10 +33,10 @@ export function serviceConfigAttribute(records: readonly (readonly string[])[]):
 }
 
 /**
- * Chooses the service config of one client from a JSON list of choices: the first that matches wins
- * (https://github.com/grpc/proposal/blob/master/A2-service-configs-in-dns.md#canarying-changes). One choice that is wrong
- * discards them all. What stands inside the service configs is read by whoever takes the chosen one, so that a choice for
- * clients in another language may say what only they know.
+ * Chooses the service config of one client from a JSON list of choices. The first match wins
+ * (https://github.com/grpc/proposal/blob/master/A2-service-configs-in-dns.md#canarying-changes). One invalid choice rejects the
+ * whole list. The contents of the service configs are not validated here: a choice for clients in another language may use keys
+ * that only those clients support. The caller validates the chosen one.
  */
 export function chooseServiceConfig(text: string, path: string, client: ChoosingClient): ServiceConfigChoice {
   const problems = new Problems();
@@ -80,7 +80,7 @@ function readNames(value: unknown, path: string, problems: Problems): void {
   }
 }
 
-/** All that a choice says must hold; what is absent or empty holds for everybody. */
+/** True if the client satisfies every condition of the choice. An absent or empty condition matches all clients. */
 function matches(choice: Unread, { hostname, percentile }: ChoosingClient): boolean {
   const { percentage } = choice;
   if (typeof percentage === 'number' && percentile >= percentage) return false;
@@ -91,6 +91,6 @@ function matches(choice: Unread, { hostname, percentile }: ChoosingClient): bool
 }
 
 function namesOf(value: unknown): readonly string[] {
-  // True: `readNames` has found nothing else in it.
+  // The cast is safe: `readNames` has checked the entries.
   return isPresent(value) ? (value as readonly string[]) : [];
 }

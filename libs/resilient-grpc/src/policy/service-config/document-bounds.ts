@@ -1,14 +1,14 @@
 import type { Problems } from './problem.js';
 
-/** Characters of a service config: of its text, or of all its keys and strings together. */
+/** Maximum length of a service config: of its text, or of all its keys and strings together. */
 export const MAX_CONFIG_CHARACTERS = 1_048_576;
-/** Values in a service config, at all depths together. */
+/** Maximum number of values in a service config, at all depths together. */
 export const MAX_CONFIG_VALUES = 100_000;
-/** Objects and lists inside one another. */
+/** Maximum nesting depth of objects and lists. */
 export const MAX_CONFIG_DEPTH = 32;
 const TOO_MANY_VALUES = `at most ${String(MAX_CONFIG_VALUES)} values`;
 
-/** Adds a problem if `text` is too long to be parsed. Returns false then. */
+/** Returns false, and adds a problem, if `text` is too long to be parsed. */
 export function checkLength(text: string, path: string, problems: Problems): boolean {
   if (text.length <= MAX_CONFIG_CHARACTERS) return true;
   const most = String(MAX_CONFIG_CHARACTERS);
@@ -23,8 +23,8 @@ export function checkBounds(document: unknown, path: string, problems: Problems)
 }
 
 /**
- * The bound that `document` exceeds, for "expected a service config with …"; `undefined` if it exceeds none. A document from outside
- * must not take time or memory without limit, nor overflow the stack of what reads it.
+ * Returns the bound that `document` exceeds, for "expected a service config with …", or `undefined` if it exceeds none. An external
+ * document must not take unlimited time or memory, or overflow the stack of its parser.
  */
 export function exceededBound(document: unknown): string | undefined {
   let characters = 0;
@@ -36,7 +36,7 @@ export function exceededBound(document: unknown): string | undefined {
     if (typeof value === 'string') characters += value.length;
     if (typeof value === 'object' && value !== null) {
       if (depth >= MAX_CONFIG_DEPTH) return `a depth of at most ${String(MAX_CONFIG_DEPTH)}`;
-      // Of a Buffer of 1 MB alone, Object.entries() takes more than a second.
+      // Object.entries() takes more than a second for a Buffer of 1 MB.
       const length = Array.isArray(value) ? value.length : ArrayBuffer.isView(value) ? value.byteLength : 0;
       if (values + unread.length + length > MAX_CONFIG_VALUES) return TOO_MANY_VALUES;
       for (const [key, inner] of Object.entries(value)) {

@@ -1,10 +1,10 @@
 import type { ParsedMethodConfig, ParsedServiceConfig } from './service-config.js';
 
 /**
- * The config of a method: the one that names it, else the one that names its service, else the one for everything. They are
- * not merged (https://github.com/grpc/grpc/blob/master/doc/service_config.md).
+ * Returns the config of a method: the one that names the method, else the one that names its service, else the one for all methods.
+ * Configs are not merged (https://github.com/grpc/grpc/blob/master/doc/service_config.md).
  *
- * @param service full name, 'orders.v1.Orders'
+ * @param service full name, such as 'orders.v1.Orders'
  */
 export function lookupMethodConfig(
   config: ParsedServiceConfig,

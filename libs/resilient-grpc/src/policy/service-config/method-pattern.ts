@@ -1,7 +1,7 @@
 /**
- * How exactly `pattern` names a method, or undefined when it does not: a greater number is more exact. Patterns are 'Get',
- * 'Orders/Get', 'orders.v1.Orders/Get', each also with a beginning of the method's name ('Get*', 'Orders/Get*') or with '*'.
- * A more exact method counts before a more exact service: 'Get' wins over 'orders.v1.Orders/*'.
+ * Returns the specificity with which `pattern` matches a method, or `undefined` if it does not match; a higher number is more
+ * specific. Patterns are 'Get', 'Orders/Get', and 'orders.v1.Orders/Get', each also with a prefix of the method name ('Get*',
+ * 'Orders/Get*') or with '*'. The method takes precedence over the service: 'Get' wins over 'orders.v1.Orders/*'.
  */
 export function matchMethodPattern(pattern: string, service: string, method: string): number | undefined {
   const slash = pattern.indexOf('/');
@@ -12,7 +12,7 @@ export function matchMethodPattern(pattern: string, service: string, method: str
 }
 
 const SERVICE_RANKS = 3;
-// Above every length that the name of a method may have.
+// Greater than the length of any method name.
 const EXACT = 1_000_000;
 
 function rankService(pattern: string, service: string): number | undefined {

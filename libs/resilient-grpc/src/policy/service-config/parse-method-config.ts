@@ -15,12 +15,12 @@ const KEYS = [
   'retryPolicy',
   'hedgingPolicy',
 ];
-// grpc-js reads these two; the standard does not know them.
+// grpc-js reads these two keys; the standard does not define them.
 const INSTEAD = { maxRequestBytes: 'maxRequestMessageBytes', maxResponseBytes: 'maxResponseMessageBytes' };
 const RETRY_KEYS = ['maxAttempts', 'initialBackoff', 'maxBackoff', 'backoffMultiplier', 'retryableStatusCodes'];
 const HEDGING_KEYS = ['maxAttempts', 'hedgingDelay', 'nonFatalStatusCodes'];
 
-/** One entry of `methodConfig`; what is wrong goes to `problems`, and then the result is not to be used. */
+/** Parses one entry of `methodConfig`. If it adds to `problems`, the result must not be used. */
 export function parseMethodConfig(
   value: unknown,
   path: string,
@@ -79,7 +79,7 @@ function readName(value: unknown, path: string, problems: Problems): string {
   return String(value);
 }
 
-/** gRFC A6, "Validation of retryPolicy": all fields are needed; too many attempts are cut to the limit and no error. */
+/** Applies gRFC A6, "Validation of retryPolicy": all fields are required; too many attempts are reduced to the limit without error. */
 function parseRetryPolicy(
   value: unknown,
   path: string,
@@ -115,7 +115,7 @@ function parseRetryPolicy(
   };
 }
 
-/** gRFC A6, "Validation of hedgingPolicy": only `maxAttempts` is needed. */
+/** Applies gRFC A6, "Validation of hedgingPolicy": only `maxAttempts` is required. */
 function parseHedging(
   value: unknown,
   path: string,

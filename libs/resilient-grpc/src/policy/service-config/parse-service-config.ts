@@ -9,26 +9,26 @@ import type {
   RetryThrottling,
 } from './service-config.js';
 
-/** A service config that holds, or all that is wrong with it. */
+/** A valid service config, or all problems of an invalid one. */
 export type ServiceConfigResult =
   | { readonly ok: true; readonly config: ParsedServiceConfig }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** What a service config is read with. */
+/** Options for parsing a service config. */
 export interface ServiceConfigOptions {
-  /** Policies with more attempts are cut to this many. */
+  /** Maximum of `maxAttempts`; policies with more attempts are reduced to it. */
   readonly maxAttemptsLimit: number;
 }
 
-// healthCheckConfig is gRPC's and not used here, as in grpc-js: a document that other clients read must stay readable.
+// healthCheckConfig is accepted but not used, as in grpc-js: documents that are shared with other clients must stay valid.
 const KEYS = ['loadBalancingConfig', 'loadBalancingPolicy', 'methodConfig', 'retryThrottling', 'healthCheckConfig'];
 const MAX_TOKENS = 1_000;
 
 /**
- * Reads a service config, as an object or as JSON text, by the rules of gRFC A2 and A6
+ * Parses a service config, given as an object or as JSON text, by the rules of gRFC A2 and A6
  * (https://github.com/grpc/grpc/blob/master/doc/service_config.md).
  *
- * @param path where it stands, for the problems: 'clients.orders.serviceConfig'
+ * @param path path of the config in problems, such as 'clients.orders.serviceConfig'
  */
 export function parseServiceConfig(value: unknown, path: string, options: ServiceConfigOptions): ServiceConfigResult {
   const problems = new Problems();
@@ -65,7 +65,7 @@ function parseJson(text: string, path: string, problems: Problems): unknown {
 function parseLoadBalancing(document: Unread, path: string, problems: Problems): LoadBalancingConfig | undefined {
   const config = document['loadBalancingConfig'];
   if (isPresent(config)) return parsePolicies(config, at(path, 'loadBalancingConfig'), problems);
-  // The older key, by name alone.
+  // Deprecated key; it holds only the name of the policy.
   const policy = document['loadBalancingPolicy'];
   if (!isPresent(policy)) return undefined;
   if (typeof policy === 'string' && policy !== '') return [{ [policy.toLowerCase()]: {} }];

@@ -1,17 +1,17 @@
 import { maskAddress, maskCredentials } from '../../errors/mask-credentials.js';
 
-/** Something that is wrong with an option, and where. */
+/** Problem of one option, with its path. */
 export interface Problem {
-  /** 'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts' */
+  /** Path of the option, such as 'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts'. */
   readonly path: string;
-  /** What was expected, what was found, and what to write where that is not plain: 'expected …, got …; write …'. */
+  /** Expected and actual value, and the fix if it is not obvious: 'expected …, got …; write …'. */
   readonly message: string;
 }
 
-/** Problems of one document that are listed. */
+/** Maximum number of listed problems per document. */
 const MAX_PROBLEMS = 100;
 
-/** Collects the problems of a document, so that all of them can be corrected at once. Lists 100 and counts the others. */
+/** Collects the problems of a document, so that all of them can be fixed at once. Lists 100 and counts the rest. */
 export class Problems {
   readonly #list: Problem[] = [];
   #more = 0;
@@ -36,30 +36,30 @@ export class Problems {
   }
 }
 
-const LONGEST = 60;
+const MAX_VALUE_LENGTH = 60;
 
-/** A value as it stands in a message: JSON, cut where it is long; 'nothing' for what is absent. */
+/** Formats a value for a message: as JSON, truncated if long; 'nothing' for `undefined`. */
 export function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'bigint' || typeof value === 'symbol' || typeof value === 'number') return String(value);
   if (typeof value === 'string')
-    return cut(JSON.stringify(maskAddress(value.slice(0, LONGEST), value.length > LONGEST)));
+    return cut(JSON.stringify(maskAddress(value.slice(0, MAX_VALUE_LENGTH), value.length > MAX_VALUE_LENGTH)));
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
   } catch {
-    // A cycle, a bigint, a getter that throws.
+    // The value has a cycle, a bigint, or a getter that throws.
   }
   return text === undefined ? 'an object that is no JSON' : cut(maskCredentials(text));
 }
 
-/** `text`, cut if it is long. */
+/** Truncates `text` if it is long. */
 export function cut(text: string): string {
-  return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text;
+  return text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH - 1)}…` : text;
 }
 
-/** Path of a key: what is no plain name stands in brackets. */
+/** Appends a key to a path; an index, or a key that is not an identifier, is put in brackets. */
 export function at(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${key}]`;
   const shown = cut(key);

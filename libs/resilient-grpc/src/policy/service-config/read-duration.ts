@@ -1,6 +1,6 @@
 import type { Problems } from './problem.js';
 
-// proto3 JSON: seconds, up to nine digits behind the point, and 's'.
+// proto3 JSON: seconds with up to nine decimals, followed by 's'.
 const DURATION = /^(-?)(\d{1,12}(?:\.\d{1,9})?)s$/;
 const WITH_UNIT = /^(\d+(?:\.\d+)?)\s*(ms|millis|s|sec|seconds?|m|min|minutes?|h)?$/i;
 const SECONDS_PER: Readonly<Record<string, number>> = {
@@ -14,8 +14,8 @@ const SECONDS_PER: Readonly<Record<string, number>> = {
 };
 
 /**
- * Milliseconds of a Duration in proto3 JSON ("0.5s"), which must be above 0 unless `zero` allows it; undefined, with a
- * problem, when it is none. (grpc-js reads "0.5s" as 5 nanoseconds, which is why its own parser is not used.)
+ * Reads a Duration in proto3 JSON ("0.5s") as milliseconds. It must be greater than 0, or 0 if `zero` is true. Returns `undefined`
+ * and adds a problem if it is invalid. The parser of grpc-js is not used because it reads "0.5s" as 5 nanoseconds.
  */
 export function readDuration(value: unknown, path: string, problems: Problems, zero = false): number | undefined {
   const match = typeof value === 'string' ? DURATION.exec(value) : null;
@@ -26,7 +26,7 @@ export function readDuration(value: unknown, path: string, problems: Problems, z
   return undefined;
 }
 
-// By decimal shift of the text: 0.07 × 1000 is 70.00000000000001.
+// Shifts the decimal point in the text, because 0.07 × 1000 is 70.00000000000001.
 function toMs(seconds: string): number {
   const [whole = '0', fraction = ''] = seconds.split('.');
   const shifted = fraction.padEnd(3, '0');

@@ -3,8 +3,8 @@ import { at, type Problems } from './problem.js';
 import { readList } from './read.js';
 
 /**
- * Reads a list of status codes, each a name in any case or a number. Adds a problem for each entry that is not a status code.
- * Returns `undefined`, with a problem, if `value` is not a list, or if it is empty and `empty` does not allow that.
+ * Reads a list of status codes, each a number or a case-insensitive name. Adds a problem for each entry that is not a status code.
+ * Returns `undefined` and adds a problem if `value` is not a list, or if it is empty and `empty` is 'not-empty'.
  */
 export function readStatusCodes(
   value: unknown,
@@ -38,7 +38,7 @@ function isName(name: string): name is StatusName {
   return Object.hasOwn(StatusCode, name);
 }
 
-// '14', 'unavailable ' and 'DeadlineExceeded' are near misses.
+// Returns the correction of a near miss, such as '14', 'unavailable ', or 'DeadlineExceeded'.
 function meant(entry: unknown): string | undefined {
   if (typeof entry !== 'string') return undefined;
   const number = entry.trim() === '' ? NaN : Number(entry);

@@ -1,22 +1,22 @@
 import { at, type Problems } from './problem.js';
 
-/** Entries of a list: a document from outside must not take seconds to read. */
+/** Maximum number of list entries, because an external document must not take seconds to read. */
 const MAX_ENTRIES = 1_000;
 
-/** A JSON object whose values nobody has looked at yet. */
+/** JSON object whose values are not validated yet. */
 export type Unread = Readonly<Record<string, unknown>>;
 
-/** `value` as an object; undefined, with a problem, when it is none. */
+/** Returns `value` as an object; `undefined`, with a problem added, if it is not an object. */
 export function readObject(value: unknown, path: string, problems: Problems, what = 'an object'): Unread | undefined {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    // True: an object that is no array; what its keys hold is unknown and typed so.
+    // The cast is safe: an object that is not an array, with values typed as unknown.
     return value as Unread;
   }
   problems.add(path, what, value);
   return undefined;
 }
 
-/** `value` as a list; undefined, with a problem, when it is none. */
+/** Returns `value` as a list; `undefined`, with a problem added, if it is not a list or is too long. */
 export function readList(
   value: unknown,
   path: string,
@@ -27,18 +27,18 @@ export function readList(
     problems.say(path, `expected at most ${MAX_ENTRIES} entries, got ${value.length}`);
     return undefined;
   }
-  // True: what its entries hold is unknown and typed so.
+  // The cast is safe: the entries are typed as unknown.
   if (Array.isArray(value)) return value as readonly unknown[];
   problems.add(path, what, value);
   return undefined;
 }
 
-/** Whether a key stands there at all; null is absent in proto3 JSON. */
+/** True if a value is present; null counts as absent in proto3 JSON. */
 export function isPresent(value: unknown): boolean {
   return value !== undefined && value !== null;
 }
 
-/** A problem for each key that is not in `known`, with the key that was meant where it can be told. */
+/** Adds a problem for each key that is not in `known`, with the intended key if it can be inferred. */
 export function checkKeys(
   object: Unread,
   path: string,
@@ -55,7 +55,7 @@ export function checkKeys(
   }
 }
 
-/** A whole number of `least` or more (and `most` at most); undefined, with a problem, when it is none. */
+/** Returns `value` as an integer from `least` to `most`; `undefined`, with a problem added, if it is not one. */
 export function readInteger(
   value: unknown,
   path: string,
@@ -69,27 +69,27 @@ export function readInteger(
   return undefined;
 }
 
-/** A number above 0; undefined, with a problem, when it is none. */
+/** Returns `value` as a number greater than 0; `undefined`, with a problem added, if it is not one. */
 export function readPositive(value: unknown, path: string, problems: Problems): number | undefined {
   if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
   problems.add(path, 'a number greater than 0', value, meantNumber(value));
   return undefined;
 }
 
-/** true or false; undefined, with a problem, when it is neither. */
+/** Returns `value` as a boolean; `undefined`, with a problem added, if it is not one. */
 export function readBoolean(value: unknown, path: string, problems: Problems): boolean | undefined {
   if (typeof value === 'boolean') return value;
   problems.add(path, 'true or false', value);
   return undefined;
 }
 
-/** The number without its quotes, where that is all that is wrong. */
+/** Suggests the number without quotes if the quotes are the only mistake. */
 function meantNumber(value: unknown): string | undefined {
   const isQuoted = typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value));
   return isQuoted ? `${Number(value)} without quotes` : undefined;
 }
 
-// 'retry_policy' and 'RetryPolicy' are 'retryPolicy' written otherwise.
+// Normalizes the spelling of a key: 'retry_policy' and 'RetryPolicy' match 'retryPolicy'.
 function plain(key: string): string {
   return key.replace(/[_-]/g, '').toLowerCase();
 }

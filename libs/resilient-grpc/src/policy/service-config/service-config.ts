@@ -2,20 +2,20 @@ import type { StatusName } from '../../status/status-code.js';
 import type { HedgingPolicy } from '../hedging/hedging-policy.js';
 import type { RetryPolicy } from '../retry/retry-policy.js';
 
-/** A list of load-balancing policies, the first one that is known is used. */
+/** List of load-balancing policies; the first supported one is used. */
 export type LoadBalancingConfig = readonly Readonly<Record<string, unknown>>[];
 
-/** `retryThrottling` of a service config: one token bucket for a whole channel. */
+/** `retryThrottling` of a service config: one token bucket per channel. */
 export interface RetryThrottling {
-  /** 1 to 1000. */
+  /** Size of the token bucket; an integer from 1 to 1000. */
   readonly maxTokens: number;
-  /** What a successful call gives back; three decimals count. */
+  /** Tokens that a successful call returns; greater than 0, with three significant decimals. */
   readonly tokenRatio: number;
 }
 
 /**
- * gRPC's service config in proto3 JSON (gRFC A2, A6). Loose on purpose: a file imported with `with { type: 'json' }` fits.
- * Values are checked at the start.
+ * gRPC service config in proto3 JSON (gRFC A2, A6). The type is loose, so that a file imported with `with { type: 'json' }` is
+ * assignable. Values are validated at startup.
  */
 export interface ServiceConfig {
   readonly loadBalancingConfig?: LoadBalancingConfig | undefined;
@@ -23,7 +23,7 @@ export interface ServiceConfig {
   readonly retryThrottling?: RetryThrottling | undefined;
 }
 
-/** Settings of some methods, as they are written. */
+/** Settings of one or more methods, as written in the service config. */
 export interface MethodConfig {
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
   readonly timeout?: string | undefined;
@@ -48,13 +48,13 @@ export interface MethodConfig {
     | undefined;
 }
 
-/** What a method config applies to: a method, a service ('' as method), or everything ('' as both). */
+/** Scope of a method config: a method, a service (`method` is ''), or all methods (both are ''). */
 export interface ParsedMethodName {
   readonly service: string;
   readonly method: string;
 }
 
-/** A method config that holds: lengths in milliseconds, codes as numbers. */
+/** Validated method config: durations in milliseconds, numeric status codes. */
 export interface ParsedMethodConfig {
   readonly names: readonly ParsedMethodName[];
   readonly timeoutMs?: number;
@@ -65,7 +65,7 @@ export interface ParsedMethodConfig {
   readonly hedging?: HedgingPolicy;
 }
 
-/** A service config that holds. */
+/** Validated service config. */
 export interface ParsedServiceConfig {
   readonly loadBalancingConfig?: LoadBalancingConfig;
   readonly methodConfig: readonly ParsedMethodConfig[];

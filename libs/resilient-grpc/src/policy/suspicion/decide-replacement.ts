@@ -1,14 +1,14 @@
 import type { SuspicionPolicy } from './suspicion-policy.js';
 
-/** When replacements were made, oldest first. */
+/** Times of recent replacements, oldest first. */
 export type Replacements = readonly number[];
 
-/** Whether a dead connection may be replaced. `replacements` has what is to be remembered. */
+/** Decision to replace an unresponsive connection or not. `replacements` is the input of the next decision. */
 export type ReplacementDecision =
   | { readonly replace: true; readonly replacements: Replacements }
   | { readonly replace: false; readonly because: 'too-many'; readonly replacements: Replacements };
 
-/** Decides at `now`. */
+/** Decides if an unresponsive connection may be replaced at `now`. */
 export function decideReplacement(past: Replacements, now: number, policy: SuspicionPolicy): ReplacementDecision {
   const replacements = past.filter((at) => now - at < policy.replacementWindowMs);
   const last = replacements.at(-1);

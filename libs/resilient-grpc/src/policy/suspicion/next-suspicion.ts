@@ -1,11 +1,11 @@
 import type { Random } from '../../time/random.js';
 import type { SuspicionPolicy } from './suspicion-policy.js';
-import type { Silence, SuspicionEvent, SuspicionState, TrustReason } from './suspicion-state.js';
+import type { SuspicionEvidence, SuspicionEvent, SuspicionState, TrustReason } from './suspicion-state.js';
 
 type EventOf<T extends SuspicionEvent['type']> = Extract<SuspicionEvent, { readonly type: T }>;
 type Distrust = Exclude<SuspicionState, { readonly kind: 'trusted' }>;
 
-/** What is thought of a connection after `event`; the same object when it changes nothing. */
+/** Returns the suspicion of a connection after `event`, or the same object if nothing changes. */
 export function nextSuspicion(
   state: SuspicionState,
   event: SuspicionEvent,
@@ -35,7 +35,7 @@ function timedOut(
     const longestMs = Math.max(silence.longestMs, waitedMs);
     return { ...state, silence: { ...silence, timeouts, longestMs, lastTimeoutAt: at } };
   }
-  // Heard of since the last look, if there was one: the silence begins with this call.
+  // The connection was trusted, or it has received bytes since the last check: the silence starts with this timeout.
   const spreadMs = random() * policy.spreadMs;
   const silence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
   return { kind: 'suspected', silence, probes: state.probes };
@@ -58,7 +58,7 @@ function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy
         pingAt: at + policy.pingAfterMs,
       };
     }
-    // What has been asked needs no asking again, only its time.
+    // After a delay of this process, the probe and the PING are not repeated; they only get their full time again.
     case 'probed':
       if (late) return { ...state, pingAt: at + policy.pingAfterMs };
       return at < state.pingAt ? state : pinged(state, at, policy);
@@ -76,14 +76,15 @@ function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy
   }
 }
 
-/** How long a connection must have been silent before it is asked. */
-function silenceNeeded({ longestMs, spreadMs }: Silence, policy: SuspicionPolicy): number {
+/** Returns the minimum silence before a connection is probed, in milliseconds. */
+function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: SuspicionPolicy): number {
   return Math.max(policy.silenceMs, policy.silencePerCall * longestMs) + spreadMs;
 }
 
 /**
- * A probe is a call like any other: it queues here while the server allows no more streams, and its request does not leave while
- * a slow reader keeps the window of the connection shut. A PING passes both, so no connection is dead that was not sent one.
+ * Moves to 'pinged'. A probe is an ordinary call: it is queued while the server allows no more streams, and blocked while a slow
+ * reader keeps the flow-control window of the connection closed. A PING bypasses both. Therefore a connection is considered dead
+ * only after an unanswered PING.
  */
 function pinged({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   const pings = probes.pings + 1;

@@ -1,34 +1,37 @@
-/** Counts, and lengths in milliseconds, that decide when a silent connection is asked and when it is given up. */
+/** Thresholds for probing a silent connection and for giving it up; durations in milliseconds. */
 export interface SuspicionPolicy {
-  /** So many calls timed out on it. */
+  /** Number of timed-out calls before a connection is probed. */
   readonly timeouts: number;
-  /** It has read no byte for so long at least, … */
+  /** Minimum time without a received byte before a connection is probed. */
   readonly silenceMs: number;
-  /** … for so many times the longest of those calls, … */
+  /** Minimum time without a received byte, as a multiple of the longest timed-out call. */
   readonly silencePerCall: number;
-  /** … and for a random part of this on top: clients of one stalled server do not all turn to it at once. */
+  /** Maximum random time added to that, so that the clients of one stalled server do not all probe it at once. */
   readonly spreadMs: number;
-  /** They are forgotten so long after that, if no other timed out. */
+  /** Time after the last timed-out call, in addition to the required silence, after which all timed-out calls are forgotten. */
   readonly forgetMs: number;
-  /** How long a probe has. */
+  /** Timeout of a probe. */
   readonly probeMs: number;
-  /** A PING follows the probe after this long. */
+  /** Delay from the start of a probe to its PING. */
   readonly pingAfterMs: number;
-  /** From the beginning of one probe to that of the next. */
+  /** Minimum interval between the starts of two probes. */
   readonly probeRestMs: number;
-  /** From PING number `freePings` on, from that to the next probe: strict servers count PINGs that come faster, and end the connection at the third. */
+  /**
+   * Minimum interval between PING number `freePings`, or a later one, and the next probe. Strict servers count more frequent PINGs
+   * and close the connection at the third.
+   */
   readonly pingRestMs: number;
   readonly freePings: number;
-  /** A dead connection is looked at for so long after another became READY. A server that thaws may serve the new one first. */
+  /** Time a dead connection is still observed after another became READY. A resuming server may serve the new connection first. */
   readonly confirmMs: number;
-  /** At most so many replacements in `replacementWindowMs`. */
+  /** Maximum number of replacements in `replacementWindowMs`. */
   readonly replacements: number;
   readonly replacementWindowMs: number;
-  /** Connections given up within this are one replacement: it was one cause, and costs no more than a new channel would. */
+  /** Connections given up within this time count as one replacement: they have one cause, and cost no more than a new channel. */
   readonly oneReplacementMs: number;
 }
 
-/** Simulated at fleets of clients: with these a stall of 5 s ends with itself. */
+/** Defaults, tuned by simulating fleets of clients: a server stall of 5 s causes no further load after it ends. */
 export const DEFAULT_SUSPICION_POLICY: SuspicionPolicy = {
   timeouts: 3,
   silenceMs: 5_000,

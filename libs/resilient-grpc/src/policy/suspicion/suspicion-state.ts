@@ -1,70 +1,85 @@
-/** What speaks against a connection since it was last heard of. Times are monotonic milliseconds. */
-export interface Silence {
-  /** Of the first call that timed out: before that nobody looked at the connection. */
+/** Evidence against a connection since its last received byte. Times are monotonic milliseconds. */
+export interface SuspicionEvidence {
+  /** Time of the first timed-out call; the connection was not observed before. */
   readonly since: number;
-  /** Bytes the connection had read by then. */
+  /** Bytes that the connection had received by then. */
   readonly bytesRead: number;
-  /** Calls that timed out. */
+  /** Number of timed-out calls. */
   readonly timeouts: number;
-  /** How long the longest of them had waited. */
+  /** Wait of the longest timed-out call. */
   readonly longestMs: number;
   readonly lastTimeoutAt: number;
-  /** This connection's part of `spreadMs`. */
+  /** Random delay of this connection, up to `spreadMs` of the policy. */
   readonly spreadMs: number;
 }
 
-/** Probes so far. */
-export interface Probes {
-  /** The next one may begin then. */
+/** History of the probes of a connection. */
+export interface ProbeHistory {
+  /** Earliest time of the next probe. */
   readonly nextAt: number;
   readonly pings: number;
 }
 
-/** Why a connection is trusted. */
+/** Reason for trusting a connection. */
 export type TrustReason =
-  /** Nothing has happened. */
+  /** No call has timed out. */
   | 'new'
-  /** It read a byte, whatever was in it. */
+  /** The connection received at least one byte. */
   | 'heard'
-  /** Our own event loop was late: calls timed out, and bytes were not read, on our account. */
+  /** The event loop of this process was delayed, so the timeouts and unread bytes are no evidence against the connection. */
   | 'own-delay'
-  /** Too few calls timed out, too long ago. */
+  /** Too few calls timed out, and too long ago. */
   | 'forgotten'
-  /** It is dead as far as we can tell, and there were too many replacements to make another. */
+  /** The connection appears dead, but the limit of replacements is reached. */
   | 'too-many';
 
-/** What is thought of one connection. */
+/** Suspicion of one connection. */
 export type SuspicionState =
-  | { readonly kind: 'trusted'; readonly because: TrustReason; readonly probes: Probes }
-  /** Calls timed out, and nothing was heard since. */
-  | { readonly kind: 'suspected'; readonly silence: Silence; readonly probes: Probes }
-  /** It was asked, by a call. */
-  | { readonly kind: 'probed'; readonly silence: Silence; readonly probes: Probes; readonly pingAt: number }
-  /** It was asked by a PING as well. */
-  | { readonly kind: 'pinged'; readonly silence: Silence; readonly probes: Probes; readonly endsAt: number }
-  /** Neither was answered. It lives on until another connection is READY. */
-  | { readonly kind: 'dead'; readonly silence: Silence; readonly probes: Probes }
+  | { readonly kind: 'trusted'; readonly because: TrustReason; readonly probes: ProbeHistory }
+  /** Calls timed out, and no byte was received since. */
+  | { readonly kind: 'suspected'; readonly silence: SuspicionEvidence; readonly probes: ProbeHistory }
+  /** A probe call was sent. */
+  | {
+      readonly kind: 'probed';
+      readonly silence: SuspicionEvidence;
+      readonly probes: ProbeHistory;
+      readonly pingAt: number;
+    }
+  /** A PING was sent, too. */
+  | {
+      readonly kind: 'pinged';
+      readonly silence: SuspicionEvidence;
+      readonly probes: ProbeHistory;
+      readonly endsAt: number;
+    }
+  /** Neither was answered. The connection stays open until another one is READY. */
+  | { readonly kind: 'dead'; readonly silence: SuspicionEvidence; readonly probes: ProbeHistory }
   /** Another connection is READY. */
-  | { readonly kind: 'replaceable'; readonly silence: Silence; readonly probes: Probes; readonly endsAt: number }
-  /** It is to be ended. */
-  | { readonly kind: 'given-up'; readonly silence: Silence; readonly probes: Probes };
+  | {
+      readonly kind: 'replaceable';
+      readonly silence: SuspicionEvidence;
+      readonly probes: ProbeHistory;
+      readonly endsAt: number;
+    }
+  /** The connection must be closed. */
+  | { readonly kind: 'given-up'; readonly silence: SuspicionEvidence; readonly probes: ProbeHistory };
 
-/** What changes what is thought of a connection. */
+/** Event that may change the suspicion of a connection. */
 export type SuspicionEvent =
-  /** A call on it was ended on this side because it took too long: after `waitedMs`. */
+  /** A call on the connection timed out on this side after `waitedMs`. */
   | { readonly type: 'timed-out'; readonly at: number; readonly bytesRead: number; readonly waitedMs: number }
-  /** Somebody looked. */
+  /** The connection was checked. */
   | {
       readonly type: 'look';
       readonly at: number;
       readonly bytesRead: number;
-      /** Our own event loop was late since the last look. */
+      /** True if the event loop of this process was delayed since the last check. */
       readonly late: boolean;
-      /** Another connection is READY that can take its place. */
+      /** True if another connection is READY and can take over. */
       readonly otherReady: boolean;
     }
-  /** Its replacement is refused. */
+  /** The replacement of the connection was rejected. */
   | { readonly type: 'spared' };
 
-/** A connection as it begins. */
+/** Initial state of a connection. */
 export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', because: 'new', probes: { nextAt: 0, pings: 0 } };

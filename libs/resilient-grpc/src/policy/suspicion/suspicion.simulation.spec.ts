@@ -12,7 +12,7 @@ const DEADLINE_MS = 1_000;
 const COST_MS = { call: 0.2, ping: 0.05, handshake: 10 };
 const STEP_MS = 10;
 const FAULT_AT_MS = 5_000;
-const LOOK_MS = 250;
+const POLL_INTERVAL_MS = 250;
 
 /** How a client finds dead connections. */
 type Finder = (client: Client) => { timedOut(now: number): void; look(now: number): void };
@@ -109,7 +109,7 @@ const guarded: Finder = (client) => {
   let state: SuspicionState = NOT_SUSPECTED;
   let replacements: Replacements = [];
   let successor: Connection | undefined;
-  let lookAt = client.random() * LOOK_MS;
+  let lookAt = client.random() * POLL_INTERVAL_MS;
   const apply = (event: SuspicionEvent, now: number): void => {
     const before = state;
     state = nextSuspicion(before, event, POLICY, client.random);
@@ -133,7 +133,7 @@ const guarded: Finder = (client) => {
     },
     look: (at) => {
       if (at < lookAt) return;
-      lookAt += LOOK_MS;
+      lookAt += POLL_INTERVAL_MS;
       const { bytesRead } = client.connection;
       apply({ type: 'look', at, bytesRead, late: false, otherReady: successor?.ready === true }, at);
     },

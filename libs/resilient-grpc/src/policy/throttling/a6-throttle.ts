@@ -4,16 +4,17 @@ import type { RetryBudget } from './retry-budget.js';
 const SCALE = 1_000;
 
 /**
- * `retryThrottling` to the letter: a failure takes one token, a success gives back `tokenRatio`, and retries are allowed
- * while more than half are left (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
+ * Implements `retryThrottling` as specified. A failure takes one token, a success returns `tokenRatio`, and retries are allowed while
+ * more than half of the tokens are left
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
  */
 export class A6Throttle implements RetryBudget {
-  // In thousandths, whole: A6 keeps three decimals and drops the rest, and sums of floats would drift over the threshold.
+  // Integer thousandths: gRFC A6 truncates to three decimals, and sums of floats would drift across the threshold.
   readonly #max: number;
   readonly #ratio: number;
   #tokens: number;
 
-  /** `share`: how full it is at first, 0 to 1. */
+  /** @param share initial fill level, from 0 to 1 */
   constructor(config: RetryThrottling, share = 1) {
     this.#max = thousandths(config.maxTokens);
     this.#ratio = thousandths(config.tokenRatio);
@@ -24,7 +25,7 @@ export class A6Throttle implements RetryBudget {
     this.#tokens = Math.min(this.#tokens + this.#ratio, this.#max);
   }
 
-  /** gRFC A6 has no word for it. */
+  /** Does nothing: gRFC A6 does not count deadlines. */
   onDeadline(_now?: number, _startedAt?: number): void {}
 
   onFailure(): void {
@@ -40,7 +41,7 @@ export class A6Throttle implements RetryBudget {
   }
 }
 
-/** Three decimals, the rest dropped; rounded far behind them first, as 1.001 × 1000 is 1000.9999…. */
+/** Truncates to three decimals, as integer thousandths. Rounds to six more decimals first, because 1.001 × 1000 is 1000.9999…. */
 function thousandths(value: number): number {
   return Math.floor(Number((value * SCALE).toFixed(6)));
 }

@@ -1,28 +1,30 @@
 import type { LostConnection } from '../evidence/lost-connection.js';
 import type { RetryBudget } from './retry-budget.js';
 
-/** The budget of a channel that configures no `retryThrottling`. */
+/** Retry budget of a channel without `retryThrottling`. */
 export interface DefaultBudgetPolicy {
   readonly maxTokens: number;
-  /** Given back by a call that succeeds. */
+  /** Tokens returned by a successful call. */
   readonly perSuccess: number;
-  /** Given back by time, so that a client of few calls is not locked out. */
+  /** Tokens returned per second, so that a client with few calls is not locked out. */
   readonly perSecond: number;
   /**
-   * Share of the tokens that remains when a deadline passes, another one passed while that call ran, and no call succeeded in all
-   * that time. A server that was stalled rejects the calls that piled up, and all its clients would repeat these at once. One call at
-   * a time piles nothing up. Retries of what is lost with a connection may use all tokens: they are sent at the pace of a release.
+   * Share of the tokens that remains after a stall: a deadline passed, another one had passed while that call ran, and no call
+   * succeeded in that time. A server that resumes after a stall rejects the accumulated calls, and all its clients would retry them
+   * at once. Sequential calls do not accumulate. Retries of calls lost with a connection may use all tokens, because a release paces
+   * them.
    */
   readonly leftByStall: number;
-  /** The other tokens return this long after the last such deadline: by then the server has rejected what piled up. */
+  /** Time after the last such deadline until the withheld tokens return; by then the server has rejected the accumulated calls. */
   readonly stallMs: number;
-  /** Attempts on one connection that stays open were lost together if they fail within this long of the first. */
+  /** Attempts on one open connection count as lost together if they fail within this time of the first. */
   readonly togetherMs: number;
 }
 
 /**
- * Simulated against outages of all lengths and call rates: while everything fails at most 1.25 attempts per call at one call a
- * second, 1.1 at ten and more. With less than 0.12 for a success, 10 % of failing attempts use it up, and a call in sixty fails.
+ * Defaults, simulated with outages of all lengths and call rates. While everything fails, a call makes at most 1.25 attempts at one
+ * call per second, and 1.1 at ten or more. With `perSuccess` below 0.12, a failure rate of 10 % of attempts exhausts the budget, and
+ * one call in sixty fails.
  */
 export const DEFAULT_BUDGET_POLICY: DefaultBudgetPolicy = {
   maxTokens: 10,
@@ -33,31 +35,32 @@ export const DEFAULT_BUDGET_POLICY: DefaultBudgetPolicy = {
   togetherMs: 250,
 };
 
-/** What a connection's lost attempts were granted. */
+/** Decision for the attempts lost with one connection. */
 interface Loss {
   readonly at: number;
   readonly granted: boolean;
-  /** The connection was over, or ended within `togetherMs`. */
+  /** True if the connection was over, or was over within `togetherMs`. */
   isOver: boolean;
 }
 
 /**
- * A token per retry. Attempts that fail because one connection ends cost one token together, whatever the time between them: one
- * stop of a busy server is one event and not a storm. A connection that is over takes no more streams, so this bounds itself.
+ * Retry budget with one token per retry. Attempts that fail because one connection ends cost one token together, at any time distance,
+ * because one stop of a busy server is one event. Their number is bounded, because an ended connection takes no more streams.
  */
 export class DefaultBudget implements RetryBudget {
   readonly #policy: DefaultBudgetPolicy;
   readonly #losses = new WeakMap<object, Loss>();
   #tokens: number;
-  /** Of these, the tokens that a stall withholds from retries of what a server answered. */
+  /** Tokens that a stall withholds from retries of calls that a server answered. */
   #withheld = 0;
   #refilledAt: number | undefined;
   #succeededAt = -Infinity;
-  /** When the last deadline passed, and the last one that withheld tokens. */
+  /** Time at which a deadline last passed. */
   #deadlineAt = -Infinity;
+  /** Time at which a passed deadline last withheld tokens. */
   #stalledAt = -Infinity;
 
-  /** `share`: how full it is at first, 0 to 1. */
+  /** @param share initial fill level, from 0 to 1 */
   constructor(policy: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY, share = 1) {
     this.#policy = policy;
     this.#tokens = policy.maxTokens * share;
@@ -69,7 +72,7 @@ export class DefaultBudget implements RetryBudget {
     if (this.#tokens < maxTokens || this.#withheld > 0) this.#gain(perSuccess);
   }
 
-  /** Failures cost nothing here: only what is sent again does. */
+  /** Does nothing: only retries cost tokens. */
   onFailure(): void {}
 
   onDeadline(now: number, startedAt: number): void {
@@ -85,7 +88,7 @@ export class DefaultBudget implements RetryBudget {
     if (lostWith === undefined) return this.#take(now, Infinity);
     const { connection, isOver } = lostWith;
     const loss = this.#losses.get(connection);
-    // A proxy may reset stream after stream of a connection that stays open: each such moment costs a token of its own.
+    // A proxy may reset stream after stream on a connection that stays open. Each group of resets within `togetherMs` costs a token.
     if (loss !== undefined && now - loss.at <= this.#policy.togetherMs) {
       loss.isOver ||= isOver;
       return loss.granted;
@@ -96,7 +99,7 @@ export class DefaultBudget implements RetryBudget {
     return granted;
   }
 
-  /** Those that retries of what a server answered may use. */
+  /** Tokens available to retries of calls that a server answered. */
   tokens(now: number): number {
     this.#refill(now);
     return this.#tokens - this.#withheld;

@@ -5,9 +5,8 @@ import { DEFAULT_BUDGET_POLICY, DefaultBudget, type DefaultBudgetPolicy } from '
 import type { RetryBudget } from './retry-budget.js';
 
 /**
- * The budget of a channel whose `retryThrottling` may change. A change keeps the share of tokens that is left, as gRPC's core
- * and grpc-js do: a new service config in the middle of an outage must not hand out a full bucket. Calls that run are counted
- * in the new one.
+ * Retry budget of a channel whose `retryThrottling` may change. A change keeps the share of remaining tokens, as in gRPC Core and
+ * grpc-js: a new service config during an outage must not provide a full bucket. Open calls count in the new bucket.
  */
 export class LiveBudget implements RetryBudget {
   #throttling: RetryThrottling | undefined;
@@ -21,7 +20,7 @@ export class LiveBudget implements RetryBudget {
     this.#budget = this.#make(throttling, 1);
   }
 
-  /** From now on `throttling` holds; undefined: the default budget. What says the same changes nothing. */
+  /** Applies new `throttling`, or the default budget if it is `undefined`. Equal values change nothing. */
   change(throttling: RetryThrottling | undefined, now: number): void {
     if (isSame(throttling, this.#throttling)) return;
     const share = this.#budget.tokens(now) / this.maxTokens;
@@ -49,7 +48,7 @@ export class LiveBudget implements RetryBudget {
     return this.#budget.tokens(now);
   }
 
-  /** As much as it can hold. */
+  /** Maximum number of tokens. */
   get maxTokens(): number {
     return (this.#throttling ?? this.fallback).maxTokens;
   }

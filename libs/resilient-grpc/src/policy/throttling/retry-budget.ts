@@ -1,19 +1,19 @@
 import type { LostConnection } from '../evidence/lost-connection.js';
 
-/** What bounds the retries of one channel, so that they never make an outage worse. Times are monotonic milliseconds. */
+/** Limits the retries of one channel, so that they never worsen an outage. Times are monotonic milliseconds. */
 export interface RetryBudget {
-  /** A call succeeded. */
+  /** Records a successful call. */
   onSuccess(now: number): void;
-  /** An attempt failed in a way that counts: a listed code, or a server that said not to try again. */
+  /** Records a failed attempt that counts: a listed code, or a pushback that forbids retries. */
   onFailure(): void;
-  /** The deadline of a call passed, and the server had not answered the attempt that was begun at `startedAt`. */
+  /** Records a passed deadline of a call whose last attempt, started at `startedAt`, had no response. */
   onDeadline(now: number, startedAt: number): void;
   /**
-   * Asks for one retry, and takes what it costs.
+   * Requests one retry. Returns true and debits its cost if it is allowed.
    *
    * @param lostWith `undefined` if the attempt was not lost with a connection
    */
   tryRetry(now: number, lostWith?: LostConnection): boolean;
-  /** What is left, for the dashboard and the metrics. */
+  /** Returns the remaining tokens, for the dashboard and the metrics. */
   tokens(now: number): number;
 }

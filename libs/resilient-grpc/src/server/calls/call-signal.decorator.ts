@@ -4,8 +4,8 @@ import { systemClock } from '../../time/clock.js';
 import { servedCallOf } from './served-call.js';
 
 /**
- * `@CallSignal() signal: AbortSignal` of a gRPC handler: aborted when the caller cancels, its deadline passes, or the server, which
- * shuts down or finds the stream idle, does not want its work any more.
+ * Injects the `AbortSignal` of a call into a gRPC handler: `@CallSignal() signal: AbortSignal`. The signal is aborted when the caller
+ * cancels, the deadline passes, or the server ends the call because of a shutdown or an idle stream.
  */
 export const CallSignal = createParamDecorator((_data: unknown, context: ExecutionContext): AbortSignal => {
   const found = serverCallOf(context.getArgs());

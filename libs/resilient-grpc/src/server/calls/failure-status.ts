@@ -3,7 +3,7 @@ import type { GrpcServerEvent } from '../../call/server-event.js';
 import { serverStatusOf } from '../errors/server-status.js';
 import type { StatusLike } from './served-method.js';
 
-/** The status of a failed handler. What is no gRPC error is told to the log, since its caller learns nothing of it. */
+/** Returns the status of a failed handler. Logs errors that are not gRPC errors, because their details are not sent to the caller. */
 export function failureStatus(
   error: unknown,
   path: string,

@@ -7,8 +7,8 @@ import { isThenable } from './thenable.js';
 import { endStream, type WireCall } from './wire-call.js';
 
 /**
- * A call whose handler works on grpc-js's stream itself (`@GrpcStreamCall`): it reads, writes and ends as it likes. What it is told,
- * it is told by its `AbortSignal` (`@CallSignal()`).
+ * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. Its `AbortSignal`
+ * (`@CallSignal()`) is the only notification that the handler receives.
  */
 export class PassThroughCall extends ServedCall {
   private subscription: Subscription | undefined;
@@ -38,7 +38,7 @@ export class PassThroughCall extends ServedCall {
     else this.settled(result);
   }
 
-  protected override letGo(): void {
+  protected override releaseHandler(): void {
     this.subscription?.unsubscribe();
   }
 
@@ -53,7 +53,7 @@ export class PassThroughCall extends ServedCall {
   }
 
   protected override onWireEnd(): void {
-    // The handler ended it, by `call.end()` or an error; how it ended grpc-js knows.
+    // The handler ended the call with `call.end()` or an error; grpc-js sends its status.
     if (this.wire.writableEnded) this.end(this.code);
     else super.onWireEnd();
   }

@@ -3,15 +3,16 @@ import { StatusCode } from '../../status/status-code.js';
 import type { ReadableCall } from './wire-call.js';
 
 /**
- * The requests of a method that takes many. `for await` pulls them with flow control, and fails when the caller goes away. Subscribed
- * to, they are pushed as fast as they arrive, to all who have subscribed by then, and complete when the caller goes away, as Nest's
- * do. Nothing is read before, so that guards and interceptors take what time they need. One or the other, once.
+ * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control and throws if the caller
+ * disconnects. Subscribers receive them as fast as they arrive; the Observable completes if the caller disconnects, as in Nest.
+ * Nothing is read before that, so that guards and interceptors can take their time. The requests can be consumed once, in one of the
+ * two ways.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
-  // Hidden: class-transformer copies what it can see of an argument, and would go through all of grpc-js.
+  // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.
   readonly #requests: Requests<T>;
 
-  /** @internal Made for a handler. */
+  /** @internal Created for a handler. */
   constructor(call: ReadableCall, served: RequestReader) {
     const requests = new Requests<T>(call, served);
     super((subscriber) => requests.pushed().subscribe(subscriber));
@@ -22,13 +23,13 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
     return this.#requests.pulled();
   }
 
-  /** Called by Nest's `@GrpcStreamMethod` when the handler has returned; until then who subscribes gets all there was. @internal */
+  /** Called by Nest's `@GrpcStreamMethod` after the handler returned; earlier subscribers receive all previous requests. @internal */
   drainBuffer(): void {
     this.#requests.handlerReturned();
   }
 }
 
-/** The call that is read. */
+/** Call whose requests are read. */
 interface RequestReader {
   readonly callerGone: boolean;
   noteReceived(): void;
@@ -38,7 +39,7 @@ interface RequestReader {
 class Requests<T> {
   private readonly subject = new Subject<T>();
   private read: 'pushed' | 'pulled' | undefined;
-  /** What was pushed before the handler was called, as to an interceptor; undefined from then on. */
+  /** Requests pushed before the handler returned, for example to an interceptor; `undefined` afterwards. */
   private early: T[] | undefined = [];
 
   constructor(
@@ -50,14 +51,14 @@ class Requests<T> {
     if (this.read === 'pulled') throw new Error(READ_TWICE);
     if (this.read === undefined) {
       this.read = 'pushed';
-      // Whoever subscribes in the same breath gets the first one too.
+      // Deferred, so that all synchronous subscribers receive the first request.
       setImmediate(this.push);
     }
     return this.early === undefined || this.early.length === 0 ? this.subject : concat(from(this.early), this.subject);
   }
 
   handlerReturned(): void {
-    // Whoever it is that subscribes to what the handler gave does so in this turn.
+    // Nest subscribes to the handler's result within this turn.
     setImmediate(() => {
       this.early = undefined;
     });
@@ -68,18 +69,18 @@ class Requests<T> {
     this.read = 'pulled';
     const { call } = this;
     try {
-      // The stream is that of the response too, and lives on when its reader has had enough.
+      // The stream also carries the response, so it must stay open when the handler stops reading.
       for await (const message of call.iterator({ destroyOnReturn: false })) {
         this.served.noteReceived();
-        // True: the deserializer of the method made it.
+        // The cast is safe: the method's deserializer created the message.
         yield message as T;
       }
     } catch (error) {
       if (this.served.callerGone) throw new CallerGoneError(error);
       throw error;
     }
-    // A connection that is lost may look like the end of the requests. A client on node:http2 that cancels does end them, and resets
-    // the stream a moment later: nobody can tell those two by now.
+    // A lost connection may look like the end of the requests. A node:http2 client that cancels ends them, and resets the stream a
+    // moment later; at this point the two cases are indistinguishable.
     if (this.served.callerGone) throw new CallerGoneError(undefined);
   }
 
@@ -108,7 +109,7 @@ class Requests<T> {
 
 const READ_TWICE = 'The requests of a call can be read once: subscribe to them, or iterate over them';
 
-/** The caller of a method that takes many messages went away, or its deadline passed, before it had sent all of them. */
+/** Error of a client-streaming or bidirectional call whose caller disconnected, or whose deadline passed, before the last request. */
 class CallerGoneError extends Error {
   override readonly name = 'CallerGoneError';
   readonly code = StatusCode.CANCELLED;

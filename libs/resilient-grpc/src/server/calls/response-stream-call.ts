@@ -1,6 +1,6 @@
 import { isObservable } from 'rxjs';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/message-source.js';
-import type { MessageSource, MessagesAhead, MessageTaker } from '../../client/requests/message-taker.js';
+import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
+import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
 import { failureStatus } from './failure-status.js';
 import { ServedCall } from './served-call.js';
@@ -8,34 +8,34 @@ import type { StatusLike } from './served-method.js';
 import { isThenable } from './thenable.js';
 import { endStream } from './wire-call.js';
 
-/** What a message counts that cannot be serialized, which its stream learns of when it is its turn. */
+/** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
-/** A client that has taken none of so many messages has stopped reading; one of fewer large ones may only be busy. */
+/** Number of waiting messages from which a client counts as not reading; with fewer large ones it may only be busy. */
 const STOPPED_AFTER_MESSAGES = 128;
-/** So has one that has taken none of messages of so many times the bound, however few they are. */
+/** Waiting bytes, as a multiple of the bound, from which a client counts as not reading, with any number of messages. */
 const STOPPED_AFTER_BOUNDS = 16;
-/** A client that reads, but is so far behind, will not catch up. */
+/** Delay from which a slow but reading client is not expected to catch up. */
 const BEHIND_MS = 30_000;
 
 /**
- * A call that is answered by a stream. What can be iterated (an `async *handler()`) is pulled as its client reads; an Observable
- * pushes, and what it pushes ahead of its client is held up to a bound. A value that is a stream itself, as an interceptor makes of
- * an iterable, is one after the other.
+ * Server-streaming or bidirectional call. An iterable (an `async *handler()`) is pulled as its client reads. An Observable pushes, and
+ * messages ahead of the client are buffered up to a limit. A message that is itself a stream, as an interceptor makes of an iterable,
+ * is flattened in order.
  */
-export class ResponseStreamCall extends ServedCall implements MessageTaker {
+export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   readonly failsInOrder = true;
-  /** The one that is read is the last; it stands in one of those before it. */
-  private readonly sources: MessageSource[] = [];
-  /** The source was asked for a message. */
+  /** Stack of nested sources; the last one is being read. */
+  private readonly sources: RequestSource[] = [];
+  /** True if a message was requested from the source and has not arrived. */
   private asked = false;
   private pumping = false;
-  /** The handler gave its result. */
+  /** True if the handler has returned its result. */
   private answered = false;
   private ending = false;
-  /** What it ends with: known before its client has it. */
+  /** Final status; set before the client receives it. */
   private status: StatusLike | undefined;
 
-  /** @param request the message, or the stream of messages */
+  /** @param request the request message, or the stream of requests */
   serve(request: unknown): void {
     const { wire } = this;
     if (this.method.kind === 'server-stream') this.received = 1;
@@ -66,8 +66,8 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     }
   }
 
-  /** It was held up to a bound; beyond that only while its client goes on reading, as a client does that is as fast as the wire. */
-  isTooFar({ bytesSinceTaken, messagesSinceTaken, oldestAt }: MessagesAhead): boolean {
+  /** True if the buffer exceeds its limit and the client has stopped reading, or is too slow to catch up. */
+  isTooFar({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
     const bound = this.maxQueuedBytes;
     const many = messagesSinceTaken > STOPPED_AFTER_MESSAGES || bytesSinceTaken > bound * STOPPED_AFTER_BOUNDS;
     return (bytesSinceTaken > bound && many) || (oldestAt !== undefined && this.now() - oldestAt > BEHIND_MS);
@@ -89,7 +89,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
       return;
     }
     if (message === null) {
-      // A stream of Node takes it for its end, and throws.
+      // A Node stream treats null as its end and throws.
       this.failed({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
       return;
     }
@@ -115,7 +115,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   }
 
   onMessagesError(error: unknown): void {
-    // Nest's filters see how an Observable fails, and nothing of what is iterated.
+    // Nest's filters receive errors of Observables, but not of iterables.
     this.fail(error, this.sources.length === 1 && this.sources[0]?.pushes === true);
   }
 
@@ -142,13 +142,13 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     else source.finish?.();
   }
 
-  protected override letGo(): void {
+  protected override releaseHandler(): void {
     const closing = this.sources
       .splice(0)
       .reverse()
       .map((source) => source.close())
       .filter((end) => end !== undefined);
-    // A handler that has not given its result still runs, and so does a generator until it comes to its next `yield`.
+    // A handler without a result still runs, and a generator runs until its next `yield`.
     if (closing.length > 0) void Promise.allSettled(closing).then(this.handlerEnded);
     else if (this.answered) this.release();
   }
@@ -168,7 +168,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     this.release();
   };
 
-  /** The client, or its window, has a message. */
+  /** Called when the client, or its flow-control window, has accepted a message. */
   private readonly onTaken = (error?: Error | null): void => {
     if (error !== undefined && error !== null) return;
     this.sent += 1;
@@ -179,7 +179,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   private readonly begin = (result: unknown): void => {
     this.answered = true;
     if (this.over || this.ending) {
-      letGoUnread(result);
+      releaseUnread(result);
       this.release();
       return;
     }
@@ -194,21 +194,21 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     this.answered = true;
     if (!this.over && !this.ending) {
       this.send(failureStatus(error, this.method.path, this.host.events, filtered));
-      this.letGoQuietly();
+      this.releaseHandlerQuietly();
     }
     this.release();
   }
 
   private pull(messages: unknown): void {
-    let source: MessageSource;
+    let source: RequestSource;
     try {
-      // A web stream that is locked cannot be iterated, and says so here.
+      // A locked web stream cannot be iterated and throws here.
       source = messageSource(messages, this);
     } catch (error) {
       this.fail(error, false);
       return;
     }
-    // Its Observable may have ended the call while it was subscribed to.
+    // The Observable may have ended the call during subscription.
     if (this.over || this.ending) {
       void source.close();
       this.release();
@@ -218,7 +218,7 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
     this.pump();
   }
 
-  /** A source that answers at once would else call itself, message by message. */
+  /** Pulls messages while the client can take them. The guard prevents recursion by sources that deliver synchronously. */
   private pump(): void {
     if (this.pumping) return;
     this.pumping = true;
@@ -233,17 +233,17 @@ export class ResponseStreamCall extends ServedCall implements MessageTaker {
   }
 }
 
-/** Nobody will read it: an iterator that is never begun keeps what its handler opened. */
-function letGoUnread(result: unknown): void {
+/** Closes a result that will not be read, because an iterator that never starts keeps the resources that its handler opened. */
+function releaseUnread(result: unknown): void {
   if (!isAsyncIterable(result) || isObservable(result)) return;
   try {
     void Promise.resolve(result[Symbol.asyncIterator]().return?.()).catch(() => undefined);
   } catch {
-    // Nor is there anybody to tell.
+    // The call is over, so the error is ignored.
   }
 }
 
-/** Messages one after the other. No message of protobuf can be iterated; bytes can, which may be a message of their own. */
+/** True for an iterable of messages. Protobuf messages are not iterable; byte arrays are, but count as one message. */
 function isMessageStream(value: unknown): boolean {
   return isAsyncIterable(value) || (isIterable(value) && !ArrayBuffer.isView(value));
 }

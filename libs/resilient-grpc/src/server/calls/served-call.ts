@@ -8,36 +8,36 @@ import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { ServedMethod, StatusLike } from './served-method.js';
 import type { WireCall } from './wire-call.js';
 
-/** What a call needs of the server. */
+/** Server-side dependencies of a call. */
 export interface CallHost {
   readonly clock: Clock;
   readonly events: EventHub<GrpcServerEvent>;
-  /** Outgoing calls may be bound to this one, so handlers run in its context. */
+  /** True if outgoing calls may be bound to this one, so that handlers run in its context. */
   readonly captures: boolean;
-  /** The call is over for its caller; its handler may still run. */
+  /** Called when the call is over for its caller; its handler may still run. */
   callOver(call: ServedCall): void;
-  /** Its handler has ended. */
+  /** Called when the handler has ended. */
   handlerDone(call: ServedCall): void;
 }
 
-/** How grpc-js's call leads to ours. */
+/** Key of the `ServedCall` on its grpc-js call. */
 const SERVED = Symbol('served call');
 type Served = WireCall & { [SERVED]?: ServedCall };
 
-/** One call that is being served, from its begin to the end of its handler. */
+/** One inbound call, from its start to the end of its handler. */
 export abstract class ServedCall {
-  /** Monotonic milliseconds; 0 of a unary call that nobody asks for it. */
+  /** Start in monotonic milliseconds; 0 for a unary call if no consumer needs it. */
   readonly startedAt: number;
-  /** Of the latest message that passed. */
+  /** Time of the latest message in either direction, in monotonic milliseconds. */
   lastActivityAt: number;
   sent = 0;
   received = 0;
-  /** Over for its caller: answered, cancelled, or past its deadline. */
+  /** True if the call is over for its caller: answered, cancelled, or past its deadline. */
   over = false;
   overAt = 0;
-  /** The handler has ended. */
+  /** True if the handler has ended. */
   done = false;
-  /** A leak is told once. */
+  /** True if a leak was reported; each is reported once. */
   leakTold = false;
   private inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
@@ -47,45 +47,45 @@ export abstract class ServedCall {
     readonly wire: WireCall,
     readonly method: ServedMethod,
     protected readonly host: CallHost,
-    /** Told when the handler has ended. */
+    /** Called when the handler has ended. */
     private readonly onDone: (() => void) | undefined,
   ) {
     const { everyCallWanted } = host.events;
-    // Most unary calls are over before anybody looks at them.
+    // Most unary calls end before these values are needed.
     const looked = everyCallWanted || host.captures || method.kind !== 'unary';
     this.startedAt = this.lastActivityAt = looked ? host.clock.now() : 0;
     this.peerAtBegin = looked ? wire.getPeer() : undefined;
-    // True: what is put there is looked for by the same key alone.
+    // The cast is safe: the key is private to this module.
     (wire as Served)[SERVED] = this;
-    // It comes at the end of every call.
+    // grpc-js emits 'cancelled' at the end of every call.
     wire.on('cancelled', () => {
       if (!this.over) {
         this.inContext(() => {
           this.onWireEnd();
         });
       }
-      if (everyCallWanted) this.tellEnd();
+      if (everyCallWanted) this.reportEnd();
     });
     if (everyCallWanted) host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
   }
 
-  /** As outgoing calls and handlers see it. */
+  /** The call as seen by handlers and by outgoing calls. */
   get inbound(): GrpcInboundCall {
     this.inboundCall ??= new GrpcInboundCall(this.wire, this.host.clock, {
       streaming: this.method.kind !== 'unary',
       startedAt: this.startedAt === 0 ? this.host.clock.now() : this.startedAt,
     });
-    // Whoever asks now for its signal has to hear of what was before.
+    // A signal that is created after the stop must be aborted.
     if (this.stoppedBy !== undefined) this.inboundCall.stop(this.stoppedBy);
     return this.inboundCall;
   }
 
-  /** Nobody hears its answer: its caller had gone, or its deadline had passed, before grpc-js began it. True: it has been ended. */
+  /** Ends the call, and returns true, if its caller had cancelled or its deadline had passed before grpc-js started it. */
   endIfOver(): boolean {
     if (!this.wire.cancelled && !isStreamOver(this.wire)) return false;
     this.done = true;
     this.end(this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
-    this.tellDone();
+    this.notifyDone();
     return true;
   }
 
@@ -93,28 +93,28 @@ export abstract class ServedCall {
     return this.stoppedBy !== undefined;
   }
 
-  /** It will come to its end by itself: it was stopped, or its handler has given everything. */
+  /** True if the call will end without further action: it was stopped, or its handler has finished. */
   get isEnding(): boolean {
     return this.isStopped;
   }
 
-  /** Ends it OK behind what its handler has given. */
+  /** Ends the call OK after the messages that its handler has produced. */
   endOk(): void {
     this.stop({ code: StatusCode.OK, details: 'OK' });
   }
 
-  /** Does `work`, and all that follows from it, on behalf of this call, where outgoing calls may be bound to it. */
+  /** Runs `work`, with its asynchronous continuations, in the context of this call if outgoing calls may be bound to it. */
   inContext(work: () => void): void {
     if (this.host.captures) runInbound(this.inbound, work);
     else work();
   }
 
-  /** Known for as long as the call is, also where its connection has gone. */
+  /** Address of the peer; also available after its connection has closed. */
   get peer(): string {
     return this.peerAtBegin ?? this.wire.getPeer();
   }
 
-  /** Its caller does not wait any more: gone, or past its deadline, even where grpc-js has not said so yet. */
+  /** True if the caller no longer waits: it cancelled, disconnected, or its deadline passed, even if grpc-js has not reported it yet. */
   get callerGone(): boolean {
     const { wire } = this;
     return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
@@ -124,50 +124,50 @@ export abstract class ServedCall {
     return this.host.clock.epoch() >= Number(this.wire.getDeadline());
   }
 
-  /** Its caller gets messages as they come. */
+  /** True for server-streaming and bidirectional calls. */
   get streamsResponses(): boolean {
     const { kind } = this.method;
     return kind === 'server-stream' || kind === 'bidi';
   }
 
-  /** Ends it from outside, before its handler would: its work is let go of, and `status` sent behind what was written. */
+  /** Ends the call before its handler does: releases the handler, and sends `status` after the messages already written. */
   stop(status: StatusLike): void {
     if (this.over || this.stoppedBy !== undefined) return;
     this.stoppedBy = new Error(status.details);
-    // First: what its handler makes of being let go of is no answer any more.
+    // Sent first, so that the handler's reaction to its release cannot become the response.
     this.send(status);
-    this.letGoQuietly();
+    this.releaseHandlerQuietly();
     this.inboundCall?.stop(this.stoppedBy);
   }
 
-  /** Ends it in place of its handler, which does not run. */
+  /** Ends the call without running its handler. */
   refuse(status: StatusLike): void {
     this.release();
     this.send(status);
   }
 
-  /** Ends it where the client may not even read the status. */
+  /** Ends the call even if the client does not read, in which case its stream is reset. */
   cut(status: StatusLike): void {
     if (this.over) return;
     if (isStreamClosed(this.wire)) {
-      // grpc-js has nothing more to say of it.
+      // grpc-js emits no further events for this call.
       this.onWireEnd();
       return;
     }
-    // Behind messages that wait, a status would wait too.
+    // A status would be queued behind the waiting messages.
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
-    // True: `stop` may have ended it.
+    // The cast is needed because `stop` may have changed `over`.
     if (stuck && !(this.over as boolean)) resetStream(this.wire, status);
   }
 
-  /** Lets go of what the handler gave: unsubscribes, ends iterators. */
-  protected abstract letGo(): void;
+  /** Releases the handler's result: unsubscribes from Observables, closes iterators. */
+  protected abstract releaseHandler(): void;
 
-  /** A teardown that fails has nobody to tell but the log; and must not keep a call, or a drain, from its end. */
-  protected letGoQuietly(): void {
+  /** Releases the handler and logs errors of its teardown, which must not prevent the end of a call or a drain. */
+  protected releaseHandlerQuietly(): void {
     try {
-      this.letGo();
+      this.releaseHandler();
     } catch (error) {
       const { events } = this.host;
       if (events.wanted) events.emit({ type: 'handler-failed', path: this.method.path, error });
@@ -175,16 +175,16 @@ export abstract class ServedCall {
     }
   }
 
-  /** Sends a status that ends the call. */
+  /** Sends the final status of the call. */
   protected abstract send(status: StatusLike): void;
 
-  /** Nothing more goes over the wire: its caller has gone, or its deadline has passed. */
+  /** Called when nothing more can be sent: the caller cancelled or disconnected, or the deadline passed. */
   protected onWireEnd(): void {
     this.end(this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
-    this.letGoQuietly();
+    this.releaseHandlerQuietly();
   }
 
-  /** It is over for its caller. */
+  /** Marks the call as over for its caller. */
   protected end(code: number): void {
     if (this.over) return;
     const { host } = this;
@@ -194,8 +194,8 @@ export abstract class ServedCall {
     host.callOver(this);
   }
 
-  /** Tells of the end on the wire: a message that is too large, or no message, makes another status of an answer. */
-  private tellEnd(): void {
+  /** Reports the status on the wire, which differs from the handler's if the message is too large or missing. */
+  private reportEnd(): void {
     const { method, sent, received, host, wire } = this;
     const gone = this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
     const code = sentStatusOf(wire)?.code ?? gone;
@@ -204,26 +204,26 @@ export abstract class ServedCall {
     host.events.emit({ type: 'call-end', path: method.path, kind: method.kind, end });
   }
 
-  /** The handler has ended. */
+  /** Marks the handler as ended. */
   protected release(): void {
     if (this.done) return;
     this.done = true;
-    this.tellDone();
+    this.notifyDone();
   }
 
-  protected tellDone(): void {
+  protected notifyDone(): void {
     if (this.over) this.host.handlerDone(this);
     this.onDone?.();
   }
 
-  /** A request message was read. */
+  /** Records that a request message was read. */
   noteReceived(): void {
     this.received += 1;
     this.lastActivityAt = this.host.clock.now();
   }
 }
 
-/** The call that `wire` is; undefined where another strategy serves it. */
+/** Returns the `ServedCall` of a grpc-js call; `undefined` if another strategy serves it. */
 export function servedCallOf(wire: object): ServedCall | undefined {
   const found: unknown = Reflect.get(wire, SERVED);
   return found instanceof ServedCall ? found : undefined;

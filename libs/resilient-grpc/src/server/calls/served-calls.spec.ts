@@ -199,7 +199,7 @@ describe('a call that is stopped', () => {
     wire.writableHighWaterMark = 1;
     wire.reads = false;
     for (let i = 1; i <= 3; i++) source.next(i);
-    await calls.tellStreams();
+    await calls.notifyStreams();
     expect([wire.written, wire.status, source.observed]).toEqual([[1], undefined, false]);
     wire.readOn();
     await turn();
@@ -214,7 +214,7 @@ describe('a call that is stopped', () => {
       return of(1, 2, 3);
     });
     await turn();
-    await calls.tellStreams();
+    await calls.notifyStreams();
     slow.readOn();
     await turn();
     expect([wire.status, slow.status, slow.written]).toEqual(['OK', 'OK', [1, 2, 3]]);
@@ -223,7 +223,7 @@ describe('a call that is stopped', () => {
   it('is one of a slice, and the others come no more when all are ended', async () => {
     const { clock, calls, serve } = scene();
     for (let i = 0; i < 250; i++) serve('server-stream', () => NEVER);
-    const telling = calls.tellStreams();
+    const telling = calls.notifyStreams();
     expect(calls.endAll()).toBe(250);
     await telling;
     expect(clock.pending).toBe(0);

@@ -8,16 +8,19 @@ import { streamOf } from '../quirks/http2-stream.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './served-method.js';
 
-/** A stream that is being served. */
+/** An open inbound stream. */
 export interface ActiveServerStream {
-  /** '/orders.v1.Orders/Watch' */
+  /** Path of the method, such as '/orders.v1.Orders/Watch'. */
   readonly path: string;
   readonly kind: 'client-stream' | 'server-stream' | 'bidi';
   readonly peer: string;
   readonly startedAt: Date;
-  /** When a message last passed, in either direction; its begin where none has. */
+  /** Time of the latest message in either direction; the start if there is none. */
   readonly lastActivityAt: Date;
-  /** Messages that the client, or its window, has taken. Those of a `@GrpcStreamCall`, which its handler writes and reads, are not counted. */
+  /**
+   * Messages accepted by the client or its flow-control window. Messages of a `@GrpcStreamCall` are not counted, because its handler
+   * writes and reads them.
+   */
   readonly sent: number;
   readonly received: number;
 }
@@ -25,33 +28,33 @@ export interface ActiveServerStream {
 const DRAINING: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
 const DRAINING_CONNECTION: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The connection has reached its age' };
 
-/** At a drain so many streams are ended at once, and the next ones a moment later: their clients come back elsewhere. */
-const SLICE = 100;
-const SLICE_MS = 10;
-/** Streams are looked at ten times in the shortest of their idle timeouts, between these. */
-const LONGEST_SWEEP_MS = 1_000;
-const SHORTEST_SWEEP_MS = 50;
-/** A deadline is grpc-js's to keep; what it leaves open so long after it has a client that does not read. */
+/** Number of streams that a drain ends at once. Batches limit the load that their clients put on other servers. */
+const STREAM_BATCH_SIZE = 100;
+const STREAM_BATCH_INTERVAL_MS = 10;
+/** Bounds of the sweep interval, which is a tenth of the shortest idle timeout. */
+const MAX_SWEEP_INTERVAL_MS = 1_000;
+const MIN_SWEEP_INTERVAL_MS = 50;
+/** grpc-js enforces deadlines; a call still open this long after its deadline has a client that does not read. */
 const DEADLINE_GRACE_MS = 500;
 
-/** All calls of a server: those that are open, and those whose handler still runs though they are over. */
+/** All calls of a server: open calls, and ended calls whose handler is still running. */
 export class ServerCalls implements CallHost {
-  /** Handlers run in the context of their call. */
+  /** True if handlers run in the context of their call. */
   captures = false;
-  /** Calls that are over. */
+  /** Number of ended calls. */
   ended = 0;
-  /** Streams that ended UNAVAILABLE because the server drains. */
+  /** Number of streams that a drain ended UNAVAILABLE. */
   endedByDrain = 0;
-  /** Streams that ended OK because the server drains. */
+  /** Number of streams that a drain ended OK. */
   completedByDrain = 0;
   private readonly open = new Set<ServedCall>();
   private readonly streams = new Set<ServedCall>();
   private readonly lingering = new Set<ServedCall>();
-  /** Streams that a drain has told to end, and as what they count when they have. */
+  /** Streams that a drain is ending, with the counter to increment when they have ended. */
   private readonly told = new Map<ServedCall, 'endedByDrain' | 'completedByDrain'>();
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
-  /** How long this process stood still since the last message of a stream. */
+  /** Time that this process was suspended or blocked since the last message of a stream. */
   private readonly stoodStill = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
   private tellsStreams = false;
   private endedAll = false;
@@ -64,17 +67,17 @@ export class ServerCalls implements CallHost {
     private readonly seamReport: Pick<SeamReport, 'check'>,
   ) {}
 
-  /** Calls that are not over. */
+  /** Number of open calls. */
   get size(): number {
     return this.open.size;
   }
 
-  /** Handlers that still run though their call is over. */
+  /** Number of handlers that are still running after the end of their call. */
   get lingeringHandlers(): number {
     return this.lingering.size;
   }
 
-  /** What a response stream that begins now is answered with in place of its handler; undefined: it is served. */
+  /** Returns the status with which a new response stream is rejected during a drain; `undefined` if it is served. */
   refusalOf(call: ServedCall): StatusLike | undefined {
     return this.tellsStreams && call.streamsResponses && call.method.options.onDrain !== 'finish'
       ? DRAINING
@@ -107,12 +110,12 @@ export class ServerCalls implements CallHost {
     this.lingering.delete(call);
   }
 
-  /** Open streams, the oldest first. */
+  /** Returns the open streams, oldest first. */
   activeStreams(): readonly ActiveServerStream[] {
     const offset = this.clock.epoch() - this.clock.now();
     return [...this.streams].map((call) => ({
       path: call.method.path,
-      // True: unary calls are not among them.
+      // The cast is safe: `streams` contains no unary calls.
       kind: call.method.kind as ActiveServerStream['kind'],
       peer: call.peer,
       startedAt: moment(call.startedAt + offset),
@@ -122,23 +125,23 @@ export class ServerCalls implements CallHost {
     }));
   }
 
-  /** Ends response streams that need not finish, a slice at a time, and from now on those that begin. */
-  async tellStreams(): Promise<void> {
+  /** Ends response streams that need not finish, in batches, and rejects new ones. */
+  async notifyStreams(): Promise<void> {
     this.tellsStreams = true;
     const told = [...this.streams].filter((call) => this.refusalOf(call) !== undefined);
-    for (let from = 0; from < told.length && !this.endedAll; from += SLICE) {
+    for (let from = 0; from < told.length && !this.endedAll; from += STREAM_BATCH_SIZE) {
       if (from > 0) await this.pause();
-      for (const call of told.slice(from, from + SLICE)) this.tell(call);
+      for (const call of told.slice(from, from + STREAM_BATCH_SIZE)) this.tell(call);
     }
   }
 
   private pause(): Promise<void> {
     return new Promise((resolve) => {
-      this.pausing = { timer: this.clock.setTimer(resolve, SLICE_MS, true), resolve };
+      this.pausing = { timer: this.clock.setTimer(resolve, STREAM_BATCH_INTERVAL_MS, true), resolve };
     });
   }
 
-  /** How many calls are open of each path. */
+  /** Returns the number of open calls by path. */
   openPaths(): ReadonlyMap<string, number> {
     const counts = new Map<string, number>();
     for (const { method } of this.open) counts.set(method.path, (counts.get(method.path) ?? 0) + 1);
@@ -146,8 +149,8 @@ export class ServerCalls implements CallHost {
   }
 
   /**
-   * Ends all calls that are left; how many. Whoever does not read his status loses his connection next, which is UNAVAILABLE too; a
-   * reset would be CANCELLED.
+   * Ends all open calls and returns their number. Does not reset the streams of clients that do not read: they lose their connection
+   * next, which they report as UNAVAILABLE, whereas a reset would be CANCELLED.
    */
   endAll(): number {
     this.endedAll = true;
@@ -158,18 +161,18 @@ export class ServerCalls implements CallHost {
     return left.length;
   }
 
-  /** Ends the calls that came over one connection, which ends next, as above. */
+  /** Ends the calls of one connection, which closes next; see `endAll`. */
   endOf(peer: string): void {
     for (const call of [...this.open]) if (call.peer === peer) call.stop(DRAINING_CONNECTION);
   }
 
-  /** When no call is left. */
+  /** Resolves when no call is open. */
   whenOver(): Promise<void> {
     if (this.open.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 
-  /** Leaves no timer behind. */
+  /** Clears the timer. */
   close(): void {
     if (this.sweepTimer !== undefined) this.clock.clearTimer(this.sweepTimer);
     this.sweepTimer = undefined;
@@ -183,7 +186,7 @@ export class ServerCalls implements CallHost {
   }
 
   private tell(call: ServedCall): void {
-    // One that has given everything only waits for its client.
+    // A stream whose handler has finished only waits for its client.
     if (call.over || call.isEnding) return;
     const completes = call.method.options.onDrain === 'complete';
     this.told.set(call, completes ? 'completedByDrain' : 'endedByDrain');
@@ -198,7 +201,7 @@ export class ServerCalls implements CallHost {
     this.sweepTimer = this.clock.setTimer(() => {
       const lateMs = this.clock.now() - dueAt;
       if (lateMs > LATE_MS) this.excuse(lateMs);
-      // Timers come before sockets in a turn of the event loop: what seems missed may be read in this very turn.
+      // Timers run before sockets in a turn of the event loop, so a message that seems missing may be read in this turn.
       this.clock.defer(() => {
         this.sweepTimer = undefined;
         this.sweep();
@@ -206,7 +209,7 @@ export class ServerCalls implements CallHost {
     }, sweepMs);
   }
 
-  /** Neither peers nor handlers could do anything for `ms`. */
+  /** Excludes `ms` in which this process was suspended or blocked from idle and leak times. */
   private excuse(ms: number): void {
     for (const call of this.streams) {
       if (call.method.options.streamIdleTimeoutMs === undefined) continue;
@@ -221,9 +224,9 @@ export class ServerCalls implements CallHost {
   }
 
   private sweepMs(): number {
-    let ms = LONGEST_SWEEP_MS;
+    let ms = MAX_SWEEP_INTERVAL_MS;
     for (const { method } of this.streams) ms = Math.min(ms, (method.options.streamIdleTimeoutMs ?? Infinity) / 10);
-    return Math.max(ms, SHORTEST_SWEEP_MS);
+    return Math.max(ms, MIN_SWEEP_INTERVAL_MS);
   }
 
   private sweep(): void {

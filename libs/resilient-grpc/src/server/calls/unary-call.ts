@@ -7,8 +7,8 @@ import { isThenable } from './thenable.js';
 import type { WireCall } from './wire-call.js';
 
 /**
- * A call that is answered once, of a method that takes one message or many. A unary method is answered by the first value of its
- * Observable, at once, as Nest does; one that takes many by the last, when it completes.
+ * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value immediately, as in
+ * Nest; a client-streaming call responds with the last value on completion.
  */
 export class UnaryCall extends ServedCall {
   private subscription: Subscription | undefined;
@@ -27,7 +27,7 @@ export class UnaryCall extends ServedCall {
     super(wire, method, host, onDone);
   }
 
-  /** @param request the message, or the stream of messages */
+  /** @param request the request message, or the stream of requests */
   serve(request: unknown): void {
     const { wire } = this;
     if (this.method.kind === 'unary') this.received = 1;
@@ -52,7 +52,7 @@ export class UnaryCall extends ServedCall {
     );
   }
 
-  protected override letGo(): void {
+  protected override releaseHandler(): void {
     this.subscription?.unsubscribe();
   }
 
@@ -64,10 +64,10 @@ export class UnaryCall extends ServedCall {
 
   private settle(result: unknown): void {
     if (!isObservable(result)) {
-      // First, or it would pass for a handler that outlives its call.
+      // Set before the response, because the handler would otherwise count as outliving its call.
       this.done = true;
       this.respond(result);
-      this.tellDone();
+      this.notifyDone();
     } else if (this.over) {
       this.release();
     } else {
@@ -90,11 +90,11 @@ export class UnaryCall extends ServedCall {
     });
     this.subscribing = false;
     this.subscription = subscription;
-    // However it ends: by itself, or because its caller has gone.
+    // Runs on completion, on error, and on unsubscription.
     subscription.add(() => {
       this.release();
     });
-    if (this.over) this.letGoQuietly();
+    if (this.over) this.releaseHandlerQuietly();
     else if (this.hasValue && this.method.kind === 'unary') this.respond(this.value);
   }
 
@@ -106,24 +106,24 @@ export class UnaryCall extends ServedCall {
       this.tellExtra();
     } else if (this.hasValue) {
       this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
-      this.letGoQuietly();
+      this.releaseHandlerQuietly();
     } else {
       this.hasValue = true;
       this.value = value;
-      // A second one may follow in the same breath; later ones are too late to be a failure.
+      // A second value emitted synchronously is an error; a later one cannot fail the call anymore.
       if (!this.subscribing) this.respond(value);
     }
   }
 
   private complete(): void {
-    // First, as above.
+    // Set before the response; see `settle`.
     this.done = true;
     if (this.hasValue) this.respond(this.value);
     else if (!this.over) {
       const details = `The handler of ${this.method.path} completed without a response`;
       this.send({ code: StatusCode.INTERNAL, details });
     }
-    this.tellDone();
+    this.notifyDone();
   }
 
   private respond(value: unknown): void {
@@ -154,7 +154,7 @@ export class UnaryCall extends ServedCall {
     const ends = !this.done;
     this.done = true;
     if (!this.over) this.send(failureStatus(error, this.method.path, this.host.events, true));
-    if (ends) this.tellDone();
+    if (ends) this.notifyDone();
   }
 
   private tellExtra(): void {

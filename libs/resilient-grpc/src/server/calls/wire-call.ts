@@ -2,16 +2,16 @@ import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
 import type { StatusLike } from './served-method.js';
 
-/** What is used of grpc-js's call, of any kind of method. */
+/** The part of grpc-js's server call that is used, for all kinds of methods. */
 export interface WireCall {
   readonly metadata: Metadata;
-  /** Of methods that take one message. */
+  /** Request of a unary or server-streaming call. */
   readonly request?: unknown;
   readonly cancelled: boolean;
   readonly writableEnded: boolean;
-  /** Messages that wait for the client. */
+  /** Number of messages that wait for the client. */
   readonly writableLength: number;
-  /** So many may. */
+  /** Maximum number of waiting messages before back-pressure. */
   readonly writableHighWaterMark: number;
   getDeadline(): Date | number;
   getPeer(): string;
@@ -22,15 +22,15 @@ export interface WireCall {
   end(): unknown;
 }
 
-/** A call whose requests can be read. */
+/** Client-streaming or bidirectional call, whose requests can be read. */
 export interface ReadableCall extends WireCall {
   iterator(options: { readonly destroyOnReturn: boolean }): AsyncIterableIterator<unknown>;
 }
 
-/** Ends a response stream: OK where there is no `status`. What was written before arrives before it. */
+/** Ends a response stream with `status`, or OK without one, after the messages already written. */
 export function endStream(call: WireCall, status?: StatusLike): void {
   if (call.writableEnded) return;
-  // The way grpc-js documents: it becomes the status of the call.
+  // As documented by grpc-js, an 'error' event sets the status of the call.
   if (status === undefined || status.code === StatusCode.OK) call.end();
   else call.emit('error', status);
 }

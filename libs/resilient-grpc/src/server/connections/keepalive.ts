@@ -1,19 +1,19 @@
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import { NO_LIMIT_MS } from '../grpc-server-options.js';
 import { canHearHttp2Servers } from '../quirks/http2-servers.js';
-import type { ConnectionLimits } from './server-connection.js';
+import type { ConnectionLifetime } from './server-connection.js';
 
 const GRPC_JS_TIMEOUT_MS = 20_000;
 
-/** Options of grpc-js's server without its keepalive, and that for {@link ServerConnection}. */
+/** Options of grpc-js's server without keepalive, and the keepalive times for {@link ServerConnection}. */
 export interface TakenKeepalive {
   readonly serverOptions: ServerOptions;
-  readonly keepalive: Pick<ConnectionLimits, 'keepaliveTimeMs' | 'keepaliveTimeoutMs'>;
+  readonly keepalive: Pick<ConnectionLifetime, 'keepaliveTimeMs' | 'keepaliveTimeoutMs'>;
 }
 
 /**
- * Takes keepalive towards clients out of grpc-js's hands: it cuts off the calls of a connection that was told to go at their next
- * ping, as Node sends none there. Where connections cannot be seen it stays there.
+ * Moves server keepalive from grpc-js to {@link ServerConnection}. Node sends no PING on a connection after GOAWAY, so grpc-js would
+ * drop such a connection, with its calls, at the next ping. grpc-js keeps its keepalive if connections cannot be observed.
  */
 export function takeKeepalive(given: ServerOptions, canHear = canHearHttp2Servers(Server.prototype)): TakenKeepalive {
   const timeMs = given['grpc.keepalive_time_ms'] ?? NO_LIMIT_MS;

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream';
 
-/** What a peer without an address is called, as one of a Unix socket. */
+/** Name of a peer without an address, such as one on a Unix socket. */
 export const UNKNOWN_PEER = 'unknown';
 
-/** The peer of a socket, as `getPeer()` of grpc-js's calls names it. */
+/** Returns the peer of a socket in the format of grpc-js's `getPeer()`. */
 export function peerOf(socket: Duplex): string {
   const address: unknown = Reflect.get(socket, 'remoteAddress');
   const port: unknown = Reflect.get(socket, 'remotePort');

@@ -5,7 +5,7 @@ import {
   HALF_REQUEST_MS,
   QUIET_MS,
   ServerConnection,
-  type ConnectionLimits,
+  type ConnectionLifetime,
   type ConnectionSession,
 } from './server-connection.js';
 
@@ -36,7 +36,7 @@ class Session {
   }
 }
 
-function connection(limits: Partial<ConnectionLimits> = {}, chance = 0.5) {
+function connection(limits: Partial<ConnectionLifetime> = {}, chance = 0.5) {
   const clock = new BusyClock();
   const session = new Session();
   const socket = Object.assign(new PassThrough(), { remoteAddress: '10.0.0.7', remotePort: 4711, bytesRead: 0 });

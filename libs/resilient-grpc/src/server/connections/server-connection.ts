@@ -3,55 +3,56 @@ import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { awaitsRequestsOnly } from '../quirks/half-requests.js';
+import { awaitsRequestsOnly } from '../quirks/incomplete-requests.js';
 import { peerOf } from './peer.js';
 
-/** How long connections live; all in milliseconds, `undefined` and `Infinity`: without end. */
-export interface ConnectionLimits {
+/** Lifetime limits of connections in milliseconds; `undefined` and `Infinity` mean no limit. */
+export interface ConnectionLifetime {
   readonly maxConnectionAgeMs: number | undefined;
   readonly maxConnectionAgeGraceMs: number | undefined;
   readonly connectionIdleTimeoutMs: number | undefined;
-  /** A ping is sent so often, calls or not. */
+  /** Interval between pings, with or without open calls. */
   readonly keepaliveTimeMs: number;
-  /** A peer that has not answered by then is dead. */
+  /** Time within which the peer must answer a ping; otherwise its connection is closed. */
   readonly keepaliveTimeoutMs: number;
 }
 
-/** Why a connection was ended by the server. */
+/** Reason why the server ended a connection. */
 export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive' | 'half-request';
 
-/** What a connection needs of the server. */
+/** Server-side dependencies of a connection. */
 export interface ConnectionHost {
-  readonly limits: ConnectionLimits;
+  readonly limits: ConnectionLifetime;
   readonly clock: Clock;
   readonly random: Random;
-  /** Ends the calls of a peer, by a status. */
+  /** Ends the calls of a peer with a status. */
   endCallsOf(peer: string): void;
   tell(peer: string, because: ConnectionEndReason): void;
 }
 
-/** What is used of a session. */
+/** The part of a session that is used. */
 export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' | 'close' | 'ping' | 'settings'>;
 
-/** gRFC A9. */
+/** Jitter of the connection age, as in gRFC A9. */
 const AGE_JITTER = 0.1;
-/** What the statuses of calls that were ended for their connection's age have to get out. */
-const LAST_WORDS_MS = 100;
-/** A peer from which nothing comes for so long, after we have sent our end or have asked, has nothing to send. */
+/** Time to send the statuses of calls that are ended because of their connection's age. */
+const STATUS_FLUSH_MS = 100;
+/** Time without data, after the server closed its side or sent a ping, after which a peer is assumed to have nothing to send. */
 export const QUIET_MS = 2_000;
-/** A request of which nothing comes for so long is not waited for when nothing else is. */
+/** Time without data after which a drain no longer waits for incomplete requests. */
 export const HALF_REQUEST_MS = 500;
 
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'half-request';
 
 /**
- * One connection, from its session to its socket's end. It is ended by `session.close()`: one GOAWAY with the last stream that was
- * taken. What is on its way is refused by that, and clients send it again elsewhere without a word; they read it before the FIN
- * behind it. An earlier GOAWAY of 2^31−1, as other servers send, would be worse: from then on Node takes no stream either, and
- * without an open one does not even read, so that requests on their way hang until the second GOAWAY refuses them.
+ * One connection, from the start of its session to the end of its socket. `session.close()` ends it and sends one GOAWAY with the last
+ * accepted stream id. This rejects requests in transit, and clients retry them transparently on another connection, because they
+ * read the GOAWAY before the following FIN. Other servers first send a GOAWAY with id 2^31−1. That would be worse here: Node accepts
+ * no streams after it, and does not even read without an open stream, so that requests in transit hang until the second GOAWAY
+ * rejects them.
  */
 export class ServerConnection {
-  /** As calls name it. */
+  /** Address of the peer, in the format that calls use. */
   readonly peer: string;
   private readonly timers = new Map<Task, { clear(): void }>();
   private openStreams = 0;
@@ -79,7 +80,7 @@ export class ServerConnection {
     });
   }
 
-  /** Counts a stream; only where connections end when they are idle. */
+  /** Counts a stream. Called only if connections have an idle timeout. */
   noteStream(stream: { once(event: 'close', listener: () => void): unknown }): void {
     this.openStreams += 1;
     stream.once('close', () => {
@@ -90,7 +91,7 @@ export class ServerConnection {
     });
   }
 
-  /** Takes no more calls; when those that are open have ended, it ends. */
+  /** Rejects new calls and closes the connection when the open calls have ended. */
   end(): void {
     this.disarm('age');
     this.disarm('idle');
@@ -98,14 +99,14 @@ export class ServerConnection {
   }
 
   /**
-   * Ends it as soon as no stream of it is left but of requests that have not come to their end, and nothing comes any more: no handler
-   * runs for them, so that the whole time would be waited for nothing.
+   * Closes the connection as soon as all its open streams are incomplete requests and no more data arrives. No handler runs for these
+   * requests, so the drain would wait for its whole timeout in vain.
    */
   endHalfRequests(noCallIsOpen: () => boolean): void {
     const before = bytesReadOf(this.socket);
     this.awaitPeer('half-request', HALF_REQUEST_MS, () => {
       if (this.session.destroyed) return;
-      // A handler that takes many messages waits for the next one, however long that takes.
+      // The handler of a request stream may wait for the next message for any time.
       if (!noCallIsOpen() || bytesReadOf(this.socket) !== before || !awaitsRequestsOnly(this.session)) {
         this.endHalfRequests(noCallIsOpen);
         return;
@@ -115,9 +116,9 @@ export class ServerConnection {
     });
   }
 
-  /** Ends it at once, whatever its peer does. */
+  /** Closes the connection immediately. */
   destroy(): void {
-    // Not the session's way, which waits until a peer that does not read has read what was sent.
+    // `session.destroy()` would wait until the peer has read all sent data, which it may never do.
     this.socket.destroy();
   }
 
@@ -129,11 +130,11 @@ export class ServerConnection {
     this.end();
     if (graceMs === undefined) return;
     this.arm('grace', graceMs, () => {
-      // No call is open: it is about to end.
+      // No call is open, and the connection is closing.
       if (this.session.destroyed) return;
       host.tell(peer, 'age-grace');
       host.endCallsOf(peer);
-      this.arm('grace', LAST_WORDS_MS, () => {
+      this.arm('grace', STATUS_FLUSH_MS, () => {
         this.destroy();
       });
     });
@@ -152,7 +153,7 @@ export class ServerConnection {
     });
   };
 
-  /** Runs `task` where its idle time is over; where that is yet to come, it is looked at again then. */
+  /** Runs `task` if the idle timeout has passed; otherwise schedules another check. */
   private whenIdle(task: () => void): void {
     const timeoutMs = this.host.limits.connectionIdleTimeoutMs;
     if (timeoutMs === undefined || this.openStreams > 0 || this.session.closed) return;
@@ -162,14 +163,15 @@ export class ServerConnection {
   }
 
   /**
-   * When what the peer had sent by now was read, or it is silent: after a standstill of this process requests wait in the socket, and
-   * to refuse those is to refuse a call that another connection has refused before, for good.
+   * Runs `task` when the data that the peer has sent so far was read, or when the peer is silent. After a suspend of this process,
+   * requests may wait in the socket. Rejecting a call that another connection has already rejected fails it for good, because clients
+   * retry a call transparently only once.
    */
   private whenHeardOut(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
     this.awaitPeer(name, QUIET_MS, task);
     this.session.ping((error) => {
-      // Not at once: requests may lie behind the answer, in what was read with it.
+      // Deferred, because requests may follow the PING acknowledgement in the same read.
       if (error === null && this.timers.has(name)) this.arm(name, 0, task);
     });
   }
@@ -179,16 +181,16 @@ export class ServerConnection {
     if (keepaliveTimeMs !== Infinity && !this.socket.destroyed) this.arm('keepalive', keepaliveTimeMs, this.probe);
   };
 
-  /** grpc-js's own keepalive ends a connection with calls that has been told to go: Node pings on none that is closed. */
+  /** Checks if the peer responds. grpc-js's keepalive drops a connection with calls after GOAWAY, because Node does not send PING then. */
   private readonly probe = (): void => {
     const { session } = this;
     this.awaitPeer('keepalive', this.host.limits.keepaliveTimeoutMs, () => {
       this.host.tell(this.peer, 'keepalive');
       this.destroy();
     });
-    // Nothing can be sent any more: what was sent has to be read by then.
+    // Nothing more can be sent, so the peer must have read all sent data within the timeout.
     if (session.destroyed) return;
-    // A peer has to acknowledge settings too, at once, and none are changed.
+    // A closed session cannot send PING. Peers must also acknowledge SETTINGS immediately, and an empty frame changes none.
     if (session.closed) session.settings({}, this.keepAlive);
     else session.ping(this.keepAlive);
   };
@@ -196,7 +198,7 @@ export class ServerConnection {
   private readonly awaitPeersEnd = (): void => {
     const before = bytesReadOf(this.socket);
     this.awaitPeer('quiet', QUIET_MS, () => {
-      // It still reads what was sent, and says so.
+      // A peer that still reads sends acknowledgements.
       if (bytesReadOf(this.socket) === before) this.destroy();
       else this.awaitPeersEnd();
     });
@@ -217,7 +219,7 @@ export class ServerConnection {
     });
   }
 
-  /** Runs `task` when the peer has had `ms` to send something. */
+  /** Runs `task` when the peer had `ms` to send data, excluding time in which this process was suspended or blocked. */
   private awaitPeer(name: Task, ms: number, task: () => void): void {
     this.disarm(name);
     const timer = new PeerTimer(this.host.clock, ms, () => {

@@ -8,8 +8,8 @@ import { EventHub } from '../../call/event-hub.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { hearHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
-import { HALF_REQUEST_MS, QUIET_MS, type ConnectionLimits } from './server-connection.js';
+import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
+import { HALF_REQUEST_MS, QUIET_MS, type ConnectionLifetime } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';
 
 const pem = (name: string) => readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url));
@@ -35,7 +35,7 @@ async function bound({
   tls = false,
   backlog = 511,
   ...limits
-}: Partial<ConnectionLimits> & { tls?: boolean; backlog?: number } = {}) {
+}: Partial<ConnectionLifetime> & { tls?: boolean; backlog?: number } = {}) {
   const clock = new VirtualClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const told: GrpcServerEvent[] = [];
@@ -74,7 +74,7 @@ async function bound({
   );
   const http2Servers: NodeHttp2Server[] = [];
   const listened: unknown[] = [];
-  hearHttp2Servers(server, (http2Server) => {
+  observeHttp2Servers(server, (http2Server) => {
     http2Servers.push(http2Server);
     const listen = http2Server.listen.bind(http2Server);
     http2Server.listen = ((options: object, ready: () => void) => {

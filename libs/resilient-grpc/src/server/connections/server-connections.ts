@@ -9,37 +9,37 @@ import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { Random } from '../../time/random.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { hearHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
+import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import { UNKNOWN_PEER, peerOf } from './peer.js';
-import { QUIET_MS, ServerConnection, type ConnectionHost, type ConnectionLimits } from './server-connection.js';
+import { QUIET_MS, ServerConnection, type ConnectionHost, type ConnectionLifetime } from './server-connection.js';
 
 /** Options of the connections of a server. */
-export interface ServerConnectionOptions extends ConnectionLimits {
-  /** Connections that the system holds until they are accepted. */
+export interface ServerConnectionOptions extends ConnectionLifetime {
+  /** Maximum length of the queue of pending connections. */
   readonly backlog: number;
 }
 
-/** What they need from outside. */
-export interface ServerConnectionSeams {
+/** Dependencies of the connections of a server. */
+export interface ServerConnectionDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventHub<GrpcServerEvent>;
   readonly seamReport: Pick<SeamReport, 'check'>;
-  /** Ends the calls of a peer, UNAVAILABLE. */
+  /** Ends the calls of a peer with UNAVAILABLE. */
   readonly endCallsOf: (peer: string) => void;
 }
 
-/** Connections on which HTTP/2 has ended are looked for at this interval. */
-const LOOK_MS = 1_000;
+/** Interval of the search for connections on which HTTP/2 has stopped. */
+const POLL_INTERVAL_MS = 1_000;
 
-/** All connections of a server: how long they live, and how they end. */
+/** All connections of a server; enforces their lifetime limits and closes them. */
 export class ServerConnections {
-  /** Connections that a drain has cut. */
+  /** Number of connections that a drain closed by force. */
   cutOff = 0;
-  /** True if the connections of the server are seen. */
+  /** True if the connections of the server can be observed. */
   isAttached = false;
   private readonly http2Servers: NodeHttp2Server[] = [];
-  /** Every socket that was accepted, those that still shake hands too. */
+  /** All accepted sockets, including those in a TLS handshake. */
   private readonly sockets = new Set<Duplex>();
   private readonly connections = new Map<ServerHttp2Session, ServerConnection>();
   private readonly host: ConnectionHost;
@@ -50,15 +50,15 @@ export class ServerConnections {
 
   constructor(
     private readonly options: ServerConnectionOptions,
-    private readonly seams: ServerConnectionSeams,
+    private readonly dependencies: ServerConnectionDependencies,
   ) {
-    const { clock, random, events, endCallsOf } = seams;
+    const { clock, random, events, endCallsOf } = dependencies;
     this.host = {
       limits: options,
       clock,
       random,
       endCallsOf: (peer) => {
-        // The calls of all who come by a Unix socket would bear that name.
+        // All calls over Unix sockets share this name.
         if (peer !== UNKNOWN_PEER) endCallsOf(peer);
       },
       tell: (peer, because) => {
@@ -69,46 +69,46 @@ export class ServerConnections {
   }
 
   /**
-   * Follows the connections of `server`; to be called before it is bound. False: it does not let see them. Then it has none as far as
-   * can be told here, and its own shutdown has to do.
+   * Tracks the connections of `server`; must be called before it is bound. Returns false if they cannot be observed; then this object
+   * has no connections, and the shutdown of grpc-js closes them.
    */
   attach(server: Server): boolean {
-    this.isAttached = hearHttp2Servers(server, (http2Server) => {
+    this.isAttached = observeHttp2Servers(server, (http2Server) => {
       this.follow(http2Server);
     });
     return this.isAttached;
   }
 
-  /** Sockets that are open. */
+  /** Number of open sockets. */
   get size(): number {
     return this.sockets.size;
   }
 
-  /** Listens no more, and tells all connections to end when their calls have ended, also those that come yet. */
+  /** Stops listening and sends GOAWAY on all connections, also on those still to be established; each closes after its last call. */
   announceEnd(): void {
     if (this.ending) return;
     this.ending = true;
     for (const http2Server of this.http2Servers) {
-      // Its own `close` would, from Node 24 on, close sessions that are not our business yet.
+      // From Node 24, the server's own `close` would also close its sessions, which must stay open here.
       if (http2Server.listening) TcpServer.prototype.close.call(http2Server);
     }
     for (const connection of this.connections.values()) connection.end();
     if (this.sockets.size > this.connections.size)
-      this.strayTimer = new PeerTimer(this.seams.clock, QUIET_MS, this.endStrays);
+      this.strayTimer = new PeerTimer(this.dependencies.clock, QUIET_MS, this.endStrays);
   }
 
-  /** Ends connections that are left with nothing but requests which do not come to their end. */
+  /** Closes connections on which only incomplete requests are open. */
   endHalfRequests(noCallIsOpen: () => boolean): void {
     for (const connection of this.connections.values()) connection.endHalfRequests(noCallIsOpen);
   }
 
-  /** Ends all at once, whatever their peers do. */
+  /** Closes all connections immediately. */
   destroyAll(): void {
     this.cutOff += this.sockets.size;
     for (const socket of [...this.sockets]) socket.destroy();
   }
 
-  /** When no socket is open. */
+  /** Resolves when no socket is open. */
   closed(): Promise<void> {
     if (this.sockets.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.waiting.push(resolve));
@@ -117,7 +117,7 @@ export class ServerConnections {
   private follow(http2Server: NodeHttp2Server): void {
     this.http2Servers.push(http2Server);
     listenWith(http2Server, this.options.backlog);
-    // A session is made, and told of, while its socket is: so the latest one is its own.
+    // Node creates and emits a session synchronously with its socket, so the latest socket belongs to it.
     let latest: Duplex | undefined;
     http2Server.prependListener('connection', (socket: Duplex) => {
       latest = socket;
@@ -146,26 +146,26 @@ export class ServerConnections {
   }
 
   private begin(session: ServerHttp2Session, socket: Duplex): void {
-    this.seams.seamReport.check('server session', session);
+    this.dependencies.seamReport.check('server session', session);
     const connection = new ServerConnection(session, socket, this.host);
     this.connections.set(session, connection);
-    this.lookTimer ??= this.seams.clock.setTimer(this.endStopped, LOOK_MS);
+    this.lookTimer ??= this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     socket.once('close', () => {
       this.connections.delete(session);
       if (this.connections.size > 0 || this.lookTimer === undefined) return;
-      this.seams.clock.clearTimer(this.lookTimer);
+      this.dependencies.clock.clearTimer(this.lookTimer);
       this.lookTimer = undefined;
     });
     if (this.ending) connection.end();
   }
 
-  /** Ends connections whose clients have broken the protocol: Node reads neither requests nor an end from them. */
+  /** Closes connections whose clients have violated the protocol. Node reads neither requests nor the end of such connections. */
   private readonly endStopped = (): void => {
-    this.lookTimer = this.seams.clock.setTimer(this.endStopped, LOOK_MS);
+    this.lookTimer = this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     for (const [session, connection] of this.connections) if (isStopped(session)) connection.destroy();
   };
 
-  /** What has not come to speak HTTP/2 by now does not want to. */
+  /** Closes sockets without an HTTP/2 session, which have had enough time to start one. */
   private readonly endStrays = (): void => {
     const peers = new Set([...this.connections.values()].map(({ peer }) => peer));
     for (const socket of [...this.sockets]) if (!peers.has(peerOf(socket))) socket.destroy();

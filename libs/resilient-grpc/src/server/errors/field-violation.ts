@@ -1,17 +1,17 @@
 import { BAD_REQUEST } from '../../errors/error-detail-types.js';
 import type { StatusDetail } from '../../errors/status-details.js';
 
-/** One thing that is wrong with a request. */
+/** One validation error of a request. */
 export interface FieldViolation {
-  /** Path of the field, `items[0].quantity`; empty where it is not known. */
+  /** Path of the field, such as `items[0].quantity`; empty if unknown. */
   readonly field: string;
   readonly description: string;
 }
 
-/** Bytes of violations that are told: with the rest of the trailers they stay below the 8 KiB that most of gRPC takes. */
+/** Maximum bytes of sent violations; with the other trailers, they stay below the 8 KiB limit of most gRPC implementations. */
 const MAX_BYTES = 4_096;
 
-/** A `google.rpc.BadRequest` that tells of `violations`, the first ones where there are too many for trailers. */
+/** Returns a `google.rpc.BadRequest` with `violations`, or with the first ones if they do not all fit into trailers. */
 export function badRequestDetail(violations: readonly FieldViolation[]): StatusDetail {
   const fieldViolations: FieldViolation[] = [];
   let bytes = 0;

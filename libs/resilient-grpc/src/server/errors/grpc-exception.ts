@@ -11,25 +11,25 @@ import { wellFormed } from './status-text.js';
 
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
-/** What may come with a `GrpcException`. */
+/** Options of a `GrpcException`. */
 export interface GrpcExceptionOptions {
   /**
-   * Details of google.rpc.Status, for programs to read: `statusDetails` of the error in our client. Those of google.rpc as objects,
-   * any other as bytes. @defaultValue none
+   * Machine-readable details of google.rpc.Status; the client of this library provides them as `statusDetails` of the error. Pass
+   * google.rpc messages as objects, and others as bytes. @defaultValue none
    */
   readonly details?: readonly StatusDetail[];
-  /** Trailers. @defaultValue none */
+  /** Trailing metadata. @defaultValue none */
   readonly metadata?: MetadataInput;
   /**
-   * When trying again makes sense, in milliseconds, 0 or more: goes as a `google.rpc.RetryInfo` after the other details.
-   * @defaultValue not told
+   * Time in milliseconds, 0 or more, after which the caller may retry. Sent as a `google.rpc.RetryInfo` after the other details.
+   * @defaultValue none
    */
   readonly retryAfterMs?: number;
-  /** What led to it. Never sent. @defaultValue none */
+  /** Cause of the exception. Never sent. @defaultValue none */
   readonly cause?: unknown;
 }
 
-/** What grpc-js makes a status of. */
+/** Error from which grpc-js creates a status. */
 export interface GrpcExceptionError {
   readonly code: StatusCode;
   readonly details: string;
@@ -38,19 +38,19 @@ export interface GrpcExceptionError {
 }
 
 /**
- * A status that a handler ends its call with. Passes Nest's own filters as any RpcException does, and can be given to grpc-js
- * itself in a `@GrpcStreamCall`.
+ * Exception with which a handler ends its call with a gRPC status. Nest's filters treat it as any RpcException. In a
+ * `@GrpcStreamCall`, it can be passed to grpc-js directly.
  */
 export class GrpcException extends RpcException {
   override readonly name = 'GrpcException';
   readonly code: StatusCode;
-  /** The text, by the name that grpc-js has for it. */
+  /** Status message, under the name that grpc-js uses. */
   readonly details: string;
   readonly statusDetails: readonly StatusDetail[];
-  /** Trailers. Not enumerable: errors end in logs, and metadata may hold secrets. */
+  /** Trailing metadata. Not enumerable, because errors are logged and metadata may contain secrets. */
   declare readonly metadata: Metadata;
 
-  /** @throws TypeError for what is no code of an error, and for details, metadata or a length that cannot be sent */
+  /** @throws TypeError if `code` is not an error code, or if details, metadata, or `retryAfterMs` cannot be sent */
   constructor(code: Exclude<StatusName, 'OK'> | number, message: string, options: GrpcExceptionOptions = {}) {
     const text = wellFormed(message);
     super(text);
@@ -89,7 +89,7 @@ function retryInfo(retryAfterMs: number): StatusDetail {
 function trailersOf(input: MetadataInput = {}): Metadata {
   if (isMetadataLike(input)) return joinMetadata(NO_METADATA, input);
   for (const [key, value] of Object.entries(input)) {
-    // The one trailer of gRPC's own that is a handler's to set.
+    // The only reserved gRPC trailer that a handler may set.
     if (value === undefined || key === PUSHBACK_KEY) continue;
     const problem = metadataEntryProblem(key, value);
     if (problem !== undefined) throw new TypeError(`metadata["${key}"]: ${problem}`);

@@ -6,16 +6,19 @@ import { serverCallOf } from '../../nest/inbound/grpc-inbound-call.js';
 import { serverStatusOf } from './server-status.js';
 
 /**
- * Answers a gRPC call with the status that an HttpException stands for; Nest's own filter makes all of them UNKNOWN. For
- * `{ provide: APP_FILTER, useClass: GrpcServerExceptionFilter }`, or `@UseFilters` on a controller. Everywhere else, also at other
- * microservices of a hybrid application, an exception goes the way that Nest has for it.
+ * Maps an HttpException of a gRPC handler to the matching gRPC status; Nest's own filter maps all of them to UNKNOWN. Register it with
+ * `{ provide: APP_FILTER, useClass: GrpcServerExceptionFilter }`, or with `@UseFilters` on a controller. Exceptions of HTTP handlers
+ * and of other microservices in a hybrid application get Nest's default handling.
  */
 @Injectable()
 @Catch(HttpException)
 export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException> {
   private readonly rpc = new BaseRpcExceptionFilter<HttpException>();
 
-  /** `adapters` by hand in a hybrid application alone: `app.useGlobalFilters(new GrpcServerExceptionFilter(app.get(HttpAdapterHost)))`. */
+  /**
+   * Pass `adapters` only if you create the filter yourself in a hybrid application:
+   * `app.useGlobalFilters(new GrpcServerExceptionFilter(app.get(HttpAdapterHost)))`.
+   */
   constructor(@Optional() private readonly adapters?: HttpAdapterHost) {}
 
   catch(exception: HttpException, host: ArgumentsHost): unknown {
@@ -25,7 +28,7 @@ export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException>
       const { code, details, metadata } = serverStatusOf(exception, false);
       return throwError(() => ({ code, details, message: details, ...(metadata && { metadata }) }));
     }
-    // Thrown out of a filter, it would pass Nest by and reach the framework below.
+    // An exception thrown by a filter would bypass Nest and reach the underlying framework.
     if (kind === 'http' && this.adapters !== undefined) {
       new BaseExceptionFilter(this.adapters.httpAdapter).catch(exception, host);
       return undefined;

@@ -4,12 +4,12 @@ import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY } from '../../errors/status-details.js';
 import { StatusCode } from '../../status/status-code.js';
 import { badRequestDetail, type FieldViolation } from './field-violation.js';
-import type { ServerStatus } from './fitting-status.js';
+import type { ServerStatus } from './truncate-status.js';
 import { codeOfHttpStatus } from './http-status.js';
 import { joined, wellFormed } from './status-text.js';
 import { ValidationException } from './validation-exception.js';
 
-/** The status that an HttpException stands for; with a `google.rpc.BadRequest` where it lists what is wrong with the request. */
+/** Returns the gRPC status for an HttpException, with a `google.rpc.BadRequest` if it lists validation errors. */
 export function statusOfHttpException(exception: HttpException): ServerStatus {
   const code = codeOfHttpStatus(exception.getStatus());
   const response: unknown = exception.getResponse();
@@ -27,8 +27,8 @@ export function statusOfHttpException(exception: HttpException): ServerStatus {
 }
 
 /**
- * Nest's ValidationPipe gives a list of texts, in which the path of a field cannot be told from the words of a message; or, by
- * `errorFormat: 'grouped'`, lists by path.
+ * Reads the violations from the response of Nest's ValidationPipe: a list of messages, in which field paths cannot be separated from
+ * the text, or, with `errorFormat: 'grouped'`, lists by path.
  */
 function violationsOf(message: unknown): readonly FieldViolation[] {
   if (isTexts(message)) return message.map((description) => ({ field: '', description }));
@@ -38,7 +38,7 @@ function violationsOf(message: unknown): readonly FieldViolation[] {
   );
 }
 
-/** 'items.0.quantity' as 'items[0].quantity'; and '...' of what was left out is no path. */
+/** Converts 'items.0.quantity' to 'items[0].quantity', and '...', which marks omitted errors, to an empty path. */
 function indexed(path: string): string {
   return path === '...' ? '' : path.replaceAll(/(?:^|\.)(\d+)(?=\.|$)/g, '[$1]');
 }

@@ -2,8 +2,8 @@ import { constants } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 
 /**
- * Node throws on the fields of an HTTP/1 connection, where nobody can catch it: the call hangs, or the process ends. A content-length
- * makes callers take the answer for broken, and gRPC's own two would be another status than this one.
+ * Trailers that are not sent. Node throws an uncatchable error for connection-specific HTTP/1 fields: the call hangs or the process
+ * ends. A content-length makes callers reject the response. grpc-status and grpc-message would override the status.
  */
 const REFUSED: ReadonlySet<string> = new Set([
   'connection',
@@ -18,21 +18,21 @@ const REFUSED: ReadonlySet<string> = new Set([
   'grpc-message',
 ]);
 
-/** The fields that HTTP knows. Node throws, as above, where one comes twice that it wants once. */
+/** Standard HTTP fields. For some of them, Node throws the same error if they occur twice. */
 const HTTP_FIELDS: ReadonlySet<unknown> = new Set(
   Object.entries(constants).flatMap(([name, value]) => (name.startsWith('HTTP2_HEADER_') ? [value] : [])),
 );
-/** The one of them whose values are no list. */
+/** The only standard field whose values cannot be joined. */
 const SET_COOKIE = 'set-cookie';
 
-/** Trailers as they can be sent. */
+/** Trailers that can be sent. */
 export interface SendableTrailers {
   readonly metadata: Metadata;
-  /** Some were left out. */
+  /** Present if some trailers were omitted. */
   readonly unexpected?: true;
 }
 
-/** `given`, or a copy without what cannot be sent; what HTTP knows and came twice has become a list, as HTTP has it. */
+/** Returns `given`, or a copy without fields that cannot be sent; repeated standard fields are joined to a comma-separated list. */
 export function sendableTrailers(given: Metadata): SendableTrailers {
   const headers = Object.entries(given.toHttp2Headers());
   const refused = headers.filter(([key]) => REFUSED.has(key));

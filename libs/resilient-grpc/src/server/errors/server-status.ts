@@ -3,7 +3,7 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { isResumeError } from '../../errors/resume-error.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import { fittingStatus, type ServerStatus } from './fitting-status.js';
+import { truncateStatus, type ServerStatus } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
 import { wellFormed } from './status-text.js';
 
@@ -12,15 +12,15 @@ export type { ServerStatus };
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
 /**
- * The status for whatever a handler failed with. Never throws.
- * @param filtered it has passed Nest's exception filters, so that whatever it is was meant for the caller: then it is what grpc-js
- * makes of it. Else, as of a generator, an error is told only where it says that it is one of gRPC
+ * Returns the status for any error of a handler. Never throws.
+ * @param filtered true if the error has passed Nest's exception filters and is thus intended for the caller; then the status is the
+ * one that grpc-js derives. Otherwise, as for a generator, only the details of gRPC errors are sent
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {
-    return fittingStatus(statusOf(error, filtered));
+    return truncateStatus(statusOf(error, filtered));
   } catch {
-    // A getter of it threw, or its metadata.
+    // A getter of the error, or its metadata, threw.
     return UNEXPECTED;
   }
 }
@@ -28,13 +28,13 @@ export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus 
 function statusOf(error: unknown, filtered: boolean): ServerStatus {
   if (typeof error !== 'object' || error === null) return UNEXPECTED;
   if (hasGetError(error)) {
-    // What Nest's own filter would have failed the Observable with.
+    // The value with which Nest's own filter would fail the Observable.
     const given: unknown = error.getError();
     if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: textOf(given) };
     return given === error || hasGetError(given) ? told(given) : statusOf(given, filtered);
   }
   if (isGrpcCallError(error)) return relayed(error);
-  // Its message has that of the call in it.
+  // The message of a ResumeError contains the message of the failed call.
   if (isResumeError(error) && isGrpcCallError(error.cause)) return relayed(error.cause);
   if (error instanceof HttpException) return statusOfHttpException(error);
   if (!filtered && error instanceof Error && !isOfGrpc(error)) return UNEXPECTED;
@@ -42,8 +42,8 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
 }
 
 /**
- * A call to another server failed. Its own words are handed on, but not those of a fault within it, nor what our client found
- * out about its address.
+ * Returns the status for a failed outgoing call. The upstream's details are forwarded, except for INTERNAL and UNKNOWN, and except for
+ * details that the client added, which may contain addresses.
  */
 function relayed({ code, codeName, details, reason }: GrpcCallError): ServerStatus {
   const fault = code === StatusCode.INTERNAL || code === StatusCode.UNKNOWN;
@@ -51,7 +51,7 @@ function relayed({ code, codeName, details, reason }: GrpcCallError): ServerStat
   return { code, details: `A call to another server failed: ${codeName}`, ...(fault && { unexpected: true }) };
 }
 
-/** As `serverErrorToStatus` of grpc-js, but for codes that are none: those it sends, and callers make of them what they can. */
+/** Works as `serverErrorToStatus` of grpc-js, except for invalid codes, which grpc-js sends unchanged. */
 function told(error: object): ServerStatus {
   const message = 'message' in error ? textOf(error.message) : 'Unknown Error';
   const given = 'metadata' in error ? error.metadata : undefined;
@@ -66,8 +66,8 @@ function told(error: object): ServerStatus {
 }
 
 /**
- * Whether an error's code is one of gRPC. A number alone does not say so: it may be what a command or a database ended with, and
- * the message may tell of them what is no caller's business.
+ * True if an error's code is a gRPC code. A number alone is not sufficient: it may be an exit code or a database error, whose message
+ * must not reach the caller.
  */
 function isOfGrpc(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;
@@ -75,7 +75,7 @@ function isOfGrpc(error: Error): boolean {
   return hasDetails || ('metadata' in error && isMetadataLike(error.metadata)) || isOurs(error);
 }
 
-/** Every error of ours is marked, also for other copies of this package. */
+/** True for an error of this library, which has a brand that other copies of the package share. */
 function isOurs(error: Error): boolean {
   return Object.getOwnPropertySymbols(error).some((brand) =>
     Symbol.keyFor(brand)?.startsWith('nestjs-resilient-grpc.'),
@@ -86,15 +86,15 @@ interface WithGetError {
   getError(): unknown;
 }
 
-/** RpcException, and GrpcException of Nest 12, also of another copy of Nest. */
+/** True for RpcException, and GrpcException of Nest 12, also from another copy of Nest. */
 function hasGetError(error: object): error is WithGetError {
   return error instanceof Error && 'getError' in error && typeof error.getError === 'function';
 }
 
-/** As a header of grpc-js would have it, where it is anything that can be read. */
+/** Converts a message to text as grpc-js does for a header, or returns a placeholder if it is not readable. */
 function textOf(message: unknown): string {
   if (typeof message === 'string') return wellFormed(message);
-  // What a ValidationPipe found, say.
+  // For example, the messages of a ValidationPipe.
   if (Array.isArray(message) && message.every((one) => typeof one === 'string')) return wellFormed(message.join(','));
   return typeof message === 'number' || typeof message === 'boolean' ? String(message) : 'Unknown Error';
 }

@@ -1,17 +1,17 @@
-/** Longest text that is put together here, in characters: trailers share 8 KiB with all other metadata in most of gRPC. */
-const LONGEST = 512;
+/** Maximum length of joined messages; in most gRPC implementations, trailers share 8 KiB with all other metadata. */
+const MAX_DETAILS_LENGTH = 512;
 
-/** Text that can be sent: half a surrogate pair makes grpc-js throw where it writes the status. */
+/** Replaces lone surrogates, for which grpc-js would throw while it writes the status. */
 export function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, '\ufffd');
 }
 
-/** Several texts as one, cut short where they are too long. */
+/** Joins messages and truncates the result if it is too long. */
 export function joined(texts: readonly string[]): string {
   let text = '';
   for (const [at, one] of texts.entries()) {
     text += at === 0 ? one : `; ${one}`;
-    if (text.length > LONGEST) return wellFormed(`${text.slice(0, LONGEST)}...`);
+    if (text.length > MAX_DETAILS_LENGTH) return wellFormed(`${text.slice(0, MAX_DETAILS_LENGTH)}...`);
   }
   return wellFormed(text);
 }

@@ -1,11 +1,11 @@
 import { BadRequestException, type ValidationError } from '@nestjs/common';
 import type { FieldViolation } from './field-violation.js';
 
-/** Characters of messages that an answer may hold; as Nest's own. */
+/** Maximum total length of messages in a response, as in Nest. */
 const MAX_LENGTH = 1_000_000;
 const OMITTED = 'Further validation errors were omitted';
 
-/** A request that did not pass validation. To HTTP it is the exception of Nest's ValidationPipe, with the same body. */
+/** Exception for a request that failed validation. HTTP responses have the same body as with Nest's ValidationPipe. */
 export class ValidationException extends BadRequestException {
   constructor(
     messages: readonly string[],
@@ -16,8 +16,8 @@ export class ValidationException extends BadRequestException {
 }
 
 /**
- * For `new ValidationPipe({ exceptionFactory: validationException })`: what is wrong reaches the caller of a gRPC method with the
- * exact path of each field, by way of `GrpcServerExceptionFilter`.
+ * Creates a {@link ValidationException}. Use it as `new ValidationPipe({ exceptionFactory: validationException })`. With
+ * `GrpcServerExceptionFilter`, gRPC callers then receive each violation with the exact path of its field.
  */
 export function validationException(errors: readonly ValidationError[]): ValidationException {
   const messages: string[] = [];
@@ -38,7 +38,7 @@ export function validationException(errors: readonly ValidationError[]): Validat
 
 interface Finding {
   readonly violation: FieldViolation;
-  /** As Nest's list has it. */
+  /** Message in the format of Nest's list. */
   readonly message: string;
 }
 

@@ -12,7 +12,7 @@ import { HealthImplementation, protoPath } from 'grpc-health-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
-import { StandingStreams } from '../standing-streams.js';
+import { ServiceStreams } from '../service-streams.js';
 import { GrpcServerHealth } from './serving-health.js';
 import { WatchStream } from './watch-stream.js';
 
@@ -24,7 +24,7 @@ const HealthClient = grpc.health.v1.Health as ServiceClientConstructor;
 
 async function make({ services = [ORDERS], before }: { services?: string[]; before?: (server: Server) => void } = {}) {
   const leaks = captureLeaks();
-  const standing = new StandingStreams();
+  const standing = new ServiceStreams();
   const lines: string[] = [];
   const logger = {
     debug: (line: string) => lines.push(`debug ${line}`),

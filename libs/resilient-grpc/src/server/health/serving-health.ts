@@ -6,16 +6,16 @@ import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
 import type { StatusLike } from '../calls/served-method.js';
 import { endStream, type WireCall } from '../calls/wire-call.js';
-import { StandingStreams, addStandardService, type ServiceTaker } from '../standing-streams.js';
+import { ServiceStreams, addStandardService, type ServiceHost } from '../service-streams.js';
 import { WatchStream } from './watch-stream.js';
 
-/** The name of the server as a whole. */
+/** Service name of the server as a whole. */
 const WHOLE = '';
 
-/** Characters of a name that is watched: each watcher holds one. */
+/** Maximum length of a watched service name, because each watcher keeps one in memory. */
 const MAX_NAME = 1_000;
 const NAME_TOO_LONG = `The name of a service has at most ${String(MAX_NAME)} characters`;
-/** Names of one response of List, as the protocol advises. */
+/** Maximum number of names in a List response, as recommended by the protocol. */
 const MAX_LISTED = 100;
 
 type Status = 'SERVING' | 'NOT_SERVING';
@@ -27,8 +27,8 @@ interface HealthRequest {
 type Answer = (error: StatusLike | null, response?: unknown) => void;
 
 /**
- * What `grpc.health.v1.Health` says of a server: NOT_SERVING until the application has started and its port is open, SERVING then, and
- * NOT_SERVING as soon as it shuts down. The server as a whole ('') and each service of the contract have a status of their own.
+ * Health status of a server for `grpc.health.v1.Health`: NOT_SERVING until the application has started and its port is open, then
+ * SERVING, and NOT_SERVING as soon as it shuts down. The server as a whole ('') and each service of the contract have their own status.
  */
 export class GrpcServerHealth {
   private readonly statuses = new Map<string, Status>();
@@ -40,64 +40,68 @@ export class GrpcServerHealth {
   private isBootstrapped = false;
   private isDraining = false;
 
-  /** @internal Made by a server. */
+  /** @internal Created by a server. */
   constructor(
-    private readonly standing = new StandingStreams(),
+    private readonly standing = new ServiceStreams(),
     private readonly logger: Pick<LibraryLogger, 'debug' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     this.tell();
   }
 
   /**
-   * A service takes calls again. Before the application has started, and when it shuts down, it is NOT_SERVING all the same.
+   * Sets a service to SERVING. It is still reported as NOT_SERVING before the application has started and during shutdown.
    *
-   * @param service its full name, 'orders.v1.Orders', of the contract or one of your own; without one the server as a whole, which is
-   * what probes ask for
+   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which probes
+   * check
    */
   setServing(service: string = WHOLE): void {
     this.set(service, 'SERVING');
   }
 
   /**
-   * A service takes no calls for now, as its database is away; nothing is refused. It stays so until `setServing`.
+   * Sets a service to NOT_SERVING until `setServing`, for example while its database is unreachable. Calls are not rejected.
    *
-   * @param service its full name, 'orders.v1.Orders', of the contract or one of your own; without one the server as a whole, which is
-   * what probes ask for
+   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which probes
+   * check
    */
   setNotServing(service: string = WHOLE): void {
     this.set(service, 'NOT_SERVING');
   }
 
-  /** The port is open. @internal */
+  /** Records that the port is open. @internal */
   listening(): void {
     this.isListening = true;
     this.tell();
   }
 
-  /** The application has started. @internal */
+  /** Records that the application has started. @internal */
   bootstrapped(): void {
     this.isBootstrapped = true;
     this.tell();
   }
 
-  /** The server shuts down: nothing is SERVING any more, whatever is set. @internal */
+  /** Sets everything to NOT_SERVING for the shutdown; overrides `setServing`. @internal */
   turnNotServing(): void {
     this.isDraining = true;
     this.tell();
   }
 
-  /** Ends every Watch, and refuses those that come; `Check` goes on. To come with GOAWAY, or they would be begun again. @internal */
+  /**
+   * Ends all Watch streams and rejects new ones; Check still works. Call it together with GOAWAY, or clients restart the streams on this
+   * server. @internal
+   */
   endWatches(): void {
     this.standing.end();
   }
 
   /**
-   * Adds the service, after those of the application: where that serves `grpc.health.v1.Health` by itself, ours stands back.
+   * Adds the health service. Call it after the application's services were added: if the application provides
+   * `grpc.health.v1.Health` itself, that one is kept.
    *
-   * @param services full names of the contract's
+   * @param services full names of the services in the contract
    * @internal
    */
-  addTo(server: ServiceTaker, services: readonly string[]): void {
+  addTo(server: ServiceHost, services: readonly string[]): void {
     this.contract = services;
     for (const name of services) this.names.add(name);
     this.tell();
@@ -132,7 +136,7 @@ export class GrpcServerHealth {
       if (service.length > MAX_NAME) endStream(call, { code: StatusCode.INVALID_ARGUMENT, details: NAME_TOO_LONG });
       else this.watch(service, call);
     };
-    // True: each has the type that grpc-js calls it with.
+    // The cast is safe: each handler has the signature that grpc-js uses.
     return { check, list, watch } as unknown as UntypedServiceImplementation;
   }
 

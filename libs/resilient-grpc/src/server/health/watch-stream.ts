@@ -1,12 +1,12 @@
 import type { WireCall } from '../calls/wire-call.js';
 
 /**
- * The call of one Watch. What it writes twice is sent once, and a client that does not read gets the latest when it reads again: what
- * changed in between is no news, and must not pile up. There may be thousands: an idle one holds two fields.
+ * One Watch call. A repeated status is sent once. A client that stops reading receives only the latest status when it reads again, so
+ * that outdated ones do not accumulate. There may be thousands of watchers, so an idle one holds only two fields.
  */
 export class WatchStream {
   private sent: string | undefined;
-  /** The latest status, while the client does not read. */
+  /** Latest status, while the client does not read. */
   private waiting: string | undefined;
 
   constructor(private readonly call: WireCall) {}

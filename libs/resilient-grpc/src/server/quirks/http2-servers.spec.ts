@@ -1,6 +1,6 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { canHearHttp2Servers, hearHttp2Servers } from './http2-servers.js';
+import { canHearHttp2Servers, observeHttp2Servers } from './http2-servers.js';
 
 describe('the http2 servers of grpc-js', () => {
   it('can be heard of in the version that is installed', () => {
@@ -10,7 +10,7 @@ describe('the http2 servers of grpc-js', () => {
   it('are heard of before they listen, one for each address', async () => {
     const server = new Server();
     const heard: boolean[] = [];
-    expect(hearHttp2Servers(server, ({ listening }) => heard.push(listening))).toBe(true);
+    expect(observeHttp2Servers(server, ({ listening }) => heard.push(listening))).toBe(true);
     const bind = () =>
       new Promise<number>((resolve, reject) => {
         server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
@@ -28,7 +28,7 @@ describe('the http2 servers of grpc-js', () => {
     const heard: unknown[] = [];
     const other = { makeServer: () => ({}) } as unknown as Server;
     expect(canHearHttp2Servers(other)).toBe(false);
-    expect(hearHttp2Servers(other, (made) => heard.push(made))).toBe(false);
+    expect(observeHttp2Servers(other, (made) => heard.push(made))).toBe(false);
     expect(heard).toEqual([]);
   });
 });

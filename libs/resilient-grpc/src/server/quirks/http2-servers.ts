@@ -1,19 +1,19 @@
 import type { Server } from '@grpc/grpc-js';
 import type { Http2SecureServer, Http2Server } from 'node:http2';
 
-/** A server of node:http2, as grpc-js makes one for each address it binds. */
+/** A node:http2 server; grpc-js creates one for each bound address. */
 export type NodeHttp2Server = Http2Server | Http2SecureServer;
 
-/** Whether a server of grpc-js, or its prototype, lets its http2 servers be heard of. */
+/** True if the http2 servers of a grpc-js server, or of its prototype, can be observed. */
 export function canHearHttp2Servers(server: object): boolean {
   return typeof Reflect.get(server, 'createHttp2Server') === 'function';
 }
 
 /**
- * Hears of each http2 server that `server` makes from now on, before it listens. grpc-js offers no way to its connections, so its own
- * private method is watched. False: there is none, as in a version built otherwise, and nothing will be heard.
+ * Reports each http2 server that `server` creates from now on, before it listens. grpc-js has no public access to its connections, so
+ * this wraps a private method. Returns false, and reports nothing, if another version of grpc-js has no such method.
  */
-export function hearHttp2Servers(server: Server, heard: (http2Server: NodeHttp2Server) => void): boolean {
+export function observeHttp2Servers(server: Server, heard: (http2Server: NodeHttp2Server) => void): boolean {
   const create: unknown = Reflect.get(server, 'createHttp2Server');
   if (typeof create !== 'function') return false;
   Reflect.set(server, 'createHttp2Server', (...args: unknown[]): unknown => {
@@ -24,7 +24,7 @@ export function hearHttp2Servers(server: Server, heard: (http2Server: NodeHttp2S
   return true;
 }
 
-/** Gives `http2Server` a backlog when it listens: grpc-js passes an address and nothing else. */
+/** Sets the backlog of `http2Server`, because grpc-js passes only an address to `listen`. */
 export function listenWith(http2Server: NodeHttp2Server, backlog: number): void {
   const listen: unknown = Reflect.get(http2Server, 'listen');
   if (typeof listen !== 'function') return;

@@ -9,7 +9,7 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { hearData, resetStream, sentStatusOf, statusSentBy } from './http2-stream.js';
+import { observeData, resetStream, sentStatusOf, statusSentBy } from './http2-stream.js';
 
 const PATH = '/test.Service/Call';
 const asIs = (bytes: Buffer): Buffer => bytes;
@@ -118,6 +118,6 @@ describe('the status that ended a call', () => {
   it('is none where none was sent, or a call is built otherwise', () => {
     expect(statusSentBy({ sentHeaders: { ':status': 415 } })).toBeUndefined();
     expect(sentStatusOf({})).toBeUndefined();
-    expect(hearData({}, () => undefined)).toBe(false);
+    expect(observeData({}, () => undefined)).toBe(false);
   });
 });

@@ -1,16 +1,16 @@
 import { constants, type OutgoingHttpHeaders } from 'node:http2';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 
-/** A status on the wire. */
+/** Status on the wire. */
 export interface SentStatus {
   readonly code: StatusCode;
   readonly details: string;
 }
 
 /**
- * Resets the HTTP/2 stream of a server call of grpc-js: the only end that reaches a client which does not read, behind what it has
- * not read. grpc-js offers no way to it: a status waits behind the messages, for ever. False: no stream was found.
- * @param status what it would have ended with
+ * Resets the HTTP/2 stream of a grpc-js server call. A client that does not read can only be reached by a reset, because a status would
+ * wait behind the unread messages forever. grpc-js has no API for it. Returns false if no stream was found.
+ * @param status the status that the call would have ended with
  */
 export function resetStream(serverCall: object, status?: { readonly code: number; readonly details: string }): boolean {
   const stream = streamOf(serverCall);
@@ -20,32 +20,35 @@ export function resetStream(serverCall: object, status?: { readonly code: number
   return true;
 }
 
-/** The code that clients make `status` of, where there is one that says nothing else: UNAVAILABLE would be "never seen" (gRPC over HTTP/2). */
+/**
+ * Returns the HTTP/2 error code that clients map to `status` if there is an unambiguous one; otherwise CANCEL. The code for UNAVAILABLE
+ * would mean that the request was not processed (gRPC over HTTP/2).
+ */
 function resetCodeOf(status: number | undefined): number {
   return status === StatusCode.RESOURCE_EXHAUSTED ? constants.NGHTTP2_ENHANCE_YOUR_CALM : constants.NGHTTP2_CANCEL;
 }
 
-/** The status that a stream was reset in place of. */
+/** Key of the status that a reset replaced. */
 const RESET_AS = Symbol('status of a reset');
 
 /**
- * The status that ended a server call of grpc-js: that which was sent, or in place of which it was reset. Undefined where there is
- * none: its client, or its connection, has gone; or no stream was found.
+ * Returns the status that ended a grpc-js server call: the sent one, or the one that a reset replaced. Returns `undefined` if there is
+ * none, because the client cancelled or the connection was lost, or if no stream was found.
  */
 export function sentStatusOf(serverCall: object): SentStatus | undefined {
   const stream = streamOf(serverCall);
   return stream && (statusSentBy(stream) ?? resetAs(stream));
 }
 
-/** The status that a stream of node:http2 ended with. */
+/** Returns the status with which a node:http2 stream ended. */
 export function statusSentBy({ sentTrailers, sentHeaders }: StatusPart): SentStatus | undefined {
   return statusIn(sentTrailers) ?? statusIn(sentHeaders);
 }
 
-/** Hears how many bytes of messages come, each time. False: no stream was found. */
-export function hearData(serverCall: object, heard: (bytes: number) => void): boolean {
+/** Reports the size of each received chunk of messages. Returns false if no stream was found. */
+export function observeData(serverCall: object, heard: (bytes: number) => void): boolean {
   const stream = streamOf(serverCall);
-  // grpc-js has paused it, so that nothing begins to flow by this.
+  // grpc-js has paused the stream, so this listener does not start the flow.
   stream?.on('data', (data) => {
     heard(data.length);
   });
@@ -53,20 +56,20 @@ export function hearData(serverCall: object, heard: (bytes: number) => void): bo
 }
 
 /**
- * Whether the HTTP/2 stream of a server call of grpc-js is closed, also where grpc-js has not said 'cancelled' yet: a reset first looks
- * like the end of the requests. False where no stream was found.
+ * True if the HTTP/2 stream of a grpc-js server call is closed, also before grpc-js emits 'cancelled': a reset first looks like the end
+ * of the requests. False if no stream was found.
  */
 export function isStreamClosed(serverCall: object): boolean {
   return streamOf(serverCall)?.closed === true;
 }
 
-/** Whether nothing can be answered any more: it is closed, or has got its status. grpc-js may begin a call of which that is true. */
+/** True if no response can be sent: the stream is closed or its status was sent. grpc-js may start a call in this state. */
 export function isStreamOver(serverCall: object): boolean {
   const stream = streamOf(serverCall);
   return stream !== undefined && (stream.closed || statusSentBy(stream) !== undefined);
 }
 
-/** What is used of a stream of node:http2. */
+/** The part of a node:http2 stream that is used. */
 interface Http2StreamPart extends StatusPart {
   readonly closed: boolean;
   close(code: number): void;
@@ -85,7 +88,7 @@ function statusIn(headers: OutgoingHttpHeaders | undefined): SentStatus | undefi
 }
 
 function resetAs(stream: object): SentStatus | undefined {
-  // True: `resetStream` put it there.
+  // The cast is safe: `resetStream` set this property.
   const status = Reflect.get(stream, RESET_AS) as { readonly code: number; readonly details: string } | undefined;
   return status && statusOf(status.code, status.details);
 }
@@ -94,7 +97,7 @@ function statusOf(code: number, details: string): SentStatus {
   return { code: isStatusCode(code) ? code : StatusCode.UNKNOWN, details };
 }
 
-/** As grpc-js encodes it. */
+/** Decodes a status message that grpc-js encoded. */
 function detailsOf(message: unknown): string {
   if (typeof message !== 'string') return '';
   try {
@@ -105,8 +108,8 @@ function detailsOf(message: unknown): string {
 }
 
 /**
- * Of the call that handlers see, `call.call` is grpc-js's own, perhaps inside those of interceptors (`nextCall`), which has the
- * `stream`; one of those may be given too. Undefined with a version that is built otherwise.
+ * Returns the HTTP/2 stream of a server call. In the call that handlers receive, `call.call` is grpc-js's internal call, possibly wrapped
+ * by interceptors (`nextCall`); it has the `stream`. An internal call is accepted, too. Returns `undefined` for incompatible versions.
  */
 export function streamOf(serverCall: object): Http2StreamPart | undefined {
   let call: unknown = Reflect.get(serverCall, 'call') ?? serverCall;

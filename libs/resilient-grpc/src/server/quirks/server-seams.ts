@@ -1,6 +1,6 @@
 import type { Seam } from '../../channel/quirks/seam.js';
 
-/** What the server needs of grpc-js and Node beyond their public API, and what it does without. docs/compatibility.md shows it. */
+/** Internals of grpc-js and Node that the server uses, and the features that need them. Rendered in docs/compatibility.md. */
 export const SERVER_SEAMS: readonly Seam[] = [
   // Probed when the server starts.
   {
@@ -21,7 +21,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
     lostWithout: 'the search for connections that a protocol error of their client has stopped (keepalive ends them)',
   },
   {
-    // Of `call.call` of what a handler receives, below the interceptors' (`nextCall`).
+    // Refers to `call.call` of the call that a handler receives, below the interceptors' (`nextCall`).
     on: 'server call',
     needs: ['stream.close()'],
     lostWithout: 'the reset of streams whose client does not read, and sizes and statuses of calls in telemetry',

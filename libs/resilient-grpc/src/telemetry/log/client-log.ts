@@ -1,37 +1,37 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { LineLimit } from './line-limit.js';
+import { LogRateLimiter } from './log-rate-limiter.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
-import { OutageLog, type Hurt } from './outage-log.js';
-import { RepeatLimit } from './repeat-limit.js';
-import { attemptFields, attemptText, UnrepeatedCalls } from './unrepeated-calls.js';
+import { OutageLog, type OutageImpact } from './outage-log.js';
+import { LogDeduplicator } from './log-deduplicator.js';
+import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
 import { untestedVersionLine } from './untested-version-line.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 const SUMMARY_MS = 60_000;
 
-/** The client whose log it is, and what is asked of it when a line is written. */
+/** The client being logged, with the state that its log lines need. */
 export interface LoggedClient {
   readonly name: string;
   readonly target: string;
-  /** Whom an outage hurts. */
-  readonly hurt: () => Hurt;
-  /** Whether anybody reads `debug`: its texts are not built for nobody. */
+  /** Returns the number of calls affected by the current outage. */
+  readonly hurt: () => OutageImpact;
+  /** Returns true if the `debug` level is enabled. Otherwise debug messages are not built. */
   readonly debugs: () => boolean;
 }
 
 /**
- * What one client writes to the log. Above `debug` stands what a person may have to do something about: outages, calls that may
- * have had an effect, dead connections, options that do not fit, and no more of it than a person reads.
+ * Writes the log lines of one client. Levels above `debug` are for events that may need action: outages, failed calls that may have had
+ * an effect, dead connections, and unsuitable options. Their rate is limited so that a person can read them.
  */
 export class ClientLog {
-  private readonly limit: LineLimit;
+  private readonly limit: LogRateLimiter;
   private readonly outages: OutageLog;
-  private readonly unrepeated: UnrepeatedCalls;
-  private readonly repeats: RepeatLimit<LogLine>;
+  private readonly unrepeated: UnretriedCalls;
+  private readonly repeats: LogDeduplicator<LogLine>;
 
   constructor(
     private readonly sink: Omit<LogSink, 'error'>,
@@ -42,7 +42,7 @@ export class ClientLog {
       if (line.level === 'warn') sink.warn(line);
       else sink.log(line);
     };
-    this.limit = new LineLimit(write, clock);
+    this.limit = new LogRateLimiter(write, clock);
     this.outages = new OutageLog(
       client.target,
       client.hurt,
@@ -52,10 +52,10 @@ export class ClientLog {
       },
       clock,
     );
-    this.unrepeated = new UnrepeatedCalls((text, fields) => {
+    this.unrepeated = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
-    this.repeats = new RepeatLimit(clock, SUMMARY_MS, (line, repeats) => {
+    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, (line, repeats) => {
       this.warn(`${line.msg} (${String(repeats)} more in the last minute)`, { ...line.fields, repeats });
     });
   }
@@ -69,11 +69,11 @@ export class ClientLog {
         this.slowConnect(event);
         return;
       case 'outage-start':
-        this.limit.unrest();
+        this.limit.connectionUnstable();
         this.outages.started(event);
         return;
       case 'outage-end':
-        this.limit.unrest();
+        this.limit.connectionUnstable();
         this.outages.ended(event);
         return;
       case 'attempt-end':
@@ -104,7 +104,7 @@ export class ClientLog {
         );
         return;
       case 'untested-version':
-        // Past the limit of lines: once in a process.
+        // Bypasses the rate limit, because this event occurs once per process.
         this.sink.warn(untestedVersionLine(event, { client: this.client.name }));
         return;
       case 'circuit':
@@ -139,7 +139,7 @@ export class ClientLog {
     }
   }
 
-  /** Writes what was counted and not yet said, and leaves no timer behind. */
+  /** Writes pending summaries and clears all timers. */
   close(): void {
     this.outages.close();
     this.unrepeated.close();
@@ -163,7 +163,7 @@ export class ClientLog {
     this.limit.say(this.line('warn', text, fields));
   }
 
-  /** Told once a minute for each `kind`, with a count. */
+  /** Logs a warning at most once a minute for each `kind`, with a count of the repeats. */
   private repeated(kind: string, text: string, fields: LogFields): void {
     this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields), (line) => {
       this.limit.say(line);
@@ -189,7 +189,7 @@ export class ClientLog {
       this.debug(() => [`${attemptText(event)}; ${text}`, attemptFields(event)]);
       return;
     }
-    // The outage has a line of its own, and what a server answers is its callers' matter.
+    // Outages are logged separately, and callers handle error statuses that a server returns.
     if (reachedServer !== 'maybe' || because === 'cancelled' || because === 'deadline') return;
     this.unrepeated.failed(event);
   }
@@ -226,7 +226,7 @@ export class ClientLog {
     }
   }
 
-  /** One line for each place: a leak is seldom of one stream. */
+  /** Logs one line per call site, because a leak usually affects many streams from the same place. */
   private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'stream-leak'>): void {
     const place =
       openedAt === undefined ? 'set traceStreams: true to see where it was opened' : `opened at ${openedAt}`;
@@ -251,13 +251,13 @@ export class ClientLog {
   }
 }
 
-/** A change of the channel's state. */
+/** Describes a change of the channel's connectivity state. */
 function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): readonly [string, LogFields] {
   const why = cause === undefined ? undefined : oneLine(cause);
   return [`${from} → ${to}${why === undefined ? '' : `: ${why}`}`, { event: type, from, to, cause: why }];
 }
 
-/** What became of a connection, or of an attempt to make one. */
+/** Describes a connection event or a failed connection attempt. */
 function connection(event: EventOf<'connection'>): readonly [string, LogFields] {
   const { type, change } = event;
   switch (event.change) {

@@ -1,8 +1,8 @@
 import { Logger } from '@nestjs/common';
 
 /**
- * Whether anybody reads `debug`, as far as Nest says: not where it has a list of levels without it. Nest 11 answers no for every
- * level while it was given no list, which says nothing; 'fatal' is in every list.
+ * True unless Nest has a list of log levels that excludes `debug`. Without a list, Nest 11 reports every level as disabled. This case is
+ * detected with 'fatal', which every list contains.
  */
 export function debugIsRead(): boolean {
   return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');

@@ -3,8 +3,9 @@ import type { LogLevel } from './log-line.js';
 import { oneLine } from './log-text.js';
 
 /**
- * Nest's logger as all lines of this library go by it. What the application's logger throws ends here: most lines are written from
- * timers and events of connections, where it would end the process in the middle of an outage, and none is worth a call or a start.
+ * The Nest logger through which this library writes all its lines. It catches errors thrown by the application's logger. Most lines are
+ * written in timers and connection events, where an uncaught error would crash the process during an outage. A failing logger must also
+ * never fail a call or the application start.
  */
 export class LibraryLogger extends Logger {
   private isTold = false;

@@ -1,29 +1,29 @@
-/** What a line tells to programs, by names that stay. Of `context`, `level`, `time` and `pid` loggers have their own. */
+/** The structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`: loggers add these. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Levels of Nest's logger that are used here. */
+/** The levels of Nest's logger that this library uses. */
 export type LogLevel = 'debug' | 'log' | 'warn' | 'error';
 
-/** Where lines go; Nest's logger is one. */
+/** A destination of log lines, such as Nest's logger. */
 export type LogSink = Readonly<Record<LogLevel, (line: LogLine) => void>>;
 
-/** As Nest's ConsoleLogger colours them. */
+/** ANSI colors of Nest's ConsoleLogger, by level. */
 const COLOURS: Readonly<Record<LogLevel, number>> = { debug: 95, log: 32, warn: 33, error: 31 };
-/** `inspect.custom` of node:util. */
+/** The `inspect.custom` symbol of node:util. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
-/** The part of node's inspect options that matters here. */
+/** The subset of Node's inspect options used here. */
 interface InspectOptions {
   readonly depth?: number | null;
   readonly colors?: boolean;
 }
 
 /**
- * One line of a log, for people and programs. Nest's loggers have no one way to take a text and its fields: Nest 11 prints each
- * argument as a line of its own, Nest 12 adds the fields to the text, nestjs-pino drops what stands behind a text. What all of
- * them do is to take one object. Printed, it is its text; written as JSON, its fields, with the text as `msg`. To a logger that is
- * written for texts it is one: it has what a text has (`replace`, `includes`, `length`), which asks `toString` for the text. It cannot
- * be a `String` by itself, as each character of that is a field.
+ * One log line with a message and structured fields. Nest loggers have no common way to pass both: Nest 11 prints each argument on its
+ * own line, Nest 12 appends the fields to the message, and nestjs-pino drops arguments after a string message. All of them accept a
+ * single object. Printed, this object is its message; serialized as JSON, it is its fields, with the message as `msg`. It also works in
+ * loggers that expect a string: it inherits the string methods (`replace`, `includes`), which call `toString`, and has a `length`. It
+ * cannot extend `String`, because a `String` object has each character as an enumerable property.
  */
 export class LogLine {
   readonly msg: string;
@@ -47,12 +47,12 @@ export class LogLine {
     return this.#level;
   }
 
-  /** All but its text. */
+  /** The fields without the message. */
   get fields(): LogFields {
     return this.#fields;
   }
 
-  /** By this name nest-winston takes the text of an object. */
+  /** Equals `msg`. nest-winston reads the message of an object from this property. */
   get message(): string {
     return this.msg;
   }
@@ -69,7 +69,7 @@ export class LogLine {
     return this.msg;
   }
 
-  /** As a text alone, as ConsoleLogger would print that; as an object where it is a part of something that is printed. */
+  /** Prints the message as ConsoleLogger would print a string, or a plain object if this line is nested in another object. */
   [INSPECT](depth: number | null, options: InspectOptions): unknown {
     if (depth !== null && depth < (options.depth ?? depth)) return Object.assign({}, this);
     const text = options.colors === true ? `\u001b[${String(COLOURS[this.#level])}m${this.msg}\u001b[39m` : this.msg;

@@ -1,29 +1,32 @@
 import { masked } from './masked.js';
 
-const LONGEST = 300;
-/** What is read of a text: secrets are looked for in more of it than is shown, so that one is known that the end of it cuts. */
+const MAX_TEXT_LENGTH = 300;
+/** Maximum number of characters searched for secrets. Larger than what is logged, so that a secret cut at the end is still recognized. */
 const READ = 2_000;
-/** Frames of a stack that are shown. */
+/** Maximum number of stack frames logged. */
 const FRAMES = 20;
 
-/** A text of the other side as it may stand in a log: cut, without what would begin a line or colour a terminal, secrets masked. */
+/**
+ * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters that would start a line or color a
+ * terminal.
+ */
 export function oneLine(text: string): string {
   const isCut = text.length > READ;
   const escaped = masked(isCut ? text.slice(0, READ) : text, isCut).replace(
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-  return isCut || escaped.length > LONGEST ? `${escaped.slice(0, LONGEST)}…` : escaped;
+  return isCut || escaped.length > MAX_TEXT_LENGTH ? `${escaped.slice(0, MAX_TEXT_LENGTH)}…` : escaped;
 }
 
 /**
- * The stack of an error as it may stand in a log: its text on one line, then frames, each a line that is set in. What an error says may
- * be what a client sent: in a stack it stands as it is, of any length.
+ * Makes an error stack safe to log: the message on one line, then the frames, one indented line each. The message is taken out of the
+ * stack because it may contain client input, unescaped and of any length.
  */
 export function stackOf(what: string, message: string, stack: string): string {
   const frames = stack
     .slice(Math.max(0, stack.indexOf(message)) + message.length)
-    .slice(0, FRAMES * LONGEST)
+    .slice(0, FRAMES * MAX_TEXT_LENGTH)
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line.startsWith('at '))
@@ -31,13 +34,13 @@ export function stackOf(what: string, message: string, stack: string): string {
   return [oneLine(what), ...frames.map((frame) => `    ${oneLine(frame)}`)].join('\n');
 }
 
-/** '80 ms', '5.1 s', '125 s' */
+/** Formats a duration: '80 ms', '5.1 s', '125 s'. */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${ms.toFixed(0)} ms`;
   return `${(ms / 1_000).toFixed(ms < 100_000 ? 1 : 0)} s`.replace('.0 s', ' s');
 }
 
-/** '1 call', '2 calls' */
+/** Formats a count with its noun: '1 call', '2 calls'. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
 }

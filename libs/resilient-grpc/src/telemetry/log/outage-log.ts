@@ -6,54 +6,54 @@ import { counted, duration, oneLine } from './log-text.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * A younger outage is a restart like any other, and nobody's business at night. A server that is away for a second is found
- * again up to 0.4 s later.
+ * The age at which an outage is logged as a warning. Shorter outages are usually ordinary restarts: the client reconnects up to 0.4 s after
+ * a server that was down for a second is back.
  */
-const WORTH_A_WARNING_MS = 1_500;
+const OUTAGE_WARNING_DELAY_MS = 1_500;
 const SUMMARY_MS = 60_000;
 const WHAT_TO_DO = 'look at the server, the client goes on trying';
 
-/** Whom an outage hurts. */
-export interface Hurt {
+/** The number of calls affected by an outage. */
+export interface OutageImpact {
   /** Calls that wait for the channel. */
   readonly waiting: number;
-  /** Calls that failed for want of a connection, since the client was made. */
+  /** Calls that failed because no connection was available, since the client was created. */
   readonly failed: number;
 }
 
-/** Takes what an outage has to tell. */
-export type Tell = (level: Exclude<LogLevel, 'error'>, text: string, fields: LogFields) => void;
+/** Writes one log line about an outage. */
+export type WriteLine = (level: Exclude<LogLevel, 'error'>, text: string, fields: LogFields) => void;
 
 interface Told {
   readonly start: EventOf<'outage-start'>;
   readonly startedAt: number;
-  /** Calls that had failed before it. */
+  /** Value of `OutageImpact.failed` when the outage started. */
   readonly failedBefore: number;
   told: boolean;
-  /** That calls wait in it was told, or is not worth it. */
+  /** True if the warning that calls are waiting was logged or must be skipped. */
   waits: boolean;
 }
 
 /**
- * The lines of outages: one warning when an outage is 1.5 s old and some call waits or has failed, one when its grace is over and
- * calls fail, and one line when it is over. Of a second one within a minute there are the latter two: that calls fail is never held
- * back. Of a server that comes and goes there is one line a minute; such an outage is told by itself, with its end, when it outlasts the
- * grace and none of them was told in the last minute: at most three lines.
+ * Writes the log lines of outages. An outage gets at most three lines: a warning when it is 1.5 s old and a call is waiting or has failed,
+ * a warning when its grace period is over and calls fail, and a line when it ends. A second outage within a minute gets only the last two:
+ * the warning that calls fail is never suppressed. A flapping server gets one line a minute. An outage of a flapping server gets its own
+ * lines, including its end, only if it outlasts the grace period and no flapping line was written in the last minute.
  */
 export class OutageLog {
   private outage: Told | undefined;
   private timer: Timer | undefined;
   private flaps = { outages: 0, held: 0, left: 0, failed: 0 };
   private flapTimer: Timer | undefined;
-  /** When the last warning of an outage was. */
+  /** Time of the last outage warning. */
   private toldAt = -Infinity;
-  /** When the last line of flapping outages was. */
+  /** Time of the last flapping line. */
   private flapToldAt = -Infinity;
 
   constructor(
     private readonly target: string,
-    private readonly hurt: () => Hurt,
-    private readonly tell: Tell,
+    private readonly hurt: () => OutageImpact,
+    private readonly tell: WriteLine,
     private readonly clock: Clock,
   ) {}
 
@@ -65,7 +65,7 @@ export class OutageLog {
     this.outage = { start, startedAt, failedBefore: this.hurt().failed, told: false, waits };
     this.tell('debug', `outage: ${cause}`, { event: 'outage-start', ...this.about(start), flapping });
     if (flapping) this.flapped(start);
-    this.later(waits ? Math.max(graceMs, WORTH_A_WARNING_MS) : WORTH_A_WARNING_MS);
+    this.later(waits ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
   }
 
   ended({ durationMs, tries, held, left, failed }: EventOf<'outage-end'>): void {
@@ -79,8 +79,8 @@ export class OutageLog {
       this.flaps.failed += failed;
     }
     if (outage?.told === true && outage.start.flapping) this.flapToldAt = this.clock.now();
-    // Calls that failed at its very end, say.
-    const worthALine = outage?.told === true || (!isFlap && left + failed > 0 && durationMs >= WORTH_A_WARNING_MS);
+    // The second case covers, for example, calls that failed right before the outage ended.
+    const worthALine = outage?.told === true || (!isFlap && left + failed > 0 && durationMs >= OUTAGE_WARNING_DELAY_MS);
     this.tell(
       worthALine ? 'log' : 'debug',
       `back after ${duration(durationMs)}, ${counted(tries, 'try', 'tries')}; ${callsOf(held, left, failed)}`,
@@ -88,7 +88,7 @@ export class OutageLog {
     );
   }
 
-  /** Leaves no timer behind. */
+  /** Clears all timers. */
   close(): void {
     this.stop();
     if (this.flapTimer !== undefined) this.clock.clearTimer(this.flapTimer);
@@ -112,7 +112,7 @@ export class OutageLog {
     const { waiting, failed: failedSoFar } = this.hurt();
     const failed = failedSoFar - outage.failedBefore;
     if (!outage.told && waiting === 0 && failed === 0) {
-      this.later(WORTH_A_WARNING_MS);
+      this.later(OUTAGE_WARNING_DELAY_MS);
       return;
     }
     const { start, startedAt } = outage;
@@ -132,7 +132,7 @@ export class OutageLog {
       return;
     }
     outage.waits = true;
-    // Those that do not wait, by their own choice.
+    // Calls with `waitForReady: false` fail even during the grace period.
     const also = failed === 0 ? '' : `, ${String(failed)} failed`;
     this.tell(
       'warn',
@@ -150,7 +150,7 @@ export class OutageLog {
     );
   }
 
-  /** The first of a minute is told at once, the rest together. */
+  /** Logs the first flapping outage of a minute immediately and counts the others for a summary. */
   private flapped(start: EventOf<'outage-start'>): void {
     this.flaps.outages += 1;
     if (this.flapTimer !== undefined) return;
@@ -167,7 +167,7 @@ export class OutageLog {
   private readonly summarize = (): void => {
     this.flapTimer = undefined;
     const { outages, held, left, failed } = this.flaps;
-    // After a quiet minute the next is told at once again.
+    // After a minute without outages, the next one is logged immediately again.
     if (outages === 0) return;
     this.tell(
       'warn',
@@ -186,7 +186,7 @@ export class OutageLog {
     return { target: this.target, cause: oneLine(cause), graceMs: Math.round(graceMs) };
   }
 
-  /** With the target, where the cause does not name it: an address that a name stands for says little at night. */
+  /** Returns the cause, prefixed with the target if the cause does not contain it. A bare IP address does not identify the service. */
   private causeOf({ cause }: EventOf<'outage-start'>): string {
     return cause.includes(this.target) ? oneLine(cause) : `${this.target}: ${oneLine(cause)}`;
   }

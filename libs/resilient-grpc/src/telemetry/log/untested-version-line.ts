@@ -1,7 +1,7 @@
 import type { UntestedVersion } from '../../call/untested-version.js';
 import { LogLine, type LogFields } from './log-line.js';
 
-/** The warning about what is installed: what is missing, what is off, what was tested. */
+/** Builds the warning about an untested installed version: missing private names, disabled features, tested versions. */
 export function untestedVersionLine(
   { installed, tested, missing, lost }: UntestedVersion,
   fields: LogFields = {},

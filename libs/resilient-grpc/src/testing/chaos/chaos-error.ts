@@ -1,13 +1,13 @@
 import type { ChaosPlan, ChaosStep } from './plan-chaos.js';
 
-/** What ran under chaos failed: the seed that brings the same faults again, and those of them that had begun. */
+/** The error of a failed chaos run. Contains the seed that reproduces the faults, and the faults that had started. */
 export class ChaosError extends Error {
   override readonly name = 'ChaosError';
   readonly plan: ChaosPlan;
-  /** The steps that were begun. */
+  /** The steps that had started. */
   readonly played: readonly ChaosStep[];
 
-  /** `causes` are what it failed with, first the one that ended it; then, where a fault failed or hung besides, that. */
+  /** @param causes the errors of the run: first the one that ended it, then that of a fault that also failed or hung, if any */
   constructor(plan: ChaosPlan, played: readonly ChaosStep[], causes: readonly unknown[]) {
     const why = [...new Set(causes.map((cause) => (cause instanceof Error ? cause.message : String(cause))))];
     const steps = played.map(

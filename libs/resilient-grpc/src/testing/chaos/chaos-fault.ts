@@ -1,20 +1,20 @@
 import type { PlannedFault } from './plan-chaos.js';
 
-/** A fault that chaos can bring about. */
+/** A fault that chaos can inject. */
 export interface ChaosFault extends PlannedFault {
-  /** Awaited, where it gives a promise. */
+  /** Injects the fault. A returned promise is awaited. */
   begin(): unknown;
   /**
-   * Heals it: when its time is over, when chaos ends before that, and when `begin` failed. Awaited too. When chaos is aborted
-   * or `begin` hangs it comes beside that.
+   * Heals the fault: when its time is over, when chaos ends earlier, and when `begin` failed. A returned promise is awaited. If chaos is
+   * aborted or `begin` hangs, `end` is called while `begin` may still be running.
    */
   end?(): unknown;
 }
 
-/** How often each fault of a kit is drawn; those that are not named are left out. */
+/** Relative frequency of each fault of a kit. Faults without a weight are left out. */
 export type ChaosWeights<Name extends string> = Readonly<Partial<Record<Name, number>>>;
 
-/** The faults of a kit, or those that have a weight. */
+/** Returns the faults of a kit that have a weight, or all faults if `weights` is undefined. */
 export function chosen<Name extends string>(
   kit: Readonly<Record<Name, Omit<ChaosFault, 'name'>>>,
   weights: ChaosWeights<Name> | undefined,

@@ -8,53 +8,53 @@ import type { ChaosPlan, ChaosPlanOptions } from './plan-chaos.js';
 import { playChaos } from './play-chaos.js';
 import { within } from './within.js';
 
-// Longer than a ChildServer's start may take: its own error says more.
+// Longer than the start timeout of ChildServer, whose own error is more specific.
 const DEFAULT_GRACE_MS = 20_000;
 
-/** Options of chaos, whatever it plays. */
+/** Options common to all chaos runs. */
 export interface ChaosSettings {
   readonly faults: readonly ChaosFault[];
-  /** Ends it at once, and heals what lasts. */
+  /** Ends the run immediately when aborted, and heals the active fault. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * How long, in milliseconds, chaos waits for each `begin`, for each `end`, and for what runs behind its signal; then it
-   * fails, and says for which. @defaultValue 20 000
+   * Maximum time, in milliseconds, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is
+   * exceeded, chaos fails with an error that names the operation. @defaultValue 20 000
    */
   readonly graceMs?: number | undefined;
-  /** @defaultValue the system's */
+  /** Clock for fault times and `graceMs`. @defaultValue the system clock */
   readonly clock?: Clock | undefined;
 }
 
-/** A plan is drawn. */
+/** Options of a chaos run that draws its plan from a seed. */
 export interface DrawnChaos extends ChaosSettings, Omit<ChaosPlanOptions, 'seed' | 'faults'> {
-  /** @defaultValue one by chance, which is in the error */
+  /** Seed of the plan. @defaultValue a random seed, which the error message contains */
   readonly seed?: number | undefined;
   readonly plan?: undefined;
 }
 
-/** A plan is played again, or one of your own. */
+/** Options of a chaos run that plays a given plan, either a recorded or a custom one. */
 export interface PlannedChaos extends ChaosSettings {
   readonly plan: ChaosPlan;
 }
 
-/** A plan to draw, or one to play. */
+/** Options of a chaos run, with a plan to draw or to play. */
 export type ChaosOptions = DrawnChaos | PlannedChaos;
 
-/** What is known to what runs under chaos. */
+/** The argument of the function that runs under chaos. */
 export interface ChaosRun {
   readonly plan: ChaosPlan;
-  /** Aborted when the plan is over, its quiet time included, or chaos was ended. */
+  /** Aborted when the plan, including its quiet time, is over, or when chaos ends early. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Runs `run` while faults come and go by a plan, and resolves to its result when it has ended; what is left of the plan is not
- * played then. Load runs until `signal`: `while (!signal.aborted)`. When this settles every fault is healed, but for one that
- * the error names. A fault may take longer than planned, as the start of a server does: what follows then comes later, never
- * closer.
- * @throws ChaosError with the seed and the faults so far, when `run` fails, when a fault cannot be brought about or healed, when
- * one of them hangs, or when the signal of the options is aborted
- * @throws RangeError when no plan can be drawn, or one names a fault that is not there
+ * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
+ * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
+ * healed, except one that the error names. A fault may take longer than planned, for example to start a server. Later faults are then
+ * delayed, so that their distances never shrink.
+ * @throws ChaosError with the seed and the faults so far, if `run` fails, if a fault fails to start, fails to heal, or hangs, or if the
+ * `signal` of the options is aborted
+ * @throws RangeError if no plan can be drawn, or if the plan names an unknown fault
  */
 export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => Promise<T>): Promise<T> {
   const { faults, clock = systemClock, signal: aborted, graceMs = DEFAULT_GRACE_MS } = options;
@@ -90,7 +90,7 @@ function outcomeOf<T>(promise: Promise<T>): Promise<Outcome<T>> {
   );
 }
 
-/** Rejects with the signal's reason, unless it was forgotten before. */
+/** Returns a promise that rejects with the signal's reason on abort. `forget` removes the listener. */
 function abortOf(signal: AbortSignal | undefined): { readonly promise: Promise<never>; forget(): void } {
   let abort: () => void = () => undefined;
   const promise = new Promise<never>((_, reject) => {

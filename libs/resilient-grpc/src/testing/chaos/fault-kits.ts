@@ -10,14 +10,15 @@ const SHORT_MS: RangeMs = [100, 500];
 const LONG_MS: RangeMs = [200, 1_000];
 
 /**
- * What a network does. 'reset', 'close': every connection ends. 'outage': besides, new ones are refused. 'black-hole': no byte
- * passes, on connections old and new. 'cut': one connection is torn in the middle of an answer. 'delay': 100 ms each way.
+ * The name of a network fault. 'reset', 'close': every connection ends (RST or FIN). 'outage': connections are reset and new ones are
+ * refused. 'black-hole': no byte passes on existing and new connections. 'cut': one connection is reset in the middle of a response.
+ * 'delay': 100 ms in each direction.
  */
 export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cut' | 'delay';
 
 /**
- * The faults of a network, or those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. The end of each undoes what
- * it did; of a setting that it shares with one of yours, such as the delay, nothing is left.
+ * Returns the network faults, or only those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. Each fault resets the proxy
+ * settings that it uses when it ends. A value that you have set yourself, such as a delay, is lost.
  */
 export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkFaultName>): readonly ChaosFault[] {
   return chosen(
@@ -44,7 +45,7 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
           proxy.resetSilenced();
         },
       },
-      // In the middle of the 9 bytes that begin a frame.
+      // 5 bytes end in the middle of a 9-byte frame header.
       cut: {
         forMs: SHORT_MS,
         begin: () => proxy.closeAfterBytes(5, 'to-client'),
@@ -57,14 +58,15 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
 }
 
 /**
- * What servers and proxies do with HTTP/2. 'goaway': every connection is drained. 'disowned': by a GOAWAY one call was never
- * seen. 'refused': three streams are refused. 'reset', 'missing-trailers': two calls lose their answer after the server has
- * made it. 'stream-limit': one stream a connection. 'held-settings': connections are drained, and new ones not usable.
+ * The name of an HTTP/2 fault of a server or proxy. 'goaway': every connection receives GOAWAY and drains. 'disowned': a GOAWAY rejects
+ * one call as unprocessed. 'refused': three streams are refused (REFUSED_STREAM). 'reset', 'missing-trailers': two calls lose their
+ * response after the server has produced it. 'stream-limit': one stream per connection. 'held-settings': connections drain, and new ones
+ * receive no SETTINGS and are unusable.
  */
 export type Http2FaultName =
   'goaway' | 'disowned' | 'refused' | 'reset' | 'missing-trailers' | 'stream-limit' | 'held-settings';
 
-/** The faults of HTTP/2, or those with a weight; their names in a plan begin with 'http2-'. */
+/** Returns the HTTP/2 faults, or only those with a weight. Their names in a plan start with 'http2-'. */
 export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2FaultName>): readonly ChaosFault[] {
   const failing = (fault: CallFault, times: number) => {
     let takeBack: (() => void) | undefined;
@@ -101,17 +103,20 @@ export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2
   ).map((fault) => ({ ...fault, name: `http2-${fault.name}` }));
 }
 
-/** What happens to a process: killed and away for a while, frozen for a while, ended in order and started again. */
+/**
+ * The name of a server process fault. 'kill': killed and restarted after a while. 'freeze': frozen for a while. 'restart': terminated
+ * gracefully and started again.
+ */
 export type ServerFaultName = 'kill' | 'freeze' | 'restart';
 
-/** The faults of a server's process, or those with a weight. */
+/** Returns the faults of a server process, or only those with a weight. */
 export function serverFaults(server: ChildServer, weights?: ChaosWeights<ServerFaultName>): readonly ChaosFault[] {
   return chosen(
     {
       kill: { forMs: LONG_MS, begin: () => server.kill(), end: () => server.restart() },
       freeze: { forMs: LONG_MS, begin: () => server.freeze(), end: () => server.thaw() },
       restart: {
-        // One that does not end in order is killed by its next start.
+        // If the server does not terminate in time, `restart()` kills it.
         begin: () => server.terminate(2_000).catch(() => undefined),
         end: () => server.restart(),
       },

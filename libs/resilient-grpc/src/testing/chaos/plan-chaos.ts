@@ -1,52 +1,52 @@
 import { seededRandom } from '../seeded-random.js';
 
-/** Lengths from the first to the second, both included, in milliseconds. */
+/** A range of durations in milliseconds; both bounds are included. */
 export type RangeMs = readonly [from: number, to: number];
 
-/** A fault as a plan knows it. */
+/** A fault to plan. */
 export interface PlannedFault {
-  /** Told apart by it, in the plan and in what failed. */
+  /** Unique name in the plan and in error messages. */
   readonly name: string;
-  /** How often it is drawn, against the others; 0 for never. @defaultValue 1 */
+  /** Relative frequency; 0 excludes the fault. @defaultValue 1 */
   readonly weight?: number | undefined;
-  /** How long it lasts. @defaultValue [0, 0] */
+  /** Duration of the fault. @defaultValue [0, 0] */
   readonly forMs?: RangeMs | undefined;
 }
 
-/** What a plan is drawn from. */
+/** Options of `planChaos`. */
 export interface ChaosPlanOptions {
-  /** Any integer of 32 bits, with a sign or without. */
+  /** A signed or unsigned 32-bit integer. The same seed gives the same plan. */
   readonly seed: number;
-  /** Length of the whole: a fault must fit, at the longest that `distanceMs` and its `forMs` may draw, before `quietMs`. */
+  /** Total duration in milliseconds. The longest possible distance and fault must fit before `quietMs`. */
   readonly durationMs: number;
   readonly faults: readonly PlannedFault[];
-  /** Time from the end of one fault to the beginning of the next, and before the first. @defaultValue [500, 1 500] */
+  /** Time before the first fault and between the end of a fault and the start of the next. @defaultValue [500, 1 500] */
   readonly distanceMs?: RangeMs | undefined;
-  /** Time at the end in which nothing is at fault. @defaultValue a quarter of `durationMs` */
+  /** Time without faults at the end, in milliseconds. @defaultValue a quarter of `durationMs` */
   readonly quietMs?: number | undefined;
 }
 
-/** A fault of a plan: begins at `atMs` and lasts `forMs`. */
+/** A step of a plan: `fault` starts at `atMs` and lasts for `forMs`. */
 export interface ChaosStep {
   readonly atMs: number;
   readonly fault: string;
   readonly forMs: number;
 }
 
-/** Which faults when: a value that can be printed, changed by hand and played again. */
+/** A schedule of faults. A plain value that can be printed, edited, and replayed. */
 export interface ChaosPlan {
   readonly seed: number;
   readonly durationMs: number;
-  /** In order, one at a time. */
+  /** The steps in chronological order. Faults never overlap. */
   readonly steps: readonly ChaosStep[];
 }
 
 const DEFAULT_DISTANCE_MS: RangeMs = [500, 1_500];
 
 /**
- * Draws a plan: the same for the same options, and for a shorter one the beginning of it. One fault at a time, so that what
- * fails has one reason.
- * @throws RangeError that names the option that cannot be
+ * Draws a plan. The same options give the same plan; a shorter `durationMs` gives its beginning. Faults never overlap, so that a failure
+ * has a single cause.
+ * @throws RangeError that names the invalid option
  */
 export function planChaos(options: ChaosPlanOptions): ChaosPlan {
   const { seed, durationMs, faults, distanceMs = DEFAULT_DISTANCE_MS, quietMs = durationMs / 4 } = options;
@@ -62,7 +62,7 @@ export function planChaos(options: ChaosPlanOptions): ChaosPlan {
   }
 }
 
-/** A whole number of the range, evenly. */
+/** Returns an integer of the range, uniformly distributed. */
 function between([from, to]: RangeMs, chance: number): number {
   return from + Math.floor(chance * (to - from + 1));
 }
@@ -73,7 +73,7 @@ function draw(faults: readonly PlannedFault[], chance: number): PlannedFault {
     left -= fault.weight ?? 1;
     if (left < 0) return fault;
   }
-  // Rounding can leave the very end of the range over.
+  // Rounding errors may keep `left` at 0 or above.
   return found(faults.findLast(({ weight = 1 }) => weight > 0));
 }
 
@@ -106,7 +106,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
   ];
   const wrong = checks.find(([holds]) => !holds);
   if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}`);
-  // Whatever the seed: a plan that is empty by chance would be a test that proves nothing now and then.
+  // Checked independently of the seed. With some seeds the plan would otherwise be empty, and the test would prove nothing.
   const longestMs = Math.max(...faults.filter(({ weight = 1 }) => weight > 0).map(({ forMs = [0, 0] }) => forMs[1]));
   const neededMs = distanceMs[1] + longestMs;
   const roomMs = durationMs - quietMs;

@@ -5,25 +5,25 @@ import { within } from './within.js';
 
 /** A plan that is being played. */
 export interface PlayedChaos {
-  /** The steps that were begun, so far. */
+  /** The steps that have started so far. */
   readonly played: readonly ChaosStep[];
-  /** Resolves when the last is healed and its quiet time over, or it was ended; rejects when a fault did, or hung. */
+  /** Resolves when all faults are healed and the quiet time is over, or when ended early. Rejects if a fault failed or hung. */
   readonly finished: Promise<void>;
 }
 
-/** What a plan is played by. */
+/** The dependencies of `playChaos`. */
 export interface Stage {
   readonly faults: readonly ChaosFault[];
   readonly clock: Clock;
-  /** Ends it, behind a `begin` that is under way. */
+  /** Ends the playback when aborted, after a running `begin`. */
   readonly ended: AbortSignal;
-  /** Ends it at once: no `begin` is waited for. */
+  /** Ends the playback immediately when aborted, without waiting for a running `begin`. */
   readonly aborted: AbortSignal | undefined;
-  /** Bound of each `begin` and of each `end`. */
+  /** Time limit of each `begin` and each `end`, in milliseconds. */
   readonly graceMs: number;
 }
 
-/** @throws RangeError when the plan names a fault that is not there */
+/** @throws RangeError if the plan names an unknown fault */
 export function playChaos(plan: ChaosPlan, { faults, clock, ended, aborted, graceMs }: Stage): PlayedChaos {
   const steps = plan.steps.map((step) => ({ step, fault: faultOf(step, faults) }));
   const played: ChaosStep[] = [];
@@ -31,7 +31,7 @@ export function playChaos(plan: ChaosPlan, { faults, clock, ended, aborted, grac
   const play = async () => {
     let endedAt = 0;
     for (const { step, fault } of steps) {
-      // By what lies between, not by the clock: a fault that took long leaves the next its distance.
+      // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
       if (!(await pause(step.atMs - endedAt, clock, ended))) return;
       played.push(step);
       try {
@@ -53,7 +53,7 @@ function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): Cha
   return fault;
 }
 
-/** Resolves to true after `ms`, to false when it was aborted before. */
+/** Resolves to true after `ms`, or to false on abort. */
 function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
     if (signal.aborted) {

@@ -1,16 +1,16 @@
 import type { Clock } from '../../time/clock.js';
 
-/** How long to wait, and what is said when that was not enough. */
+/** The time limit of an operation and its error message. */
 export interface Bound {
   readonly clock: Clock;
   readonly ms: number;
-  /** Such as "fault 'kill' did not begin". */
+  /** Start of the error message, such as "fault 'kill' did not begin". */
   readonly what: string;
-  /** Ends the wait too, with the signal's reason. */
+  /** Also ends the wait when aborted; `within` then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What `work` resolves to; rejects when that takes longer than its bound. */
+/** Resolves to the result of `work`. Rejects if that takes longer than `ms`. */
 export async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: Bound): Promise<T> {
   let release: () => void = () => undefined;
   const bound = new Promise<never>((_, reject) => {

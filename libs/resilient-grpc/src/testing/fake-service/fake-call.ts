@@ -2,53 +2,53 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { GrpcCallOptions } from '../../client/resilient-types.js';
 
-/** A call as a handler sees it, beside its request. */
+/** The context of a call, passed to a handler with the request. */
 export interface FakeCall {
-  /** Of the argument and of the options together. */
+  /** The metadata argument merged with the metadata of the call options. */
   readonly metadata: Metadata;
-  /** As the caller gave them. */
+  /** The call options as passed by the caller. */
   readonly options: GrpcCallOptions;
-  /** Milliseconds since 1970, or Infinity. */
+  /** Deadline in milliseconds since 1970; `Infinity` if there is none. */
   readonly deadline: number;
-  /** Aborted when the caller leaves or its deadline passes. */
+  /** Aborted when the caller cancels or the deadline expires. */
   readonly signal: AbortSignal;
 }
 
-/** What became of a call: 'answered', also with an error, or 'cancelled' by the caller or its deadline. */
+/** The state of a call: 'open', 'answered' by the handler with a response or an error, or 'cancelled' by the caller or its deadline. */
 export type FakeCallOutcome = 'open' | 'answered' | 'cancelled';
 
-/** What is kept of a call. */
+/** The record of a call to a fake service. */
 export interface FakeCallRecord<Name = string, Request = unknown> {
-  /** The handler's name; of a method without one, the name it was called by. */
+  /** The name of the handler, or the name used by the caller if the method has no handler. */
   readonly method: Name;
-  /** The request; of a request stream the messages so far, in the order in which they came. */
+  /** The request; for a request stream, the messages received so far, in order. */
   readonly request: Request;
   readonly metadata: Metadata;
   readonly options: GrpcCallOptions;
   readonly outcome: FakeCallOutcome;
 }
 
-/** Names of what can be called of `S`. */
+/** The names of the gRPC methods of `S`. */
 export type MethodName<S> = {
   [K in keyof S]: S[K] extends (...args: never) => Observable<unknown> ? K : never;
 }[keyof S];
 
-/** Records of the calls of `S`; looking at `method` tells which request it has. */
+/** The records of calls to `S`. Checking `method` narrows the type of `request`. */
 export type FakeCallRecords<S> = {
   [K in MethodName<S>]: S[K] extends (request: infer Q, ...rest: infer _) => Observable<unknown>
     ? FakeCallRecord<K, Q extends Observable<infer M> ? readonly M[] : Q>
     : never;
 }[MethodName<S>];
 
-/** What a handler may give: one message, now or later, or as many as come. An array is a stream of its elements. */
+/** The return value of a handler: a message, a promise of one, or a stream of messages. An array is a stream of its elements. */
 export type FakeAnswer<R> = R | Promise<R> | Observable<R> | AsyncIterable<R> | Iterable<R>;
 
-/** Handlers of `S`, by its own names. */
+/** The handlers of a fake service, by the method names of `S`. */
 export type FakeHandlers<S> = {
   readonly [K in MethodName<S>]?: S[K] extends (request: infer Q, ...rest: infer _) => Observable<infer R>
     ? (request: Q extends Observable<infer M> ? AsyncIterable<M> : Q, call: FakeCall) => FakeAnswer<R>
     : never;
 };
 
-/** A handler whose types are forgotten. */
+/** A handler with erased types. */
 export type AnyHandler = (request: unknown, call: FakeCall) => unknown;

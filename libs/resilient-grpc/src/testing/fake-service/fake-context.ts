@@ -3,7 +3,7 @@ import type { CallTransport } from '../../call/call-transport.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodContext } from '../../client/call-context.js';
 import { CallRegistry } from '../../client/call/call-registry.js';
-import { MethodParts } from '../../client/method-context.js';
+import { MethodRuntime } from '../../client/method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { plainPolicy } from '../../client/settings/resolve-method-policies.js';
 import { resolveSettings } from '../../client/settings/resolve-settings.js';
@@ -15,7 +15,7 @@ import { systemRandom } from '../../time/random.js';
 import type { FakeMethod } from './fake-method.js';
 import { FAKE_CLIENT } from './grpc-error.js';
 
-/** Gives methods what they need to be called as those of a client are, without a contract and a channel. */
+/** Creates the contexts with which client code calls fake methods, without a service definition and a channel. */
 export function fakeContexts(
   start: (method: FakeMethod, request: AttemptRequest, listener: AttemptListener) => Attempt,
 ): (method: FakeMethod) => MethodContext {
@@ -32,9 +32,9 @@ export function fakeContexts(
     { clock, random, report: () => undefined },
   );
   if (!resolution.ok) throw new Error(`fakeGrpcService: ${JSON.stringify(resolution.problems)}`);
-  const parts = new MethodParts(resolution.settings, {
+  const parts = new MethodRuntime(resolution.settings, {
     name: FAKE_CLIENT,
-    // True: it is only given methods of fakes, below.
+    // Safe cast: the contexts returned below contain only fake methods.
     transport: alwaysReady((request, listener) => start(request.method as FakeMethod, request, listener)),
     budget: new LiveBudget(undefined),
     registry: new CallRegistry(clock),
@@ -47,20 +47,20 @@ export function fakeContexts(
     clock,
     random,
   });
-  // Under interceptors messages are handed on as they are, and the call itself keeps its deadline.
+  // With an interceptor list, even an empty one, messages are passed on unserialized and the call itself enforces its deadline.
   return (method) => ({ ...parts.contextOf(method, plainPolicy(method)), interceptors: [] });
 }
 
-/** What carries calls that go nowhere. */
+/** Creates a transport that is always ready and has no connections. */
 function alwaysReady(start: CallTransport['start']): CallTransport {
   const nothing = (): undefined => undefined;
   return {
     target: FAKE_CLIENT,
     ready: true,
-    // Nobody who could have gone.
-    hearing: { isDue: false, hearOut: nothing },
+    // There is no peer whose data could be pending.
+    hearing: { isDue: false, whenRead: nothing },
     start,
-    // Who waits although it is ready comes back at a pace, after a connection was lost: here there is none to lose.
+    // A ready channel queues calls only to limit their rate after a lost connection. A fake has none, so it releases them in the next turn.
     wait: (waiter) => {
       systemClock.defer(() => {
         waiter.release();
@@ -68,7 +68,7 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
     },
     leave: nothing,
     answered: nothing,
-    releasedEnded: nothing,
+    releasedCallEnded: nothing,
     whyNotReady: () => '',
   };
 }

@@ -10,25 +10,28 @@ import { grpcError } from './grpc-error.js';
 import { HandlerAttempt, isStream } from './handler-attempt.js';
 import { HandlerFailure } from './handler-failure.js';
 
-/** A service without a server, and what it was asked. */
+/** A fake service and the calls that it received. */
 export type FakeGrpcService<S> = Resilient<S> & {
-  /** Every call, in the order in which they were subscribed to. */
+  /** All calls, in the order in which they were subscribed. */
   readonly calls: readonly FakeCallRecords<S>[];
 };
 
 /**
- * A service without a server and a socket, to be injected in place of a stub. A call runs its handler once, by the very code that runs
- * calls of a client: cold, pulled by `for await`, with `timeoutMs`, `signal` and an unsubscribe that end the handler. No setting of a
- * client and no policy is at work. A method without a handler fails UNIMPLEMENTED.
- * @throws TypeError for what is no handler, and for a method `calls`
+ * Creates a fake service without a server or socket, to be injected in place of a stub. Each call runs its handler once, through the same
+ * code as calls of a real client: calls are cold, `for await` pulls messages, and `timeoutMs`, `signal`, and unsubscribing end the
+ * handler. Client settings and call policies do not apply. A method without a handler fails with UNIMPLEMENTED.
+ * @throws TypeError if a handler is not a function, or if a method is named `calls`
  */
 export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S> {
   const fake = new FakeService(handlers as Readonly<Record<string, AnyHandler>>);
-  // True: its methods are those of the handlers, and the types of S say which.
+  // Safe cast: the stub has the methods of the handlers, whose types come from S.
   return fake.stub() as FakeGrpcService<S>;
 }
 
-/** Asked of any object by whoever awaits, prints, compares, subscribes to or owns it: an answer would be taken for what it is not. */
+/**
+ * Property names that promises, RxJS, JSON, test runners, and Nest look up on any object, and names that do not start with a letter. A
+ * method under such a name would be misinterpreted.
+ */
 const NO_METHOD =
   /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
 
@@ -36,7 +39,7 @@ class FakeService {
   private readonly calls: FakeCallRecord[] = [];
   private readonly contextOf = fakeContexts((fakeMethod, request, listener) => {
     const { method } = fakeMethod;
-    // True: these are the options of a call of the stub below.
+    // Safe cast: the options come from a call of the stub below.
     const options = (request.options ?? {}) as GrpcCallOptions;
     const { metadata, deadline } = request;
     const record = { method, request: undefined, metadata, options, outcome: 'open' as const };
@@ -61,7 +64,7 @@ class FakeService {
   stub(): object {
     const methods: Record<string, unknown> = { calls: this.calls };
     for (const name of Object.keys(this.handlers)) methods[name] = this.method(name);
-    // The other name under which a stub has it.
+    // A real stub also has each method with its first letter in the other case.
     for (const name of Object.keys(this.handlers)) methods[otherName(name)] ??= methods[name];
     return new Proxy(methods, {
       get: (target, name): unknown => {
@@ -84,7 +87,7 @@ class FakeService {
   }
 }
 
-/** A call whose error is its handler's own, as that one told it. */
+/** Wraps a call so that it fails with the error that its handler threw. */
 function failingAsTold(call: GrpcObservable<unknown>): GrpcObservable<unknown> {
   const open: GrpcObservable<unknown>['openStream'] = (sink, scope) => call.openStream(withOwnErrors(sink), scope);
   return new GrpcObservable((subscriber) => call.subscribe(withOwnErrors(subscriber)), open);

@@ -2,14 +2,14 @@ import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import { FAKE_CLIENT } from './grpc-error.js';
 
 /**
- * A method of no contract, made for each call: which kind it is shows in what it is given, and only when it has run in what its
- * handler gives.
+ * A method without a service definition, created per call. Its kind follows from the request that the caller passes and, once the handler
+ * has run, from what the handler returns.
  */
 export class FakeMethod implements MethodDescriptor {
   readonly service = FAKE_CLIENT;
   readonly path: string;
   readonly declaredIdempotent = false;
-  /** The handler gave one message, which its caller gets with the end: who takes one and leaves does not cancel. */
+  /** True if the handler returned a single message. The status arrives with it, so unsubscribing after it does not cancel the call. */
   answersOnce = false;
 
   constructor(
@@ -28,7 +28,7 @@ export class FakeMethod implements MethodDescriptor {
     return this.answersOnce ? 'unary' : 'server-stream';
   }
 
-  /** Only to count what is sent: it counts nothing. */
+  /** Returns no bytes. Messages are not serialized; the result is only used to count sent bytes. */
   requestSerialize(): Buffer {
     return Buffer.alloc(0);
   }

@@ -1,21 +1,21 @@
-interface Reader {
+interface PendingRead {
   readonly resolve: (result: IteratorResult<unknown>) => void;
   readonly reject: (error: unknown) => void;
 }
 
 type End = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown };
 
-/** The messages of a request stream, as a handler reads them: the next one is taken from the caller when this one was read. */
+/** The request stream that a handler reads. The next message is taken from the caller only after the handler has read the current one. */
 export class FakeRequests implements AsyncIterableIterator<unknown> {
   private message: { readonly value: unknown; readonly taken: () => void } | undefined;
-  private readonly readers: Reader[] = [];
+  private readonly readers: PendingRead[] = [];
   private ended: End | undefined;
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  /** The caller has sent one; at most one is in flight. */
+  /** Adds a message from the caller. At most one message is in flight. */
   push(value: unknown, taken: () => void): void {
     if (this.ended !== undefined) return;
     const reader = this.readers.shift();
@@ -27,7 +27,7 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
     taken();
   }
 
-  /** There are no more, or no more will come. */
+  /** Ends the stream, cleanly or with an error. */
   end(ended: End): void {
     if (this.ended !== undefined) return;
     this.ended = ended;
@@ -47,7 +47,7 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
     });
   }
 
-  /** The handler has read enough: the caller sends no more, as behind a window of flow control that stays shut. */
+  /** Called when the handler stops reading. The caller then cannot send more, as if the flow-control window stayed closed. */
   return(): Promise<IteratorResult<unknown>> {
     this.message = undefined;
     this.end({ kind: 'done' });
@@ -57,7 +57,7 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
 
 function lastOf(ended: End): Promise<IteratorResult<unknown>> {
   if (ended.kind === 'done') return Promise.resolve({ done: true, value: undefined });
-  // The handler gets what ended its call.
+  // The handler receives the value that ended its call, which may be of any type.
   // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
   return Promise.reject(ended.error);
 }

@@ -5,23 +5,23 @@ import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 
-/** What may be told of an error beside its code and text. */
+/** Optional properties of an error created by `grpcError`. */
 export interface GrpcErrorExtra {
   /** Why the call failed. @defaultValue 'server' */
   readonly reason?: FailureReason | undefined;
-  /** May the server's application have seen the request? @defaultValue what is usual for the reason: 'yes' for 'server' */
+  /** Indicates if the request may have reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
   readonly reachedServer?: ReachedServer | undefined;
-  /** When trying again makes sense, in milliseconds. @defaultValue not known */
+  /** Time after which a retry makes sense, in milliseconds. @defaultValue undefined */
   readonly retryAfterMs?: number | undefined;
-  /** Trailers. @defaultValue none */
+  /** Trailers of the call. @defaultValue none */
   readonly metadata?: MetadataInput | undefined;
-  /** Details of google.rpc.Status: those of google.rpc as objects, any other as bytes. @defaultValue none */
+  /** Details of google.rpc.Status: google.rpc messages as objects, all others as bytes. @defaultValue none */
   readonly statusDetails?: readonly StatusDetail[] | undefined;
-  /** What it was made from. @defaultValue none */
+  /** The underlying error. @defaultValue none */
   readonly cause?: unknown;
 }
 
-/** How far the one attempt of a call without an answer has got at most, by the reason: what a caller must reckon with. */
+/** Default `reachedServer` by reason: the furthest that the single attempt of a call without a response may have gotten. */
 const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
   protocol: 'yes',
@@ -43,8 +43,8 @@ const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
 };
 
 /**
- * The error that a call of our client fails with: for a handler of `fakeGrpcService` to throw, or to give to code under test by itself.
- * @throws TypeError for what is no name of an error's code, reason, `reachedServer` or time to wait
+ * Creates the error with which a call of this client fails. Throw it in a handler of `fakeGrpcService`, or pass it to the code under test.
+ * @throws TypeError if the code, `reason`, `reachedServer`, or `retryAfterMs` is invalid
  */
 export function grpcError(
   code: Exclude<StatusName, 'OK'>,
@@ -86,5 +86,5 @@ function unexpected(option: string, expected: string, got: unknown): TypeError {
   return new TypeError(`grpcError: ${option}: expected ${expected}, got ${String(got)}`);
 }
 
-/** Name of the client of all fakes. */
+/** The client name of all fake services. */
 export const FAKE_CLIENT = 'fake';

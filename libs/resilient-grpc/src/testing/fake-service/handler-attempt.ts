@@ -1,8 +1,8 @@
 import { Metadata } from '@grpc/grpc-js';
 import { isObservable } from 'rxjs';
 import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/message-source.js';
-import type { MessageSource, MessageTaker } from '../../client/requests/message-taker.js';
+import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
+import type { RequestSource, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';
 import type { AnyHandler, FakeCall, FakeCallOutcome } from './fake-call.js';
@@ -11,26 +11,26 @@ import { FakeRequests } from './fake-requests.js';
 import { grpcError } from './grpc-error.js';
 import { HandlerFailure, toCallError } from './handler-failure.js';
 
-/** What is written down of a call while it runs. */
+/** The part of a call's record that changes while the call runs. */
 export interface OpenRecord {
   request: unknown;
   outcome: FakeCallOutcome;
 }
 
-/** One run of a handler, in the place of an attempt on a wire. Nothing reaches its owner while he starts it. */
-export class HandlerAttempt implements Attempt, MessageTaker {
+/** Runs a handler in place of an attempt on the wire. Never calls its listener synchronously while the attempt is being started. */
+export class HandlerAttempt implements Attempt, MessageConsumer {
   readonly peer = undefined;
-  // As MessageTaker: an Observable may push what it likes, since nothing of it is bytes.
+  // MessageConsumer: an Observable may push without limit, because messages are not serialized.
   readonly maxQueuedBytes = Infinity;
   readonly failsInOrder = true;
 
   private readonly requests: FakeRequests | undefined;
   private readonly abort = new AbortController();
-  private answers: MessageSource | undefined;
+  private answers: RequestSource | undefined;
   private listener: AttemptListener | undefined;
   private wanted = false;
   private pulling = false;
-  /** Given by the handler and not handed on yet. */
+  /** A message from the handler that has not been delivered yet. */
   private held: { readonly message: unknown } | undefined;
   private messagesReceived = 0;
 
@@ -48,7 +48,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
     queueMicrotask(() => void this.run(this.requests));
   }
 
-  // ── what the owner does ──
+  // ── operations of the client ──
 
   send(message: unknown, written?: () => void): void {
     if (this.requests === undefined) {
@@ -56,7 +56,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
       queueMicrotask(() => void this.run(message));
       return;
     }
-    // True: it was made an array above.
+    // Safe cast: the constructor has set an array.
     (this.record.request as unknown[]).push(message);
     this.requests.push(message, () => written?.());
   }
@@ -67,7 +67,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
 
   startRead(): void {
     this.wanted = true;
-    // Or an array would be read in one go, however long, one call inside the other.
+    // Deferred. Otherwise an array would be read in a single recursion, as deep as the array is long.
     queueMicrotask(() => {
       this.pull();
     });
@@ -86,14 +86,14 @@ export class HandlerAttempt implements Attempt, MessageTaker {
     if (this.listener !== undefined) this.stop('cancelled');
   }
 
-  // ── what the handler does ──
+  // ── events of the handler ──
 
   private async run(request: unknown): Promise<void> {
     if (this.listener === undefined) return;
     try {
       const answer: unknown = await this.handler(request, { ...this.call, signal: this.abort.signal });
       this.method.answersOnce = !isStream(answer);
-      // What its caller has left meanwhile is opened all the same, so that it can be let go of.
+      // The result is opened even if the call was cancelled meanwhile, so that it can be closed.
       this.answers = messageSource(this.method.answersOnce ? [answer ?? {}] : answer, this);
       if (this.isOpen()) this.pull();
       else void this.answers.close();
@@ -121,7 +121,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
     else this.deliverHeld();
   }
 
-  /** `of(message)` is one message as much as the message itself: that nothing follows is known now. */
+  /** Checks if the source ends after its first message, so that `of(message)` is treated as a single message. */
   private lookAhead(): void {
     this.pulling = true;
     this.answers?.pull();
@@ -137,7 +137,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
     this.wanted = false;
     this.messagesReceived += 1;
     if (this.messagesReceived === 1) this.listener?.onHeaders(new Metadata());
-    // Its owner may have ended it on hearing of the headers.
+    // The listener may have cancelled the attempt in `onHeaders`.
     this.listener?.onMessage(message);
   }
 
@@ -150,7 +150,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
   onMessagesError(thrown: unknown): void {
     this.deliverHeld();
     const error = toCallError(thrown);
-    // Ended on this side by its evidence, since then nobody repeats it: no policy runs in a fake.
+    // Reported as cancelled by the client, which is never retried: policies do not apply in a fake.
     this.end({
       ...this.endOf(error.code, error.details, 'cancel'),
       metadata: error.metadata,
@@ -182,7 +182,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
     /* as above */
   }
 
-  // ── the end ──
+  // ── end of the call ──
 
   private isOpen(): boolean {
     return this.listener !== undefined;
@@ -195,7 +195,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
     listener.onEnd(end);
   }
 
-  /** Lets go of the handler, in whatever it is. */
+  /** Ends the handler, whatever it is doing. */
   private stop(outcome: FakeCallOutcome): void {
     this.listener = undefined;
     this.record.outcome = outcome;
@@ -226,7 +226,7 @@ export class HandlerAttempt implements Attempt, MessageTaker {
   }
 }
 
-/** Messages, and not one message; bytes can be iterated too. */
+/** True if `value` is a stream of messages. Bytes are iterable but are a single message. */
 export function isStream(value: unknown): boolean {
   if (value instanceof Uint8Array) return false;
   return isObservable(value) || isAsyncIterable(value) || isIterable(value);

@@ -4,15 +4,15 @@ import { isStatusCode, statusName, StatusCode } from '../../status/status-code.j
 import { FAKE_CLIENT, grpcError } from './grpc-error.js';
 
 /**
- * What a handler threw as the error of a call: a `GrpcCallError` as it is, anything else as a server of grpc-js answers it, with its
- * `code` and `details` where it has them, else UNKNOWN with its text.
+ * Converts what a handler threw to the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the status that a
+ * grpc-js server would send: its `code` and `details` if it has them, otherwise UNKNOWN with its message.
  */
 export function toCallError(thrown: unknown): GrpcCallError {
   if (isGrpcCallError(thrown)) return thrown;
   const { code, details, message, metadata } = propertiesOf(thrown);
   const isCode = isStatusCode(code) && code !== StatusCode.OK;
   const text = textOf(isCode ? (details ?? message) : message) ?? textOf(thrown) ?? 'Unknown Error';
-  // True: OK was ruled out above.
+  // Safe cast: OK was ruled out above.
   const name = (isCode ? statusName(code) : 'UNKNOWN') as Parameters<typeof grpcError>[0];
   return grpcError(name, text, {
     cause: thrown,
@@ -20,11 +20,11 @@ export function toCallError(thrown: unknown): GrpcCallError {
   });
 }
 
-/** Marks the error of a handler on its way through the call that it ends. */
+/** Wraps a handler's error while it passes through the call that it ends. */
 export class HandlerFailure {
   constructor(private readonly error: GrpcCallError) {}
 
-  /** As the error of `call`, which it ended. */
+  /** Returns the handler's error as the error of its call, with the path and attempts of `call`. */
   toldBy(call: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({
@@ -35,7 +35,7 @@ export class HandlerFailure {
       path: call.path,
       peer: error.peer,
       reason: error.reason,
-      // Once an answer has begun the request has arrived, whatever ended it.
+      // If a response has started, the request has reached the server, whatever ended the call.
       reachedServer: call.reachedServer === 'yes' ? 'yes' : error.reachedServer,
       attempts: error.attempts.length > 0 ? error.attempts : call.attempts,
       notRetriedBecause: error.notRetriedBecause,
@@ -46,7 +46,7 @@ export class HandlerFailure {
 }
 
 function propertiesOf(thrown: unknown): Readonly<Record<string, unknown>> {
-  // True: any object may have such properties, and none of them is trusted.
+  // Safe cast: the values are `unknown` and are checked before use.
   return typeof thrown === 'object' && thrown !== null ? (thrown as Record<string, unknown>) : {};
 }
 

@@ -4,30 +4,30 @@ const ONE_WAY: readonly unknown[] = ['to-upstream', 'to-client'];
 const EITHER_WAY: readonly unknown[] = [...ONE_WAY, 'both'];
 const ENDS: readonly unknown[] = ['rst', 'fin'];
 const CUTS: readonly unknown[] = [...ENDS, 'silent'];
-/** Node's timers take no more. */
+/** Maximum delay of Node's timers. */
 const MAX_MS = 2 ** 31 - 1;
 
-// What is checked is what JavaScript may give: the types say the rest.
+// These checks are for JavaScript callers, and for constraints that the types do not express.
 
-/** @throws RangeError when it is none */
+/** @throws RangeError if the direction is invalid */
 export function checkDirection(method: string, direction: unknown): void {
   checker(method)(EITHER_WAY.includes(direction), "direction as 'to-client', 'to-upstream' or 'both'", direction);
 }
 
-/** @throws RangeError when one of them cannot be */
+/** @throws RangeError if an argument is invalid */
 export function checkDelay(ms: unknown, direction: unknown): void {
   checker('delay')(isLength(ms) || ms === 0, `ms as a number from 0 to ${MAX_MS}`, ms);
   checkDirection('delay', direction);
 }
 
-/** @throws RangeError when one of them cannot be */
+/** @throws RangeError if an argument is invalid */
 export function checkIdleCut(ms: unknown, how: unknown): void {
   const check = checker('cutIdleAfter');
   check(ms === undefined || isLength(ms), `ms as a number above 0 up to ${MAX_MS} or undefined`, ms);
   check(CUTS.includes(how), "how as 'fin', 'rst' or 'silent'", how);
 }
 
-/** @throws RangeError when one of them cannot be */
+/** @throws RangeError if an argument is invalid */
 export function checkByteRule(bytes: unknown, direction: unknown, how: unknown, times: unknown): void {
   const check = checker('closeAfterBytes');
   check(bytes === Infinity || isInteger(bytes, 0), 'bytes as an integer of 0 or more or Infinity', bytes);

@@ -21,15 +21,15 @@ interface ByteRule {
   readonly bytes: number;
   readonly direction: Direction;
   readonly how: EndHow;
-  /** Connections it will still end. */
+  /** Number of connections that the rule will still end. */
   times: number;
 }
 
 const BOTH: readonly Direction[] = ['to-upstream', 'to-client'];
 
 /**
- * A TCP proxy on 127.0.0.1 that breaks connections as networks do. `forward`, `refuse` and `staySilent` say what happens to
- * new connections; everything else happens to bytes and connections that are there. Give its `url` to the client.
+ * A TCP proxy on 127.0.0.1 that injects network faults. `forward`, `refuse`, and `staySilent` set what happens to new connections; the
+ * other methods affect bytes and existing connections. Use its `url` as the client's target.
  */
 export class FaultProxy {
   readonly #clock: Clock;
@@ -50,15 +50,16 @@ export class FaultProxy {
   }
 
   /**
-   * Starts forwarding to `upstream`, 'host:port'.
-   * @throws when `upstream` has no port, or the port of the options is taken
+   * Starts a proxy that forwards to `upstream`, 'host:port'.
+   * @throws TypeError if `upstream` has no port
+   * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {
     const proxy = new FaultProxy(upstream, options.clock ?? systemClock);
     const accept = (socket: Socket) => {
       proxy.#accept(socket);
     };
-    // Half-open, so that an end from one side is handed on to the other and does no more than that.
+    // Half-open, so that a FIN from one side is forwarded to the other and has no further effect.
     proxy.#listener = await TcpListener.open(accept, { port: options.port, allowHalfOpen: true });
     return proxy;
   }
@@ -85,46 +86,45 @@ export class FaultProxy {
     };
   }
 
-  /** New connections are forwarded; listens again, on the same port, where it had refused. */
+  /** Forwards new connections. After `refuse`, listens on the same port again. */
   async forward(): Promise<void> {
     await this.#tcp.listen();
     this.#mode = 'forward';
   }
 
-  /** New connections are refused (ECONNREFUSED); those that are open stay. */
+  /** Refuses new connections (ECONNREFUSED). Open connections stay open. */
   refuse(): void {
     this.#mode = 'refuse';
     this.#tcp.stop();
   }
 
   /**
-   * New connections are accepted and then nothing: no byte in or out, for as long as they live, even when a later `forward`
-   * serves new ones.
+   * Accepts new connections but passes no bytes on them. These connections stay silent, even if `forward` serves later connections.
    */
   async staySilent(): Promise<void> {
     await this.#tcp.listen();
     this.#mode = 'silent';
   }
 
-  /** New connections go to another upstream, 'host:port'. */
+  /** Forwards new connections to another upstream, 'host:port'. */
   retarget(upstream: string): void {
     this.#upstream = parseUpstream('FaultProxy', upstream);
   }
 
-  /** Tears every open connection (RST to both sides); gives their number. */
+  /** Resets every open connection (RST to both sides) and returns their number. */
   resetAll(): number {
     return this.#endAll('rst');
   }
 
-  /** Closes every open connection in order (FIN to both sides); gives their number. */
+  /** Closes every open connection cleanly (FIN to both sides) and returns their number. */
   closeAll(): number {
     return this.#endAll('fin');
   }
 
   /**
-   * Black hole: connections that are open stay so, and no byte passes. What is sent meanwhile, ends included, passes after
-   * `releaseBytes`. New connections are not touched; `staySilent` is for those.
-   * @throws RangeError when an argument cannot be, and says which
+   * Turns the open connections into black holes: they stay open but pass no bytes. Data sent meanwhile, including FIN and RST, passes after
+   * `releaseBytes`. New connections are not affected; use `staySilent` for those.
+   * @throws RangeError that names the invalid argument
    */
   holdBytes(direction: Direction | 'both' = 'both'): void {
     checkDirection('holdBytes', direction);
@@ -133,7 +133,7 @@ export class FaultProxy {
 
   /**
    * Ends `holdBytes`.
-   * @throws RangeError when an argument cannot be, and says which
+   * @throws RangeError that names the invalid argument
    */
   releaseBytes(direction: Direction | 'both' = 'both'): void {
     checkDirection('releaseBytes', direction);
@@ -141,9 +141,9 @@ export class FaultProxy {
   }
 
   /**
-   * Cuts each connection over which no byte came for `ms`, present or future. After 'silent' neither side hears of it, nor of
-   * anything else on that connection. `undefined` switches it off.
-   * @throws RangeError when an argument cannot be, and says which
+   * Cuts each present or future connection on which no byte has arrived for `ms`. With 'silent', neither side is notified, and no further
+   * data passes on that connection. `undefined` turns this off.
+   * @throws RangeError that names the invalid argument
    */
   cutIdleAfter(ms: number | undefined, how: IdleCutHow = 'fin'): void {
     checkIdleCut(ms, how);
@@ -152,8 +152,8 @@ export class FaultProxy {
   }
 
   /**
-   * Bytes arrive `ms` later, in order, on present and future connections; 0 switches it off.
-   * @throws RangeError when an argument cannot be, and says which
+   * Delays bytes by `ms`, in order, on present and future connections. 0 turns this off.
+   * @throws RangeError that names the invalid argument
    */
   delay(ms: number, direction: Direction | 'both' = 'both'): void {
     checkDelay(ms, direction);
@@ -164,10 +164,10 @@ export class FaultProxy {
   }
 
   /**
-   * Ends a connection when `bytes` more bytes have passed in `direction` over it, in the middle of a write if need be.
-   * Counted from now, and on future connections from their start. After `times` connections (1) it switches itself off;
-   * `bytes` Infinity does so at once.
-   * @throws RangeError when an argument cannot be, and says which
+   * Ends a connection after `bytes` bytes have passed in `direction`, even in the middle of a write. On open connections, bytes are
+   * counted from now; on future connections, from their start. Turns itself off after `times` connections (1). `Infinity` as `bytes`
+   * turns this off immediately.
+   * @throws RangeError that names the invalid argument
    */
   closeAfterBytes(bytes: number, direction: Direction, how: EndHow = 'rst', times = 1): void {
     checkByteRule(bytes, direction, how, times);
@@ -176,8 +176,8 @@ export class FaultProxy {
   }
 
   /**
-   * Ends every fault: bytes pass again, new connections are served. Connections that were silenced for good are torn, since
-   * nothing else would tell their clients; gives their number.
+   * Ends every fault: bytes pass again and new connections are forwarded. Resets permanently silenced connections, because their clients
+   * would not detect their loss otherwise, and returns their number.
    */
   async heal(): Promise<number> {
     this.cutIdleAfter(undefined);
@@ -188,9 +188,7 @@ export class FaultProxy {
     return this.resetSilenced();
   }
 
-  /**
-   * Tears connections that were silenced for good, by `staySilent` or a silent idle cut; gives their number. Others stay.
-   */
+  /** Resets only the connections silenced permanently, by `staySilent` or a silent idle cut, and returns their number. */
   resetSilenced(): number {
     const dead = [...this.#connections].filter(({ isDead }) => isDead);
     const count = dead.length + this.#silent.size;
@@ -199,9 +197,9 @@ export class FaultProxy {
     return count;
   }
 
-  /** Stops listening and destroys every connection; resolves when nothing is left. */
+  /** Stops listening, destroys every connection, and resolves when all are closed. */
   async close(): Promise<void> {
-    // Before anything is waited for: a connection that came meanwhile would be in nobody's hands.
+    // Stops listening before the first await: a connection accepted later would not be destroyed.
     this.refuse();
     await Promise.all([...this.#connections].map((connection) => connection.destroy()));
     await this.#tcp.close();
@@ -245,7 +243,7 @@ export class FaultProxy {
     });
     client.on('error', () => undefined);
     client.once('end', () => client.destroy());
-    // What comes is read and thrown away: an unread end would go unnoticed.
+    // Incoming data is read and discarded, because a FIN after unread data would not be detected.
     client.resume();
   }
 

@@ -1,18 +1,18 @@
 import type { Clock } from '../../time/clock.js';
 
-/** Which way bytes go. */
+/** The direction of bytes through a proxy. */
 export type Direction = 'to-upstream' | 'to-client';
 
-/** How a connection is ended: in order (FIN) or torn (RST). */
+/** The way a connection is ended: 'fin' closes it cleanly, 'rst' resets it. */
 export type EndHow = 'fin' | 'rst';
 
-/** How an idle connection is cut; 'silent': neither side is told, as some balancers do. */
+/** The way an idle connection is cut. 'silent' notifies neither side, like some load balancers. */
 export type IdleCutHow = EndHow | 'silent';
 
-/** What happens to new connections. */
+/** The treatment of new connections. */
 export type ProxyMode = 'forward' | 'refuse' | 'silent';
 
-/** Connections that pass no byte for `ms` are cut. */
+/** A rule that cuts connections on which no byte has arrived for `ms`. */
 export interface IdleCut {
   readonly ms: number;
   readonly how: IdleCutHow;
@@ -20,17 +20,17 @@ export interface IdleCut {
 
 /** Options of a fault proxy. */
 export interface FaultProxyOptions {
-  /** Port to listen on. @defaultValue 0, a free one */
+  /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
-  /** Time of delays and idle cuts. @defaultValue the system's */
+  /** Clock for delays and idle cuts. @defaultValue the system clock */
   readonly clock?: Clock | undefined;
 }
 
-/** What a proxy has seen since it was started. */
+/** Counters of a proxy since it was started. */
 export interface FaultProxyCounters {
-  /** Connections accepted. */
+  /** Number of accepted connections. */
   readonly accepted: number;
-  /** Connections whose client has not left. */
+  /** Number of connections whose client is still connected. */
   readonly open: number;
   readonly bytesToUpstream: number;
   readonly bytesToClient: number;

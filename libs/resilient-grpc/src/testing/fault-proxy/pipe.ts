@@ -7,26 +7,26 @@ type Item = { readonly dueAt: number } & (
   { readonly kind: 'bytes'; readonly bytes: Buffer } | { readonly kind: 'fin' } | { readonly kind: 'rst' }
 );
 
-// Beyond this the source is no longer read, so that its sender meets a full window as it would on a real network.
+// Above this limit the source is not read, so that its sender meets a full TCP window as on a real network.
 const MAX_QUEUED_BYTES = 64 * 1024;
 
-/** What a pipe tells its connection. */
+/** The callbacks of a pipe to its connection. */
 export interface PipeEvents {
-  /** Bytes came in from the source. */
+  /** Called when bytes have arrived from the source. */
   onArrival(): void;
-  /** Bytes were handed to the sink. */
+  /** Called when bytes are written to the sink. */
   onPassed(count: number): void;
-  /** The source has ended its side, or was lost. */
+  /** Called when the source has ended its side or was lost. */
   onSourceEnded(): void;
-  /** `allowance` bytes are about to have passed: how to end the connection behind them; undefined: not at all. */
+  /** Called when the next write uses up `allowance`. Returns how to end the connection after these bytes, or `undefined` to keep it. */
   claimCut(): EndHow | undefined;
-  /** They have passed. */
+  /** Called when the last allowed bytes have passed. */
   onCut(how: EndHow): void;
 }
 
-/** One direction of one connection: an ordered queue between two sockets that can be delayed, held, and cut at a byte. */
+/** One direction of a connection: an ordered queue between two sockets that can be delayed, held, or cut at a byte. */
 export class Pipe {
-  /** Bytes that may still pass before `claimCut`. */
+  /** Number of bytes that may still pass before `claimCut` is called. */
   allowance = Infinity;
   delayMs = 0;
   readonly #source: Socket;
@@ -70,7 +70,7 @@ export class Pipe {
     this.#flush();
   }
 
-  /** Passes nothing more; what comes is read and thrown away, so that an end is still noticed. */
+  /** Passes nothing more. Incoming data is read and discarded, so that a FIN is still detected. */
   close(): void {
     this.#closed = true;
     this.#queue = [];
@@ -81,7 +81,7 @@ export class Pipe {
 
   #dueAt(): number {
     const dueAt = this.#clock.now() + this.delayMs;
-    // A delay that was made shorter must not let later bytes overtake earlier ones.
+    // After the delay is shortened, later bytes must not overtake earlier ones.
     return Math.max(dueAt, this.#queue.at(-1)?.dueAt ?? dueAt);
   }
 
@@ -140,7 +140,7 @@ export class Pipe {
     this.#events.onPassed(bytes.length);
     this.#closed = true;
     this.#queue = [];
-    // The end waits until the kernel has the last byte, or an RST would overtake it.
+    // Waits until the kernel has the last byte. Otherwise an RST would overtake it.
     this.#sink.write(bytes, () => {
       this.#events.onCut(how);
     });

@@ -4,18 +4,18 @@ import { destroySocket, resetSocket } from '../tcp-listener.js';
 import type { Direction, EndHow, IdleCut } from './faults.js';
 import { Pipe } from './pipe.js';
 
-/** What a connection tells its proxy. */
+/** The callbacks of a connection to its proxy. */
 export interface ConnectionEvents {
   onPassed(direction: Direction, count: number): void;
-  /** The client has left, or was made to. */
+  /** Called when the client has disconnected or its connection was ended. */
   onClientGone(): void;
-  /** As many bytes as were allowed have come: how to end it behind them; undefined: not at all. */
+  /** Called when the allowed bytes are used up. Returns how to end the connection after them, or `undefined` to keep it. */
   claimCut(): EndHow | undefined;
-  /** Both sockets are closed. */
+  /** Called when both sockets are closed. */
   onClosed(): void;
 }
 
-/** One connection of a client, with its counterpart to the upstream. */
+/** A client connection and its counterpart to the upstream. */
 export class ProxiedConnection {
   readonly #pipes: Readonly<Record<Direction, Pipe>>;
   readonly #client: Socket;
@@ -50,7 +50,7 @@ export class ProxiedConnection {
     }
   }
 
-  /** Neither side was told that it was cut. */
+  /** True if the connection was cut without notifying either side. */
   get isDead(): boolean {
     return this.#dead;
   }
@@ -67,7 +67,7 @@ export class ProxiedConnection {
     this.#pipes[direction].delayMs = ms;
   }
 
-  /** Bytes that may still pass in `direction`. */
+  /** Sets the number of bytes that may still pass in `direction`. */
   allow(direction: Direction, bytes: number): void {
     this.#pipes[direction].allowance = bytes;
   }
@@ -77,7 +77,7 @@ export class ProxiedConnection {
     this.#armIdleTimer();
   }
 
-  /** Ends both sides. */
+  /** Ends both sides of the connection. */
   end(how: EndHow): void {
     this.#stop();
     for (const socket of [this.#client, this.#upstream]) {
@@ -87,7 +87,7 @@ export class ProxiedConnection {
     this.#clientGone();
   }
 
-  /** Destroys both sockets, whatever they still have to say; resolves when they are closed. */
+  /** Destroys both sockets, discarding unsent data, and resolves when they are closed. */
   async destroy(): Promise<void> {
     this.#stop();
     await Promise.all([destroySocket(this.#client), destroySocket(this.#upstream)]);
@@ -129,7 +129,7 @@ export class ProxiedConnection {
     const cut = this.#idleCut;
     if (cut === undefined || this.#dead || this.#openSockets === 0) return;
     const leftMs = this.#lastByteAt + cut.ms - this.#clock.now();
-    // One timer that looks again, not one per byte: busy connections would do little else.
+    // One timer that checks the last arrival and rearms itself. Resetting a timer per read would be too expensive on busy connections.
     this.#idleTimer = this.#clock.setTimer(() => {
       if (this.#lastByteAt + cut.ms > this.#clock.now()) this.#armIdleTimer();
       else this.#cut(cut);

@@ -1,12 +1,12 @@
-/** Where a proxy connects to. */
+/** The address that a proxy connects to. */
 export interface UpstreamAddress {
   readonly host: string;
   readonly port: number;
 }
 
 /**
- * Reads 'host:port', '[::1]:port' too.
- * @throws TypeError when it is not that
+ * Parses 'host:port' or '[::1]:port'.
+ * @throws TypeError if `address` has neither form
  */
 export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: string): UpstreamAddress {
   const colon = address.lastIndexOf(':');

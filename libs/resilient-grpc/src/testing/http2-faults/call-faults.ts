@@ -4,17 +4,17 @@ import type { CallChoice, CallFault } from './http2-faults.js';
 interface Rule {
   readonly fault: CallFault;
   readonly method: string | undefined;
-  /** Calls it will still hit. */
+  /** Number of calls that the rule will still affect. */
   times: number;
 }
 
-/** Faults that wait for their calls. Of several that a call matches, the one that was set first takes it. */
+/** The pending call faults. If several match a call, the one added first applies. */
 export class CallFaults {
   #rules: Rule[] = [];
 
   /**
-   * Gives what takes it back, as far as it still waits.
-   * @throws RangeError when an argument cannot be
+   * Adds a fault. Returns a function that removes it for calls that it has not affected yet.
+   * @throws RangeError if an argument is invalid
    */
   add(fault: CallFault, choice: CallChoice): () => void {
     checkCallFault(fault, choice);
@@ -26,7 +26,7 @@ export class CallFaults {
     };
   }
 
-  /** The fault that takes a call of `path`; undefined for none. */
+  /** Returns the fault to apply to a call of `path` and counts it; `undefined` if none matches. */
   claim(path: string): CallFault | undefined {
     const rule = this.#rules.find(({ method }) => method === undefined || isMethod(path, method));
     if (rule === undefined) return undefined;
@@ -44,7 +44,10 @@ export class CallFaults {
   }
 }
 
-/** `method` is 'Get', 'Orders/Get', 'orders.v1.Orders/Get' or '/orders.v1.Orders/Get', with the method's first letter in any case. */
+/**
+ * True if `path` matches `method`, which is 'Get', 'Orders/Get', 'orders.v1.Orders/Get', or '/orders.v1.Orders/Get', with the method's
+ * first letter in either case.
+ */
 function isMethod(path: string, method: string): boolean {
   const slash = method.lastIndexOf('/') + 1;
   const wanted = method.slice(0, slash) + method.charAt(slash).toUpperCase() + method.slice(slash + 1);

@@ -9,15 +9,15 @@ const KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
 const POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
 const DIRECTIONS: readonly unknown[] = [undefined, 'to-client', 'to-upstream'];
 const MAX_UINT32 = 2 ** 32 - 1;
-// A frame of any peer may have 16 384 bytes; eight of them are GOAWAY's own.
+// Every HTTP/2 peer accepts frames of 16 384 bytes. A GOAWAY frame uses 8 of them for its fixed fields.
 const MAX_DEBUG_BYTES = 16_376;
 
-/** What is checked is what JavaScript may give: the types say the rest. */
+/** An argument with unchecked values, because JavaScript callers can pass anything. */
 type Unchecked = Readonly<Record<string, unknown>>;
 
-/** @throws RangeError when one of them cannot be */
+/** @throws RangeError if an argument is invalid */
 export function checkCallFault(fault: CallFault, { method, times = 1 }: CallChoice): void {
-  // True: it is an object at least, whatever its keys hold.
+  // Safe cast: `fault` is an object, and its values are checked below.
   const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
   const check = checker('failCalls');
   check(KINDS.includes(kind), "kind as 'reset', 'missing-trailers' or 'goaway'", kind);
@@ -32,7 +32,7 @@ export function checkCallFault(fault: CallFault, { method, times = 1 }: CallChoi
   check(times === Infinity || isInteger(times, 1), 'times as an integer of 1 or more or Infinity', times);
 }
 
-/** @throws RangeError when one of them cannot be */
+/** @throws RangeError if an argument is invalid */
 export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData }: GoawayOptions): void {
   const check = checker('goaway');
   check(isErrorCode(code), EXPECTED_CODE, code);
@@ -41,19 +41,19 @@ export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugD
   check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
 }
 
-/** @throws RangeError when it is no number of streams */
+/** @throws RangeError if `max` is not a valid number of streams */
 export function checkStreamLimit(max: number | undefined): void {
   const holds = max === undefined || isInteger(max, 0, MAX_UINT32);
   checker('limitStreams')(holds, 'max as an integer from 0 to 4294967295 or undefined', max);
 }
 
-/** @throws RangeError when it is no number of pings */
+/** @throws RangeError if `pings` is not a valid number of pings */
 export function checkPings(pings: number | undefined): void {
   const holds = pings === undefined || isInteger(pings, 0);
   checker('tooManyPingsAfter')(holds, 'pings as an integer of 0 or more or undefined', pings);
 }
 
-/** @throws TypeError when a key, a certificate or an authority is none: the start is to tell, not the first connection */
+/** @throws TypeError if a key, certificate, or authority is invalid, so that the start fails instead of the first connection */
 export function checkTls(option: 'tls' | 'upstreamTls', tls: SecureContextOptions): void {
   try {
     createSecureContext(tls);

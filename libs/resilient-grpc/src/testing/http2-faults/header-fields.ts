@@ -1,10 +1,10 @@
 import { constants } from 'node:http2';
 import type { OutgoingHttpHeaders } from 'node:http2';
 
-/** Header fields as they came: name, value, name, value. */
+/** Header fields as received: name, value, name, value. */
 export type RawFields = readonly string[];
 
-// Node sends one value of these, and throws at a list.
+// Node accepts only a single value for these fields and throws if it receives an array.
 const SINGLE: ReadonlySet<string> = new Set([
   constants.HTTP2_HEADER_AUTHORIZATION,
   constants.HTTP2_HEADER_CONTENT_TYPE,
@@ -13,8 +13,8 @@ const SINGLE: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * `raw` for sending: every value of a name on its own, as it came. node:http2's own object of them joins some with commas and
- * drops others.
+ * Converts `raw` to headers for sending, with each value of a name kept separate. The headers object that node:http2 provides joins some
+ * values with commas and drops others.
  */
 export function sendable(raw: RawFields): OutgoingHttpHeaders {
   const fields: Record<string, string | string[]> = {};

@@ -20,9 +20,9 @@ import { ProxiedSession } from './proxied-session.js';
 import { SessionWire } from './session-wire.js';
 
 /**
- * A proxy on 127.0.0.1 that speaks HTTP/2 with both sides, and so can do wrong what only a server can: refuse and reset
- * streams, leave out trailers, send GOAWAY. Each connection of a client has its own to the upstream, and ends with it. What
- * happens to bytes is `FaultProxy`'s: either may stand before the other. Pings are answered here, not by the upstream.
+ * A proxy on 127.0.0.1 that terminates HTTP/2 on both sides, so that it can inject faults that otherwise only a server can cause: refuse
+ * and reset streams, omit trailers, send GOAWAY. Each client connection has its own upstream connection and ends with it. For faults at
+ * the byte level, use `FaultProxy` before or after this proxy. The proxy answers pings itself.
  */
 export class Http2FaultProxy {
   readonly #upstream: UpstreamAddress;
@@ -49,9 +49,9 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Starts forwarding to `upstream`, 'host:port'.
-   * @throws TypeError when `upstream` is not that, or a key or certificate is none
-   * @throws what the listener does, when the port of the options is taken
+   * Starts a proxy that forwards to `upstream`, 'host:port'.
+   * @throws TypeError if `upstream` has another form, or a key or certificate is invalid
+   * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: Http2FaultProxyOptions = {}): Promise<Http2FaultProxy> {
     const proxy = new Http2FaultProxy(upstream, options);
@@ -83,18 +83,18 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Lets the next calls go wrong: `failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'Get', times: 3 })`. Of
-   * several that a call matches, the one that was asked for first takes it. Gives what takes it back, as far as it still waits.
-   * What the methods of the server are is not known here: `counters.failed` tells whether it hit.
-   * @throws RangeError when an argument cannot be, and says which
+   * Injects a fault into the next calls: `failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'Get', times: 3 })`. If several
+   * faults match a call, the one added first applies. Returns a function that removes the fault for calls that it has not affected yet.
+   * Method names are not validated, because the proxy does not know the server's methods; check `counters.failed`.
+   * @throws RangeError that names the invalid argument
    */
   failCalls(fault: CallFault, choice: CallChoice = {}): () => void {
     return this.#faults.add(fault, choice);
   }
 
   /**
-   * Sends GOAWAY on every open connection; gives their number. New connections are served.
-   * @throws RangeError when an argument cannot be, and says which
+   * Sends GOAWAY on every open connection and returns their number. New connections are served.
+   * @throws RangeError that names the invalid argument
    */
   goaway(options: GoawayOptions = {}): number {
     checkGoaway(options);
@@ -104,9 +104,9 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Announces SETTINGS_MAX_CONCURRENT_STREAMS on open and future connections, and refuses streams beyond it; undefined: what
-   * the upstream says.
-   * @throws RangeError when it is no number of streams
+   * Sets SETTINGS_MAX_CONCURRENT_STREAMS on open and future connections and refuses streams above it. `undefined` restores the value of
+   * the upstream.
+   * @throws RangeError if `max` is not a valid number of streams
    */
   limitStreams(max: number | undefined): void {
     checkStreamLimit(max);
@@ -115,9 +115,10 @@ export class Http2FaultProxy {
   }
 
   /**
-   * The ping after `pings` more on a connection is answered by GOAWAY ENHANCE_YOUR_CALM "too_many_pings", and the connection
-   * closed. Counted from now, and on future connections from their start. `undefined` switches it off.
-   * @throws RangeError when it is no number of pings
+   * Allows `pings` more pings per connection. On the next one, the proxy sends GOAWAY with ENHANCE_YOUR_CALM and "too_many_pings" and
+   * closes the connection. On open connections, pings are counted from now; on future connections, from their start. `undefined` turns
+   * this off.
+   * @throws RangeError if `pings` is not a valid number of pings
    */
   tooManyPingsAfter(pings: number | undefined): void {
     checkPings(pings);
@@ -125,18 +126,18 @@ export class Http2FaultProxy {
     for (const session of this.#sessions) session.allowPings(this.#pingLimit);
   }
 
-  /** New connections are accepted, TLS included, and the SETTINGS that make them usable do not come until `releaseSettings`. */
+  /** Accepts new connections, including TLS, but sends no SETTINGS until `releaseSettings`, so that they are unusable. */
   holdSettings(): void {
     this.#holdsSettings = true;
   }
 
-  /** Ends `holdSettings`, also for connections that wait. */
+  /** Ends `holdSettings`, also for connections that are waiting for SETTINGS. */
   releaseSettings(): void {
     this.#holdsSettings = false;
     for (const session of this.#sessions) session.releaseOutput();
   }
 
-  /** Forgets every fault that waits or lasts; calls and connections that were hit stay so. */
+  /** Ends all pending and lasting faults. Calls and connections that have already failed are not restored. */
   heal(): void {
     this.#faults.clear();
     this.limitStreams(undefined);
@@ -144,7 +145,7 @@ export class Http2FaultProxy {
     this.releaseSettings();
   }
 
-  /** Stops listening and destroys every connection; resolves when nothing is left. */
+  /** Stops listening, destroys every connection, and resolves when all are closed. */
   async close(): Promise<void> {
     for (const session of this.#sessions) session.destroy();
     await this.#tcp.close();
@@ -156,19 +157,22 @@ export class Http2FaultProxy {
   }
 
   #accept(tcp: Socket): void {
-    // A connection lost during its handshake has nobody else to hear of it.
+    // No other listener handles an error during the handshake.
     tcp.on('error', () => undefined);
     if (this.#tls === undefined) {
       this.#proxy(new SessionWire(tcp, tcp, withoutGoaway));
       return;
     }
-    // It never listens: it makes TLS of this one socket.
+    // This server never listens. It only performs the TLS handshake for this socket.
     createTlsServer(this.#tls, (socket) => {
       this.#proxy(new SessionWire(socket, tcp, withoutGoaway));
     }).emit('connection', tcp);
   }
 
-  /** Of GOAWAY the session of `client` is silent: which calls it disowns is decided here, and its own would say otherwise. */
+  /**
+   * Starts a session for a client connection. `withoutGoaway` removes Node's own GOAWAY frames from it: the proxy decides which calls a
+   * GOAWAY rejects, and Node's last stream ID would contradict it.
+   */
   #proxy(client: SessionWire): void {
     if (this.#holdsSettings) client.hold();
     const wires = { client, upstream: this.#connect() };
@@ -199,7 +203,7 @@ export class Http2FaultProxy {
     const tcp = connect({ ...this.#upstream, allowHalfOpen: true, noDelay: true });
     if (this.#upstreamTls === undefined) return new SessionWire(tcp, tcp);
     const { serverName = this.#upstream.host } = this.#upstreamTls;
-    // SNI knows no addresses; the certificate is checked for one all the same.
+    // SNI does not allow IP addresses. With `host`, Node still verifies the certificate against the address.
     const names = isIP(serverName) ? { host: serverName } : { servername: serverName };
     return new SessionWire(
       connectTls({ ...identityOf(this.#upstreamTls), ...names, socket: tcp, ALPNProtocols: ['h2'] }),

@@ -1,7 +1,7 @@
 import type { Direction } from '../fault-proxy/faults.js';
 import type { ScriptedServerTls } from '../scripted-server/scripted-server-options.js';
 
-/** Error codes of HTTP/2 (RFC 9113, section 7) by their names. */
+/** HTTP/2 error codes (RFC 9113, section 7) by name. */
 export const HTTP2_ERROR_CODES = {
   NO_ERROR: 0,
   PROTOCOL_ERROR: 1,
@@ -19,35 +19,35 @@ export const HTTP2_ERROR_CODES = {
   HTTP_1_1_REQUIRED: 13,
 } as const;
 
-/** A name, or any number, also one that has none. */
+/** The name of an HTTP/2 error code, or any number, including unassigned ones. */
 export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;
 
 /**
- * Where in a call it is reset. 'request': before it is forwarded, so that the upstream never hears of it. 'headers': when the
- * upstream has answered, in place of its headers. `afterRequests`, `afterResponses`: when so many whole messages have passed;
- * 0 is behind the headers. 'trailers': behind the last message, in place of the trailers.
+ * The point at which a call is reset. 'request': before the call is forwarded, so that the upstream never receives it. 'headers': in place
+ * of the upstream's response headers. `afterRequests`, `afterResponses`: after this many complete messages have passed; 0 means after the
+ * headers. 'trailers': after the last message, in place of the trailers.
  */
 export type ResetPoint =
   'request' | 'headers' | { readonly afterRequests: number } | { readonly afterResponses: number } | 'trailers';
 
-/** `RST_STREAM` at a place of a call. */
+/** A fault that resets a call with `RST_STREAM`. */
 export interface ResetFault {
   readonly kind: 'reset';
   readonly code: Http2ErrorCode;
-  /** A call that ends before it gets there is left as it is. @defaultValue 'request' */
+  /** The point of the reset. A call that ends earlier is not affected. @defaultValue 'request' */
   readonly at?: ResetPoint | undefined;
-  /** Who gets `code`; the other side gets CANCEL, as from proxies. @defaultValue 'to-client' */
+  /** The side that receives `code`. The other side receives CANCEL, as from real proxies. @defaultValue 'to-client' */
   readonly direction?: Direction | undefined;
 }
 
-/** The response ends without trailers, and so without a gRPC status. */
+/** A fault that ends the response without trailers, and therefore without a gRPC status. */
 export interface MissingTrailersFault {
   readonly kind: 'missing-trailers';
 }
 
 /**
- * GOAWAY whose last stream id is below that of the call, which is not forwarded: the upstream never hears of it. Calls
- * before it go on behind NO_ERROR; behind any other code the connection is closed, and they with it.
+ * A fault that sends GOAWAY with a last stream ID below that of the call. The call is not forwarded to the upstream. With NO_ERROR, earlier
+ * calls continue; with any other code, the connection is closed and they fail.
  */
 export interface GoawayFault {
   readonly kind: 'goaway';
@@ -56,66 +56,67 @@ export interface GoawayFault {
   readonly debugData?: string | undefined;
 }
 
-/** What goes wrong with a call. */
+/** A fault of a single call. */
 export type CallFault = ResetFault | MissingTrailersFault | GoawayFault;
 
-/** Which calls. */
+/** Selects the calls that a fault affects. */
 export interface CallChoice {
-  /** 'Get', 'Orders/Get' or a full path. @defaultValue every method */
+  /** 'Get', 'Orders/Get', or a full path. @defaultValue every method */
   readonly method?: string | undefined;
-  /** How many, from the next one on; Infinity until `heal`. @defaultValue 1 */
+  /** Number of calls, starting with the next one. `Infinity` means until `heal`. @defaultValue 1 */
   readonly times?: number | undefined;
 }
 
-/** A GOAWAY frame. */
+/** Options of a GOAWAY frame. */
 export interface GoawayOptions {
-  /** Behind any but NO_ERROR the connection is closed, as HTTP/2 has it. @defaultValue 'NO_ERROR' */
+  /** The error code. After any code other than NO_ERROR, the connection is closed. @defaultValue 'NO_ERROR' */
   readonly code?: Http2ErrorCode | undefined;
   /**
-   * 'newest': the newest call that came; calls in flight finish. 'none': 2^31−1, the notice before the real one, after which
-   * new calls are still served. A number: calls above it were, it says, never seen, and are forgotten. @defaultValue 'newest'
+   * The last stream ID. 'newest': the newest call received; calls in flight finish. 'none': 2^31−1, the advance notice of a GOAWAY, after
+   * which new calls are still served. A number: calls above it are reported as unprocessed and dropped. @defaultValue 'newest'
    */
   readonly lastStreamId?: number | 'newest' | 'none' | undefined;
   readonly debugData?: string | undefined;
 }
 
-/** How the proxy connects to an upstream that speaks TLS. */
+/** TLS options of the connection to the upstream. */
 export interface UpstreamTls {
-  /** Authority in PEM. @defaultValue those of Node */
+  /** Certificate authority in PEM. @defaultValue the authorities of Node */
   readonly ca?: string | Buffer | undefined;
-  /** Key and certificate of the proxy in PEM, for upstreams that ask for one. */
+  /** Key of the proxy in PEM, used with `cert`, for upstreams that request a client certificate. */
   readonly key?: string | Buffer | undefined;
   readonly cert?: string | Buffer | undefined;
   /** The name in the upstream's certificate. @defaultValue its host */
   readonly serverName?: string | undefined;
 }
 
-/** Options of a proxy that ends HTTP/2. */
+/** Options of an HTTP/2 fault proxy. */
 export interface Http2FaultProxyOptions {
-  /** Port to listen on. @defaultValue 0, a free one */
+  /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
-  /** Key and certificate shown to clients. @defaultValue plain text */
+  /** Key and certificate for connections from clients. @defaultValue plaintext */
   readonly tls?: ScriptedServerTls | undefined;
-  /** @defaultValue plain text */
+  /** TLS options of the connections to the upstream. @defaultValue plaintext */
   readonly upstreamTls?: UpstreamTls | undefined;
 }
 
-/** What a proxy has seen since it was started. */
+/** Counters of a proxy since it was started. */
 export interface Http2FaultProxyCounters {
-  /** Connections accepted. */
+  /** Number of accepted connections. */
   readonly accepted: number;
-  /** Connections that are open. */
+  /** Number of open connections. */
   readonly open: number;
-  /** Calls that came; those of them that were forwarded. */
+  /** Number of received calls. */
   readonly calls: number;
+  /** Number of calls forwarded to the upstream. */
   readonly forwarded: number;
-  /** Calls that a fault of `failCalls` has hit; one that ends before its place is reached is none. */
+  /** Number of calls affected by a fault of `failCalls`. Excludes calls that ended before the point of their fault. */
   readonly failed: number;
-  /** Pings of clients. */
+  /** Number of pings received from clients. */
   readonly pings: number;
 }
 
-/** The number of an error code. */
+/** Returns the number of an error code. */
 export function errorNumber(code: Http2ErrorCode): number {
   return typeof code === 'number' ? code : HTTP2_ERROR_CODES[code];
 }

@@ -1,18 +1,18 @@
 const PREFIX_BYTES = 5;
 
-/** Finds the end of the n-th message in the bytes of a gRPC stream: each is a flag, its length in four bytes, and so many bytes. */
+/** Finds the end of the n-th message in a gRPC byte stream. Each message has a flag byte, a 4-byte length, and that many bytes of data. */
 export class MessageCount {
   #left: number;
-  /** Bytes of the prefix that is being read. */
+  /** The bytes read so far of the current message's prefix. */
   readonly #prefix: number[] = [];
-  /** Bytes of the message that are still to come. */
+  /** Number of bytes missing of the current message. */
   #bodyLeft = 0;
 
   constructor(messages: number) {
     this.#left = messages;
   }
 
-  /** How many bytes of `chunk` belong to the first n messages, when the n-th ends in it; undefined when it does not. */
+  /** Returns the number of bytes of `chunk` that belong to the first n messages, or `undefined` if the n-th does not end in it. */
   endIn(chunk: Uint8Array): number | undefined {
     for (let at = 0; at < chunk.length;) {
       if (this.#prefix.length < PREFIX_BYTES) {

@@ -8,35 +8,35 @@ import { pump } from './pump.js';
 
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
-// Node's types do not know it: without it Node adds a date to headers that have none.
+// Prevents Node from adding a date header. Node's types lack this option.
 const AS_IT_CAME = { sendDate: false };
 
-/** A call as it came from the client. */
+/** A call received from the client. */
 export interface IncomingCall {
   readonly id: number;
   readonly stream: ServerHttp2Stream;
   readonly headers: RawFields;
-  /** There is no message: the stream ended with its headers. */
+  /** True if the stream ended with its headers, without a message. */
   readonly ended: boolean;
-  /** What goes wrong with it. */
+  /** The fault to inject into the call. */
   readonly fault: ResetFault | MissingTrailersFault | undefined;
 }
 
-/** The connections of a call. */
+/** The connections of a call, and its callbacks. */
 export interface Surroundings {
-  /** Both are there: a stream that ends with its connection is not reset. */
+  /** True if both connections are open. A stream that ends with its connection must not be reset. */
   readonly connected: boolean;
-  /** Resolves when the client was sent what there is. */
+  /** Resolves when all pending output to the client was written. */
   clientIdle(): Promise<void>;
-  /** The call's fault has hit it. */
+  /** Called when the fault has taken effect. */
   onFailed(): void;
 }
 
-/** One call: its stream of the client, and the one it became at the upstream. */
+/** A proxied call: the client's stream and the corresponding upstream stream. */
 export class ProxiedCall {
-  /** Of the client's stream. */
+  /** ID of the client's stream. */
   readonly id: number;
-  /** Resolves when the client was told how it ended, or has left. */
+  /** Resolves when the end of the call was sent to the client, or the client's stream is closed. */
   readonly told: Promise<void>;
   #tell: () => void = () => undefined;
   readonly #client: ServerHttp2Stream;
@@ -56,14 +56,14 @@ export class ProxiedCall {
       stream.once('close', resolve);
     });
     if (this.#resetAt('request')) return;
-    // After a GOAWAY of the upstream it takes no more. Nothing was sent, and that is what the client is told.
+    // The upstream accepts no calls after its GOAWAY. REFUSED_STREAM reports to the client that nothing was sent.
     if (upstream.closed || upstream.destroyed) {
       this.#end(REFUSED_STREAM);
       return;
     }
     const forwarded = upstream.request(sendable(headers), { endStream: ended });
     this.#upstream = forwarded;
-    // How it ended is in its code.
+    // The 'close' handler reads the error code of the stream.
     forwarded.on('error', () => undefined);
     forwarded.once('response', (_headers: unknown, flags: number, raw: RawFields) => {
       const isTrailersOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
@@ -81,7 +81,7 @@ export class ProxiedCall {
     void this.#request(forwarded);
   }
 
-  /** Its id at the upstream; undefined when it was not forwarded. */
+  /** ID of the upstream stream; `undefined` if the call was not forwarded. */
   get upstreamId(): number | undefined {
     return this.#upstream?.id;
   }
@@ -90,12 +90,12 @@ export class ProxiedCall {
     return this.#upstream !== undefined;
   }
 
-  /** The upstream has said all of its answer. */
+  /** True if the upstream has sent its complete response. */
   get isAnswered(): boolean {
     return this.#upstream?.closed === true && this.#upstream.rstCode === NO_ERROR;
   }
 
-  /** Ends it on both sides, as if it had never been seen. */
+  /** Ends the call on both sides as unprocessed. */
   disown(): void {
     this.#end(REFUSED_STREAM, CANCEL);
   }
@@ -103,11 +103,11 @@ export class ProxiedCall {
   async #request(forwarded: ClientHttp2Stream): Promise<void> {
     const outcome = await pump(this.#client, forwarded, this.#messagesAt('afterRequests'));
     if (outcome === 'reached') this.#reset();
-    // Node ends what can be read at a reset too.
+    // Node ends the readable side on a reset, too, so `aborted` must be checked.
     else if (outcome === 'ended' && !this.#client.aborted) forwarded.end();
   }
 
-  /** Resolves to whether the client has the whole of it, or will have. */
+  /** Forwards the response. Resolves to true if the client has received, or will receive, all of it. */
   async #respond(forwarded: ClientHttp2Stream, raw: RawFields, isTrailersOnly: boolean): Promise<boolean> {
     if (this.#isClosed() || this.#resetAt('headers')) return false;
     const noTrailers = this.#fault?.kind === 'missing-trailers';
@@ -119,7 +119,7 @@ export class ProxiedCall {
       return true;
     }
     this.#client.once('wantTrailers', () => {
-      // None at all is an empty frame that ends the stream.
+      // Without trailers, Node sends an empty frame that ends the stream.
       if (!this.#isClosed()) {
         this.#client.sendTrailers(noTrailers ? {} : sendable(this.#trailers));
         if (noTrailers) this.#around.onFailed();
@@ -135,11 +135,11 @@ export class ProxiedCall {
     return true;
   }
 
-  /** The upstream's stream is over: reset, or in order though the client may not have ended its side. */
+  /** Forwards the end of the upstream's stream: a reset, or a clean end, when the client may not have ended its side yet. */
   async #passEnd(code: number): Promise<void> {
     if (code === NO_ERROR && (await this.#response) === true) {
       await this.told;
-      // It ends by itself where the client has ended its side. Elsewhere a reset would take the place of trailers that wait.
+      // If the client has ended its side, the stream closes automatically. Otherwise it needs a reset, after the pending trailers.
       if (this.#client.readableEnded) return;
       await this.#around.clientIdle();
     }
@@ -177,7 +177,7 @@ export class ProxiedCall {
   }
 }
 
-/** A response that is its trailers, without what gRPC reads in it. */
+/** Returns the fields of a trailers-only response without the gRPC status fields. */
 function withoutStatus(raw: RawFields): RawFields {
   return raw.filter((_, at) => raw[at - (at % 2)]?.startsWith('grpc-') !== true);
 }

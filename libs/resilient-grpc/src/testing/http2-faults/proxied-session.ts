@@ -9,7 +9,7 @@ import { ProxiedCall } from './proxied-call.js';
 import type { Surroundings } from './proxied-call.js';
 import type { SessionWire } from './session-wire.js';
 
-// No bounds of its own: the upstream decides what is too much.
+// The proxy sets no limits of its own, so that only those of the upstream apply.
 const UNBOUNDED = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeaderListPairs: Number.MAX_SAFE_INTEGER };
 
 /** The two connections of a session. */
@@ -18,31 +18,31 @@ export interface Wires {
   readonly upstream: SessionWire;
 }
 
-/** What a session tells and asks its proxy. */
+/** The callbacks of a session to its proxy. */
 export interface SessionEvents {
-  /** A call came: the fault that takes it. */
+  /** Called for each received call. Returns the fault to apply, if any. */
   claim(path: string): CallFault | undefined;
   onForwarded(): void;
-  /** A fault has hit a call. */
+  /** Called when a fault has affected a call. */
   onFailed(): void;
   onPing(): void;
-  /** Both connections are gone. */
+  /** Called when both connections are closed. */
   onClosed(): void;
 }
 
-/** One connection of a client, with its counterpart to the upstream: HTTP/2 ends here, and begins anew. */
+/** A client connection and its counterpart to the upstream, each with its own HTTP/2 session. */
 export class ProxiedSession implements Surroundings {
   readonly #wires: Wires;
   readonly #events: SessionEvents;
   readonly #upstream: ClientHttp2Session;
   readonly #calls = new Set<ProxiedCall>();
-  /** There since the upstream's SETTINGS: a client is told of an upstream that it has none, as by TCP. */
+  /** Created when the upstream's SETTINGS arrive. If the upstream is unreachable, the client only sees its TCP connection end. */
   #client: ServerHttp2Session | undefined;
   #streamLimit: number | undefined;
   #pingsLeft = Infinity;
-  /** The newest call that came. */
+  /** Stream ID of the newest received call. */
   #newestId = 0;
-  /** Calls above it are ignored, as GOAWAY said. */
+  /** The last stream ID sent in a GOAWAY. Calls with a higher ID are ignored. */
   #lastStreamId = Infinity;
   #closing = false;
 
@@ -56,7 +56,7 @@ export class ProxiedSession implements Surroundings {
       settings,
       createConnection: () => wires.upstream,
     });
-    // What ends it is told as 'lost', and by the end of its streams.
+    // The wire's 'lost' event and the end of the streams report the cause.
     this.#upstream.on('error', () => undefined);
     this.#upstream.on('remoteSettings', () => {
       if (this.#client === undefined && !this.#closing) this.#client = this.#accept();
@@ -72,7 +72,7 @@ export class ProxiedSession implements Surroundings {
       void this.#endBehindAnswers();
     });
     this.#watchWires();
-    // Or the end of a client whose upstream is not there yet would go unnoticed.
+    // Starts reading. Otherwise a client that disconnects before the upstream is connected would not be detected.
     wires.client.read(0);
   }
 
@@ -89,9 +89,9 @@ export class ProxiedSession implements Surroundings {
   }
 
   goaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData = '' }: GoawayOptions): void {
-    // Before SETTINGS there is nothing that it could end.
+    // Before SETTINGS, the client has no session that a GOAWAY could end.
     if (this.#client === undefined || this.#closing) return;
-    // One that grows from GOAWAY to GOAWAY is a protocol error.
+    // HTTP/2 forbids increasing the last stream ID from one GOAWAY to the next.
     const last = Math.min(this.#lastStreamId, this.#streamId(lastStreamId));
     this.#wires.client.inject(goawayFrame(last, errorNumber(code), debugData));
     this.#lastStreamId = last;
@@ -104,7 +104,7 @@ export class ProxiedSession implements Surroundings {
     this.#sendSettings();
   }
 
-  /** Counted from now. */
+  /** Sets the number of allowed pings, counted from now. */
   allowPings(pings: number): void {
     this.#pingsLeft = pings;
   }
@@ -113,7 +113,7 @@ export class ProxiedSession implements Surroundings {
     this.#wires.client.release();
   }
 
-  /** Destroys both connections, whatever is still to be said. */
+  /** Destroys both connections, discarding unsent data. */
   destroy(): void {
     this.#closing = true;
     this.#client?.destroy();
@@ -141,7 +141,7 @@ export class ProxiedSession implements Surroundings {
   #acceptCall(stream: ServerHttp2Stream, path: string, headers: RawFields, ended: boolean): void {
     const { id = 0 } = stream;
     stream.on('error', () => undefined);
-    // GOAWAY promised that nothing above it is looked at; its sender knows, and waits for nothing.
+    // The GOAWAY has declared streams above its last stream ID as unprocessed, so the client expects no response.
     if (id > this.#lastStreamId) return;
     const fault = this.#events.claim(path);
     if (fault?.kind === 'goaway') {
@@ -170,7 +170,7 @@ export class ProxiedSession implements Surroundings {
     return lastStreamId === 'newest' ? this.#newestId : lastStreamId;
   }
 
-  /** The upstream's own GOAWAY, with its last stream id in the client's numbers. */
+  /** Forwards a GOAWAY of the upstream, with its last stream ID converted to the IDs of the client's session. */
   #passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
     const disowned = [...this.#calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
     const last =
@@ -182,7 +182,7 @@ export class ProxiedSession implements Surroundings {
     this.goaway({ code, lastStreamId: last, debugData });
   }
 
-  /** Ends the client's connection as the upstream's has ended, behind the answers that had come whole. */
+  /** Ends the client's connection in the way the upstream's ended, after forwarding the responses that were received completely. */
   async #endBehindAnswers(): Promise<void> {
     const how = this.#wires.upstream.lost ?? 'fin';
     if (how === 'fin') {

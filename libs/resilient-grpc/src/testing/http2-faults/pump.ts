@@ -1,12 +1,12 @@
 import type { Readable, Writable } from 'node:stream';
 import { MessageCount } from './message-count.js';
 
-/** Passes on what `source` has, as fast as `sink` takes it: all of it, or up to the end of a message. */
+/** Forwards the data of `source` at the pace of `sink`: all data, or up to the end of message number `messages`. */
 export async function pump(source: Readable, sink: Writable, messages: number): Promise<'ended' | 'reached' | 'cut'> {
   if (messages === 0) return 'reached';
   const count = new MessageCount(messages);
   try {
-    // What is behind the message stays where it is: the reset that follows ends both streams in its own way.
+    // The source is not destroyed on return, because the reset that follows must end both streams with its own code.
     for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       const end = count.endIn(chunk);
       if (end !== undefined) {
@@ -23,7 +23,7 @@ export async function pump(source: Readable, sink: Writable, messages: number): 
   }
 }
 
-/** Resolves when the bytes are on their way, or never will be. */
+/** Resolves when the bytes are written or the sink is closed. */
 function written(sink: Writable, bytes: Buffer): Promise<void> {
   return new Promise((resolve) => {
     sink.once('close', resolve);

@@ -11,9 +11,9 @@ interface Chunk {
 type Done = (error?: Error | null) => void;
 
 /**
- * The socket of an HTTP/2 session, with a hand in what goes out. node:http2 writes whole frames, so that between two of its
- * writes there is room for a frame that it would not write. Emits 'lost' when the peer has left; its session hears nothing of
- * that, so that the owner can first pass on what came before.
+ * The socket of an HTTP/2 session, with control over outgoing frames. node:http2 writes whole frames, so other frames can be injected
+ * between two of its writes. Emits 'lost' when the peer has disconnected. The session is not notified, so that the owner can forward
+ * earlier data first.
  */
 export class SessionWire extends Duplex {
   readonly #socket: Socket;
@@ -24,7 +24,10 @@ export class SessionWire extends Duplex {
   #isOver = false;
   #lost: EndHow | undefined;
 
-  /** `socket` is `tcp` itself, or TLS over it; `outgoing` may change the frames that the session writes. */
+  /**
+   * @param socket either `tcp` or the TLS socket on top of it
+   * @param outgoing changes the frames that the session writes
+   */
   constructor(socket: Socket, tcp: Socket, outgoing: (frames: Buffer) => Buffer = (frames) => frames) {
     super();
     this.#outgoing = outgoing;
@@ -46,12 +49,12 @@ export class SessionWire extends Duplex {
     }
   }
 
-  /** How the peer has left; undefined while it is there. */
+  /** The way the peer disconnected; `undefined` while it is connected. */
   get lost(): EndHow | undefined {
     return this.#lost;
   }
 
-  /** What is written goes out after `release`. */
+  /** Holds all written data until `release`. */
   hold(): void {
     this.#held ??= [];
   }
@@ -62,23 +65,23 @@ export class SessionWire extends Duplex {
     for (const write of held) write();
   }
 
-  /** Writes a frame of ours between two of the session's. */
+  /** Writes an additional frame between two writes of the session. */
   inject(frame: Buffer): void {
     this.#whenReleased(() => {
       if (!this.#isOver) this.#socket.write(frame);
     });
   }
 
-  /** Resolves when all that the session has to say by now was written, or never will be. */
+  /** Resolves when the session's pending output was written, or was dropped because the connection ended. */
   async idle(): Promise<void> {
     do {
       if (this.writableLength > 0) await new Promise<void>((resolve) => this.#idlers.push(resolve));
-      // Node tells the session in the turn after, and what it writes then counts too.
+      // Node notifies the session in the next turn. What the session writes then must be written, too.
       for (let turns = 0; turns < 2; turns += 1) await turn();
     } while (this.writableLength > 0);
   }
 
-  /** Ends the connection behind what was written; whatever the session still has to say is dropped. */
+  /** Ends the connection after the written data. Later output of the session is dropped. */
   finish(how: EndHow): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -86,7 +89,7 @@ export class SessionWire extends Duplex {
     else this.#socket.destroySoon();
   }
 
-  /** Ends the connection whatever is still to be written. */
+  /** Ends the connection immediately and discards unsent data. */
   cut(): void {
     this.#isOver = true;
     this.#socket.destroy();

@@ -1,5 +1,5 @@
 import { waitFor } from '../wait-for.js';
-import { openCalls, type SeenCalls } from './left-by-clients.js';
+import { openCalls, type OpenCallBaseline } from './client-leaks.js';
 import { openHandles, type SeenHandles } from './open-handles.js';
 import { traceResources, type ResourceTrace } from './resource-trace.js';
 import { RESOURCE_NAMES, RESOURCES, type Resource } from './watched-resources.js';
@@ -7,23 +7,23 @@ import { RESOURCE_NAMES, RESOURCES, type Resource } from './watched-resources.js
 /** Options of `captureLeaks`. */
 export interface LeakOptions {
   /**
-   * Notes where each socket, server, timer and process is made, and tells it of those that are left. A call takes two or three times
-   * as long meanwhile. @defaultValue false
+   * Records where each socket, server, timer, and process is created, and adds this to the error message. Calls take two or three times as
+   * long while tracing. @defaultValue false
    */
   readonly trace?: boolean | undefined;
 }
 
-/** What was open when `captureLeaks` was called. */
+/** A leak check relative to the resources that were open when `captureLeaks` was called. */
 export interface LeakCheck {
   /**
-   * Waits until no more sockets, servers, pipes, timers, watched files and child processes keep the process alive than did then, and
-   * no call of a client of this package that began since is open. The watch over timers ends with it.
-   * @throws Error that says what is left, after `timeoutMs` (2 000)
+   * Waits until no socket, server, pipe, timer, watched file, or child process opened since then keeps the process alive, and no call
+   * started since then by a client of this package is open. Also stops the tracking of timers.
+   * @throws Error that lists what is still open, after `timeoutMs` (2 000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
 
-/** Notes what keeps this process alive now; `settled()` at the end of a test says whether it left anything. */
+/** Records what keeps this process alive now. Call `settled()` at the end of a test to detect what the test left open. */
 export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
   const before: Baseline = {
     handles: openHandles(),
@@ -42,12 +42,12 @@ export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
   };
 }
 
-/** A hook of a test runner: `beforeEach` of Vitest, Jest or node:test. */
+/** A hook of a test runner, such as `beforeEach` of Vitest, Jest, or node:test. */
 export type TestHook = (run: () => Promise<void>) => unknown;
 
 /**
- * Fails each test that leaves something open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest or node:test; with
- * `beforeAll` and `afterAll`, or `before` and `after`, the tests of a file together, as those need that run at the same time.
+ * Fails each test that leaves a resource open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest, or node:test. If tests
+ * run concurrently, pass `beforeAll` and `afterAll`, or `before` and `after`, to check all tests of a file together.
  */
 export function failOnLeaks(
   before: TestHook,
@@ -65,13 +65,13 @@ export function failOnLeaks(
 
 interface Baseline {
   readonly handles: SeenHandles;
-  readonly calls: SeenCalls;
+  readonly calls: OpenCallBaseline;
   readonly trace: ResourceTrace;
-  /** The trace tells places. */
+  /** True if the trace records creation sites. */
   readonly traced: boolean;
 }
 
-// Which they are, not how many: one that has gone meanwhile would hide one that has come.
+// Compares identities instead of counts: otherwise a resource closed meanwhile would hide a new one.
 function leftOver({ handles, trace }: Baseline): readonly { readonly type: Resource; readonly more: number }[] {
   return RESOURCES.map((type) => ({
     type,
@@ -89,7 +89,7 @@ function describeLeft(before: Baseline): string {
     const which = traced ? trace.places(type) : handles.describe(type);
     return `${more} × ${RESOURCE_NAMES[type]}${which.length === 0 ? '' : `: ${which.join(', ')}`}`;
   });
-  // They explain sockets and calls; by itself one that is not connected keeps nothing alive.
+  // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.
   const clients = calls
     .newClients()
     .map(({ name, target }) => `client '${name}' (${target}) was not closed: await app.close()`);

@@ -1,6 +1,6 @@
 import { RESOURCES, type Resource } from './watched-resources.js';
 
-/** What Node has of sockets, servers and processes, each of which has some of it. */
+/** Properties of Node's sockets, servers, and processes. Each kind of handle has some of them. */
 interface Handle {
   readonly localPort?: number;
   readonly remoteAddress?: string;
@@ -12,15 +12,15 @@ interface Handle {
   readonly spawnargs?: readonly string[];
 }
 
-/** Handles that were open at one moment. */
+/** The handles that were open when the baseline was taken. */
 export interface SeenHandles {
-  /** How many of a kind were opened since, whatever was closed meanwhile. */
+  /** Returns the number of open handles of a type that were opened since. Closed handles do not offset them. */
   count(type: Resource): number;
-  /** Which, in words, as far as there is something to say. */
+  /** Describes these handles, as far as Node provides details. */
   describe(type: Resource): readonly string[];
 }
 
-/** Notes which handles keep this process alive: all but timers, which Node does not list. */
+/** Records the handles that keep this process alive, except timers, which Node does not list. */
 export function openHandles(): SeenHandles {
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
@@ -37,7 +37,7 @@ interface ActiveHandle {
 
 function activeHandles(): readonly ActiveHandle[] {
   const handles = listed('_getActiveHandles');
-  // Node goes through the same list for their names, behind those of requests.
+  // Node returns the type names of the active requests first, then those of the handles in the same order.
   const names = process.getActiveResourcesInfo().slice(listed('_getActiveRequests').length);
   return handles.flatMap((handle, index) => {
     const type = RESOURCES.find((known) => known === names[index]);
@@ -45,9 +45,9 @@ function activeHandles(): readonly ActiveHandle[] {
   });
 }
 
-/** The only way Node has to say which they are; it is not documented. */
+/** Calls an undocumented function of Node, the only one that returns the handles themselves. */
 function listed(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
-  // True of every Node that this package takes; called on it, as a runner may have put its own in the place of `process`.
+  // Safe cast: every supported Node version has these functions. Called as methods of `process`, which a runner may replace.
   return (process as unknown as Readonly<Record<typeof name, () => readonly unknown[]>>)[name]();
 }
 
@@ -67,7 +67,7 @@ function describe(handle: Handle, type: Resource): string | undefined {
 function describeSocket({ localPort, remoteAddress, remotePort, destroyed }: Handle): string {
   const local = localPort ?? '?';
   if (remotePort !== undefined) return `${local} → ${remoteAddress ?? '?'}:${remotePort}`;
-  // What is not closed behind a destroy() was lost by Node itself.
+  // A socket that is not closed after destroy() was leaked by Node itself.
   return destroyed === true ? 'destroyed and not closed' : `${local} → no peer any more, or none yet`;
 }
 

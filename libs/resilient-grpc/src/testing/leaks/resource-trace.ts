@@ -1,8 +1,11 @@
 import { createHook } from 'node:async_hooks';
-import { applicationPlaceOf, nearestPlaceOf, stackAbove, type Stack } from '../../client/code-place.js';
+import { applicationPlaceOf, nearestPlaceOf, stackAbove, type Stack } from '../../client/call-site.js';
 import type { Resource } from './watched-resources.js';
 
-/** What async_hooks calls them; undefined: what lies between a piece of code and what it makes, as a name that is resolved first. */
+/**
+ * Resource types by their async_hooks names. `undefined` marks intermediate resources between application code and the resource that it
+ * creates, such as a name lookup.
+ */
 const TYPES: Readonly<Record<string, Resource | undefined>> = {
   TickObject: undefined,
   GETADDRINFOREQWRAP: undefined,
@@ -19,42 +22,42 @@ const TYPES: Readonly<Record<string, Resource | undefined>> = {
   Timeout: 'Timeout',
 };
 
-/** A socket of a client is made deep inside grpc-js and Node. */
+/** Number of stack frames recorded with `places`. A client's socket is created deep inside grpc-js and Node. */
 const FRAMES = 60;
-/** Enough to see who made a timer himself. */
+/** Number of stack frames recorded otherwise: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
-/** How many more are noted before those that are gone are forgotten. */
+/** Number of new entries after which entries of closed resources are removed. */
 const FORGET_EVERY = 2_000;
 
 interface Made {
   readonly type: Resource | undefined;
   readonly resource: WeakRef<MaybeReferenced>;
   readonly stack: Stack;
-  /** What brought it about, as a server the sockets that it accepts. */
+  /** Async id of the resource that triggered the creation, such as the server of an accepted socket. */
   readonly by: number;
 }
 
 interface MaybeReferenced {
   readonly hasRef?: () => boolean | undefined;
-  /** Of a timer that has fired or was cleared. */
+  /** True for a timer that has fired or was cleared. */
   readonly _destroyed?: boolean;
 }
 
-/** Notes what is made, until it is stopped. */
+/** Records created resources until stopped. */
 export interface ResourceTrace {
-  /** How many timers were made that still keep the process alive, but for those of the test runner. */
+  /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
   timers(): number;
-  /** Where those of a kind were made that still keep the process alive; nothing where places are not noted. */
+  /** Returns the creation sites of the resources of a type that still keep the process alive; empty if sites are not recorded. */
   places(type: Resource): readonly string[];
   stop(): void;
 }
 
-/** Begins to note timers, which nothing else knows apart, or with `places` all that is made and where. */
+/** Starts recording: by default only timers, which Node does not list; with `places` all resources and their creation sites. */
 export function traceResources(places: boolean): ResourceTrace {
   const all = new Map<number, Made>();
   const frames = places ? FRAMES : NEAREST_FRAMES;
   let forgetAt = FORGET_EVERY;
-  // No `destroy`: for it Node would have to watch the end of each promise.
+  // No `destroy` hook, because it would make Node track the garbage collection of every promise.
   const hook = createHook({
     init: function init(id, name, by, resource) {
       if (places ? !(name in TYPES) : name !== 'Timeout') return;
@@ -85,10 +88,10 @@ function deepStackAbove(above: (...args: never) => unknown, frames: number): Sta
   return stack;
 }
 
-/** Of Vitest, Jest and whatever comes with them. */
+/** Matches files of Vitest, Jest, and their packages. */
 const RUNNER = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
 
-/** By his own hand, as the time limit of a test: not what he runs. */
+/** True if the test runner's own code created the resource, such as a test timeout. False for the code that it runs. */
 function isMadeByRunner(stack: Stack): boolean {
   return RUNNER.test(nearestPlaceOf(stack) ?? '');
 }
@@ -98,7 +101,7 @@ function isAlive({ resource }: Made): boolean {
   return one !== undefined && one._destroyed !== true && one.hasRef?.() === true;
 }
 
-/** Keeps what is alive, and what led to it. */
+/** Removes all entries except those of live resources and of the resources that triggered them. */
 function forget(all: Map<number, Made>): void {
   const kept = new Map<number, Made>();
   for (const [id, made] of all) {

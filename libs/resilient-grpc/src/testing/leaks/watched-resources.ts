@@ -1,4 +1,4 @@
-/** What `process.getActiveResourcesInfo()` calls them, for people. */
+/** Display names of the resource types that `process.getActiveResourcesInfo()` returns. */
 export const RESOURCE_NAMES = {
   TCPSocketWrap: 'socket',
   TCPServerWrap: 'listening server',
@@ -10,9 +10,9 @@ export const RESOURCE_NAMES = {
   Timeout: 'timer',
 } as const;
 
-/** A kind of what keeps a process alive. */
+/** A type of resource that keeps a process alive. */
 export type Resource = keyof typeof RESOURCE_NAMES;
 
-// True: the object above has exactly these keys.
-/** All that are watched. */
+// Safe cast: the object above has exactly these keys.
+/** All watched resource types. */
 export const RESOURCES = Object.keys(RESOURCE_NAMES) as readonly Resource[];

@@ -5,31 +5,31 @@ import type { Clock } from '../../time/clock.js';
 import type { CallJournal, OpenRecord } from './call-journal.js';
 import { playReply } from './play-reply.js';
 import type { Reply, Script } from './reply.js';
-import { RequestReader } from './request-reader.js';
+import { ScriptedRequestReader } from './request-reader.js';
 import type { DuplexCall } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 import type { LoadedMethod } from './service-methods.js';
 
-/** What handles the calls of a server. */
+/** The dependencies of a call handler. */
 export interface CallHandlerOptions {
   readonly journal: CallJournal;
   readonly clock: Clock;
   readonly attemptKey: (call: ScriptedCall) => string | undefined;
-  /** The script of a path, as it is now. */
+  /** Returns the current script of a path. */
   readonly scriptOf: (path: string) => Script | undefined;
-  /** Whether the connection from `peer` is still there. */
+  /** Returns true if the connection from `peer` is still open. */
   readonly isConnected: (peer: string) => boolean;
 }
 
-interface Held {
+interface HeldReply {
   readonly path: string;
   readonly release: () => void;
 }
 
-/** Plays scripts on calls, keeps the journal, and holds calls until they are released. */
+/** Runs the scripts of calls, writes the journal, and holds replies until they are released. */
 export class CallHandler {
   readonly #options: CallHandlerOptions;
-  readonly #held = new Set<Held>();
+  readonly #held = new Set<HeldReply>();
 
   constructor(options: CallHandlerOptions) {
     this.#options = options;
@@ -40,9 +40,9 @@ export class CallHandler {
     const { journal, clock, attemptKey } = this.#options;
     const record = newRecord(method, call);
     const over = new AbortController();
-    const reader = new RequestReader(call, (request) => record.requests.push(request));
+    const reader = new ScriptedRequestReader(call, (request) => record.requests.push(request));
     const scripted = new HandledCall(record, journal.begin(record), Number(call.getDeadline()), reader, over.signal);
-    // grpc-js says 'cancelled' at every end, also after a status of ours.
+    // grpc-js emits 'cancelled' at the end of every call, even after this server has sent a status.
     call.once('cancelled', () => {
       journal.end(record, record.code === undefined ? this.#lossOf(record.peer) : 'answered');
       over.abort();
@@ -65,19 +65,19 @@ export class CallHandler {
     }
   }
 
-  /** Calls that stand in a hold, of one path or of all. */
+  /** Returns the number of held calls, of one path or of all. */
   heldCount(path?: string): number {
     return this.#heldOf(path).length;
   }
 
-  /** Lets them go on; gives their number. */
+  /** Releases the held calls, of one path or of all, and returns their number. */
   release(path?: string): number {
     const released = this.#heldOf(path);
     for (const held of released) held.release();
     return released.length;
   }
 
-  #heldOf(path: string | undefined): readonly Held[] {
+  #heldOf(path: string | undefined): readonly HeldReply[] {
     return [...this.#held].filter((held) => path === undefined || held.path === path);
   }
 
@@ -88,14 +88,14 @@ export class CallHandler {
   async #replyTo(call: ScriptedCall): Promise<Reply> {
     const script = this.#options.scriptOf(call.path);
     if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script for ${call.path}` };
-    // True: a list became a function when it was set.
+    // Safe cast: a list was converted to a function when the script was set.
     return typeof script === 'function' ? script(call) : (script as Reply);
   }
 
   async #hold(path: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     await new Promise<void>((resolve) => {
-      const held: Held = {
+      const held: HeldReply = {
         path,
         release: () => {
           this.#held.delete(held);
@@ -153,10 +153,10 @@ function newRecord(method: LoadedMethod, call: DuplexCall): OpenRecord {
   };
 }
 
-/** What a script threw: a status where it has a code, INTERNAL otherwise. */
+/** Converts what a script threw to a status: unchanged if it has a code, INTERNAL otherwise. */
 function asStatus(error: unknown, path: string): Error & { readonly code: number } {
   if (error instanceof Error && 'code' in error && typeof error.code === 'number') {
-    // True: just checked.
+    // Safe cast: checked above.
     return error as Error & { readonly code: number };
   }
   return Object.assign(new Error(`the script of ${path} threw ${String(error)}`), { code: StatusCode.INTERNAL });

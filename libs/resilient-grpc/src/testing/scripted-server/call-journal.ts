@@ -6,7 +6,7 @@ type Counts = Writable<CallCounts>;
 /** The record of a call while it is being written. */
 export type OpenRecord = Writable<Omit<CallRecord, 'requests'>> & { readonly requests: unknown[] };
 
-/** What a scripted server remembers of its calls: counts for ever, records of the last ones. */
+/** The journal of a scripted server: counts of all calls, and records of the latest ones. */
 export class CallJournal {
   readonly #maxRecords: number;
   readonly #counts = new Map<string, Counts>();
@@ -18,10 +18,10 @@ export class CallJournal {
     this.#maxRecords = maxRecords;
   }
 
-  /** A call has arrived. Gives its number among those of its method. */
+  /** Adds a new call. Returns its number among the calls of its method, starting at 1. */
   begin(record: OpenRecord): number {
     this.#records.push(record);
-    // In slices, because taking one off the front of a long list for each call would cost more than the call.
+    // Trimmed in batches, because removing the first element of a long list on each call would cost more than the call.
     if (this.#records.length > 2 * this.#maxRecords) this.#records = this.#records.slice(-this.#maxRecords);
     for (const counts of [this.#total, this.#countsOf(record.path)]) {
       counts.calls += 1;
@@ -31,7 +31,7 @@ export class CallJournal {
     return this.#countsOf(record.path).calls;
   }
 
-  /** The key of a call is known. Gives its number among those with that key. */
+  /** Sets the key of a call. Returns its number among the calls of its method with that key, starting at 1. */
   keyed(record: OpenRecord, key: string): number {
     record.key = key;
     const ofMethod = this.#attempts.get(record.path) ?? new Map<string, number>();
@@ -59,7 +59,7 @@ export class CallJournal {
     return path === undefined ? last : last.filter((record) => record.path === path);
   }
 
-  /** Calls by key. */
+  /** Returns the number of calls by key. */
   attempts(path?: string): ReadonlyMap<string, number> {
     if (path !== undefined) return new Map(this.#attempts.get(path));
     const all = new Map<string, number>();
@@ -69,7 +69,7 @@ export class CallJournal {
     return all;
   }
 
-  /** Forgets everything but the calls that are open. */
+  /** Removes everything except the open calls. */
   reset(): void {
     this.#records = this.#records.filter((record) => record.outcome === 'open');
     this.#attempts = new Map();

@@ -3,23 +3,23 @@ import type { Clock } from '../../time/clock.js';
 import type { LoadedMethod } from './service-methods.js';
 import type { Reply } from './reply.js';
 import { toMetadata, trailersOf } from './reply.js';
-import type { DuplexCall, RequestReader } from './request-reader.js';
+import type { DuplexCall, ScriptedRequestReader } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 
-/** What a reply is played on. */
+/** The call and dependencies of `playReply`. */
 export interface Stage {
   readonly method: LoadedMethod;
   readonly call: DuplexCall;
   readonly scripted: ScriptedCall;
-  readonly reader: RequestReader;
+  readonly reader: ScriptedRequestReader;
   readonly clock: Clock;
-  /** Resolves when the call is released, or over. */
+  /** Resolves when the call is released or has ended. */
   held(): Promise<void>;
-  /** The status is being sent. */
+  /** Called when the status is sent. */
   onStatus(code: number): void;
 }
 
-/** Sends what `reply` says; stops silently when the call is over. */
+/** Sends `reply`. Stops without an error when the call has ended. */
 export async function playReply(reply: Reply, stage: Stage): Promise<void> {
   const { call, scripted, method } = stage;
   const over = () => scripted.signal.aborted;
@@ -44,7 +44,7 @@ export async function playReply(reply: Reply, stage: Stage): Promise<void> {
   }
   const details = reply.details ?? statusName(code);
   call.emit('error', Object.assign(new Error(details), { code, details, metadata: trailersOf(reply) }));
-  // A call whose caller still sends would otherwise keep what it sent.
+  // Discards further requests. Otherwise they would stay buffered if the client is still sending.
   if (method.requestStream && reply.requests !== 'leave') call.resume();
 }
 
@@ -52,7 +52,7 @@ async function readRequests(reply: Reply, { method, reader }: Stage): Promise<vo
   if (!method.requestStream) return;
   const how = reply.requests ?? (method.responseStream ? 'read' : 'await');
   if (how === 'await') await reader.drain();
-  // Messages made by a function may read the requests themselves, and two readers would share them.
+  // A `messages` function may read the requests itself, and two readers would split them.
   else if (how === 'read' && typeof reply.messages !== 'function') void reader.drain();
 }
 

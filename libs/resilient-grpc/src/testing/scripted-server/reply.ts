@@ -2,45 +2,46 @@ import { Metadata } from '@grpc/grpc-js';
 import type { StatusName } from '../../status/status-code.js';
 import type { ScriptedCall } from './scripted-call.js';
 
-/** Metadata as a plain object; a list gives a key several values. */
+/** Metadata as a plain object. An array gives a key several values. */
 export type MetadataRecord = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[]>>;
 
-/** How a scripted server answers one call. An empty one succeeds: with an empty message, or a stream without any. */
+/** The reply of a scripted server to one call. An empty reply succeeds, with an empty message or an empty stream. */
 export interface Reply<Request = unknown> {
-  /** The one message. */
+  /** The response message, if there is only one. */
   readonly message?: unknown;
-  /** Messages of a response stream; a function may read `call.requests` and answer each. */
+  /** Messages of a response stream. A function may read `call.requests` and respond to each. */
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
-  /** Time between two messages, and between the last one and the status. @defaultValue 0 */
+  /** Time between two messages and between the last message and the status, in milliseconds. @defaultValue 0 */
   readonly intervalMs?: number | undefined;
-  /** Response headers, sent before anything else. Without them a failure without messages is trailers-only. */
+  /** Response headers, sent first. Without them, an error status without messages is sent as trailers only. */
   readonly headers?: MetadataRecord | true | undefined;
-  /** A name, or any number, also one that is no status. @defaultValue 'OK' */
+  /** A status name or any number, including invalid ones. @defaultValue 'OK' */
   readonly status?: StatusName | number | undefined;
-  /** @defaultValue the name of the status */
+  /** Status message. @defaultValue the name of the status */
   readonly details?: string | undefined;
   readonly trailers?: MetadataRecord | undefined;
-  /** `grpc-retry-pushback-ms`, any text; several values for a list. */
+  /** Value of the trailer `grpc-retry-pushback-ms`, including invalid ones. An array sends several values. */
   readonly pushback?: string | number | readonly (string | number)[] | undefined;
-  /** Time before anything is sent. @defaultValue 0 */
+  /** Time before anything is sent, in milliseconds. @defaultValue 0 */
   readonly delayMs?: number | undefined;
-  /** Waits for `release()`: with everything, with everything but the headers, or with the status alone. */
+  /** Holds a part of the reply until `release()`: everything, everything except the headers, or only the status. */
   readonly hold?: 'everything' | 'messages' | 'status' | undefined;
-  /** true: never ends; headers and messages are sent if there are any. */
+  /** True if the reply never ends. Headers and messages are sent, if any. */
   readonly never?: boolean | undefined;
   /**
-   * Requests of a request stream which the script has not read: 'await' reads them all before it answers, 'read' while it
-   * does, 'leave' not at all, so that flow control stops the caller. @defaultValue 'await' of client streams, 'read' of bidi
+   * Handling of requests that the script does not read: 'await' reads all of them before replying, 'read' reads them while replying, and
+   * 'leave' does not read them, so that flow control stops the client.
+   * @defaultValue 'await' for client streams, 'read' for bidirectional streams
    */
   readonly requests?: 'await' | 'read' | 'leave' | undefined;
 }
 
-/** Where the messages of a response stream come from. */
+/** A source of response messages. */
 export type MessageSource = Iterable<unknown> | AsyncIterable<unknown>;
 
 /**
- * What a method does: the same reply for every call; a list, one reply a call, of which the last one repeats; or a function
- * that is asked for each call.
+ * The behavior of a method: one reply for every call, a list with one reply per call, of which the last one repeats, or a function that is
+ * called for each call.
  */
 export type Script<Request = unknown> =
   | Reply<Request>
@@ -57,7 +58,7 @@ export function toMetadata(record: MetadataRecord | undefined): Metadata {
   return metadata;
 }
 
-/** The trailers of a reply, pushback included. */
+/** Returns the trailers of a reply, including pushback. */
 export function trailersOf(reply: Reply): Metadata {
   const trailers = toMetadata(reply.trailers);
   const { pushback } = reply;

@@ -1,10 +1,10 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 
-/** A call as grpc-js hands it to a bidi handler. */
+/** A call as grpc-js passes it to a bidi handler. */
 export type DuplexCall = ServerDuplexStream<unknown, unknown>;
 
-/** Reads the requests of a call one by one, and only when asked, so that flow control works. */
-export class RequestReader implements AsyncIterable<unknown> {
+/** Reads the requests of a call one at a time and only on demand, so that flow control works. */
+export class ScriptedRequestReader implements AsyncIterable<unknown> {
   readonly #call: DuplexCall;
   readonly #onRequest: (request: unknown) => void;
   #changed: () => void = () => undefined;
@@ -26,7 +26,7 @@ export class RequestReader implements AsyncIterable<unknown> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void, undefined> {
     for (;;) {
-      // null: nothing yet.
+      // `null` means that no request is available yet.
       const request = this.#call.read();
       if (request !== null) {
         this.#onRequest(request);
@@ -41,7 +41,7 @@ export class RequestReader implements AsyncIterable<unknown> {
     }
   }
 
-  /** Reads what is left. */
+  /** Reads all remaining requests. */
   async drain(): Promise<void> {
     const requests = this[Symbol.asyncIterator]();
     while (!(await requests.next()).done);

@@ -1,34 +1,37 @@
 import type { Metadata } from '@grpc/grpc-js';
 
-/** A call as a scripted server sees it. */
+/** A call to a scripted server. */
 export interface ScriptedCall<Request = unknown> {
   /** '/orders.v1.Orders/Get' */
   readonly path: string;
   /** 'Get' */
   readonly method: string;
   readonly metadata: Metadata;
-  /** 'ip:port' of the caller. */
+  /** Address of the client, 'ip:port'. */
   readonly peer: string;
-  /** Calls of this method so far, this one included: 1 for the first. */
+  /** Number of calls of this method so far, including this one: 1 for the first call. */
   readonly number: number;
-  /** Calls with this one's key so far, this one included; 1 where it has no key. */
+  /** Number of calls with the same key so far, including this one; 1 if the call has no key. */
   readonly attempt: number;
-  /** `grpc-previous-rpc-attempts`; 0 where it is absent. */
+  /** Value of `grpc-previous-rpc-attempts`; 0 if absent. */
   readonly previousAttempts: number;
-  /** Milliseconds since 1970, or Infinity. */
+  /** Deadline in milliseconds since 1970; `Infinity` if there is none. */
   readonly deadline: number;
-  /** The request; of a request stream the first one, and undefined until that has come. */
+  /** The request; for a request stream, the first message, or `undefined` until it arrives. */
   readonly request: Request;
-  /** Requests of a request stream, as they are read. To be iterated once. */
+  /** The requests of a request stream. Can be iterated only once. */
   readonly requests: AsyncIterable<Request>;
-  /** Aborted when the caller cancels, its deadline passes or its connection is lost. */
+  /** Aborted when the client cancels, the deadline expires, or the connection is lost. */
   readonly signal: AbortSignal;
 }
 
-/** What became of a call: 'cancelled' by the caller or its deadline, 'disconnected' with its connection or this server. */
+/**
+ * The state of a call: 'open', 'answered' with a status, 'cancelled' by the client or the deadline, or 'disconnected' because its
+ * connection was lost or this server stopped.
+ */
 export type CallOutcome = 'open' | 'answered' | 'cancelled' | 'disconnected';
 
-/** What is kept of a call. */
+/** The record of a call. */
 export interface CallRecord {
   readonly path: string;
   readonly method: string;
@@ -36,18 +39,18 @@ export interface CallRecord {
   readonly peer: string;
   readonly key: string | undefined;
   readonly previousAttempts: number;
-  /** Milliseconds since 1970. */
+  /** Arrival time in milliseconds since 1970. */
   readonly at: number;
-  /** Requests that were read. */
+  /** The requests read so far. */
   readonly requests: readonly unknown[];
   readonly outcome: CallOutcome;
-  /** The status this server sent; undefined for none. */
+  /** The status that this server sent; `undefined` if none. */
   readonly code: number | undefined;
 }
 
-/** Counts of a method, or of all. */
+/** Call counts of one method or of all methods. */
 export interface CallCounts {
-  /** Calls that arrived (their headers). */
+  /** Number of calls whose headers have arrived. */
   readonly calls: number;
   readonly open: number;
   readonly maxOpen: number;

@@ -14,14 +14,14 @@ import { findPath, loadMethods } from './service-methods.js';
 import type { LoadedMethod } from './service-methods.js';
 
 /**
- * How a server stops. 'graceful': GOAWAY, then calls in flight finish. 'force': grpc-js's forceShutdown, which ends calls as
- * CANCELLED. 'kill-connections': sockets are destroyed as when the process is killed.
+ * The way a server stops. 'graceful': sends GOAWAY and lets calls in flight finish. 'force': grpc-js's forceShutdown, which ends calls with
+ * CANCELLED. 'kill-connections': destroys the sockets, as if the process were killed.
  */
 export type StopHow = 'graceful' | 'force' | 'kill-connections';
 
 /**
- * A real grpc-js server on 127.0.0.1 whose methods do what a script says, which may change at any time. Methods without one
- * fail UNIMPLEMENTED. It remembers its calls, also over restarts.
+ * A real grpc-js server on 127.0.0.1 whose methods run scripts, which can be changed at any time. Methods without a script fail with
+ * UNIMPLEMENTED. Calls are recorded across restarts.
  */
 export class ScriptedGrpcServer {
   readonly #options: ScriptedGrpcServerOptions;
@@ -32,7 +32,7 @@ export class ScriptedGrpcServer {
   #listener: TcpListener | undefined;
   #server: Server | undefined;
   #injector: ConnectionInjector | undefined;
-  /** Connections are being cut by this side. */
+  /** True while this server cuts its connections. */
   #cutting = false;
 
   private constructor(options: ScriptedGrpcServerOptions) {
@@ -49,7 +49,7 @@ export class ScriptedGrpcServer {
     for (const [method, script] of Object.entries(options.scripts ?? {})) this.script(method, script);
   }
 
-  /** @throws when the proto cannot be loaded, a script names no method of it, or the port is taken */
+  /** @throws Error if the proto cannot be loaded, a script names an unknown method, or the port is in use */
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
     const server = new ScriptedGrpcServer(options);
     server.#serve();
@@ -73,59 +73,59 @@ export class ScriptedGrpcServer {
     return this.#tcp.listening;
   }
 
-  /** Connections: accepted since the start, and open now. */
+  /** Number of connections accepted since the start, and number of open ones. */
   get connections(): { readonly accepted: number; readonly open: number } {
     return { accepted: this.#tcp.accepted, open: this.#tcp.sockets.size };
   }
 
   /**
-   * Says what `method` ('Get', 'Orders/Get' or a full path) does from now on. A list starts at its first reply.
-   * @throws when it is no method, or more than one
+   * Sets the script of `method` ('Get', 'Orders/Get', or a full path) from now on. A list starts at its first reply.
+   * @throws Error if `method` matches no method or several methods
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {
-    // True: the requests are what the proto says, which the caller names by `Request`.
+    // Safe cast: the proto defines the request type, which the caller passes as `Request`.
     this.#scripts.set(findPath(this.#methods, method), fromNow(script as Script));
     return this;
   }
 
-  /** Counts of one method, or of all. */
+  /** Returns the call counts of one method or of all methods. */
   counts(method?: string): CallCounts {
     return this.#journal.counts(this.#path(method));
   }
 
-  /** Records of the last calls, oldest first. */
+  /** Returns the records of the latest calls, oldest first. */
   calls(method?: string): readonly CallRecord[] {
     return this.#journal.records(this.#path(method));
   }
 
-  /** How often each key was seen: attempts by call. */
+  /** Returns the number of calls per key, which is the number of attempts per client call. */
   attempts(method?: string): ReadonlyMap<string, number> {
     return this.#journal.attempts(this.#path(method));
   }
 
-  /** Forgets counts and records; open calls stay counted. */
+  /** Resets counts and records. Open calls stay counted. */
   reset(): void {
     this.#journal.reset();
   }
 
-  /** Calls that stand in a `hold`. */
+  /** Returns the number of calls held by `hold`. */
   heldCount(method?: string): number {
     return this.#handler.heldCount(this.#path(method));
   }
 
-  /** Lets calls in a `hold` go on; gives their number. */
+  /** Releases calls held by `hold` and returns their number. */
   release(method?: string): number {
     return this.#handler.release(this.#path(method));
   }
 
-  /** Sends GOAWAY on every connection and goes on listening; calls that still run after `graceMs` are cut. */
+  /** Sends GOAWAY on every connection and keeps listening. Calls still running after `graceMs` are cancelled. */
   drainConnections(graceMs: number): void {
     this.#injector?.drain(graceMs);
   }
 
   /**
-   * Stops listening and ends connections. Graceful: resolves when the last call in flight has finished; without waiting for
-   * that, `restart()` serves new connections beside it, and a further `stop('force')` cuts what is left.
+   * Stops listening and ends the connections. 'graceful' resolves when the last call in flight has finished. Until then, `restart()` can
+   * serve new connections in parallel, or another `stop('force')` can end the remaining calls.
    */
   async stop(how: StopHow): Promise<void> {
     const server = this.#server;
@@ -145,14 +145,14 @@ export class ScriptedGrpcServer {
     server?.forceShutdown();
   }
 
-  /** Listens on the same port again, as a new server; one that still listens is stopped first. */
+  /** Starts a new server on the same port. If the server is still listening, it is stopped first. */
   async restart(how: StopHow = 'kill-connections'): Promise<void> {
     if (this.running) await this.stop(how);
     this.#serve();
     await this.#tcp.listen();
   }
 
-  /** Ends everything; resolves when no socket is left. */
+  /** Stops the server, ends all calls, and resolves when all sockets are closed. */
   async close(): Promise<void> {
     this.release();
     await this.stop('force');
@@ -176,30 +176,30 @@ export class ScriptedGrpcServer {
   }
 
   #serve(): void {
-    // Channelz stays on: without it grpc-js's forceShutdown() forgets every connection.
+    // Channelz stays enabled: without it, grpc-js's forceShutdown() does not track any connection.
     const server = new Server(this.#options.serverOptions);
     for (const method of this.#methods.values()) {
-      // All four kinds as bidi: on the wire they are the same, and so a call is seen as soon as its headers are.
+      // All four method kinds are registered as bidi. They are the same on the wire, and a bidi handler runs as soon as headers arrive.
       const handler = (call: DuplexCall) => {
         void this.#handler.handle(method, call);
       };
       server.register(
         method.path,
         handler,
-        // True: what a script gives may be anything; the serializer says so when it does not fit.
+        // Safe cast: scripts may return anything, and the serializer throws if a message does not fit.
         method.responseSerialize as (message: unknown) => Buffer,
         method.requestDeserialize,
         'bidi',
       );
     }
-    // Sockets of our own, not grpc-js's port: so they can be counted and destroyed, and the port kept over restarts.
+    // Uses its own listener instead of grpc-js's, so that sockets can be counted and destroyed and the port is kept across restarts.
     this.#injector = server.createConnectionInjector(serverCredentials(this.#options.tls));
     this.#server = server;
     this.#cutting = false;
   }
 
   #accept(socket: Socket): void {
-    // A connection lost during its handshake has nobody else to hear of it.
+    // No other listener handles an error during the handshake.
     socket.on('error', () => undefined);
     this.#injector?.injectConnection(socket);
   }
@@ -208,7 +208,7 @@ export class ScriptedGrpcServer {
 /** A list becomes a function that counts from its first call, so that a script set later starts at its first reply. */
 function fromNow(script: Script): Script {
   if (!Array.isArray(script)) return script;
-  // True: `isArray` loses the readonly list's element type.
+  // Safe cast: `isArray` loses the element type of a readonly array.
   const replies = script as readonly Reply[];
   let next = 0;
   return () => {

@@ -7,30 +7,30 @@ import type { ServiceSource } from './service-methods.js';
 
 /** Options of a scripted server. */
 export interface ScriptedGrpcServerOptions extends ServiceSource {
-  /** @defaultValue 0, a free one, which it keeps over restarts */
+  /** Port to listen on. @defaultValue 0, a free port, kept across restarts */
   readonly port?: number | undefined;
-  /** @defaultValue plain text */
+  /** TLS key and certificate. @defaultValue plaintext */
   readonly tls?: ScriptedServerTls | undefined;
-  /** Options of grpc-js's server. */
+  /** Options of the grpc-js server. */
   readonly serverOptions?: ServerOptions | undefined;
-  /** What makes two calls attempts of one. @defaultValue the metadata `x-call-id` */
+  /** Returns a key that identifies the attempts of one client call. @defaultValue the metadata `x-call-id` */
   readonly attemptKey?: ((call: ScriptedCall) => string | undefined) | undefined;
-  /** Scripts by method, as `script()` takes them. */
+  /** Scripts by method, as in `script()`. */
   readonly scripts?: Readonly<Record<string, Script>> | undefined;
-  /** Calls whose records are kept. @defaultValue 10 000 */
+  /** Maximum number of call records to keep. @defaultValue 10 000 */
   readonly maxRecords?: number | undefined;
-  /** Time of delays. @defaultValue the system's */
+  /** Clock for delays. @defaultValue the system clock */
   readonly clock?: Clock | undefined;
 }
 
-/** Key and certificate in PEM; with `ca` callers must have a certificate of that authority. */
+/** Key and certificate in PEM. With `ca`, clients must present a certificate issued by that authority. */
 export interface ScriptedServerTls {
   readonly key: string | Buffer;
   readonly cert: string | Buffer;
   readonly ca?: string | Buffer | undefined;
 }
 
-/** Credentials of grpc-js for `tls`; insecure without. */
+/** Returns grpc-js credentials for `tls`; insecure credentials if undefined. */
 export function serverCredentials(tls: ScriptedServerTls | undefined): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure();
   const ca = tls.ca === undefined ? null : Buffer.from(tls.ca);

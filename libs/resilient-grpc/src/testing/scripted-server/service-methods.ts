@@ -1,10 +1,10 @@
 import { loadSync } from '@grpc/proto-loader';
 import type { MethodDefinition, Options } from '@grpc/proto-loader';
 
-/** Where the services of a scripted server come from. */
+/** Options that define the services of a scripted server. */
 export interface ServiceSource {
   readonly protoPath: string | readonly string[];
-  /** Only services of this package, or of these. @defaultValue all */
+  /** Package or packages whose services are loaded. @defaultValue all */
   readonly package?: string | readonly string[] | undefined;
   /** Options of @grpc/proto-loader, as Nest's `loader`. */
   readonly loader?: Options | undefined;
@@ -14,15 +14,15 @@ export interface ServiceSource {
 export type LoadedMethod = MethodDefinition<object, object>;
 
 /**
- * All methods of the services of `source`, by path.
- * @throws when the proto cannot be read, or has no service in the packages asked for
+ * Loads all methods of the services of `source`, by path.
+ * @throws Error if the proto cannot be read or has no service in the given packages
  */
 export function loadMethods(source: ServiceSource): ReadonlyMap<string, LoadedMethod> {
   const files = typeof source.protoPath === 'string' ? source.protoPath : [...source.protoPath];
   const packages = source.package === undefined ? undefined : [source.package].flat();
   const methods = new Map<string, LoadedMethod>();
   for (const [name, definition] of Object.entries(loadSync(files, source.loader))) {
-    // Messages and enums have a `format`; what has none is a service.
+    // Messages and enums have a `format`; services do not.
     if ('format' in definition) continue;
     if (packages !== undefined && !packages.some((one) => name.startsWith(`${one}.`))) continue;
     for (const method of Object.values(definition)) methods.set(method.path, method);
@@ -36,8 +36,8 @@ export function loadMethods(source: ServiceSource): ReadonlyMap<string, LoadedMe
 }
 
 /**
- * The path of a method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get' or '/orders.v1.Orders/Get'.
- * @throws when no method, or more than one, is meant
+ * Returns the path of a method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get', or '/orders.v1.Orders/Get'.
+ * @throws Error if `name` matches no method or several methods
  */
 export function findPath(methods: ReadonlyMap<string, LoadedMethod>, name: string): string {
   const wanted = name.replace(/^\//, '');

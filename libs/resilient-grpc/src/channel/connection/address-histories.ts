@@ -1,0 +1,301 @@
+import type { Socket } from 'node:net';
+import type { ConnectionEnd } from '../../call/connection-end.js';
+import type { ConnectivityState } from '../../call/connectivity.js';
+import { shortLivedBackoffMs } from '../../policy/reconnect/short-lived-backoff.js';
+import type { Clock } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
+import { EstablishedConnection, type ConnectionCallbacks } from './established-connection.js';
+
+/** A connection that was READY and is no longer. */
+export interface EndedConnection {
+  readonly address: string;
+  readonly livedMs: number;
+  readonly because: ConnectionEnd;
+  /** True if a call on the connection received a response from the server. */
+  readonly answered: boolean;
+  /** True if the connection closed immediately, without a response. It then counts as a failed attempt to connect. */
+  readonly closedImmediately: boolean;
+  /**
+   * True if the server sent GOAWAY with NO_ERROR before its first response. The calls on the connection decide whether it worked;
+   * `onJudged` then reports the result. A connection without calls is never judged.
+   */
+  readonly isUndecided: boolean;
+  /** True if connections to other addresses are READY. */
+  readonly othersReady: boolean;
+}
+
+/** A connection that the client closed. */
+export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'because'>;
+
+/** Receives the final state of connections that are no longer used for new calls. */
+export interface AddressHistoryCallbacks {
+  /** The client closed a connection. This is no evidence about the server. */
+  onClosed(closed: ClosedConnection): void;
+  /** An undecided connection is decided: the server responded to one of its calls, or the connection closed without a response. */
+  onJudged(judged: EndedConnection): void;
+}
+
+/** A connection on which the server sent GOAWAY before its first response. It stays open while it carries calls. */
+interface UndecidedConnection {
+  readonly connection: EstablishedConnection;
+  readonly ended: EndedConnection;
+}
+
+/** State and history of the connections to one address. */
+interface ConnectionHistory {
+  state: ConnectivityState;
+  /** Start of that state, in milliseconds since 1970. */
+  since: number;
+  readyAt: number | undefined;
+  /** `undefined` if the connection is not READY, or if its socket is unknown to the library. */
+  connection: EstablishedConnection | undefined;
+  /** True if the connection is READY but no longer used. */
+  isLetGo: boolean;
+  answered: boolean;
+  /** Number of consecutive connections that closed immediately. */
+  closedImmediately: number;
+  holdUntil: number;
+  /** Number of connections that have ended. */
+  ended: number;
+  /** Undecided connections, oldest first. */
+  doubted: readonly UndecidedConnection[];
+}
+
+/** Current state of one address. */
+export interface KnownConnection {
+  readonly address: string;
+  readonly state: ConnectivityState;
+  /** Start of the state, in milliseconds since 1970. */
+  readonly since: number;
+  /** Number of connections to the address that have ended. */
+  readonly ended: number;
+}
+
+/** A connection that closes sooner, without a response from the server, counts as a failed attempt to connect. */
+const SHORT_LIVED_MS = 1_000;
+/** Addresses remembered at most, unless more than this many are in use. */
+const KNOWN_ADDRESSES = 256;
+
+/** Connection history of one grpc-js channel, per address. */
+export class AddressHistories {
+  private readonly histories = new Map<string, ConnectionHistory>();
+  /** Connections that accept no more calls, as after GOAWAY, and whose sockets are still open. */
+  private readonly draining = new Set<EstablishedConnection>();
+  /** True if a connection may not have carried a response yet. */
+  private unanswered = true;
+  /** True if a connection is undecided. `answeredTo` has no effect otherwise. */
+  isUndecided = false;
+
+  constructor(
+    private readonly connectionCallbacks: ConnectionCallbacks,
+    private readonly clock: Clock,
+    private readonly random: Random,
+    private readonly callbacks: AddressHistoryCallbacks,
+  ) {}
+
+  get ready(): readonly EstablishedConnection[] {
+    return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
+  }
+
+  /** Connections with an open socket. */
+  get open(): readonly EstablishedConnection[] {
+    return this.draining.size === 0 ? this.ready : [...this.ready, ...this.draining];
+  }
+
+  get known(): readonly KnownConnection[] {
+    return [...this.histories].map(([address, { state, since, ended }]) => ({ address, state, since, ended }));
+  }
+
+  /** The READY connection to `address`; `undefined` if there is none, or if its socket is unknown. */
+  at(address: string): EstablishedConnection | undefined {
+    return this.histories.get(address)?.connection;
+  }
+
+  /** Milliseconds before `address` may be connected to again; not positive if it may be now. */
+  holdOffMs(address: string): number {
+    const history = this.histories.get(address);
+    return history === undefined ? 0 : history.holdUntil - this.clock.now();
+  }
+
+  /** End of the earliest hold-off, in monotonic milliseconds; `undefined` if there is none. */
+  get heldUntil(): number | undefined {
+    const now = this.clock.now();
+    const held = [...this.histories.values()].flatMap(({ holdUntil }) => (holdUntil > now ? holdUntil : []));
+    return held.length === 0 ? undefined : Math.min(...held);
+  }
+
+  /** Reports that the server responded to a call. All current connections then count as working. */
+  answered(): void {
+    if (!this.unanswered) return;
+    this.unanswered = false;
+    for (const history of this.histories.values()) {
+      history.answered = true;
+      history.closedImmediately = 0;
+    }
+  }
+
+  entered(address: string, state: ConnectivityState): void {
+    const history = this.history(address);
+    if (history.state === state) return;
+    history.state = state;
+    history.since = this.clock.epoch();
+  }
+
+  connected(address: string, socket: Socket | undefined): void {
+    this.unanswered = true;
+    const history = this.history(address);
+    // Calls on a released connection may still run when the next connection is established.
+    if (history.isLetGo) this.closed(address, history);
+    const now = this.clock.now();
+    history.readyAt = now;
+    history.answered = false;
+    history.isLetGo = false;
+    if (socket === undefined) return;
+    const connection = new EstablishedConnection(address, now, socket, this.connectionCallbacks);
+    history.connection = connection;
+    socket.once('close', () => {
+      this.draining.delete(connection);
+      // The load-balancing policy reports the end of a connection in use, in sequence with the resulting change of the channel's state.
+      if (history.connection === connection && history.isLetGo) this.closed(address, history);
+      const doubted = history.doubted.find((one) => one.connection === connection);
+      if (doubted !== undefined) this.judge(history, [doubted], false);
+    });
+  }
+
+  /**
+   * Reports that the server began to respond to a call to `address` that began at `startedAt`. The server completes the calls that it
+   * accepted before its GOAWAY, unlike a server that closes each connection. The client may therefore reconnect immediately.
+   */
+  answeredTo(address: string, startedAt: number): void {
+    const history = this.histories.get(address);
+    const proved = history?.doubted.filter(({ connection }) => connection.readyAt <= startedAt) ?? [];
+    if (history === undefined || proved.length === 0) return;
+    history.holdUntil = 0;
+    history.closedImmediately = 0;
+    this.judge(history, proved, true);
+  }
+
+  disconnected(address: string): EndedConnection {
+    const history = this.history(address);
+    const now = this.clock.now();
+    const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
+    const { answered, connection } = history;
+    const because = connection?.end ?? 'unknown';
+    if (connection?.isOpen === true) this.draining.add(connection);
+    this.forget(history);
+    const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
+    const isUndecided = diedAtOnce && because === 'GOAWAY NO_ERROR' && connection !== undefined;
+    // With a short maximum connection age, a connection may end before its first response, and a GOAWAY may reject its calls. A single
+    // occurrence is no evidence about the server, so the client reconnects immediately. It still counts: the hold-off of a server that
+    // rejects each connection starts with the second one.
+    const passedOver = isUndecided && history.closedImmediately === 0;
+    const closedImmediately = diedAtOnce && !passedOver;
+    history.closedImmediately = diedAtOnce ? history.closedImmediately + 1 : 0;
+    if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.closedImmediately, this.random);
+    const ended = { address, livedMs, because, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
+    if (isUndecided && !passedOver) this.doubt(history, [...history.doubted, { connection, ended }]);
+    return ended;
+  }
+
+  /**
+   * Reports that the channel no longer uses the READY connection to `address`. If `now` is true, the connection closes with its
+   * channel. Otherwise, grpc-js closes it up to 10 s later, and the channel may use it again before that.
+   */
+  release(address: string, now: boolean): void {
+    const history = this.history(address);
+    this.entered(address, 'IDLE');
+    if (now || history.connection === undefined) this.closed(address, history);
+    else history.isLetGo = true;
+  }
+
+  /**
+   * Reports that the channel uses the connection to `address` again. Returns true if the connection still counts as open. A connection
+   * without a known socket was reported as closed when it was released.
+   */
+  takenUp(address: string): boolean {
+    const history = this.history(address);
+    history.isLetGo = false;
+    this.entered(address, 'READY');
+    return history.readyAt !== undefined;
+  }
+
+  private get anyReady(): boolean {
+    return [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
+  }
+
+  private judge(history: ConnectionHistory, judged: readonly UndecidedConnection[], answered: boolean): void {
+    this.doubt(
+      history,
+      history.doubted.filter((one) => !judged.includes(one)),
+    );
+    for (const { ended } of judged) {
+      this.callbacks.onJudged({
+        ...ended,
+        answered,
+        closedImmediately: !answered,
+        isUndecided: false,
+        othersReady: this.anyReady,
+      });
+    }
+  }
+
+  private doubt(history: ConnectionHistory, doubted: readonly UndecidedConnection[]): void {
+    history.doubted = doubted;
+    this.isUndecided = [...this.histories.values()].some((one) => one.doubted.length > 0);
+  }
+
+  private closed(address: string, history: ConnectionHistory): void {
+    const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
+    this.forget(history);
+    this.callbacks.onClosed({ address, livedMs, because: 'subchannel shutdown' });
+  }
+
+  private forget(history: ConnectionHistory): void {
+    history.readyAt = undefined;
+    history.connection = undefined;
+    history.isLetGo = false;
+    history.ended += 1;
+  }
+
+  private history(address: string): ConnectionHistory {
+    let history = this.histories.get(address);
+    if (history === undefined) {
+      history = {
+        state: 'IDLE',
+        since: this.clock.epoch(),
+        readyAt: undefined,
+        connection: undefined,
+        isLetGo: false,
+        answered: false,
+        closedImmediately: 0,
+        holdUntil: 0,
+        ended: 0,
+        doubted: [],
+      };
+      this.forgetOldest();
+      this.histories.set(address, history);
+    }
+    return history;
+  }
+
+  /** Reports that the channel no longer uses the connection to `address`, which was not READY. */
+  unused(address: string): void {
+    if (this.histories.has(address)) this.entered(address, 'IDLE');
+  }
+
+  /** True if a connection is open that the channel no longer uses. */
+  get hasLetGo(): boolean {
+    return [...this.histories.values()].some(({ isLetGo }) => isLetGo);
+  }
+
+  /** Removes the oldest unused address if there are too many, because names resolve to other addresses over time. */
+  private forgetOldest(): void {
+    if (this.histories.size < KNOWN_ADDRESSES) return;
+    const now = this.clock.now();
+    for (const [address, { state, readyAt, doubted, holdUntil }] of this.histories) {
+      if (state !== 'IDLE' || readyAt !== undefined || doubted.length > 0 || holdUntil > now) continue;
+      this.histories.delete(address);
+      return;
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import type { ClientHttp2Session } from 'node:http2';
+import type { ConnectionEnd } from '../../call/connection-end.js';
+
+const BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
+  ECONNRESET: 'connection reset',
+  // A write on a connection that the peer has closed.
+  EPIPE: 'connection reset',
+  ETIMEDOUT: 'connection timed out',
+  ECONNABORTED: 'connection aborted',
+};
+
+/** Names of the HTTP/2 error codes, by number (https://www.rfc-editor.org/rfc/rfc9113.html#name-error-codes). */
+const HTTP2_CODES = [
+  'NO_ERROR',
+  'PROTOCOL_ERROR',
+  'INTERNAL_ERROR',
+  'FLOW_CONTROL_ERROR',
+  'SETTINGS_TIMEOUT',
+  'STREAM_CLOSED',
+  'FRAME_SIZE_ERROR',
+  'REFUSED_STREAM',
+  'CANCEL',
+  'COMPRESSION_ERROR',
+  'CONNECT_ERROR',
+  'ENHANCE_YOUR_CALM',
+  'INADEQUATE_SECURITY',
+  'HTTP_1_1_REQUIRED',
+];
+
+/** The part of an HTTP/2 session that is watched. */
+export type WatchedSession = Pick<ClientHttp2Session, 'prependOnceListener' | 'socket' | 'closed' | 'destroyed'>;
+
+/** Records why a connection ends. grpc-js reports the end without the reason. */
+export class DisconnectReasonWatch {
+  private first: ConnectionEnd | undefined;
+
+  constructor(
+    private readonly session: WatchedSession,
+    /** True if HTTP/2 keepalive is on. */
+    private readonly isPinged: boolean,
+  ) {
+    // Prepended, because grpc-js releases the connection in its own listener.
+    session.prependOnceListener('goaway', (code: number) => {
+      this.first ??= `GOAWAY ${HTTP2_CODES[code] ?? String(code)}`;
+    });
+    session.prependOnceListener('error', (error) => {
+      this.first ??= BY_CODE[(error as NodeJS.ErrnoException).code ?? ''] ?? 'socket error';
+    });
+  }
+
+  /** Reason for the end of the connection, read when it has just ended. The first observed event decides. */
+  get end(): ConnectionEnd {
+    if (this.first !== undefined) return this.first;
+    // grpc-js drops a connection whose socket is still open if a keepalive ping timed out.
+    return this.isPinged && this.isDirect ? 'connection timed out' : 'unknown';
+  }
+
+  private get isDirect(): boolean {
+    try {
+      return !this.session.socket.destroyed && !this.session.socket.readableEnded;
+    } catch {
+      // The session no longer has a socket.
+      return false;
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import type { ReadBarrier } from '../../call/call-transport.js';
+import type { Clock } from '../../time/clock.js';
+
+/** Idle time after which a call waits. Servers close only connections that were idle for longer; a busy channel never reaches it. */
+const QUIET_MS = 100;
+/** After the end of a connection is read, Node and grpc-js take two or three turns until the channel is no longer READY. */
+const END_TURNS = 4;
+
+/**
+ * Delays the first call after an idle period until pending socket data has been read. After a suspend, an unread GOAWAY may be waiting;
+ * a call sent before it is read fails with `reachedServer: 'maybe'`.
+ */
+export class IdleReadBarrier implements ReadBarrier {
+  /** Time of the last use in milliseconds since 1970. While a machine is suspended, the monotonic clock may stop, too. */
+  private usedAt = -Infinity;
+  /** Tasks to run after the read, in this order; `undefined` if no read is in progress. */
+  private waiting: (() => void)[] | undefined;
+
+  constructor(
+    private readonly connections: () => readonly { readonly isEnding: boolean }[],
+    private readonly clock: Clock,
+  ) {}
+
+  /** Reports that an attempt begins or has ended. */
+  used(): void {
+    this.usedAt = this.clock.epoch();
+  }
+
+  get isDue(): boolean {
+    return this.waiting !== undefined || Math.abs(this.clock.epoch() - this.usedAt) >= QUIET_MS;
+  }
+
+  whenRead(task: () => void): void {
+    if (this.waiting !== undefined) {
+      this.waiting.push(task);
+      return;
+    }
+    this.waiting = [task];
+    // A turn that began before the suspend does not poll the sockets again, so the read takes place in the next one.
+    this.clock.defer(() => {
+      this.read(END_TURNS);
+    });
+  }
+
+  private read(turns: number): void {
+    this.clock.defer(() => {
+      if (turns > 0 && this.connections().some(({ isEnding }) => isEnding)) {
+        this.read(turns - 1);
+        return;
+      }
+      const tasks = this.waiting ?? [];
+      this.waiting = undefined;
+      for (const task of tasks) task();
+    });
+  }
+}

@@ -1,0 +1,354 @@
+import { describe, expect, it } from 'vitest';
+import type { Waiter } from '../../call/call-transport.js';
+import { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
+import { BusyClock } from '../../testing/busy-clock.js';
+import { CallRelease } from './call-release.js';
+import { WaitingCalls } from './waiting-calls.js';
+
+const WITHIN_MS = 15_000;
+
+/** `count` calls that wait, and the numbers of those released, in order. */
+function make(count: number, change: (number: number) => Partial<Waiter> = () => ({})) {
+  const clock = new BusyClock();
+  const waiting = new WaitingCalls();
+  const load = new LoadBaseline(clock.now());
+  const channel = { usable: true };
+  const usable = () => channel.usable;
+  const release = new CallRelease(waiting, { load, clock, usable, withinMs: WITHIN_MS });
+  const released: { readonly number: number; readonly at: number }[] = [];
+  const push = (number: number) => {
+    waiting.push({
+      waitForReady: undefined,
+      waitingSince: clock.now(),
+      deadline: Infinity,
+      bytes: 0,
+      rateLimited: false,
+      expectsPromptResponse: true,
+      release: () => released.push({ number, at: clock.now() }),
+      refuse: () => undefined,
+      ...change(number),
+    });
+  };
+  for (let number = 1; number <= count; number++) push(number);
+  return { clock, waiting, load, channel, release, released, push };
+}
+
+const UNARY = { expectsPromptResponse: true };
+const STREAM = { expectsPromptResponse: false };
+
+describe('waiting calls, when the channel is usable', () => {
+  it('are sent in a turn of their own, oldest first', () => {
+    const { clock, release, released } = make(3);
+    release.begin(false);
+    expect(released).toEqual([]);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 2, 3]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('go out in slices after a cold start, so that the event loop breathes', () => {
+    const { clock, release, released } = make(600);
+    // A deferred task runs at the next turn: nothing between two of them may let out more than a slice.
+    const turns: number[] = [];
+    const { defer } = clock;
+    clock.defer = (task) => {
+      defer.call(clock, () => {
+        const before = released.length;
+        task();
+        turns.push(released.length - before);
+      });
+    };
+    release.begin(false);
+    clock.advance(0);
+    expect(turns).toEqual([256, 256, 88]);
+    expect(released).toHaveLength(600);
+  });
+
+  it('go out at a pace after an outage: not all at once, and faster while they are answered', () => {
+    const { clock, release, released, load } = make(1_000);
+    load.answered(5);
+    release.begin(true);
+    let answered = 0;
+    const answer = () => {
+      for (; answered < released.length; answered++) release.answered(UNARY, 5);
+    };
+    const inSecond: number[] = [];
+    for (let second = 0; second < 4; second++) {
+      const before = released.length;
+      for (let i = 0; i < 100; i++) {
+        clock.advance(10);
+        answer();
+      }
+      inSecond.push(released.length - before);
+    }
+    expect(inSecond[0]).toBeLessThan(300);
+    expect(inSecond[1]).toBeGreaterThan(2 * inSecond[0]!);
+    expect(released.at(-1)?.number).toBe(1_000);
+    expect(released).toHaveLength(1_000);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('go out more slowly when they fail', () => {
+    const good = make(1_000);
+    const bad = make(1_000);
+    for (const { release, clock, released } of [good, bad]) {
+      release.begin(true);
+      let told = 0;
+      for (let i = 0; i < 200; i++) {
+        clock.advance(10);
+        for (; told < released.length; told++) {
+          if (release === good.release) release.answered(UNARY, 5);
+          else release.failed(UNARY);
+        }
+      }
+    }
+    expect(bad.released.length).toBeLessThan(good.released.length / 4);
+  });
+
+  it('go out faster and faster where they are streams that stay open, though nothing comes of them', () => {
+    const { clock, release, released } = make(300, () => STREAM);
+    release.begin(true);
+    clock.advance(300);
+    expect(released.length).toBeLessThan(10);
+    clock.advance(2_700);
+    expect(released).toHaveLength(300);
+  });
+
+  it('go out more slowly where they are streams that the server refuses', () => {
+    const { clock, release, released } = make(300, () => STREAM);
+    release.begin(true);
+    let told = 0;
+    for (let i = 0; i < 300; i++) {
+      clock.advance(10);
+      for (; told < released.length; told++) release.failed(STREAM);
+    }
+    // 300 / 14.25 s
+    expect(released.length).toBeLessThanOrEqual(65);
+  });
+
+  it('go out at a pace too where they were lost with a connection, though no outage was on', () => {
+    const { clock, release, released } = make(1_000, () => ({ rateLimited: true }));
+    release.begin(false);
+    clock.advance(100);
+    expect(released.length).toBeGreaterThan(0);
+    expect(released.length).toBeLessThan(50);
+  });
+
+  it('stay where they are when it is lost again', () => {
+    const { clock, release, released, channel } = make(1_000);
+    release.begin(true);
+    clock.advance(50);
+    const before = released.length;
+    channel.usable = false;
+    clock.advance(10_000);
+    expect(released).toHaveLength(before);
+    channel.usable = true;
+    release.begin(true);
+    clock.advance(200);
+    expect(released.length).toBeGreaterThan(before);
+    release.stop();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('that have less time left than a call usually takes are passed over', () => {
+    const { clock, release, released, waiting, load } = make(4, (number) =>
+      number % 2 === 0 ? { deadline: Date.UTC(2026, 0, 1) + 30 } : { deadline: Date.UTC(2026, 0, 1) + 100 },
+    );
+    load.answered(50);
+    release.begin(false);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 3]);
+    expect(waiting.size).toBe(0);
+  });
+
+  it('need no timer where there are none', () => {
+    const { clock, release } = make(0);
+    release.begin(true);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('are sent after those that waited before them, if they come while others are released', () => {
+    const { clock, release, released, push } = make(100);
+    release.begin(true);
+    clock.advance(0);
+    push(101);
+    release.begin(true);
+    clock.advance(15_000);
+    expect(released.map(({ number }) => number)).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
+  });
+
+  it('are sent by their deadlines, those without one by the bound of the release', () => {
+    const deadlines = [Infinity, 30_000, 9_000, 3_000, Infinity];
+    const { clock, release, released } = make(5, (number) => ({
+      deadline: Date.UTC(2026, 0, 1) + (deadlines[number - 1] ?? NaN),
+    }));
+    release.begin(true);
+    clock.advance(15_000);
+    expect(released.map(({ number }) => number)).toEqual([4, 3, 1, 2, 5]);
+  });
+});
+
+/** Ends what was released and has not been ended yet. */
+type Answer = (held: ReturnType<typeof make>) => void;
+
+describe('the bound of a release', () => {
+  const FAST_MS = 5;
+
+  /** Sends 5 s of 500 calls/s, and answers what was sent each 10 ms; gives the time of the last one. */
+  function drain(held: ReturnType<typeof make>, answer: Answer, perTick = () => {}) {
+    const { clock, release, released } = held;
+    const readyAt = clock.now();
+    release.begin(true);
+    let answered = 0;
+    while (clock.now() < readyAt + 3 * WITHIN_MS && held.waiting.size > 0) {
+      clock.advance(10);
+      perTick();
+      for (; answered < released.length; answered++) answer(held);
+    }
+    expect(held.waiting.size).toBe(0);
+    return released.at(-1)!.at - readyAt;
+  }
+
+  function hold(history: boolean, count = 2_500) {
+    const held = make(0);
+    if (history) {
+      for (; held.clock.now() < 10_000;) {
+        held.clock.advance(2);
+        held.load.callStarted(held.clock.now());
+        held.load.answered(FAST_MS);
+      }
+      held.load.freeze(held.clock.now());
+    }
+    for (let number = 1; number <= count; number++) held.push(number);
+    return held;
+  }
+
+  it.each<[string, Answer]>([
+    [
+      'answers slowly',
+      ({ release }) => {
+        release.answered(UNARY, 5_000);
+      },
+    ],
+    [
+      'fails every call',
+      ({ release }) => {
+        release.failed(UNARY);
+      },
+    ],
+    ['never answers', () => undefined],
+  ])('sends every held call at a third of the usual load while the server %s', (_, answer) => {
+    const held = hold(true);
+    const lastMs = drain(held, answer);
+    expect(lastMs).toBeLessThanOrEqual(WITHIN_MS);
+    // Not in a burst at the end: the pace is constant.
+    const { released } = held;
+    const secondOf = (ms: number) => released.filter(({ at }) => at >= ms && at < ms + 1_000).length;
+    for (let ms = released[0]!.at; ms < released.at(-1)!.at; ms += 1_000) expect(secondOf(ms)).toBeLessThan(500 * 0.36);
+  });
+
+  it('sends every held call in time while the server answers more and more slowly', () => {
+    const answer: Answer = ({ release, clock }) => {
+      release.answered(UNARY, (clock.now() - 10_000) / 10);
+    };
+    expect(drain(hold(true), answer)).toBeLessThanOrEqual(WITHIN_MS);
+  });
+
+  it.each([true, false])(
+    'sends every held call in time if the event loop is blocked half of the time, with history: %s',
+    (history) => {
+      const held = hold(history);
+      const { clock } = held;
+      let standstillAt = clock.now() + 300;
+      const lastMs = drain(
+        held,
+        ({ release }) => {
+          release.answered(UNARY, 5_000);
+        },
+        () => {
+          if (clock.now() < standstillAt) return;
+          clock.block(300);
+          standstillAt = clock.now() + 600;
+        },
+      );
+      expect(lastMs).toBeLessThanOrEqual(WITHIN_MS);
+    },
+  );
+
+  it('sends 20,000 calls in time that a client without history holds', () => {
+    const held = hold(false, 20_000);
+    expect(
+      drain(held, ({ release }) => {
+        release.answered(UNARY, 5_000);
+      }),
+    ).toBeLessThanOrEqual(WITHIN_MS);
+    const { released } = held;
+    expect(released.filter(({ at }) => at <= 1_000).length).toBeGreaterThan(1_300);
+  });
+
+  it('applies to calls that begin to wait during the release, from then on', () => {
+    const held = hold(true);
+    const { clock, push } = held;
+    const joinedAt = new Map<number, number>();
+    let number = 10_000;
+    drain(
+      held,
+      ({ release }) => {
+        release.answered(UNARY, 5_000);
+      },
+      () => {
+        if (clock.now() > 20_000 || clock.now() % 100 !== 0) return;
+        joinedAt.set(++number, clock.now());
+        push(number);
+      },
+    );
+    expect(joinedAt.size).toBeGreaterThan(90);
+    for (const { number: sent, at } of held.released) {
+      expect(at - (joinedAt.get(sent) ?? 10_000)).toBeLessThanOrEqual(WITHIN_MS);
+    }
+  });
+
+  it('is three times the longest wait if that is longer', () => {
+    const held = hold(true);
+    held.clock.advance(60_000);
+    held.load.thaw(held.clock.now());
+    const readyAt = held.clock.now();
+    held.release.begin(true);
+    let answered = 0;
+    for (; held.waiting.size > 0;) {
+      held.clock.advance(10);
+      for (; answered < held.released.length; answered++) held.release.answered(UNARY, 5_000);
+    }
+    const lastMs = held.released.at(-1)!.at - readyAt;
+    expect(lastMs).toBeGreaterThan(WITHIN_MS);
+    expect(lastMs).toBeLessThanOrEqual(180_000);
+  });
+});
+
+describe('the pace of a release', () => {
+  it('rises faster for early deadlines while calls are answered as usual', () => {
+    const sentIn = (deadlineMs: number): number => {
+      const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + deadlineMs }));
+      load.answered(5);
+      release.begin(true);
+      for (let answered = 0; clock.now() < 1_000;) {
+        clock.advance(10);
+        for (; answered < released.length; answered++) release.answered(UNARY, 5);
+      }
+      return released.length;
+    };
+    expect(sentIn(2_000)).toBeGreaterThan(1.5 * sentIn(60_000));
+  });
+
+  it('does not rise for early deadlines while calls are answered slowly', () => {
+    const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + 2_000 }));
+    load.answered(5);
+    release.begin(true);
+    for (let answered = 0; clock.now() < 1_000;) {
+      clock.advance(10);
+      for (; answered < released.length; answered++) release.answered(UNARY, 500);
+    }
+    // 2,000 / 14.25 s
+    expect(released.length).toBeLessThanOrEqual(145);
+  });
+});

@@ -1,0 +1,242 @@
+import type { Connectivity } from '../../call/connectivity.js';
+import type { EventHub } from '../../call/event-hub.js';
+import { nextOutage } from '../../policy/outage/next-outage.js';
+import {
+  DEFAULT_OUTAGE_POLICY,
+  insideGrace,
+  NO_OUTAGE,
+  type Outage,
+  type OutageEvent,
+  type OutagePolicy,
+  type OutageState,
+} from '../../policy/outage/outage-state.js';
+import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
+import { moment, type Clock, type Timer } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
+
+/** The channel whose outages are watched, as the watch sees it. */
+export interface OutageCallbacks {
+  readonly ready: boolean;
+  /** Reason why the channel could not connect, or lost its connection. */
+  readonly lastError: string | undefined;
+  /** Progress of the running attempt to connect, as text. */
+  readonly connecting: string | undefined;
+  /** The calls that are waiting. */
+  readonly waiting: { readonly size: number };
+  outageBegan(): void;
+  graceEnded(): void;
+  /** Reports that a value of `connectivity` changed. */
+  changed(): void;
+}
+
+/** A past outage. */
+export interface OutageRecord {
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly durationMs: number;
+  readonly cause: string;
+  /** Number of failed attempts to connect. */
+  readonly tries: number;
+  /** Calls that waited during the outage. */
+  readonly held: number;
+  /** Calls that were cancelled, or reached their deadlines, while they waited. */
+  readonly left: number;
+  /** Calls that failed after they had waited, or were refused. */
+  readonly failed: number;
+}
+
+/** Time after which a running attempt to connect is reported if calls wait for it. The outage log uses the same time. */
+const SLOW_CONNECT_MS = 1_500;
+/** Maximum number of past outages that are kept. */
+const REMEMBERED = 20;
+
+/** Applies the outage rules to one channel: runs the timers, counts the affected calls, and emits the events. */
+export class OutageWatch {
+  private readonly policy: OutagePolicy;
+  private state: OutageState = NO_OUTAGE;
+  private graceTimer: Timer | undefined;
+  private confirmTimer: Timer | undefined;
+  /** Set while calls wait for a connection without an outage. Stays set after the report, until READY. */
+  private slowConnect: PeerTimer | undefined;
+  private held = 0;
+  private left = 0;
+  private failed = 0;
+  private cause = '';
+  /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */
+  private shift = 0;
+  /** Number of outages so far, including the current one. */
+  total = 0;
+  /** The latest past outages, oldest first. */
+  readonly past: OutageRecord[] = [];
+
+  constructor(
+    graceMs: number,
+    private readonly callbacks: OutageCallbacks,
+    private readonly load: LoadBaseline,
+    private readonly clock: Clock,
+    private readonly events: EventHub,
+  ) {
+    this.policy = { ...DEFAULT_OUTAGE_POLICY, graceMs };
+  }
+
+  /** The current outage; `undefined` if there is none. */
+  get current(): Outage | undefined {
+    return this.state.current;
+  }
+
+  /** True during the outage grace, in which calls wait instead of failing. */
+  get insideGrace(): boolean {
+    return insideGrace(this.state, this.clock.now());
+  }
+
+  /** Describes the outage for `Connectivity`, with epoch times. */
+  describe(nextAttemptAt: number | undefined): Pick<Connectivity, 'outage'> {
+    const { current } = this.state;
+    if (current === undefined) return {};
+    const { shift } = this;
+    return {
+      outage: {
+        since: moment(current.startedAt + shift),
+        graceEndsAt: moment(current.graceEndsAt + shift),
+        attempts: current.tries,
+        flapping: current.flapping,
+        ...(nextAttemptAt === undefined ? {} : { nextAttemptAt: moment(nextAttemptAt) }),
+      },
+    };
+  }
+
+  attemptFailed(): void {
+    this.apply({ type: 'attempt-failed', at: this.clock.now() });
+  }
+
+  connectionEnded(livedMs: number, answered: boolean): void {
+    this.apply({ type: 'connection-ended', at: this.clock.now(), livedMs, answered });
+  }
+
+  answered(): void {
+    if (this.state.current !== undefined) this.apply({ type: 'answered', at: this.clock.now() });
+  }
+
+  becameReady(): void {
+    this.stopSlowConnect();
+    if (this.state.current === undefined) return;
+    this.apply({ type: 'ready', at: this.clock.now() });
+    this.confirmAfter(this.policy.confirmMs);
+  }
+
+  becameUnready(): void {
+    if (this.confirmTimer !== undefined) this.clock.clearTimer(this.confirmTimer);
+    this.confirmTimer = undefined;
+  }
+
+  /** Reports that a call begins to wait. */
+  callHeld(): void {
+    if (this.state.current !== undefined) this.held += 1;
+    else if (!this.callbacks.ready) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
+  }
+
+  /** Reports a slow attempt to connect. With a silent peer, no outage begins and nothing else is reported until the attempt times out. */
+  private readonly connectIsSlow = (): void => {
+    const { ready, waiting, connecting = 'it has not failed yet' } = this.callbacks;
+    if (ready || this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
+    else if (this.events.wanted) {
+      this.events.emit({ type: 'slow-connect', cause: connecting, waiting: waiting.size });
+    }
+  };
+
+  /** Reports that a waiting call was cancelled or reached its deadline. */
+  callLeft(): void {
+    if (this.state.current !== undefined) this.left += 1;
+  }
+
+  /** Reports that `count` waiting or refused calls failed. */
+  callsFailed(count: number): void {
+    if (this.state.current !== undefined) this.failed += count;
+  }
+
+  close(): void {
+    this.becameUnready();
+    this.clearGrace();
+    this.stopSlowConnect();
+  }
+
+  private apply(event: OutageEvent): void {
+    const before = this.state.current;
+    this.state = nextOutage(this.state, event, this.policy);
+    const after = this.state.current;
+    if (before === after) return;
+    if (before === undefined && after !== undefined) this.began(after);
+    else if (before !== undefined && after === undefined) this.ended(before, event.at);
+    this.callbacks.changed();
+  }
+
+  private began(outage: Outage): void {
+    this.load.freeze(outage.startedAt);
+    this.held = this.callbacks.waiting.size;
+    this.left = 0;
+    this.failed = 0;
+    this.total += 1;
+    this.shift = this.clock.epoch() - this.clock.now();
+    this.cause = this.callbacks.lastError ?? 'the connection failed';
+    this.clearGrace();
+    this.endGraceAt(outage.graceEndsAt);
+    if (this.events.wanted) {
+      const { cause } = this;
+      const graceMs = Math.max(0, outage.graceEndsAt - outage.startedAt);
+      this.events.emit({ type: 'outage-start', cause, graceMs, flapping: outage.flapping });
+    }
+    this.callbacks.outageBegan();
+  }
+
+  // Node's timers may fire slightly early, because Node caches the time and rounds to milliseconds. The timers below therefore check the
+  // clock and start again if needed. Otherwise, calls would wait beyond the grace, and an outage would last until the next call.
+
+  private endGraceAt(graceEndsAt: number): void {
+    const timer = this.clock.setTimer(() => {
+      if (this.insideGrace) {
+        this.endGraceAt(graceEndsAt);
+        return;
+      }
+      // Timers run before sockets are read: after this process was suspended, a connection may become READY in this turn.
+      this.clock.defer(() => {
+        if (this.graceTimer !== timer) return;
+        this.graceTimer = undefined;
+        this.callbacks.graceEnded();
+        this.callbacks.changed();
+      });
+    }, graceEndsAt - this.clock.now());
+    this.graceTimer = timer;
+  }
+
+  private confirmAfter(ms: number): void {
+    this.confirmTimer ??= this.clock.setTimer(() => {
+      this.confirmTimer = undefined;
+      if (!this.callbacks.ready) return;
+      const at = this.clock.now();
+      this.apply({ type: 'ready-lasted', at });
+      const since = this.state.current?.readySince;
+      if (since !== undefined) this.confirmAfter(this.policy.confirmMs - (at - since));
+    }, ms);
+  }
+
+  private ended(outage: Outage, at: number): void {
+    this.load.thaw(at);
+    this.close();
+    const { cause, held, left, failed } = this;
+    const { tries } = outage;
+    const durationMs = at - outage.startedAt;
+    this.past.push({ since: outage.startedAt + this.shift, durationMs, cause, tries, held, left, failed });
+    if (this.past.length > REMEMBERED) this.past.shift();
+    if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, tries, held, left, failed });
+  }
+
+  private stopSlowConnect(): void {
+    this.slowConnect?.clear();
+    this.slowConnect = undefined;
+  }
+
+  private clearGrace(): void {
+    if (this.graceTimer !== undefined) this.clock.clearTimer(this.graceTimer);
+    this.graceTimer = undefined;
+  }
+}

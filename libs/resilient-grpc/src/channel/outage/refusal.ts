@@ -1,0 +1,53 @@
+import type { WaitRefusal } from '../../call/call-transport.js';
+
+/** Data for the error text of a refused call. */
+export interface OutageDetails {
+  readonly target: string;
+  readonly lastedMs: number;
+  readonly cause: string;
+  readonly tries: number;
+  readonly nextTryInMs: number | undefined;
+}
+
+/** Returns the refusal of a call: 'orders:50051 has been unreachable for 7.3 s (connect ECONNREFUSED …; 9 tries); next try in 2.1 s' */
+export function outageRefusal(outage: OutageDetails): WaitRefusal {
+  const { target, lastedMs, cause, tries, nextTryInMs } = outage;
+  const next = nextTryInMs === undefined ? 'trying now' : `next try in ${seconds(nextTryInMs)}`;
+  const lasted = `${target} has been unreachable for ${seconds(lastedMs)}`;
+  return {
+    reason: 'outage',
+    details: `${lasted} (${cause}; ${String(tries)} ${tries === 1 ? 'try' : 'tries'}); ${next}`,
+    retryAfterMs: nextTryInMs ?? 0,
+  };
+}
+
+/** Limits for waiting calls. */
+export interface WaitingLimits {
+  readonly maxWaitingCalls: number;
+  readonly maxWaitingBytes: number;
+}
+
+/** Returns a refusal that names the exceeded limit if one more call with a request of `bytes` would exceed one. */
+export function tooManyWaiting(
+  target: string,
+  waiting: { readonly size: number; readonly bytes: number },
+  bytes: number,
+  { maxWaitingCalls, maxWaitingBytes }: WaitingLimits,
+): WaitRefusal | undefined {
+  const refusal = (limit: string): WaitRefusal => ({
+    reason: 'too-many-waiting',
+    details: `${target} is not ready, and ${String(waiting.size)} calls with ${String(waiting.bytes)} bytes of requests wait for it already (${limit})`,
+    retryAfterMs: undefined,
+  });
+  if (waiting.size >= maxWaitingCalls) return refusal(`maxWaitingCalls: ${String(maxWaitingCalls)}`);
+  if (waiting.bytes + bytes <= maxWaitingBytes) return undefined;
+  return refusal(`maxWaitingBytes: ${String(maxWaitingBytes)}; this request has ${String(bytes)}`);
+}
+
+export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };
+
+/** '0.2 s', '7.3 s', '125 s' */
+function seconds(ms: number): string {
+  const value = Math.max(ms, 0) / 1000;
+  return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} s`;
+}

@@ -1,0 +1,103 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Waiter } from '../../call/call-transport.js';
+import { WaitingCalls } from './waiting-calls.js';
+
+function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
+  return {
+    waitForReady: undefined,
+    waitingSince: 0,
+    deadline: Infinity,
+    bytes,
+    rateLimited: false,
+    expectsPromptResponse: true,
+    release: () => undefined,
+    refuse: () => undefined,
+    ...change,
+  };
+}
+
+describe('calls that wait', () => {
+  it('are listed oldest first', () => {
+    const calls = new WaitingCalls();
+    const [a, b, c] = [waiter(), waiter(), waiter()];
+    for (const one of [a, b, c]) calls.push(one);
+    expect([...calls]).toEqual([a, b, c]);
+    expect(calls.size).toBe(3);
+  });
+
+  it('may leave, once', () => {
+    const calls = new WaitingCalls();
+    const [a, b] = [waiter(10), waiter(5)];
+    calls.push(a);
+    calls.push(b);
+    expect(calls.remove(b)).toBe(true);
+    expect(calls.remove(b)).toBe(false);
+    expect({ size: calls.size, bytes: calls.bytes }).toEqual({ size: 1, bytes: 10 });
+    expect(calls.remove(a)).toBe(true);
+    expect(calls.bytes).toBe(0);
+  });
+
+  it('are taken oldest first where some are to be failed, and only so many', () => {
+    const calls = new WaitingCalls();
+    const all = [waiter(1), waiter(2), waiter(3), waiter(4)];
+    for (const one of all) calls.push(one);
+    expect(calls.takeWhere((one) => one.bytes !== 2, 2)).toEqual([all[0], all[2]]);
+    expect(calls.size).toBe(2);
+    expect(calls.bytes).toBe(6);
+    expect([...calls]).toEqual([all[1], all[3]]);
+  });
+
+  it('may come back after they left, as the youngest', () => {
+    const calls = new WaitingCalls();
+    const [a, b] = [waiter(7), waiter()];
+    calls.push(a);
+    calls.push(b);
+    calls.remove(a);
+    calls.push(a);
+    expect({ size: calls.size, bytes: calls.bytes, all: [...calls] }).toEqual({ size: 2, bytes: 7, all: [b, a] });
+  });
+
+  it('are what a plain list would hold, whatever comes and goes', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('push' as const), bytes: fc.nat(100) }),
+      fc.record({ kind: fc.constant('remove' as const), at: fc.nat(1_000) }),
+      fc.record({ kind: fc.constant('take' as const), odd: fc.boolean(), limit: fc.nat(20) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
+        const calls = new WaitingCalls();
+        const plain: Waiter[] = [];
+        for (const one of steps) {
+          if (one.kind === 'push') {
+            const next = waiter(one.bytes);
+            calls.push(next);
+            plain.push(next);
+          } else if (one.kind === 'remove') {
+            const [gone] = plain.splice(one.at % Math.max(plain.length, 1), 1);
+            if (gone !== undefined) expect(calls.remove(gone)).toBe(true);
+          } else {
+            const leaves = (other: Waiter) => (other.bytes % 2 === 1) === one.odd;
+            const wanted = plain.filter(leaves).slice(0, one.limit);
+            expect(calls.takeWhere(leaves, one.limit)).toEqual(wanted);
+            for (const gone of wanted) plain.splice(plain.indexOf(gone), 1);
+          }
+          expect([...calls]).toEqual(plain);
+          expect(calls.bytes).toBe(plain.reduce((sum, { bytes }) => sum + bytes, 0));
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('are known to hold some that were lost with a connection', () => {
+    const calls = new WaitingCalls();
+    const lost = waiter(0, { rateLimited: true });
+    calls.push(waiter());
+    expect(calls.anyPaced).toBe(false);
+    calls.push(lost);
+    expect(calls.anyPaced).toBe(true);
+    calls.remove(lost);
+    expect(calls.anyPaced).toBe(false);
+  });
+});

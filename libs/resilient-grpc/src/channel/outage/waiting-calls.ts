@@ -1,0 +1,61 @@
+import type { Waiter } from '../../call/call-transport.js';
+
+/** Queue of the calls that wait for the channel, oldest first. */
+export class WaitingCalls implements Iterable<Waiter> {
+  private readonly present = new Set<Waiter>();
+  private held = 0;
+  private lost = 0;
+
+  /** @param emptied called whenever the last call is removed */
+  constructor(private readonly emptied: () => void = () => undefined) {}
+
+  get size(): number {
+    return this.present.size;
+  }
+
+  /** Bytes of the waiting requests. */
+  get bytes(): number {
+    return this.held;
+  }
+
+  [Symbol.iterator](): Iterator<Waiter> {
+    return this.present.values();
+  }
+
+  /** Waiting time of the oldest call; 0 if no call is waiting. */
+  oldestMs(now: number): number {
+    const [oldest] = this.present;
+    return oldest === undefined ? 0 : now - oldest.waitingSince;
+  }
+
+  /** True if the release of some of the calls is rate-limited, because they were lost with a connection. */
+  get anyPaced(): boolean {
+    return this.lost > 0;
+  }
+
+  push(waiter: Waiter): void {
+    this.present.add(waiter);
+    this.held += waiter.bytes;
+    if (waiter.rateLimited) this.lost += 1;
+  }
+
+  /** Returns true if the call was waiting. */
+  remove(waiter: Waiter): boolean {
+    if (!this.present.delete(waiter)) return false;
+    this.held -= waiter.bytes;
+    if (waiter.rateLimited) this.lost -= 1;
+    if (this.present.size === 0) this.emptied();
+    return true;
+  }
+
+  /** Removes and returns at most `limit` of the calls for which `leaves` is true, oldest first. */
+  takeWhere(leaves: (waiter: Waiter) => boolean, limit: number): Waiter[] {
+    const taken: Waiter[] = [];
+    for (const waiter of this.present) {
+      if (taken.length === limit) break;
+      if (leaves(waiter)) taken.push(waiter);
+    }
+    for (const waiter of taken) this.remove(waiter);
+    return taken;
+  }
+}

@@ -1,0 +1,395 @@
+import type { Socket } from 'node:net';
+import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import type { ConnectivityState } from '../call/connectivity.js';
+import type { EventHub } from '../call/event-hub.js';
+import { maskAddress } from '../errors/mask-credentials.js';
+import type { Clock } from '../time/clock.js';
+import type { Random } from '../time/random.js';
+import type { WireCallbacks } from './attempt/wire-attempt.js';
+import { closeUnused } from './quirks/close-unused.js';
+import { observeConnectionOf } from './quirks/wire-evidence.js';
+import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
+import type { WatchedSession } from './connection/disconnect-reason-watch.js';
+import {
+  AddressHistories,
+  type ClosedConnection,
+  type EndedConnection,
+  type AddressHistoryCallbacks,
+  type KnownConnection,
+} from './connection/address-histories.js';
+import type { LivenessProbe } from './connection/liveness-probe.js';
+import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
+import { ADDRESS_ARGUMENT, observeSockets } from './quirks/connector.js';
+import type { ConnectionCallbacks, EstablishedConnection } from './connection/established-connection.js';
+import { observeConnections, type PolicyHandle, type PolicyObserver } from './connection/load-balancing-policy.js';
+import { addressKey, plainError } from './connection/grpc-js-text.js';
+import { IdleReadBarrier } from './connection/idle-read-barrier.js';
+import { HoldOffs } from './connection/hold-offs.js';
+import { clientSeamReport } from './quirks/client-seam-report.js';
+import type { SeamReport } from './quirks/seam-report.js';
+import { MissedResetDetector } from './connection/missed-reset-detector.js';
+import { stateName } from './state-name.js';
+
+type SubchannelAddress = experimental.SubchannelAddress;
+
+/** What happens to a generation, told to the managed channel. */
+export interface WireChannelCallbacks {
+  onState(generation: WireChannel, state: ConnectivityState, error: string | undefined): void;
+  /** One attempt to connect failed. */
+  onConnectFailed(generation: WireChannel, cause: string): void;
+  /** A connection that was READY ended. */
+  onConnectionEnded(generation: WireChannel, ended: EndedConnection): void;
+  /** It is not used for new calls any more: its address was removed, or the channel goes idle. */
+  onConnectionLetGo(generation: WireChannel, address: string): void;
+  /** What one was worth that has ended: known at once, or later where it was in doubt. */
+  onConnectionJudged(generation: WireChannel, judged: EndedConnection): void;
+  /** A connection of any generation is open, or no longer. */
+  onOpen(change: 1 | -1): void;
+  onKeepaliveThrottled(keepaliveTimeMs: number): void;
+  /** A call on `connection` was ended on this side because it took too long, `waitedMs` after it began. */
+  onTimedOut(generation: WireChannel, connection: EstablishedConnection, waitedMs: number): void;
+}
+
+/** What a generation is made from. */
+export interface GenerationSettings {
+  readonly target: string;
+  readonly credentials: ChannelCredentials;
+  readonly channelOptions: ChannelOptions;
+  readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
+  readonly connectLimits: ConnectLimits;
+}
+
+/** What it is made with. */
+export interface WireChannelDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: EventHub;
+}
+
+/**
+ * One channel of grpc-js with all that is attached to it. A managed channel has one, and for a moment two while one replaces the
+ * other; an old one is closed when its last call has ended.
+ */
+export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCallbacks, AddressHistoryCallbacks {
+  readonly channel: Channel;
+  state: ConnectivityState = 'IDLE';
+  private readonly attempts: ConnectAttempts;
+  private readonly policy: PolicyHandle | undefined;
+  private readonly histories: AddressHistories;
+  private readonly holdOffs: HoldOffs;
+  readonly hearing: IdleReadBarrier;
+  private readonly seamReport: SeamReport;
+  private readonly unreadEnds: MissedResetDetector;
+  private readonly authority: string | undefined;
+  /** Opened beside the calls. */
+  private streams: readonly ConnectionStream[] = [];
+  private readonly pings: boolean;
+  private active = 0;
+  private closed = false;
+  private retired = false;
+
+  constructor(
+    settings: GenerationSettings,
+    private readonly callbacks: WireChannelCallbacks,
+    private readonly dependencies: WireChannelDependencies,
+  ) {
+    const { clock, random } = dependencies;
+    this.histories = new AddressHistories(this, clock, random, this);
+    this.holdOffs = new HoldOffs(this.histories, clock);
+    this.hearing = new IdleReadBarrier(() => this.connections, clock);
+    this.unreadEnds = new MissedResetDetector(
+      () => this.histories.open,
+      () => this.active > 0,
+      clock,
+    );
+    this.authority = settings.channelOptions['grpc.default_authority'];
+    this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
+    this.attempts = new ConnectAttempts(settings.connectLimits, clock);
+    // Under xds: the control plane names the policies, and connections are seen by the public states only.
+    this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
+    const serviceConfig = JSON.stringify({
+      loadBalancingConfig: this.policy === undefined ? settings.loadBalancing : this.policy.loadBalancingConfig,
+    });
+    const credentials = observeSockets(settings.credentials, this.attempts, this) ?? settings.credentials;
+    this.channel = new Channel(settings.target, credentials, {
+      ...settings.channelOptions,
+      ...this.policy?.channelOptions,
+      'grpc.service_config': serviceConfig,
+      // Each resend is decided above: grpc-js also resends streams that the server reset with REFUSED_STREAM, which proxies send for
+      // requests that were processed.
+      'grpc.enable_retries': 0,
+    });
+    this.seamReport = clientSeamReport(this.events, settings.credentials, this.channel);
+    this.watchPublicState();
+  }
+
+  /** Whether each connection is seen, or only the public states of the channel. */
+  get observed(): boolean {
+    return this.policy !== undefined;
+  }
+
+  get ready(): boolean {
+    return this.state === 'READY';
+  }
+
+  /** What connecting waits for. `undefined` if this grpc-js does not show it, and between two attempts. */
+  get connecting(): string | undefined {
+    const { attempts, policy } = this;
+    if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
+    return attempts.progress;
+  }
+
+  get clock(): Clock {
+    return this.dependencies.clock;
+  }
+
+  private get events(): EventHub {
+    return this.dependencies.events;
+  }
+
+  /** Leaves IDLE. */
+  connect(): void {
+    // A closed channel of grpc-js comes back to life when asked to connect.
+    if (!this.closed) this.channel.getConnectivityState(true);
+  }
+
+  /** Ends the backoff of connections that wait in one. */
+  endBackoff(): void {
+    this.policy?.control?.endBackoff();
+  }
+
+  /** When the next attempt to connect begins, in milliseconds since 1970. */
+  nextAttemptAt(): number | undefined {
+    const { clock, histories } = this;
+    const held = histories.heldUntil;
+    const heldUntil = held === undefined ? Infinity : clock.epoch() + (held - clock.now());
+    const next = Math.min(this.policy?.control?.backoffEndsAt() ?? Infinity, heldUntil);
+    return next === Infinity ? undefined : next;
+  }
+
+  attemptStarted(): void {
+    this.active += 1;
+    this.hearing.used();
+    this.unreadEnds.wake();
+  }
+
+  /** Under xds:, or if a resolver names another policy, a connection is found by the calls on it: by the next turn they have streams. */
+  callCreated(call: object): void {
+    if (this.policy?.control !== undefined) return;
+    this.dependencies.clock.defer(() => {
+      observeConnectionOf(call);
+    });
+  }
+
+  attemptEnded(): void {
+    this.active -= 1;
+    this.hearing.used();
+    if (this.retired && this.active === 0) this.close();
+  }
+
+  timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void {
+    const connection = peer === undefined ? undefined : this.histories.at(peer);
+    // What began before this connection was there hangs on one that the server is draining.
+    if (connection === undefined || startedAt < connection.readyAt) return;
+    this.callbacks.onTimedOut(this, connection, waitedMs);
+  }
+
+  get connections(): readonly EstablishedConnection[] {
+    return this.histories.ready;
+  }
+
+  /** Addresses it knows, whatever their state. */
+  get knownConnections(): readonly KnownConnection[] {
+    return this.histories.known;
+  }
+
+  probe(address: string): LivenessProbe | undefined {
+    return this.policy?.control?.probe(address);
+  }
+
+  /** Opens a stream on a connection, beside the calls; undefined while none is READY. */
+  openStream(opening: StreamOpening): ConnectionStream | undefined {
+    const stream = this.policy?.control?.openStream({ ...opening, authority: this.authority });
+    if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
+    return stream;
+  }
+
+  /** The server answered a call: the connections there are work. */
+  answered(): void {
+    this.histories.answered();
+  }
+
+  get isUndecided(): boolean {
+    return this.histories.isUndecided;
+  }
+
+  answeredTo(peer: string | undefined, startedAt: number): void {
+    if (peer === undefined) return;
+    this.histories.answeredTo(peer, startedAt);
+    this.holdOffs.reconsider(peer);
+  }
+
+  /** Takes no more calls; closes when the last one has ended. `close()` of grpc-js under keepalive would cut them. */
+  retire(): void {
+    this.retired = true;
+    for (const stream of this.streams) stream.leaveConnection();
+    if (this.active === 0) this.close();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.state = 'SHUTDOWN';
+    this.unreadEnds.stop();
+    this.policy?.release();
+    this.attempts.abortAll();
+    this.channel.close();
+  }
+
+  // ── as observer of the load-balancing policy ──
+
+  onState(state: ConnectivityState, error: string | undefined): void {
+    if (this.closed) return;
+    this.state = state;
+    this.callbacks.onState(this, state, error === undefined ? undefined : plainError(error));
+  }
+
+  onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
+    const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
+    this.histories.entered(address, to);
+    if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
+      this.connectFailed(attempt?.timedOut ?? plainError(error ?? 'the connection failed'), address);
+    }
+    if (to === 'READY') {
+      this.connected(address, attempt?.socket);
+    } else if (from === 'READY') {
+      const ended = this.histories.disconnected(address);
+      if (this.closed) return;
+      this.tellEnded('ended', ended);
+      this.callbacks.onConnectionEnded(this, ended);
+      if (!ended.isUndecided) this.callbacks.onConnectionJudged(this, ended);
+    }
+  }
+
+  onSession(address: string, session: WatchedSession): void {
+    this.histories.at(address)?.carries(session, this.pings);
+  }
+
+  checkSeams(on: string, subject: unknown): void {
+    this.seamReport.check(on, subject);
+  }
+
+  onUnresolved(): void {
+    if (this.closed) return;
+    this.connectFailed(this.unresolved);
+    // grpc-js looks a name up once, and by itself never again where that failed. Asked to connect it does, behind its backoff.
+    this.clock.defer(() => {
+      this.connect();
+    });
+  }
+
+  onLetGo(address: string, state: ConnectivityState): void {
+    if (state === 'READY') {
+      this.histories.release(address, this.closed);
+      this.callbacks.onConnectionLetGo(this, address);
+      return;
+    }
+    this.histories.unused(address);
+    if (state === 'CONNECTING') this.attempts.use(address, false);
+  }
+
+  onTakenUp(address: string, state: ConnectivityState): void {
+    this.attempts.use(address, true);
+    if (state !== 'READY') return;
+    // An attempt that the channel did not use succeeded meanwhile.
+    const attempt = this.attempts.settle(address, true);
+    if (!this.histories.takenUp(address)) this.connected(address, attempt?.socket);
+  }
+
+  onAddressesLimited(reported: number, used: number): void {
+    if (this.events.wanted) this.events.emit({ type: 'addresses-limited', reported, used });
+  }
+
+  onDestroyed(): void {
+    if (this.closed) return;
+    if (this.histories.hasLetGo) closeUnused(this.channel);
+    this.onState('IDLE', undefined);
+    // A service config of the resolver replaced the policy: the channel may be READY through another one.
+    queueMicrotask(() => {
+      this.readPublicState();
+    });
+  }
+
+  private connected(address: string, socket: Socket | undefined): void {
+    this.histories.connected(address, socket);
+    if (socket !== undefined) this.checkSeams('socket', socket);
+    this.callbacks.onOpen(1);
+    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
+  }
+
+  private connectFailed(cause: string, address?: string): void {
+    const at = address === undefined ? {} : { address };
+    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'failed', ...at, cause });
+    this.callbacks.onConnectFailed(this, cause);
+  }
+
+  onClosed(closed: ClosedConnection): void {
+    this.tellEnded('closed', closed);
+  }
+
+  onJudged(judged: EndedConnection): void {
+    if (!this.closed) this.callbacks.onConnectionJudged(this, judged);
+  }
+
+  private tellEnded(change: 'ended' | 'closed', { address, livedMs, because }: ClosedConnection): void {
+    this.callbacks.onOpen(-1);
+    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, because });
+  }
+
+  onKeepaliveThrottled(_address: string, keepaliveTimeMs: number): void {
+    this.callbacks.onKeepaliveThrottled(keepaliveTimeMs);
+  }
+
+  holdOffMs(address: string): number {
+    return this.histories.holdOffMs(address);
+  }
+
+  afterHoldOff(address: string, task: () => void): () => void {
+    return this.holdOffs.after(address, task);
+  }
+
+  abortable(address: SubchannelAddress): SubchannelAddress {
+    return this.attempts.abortable(address, addressKey(address));
+  }
+
+  argumentsFor(address: SubchannelAddress): ChannelOptions {
+    return { [ADDRESS_ARGUMENT]: addressKey(address) };
+  }
+
+  private get unresolved(): string {
+    return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
+  }
+
+  /** The only source where our policy has no place, and before it exists: what cannot be resolved may never get to it. */
+  private watchPublicState(): void {
+    const arm = (): void => {
+      if (this.closed) return;
+      const seen = this.channel.getConnectivityState(false);
+      this.channel.watchConnectivityState(seen, Infinity, () => {
+        this.readPublicState();
+        arm();
+      });
+    };
+    arm();
+  }
+
+  private readPublicState(): void {
+    if (this.closed || this.policy?.control !== undefined) return;
+    const state = stateName(this.channel.getConnectivityState(false));
+    if (state === 'SHUTDOWN' || state === this.state) return;
+    if (state === 'TRANSIENT_FAILURE') {
+      this.connectFailed(this.policy === undefined ? 'the connection failed' : this.unresolved);
+    }
+    this.onState(state, undefined);
+  }
+}

@@ -1,0 +1,93 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import { CircuitOpenError } from '../../errors/circuit-open-error.js';
+import { attemptOutcome, byCode } from '../../policy/circuit-breaker/attempt-outcome.js';
+import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
+import type { CircuitToken } from '../../policy/circuit-breaker/circuit-state.js';
+import { classify } from '../../policy/evidence/classify.js';
+import type { LostConnection } from '../../policy/evidence/lost-connection.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { Clock } from '../../time/clock.js';
+import { lostConnection } from '../call/attempt-history.js';
+import { StagedAttempt } from './staged-attempt.js';
+
+/** Admits attempts while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
+export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerCore, clock: Clock): StartAttempt {
+  return (request, listener) => {
+    const now = clock.now();
+    const admission = breaker.tryAcquire(now);
+    if (!admission.admitted) throw new CircuitOpenError(request.method.path, admission.retryAfterMs);
+    return new CircuitBreakerAttempt(start, request, listener, breaker, admission.token, clock, now);
+  };
+}
+
+class CircuitBreakerAttempt extends StagedAttempt {
+  protected override readonly inner: Attempt;
+  private told = false;
+  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before. */
+  private sentAt = Infinity;
+
+  constructor(
+    start: StartAttempt,
+    request: AttemptRequest,
+    listener: AttemptListener,
+    private readonly breaker: CircuitBreakerCore,
+    private readonly token: CircuitToken,
+    private readonly clock: Clock,
+    private readonly startedAt: number,
+  ) {
+    super(request, listener);
+    if (request.deadline !== Infinity) {
+      clock.defer(() => {
+        this.sentAt = clock.now();
+      });
+    }
+    try {
+      this.inner = start(request, this);
+    } catch (error) {
+      this.tell('ignored');
+      throw error;
+    }
+  }
+
+  override abandon(because?: 'deadline'): void {
+    // A cancellation is no evidence about the server. A deadline counts against it, except if this process did not run.
+    const counts = because === 'deadline' && !this.stoodStill;
+    this.tell(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
+    super.abandon(because);
+  }
+
+  override onHeaders(headers: Metadata): void {
+    // A response stream may never end and would keep the circuit half-open.
+    if (this.request.method.responseStream) this.tell('success');
+    super.onHeaders(headers);
+  }
+
+  override onEnd(end: AttemptEnd): void {
+    const verdict = classify(end);
+    if (verdict.kind === 'deadline' && this.stoodStill) this.tell('ignored');
+    else
+      this.tell(
+        attemptOutcome(verdict, this.breaker.policy),
+        verdict.connectionLost ? lostConnection(end, verdict) : undefined,
+      );
+    super.onEnd(end);
+  }
+
+  /**
+   * True if this process did not run for more than half of the attempt: the request was sent late, or the deadline was detected late and
+   * the response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
+   */
+  private get stoodStill(): boolean {
+    const now = this.clock.now();
+    const lateMs = Math.max(this.clock.epoch() - this.request.deadline, 0);
+    const ownMs = Math.min(this.sentAt, now) - this.startedAt + lateMs;
+    return ownMs > (now - this.startedAt) / 2;
+  }
+
+  private tell(outcome: ReturnType<typeof attemptOutcome>, lostWith?: LostConnection): void {
+    if (this.told) return;
+    this.told = true;
+    this.breaker.onResult(this.token, outcome, this.clock.now(), lostWith);
+  }
+}

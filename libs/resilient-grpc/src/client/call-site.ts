@@ -1,0 +1,53 @@
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Returns 'file:line' of the code that called the calling function, for messages about duplicate definitions. */
+export function callSite(): string {
+  // The first entry is the calling function itself.
+  return places(stackAbove(callSite)).slice(1)[0] ?? UNKNOWN;
+}
+
+/** Returns 'file:line' of the nearest frame in application code, which is neither in this library nor in a package. */
+export function applicationCallSite(): string {
+  return applicationPlaceOf(stackAbove(applicationCallSite)) ?? UNKNOWN;
+}
+
+/** Returns the application frame of a stack that was captured elsewhere; `undefined` if it has none. */
+export function applicationPlaceOf(holder: Stack): string | undefined {
+  const own = dirname(dirname(fileURLToPath(import.meta.url)));
+  return places(holder).find((place) => !place.startsWith(own) && !PACKAGE.test(place));
+}
+
+/** Returns 'file:line' of the nearest frame that is not in Node itself; `undefined` if there is none. */
+export function nearestPlaceOf(holder: Stack): string | undefined {
+  return places(holder)[0];
+}
+
+const UNKNOWN = 'an unknown place';
+const PACKAGE = /[\\/]node_modules[\\/]|^node:/;
+// Matches absolute paths only, because node:internal/timers contains a slash, too.
+const FRAME = /(?:\(|\s)((?:file:\/\/|[A-Za-z]:\\|\/)[^()]*?):(\d+):\d+\)?$/;
+
+/** A captured stack. V8 formats its text only when it is read. */
+export interface Stack {
+  readonly stack?: string;
+}
+
+/** Captures the stack above the call of `above`. */
+export function stackAbove(above: (...args: never) => unknown): Stack {
+  const holder: Stack = {};
+  Error.captureStackTrace(holder, above);
+  return holder;
+}
+
+function places(holder: Stack): string[] {
+  // The first line is the heading.
+  return (holder.stack ?? '')
+    .split('\n')
+    .slice(1)
+    .flatMap((line) => {
+      const [, file, number] = FRAME.exec(line) ?? [];
+      if (file === undefined || number === undefined) return [];
+      return [`${file.startsWith('file://') ? fileURLToPath(file) : file}:${number}`];
+    });
+}

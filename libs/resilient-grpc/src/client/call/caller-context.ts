@@ -1,0 +1,48 @@
+import type { CapturedCall } from '../../call/inbound-call.js';
+import type { TraceContext, TraceContexts } from '../../call/trace-contexts.js';
+import { currentInbound, inboundInUse, inContextOf } from '../inbound-context.js';
+
+/**
+ * Async context in which a call was requested. Callbacks of a connection or a timer run in the context of the request that opened the
+ * connection or started the timer. A call that starts in such a callback would be bound to an unrelated request, and its span to an
+ * unrelated trace.
+ */
+export interface CallerContext {
+  readonly inbound: CapturedCall | undefined;
+  readonly trace: TraceContext | undefined;
+}
+
+const NOWHERE: CallerContext = { inbound: undefined, trace: undefined };
+
+let traces: TraceContexts | undefined;
+/** Number of traced clients. */
+let keepers = 0;
+
+/**
+ * Starts keeping trace contexts, too, for all clients of this process, until every registration is removed. Returns a function that removes
+ * this registration; it must be called only once.
+ */
+export function keepTraces(contexts: TraceContexts): () => void {
+  traces = contexts;
+  keepers += 1;
+  return () => {
+    keepers -= 1;
+    if (keepers === 0) traces = undefined;
+  };
+}
+
+/** Returns the current context, with missing parts taken from `made`; `undefined` if no contexts are kept. */
+export function originHere(made?: CallerContext): CallerContext | undefined {
+  if (!inboundInUse() && traces === undefined) return undefined;
+  const inbound = currentInbound() ?? made?.inbound;
+  const trace = traces?.active() ?? made?.trace;
+  // A call uses this function several times, mostly in one context, so the object is reused.
+  return made?.inbound === inbound && made?.trace === trace ? (made ?? NOWHERE) : { inbound, trace };
+}
+
+/** Runs `work` in the context of `origin`; `undefined`: in the current one. */
+export function inOrigin<T>(origin: CallerContext | undefined, work: () => T): T {
+  if (origin === undefined) return work();
+  if (traces === undefined) return inContextOf(origin.inbound, work);
+  return traces.run(origin.trace, () => inContextOf(origin.inbound, work));
+}

@@ -1,0 +1,54 @@
+/** Result of `encode` for a message that cannot be sent. */
+export const UNSENDABLE = Symbol('unsendable');
+
+/** Messages that a push source has buffered ahead of the connection. */
+export interface BufferedMessages {
+  /** Bytes of messages that are buffered and counted, including the one being pushed. */
+  readonly bytes: number;
+  /** Bytes and number of counted messages that were pushed since a message was last taken. */
+  readonly bytesSinceTaken: number;
+  readonly messagesSinceTaken: number;
+  /** Time at which the oldest buffered message was pushed, from `now`; `undefined` if the consumer has no `now`. */
+  readonly oldestAt: number | undefined;
+}
+
+/** Receives the messages of a source, one event per pull. */
+export interface MessageConsumer {
+  /** Maximum bytes of messages that may be pushed ahead of the connection. */
+  readonly maxQueuedBytes: number;
+  /** True if the error of an Observable is delivered after the messages that it pushed before; otherwise it is delivered at once. */
+  readonly failsInOrder?: boolean;
+  /** Returns the payload of `message`, as bytes if they are known. `UNSENDABLE`: the message cannot be sent, and the call has ended. */
+  encode(message: unknown): unknown;
+  /** Returns the size on the wire of a payload from `encode`. */
+  bytesOf(payload: unknown): number;
+  /** True if a push source is too far ahead. Called if more than `maxQueuedBytes` are buffered. @defaultValue true */
+  isTooFar?(ahead: BufferedMessages): boolean;
+  /** Returns monotonic milliseconds, to measure how long a message is buffered. */
+  now?(): number;
+  /** Runs `task` in the next turn of the event loop. */
+  defer(task: () => void): void;
+  /** Receives a message as a payload from `encode`. */
+  onEncodedMessage(payload: unknown): void;
+  /** Called if a source pushed more than it may. */
+  onOverflow(queuedBytes: number): void;
+  /** Called if a source pushed this many messages in one event-loop turn, in which backpressure cannot slow it down. */
+  onPushedAtOnce(messages: number): void;
+  onMessage(message: unknown): void;
+  onMessagesEnd(): void;
+  onMessagesError(error: unknown): void;
+}
+
+/** Source of the messages of one side of a stream, pulled one at a time. */
+export interface RequestSource {
+  /** True if the source pushes messages and buffers them until they are pulled. */
+  readonly pushes?: boolean;
+  /** True if a push source has pushed everything. Some of it may still be buffered. */
+  readonly complete?: boolean;
+  /** Unsubscribes from a push source. Buffered messages are delivered before its end. */
+  finish?(): void;
+  /** Requests one message. The consumer receives it now or later. */
+  pull(): void;
+  /** Ends the iterator or subscription. The promise settles when an asynchronous iterator has ended. */
+  close(): Promise<unknown> | undefined;
+}

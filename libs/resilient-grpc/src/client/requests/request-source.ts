@@ -1,0 +1,129 @@
+import { inOrigin, originHere } from '../call/caller-context.js';
+import { ObservableRequests, type Subscribable } from './observable-requests.js';
+import type { RequestSource, MessageConsumer } from './message-consumer.js';
+
+/**
+ * Creates a source from `input`. Iterables are pulled as fast as the connection accepts messages. An Observable pushes at its own speed and
+ * is subscribed to at once, because a hot one would not wait.
+ */
+export function messageSource(input: unknown, taker: MessageConsumer): RequestSource {
+  const source = openSource(input, taker);
+  // The source is pulled when the connection has room, in the async context of the request that opened the connection.
+  const origin = originHere();
+  if (origin === undefined) return source;
+  return {
+    pushes: source.pushes === true,
+    get complete() {
+      return source.complete === true;
+    },
+    finish: () => {
+      inOrigin(origin, () => {
+        source.finish?.();
+      });
+    },
+    pull: () => {
+      inOrigin(origin, () => {
+        source.pull();
+      });
+    },
+    close: () => inOrigin(origin, () => source.close()),
+  };
+}
+
+function openSource(input: unknown, taker: MessageConsumer): RequestSource {
+  if (isAsyncIterable(input)) return new AsyncIteratorSource(input[Symbol.asyncIterator](), taker);
+  if (isSubscribable(input)) return new ObservableRequests(input, taker);
+  if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), taker);
+  throw new TypeError(
+    `expected request messages as an Observable, an AsyncIterable or an Iterable, got ${typeof input}`,
+  );
+}
+
+class IteratorSource implements RequestSource {
+  constructor(
+    private readonly iterator: Iterator<unknown>,
+    private readonly taker: MessageConsumer,
+  ) {}
+
+  pull(): void {
+    let result: IteratorResult<unknown>;
+    try {
+      result = this.iterator.next();
+    } catch (error) {
+      this.taker.onMessagesError(error);
+      return;
+    }
+    giveResult(result, this.taker);
+  }
+
+  close(): undefined {
+    cleanUp(() => this.iterator.return?.());
+  }
+}
+
+class AsyncIteratorSource implements RequestSource {
+  constructor(
+    private readonly iterator: AsyncIterator<unknown>,
+    private readonly taker: MessageConsumer,
+  ) {}
+
+  pull(): void {
+    let next: Promise<IteratorResult<unknown>>;
+    try {
+      // A handwritten iterator may return a plain result instead of a promise. `for await` accepts this, too.
+      next = Promise.resolve(this.iterator.next());
+    } catch (error) {
+      this.taker.onMessagesError(error);
+      return;
+    }
+    next.then(
+      (result) => {
+        giveResult(result, this.taker);
+      },
+      (error: unknown) => {
+        this.taker.onMessagesError(error);
+      },
+    );
+  }
+
+  close(): Promise<unknown> | undefined {
+    return cleanUp(() => this.iterator.return?.().catch(() => undefined));
+  }
+}
+
+/** Delivers a result of an iterator. Its type is not guaranteed at run time. */
+function giveResult(result: IteratorResult<unknown>, taker: MessageConsumer): void {
+  if (!isObject(result)) {
+    taker.onMessagesError(new TypeError(`expected a result from an iterator of requests, got ${typeof result}`));
+    return;
+  }
+  if (result.done === true) taker.onMessagesEnd();
+  else taker.onMessage(result.value);
+}
+
+/** Runs `task` and ignores its errors. A source that fails while it is being closed must not prevent the call from ending. */
+function cleanUp<T>(task: () => T): T | undefined {
+  try {
+    return task();
+  } catch {
+    return undefined;
+  }
+}
+
+function isSubscribable(value: unknown): value is Subscribable {
+  return isObject(value) && 'subscribe' in value && typeof value.subscribe === 'function';
+}
+
+/** True if `for await` accepts the value. */
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return isObject(value) && Symbol.asyncIterator in value;
+}
+
+/** True if `for...of` accepts the value. Strings are excluded, because a string is almost certainly a mistake. */
+export function isIterable(value: unknown): value is Iterable<unknown> {
+  return isObject(value) && Symbol.iterator in value;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

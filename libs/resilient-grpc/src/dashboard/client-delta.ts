@@ -1,0 +1,70 @@
+import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
+
+type Property = keyof GrpcClientSnapshot;
+
+/** Properties that the overview shows for every client. The others are sent only to pages that have the client open. */
+const OVERVIEW: ReadonlySet<string> = new Set<Property>([
+  'name',
+  'target',
+  'madeAt',
+  'connectivity',
+  'history',
+  'waiting',
+  'oldestWaitMs',
+  'active',
+  'counters',
+  'recent',
+  'circuits',
+  'drain',
+]);
+/** Properties that the enclosing message contains itself. */
+const OF_MESSAGE: ReadonlySet<string> = new Set<Property>(['version', 'at']);
+
+/** Part of a client's state: a property, and its value as JSON. */
+type Part = readonly [property: string, json: string];
+
+/** State of a client as last sent to visitors. They receive what has changed since, which is serialized once for all of them. */
+export class ClientDelta {
+  private readonly told = new Map<string, string>();
+  private changed: readonly Part[] = [];
+
+  constructor(
+    readonly key: string,
+    private snapshot: GrpcClientSnapshot,
+    isOpenInPage: boolean,
+  ) {
+    // Everything is new to visitors that have not received this client.
+    this.update(snapshot, isOpenInPage);
+  }
+
+  /** Stores the current state and determines what has changed. `isOpenInPage` is true if any page has this client open. */
+  update(snapshot: GrpcClientSnapshot, isOpenInPage: boolean): void {
+    this.snapshot = snapshot;
+    this.changed = this.parts(isOpenInPage).filter(([property, json]) => this.told.get(property) !== json);
+    for (const [property, json] of this.changed) this.told.set(property, json);
+  }
+
+  /** Returns the full state as JSON, as of the last update. `isOpenInPage` is true for a page that has this client open. */
+  whole(isOpenInPage: boolean): string {
+    // Changes of the details are tracked from the first page that opens the client; other pages are not affected.
+    if (isOpenInPage) for (const [property, json] of this.parts(true)) this.told.set(property, json);
+    return this.json([...this.told].filter(([property]) => isOpenInPage || OVERVIEW.has(property)));
+  }
+
+  /** Returns the changes of the last update as JSON; `undefined` if there are none. */
+  changes(isOpenInPage: boolean): string | undefined {
+    const parts = this.changed.filter(([property]) => isOpenInPage || OVERVIEW.has(property));
+    return parts.length === 0 ? undefined : this.json(parts);
+  }
+
+  private parts(isOpenInPage: boolean): readonly Part[] {
+    return Object.entries(this.snapshot)
+      .filter(([property]) => !OF_MESSAGE.has(property) && (isOpenInPage || OVERVIEW.has(property)))
+      .map(([property, value]) => [property, JSON.stringify(value)]);
+  }
+
+  private json(parts: readonly Part[]): string {
+    const all: readonly Part[] = [['key', JSON.stringify(this.key)], ...parts];
+    return `{${all.map(([property, json]) => `${JSON.stringify(property)}:${json}`).join()}}`;
+  }
+}

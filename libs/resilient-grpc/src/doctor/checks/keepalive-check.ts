@@ -1,0 +1,138 @@
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { MIN_KEEPALIVE_TIME_MS } from '../../client/settings/client-options.js';
+import { WATCH } from '../../health/health-service.js';
+import { counted, duration } from '../../telemetry/log/log-text.js';
+import type { CheckResult } from '../check-result.js';
+import { KEEPALIVE_PINGS } from '../keepalive-pings.js';
+import { openConnection, type ConnectionWay } from '../open-connection.js';
+import type { TargetAddress } from '../target-address.js';
+
+/** Maximum time to wait for the last ping to be acknowledged. */
+const ACK_MS = 5_000;
+
+/** Returns the maximum duration of the keepalive check. */
+export function keepaliveMs(everyMs: number): number {
+  return KEEPALIVE_PINGS * everyMs + ACK_MS;
+}
+
+interface PingResult {
+  sent: number;
+  acknowledged: number;
+  slowestMs: number;
+  /** The debug data or code of the server's GOAWAY; `undefined` if none was received. */
+  goaway: string | undefined;
+  /** True if the GOAWAY had NO_ERROR, for example because of a maximum connection age or a restart. */
+  inOrder: boolean;
+  closed: boolean;
+  /** True if a call was open during the pings. By default, clients send keepalive pings only then. */
+  withCall: boolean;
+}
+
+/** Checks whether the server tolerates a ping every `everyMs`, on a separate connection with an open call. */
+export async function keepaliveCheck(
+  address: TargetAddress,
+  way: ConnectionWay,
+  everyMs: number,
+): Promise<CheckResult> {
+  const { socket, failure } = await openConnection(address, way);
+  if (failure !== undefined) {
+    socket.destroy();
+    return { check: 'keepalive', status: 'skipped', says: `no connection: ${failure.message}`, facts: {} };
+  }
+  const scheme = way.tls === undefined ? 'http' : 'https';
+  const session = connect(`${scheme}://${authorityOf(way.canonicalTarget)}`, { createConnection: () => socket });
+  try {
+    return told(await pinged(session, way, everyMs), everyMs);
+  } finally {
+    session.destroy();
+    socket.destroy();
+  }
+}
+
+async function pinged(session: ClientHttp2Session, { budget }: ConnectionWay, everyMs: number): Promise<PingResult> {
+  const { clock } = budget;
+  const seen: PingResult = {
+    sent: 0,
+    acknowledged: 0,
+    slowestMs: 0,
+    goaway: undefined,
+    inOrder: false,
+    closed: false,
+    withCall: true,
+  };
+  const ended = new Promise<'ended'>((resolve) => {
+    session.on('error', () => undefined);
+    session.on('goaway', (code: number, _last: number, data?: Buffer) => {
+      seen.goaway = data?.toString('latin1').slice(0, 60) || `code ${String(code)}`;
+      seen.inOrder = code === constants.NGHTTP2_NO_ERROR;
+    });
+    session.on('close', () => {
+      seen.closed = true;
+      resolve('ended');
+    });
+  });
+  watch(session).on('end', () => (seen.withCall = false));
+  let acknowledged: (() => void) | undefined;
+  while (seen.sent < KEEPALIVE_PINGS) {
+    if ((await budget.within<'ended' | 'time'>(everyMs, ended, 'time')) === 'ended') return seen;
+    const sentAt = clock.now();
+    const isLast = seen.sent === KEEPALIVE_PINGS - 1;
+    const sent = session.ping((error) => {
+      if (error !== null) return;
+      seen.acknowledged += 1;
+      seen.slowestMs = Math.max(seen.slowestMs, clock.now() - sentAt);
+      if (isLast) acknowledged?.();
+    });
+    if (!sent) return seen;
+    seen.sent += 1;
+  }
+  const answered = new Promise<'answered'>((resolve) => (acknowledged = () => resolve('answered')));
+  await budget.within<string>(ACK_MS, Promise.race([ended, answered]), 'late');
+  return seen;
+}
+
+/** Opens a call that stays open, because servers apply different ping limits to connections without calls. */
+function watch(session: ClientHttp2Session): ClientHttp2Stream {
+  const headers = { ':method': 'POST', ':path': WATCH.path, 'content-type': 'application/grpc', te: 'trailers' };
+  const stream = session.request(headers);
+  stream.on('error', () => undefined);
+  stream.resume();
+  // The 5-byte prefix of an empty message: { service: '' }.
+  stream.end(Buffer.alloc(5));
+  return stream;
+}
+
+function told(seen: PingResult, everyMs: number): CheckResult {
+  const facts = { everyMs, ...seen, slowestMs: Math.round(seen.slowestMs) };
+  const pace = `${counted(seen.sent, 'ping')}, one each ${duration(everyMs)}`;
+  const result = (status: CheckResult['status'], says: string, remedy?: string): CheckResult => {
+    return { check: 'keepalive', status, says, ...(remedy !== undefined && { remedy }), facts };
+  };
+  if (seen.inOrder) {
+    const says = `the server ended the connection in order after ${pace}: GOAWAY ${String(seen.goaway)}`;
+    return result('warning', says, 'its age, or a restart: try again, or with pings at a shorter distance');
+  }
+  if (seen.goaway !== undefined) {
+    const remedy =
+      'a longer keepalive.keepaliveTimeMs of the client (300000 is what most servers allow), or none; or let the server permit it (its EnforcementPolicy)';
+    return result('failed', `the server ends the connection after ${pace}: GOAWAY ${seen.goaway}`, remedy);
+  }
+  if (seen.closed)
+    return result('failed', `the connection was closed after ${pace}`, 'a proxy that bears no pings? look at its log');
+  if (seen.acknowledged < seen.sent) {
+    const remedy = 'a client with this keepalive takes the connection for dead: is the process frozen?';
+    return result('failed', `${String(seen.acknowledged)} of ${pace}, were answered`, remedy);
+  }
+  const alone = seen.withCall ? '' : ', without a call open';
+  const raised =
+    everyMs < MIN_KEEPALIVE_TIME_MS
+      ? `; clients of this library send none sooner than each ${duration(MIN_KEEPALIVE_TIME_MS)}`
+      : '';
+  return result('ok', `${pace}${alone}, all answered within ${duration(seen.slowestMs)}; nobody complains${raised}`);
+}
+
+/** Returns 'orders:50051' for 'dns:///orders:50051', and 'localhost' for a target without a host, as grpc-js does. */
+function authorityOf(canonicalTarget: string): string {
+  const host = /^dns:(?:\/\/[^/]*\/)?(.+)$/.exec(canonicalTarget)?.[1];
+  return host ?? 'localhost';
+}

@@ -1,0 +1,85 @@
+import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
+import { lastValueFrom, toArray } from 'rxjs';
+import type { InnerClient } from '../../client/inner-client.js';
+import type { ResilientMethod, RequestStream } from '../../client/resilient-types.js';
+import { loadContract, type Services } from '../../client/settings/contract.js';
+import { isGrpcCallError } from '../../errors/grpc-call-error.js';
+import { writeField } from '../../errors/protobuf-writer.js';
+import { StatusCode } from '../../status/status-code.js';
+import { counted, oneLine } from '../../telemetry/log/log-text.js';
+import type { CheckResult } from '../check-result.js';
+import { askedOnce } from '../doctor-client.js';
+import { REFLECTION_SERVICES, type ReflectionRequest, type ReflectionResponse } from '../reflection-contract.js';
+
+const MAX_LISTED = 50;
+
+interface ReflectionStub {
+  readonly serverReflectionInfo: ResilientMethod<RequestStream<ReflectionRequest>, ReflectionResponse>;
+}
+
+/** The result of server reflection. */
+export interface Reflected {
+  readonly result: CheckResult;
+  /** Full names of the services; `undefined` if reflection is not available. */
+  readonly services: readonly string[] | undefined;
+  /** The services with their methods; `undefined` if not requested or not available. */
+  readonly methods: Services | undefined;
+}
+
+/** Lists the services of the server by reflection, and their methods if `withMethods` is true. */
+export async function reflectionCheck(
+  client: InnerClient,
+  timeoutMs: number,
+  withMethods: boolean,
+): Promise<Reflected> {
+  for (const name of REFLECTION_SERVICES) {
+    try {
+      const stub = client.getService<ReflectionStub>(name);
+      const ask = (requests: readonly ReflectionRequest[]) =>
+        lastValueFrom(stub.serverReflectionInfo(requests, askedOnce(timeoutMs)).pipe(toArray()));
+      const [answer] = await ask([{ listServices: '*' }]);
+      const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
+      const own = services.filter((service) => !service.startsWith('grpc.'));
+      const says = `${counted(own.length, 'service')}: ${listed(own) || 'none beside those of gRPC'}`;
+      const result = { check: 'reflection', status: 'ok', says, facts: { version: name, services } } as const;
+      return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
+    } catch (error) {
+      if (!isGrpcCallError(error)) throw error;
+      if (error.code !== StatusCode.UNIMPLEMENTED || error.reachedServer !== 'yes')
+        return untold(`${error.codeName}: ${oneLine(error.details)}`);
+    }
+  }
+  return untold('the server has none: what it serves is not known here');
+}
+
+/** Lists the first names. A server may return any number of them. */
+function listed(names: readonly string[]): string {
+  const more = names.length > MAX_LISTED ? ` and ${String(names.length - MAX_LISTED)} more` : '';
+  return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;
+}
+
+function untold(says: string): Reflected {
+  return {
+    result: { check: 'reflection', status: 'skipped', says, facts: {} },
+    services: undefined,
+    methods: undefined,
+  };
+}
+
+async function methodsOf(
+  services: readonly string[],
+  ask: (requests: readonly ReflectionRequest[]) => Promise<readonly ReflectionResponse[]>,
+): Promise<Services | undefined> {
+  try {
+    const answers = await ask(services.map((fileContainingSymbol) => ({ fileContainingSymbol })));
+    const files = answers.flatMap((answer) => answer.fileDescriptorResponse?.fileDescriptorProto ?? []);
+    const distinct = new Map(files.map((file) => [file.toString('latin1'), file]));
+    // A FileDescriptorSet: `repeated FileDescriptorProto file = 1`.
+    const set = Buffer.concat([...distinct.values()].map((file) => writeField(1, file)));
+    const contract = loadContract({ packageDefinition: loadFileDescriptorSetFromBuffer(set) }, 'reflection');
+    return contract.ok ? contract.services : undefined;
+  } catch {
+    // A server may omit imported files. Then its methods are unknown, which is not a problem to report.
+    return undefined;
+  }
+}

@@ -1,0 +1,95 @@
+import { loadBalancingProblem } from '../../channel/channel-checks.js';
+import { readBoundedFile } from '../../channel/read-bounded-file.js';
+import { errorCode } from '../../channel/tls/tls-material.js';
+import { DEFAULT_CLIENT_SETTINGS } from '../../client/settings/client-options.js';
+import type { Services } from '../../client/settings/contract.js';
+import { methodWarnings } from '../../client/settings/settings-and-service-config.js';
+import { closest } from '../../errors/closest.js';
+import { at, type Problem } from '../../policy/service-config/problem.js';
+import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
+import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
+import { counted } from '../../telemetry/log/log-text.js';
+import type { CheckResult } from '../check-result.js';
+
+const LIMIT = { maxAttemptsLimit: DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit };
+
+/** The known services and methods that a service config may name. */
+export interface KnownMethods {
+  /** Source of the names, such as 'orders.proto' or 'reflection'. */
+  readonly from: string;
+  /** Full names of the services. */
+  readonly services: readonly string[];
+  /** The services with their methods; `undefined` if the methods are unknown. */
+  readonly methods: Services | undefined;
+}
+
+/** Returns all problems of a service config, by the same rules as the client. */
+export function serviceConfigProblems(value: unknown, path: string): readonly Problem[] {
+  const parsed = parseServiceConfig(value, path, LIMIT);
+  if (!parsed.ok) return parsed.problems;
+  const { loadBalancingConfig } = parsed.config;
+  const reason = loadBalancingConfig === undefined ? undefined : loadBalancingProblem(loadBalancingConfig);
+  if (reason === undefined) return [];
+  const message = `expected a policy that grpc-js knows, got none (${reason}); write [{ "round_robin": {} }]`;
+  return [{ path: at(path, 'loadBalancingConfig'), message }];
+}
+
+/** Checks a service config in a file. */
+export function serviceConfigCheck(file: string, compared: KnownMethods | readonly Problem[] | undefined): CheckResult {
+  if (isProblems(compared)) {
+    return {
+      check: 'service-config',
+      status: 'failed',
+      says: 'the methods cannot be read',
+      problems: compared,
+      facts: { file },
+    };
+  }
+  const known = compared;
+  const facts = { file, comparedWith: known?.from };
+  let text: string;
+  try {
+    text = readBoundedFile(file).toString();
+  } catch (error) {
+    const says = `${file} cannot be read (${errorCode(error)})`;
+    return { check: 'service-config', status: 'failed', says, remedy: 'write its path as seen from here', facts };
+  }
+  const problems = serviceConfigProblems(text, '').map((problem) => ({ ...problem, path: problem.path || file }));
+  if (problems.length > 0) {
+    const says = `${file} has ${counted(problems.length, 'problem')}`;
+    const remedy = 'a client that is given it does not start';
+    return { check: 'service-config', status: 'failed', says, remedy, problems, facts };
+  }
+  const parsed = parseServiceConfig(text, '', LIMIT);
+  const strangers = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
+  const says = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
+  if (strangers.length === 0) return { check: 'service-config', status: 'ok', says, facts };
+  const remedy = 'what it says of these holds for no call';
+  return {
+    check: 'service-config',
+    status: 'warning',
+    says,
+    remedy,
+    problems: strangers,
+    facts,
+  };
+}
+
+function isProblems(compared: KnownMethods | readonly Problem[] | undefined): compared is readonly Problem[] {
+  return Array.isArray(compared);
+}
+
+function unknownNames(file: string, config: ParsedServiceConfig, { from, services, methods }: KnownMethods): Problem[] {
+  const ofMethods = methods === undefined ? [] : methodWarnings(methods, config);
+  const named = new Set(config.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
+  // `methodWarnings` already reports names without their package.
+  const isTold = (service: string) =>
+    ofMethods.some((warning) => warning.startsWith(`serviceConfig names ${service}, `));
+  const strangers = [...named].filter((service) => service !== '' && !services.includes(service) && !isTold(service));
+  const words = strangers.map((service) => {
+    const meant = closest(service, services);
+    const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+    return `serviceConfig names ${service}, which ${from} does not have${hint}`;
+  });
+  return [...words, ...ofMethods].map((message) => ({ path: file, message }));
+}

@@ -1,0 +1,54 @@
+import { duration } from '../../telemetry/log/log-text.js';
+import type { CheckResult } from '../check-result.js';
+
+/** The times of a shutdown, in milliseconds. */
+export interface ShutdownTimes {
+  /** `drain.timeoutMs` of the clients or of the server, whichever is longer, because they drain in parallel. */
+  readonly drainMs: number;
+  /** `drain.readinessDelayMs`, which is part of `drainMs`. */
+  readonly readinessDelayMs: number;
+  /** `terminationGracePeriodSeconds` of the pod. */
+  readonly gracePeriodMs: number;
+  /** Duration of the `preStop` hook, which runs before SIGTERM. */
+  readonly preStopMs: number;
+}
+
+/** The default of Kubernetes. */
+export const DEFAULT_GRACE_PERIOD_MS = 30_000;
+
+// The process ends up to half a second after its drain timeout, and the application's own shutdown hooks need time, too.
+const SPARE_MS = 2_000;
+
+/** Checks whether a shutdown ends before Kubernetes sends SIGKILL. */
+export function shutdownCheck(times: ShutdownTimes): CheckResult {
+  const { drainMs, readinessDelayMs, gracePeriodMs, preStopMs } = times;
+  const totalMs = preStopMs + drainMs;
+  const facts = { ...times, totalMs, spareMs: gracePeriodMs - totalMs };
+  const delay = readinessDelayMs > 0 ? ` (${duration(readinessDelayMs)} of it readiness delay)` : '';
+  const drain = `drain ${duration(drainMs)}${delay}`;
+  const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
+  const says = `${parts} of ${duration(gracePeriodMs)} until SIGKILL`;
+  const result = (status: CheckResult['status'], why: string, remedy: string): CheckResult => {
+    return { check: 'shutdown', status, says: `${why}: ${says}`, remedy, facts };
+  };
+  if (totalMs >= gracePeriodMs) {
+    const least = Math.ceil((totalMs + SPARE_MS) / 1_000);
+    return result(
+      'failed',
+      'SIGKILL comes first',
+      `terminationGracePeriodSeconds: ${String(least)} or more, or a shorter drain.timeoutMs`,
+    );
+  }
+  if (readinessDelayMs >= drainMs) {
+    const remedy = 'a drain.timeoutMs that is longer than readinessDelayMs and the longest request together';
+    return result('failed', 'readinessDelayMs leaves calls no time to finish', remedy);
+  }
+  if (readinessDelayMs === 0 && preStopMs === 0) {
+    const remedy = 'readinessDelayMs: 5000, or a preStop sleep: requests come for some seconds after SIGTERM';
+    return result('warning', 'nothing waits until the pod is out of its service', remedy);
+  }
+  if (totalMs + SPARE_MS > gracePeriodMs) {
+    return result('warning', 'hooks of your own have hardly any time', `keep ${duration(SPARE_MS)} free`);
+  }
+  return { check: 'shutdown', status: 'ok', says, facts };
+}

@@ -1,0 +1,31 @@
+import { type ArgumentsHost } from '@nestjs/common';
+import { from, mergeMap } from 'rxjs';
+import { LibraryLogger } from '../../telemetry/log/library-logger.js';
+
+const logger = new LibraryLogger('ResilientGrpc');
+
+/**
+ * Applies Nest's default handling of an unhandled exception outside HTTP. Nest calls only one filter, and an exception that a filter throws
+ * bypasses Nest. In GraphQL and similar contexts that is the normal path. Under microservices and WebSockets it would end the process.
+ *
+ * The packages are loaded on demand: they are installed, because the handler that failed is built on them.
+ */
+export function nestDefaultHandling(exception: unknown, host: ArgumentsHost): unknown {
+  switch (host.getType<string>()) {
+    case 'rpc':
+      return from(import('@nestjs/microservices')).pipe(
+        mergeMap(({ BaseRpcExceptionFilter }) => new BaseRpcExceptionFilter().catch(exception, host)),
+      );
+    case 'ws':
+      import('@nestjs/websockets')
+        .then(({ BaseWsExceptionFilter }) => {
+          new BaseWsExceptionFilter().catch(exception, host);
+        })
+        .catch((error: unknown) => {
+          logger.error(error);
+        });
+      return undefined;
+    default:
+      throw exception;
+  }
+}

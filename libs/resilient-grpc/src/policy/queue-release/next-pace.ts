@@ -1,0 +1,65 @@
+import type { ReleasePolicy } from './release-policy.js';
+
+/** Measurements of one step of a release. */
+export interface ReleaseStep {
+  /** Pace of the step, in calls per second. */
+  readonly perSecond: number;
+  /** Pace at which the release started, in calls per second. */
+  readonly startPerSecond: number;
+  /** Pace that sends every held call within the bound; see `releaseDemand`. */
+  readonly floorPerSecond: number;
+  /** Pace that sends every held call before its deadline. */
+  readonly wantedPerSecond: number;
+  /** Released calls that were answered at normal latency. */
+  readonly good: number;
+  /** Released calls that were answered at higher latency. */
+  readonly slow: number;
+  readonly failed: number;
+  /** Streams released in the previous step that have neither sent a message nor failed since. */
+  readonly quiet: number;
+  /** Released unary calls without a response so far. */
+  readonly outstanding: number;
+  /** `outstanding` at the end of the previous step. */
+  readonly outstandingBefore: number;
+  /** Time since the pace was last reduced. */
+  readonly sinceSlowedMs: number;
+}
+
+/** Pace of the next step. */
+export interface PaceDecision {
+  /** Calls per second. */
+  readonly perSecond: number;
+  /**
+   * 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to reduce it again.
+   * 'catching-up': responses are slow, but the server already answers more calls than it receives.
+   */
+  readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up';
+}
+
+/** Decides the pace of the next step from the results of this one. */
+export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision {
+  const { perSecond, startPerSecond, floorPerSecond, wantedPerSecond } = step;
+  const atLeastFloor = (pace: number): number => Math.max(pace, floorPerSecond);
+  if (isBad(step, policy)) {
+    if (step.sinceSlowedMs < policy.slowAtMostEachMs) return { perSecond: atLeastFloor(perSecond), because: 'slowed' };
+    if (isCatchingUp(step, policy)) return { perSecond: atLeastFloor(perSecond), because: 'catching-up' };
+    const slowest = step.failed > 0 ? startPerSecond * policy.slowestShare : startPerSecond;
+    return { perSecond: atLeastFloor(Math.max(perSecond * policy.slowing, slowest)), because: 'too-slow' };
+  }
+  if (step.good === 0 && step.outstanding > 0) return { perSecond: atLeastFloor(perSecond), because: 'no-answer' };
+  const wanted = Math.min(wantedPerSecond, perSecond * policy.urgentGrowth);
+  return { perSecond: atLeastFloor(Math.max(perSecond * policy.growth, wanted)), because: 'answered' };
+}
+
+/** True if more than `badShare` of the results are slow or failed. */
+function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: ReleasePolicy): boolean {
+  const bad = slow + failed;
+  // A quiet stream shows that the server accepted it, but not how fast the server is.
+  return bad > (good + quiet + bad) * badShare || slow > (good + slow) * badShare;
+}
+
+/** True if the slow responses belong to calls that were sent at an earlier, faster pace. */
+function isCatchingUp({ failed, outstanding, outstandingBefore }: ReleaseStep, policy: ReleasePolicy): boolean {
+  const { catchingUpShare, catchingUpFrom } = policy;
+  return failed === 0 && outstandingBefore >= catchingUpFrom && outstanding < outstandingBefore * catchingUpShare;
+}

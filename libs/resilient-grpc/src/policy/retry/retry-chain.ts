@@ -1,0 +1,28 @@
+/**
+ * Metadata key of calls that are made while serving a retry. Retries of several layers multiply: three layers of four attempts
+ * turn one call into 64. Therefore a handler's calls are not retried while it serves a retry.
+ */
+export const RETRY_CHAIN_KEY = 'x-retry-chain';
+
+/** Value of `x-retry-chain` on hedged attempts. They carry an attempt count as retries do, but no attempt has failed. */
+export const HEDGE_MARK = 'hedge';
+
+/** Time after the start of a retried stream in which its calls are not retried. Later calls are unrelated to the earlier failure. */
+const CHAIN_STOP_STREAM_MS = 10_000;
+
+/** Metadata key for the number of previous attempts (gRFC A6). */
+export const PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts';
+
+/** True if a call with these values of `grpc-previous-rpc-attempts` and `x-retry-chain` is a retry or serves one. */
+export function isRetry(previousAttempts: string | undefined, mark: string | undefined): boolean {
+  if (mark === HEDGE_MARK) return false;
+  return mark !== undefined || Number(previousAttempts ?? 0) > 0;
+}
+
+/** True if calls made at `now` (monotonic milliseconds) on behalf of an inbound call must not be retried. */
+export function stopsRetries(
+  inbound: { readonly retry: boolean; readonly streaming: boolean; readonly startedAt: number },
+  now: number,
+): boolean {
+  return inbound.retry && (!inbound.streaming || now - inbound.startedAt < CHAIN_STOP_STREAM_MS);
+}

@@ -1,0 +1,45 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { StatusCode } from '../../status/status-code.js';
+import { sendableTrailers } from './sendable-trailers.js';
+import { joined } from './status-text.js';
+
+/** Final status of a call. */
+export interface ServerStatus {
+  readonly code: StatusCode;
+  readonly details: string;
+  /** Trailing metadata. */
+  readonly metadata?: Metadata;
+  /** Present if the error was not intended for the caller, who does not receive its details; it must be logged. */
+  readonly unexpected?: true;
+}
+
+/**
+ * Maximum size of a status as trailers, with room for what grpc-js adds. A field of more than 64 KiB breaks its connection: Node 20
+ * does not send it, so that this call and all later ones wait until their deadlines; with Node 22 or later, the client cannot read it
+ * and closes the connection. The limit applies to all fields together, although more would be possible, because clients accept less.
+ */
+const MAX_BYTES = 61_440;
+/** Bytes that HTTP/2 counts for each field in addition to its name and value. */
+const FIELD_OVERHEAD = 32;
+
+/**
+ * Returns `status` in a form that can be sent. Omits trailers that cannot be sent. If the status is too large, omits all trailers, and
+ * truncates the message if it is too long itself. Keeps the code.
+ */
+export function truncateStatus(status: ServerStatus): ServerStatus {
+  const { code, details, metadata } = status;
+  const sendable = metadata === undefined ? status : { ...status, ...sendableTrailers(metadata) };
+  const textBytes = encodeURI(details).length;
+  const bytes = sendable.metadata === undefined ? 0 : sizeOf(sendable.metadata.toHttp2Headers());
+  if (textBytes + bytes <= MAX_BYTES) return sendable;
+  return { code, details: textBytes > MAX_BYTES ? joined([details]) : details, unexpected: true };
+}
+
+function sizeOf(headers: Readonly<Record<string, unknown>>): number {
+  let bytes = 0;
+  for (const [key, values] of Object.entries(headers)) {
+    // Buffers are already encoded as text.
+    for (const value of [values].flat()) bytes += key.length + String(value).length + FIELD_OVERHEAD;
+  }
+  return bytes;
+}

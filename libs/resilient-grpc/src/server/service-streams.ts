@@ -1,0 +1,70 @@
+import type { Server, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { StatusCode } from '../status/status-code.js';
+import type { StatusLike } from './calls/served-method.js';
+import { endStream, type WireCall } from './calls/wire-call.js';
+
+/**
+ * Status that ends service streams. UNAVAILABLE makes all watchers continue on another server. gRPC's health watchers (Go, Java, C++)
+ * restart after any status except UNIMPLEMENTED, after which they consider the backend healthy forever (gRFC A17). OK would end a
+ * resumable stream of this library's client.
+ */
+const ENDED: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
+
+/**
+ * Open streams of standard services: health Watch and reflection. Clients keep them open indefinitely. They are not application calls,
+ * so a shutdown does not wait for them.
+ */
+export class ServiceStreams {
+  private readonly open = new Set<WireCall>();
+  private ended = false;
+
+  /** Number of open streams. */
+  get size(): number {
+    return this.open.size;
+  }
+
+  /**
+   * Registers a stream. Returns false if it was rejected because the streams have been ended. A rejected stream receives no message,
+   * so that clients back off; they restart a stream that received a message immediately.
+   *
+   * @param left called at the end of a registered stream
+   */
+  begin(call: WireCall, left?: () => void): boolean {
+    if (this.ended) {
+      endStream(call, ENDED);
+      return false;
+    }
+    this.open.add(call);
+    // grpc-js emits 'cancelled' at the end of every call.
+    call.on('cancelled', () => {
+      this.open.delete(call);
+      left?.();
+    });
+    return true;
+  }
+
+  /** Ends all open streams after the messages already written, and rejects new ones. */
+  end(): void {
+    this.ended = true;
+    for (const call of this.open) endStream(call, ENDED);
+  }
+}
+
+/** Server to which a standard service is added. */
+export type ServiceHost = Pick<Server, 'addService'>;
+
+/** Adds a standard service. Returns false, and changes nothing, if the application already provides it. */
+export function addStandardService(
+  server: ServiceHost,
+  service: ServiceDefinition,
+  implementation: UntypedServiceImplementation,
+): boolean {
+  try {
+    server.addService(service, implementation);
+    return true;
+  } catch (error) {
+    // grpc-js has no API to check for a service.
+    if (!(error instanceof Error && error.message.endsWith('already provided.'))) throw error;
+    return false;
+  }
+}

@@ -1,0 +1,137 @@
+import type { Clock, Timer } from '../../time/clock.js';
+import { LogLine } from './log-line.js';
+import { duration } from './log-text.js';
+
+const MINUTE_MS = 60_000;
+/** Maximum number of lines per minute. */
+const MAX_LINES = 4;
+/** Maximum number of lines per minute after an outage started or ended, when most events have the same cause. */
+const MAX_LINES_WHILE_UNSTABLE = 1;
+/** Maximum number of methods listed in a combined line. */
+const MAX_LISTED_PATHS = 20;
+/** The event that comes first in a combined line: a failed call that may have had an effect, which an operator may have to check. */
+const MOST_SEVERE_EVENT = 'attempt-end';
+
+/** The latest unwritten line of a kind about one method or address, and the number of lines it represents. */
+interface PendingLine {
+  readonly line: LogLine;
+  readonly at: number;
+  readonly lines: number;
+}
+
+/**
+ * Limits the lines of one client above `debug`, except outage lines, which have their own limit: four lines a minute, or one line during
+ * the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each kind it
+ * contains the latest message, its age, and the methods and number of the other messages. For each method only the latest message
+ * counts, so a circuit that has closed again is not reported as open.
+ */
+export class LogRateLimiter {
+  /** Times of the lines written within the last minute. */
+  private told: number[] = [];
+  /** Pending lines by kind and method, the latest last. */
+  private held = new Map<string, PendingLine>();
+  private timer: Timer | undefined;
+  private unrestUntil = 0;
+
+  constructor(
+    private readonly write: (line: LogLine) => void,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Lowers the limit for a minute. Called when an outage starts or ends. */
+  connectionUnstable(): void {
+    this.unrestUntil = this.clock.now() + MINUTE_MS;
+  }
+
+  say(line: LogLine): void {
+    const key = `${kindOf(line)} ${subjectOf(line)}`;
+    const lines = (this.held.get(key)?.lines ?? 0) + 1;
+    this.held.delete(key);
+    this.held.set(key, { line, at: this.clock.now(), lines });
+    this.flushWhenAllowed();
+  }
+
+  /** Writes the pending lines and clears the timer. */
+  close(): void {
+    this.stop();
+    this.flush();
+  }
+
+  /** Returns the milliseconds until the limit allows another line; 0 if it allows one now. */
+  private noRoomForMs(): number {
+    const now = this.clock.now();
+    this.told = this.told.filter((at) => now - at < MINUTE_MS);
+    const first = this.told.at(-(now < this.unrestUntil ? MAX_LINES_WHILE_UNSTABLE : MAX_LINES));
+    return first === undefined ? 0 : first + MINUTE_MS - now;
+  }
+
+  private readonly flushWhenAllowed = (): void => {
+    this.stop();
+    const ms = this.noRoomForMs();
+    if (ms > 0) this.timer = this.clock.setTimer(this.flushWhenAllowed, ms);
+    else this.flush();
+  };
+
+  private stop(): void {
+    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer = undefined;
+  }
+
+  private flush(): void {
+    const held = [...this.held.values()].reverse();
+    this.held = new Map();
+    const kinds = byKind(held);
+    const gravest = kinds[0]?.[0]?.line;
+    if (gravest === undefined) return;
+    const now = this.clock.now();
+    const lines = sumOf(held);
+    this.told.push(now);
+    this.write(
+      new LogLine(gravest.level, kinds.map((kind) => textOf(kind, now)).join(' | '), {
+        ...gravest.fields,
+        events: kinds.length > 1 ? [...new Set(held.map(({ line }) => kindOf(line)))].join(', ') : undefined,
+        lines: lines > 1 ? lines : undefined,
+      }),
+    );
+  }
+}
+
+/** Groups lines by level and kind, the most severe first. The level keeps opened circuits apart from closed ones. */
+function byKind(held: readonly PendingLine[]): readonly (readonly PendingLine[])[] {
+  const kinds = new Map<string, PendingLine[]>();
+  for (const one of held) {
+    const kind = `${one.line.level} ${kindOf(one.line)}`;
+    kinds.set(kind, [...(kinds.get(kind) ?? []), one]);
+  }
+  return [...kinds.values()].sort(([a], [b]) => gravity(b) - gravity(a));
+}
+
+function gravity(held: PendingLine | undefined): number {
+  if (held?.line.level !== 'warn') return 0;
+  return kindOf(held.line) === MOST_SEVERE_EVENT ? 2 : 1;
+}
+
+/** Builds the message for the lines of one kind, given latest first. */
+function textOf(kind: readonly PendingLine[], now: number): string {
+  const [latest, ...others] = kind;
+  if (latest === undefined) return '';
+  const ageMs = now - latest.at;
+  const text = `${latest.line.msg}${ageMs < 1_000 ? '' : ` (${duration(ageMs)} ago)`}`;
+  const more = sumOf(kind) - 1;
+  if (more === 0) return text;
+  const named = others.slice(0, MAX_LISTED_PATHS).map(({ line }) => subjectOf(line));
+  const rest = others.length > MAX_LISTED_PATHS ? [`${String(others.length - MAX_LISTED_PATHS)} more methods`] : [];
+  return `${text} and ${String(more)} more${others.length === 0 ? '' : `: ${[...named, ...rest].join(', ')}`}`;
+}
+
+function sumOf(held: readonly PendingLine[]): number {
+  return held.reduce((sum, { lines }) => sum + lines, 0);
+}
+
+function kindOf({ fields }: LogLine): string {
+  return String(fields['event']);
+}
+
+function subjectOf({ fields }: LogLine): string {
+  return String(fields['path'] ?? fields['address'] ?? '');
+}

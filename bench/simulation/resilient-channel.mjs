@@ -44,12 +44,12 @@ export class SimulatedChannel extends ManagedChannel {
 
   makeGeneration() {
     const timeoutMs = () => connectTimeoutMs(this.settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts);
-    return new SimulatedGeneration(this.settings.fleet, this, this.seams, timeoutMs);
+    return new SimulatedGeneration(this.settings.fleet, this, this.dependencies, timeoutMs);
   }
 
   /** As `start`, without anything to send. */
   attemptBegins() {
-    this.load.callStarted(this.seams.clock.now());
+    this.load.callStarted(this.dependencies.clock.now());
     this.current.attemptStarted();
   }
 

@@ -22,7 +22,7 @@ export interface GatewayEnd extends GatewayReport {
 /** A gateway in a process of its own, which is asked to end by SIGTERM as an orchestrator does. */
 export class GatewayProcess {
   readonly lines: LogLine[] = [];
-  #reported: GatewayReport | undefined;
+  private reported: GatewayReport | undefined;
 
   private constructor(
     private readonly child: ChildProcess,
@@ -31,7 +31,7 @@ export class GatewayProcess {
   ) {
     child.on('message', (notice: GatewayNotice) => {
       if (notice.type === 'line') this.lines.push(notice.line);
-      else if (notice.type === 'report') this.#reported = notice;
+      else if (notice.type === 'report') this.reported = notice;
     });
   }
 
@@ -50,20 +50,20 @@ export class GatewayProcess {
     const askedAtMs = epochMs();
     this.child.kill('SIGTERM');
     await Promise.race([gone, delay(SECOND_SIGNAL_MS)]);
-    if (this.#runs) this.child.kill('SIGTERM');
+    if (this.runs) this.child.kill('SIGTERM');
     const overdue = new AbortController();
     await Promise.race([gone, delay(limitMs - SECOND_SIGNAL_MS, undefined, { signal: overdue.signal })]);
     overdue.abort();
-    const killed = this.#runs;
+    const killed = this.runs;
     if (killed) {
       const reported = noticed<GatewayNotice, 'report'>(this.child, 'report');
       this.child.send({ type: 'report' } satisfies GatewayCommand);
-      this.#reported = await reported;
+      this.reported = await reported;
       this.child.kill('SIGKILL');
     }
     const exitMs = (await gone) - askedAtMs;
-    if (!this.#reported) throw new Error('the gateway ended without a word');
-    const { feed, openHandles, clientsClosedMs } = this.#reported;
+    if (!this.reported) throw new Error('the gateway ended without a word');
+    const { feed, openHandles, clientsClosedMs } = this.reported;
     return { feed, openHandles, clientsClosedMs, exitMs, killed };
   }
 
@@ -73,7 +73,7 @@ export class GatewayProcess {
     await exited(this.child);
   }
 
-  get #runs(): boolean {
+  private get runs(): boolean {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
 }

@@ -52,22 +52,22 @@ export interface UpstreamEvent {
  * that makes no sense in the present state does nothing.
  */
 export class UpstreamProcess implements OnApplicationShutdown {
-  readonly #state = new BehaviorSubject<UpstreamState>('away');
-  readonly #events = new Subject<UpstreamEvent>();
-  readonly #lines = new Subject<LogLine>();
-  #serving: ChildProcess | undefined;
+  private readonly currentState = new BehaviorSubject<UpstreamState>('away');
+  private readonly events = new Subject<UpstreamEvent>();
+  private readonly lines = new Subject<LogLine>();
+  private serving: ChildProcess | undefined;
   // The next process, started while the present one still is away or draining, so that it listens when told to.
-  #standby: Promise<ChildProcess> | undefined;
-  #server: ServerKind;
-  #produced = 0;
-  #stopped = false;
+  private standby: Promise<ChildProcess> | undefined;
+  private serverProcess: ServerKind;
+  private produced = 0;
+  private stopped = false;
 
   private constructor(
     private readonly folder: string,
     private readonly port: number,
     private readonly options: UpstreamOptions,
   ) {
-    this.#server = options.server ?? 'resilient';
+    this.serverProcess = options.server ?? 'resilient';
   }
 
   /** Starts the upstream on a port of the system's choice, over an empty log, and resolves when it listens. */
@@ -90,7 +90,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** What serves. */
   get server(): ServerKind {
-    return this.#server;
+    return this.serverProcess;
   }
 
   get url(): string {
@@ -98,58 +98,58 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   get state(): UpstreamState {
-    return this.#state.value;
+    return this.currentState.value;
   }
 
   /** The present state, then each change. */
   get state$(): Observable<UpstreamState> {
-    return this.#state;
+    return this.currentState;
   }
 
   get events$(): Observable<UpstreamEvent> {
-    return this.#events;
+    return this.events;
   }
 
   /** What our server logs. */
   get lines$(): Observable<LogLine> {
-    return this.#lines;
+    return this.lines;
   }
 
   /** Listens again after it was killed; thaws it and ends slowness. */
   async listen(): Promise<void> {
-    if (this.state === 'frozen') this.#thaw();
-    else if (this.state === 'slow') this.#work(NORMAL_WORK, 'listening');
-    else if (this.state === 'away') await this.#replace();
+    if (this.state === 'frozen') this.thaw();
+    else if (this.state === 'slow') this.work(NORMAL_WORK, 'listening');
+    else if (this.state === 'away') await this.replace();
   }
 
   /** Starts the process that comes next, so that one that is killed is away for as long as it is meant to be, and not for a start. */
   async prepareNext(): Promise<void> {
-    this.#standby ??= this.#spawn();
-    await this.#standby;
+    this.standby ??= this.spawn();
+    await this.standby;
   }
 
   /** SIGKILL: no goodbye, every connection breaks. Resolves when the process has gone. */
   async kill(): Promise<void> {
-    const child = this.#serving;
+    const child = this.serving;
     if (!child || this.state === 'draining') return;
-    this.#serving = undefined;
-    this.#connectionsLost();
+    this.serving = undefined;
+    this.connectionsLost();
     child.kill('SIGKILL');
-    this.#state.next('away');
-    this.#standby ??= this.#spawn();
+    this.currentState.next('away');
+    this.standby ??= this.spawn();
     await exited(child);
   }
 
   /** SIGSTOP: connections stay, and nothing answers. */
   freeze(): void {
     if (this.state !== 'listening' && this.state !== 'slow') return;
-    this.#serving?.kill('SIGSTOP');
-    this.#state.next('frozen');
+    this.serving?.kill('SIGSTOP');
+    this.currentState.next('frozen');
   }
 
   /** Every request takes many times as long. */
   slowDown(): void {
-    if (this.state === 'listening') this.#work(SLOW_WORK, 'slow');
+    if (this.state === 'listening') this.work(SLOW_WORK, 'slow');
   }
 
   /**
@@ -157,25 +157,25 @@ export class UpstreamProcess implements OnApplicationShutdown {
    * next request is worked on so: what is told and what is requested come by different ways, and either may come first.
    */
   async workAs(work: Partial<Work>): Promise<void> {
-    const child = this.#serving;
+    const child = this.serving;
     if (!child || this.state !== 'listening') return;
     const working = noticed<UpstreamNotice, 'working'>(child, 'working');
-    this.#work({ ...NORMAL_WORK, ...work }, 'listening');
+    this.work({ ...NORMAL_WORK, ...work }, 'listening');
     await working;
   }
 
   /** Appends so many orders a second to the log by itself, whenever there is a process that can. */
   produce(perSecond: number): void {
-    this.#produced = perSecond;
-    this.#send({ type: 'produce', perSecond });
+    this.produced = perSecond;
+    this.send({ type: 'produce', perSecond });
   }
 
   /** Resets every connection; the process goes on. */
   cut(): void {
     if (this.state !== 'listening' && this.state !== 'slow') return;
-    this.#connectionsLost();
-    this.#send({ type: 'cut' });
-    this.#events.next({ type: 'listening', atMs: epochMs() });
+    this.connectionsLost();
+    this.send({ type: 'cut' });
+    this.events.next({ type: 'listening', atMs: epochMs() });
   }
 
   /**
@@ -184,21 +184,21 @@ export class UpstreamProcess implements OnApplicationShutdown {
    * in which that makes no sense.
    */
   async restartGracefully(gapMs = GRACEFUL_GAP_MS): Promise<number | undefined> {
-    const child = this.#serving;
+    const child = this.serving;
     if (!child || (this.state !== 'listening' && this.state !== 'slow')) return undefined;
-    this.#state.next('draining');
+    this.currentState.next('draining');
     await this.prepareNext();
-    this.#serving = undefined;
-    const exitMs = await this.#terminate(child);
+    this.serving = undefined;
+    const exitMs = await this.terminate(child);
     await delay(gapMs);
-    await this.#replace();
+    await this.replace();
     return exitMs;
   }
 
   /** Has the next process served by something else, and restarts for it. */
   async serveBy(server: ServerKind): Promise<void> {
-    if (server === this.#server || (this.state !== 'listening' && this.state !== 'slow')) return;
-    this.#server = server;
+    if (server === this.serverProcess || (this.state !== 'listening' && this.state !== 'slow')) return;
+    this.serverProcess = server;
     await this.restartGracefully();
   }
 
@@ -208,25 +208,25 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** Ends every process it started, and removes the log. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    const children = [this.#serving, await this.#standby?.catch(() => undefined)].filter(
+    this.stopped = true;
+    const children = [this.serving, await this.standby?.catch(() => undefined)].filter(
       (child) => child !== undefined,
     );
-    this.#serving = undefined;
-    this.#standby = undefined;
+    this.serving = undefined;
+    this.standby = undefined;
     for (const child of children) child.kill('SIGKILL');
     await Promise.all(children.map(exited));
     await rm(this.folder, { recursive: true, force: true });
-    this.#state.complete();
-    this.#events.complete();
-    this.#lines.complete();
+    this.currentState.complete();
+    this.events.complete();
+    this.lines.complete();
   }
 
-  async #terminate(child: ChildProcess): Promise<number> {
+  private async terminate(child: ChildProcess): Promise<number> {
     const askedAtMs = epochMs();
     child.kill('SIGTERM');
     const overdue = setTimeout(() => {
-      this.#connectionsLost();
+      this.connectionsLost();
       child.kill('SIGKILL');
     }, GRACE_MS);
     await exited(child);
@@ -234,22 +234,22 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return epochMs() - askedAtMs;
   }
 
-  async #replace(): Promise<void> {
-    const child = await (this.#standby ?? this.#spawn());
-    this.#standby = undefined;
-    if (this.#stopped) return;
-    this.#serving = child;
+  private async replace(): Promise<void> {
+    const child = await (this.standby ?? this.spawn());
+    this.standby = undefined;
+    if (this.stopped) return;
+    this.serving = child;
     const listening = noticed<UpstreamNotice, 'listening'>(child, 'listening');
-    this.#send({ type: 'listen' });
+    this.send({ type: 'listen' });
     const { atMs } = await listening;
-    this.produce(this.#produced);
+    this.produce(this.produced);
     // It may have been killed while it was starting.
-    if (this.#serving !== child) return;
-    this.#state.next('listening');
-    this.#events.next({ type: 'listening', atMs });
+    if (this.serving !== child) return;
+    this.currentState.next('listening');
+    this.events.next({ type: 'listening', atMs });
   }
 
-  async #spawn(): Promise<ChildProcess> {
+  private async spawn(): Promise<ChildProcess> {
     const { connectionAgeMs } = this.options;
     const age = connectionAgeMs === undefined ? [] : ['--connection-age', String(connectionAgeMs)];
     const counts = this.countsPaths.flatMap((path) => ['--counts', path]);
@@ -258,34 +258,34 @@ export class UpstreamProcess implements OnApplicationShutdown {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     child.on('message', (notice: UpstreamNotice) => {
-      if (notice.type === 'line') this.#lines.next(notice.line);
+      if (notice.type === 'line') this.lines.next(notice.line);
     });
     child.once('exit', () => {
       // Nobody asked for it: a crash, or somebody else's kill.
-      if (this.#serving !== child) return;
-      this.#serving = undefined;
-      this.#connectionsLost();
-      this.#state.next('away');
+      if (this.serving !== child) return;
+      this.serving = undefined;
+      this.connectionsLost();
+      this.currentState.next('away');
     });
     await noticed<UpstreamNotice, 'standby'>(child, 'standby');
     return child;
   }
 
-  #thaw(): void {
-    this.#serving?.kill('SIGCONT');
-    this.#work(NORMAL_WORK, 'listening');
+  private thaw(): void {
+    this.serving?.kill('SIGCONT');
+    this.work(NORMAL_WORK, 'listening');
   }
 
-  #work(work: Work, state: UpstreamState): void {
-    this.#send({ type: 'work', work });
-    this.#state.next(state);
+  private work(work: Work, state: UpstreamState): void {
+    this.send({ type: 'work', work });
+    this.currentState.next(state);
   }
 
-  #send(command: UpstreamCommand): void {
-    this.#serving?.send(command);
+  private send(command: UpstreamCommand): void {
+    this.serving?.send(command);
   }
 
-  #connectionsLost(): void {
-    this.#events.next({ type: 'connections-lost', atMs: epochMs() });
+  private connectionsLost(): void {
+    this.events.next({ type: 'connections-lost', atMs: epochMs() });
   }
 }

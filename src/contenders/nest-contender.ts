@@ -14,7 +14,7 @@ interface UnaryOrders {
 /** Nest's own client, with the options it was given. */
 export class NestContender implements Contender {
   readonly lostInFlight = isLostConnection;
-  readonly #orders: UnaryOrders;
+  private readonly orders: UnaryOrders;
 
   /** `callTimeoutMs`: deadline of each call. */
   constructor(
@@ -22,19 +22,19 @@ export class NestContender implements Contender {
     client: ClientGrpc,
     private readonly callTimeoutMs: number | undefined,
   ) {
-    this.#orders = client.getService<UnaryOrders>(ORDERS_SERVICE_NAME);
+    this.orders = client.getService<UnaryOrders>(ORDERS_SERVICE_NAME);
   }
 
   get(id: string): Observable<Order> {
-    return this.#orders.get({ id }, contenderMetadata(this.name), this.#options());
+    return this.orders.get({ id }, contenderMetadata(this.name), this.options());
   }
 
   create(request: CreateOrderRequest): Observable<Order> {
-    return this.#orders.create(request, contenderMetadata(this.name), this.#options());
+    return this.orders.create(request, contenderMetadata(this.name), this.options());
   }
 
   // grpc-js knows instants alone: a call is subscribed to as soon as it is made here.
-  #options(): CallOptions {
+  private options(): CallOptions {
     return this.callTimeoutMs === undefined ? {} : { deadline: Date.now() + this.callTimeoutMs };
   }
 }

@@ -15,19 +15,19 @@ const AGAIN_MS = 1_000;
  */
 export class PlainStreams implements StreamContender {
   readonly name = 'plain';
-  readonly #orders: OrdersClient;
+  private readonly orders: OrdersClient;
 
   constructor(client: ClientGrpc) {
-    this.#orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
+    this.orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
   }
 
   follow(from: string, handle: (event: OrderEvent) => Promise<void>, signal: AbortSignal): Promise<void> {
-    const events = this.#orders.watch({ from }, contenderMetadata(this.name));
+    const events = this.orders.watch({ from }, contenderMetadata(this.name));
     return untilAborted(events.pipe(again(), concatMap(handle)), signal);
   }
 
   converse(orders: SessionOrders, signal: AbortSignal): Promise<void> {
-    const replies = this.#orders.session(orders.pushed$, contenderMetadata(this.name));
+    const replies = this.orders.session(orders.pushed$, contenderMetadata(this.name));
     return untilAborted(replies.pipe(again()), signal);
   }
 }

@@ -17,7 +17,7 @@ export const RESILIENT_CLIENT = 'orders';
 @Injectable()
 export class ResilientContender implements Contender {
   readonly name = 'resilient';
-  #timesAway = 0;
+  private outageCount = 0;
 
   constructor(
     @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
@@ -25,7 +25,7 @@ export class ResilientContender implements Contender {
   ) {
     // It completes when the client closes.
     client.connectivity$.pipe(pairwise()).subscribe(([before, now]) => {
-      if (before.state === 'READY' && now.state !== 'READY') this.#timesAway += 1;
+      if (before.state === 'READY' && now.state !== 'READY') this.outageCount += 1;
     });
   }
 
@@ -46,6 +46,6 @@ export class ResilientContender implements Contender {
   }
 
   timesAway(): number {
-    return this.#timesAway;
+    return this.outageCount;
   }
 }

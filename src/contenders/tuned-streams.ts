@@ -13,15 +13,15 @@ import type { StreamContender } from './stream-contender.js';
  */
 export class TunedStreams implements StreamContender {
   readonly name = 'tuned';
-  readonly #orders: OrdersClient;
+  private readonly orders: OrdersClient;
 
   constructor(client: ClientGrpc) {
-    this.#orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
+    this.orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
   }
 
   follow(from: string, handle: (event: OrderEvent) => Promise<void>, signal: AbortSignal): Promise<void> {
     let cursor = from;
-    const events = defer(() => this.#orders.watch({ from: cursor }, contenderMetadata(this.name))).pipe(
+    const events = defer(() => this.orders.watch({ from: cursor }, contenderMetadata(this.name))).pipe(
       tap(({ sequence }) => (cursor = sequence)),
       again(),
       concatMap(handle),
@@ -41,7 +41,7 @@ export class TunedStreams implements StreamContender {
       session = opened;
       return () => (session = undefined);
     });
-    await untilAborted(this.#orders.session(outgoing, contenderMetadata(this.name)).pipe(again()), signal);
+    await untilAborted(this.orders.session(outgoing, contenderMetadata(this.name)).pipe(again()), signal);
     making.unsubscribe();
   }
 }

@@ -41,32 +41,32 @@ type Phase = { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } 
 export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
   /** The state of everything, now and four times a second. */
   readonly live$: Observable<LiveState>;
-  readonly #closing = new Subject<void>();
-  readonly #log: ShownLogLine[] = [];
-  #contest: Contest;
-  #phase: Phase = { name: 'idle' };
-  #nextPhase: NodeJS.Timeout | undefined;
-  #lingering: NodeJS.Timeout | undefined;
+  private readonly closing = new Subject<void>();
+  private readonly log: ShownLogLine[] = [];
+  private contest: Contest;
+  private phase: Phase = { name: 'idle' };
+  private nextPhase: NodeJS.Timeout | undefined;
+  private lingering: NodeJS.Timeout | undefined;
 
   constructor(
     @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
     private readonly upstream: UpstreamProcess,
     logger: CapturedLogger,
   ) {
-    this.#contest = new Contest(contenders, upstream);
+    this.contest = new Contest(contenders, upstream);
     this.live$ = defer(() => {
-      this.#visitorsCame();
-      return timer(0, LIVE_EVERY_MS).pipe(map(() => this.#state()));
+      this.visitorsCame();
+      return timer(0, LIVE_EVERY_MS).pipe(map(() => this.state()));
     }).pipe(
-      finalize(() => this.#visitorsLeft()),
+      finalize(() => this.visitorsLeft()),
       share(),
-      takeUntil(this.#closing),
+      takeUntil(this.closing),
     );
     merge(logger.lines$, upstream.lines$)
-      .pipe(takeUntil(this.#closing))
+      .pipe(takeUntil(this.closing))
       .subscribe(({ level, context, message, atMs }) => {
-        this.#log.push({ level, context, message, atMs });
-        if (this.#log.length > SHOWN_LOG_LINES) this.#log.shift();
+        this.log.push({ level, context, message, atMs });
+        if (this.log.length > SHOWN_LOG_LINES) this.log.shift();
       });
   }
 
@@ -78,10 +78,10 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   async cause(fault: Fault): Promise<void> {
     switch (fault) {
       case 'kill':
-        await this.#kill();
+        await this.kill();
         break;
       case 'keep-down':
-        this.#settle();
+        this.settle();
         await this.upstream.kill();
         break;
       case 'freeze':
@@ -97,7 +97,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
         await this.upstream.restartGracefully();
         break;
       case 'start':
-        this.#settle();
+        this.settle();
         await this.upstream.listen();
         break;
     }
@@ -110,79 +110,79 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
 
   /** All figures from zero, and the opening again. */
   async startOver(): Promise<void> {
-    clearTimeout(this.#nextPhase);
-    this.#contest.load.stop();
+    clearTimeout(this.nextPhase);
+    this.contest.load.stop();
     await this.upstream.listen();
-    this.#log.length = 0;
-    this.#open();
+    this.log.length = 0;
+    this.open();
   }
 
   /** Readiness is down, servers still run: the pages are let go, or closing would wait for them. */
   async beforeApplicationShutdown(): Promise<void> {
-    clearTimeout(this.#nextPhase);
-    clearTimeout(this.#lingering);
-    this.#contest.load.stop();
-    this.#closing.next();
-    await this.#contest.load.settled(SETTLE_MS);
+    clearTimeout(this.nextPhase);
+    clearTimeout(this.lingering);
+    this.contest.load.stop();
+    this.closing.next();
+    await this.contest.load.settled(SETTLE_MS);
   }
 
   onApplicationShutdown(): void {
-    this.#contest.close();
+    this.contest.close();
   }
 
-  #visitorsCame(): void {
-    clearTimeout(this.#lingering);
-    if (this.#phase.name === 'idle') this.#open();
-    else this.#contest.load.start(RATE);
+  private visitorsCame(): void {
+    clearTimeout(this.lingering);
+    if (this.phase.name === 'idle') this.open();
+    else this.contest.load.start(RATE);
   }
 
-  #visitorsLeft(): void {
-    clearTimeout(this.#lingering);
-    this.#lingering = setTimeout(() => this.#contest.load.stop(), LINGER_MS);
+  private visitorsLeft(): void {
+    clearTimeout(this.lingering);
+    this.lingering = setTimeout(() => this.contest.load.stop(), LINGER_MS);
   }
 
-  #open(): void {
-    this.#contest.close();
-    this.#contest = new Contest(this.contenders, this.upstream);
-    this.#contest.load.start(RATE);
-    this.#enter({ name: 'opening', endsAtMs: epochMs() + KILL_AFTER_MS }, KILL_AFTER_MS, async () => {
-      await this.#kill();
+  private open(): void {
+    this.contest.close();
+    this.contest = new Contest(this.contenders, this.upstream);
+    this.contest.load.start(RATE);
+    this.enter({ name: 'opening', endsAtMs: epochMs() + KILL_AFTER_MS }, KILL_AFTER_MS, async () => {
+      await this.kill();
     });
   }
 
   /** It comes back by itself: for longer than that a deploy takes it away, not a crash. */
-  async #kill(): Promise<void> {
-    this.#settle();
-    const { name } = this.#phase;
-    this.#enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
+  private async kill(): Promise<void> {
+    this.settle();
+    const { name } = this.phase;
+    this.enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
       // Nobody has seen the opening where a visitor without a page did it.
-      this.#phase = { name: name === 'idle' ? name : 'free' };
+      this.phase = { name: name === 'idle' ? name : 'free' };
       await this.upstream.listen();
     });
     await this.upstream.kill();
   }
 
   /** What comes next is up to the visitor. */
-  #settle(): void {
-    clearTimeout(this.#nextPhase);
-    if (this.#phase.name !== 'idle') this.#phase = { name: 'free' };
+  private settle(): void {
+    clearTimeout(this.nextPhase);
+    if (this.phase.name !== 'idle') this.phase = { name: 'free' };
   }
 
-  #enter(phase: Phase, lengthMs: number, next: () => Promise<void>): void {
-    this.#phase = phase;
-    this.#nextPhase = setTimeout(() => void next(), lengthMs);
+  private enter(phase: Phase, lengthMs: number, next: () => Promise<void>): void {
+    this.phase = phase;
+    this.nextPhase = setTimeout(() => void next(), lengthMs);
   }
 
-  #state(): LiveState {
+  private state(): LiveState {
     const nowMs = epochMs();
     return {
       atMs: nowMs,
       upstream: this.upstream.state,
       server: this.upstream.server,
-      phase: this.#phase.name,
-      phaseEndsInMs: 'endsAtMs' in this.#phase ? Math.max(0, this.#phase.endsAtMs - nowMs) : undefined,
-      standings: this.#contest.standings(),
-      log: this.#log,
+      phase: this.phase.name,
+      phaseEndsInMs: 'endsAtMs' in this.phase ? Math.max(0, this.phase.endsAtMs - nowMs) : undefined,
+      standings: this.contest.standings(),
+      log: this.log,
     };
   }
 }

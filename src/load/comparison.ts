@@ -33,24 +33,24 @@ export interface Contested {
 /** The contenders under the same load and the same faults, with what is counted for each. */
 export class Contest {
   readonly load: Load;
-  readonly #entrants: readonly Entrant[];
-  readonly #log: LogFollower;
-  readonly #requests: CountsSince;
-  readonly #connections: CountsSince;
+  private readonly entrants: readonly Entrant[];
+  private readonly log: LogFollower;
+  private readonly requests: CountsSince;
+  private readonly connections: CountsSince;
   /** What the contenders knew before, in their order. */
-  readonly #timesAwayBefore: readonly number[];
+  private readonly timesAwayBefore: readonly number[];
 
   constructor(contenders: readonly Contender[], upstream: Contested) {
-    this.#entrants = contenders.map((contender) => ({
+    this.entrants = contenders.map((contender) => ({
       contender,
       measurement: new Measurement(),
       ledger: new WriteLedger(),
     }));
-    this.load = new Load(this.#entrants);
-    this.#log = LogFollower.fromNow(upstream.logPath);
-    this.#requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
-    this.#connections = new CountsSince(upstream.countsPaths.map((path) => `${path}.connections`));
-    this.#timesAwayBefore = contenders.map((contender) => contender.timesAway?.() ?? 0);
+    this.load = new Load(this.entrants);
+    this.log = LogFollower.fromNow(upstream.logPath);
+    this.requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
+    this.connections = new CountsSince(upstream.countsPaths.map((path) => `${path}.connections`));
+    this.timesAwayBefore = contenders.map((contender) => contender.timesAway?.() ?? 0);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);
       else this.connectionsLost(atMs);
@@ -59,32 +59,32 @@ export class Contest {
 
   /** All connections of all contenders broke. */
   connectionsLost(atMs: number): void {
-    for (const { measurement } of this.#entrants) measurement.connectionsLost(atMs);
+    for (const { measurement } of this.entrants) measurement.connectionsLost(atMs);
   }
 
   /** From now on calls can succeed again. */
   serverReachable(atMs: number): void {
-    for (const { measurement } of this.#entrants) measurement.serverReachable(atMs);
+    for (const { measurement } of this.entrants) measurement.serverReachable(atMs);
   }
 
   /** Waits for the calls that are open, and counts those that take longer than `timeoutMs` as failed. */
   async finish(timeoutMs: number): Promise<void> {
     this.load.stop();
     await this.load.settled(timeoutMs);
-    for (const { measurement } of this.#entrants) measurement.abandonOpenCalls(epochMs());
+    for (const { measurement } of this.entrants) measurement.abandonOpenCalls(epochMs());
   }
 
   /** Where everybody stands. */
   standings(): readonly Standing[] {
     const ledgers = new Map<string, WriteLedger>(
-      this.#entrants.map(({ contender, ledger }) => [contender.name, ledger]),
+      this.entrants.map(({ contender, ledger }) => [contender.name, ledger]),
     );
-    for (const { requestId } of this.#log.read())
+    for (const { requestId } of this.log.read())
       ledgers.get(requestId.slice(0, requestId.indexOf('/')))?.applied(requestId);
-    const attempts = this.#requests.read();
-    const connections = this.#connections.read();
+    const attempts = this.requests.read();
+    const connections = this.connections.read();
     const nowMs = epochMs();
-    return this.#entrants.map(({ contender, measurement, ledger }, index) => ({
+    return this.entrants.map(({ contender, measurement, ledger }, index) => ({
       ...measurement.snapshot(nowMs),
       name: contender.name,
       duplicatedWrites: ledger.duplicated,
@@ -92,12 +92,12 @@ export class Contest {
       attempts: attempts(contender.name),
       connectionsReplaced: connections(contender.name),
       waiting: contender.waiting?.(),
-      timesAway: contender.timesAway && contender.timesAway() - (this.#timesAwayBefore[index] ?? 0),
+      timesAway: contender.timesAway && contender.timesAway() - (this.timesAwayBefore[index] ?? 0),
     }));
   }
 
   close(): void {
     this.load.stop();
-    this.#log.close();
+    this.log.close();
   }
 }

@@ -2,18 +2,18 @@ import { readDurableCounts } from '../upstream/durable-counts.js';
 
 /** What the upstreams have counted since this was made, all together. */
 export class CountsSince {
-  readonly #paths: readonly string[];
-  readonly #before: (name: string) => number;
+  private readonly paths: readonly string[];
+  private readonly before: (name: string) => number;
 
   constructor(paths: readonly string[]) {
-    this.#paths = paths;
-    this.#before = sumOf(paths);
+    this.paths = paths;
+    this.before = sumOf(paths);
   }
 
   /** The counts so far, by name. */
   read(): (name: string) => number {
-    const now = sumOf(this.#paths);
-    return (name) => now(name) - this.#before(name);
+    const now = sumOf(this.paths);
+    return (name) => now(name) - this.before(name);
   }
 }
 

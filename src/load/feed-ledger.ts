@@ -31,47 +31,47 @@ interface Wait {
 
 /** Compares what a reader of the log was handed with what is in it. All instants are given, by one clock. */
 export class FeedLedger {
-  readonly #from: bigint;
-  readonly #handedOver = new Set<string>();
-  readonly #waits: Wait[] = [];
-  #highest: bigint;
-  #waitingSinceMs: number;
-  #repeated = 0;
-  #outOfOrder = 0;
+  private readonly from: bigint;
+  private readonly handedOverCount = new Set<string>();
+  private readonly waits: Wait[] = [];
+  private highestNumber: bigint;
+  private waitingSinceMs: number;
+  private repeated = 0;
+  private outOfOrder = 0;
 
   /** A reader of what comes after the cursor `from`, who wants the first event at `atMs`. */
   constructor(from: string, atMs: number) {
-    this.#from = BigInt(from);
-    this.#highest = this.#from;
-    this.#waitingSinceMs = atMs;
+    this.from = BigInt(from);
+    this.highestNumber = this.from;
+    this.waitingSinceMs = atMs;
   }
 
   /** The last sequence that was handed over, in the order of the log. */
   get highest(): bigint {
-    return this.#highest;
+    return this.highestNumber;
   }
 
   /** The reader is handed the event of this sequence. False: it has had it before. */
   handedOver(sequence: string, atMs: number): boolean {
-    if (this.#handedOver.has(sequence)) {
-      this.#repeated += 1;
+    if (this.handedOverCount.has(sequence)) {
+      this.repeated += 1;
       return false;
     }
-    this.#handedOver.add(sequence);
+    this.handedOverCount.add(sequence);
     const place = BigInt(sequence);
-    if (place < this.#highest) {
-      this.#outOfOrder += 1;
+    if (place < this.highestNumber) {
+      this.outOfOrder += 1;
       return true;
     }
-    this.#waits.push({ after: this.#highest, sinceMs: this.#waitingSinceMs, untilMs: atMs });
-    this.#highest = place;
-    this.#waitingSinceMs = atMs;
+    this.waits.push({ after: this.highestNumber, sinceMs: this.waitingSinceMs, untilMs: atMs });
+    this.highestNumber = place;
+    this.waitingSinceMs = atMs;
     return true;
   }
 
   /** The reader, who was busy with a new event, wants the next one. */
   wantsNext(atMs: number): void {
-    this.#waitingSinceMs = atMs;
+    this.waitingSinceMs = atMs;
   }
 
   /** Compared with `log`, which holds at least all that came after the cursor, until `atMs`. */
@@ -79,18 +79,18 @@ export class FeedLedger {
     const appendedAtMs = new Map(log.map((order) => [order.sequence, order.atMs]));
     let lostEvents = 0;
     for (const { sequence } of log)
-      if (BigInt(sequence) > this.#from && !this.#handedOver.has(sequence)) lostEvents += 1;
+      if (BigInt(sequence) > this.from && !this.handedOverCount.has(sequence)) lostEvents += 1;
     let longestGapMs = 0;
-    const last: Wait = { after: this.#highest, sinceMs: this.#waitingSinceMs, untilMs: atMs };
-    for (const { after, sinceMs, untilMs } of [...this.#waits, last]) {
+    const last: Wait = { after: this.highestNumber, sinceMs: this.waitingSinceMs, untilMs: atMs };
+    for (const { after, sinceMs, untilMs } of [...this.waits, last]) {
       const thereSinceMs = appendedAtMs.get(String(after + 1n));
       if (thereSinceMs !== undefined) longestGapMs = Math.max(longestGapMs, untilMs - Math.max(sinceMs, thereSinceMs));
     }
     return {
-      events: this.#handedOver.size,
+      events: this.handedOverCount.size,
       lostEvents,
-      repeatedEvents: this.#repeated,
-      outOfOrder: this.#outOfOrder,
+      repeatedEvents: this.repeated,
+      outOfOrder: this.outOfOrder,
       longestGapMs,
     };
   }

@@ -13,26 +13,26 @@ export interface LatencyPercentiles {
 /** Counts times by their size, to a hundredth: the page goes on for hours, and its memory does not. */
 export class LatencyHistogram {
   // By the power of STEP that is the upper bound.
-  readonly #counts: number[] = [];
-  #total = 0;
+  private readonly counts: number[] = [];
+  private total = 0;
 
   add(milliseconds: number): void {
     const bin = Math.max(0, Math.ceil(Math.log(milliseconds / MIN_MS) / LOG_STEP));
-    while (this.#counts.length <= bin) this.#counts.push(0);
-    this.#counts[bin] = (this.#counts[bin] ?? 0) + 1;
-    this.#total += 1;
+    while (this.counts.length <= bin) this.counts.push(0);
+    this.counts[bin] = (this.counts[bin] ?? 0) + 1;
+    this.total += 1;
   }
 
   /** All of them; 0 when nothing was counted. */
   percentiles(): LatencyPercentiles {
-    return { p50: this.#at(0.5), p90: this.#at(0.9), p99: this.#at(0.99) };
+    return { p50: this.at(0.5), p90: this.at(0.9), p99: this.at(0.99) };
   }
 
   /** The least time that `share` of what was counted did not exceed. */
-  #at(share: number): number {
-    if (this.#total === 0) return 0;
-    let left = Math.ceil(share * this.#total);
-    const bin = this.#counts.findIndex((count) => (left -= count) <= 0);
+  private at(share: number): number {
+    if (this.total === 0) return 0;
+    let left = Math.ceil(share * this.total);
+    const bin = this.counts.findIndex((count) => (left -= count) <= 0);
     return MIN_MS * STEP ** bin;
   }
 }

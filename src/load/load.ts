@@ -19,19 +19,19 @@ export interface Entrant {
 
 /** Calls all entrants alike. */
 export class Load {
-  readonly #entrants: readonly Entrant[];
-  readonly #issued: Record<CallKind, number> = { read: 0, write: 0 };
-  readonly #open = new Set<object>();
+  private readonly entrants: readonly Entrant[];
+  private readonly issued: Record<CallKind, number> = { read: 0, write: 0 };
+  private readonly open = new Set<object>();
   // No two loads over one log give the same id to their requests.
-  readonly #id = randomUUID();
-  #ticking: NodeJS.Timeout | undefined;
+  private readonly id = randomUUID();
+  private ticking: NodeJS.Timeout | undefined;
 
   constructor(entrants: readonly Entrant[]) {
-    this.#entrants = entrants;
+    this.entrants = entrants;
   }
 
   get running(): boolean {
-    return this.#ticking !== undefined;
+    return this.ticking !== undefined;
   }
 
   /** Calls each entrant at this rate until {@link stop}. */
@@ -40,7 +40,7 @@ export class Load {
     const startedAtMs = epochMs();
     let reads = 0;
     let writes = 0;
-    this.#ticking = setInterval(() => {
+    this.ticking = setInterval(() => {
       const elapsedMs = epochMs() - startedAtMs;
       for (; reads < callsDue(rate.reads, elapsedMs); reads++) this.callEach('read');
       for (; writes < callsDue(rate.writes, elapsedMs); writes++) this.callEach('write');
@@ -49,26 +49,26 @@ export class Load {
 
   /** Begins no more calls; those that run go on. */
   stop(): void {
-    clearInterval(this.#ticking);
-    this.#ticking = undefined;
+    clearInterval(this.ticking);
+    this.ticking = undefined;
   }
 
   /** Begins one call through each entrant. */
   callEach(kind: CallKind): void {
-    const number = ++this.#issued[kind];
-    for (const entrant of this.#entrants) this.#call(entrant, kind, number);
+    const number = ++this.issued[kind];
+    for (const entrant of this.entrants) this.call(entrant, kind, number);
   }
 
   /** Resolves when no call is open any more, or after `timeoutMs`. */
   async settled(timeoutMs: number): Promise<void> {
     const giveUpAtMs = epochMs() + timeoutMs;
-    while (this.#open.size > 0 && epochMs() < giveUpAtMs) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    while (this.open.size > 0 && epochMs() < giveUpAtMs) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
 
-  #call({ contender, measurement, ledger }: Entrant, kind: CallKind, number: number): void {
-    const requestId = `${contender.name}/${this.#id}/${number}`;
+  private call({ contender, measurement, ledger }: Entrant, kind: CallKind, number: number): void {
+    const requestId = `${contender.name}/${this.id}/${number}`;
     const call = measurement.begin(kind, epochMs());
-    this.#open.add(call);
+    this.open.add(call);
     const calling =
       kind === 'read'
         ? contender.get(`order-${(number % READABLE_ORDERS) + 1}`)
@@ -77,14 +77,14 @@ export class Load {
     calling.subscribe({
       next: () => (answered = true),
       complete: () => {
-        this.#open.delete(call);
+        this.open.delete(call);
         // A call that ends well without an answer has failed all the same.
         if (!answered) return measurement.fail(call, epochMs(), { codeName: 'NO_ANSWER', lostInFlight: false });
         if (kind === 'write') ledger.acknowledge(requestId);
         measurement.succeed(call, epochMs());
       },
       error: (error: unknown) => {
-        this.#open.delete(call);
+        this.open.delete(call);
         measurement.fail(call, epochMs(), { codeName: codeName(error), lostInFlight: contender.lostInFlight(error) });
       },
     });

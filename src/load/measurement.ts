@@ -48,97 +48,97 @@ const NEVER_ENDED = 'NEVER_ENDED';
 
 /** Counts the calls of one contender. All instants are given, by one clock. */
 export class Measurement {
-  readonly #open = new Set<OpenCall>();
-  readonly #failed: Record<CallKind, number> = { read: 0, write: 0 };
-  readonly #failedByCode: Record<string, number> = {};
-  readonly #connectionsLostAtMs: number[] = [];
-  readonly #latencies = new LatencyHistogram();
-  #calls = 0;
-  #succeeded = 0;
-  #unsafeInFlightFailed = 0;
-  #longestWaitMs = 0;
-  #recoveryMs = 0;
-  #allWellMs = 0;
+  private readonly open = new Set<OpenCall>();
+  private readonly failed: Record<CallKind, number> = { read: 0, write: 0 };
+  private readonly failedByCode: Record<string, number> = {};
+  private readonly connectionsLostAtMs: number[] = [];
+  private readonly latencies = new LatencyHistogram();
+  private calls = 0;
+  private succeeded = 0;
+  private unsafeInFlightFailed = 0;
+  private longestWaitMs = 0;
+  private recoveryMs = 0;
+  private allWellMs = 0;
   /** While the first success after it is still to come. */
-  #reachableSinceMs: number | undefined;
+  private reachableSinceMs: number | undefined;
   /** Until connections are lost again. */
-  #lastReachableMs: number | undefined;
+  private lastReachableMs: number | undefined;
 
   begin(kind: CallKind, atMs: number): OpenCall {
     const call = { kind, startedAtMs: atMs };
-    this.#calls += 1;
-    this.#open.add(call);
+    this.calls += 1;
+    this.open.add(call);
     return call;
   }
 
   succeed(call: OpenCall, atMs: number): void {
-    this.#end(call, atMs);
-    this.#succeeded += 1;
-    if (this.#reachableSinceMs === undefined || atMs < this.#reachableSinceMs) return;
-    this.#recoveryMs = Math.max(this.#recoveryMs, atMs - this.#reachableSinceMs);
-    this.#reachableSinceMs = undefined;
+    this.end(call, atMs);
+    this.succeeded += 1;
+    if (this.reachableSinceMs === undefined || atMs < this.reachableSinceMs) return;
+    this.recoveryMs = Math.max(this.recoveryMs, atMs - this.reachableSinceMs);
+    this.reachableSinceMs = undefined;
   }
 
   fail(call: OpenCall, atMs: number, failure: CallFailure): void {
-    this.#end(call, atMs);
-    if (this.#lastReachableMs !== undefined && atMs > this.#lastReachableMs)
-      this.#allWellMs = Math.max(this.#allWellMs, atMs - this.#lastReachableMs);
-    if (call.kind === 'write' && failure.lostInFlight && this.#wasInFlightAtALoss(call, atMs)) {
-      this.#unsafeInFlightFailed += 1;
+    this.end(call, atMs);
+    if (this.lastReachableMs !== undefined && atMs > this.lastReachableMs)
+      this.allWellMs = Math.max(this.allWellMs, atMs - this.lastReachableMs);
+    if (call.kind === 'write' && failure.lostInFlight && this.wasInFlightAtALoss(call, atMs)) {
+      this.unsafeInFlightFailed += 1;
       return;
     }
-    this.#failed[call.kind] += 1;
-    this.#failedByCode[failure.codeName] = (this.#failedByCode[failure.codeName] ?? 0) + 1;
+    this.failed[call.kind] += 1;
+    this.failedByCode[failure.codeName] = (this.failedByCode[failure.codeName] ?? 0) + 1;
   }
 
   /** The upstream, or what stands before it, broke all connections. */
   connectionsLost(atMs: number): void {
-    this.#connectionsLostAtMs.push(atMs);
-    this.#reachableSinceMs = undefined;
-    this.#lastReachableMs = undefined;
+    this.connectionsLostAtMs.push(atMs);
+    this.reachableSinceMs = undefined;
+    this.lastReachableMs = undefined;
   }
 
   /** From now on a call can succeed again: the time until one does is the recovery. */
   serverReachable(atMs: number): void {
-    this.#reachableSinceMs = atMs;
-    this.#lastReachableMs = atMs;
+    this.reachableSinceMs = atMs;
+    this.lastReachableMs = atMs;
   }
 
   /** Ends the measurement: calls that have not ended have failed. */
   abandonOpenCalls(atMs: number): void {
-    for (const call of [...this.#open]) this.fail(call, atMs, { codeName: NEVER_ENDED, lostInFlight: false });
+    for (const call of [...this.open]) this.fail(call, atMs, { codeName: NEVER_ENDED, lostInFlight: false });
   }
 
   snapshot(atMs: number): MeasurementSnapshot {
-    let longestWaitMs = this.#longestWaitMs;
-    for (const call of this.#open) longestWaitMs = Math.max(longestWaitMs, atMs - call.startedAtMs);
+    let longestWaitMs = this.longestWaitMs;
+    for (const call of this.open) longestWaitMs = Math.max(longestWaitMs, atMs - call.startedAtMs);
     // Who has not come back yet has taken at least this long.
-    const recoveringMs = this.#reachableSinceMs === undefined ? 0 : atMs - this.#reachableSinceMs;
+    const recoveringMs = this.reachableSinceMs === undefined ? 0 : atMs - this.reachableSinceMs;
     return {
-      calls: this.#calls,
-      succeeded: this.#succeeded,
-      failed: this.#failed.read + this.#failed.write,
-      failedReads: this.#failed.read,
-      failedWrites: this.#failed.write,
-      failedByCode: { ...this.#failedByCode },
-      unsafeInFlightFailed: this.#unsafeInFlightFailed,
-      inFlight: this.#open.size,
+      calls: this.calls,
+      succeeded: this.succeeded,
+      failed: this.failed.read + this.failed.write,
+      failedReads: this.failed.read,
+      failedWrites: this.failed.write,
+      failedByCode: { ...this.failedByCode },
+      unsafeInFlightFailed: this.unsafeInFlightFailed,
+      inFlight: this.open.size,
       longestWaitMs,
-      latencyMs: this.#latencies.percentiles(),
-      recoveryMs: Math.max(this.#recoveryMs, recoveringMs),
-      allWellMs: this.#allWellMs,
+      latencyMs: this.latencies.percentiles(),
+      recoveryMs: Math.max(this.recoveryMs, recoveringMs),
+      allWellMs: this.allWellMs,
     };
   }
 
-  #end(call: OpenCall, atMs: number): void {
-    this.#open.delete(call);
+  private end(call: OpenCall, atMs: number): void {
+    this.open.delete(call);
     const tookMs = atMs - call.startedAtMs;
-    this.#longestWaitMs = Math.max(this.#longestWaitMs, tookMs);
-    this.#latencies.add(tookMs);
+    this.longestWaitMs = Math.max(this.longestWaitMs, tookMs);
+    this.latencies.add(tookMs);
   }
 
-  #wasInFlightAtALoss(call: OpenCall, endedAtMs: number): boolean {
-    return this.#connectionsLostAtMs.some(
+  private wasInFlightAtALoss(call: OpenCall, endedAtMs: number): boolean {
+    return this.connectionsLostAtMs.some(
       (lostAtMs) => call.startedAtMs <= lostAtMs + SEEN_WITHIN_MS && endedAtMs >= lostAtMs,
     );
   }

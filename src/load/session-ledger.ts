@@ -9,17 +9,17 @@ export interface SessionFigures {
 
 /** Compares the messages that were made for a session with those that are in the log. */
 export class SessionLedger {
-  readonly #applied = new Set<number>();
-  readonly #repeated = new Set<number>();
+  private readonly appliedCount = new Set<number>();
+  private readonly repeated = new Set<number>();
 
   /** The log has an order made by this message. */
   applied(message: number): void {
-    if (this.#applied.has(message)) this.#repeated.add(message);
-    this.#applied.add(message);
+    if (this.appliedCount.has(message)) this.repeated.add(message);
+    this.appliedCount.add(message);
   }
 
   /** Of the first `made` messages. */
   figures(made: number): SessionFigures {
-    return { sessionMessages: made, sessionLost: made - this.#applied.size, sessionRepeated: this.#repeated.size };
+    return { sessionMessages: made, sessionLost: made - this.appliedCount.size, sessionRepeated: this.repeated.size };
   }
 }

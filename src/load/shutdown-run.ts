@@ -36,10 +36,10 @@ interface Export {
 
 /** One gateway with requests of every kind. */
 export class ShutdownTrial {
-  readonly #reads = new Set<Promise<HttpEnd>>();
-  readonly #exports: Export[] = [];
-  #hung: Promise<HttpEnd> | undefined;
-  #requested = 0;
+  private readonly reads = new Set<Promise<HttpEnd>>();
+  private readonly exports: Export[] = [];
+  private hung: Promise<HttpEnd> | undefined;
+  private requestedCount = 0;
 
   constructor(
     readonly name: ContenderName,
@@ -48,39 +48,39 @@ export class ShutdownTrial {
 
   /** Requests that were made. */
   get requested(): number {
-    return this.#requested;
+    return this.requestedCount;
   }
 
   /** A read whose answer will not come. */
   hang(): void {
-    this.#hung = this.#get('orders/order-1');
+    this.hung = this.get('orders/order-1');
   }
 
   /** An export of the log that ends with the order of the sequence `until`. */
   export(until: number): void {
-    this.#exports.push({
+    this.exports.push({
       until: String(until),
-      ended: this.#get(`export?until=${until}`),
+      ended: this.get(`export?until=${until}`),
     });
   }
 
   /** Reads at a steady rate for `lengthMs`; those that run then go on. */
   async read(lengthMs: number): Promise<void> {
     for (let leftMs = lengthMs, count = 0; leftMs > 0; leftMs -= READ_EVERY_MS, count++) {
-      const read = this.#get(`orders/order-${(count % READABLE_ORDERS) + 1}`);
-      this.#reads.add(read);
-      void read.then(() => this.#reads.delete(read));
+      const read = this.get(`orders/order-${(count % READABLE_ORDERS) + 1}`);
+      this.reads.add(read);
+      void read.then(() => this.reads.delete(read));
       await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
     }
   }
 
   /** Asks the gateway to end, and says what became of what it was serving. */
   async terminate(limitMs: number): Promise<ShutdownFigures & GatewayEnd> {
-    const inFlight = [...this.#reads];
+    const inFlight = [...this.reads];
     const end = await this.gateway.terminate(limitMs);
-    await this.#hung;
+    await this.hung;
     const reads = await Promise.all(inFlight);
-    const exports = await Promise.all(this.#exports.map(async ({ until, ended }) => outcomeOf(await ended, until)));
+    const exports = await Promise.all(this.exports.map(async ({ until, ended }) => outcomeOf(await ended, until)));
     const count = (outcome: string): number => exports.filter((one) => one === outcome).length;
     return {
       ...end,
@@ -93,8 +93,8 @@ export class ShutdownTrial {
     };
   }
 
-  #get(path: string): Promise<HttpEnd> {
-    this.#requested += 1;
+  private get(path: string): Promise<HttpEnd> {
+    this.requestedCount += 1;
     return httpGet(`${this.gateway.url}/${path}`);
   }
 }

@@ -41,14 +41,14 @@ interface Entrant {
 
 /** The contenders with feeds of the same log, and a session if there is something to send, under the same faults. */
 export class StreamContest {
-  readonly #entrants: readonly Entrant[] = [];
-  readonly #log: LogFollower;
-  readonly #logged: LoggedOrder[] = [];
-  readonly #ending = new AbortController();
-  readonly #streams: Promise<void>[] = [];
-  readonly #givenUp = new Set<FeedReader>();
+  private readonly entrants: readonly Entrant[] = [];
+  private readonly log: LogFollower;
+  private readonly logged: LoggedOrder[] = [];
+  private readonly ending = new AbortController();
+  private readonly streams: Promise<void>[] = [];
+  private readonly givenUp = new Set<FeedReader>();
   /** From now on streams may end. */
-  #finishing = false;
+  private finishing = false;
 
   constructor(
     contenders: readonly StreamContender[],
@@ -56,93 +56,93 @@ export class StreamContest {
     private readonly terms: StreamContestTerms,
   ) {
     // As many as there are streams.
-    setMaxListeners(0, this.#ending.signal);
-    this.#log = LogFollower.fromStart(upstream.logPath);
+    setMaxListeners(0, this.ending.signal);
+    this.log = LogFollower.fromStart(upstream.logPath);
     // What is there already was before the contest.
-    this.#readLog();
-    const from = this.#logged.at(-1)?.sequence ?? '0';
-    this.#entrants = contenders.map((contender) => ({
+    this.readLog();
+    const from = this.logged.at(-1)?.sequence ?? '0';
+    this.entrants = contenders.map((contender) => ({
       contender,
       readers: Array.from({ length: terms.feeds ?? 1 }, () => new FeedReader(from, terms.pausing)),
       orders: new SessionOrders(contender.name),
       ledger: new SessionLedger(),
     }));
-    for (const { contender, readers } of this.#entrants)
+    for (const { contender, readers } of this.entrants)
       for (const reader of readers) {
-        const feed = contender.follow(from, (event) => reader.handle(event), this.#ending.signal);
-        this.#keep('feed', contender, feed, () => this.#givenUp.add(reader));
+        const feed = contender.follow(from, (event) => reader.handle(event), this.ending.signal);
+        this.keep('feed', contender, feed, () => this.givenUp.add(reader));
       }
   }
 
   /** Each contender opens a session too, and gets so many orders a second to send over it. */
   startSessions(perSecond: number): void {
-    for (const { contender, orders } of this.#entrants) {
-      this.#keep('session', contender, contender.converse(orders, this.#ending.signal));
+    for (const { contender, orders } of this.entrants) {
+      this.keep('session', contender, contender.converse(orders, this.ending.signal));
       orders.start(perSecond);
     }
   }
 
   /** Makes no more orders for sessions, and waits until everybody has what they will get, but no longer than `timeoutMs`. */
   async finish(timeoutMs: number): Promise<void> {
-    this.#finishing = true;
-    for (const { orders } of this.#entrants) orders.stop();
+    this.finishing = true;
+    for (const { orders } of this.entrants) orders.stop();
     const giveUpAtMs = epochMs() + timeoutMs;
-    while (!this.#isSettled() && epochMs() < giveUpAtMs) await delay(POLL_MS);
+    while (!this.isSettled() && epochMs() < giveUpAtMs) await delay(POLL_MS);
   }
 
   /** Where everybody stands. */
   standings(): readonly StreamStanding[] {
-    this.#readLog();
+    this.readLog();
     const nowMs = epochMs();
-    return this.#entrants.map(({ contender, readers, orders, ledger }) => ({
+    return this.entrants.map(({ contender, readers, orders, ledger }) => ({
       name: contender.name,
-      ...together(readers.map((reader) => reader.ledger.figures(this.#logged, nowMs))),
-      streamsLost: readers.filter((reader) => this.#givenUp.has(reader) || !this.#isAtTheEnd(reader)).length,
+      ...together(readers.map((reader) => reader.ledger.figures(this.logged, nowMs))),
+      streamsLost: readers.filter((reader) => this.givenUp.has(reader) || !this.isAtTheEnd(reader)).length,
       ...ledger.figures(orders.count),
     }));
   }
 
   /** Ends all streams. */
   async close(): Promise<void> {
-    this.#finishing = true;
-    for (const { orders } of this.#entrants) orders.stop();
-    this.#ending.abort();
-    await Promise.all(this.#streams);
-    this.#log.close();
+    this.finishing = true;
+    for (const { orders } of this.entrants) orders.stop();
+    this.ending.abort();
+    await Promise.all(this.streams);
+    this.log.close();
   }
 
-  #isSettled(): boolean {
-    this.#readLog();
-    const last = this.#logged.at(-1);
+  private isSettled(): boolean {
+    this.readLog();
+    const last = this.logged.at(-1);
     const isQuiet = epochMs() - (last?.atMs ?? 0) > QUIET_MS;
-    return this.#entrants.every(
+    return this.entrants.every(
       ({ readers, orders, ledger }) =>
-        readers.every((reader) => this.#isAtTheEnd(reader)) &&
+        readers.every((reader) => this.isAtTheEnd(reader)) &&
         (isQuiet || ledger.figures(orders.count).sessionLost === 0),
     );
   }
 
-  #isAtTheEnd({ ledger }: FeedReader): boolean {
-    return ledger.highest === BigInt(this.#logged.length);
+  private isAtTheEnd({ ledger }: FeedReader): boolean {
+    return ledger.highest === BigInt(this.logged.length);
   }
 
-  #readLog(): void {
-    for (const { requestId, atMs } of this.#log.read()) {
-      this.#logged.push({ sequence: String(this.#logged.length + 1), atMs });
-      for (const { orders, ledger } of this.#entrants) {
+  private readLog(): void {
+    for (const { requestId, atMs } of this.log.read()) {
+      this.logged.push({ sequence: String(this.logged.length + 1), atMs });
+      for (const { orders, ledger } of this.entrants) {
         const message = orders.numberOf(requestId);
         if (message !== undefined) ledger.applied(message);
       }
     }
   }
 
-  #keep(what: string, { name }: StreamContender, stream: Promise<void>, onGivenUp = (): unknown => undefined): void {
+  private keep(what: string, { name }: StreamContender, stream: Promise<void>, onGivenUp = (): unknown => undefined): void {
     const ended = (how: string): void => {
-      if (this.#finishing) return;
+      if (this.finishing) return;
       onGivenUp();
       this.terms.say(`the ${what} of '${name}' ended: ${how}`);
     };
-    this.#streams.push(
+    this.streams.push(
       stream.then(
         () => ended('nothing more comes'),
         (error: unknown) => ended(String(error)),

@@ -14,41 +14,41 @@ const OF_THE_LIBRARY = /^ResilientGrpc(Server)?\b/;
 
 /** Nest's logger, which also hands on the lines of the library. */
 export class CapturedLogger implements LoggerService {
-  readonly #lines = new Subject<LogLine>();
+  private readonly lines = new Subject<LogLine>();
 
   /** `shown`: where all lines are written as well. */
   constructor(private readonly shown?: ConsoleLogger) {}
 
   /** Lines of the library, as they are written. */
   get lines$(): Observable<LogLine> {
-    return this.#lines;
+    return this.lines;
   }
 
   log(message: unknown, ...rest: unknown[]): void {
-    this.#capture('log', message, rest);
+    this.capture('log', message, rest);
     this.shown?.log(message, ...rest);
   }
 
   warn(message: unknown, ...rest: unknown[]): void {
-    this.#capture('warn', message, rest);
+    this.capture('warn', message, rest);
     this.shown?.warn(message, ...rest);
   }
 
   error(message: unknown, ...rest: unknown[]): void {
-    this.#capture('error', message, rest);
+    this.capture('error', message, rest);
     this.shown?.error(message, ...rest);
   }
 
   fatal(message: unknown, ...rest: unknown[]): void {
-    this.#capture('fatal', message, rest);
+    this.capture('fatal', message, rest);
     this.shown?.fatal(message, ...rest);
   }
 
-  #capture(level: LogLevel, message: unknown, rest: readonly unknown[]): void {
+  private capture(level: LogLevel, message: unknown, rest: readonly unknown[]): void {
     // Nest puts the context last, behind a stack if there is one.
     const context = rest.at(-1);
     if (typeof context !== 'string' || !OF_THE_LIBRARY.test(context)) return;
-    this.#lines.next({ level, context, message: String(message), atMs: Date.now() });
+    this.lines.next({ level, context, message: String(message), atMs: Date.now() });
   }
 }
 

@@ -11,25 +11,25 @@ export class Background implements OnApplicationBootstrap {
   feed: GatewayReport['feed'] = 'none';
   /** Resolves when the upstream has answered. */
   readonly started: Promise<void>;
-  #onStarted: () => void = () => undefined;
+  private onStarted: () => void = () => undefined;
 
   /** `busy`: there is something to do. */
   constructor(
     @Inject(GATEWAY_ORDERS) private readonly orders: GatewayOrders,
     @Inject(BUSY) private readonly busy: boolean,
   ) {
-    this.started = new Promise((resolve) => (this.#onStarted = resolve));
+    this.started = new Promise((resolve) => (this.onStarted = resolve));
   }
 
   onApplicationBootstrap(): void {
     if (!this.busy) {
       // Nothing to do, but connected.
-      this.orders.get('order-1').subscribe(() => this.#onStarted());
+      this.orders.get('order-1').subscribe(() => this.onStarted());
       return;
     }
     this.feed = 'running';
     this.orders.feed('0').subscribe({
-      next: () => this.#onStarted(),
+      next: () => this.onStarted(),
       error: () => (this.feed = 'failed'),
       complete: () => (this.feed = 'completed'),
     });

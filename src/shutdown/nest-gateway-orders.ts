@@ -8,17 +8,17 @@ import { type GatewayOrders, LOOK_AGAIN_MS } from './gateway-orders.js';
 
 /** Nest's client as it is, with what RxJS has. */
 export class PlainGatewayOrders implements GatewayOrders {
-  readonly #orders: OrdersClient;
+  private readonly orders: OrdersClient;
 
   constructor(
     client: ClientGrpc,
     private readonly name: ContenderName = 'plain',
   ) {
-    this.#orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
+    this.orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
   }
 
   get(id: string): Observable<Order> {
-    return this.#orders.get({ id }, contenderMetadata(this.name));
+    return this.orders.get({ id }, contenderMetadata(this.name));
   }
 
   getWhenThere(id: string): Observable<Order> {
@@ -26,7 +26,7 @@ export class PlainGatewayOrders implements GatewayOrders {
   }
 
   watch(from: string): Observable<OrderEvent> {
-    return this.#orders.watch({ from }, contenderMetadata(this.name));
+    return this.orders.watch({ from }, contenderMetadata(this.name));
   }
 
   feed(from: string): Observable<OrderEvent> {
@@ -36,7 +36,7 @@ export class PlainGatewayOrders implements GatewayOrders {
 
 /** Nest's client with a retryPolicy, in a service that ends what it has opened, as a careful developer writes it. */
 export class TunedGatewayOrders extends PlainGatewayOrders implements BeforeApplicationShutdown {
-  readonly #stopping = new Subject<void>();
+  private readonly stopping = new Subject<void>();
 
   constructor(client: ClientGrpc) {
     super(client, 'tuned');
@@ -47,10 +47,10 @@ export class TunedGatewayOrders extends PlainGatewayOrders implements BeforeAppl
   }
 
   override feed(from: string): Observable<OrderEvent> {
-    return super.feed(from).pipe(takeUntil(this.#stopping));
+    return super.feed(from).pipe(takeUntil(this.stopping));
   }
 
   beforeApplicationShutdown(): void {
-    this.#stopping.next();
+    this.stopping.next();
   }
 }

@@ -8,15 +8,15 @@ import type { GatewayOrders } from './gateway-orders.js';
 /** Our client. Nothing here knows of a shutdown. */
 export class ResilientGatewayOrders implements GatewayOrders {
   readonly closed: Promise<void>;
-  readonly #orders: Resilient<OrdersClient>;
+  private readonly orders: Resilient<OrdersClient>;
 
   constructor(client: ResilientGrpcClient) {
-    this.#orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
+    this.orders = client.getService<OrdersClient>(ORDERS_SERVICE_NAME);
     this.closed = lastValueFrom(client.connectivity$).then(() => undefined);
   }
 
   get(id: string): Observable<Order> {
-    return this.#orders.get({ id }, contenderMetadata('resilient'));
+    return this.orders.get({ id }, contenderMetadata('resilient'));
   }
 
   getWhenThere(id: string): Observable<Order> {
@@ -24,10 +24,10 @@ export class ResilientGatewayOrders implements GatewayOrders {
   }
 
   watch(from: string): Observable<OrderEvent> {
-    return this.#orders.watch({ from }, contenderMetadata('resilient'));
+    return this.orders.watch({ from }, contenderMetadata('resilient'));
   }
 
   feed(from: string): Observable<OrderEvent> {
-    return resilientFeed(this.#orders, from, { metadata: contenderMetadata('resilient') });
+    return resilientFeed(this.orders, from, { metadata: contenderMetadata('resilient') });
   }
 }

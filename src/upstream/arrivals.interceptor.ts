@@ -14,7 +14,7 @@ export function senderOf(metadata: Metadata): string {
 /** Counts requests by who sent them, and connections by whose requests came over them, before they are handled. */
 @Injectable()
 export class ArrivalsInterceptor implements NestInterceptor {
-  readonly #seen = new Set<string>();
+  private readonly seen = new Set<string>();
 
   constructor(
     private readonly requests: DurableCounts,
@@ -27,8 +27,8 @@ export class ArrivalsInterceptor implements NestInterceptor {
     const sender = senderOf(metadata);
     this.requests.add(sender);
     const connection = `${sender} ${call.getPeer()}`;
-    if (!this.#seen.has(connection)) {
-      this.#seen.add(connection);
+    if (!this.seen.has(connection)) {
+      this.seen.add(connection);
       this.connections.add(sender);
     }
     return next.handle();

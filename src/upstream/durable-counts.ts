@@ -8,29 +8,29 @@ const LINE_WIDTH = NAME_WIDTH + COUNT_WIDTH + 1;
 
 /** Counts by name, such as requests by who sent them, in a file that outlives the process. */
 export class DurableCounts {
-  readonly #file: number;
-  readonly #counts: Map<string, number>;
-  readonly #lines: string[];
+  private readonly file: number;
+  private readonly counts: Map<string, number>;
+  private readonly lines: string[];
 
   constructor(path: string) {
     closeSync(openSync(path, 'a'));
-    this.#counts = readDurableCounts(path);
-    this.#lines = [...this.#counts.keys()];
-    this.#file = openSync(path, 'r+');
+    this.counts = readDurableCounts(path);
+    this.lines = [...this.counts.keys()];
+    this.file = openSync(path, 'r+');
   }
 
   /** One more of `counted`. */
   add(counted: string): void {
     const name = counted.slice(0, NAME_WIDTH);
-    const count = (this.#counts.get(name) ?? 0) + 1;
-    if (count === 1) this.#lines.push(name);
-    this.#counts.set(name, count);
+    const count = (this.counts.get(name) ?? 0) + 1;
+    if (count === 1) this.lines.push(name);
+    this.counts.set(name, count);
     const line = `${name.padEnd(NAME_WIDTH)}${String(count).padStart(COUNT_WIDTH)}\n`;
-    writeSync(this.#file, line, this.#lines.indexOf(name) * LINE_WIDTH);
+    writeSync(this.file, line, this.lines.indexOf(name) * LINE_WIDTH);
   }
 
   close(): void {
-    closeSync(this.#file);
+    closeSync(this.file);
   }
 }
 

@@ -14,15 +14,15 @@ export interface LogLine extends CreateOrderRequest {
 
 /** Reads the upstream's log, and what is appended to it; it needs no upstream to be alive for that. */
 export class LogFollower {
-  readonly #file: number;
-  readonly #chunk = Buffer.alloc(CHUNK_BYTES);
-  readonly #decoder = new StringDecoder('utf8');
-  #position: number;
-  #partOfLine = '';
+  private readonly file: number;
+  private readonly chunk = Buffer.alloc(CHUNK_BYTES);
+  private readonly decoder = new StringDecoder('utf8');
+  private position: number;
+  private partOfLine = '';
 
   private constructor(path: string, from: 'start' | 'end') {
-    this.#file = openSync(path, 'r');
-    this.#position = from === 'start' ? 0 : fstatSync(this.#file).size;
+    this.file = openSync(path, 'r');
+    this.position = from === 'start' ? 0 : fstatSync(this.file).size;
   }
 
   /** Reads all that there is, and what comes. */
@@ -38,11 +38,11 @@ export class LogFollower {
   /** The lines that were not read yet. */
   *read(): Generator<LogLine> {
     for (;;) {
-      const bytes = readSync(this.#file, this.#chunk, 0, CHUNK_BYTES, this.#position);
+      const bytes = readSync(this.file, this.chunk, 0, CHUNK_BYTES, this.position);
       if (bytes === 0) return;
-      this.#position += bytes;
-      const lines = (this.#partOfLine + this.#decoder.write(this.#chunk.subarray(0, bytes))).split('\n');
-      this.#partOfLine = lines.pop() ?? '';
+      this.position += bytes;
+      const lines = (this.partOfLine + this.decoder.write(this.chunk.subarray(0, bytes))).split('\n');
+      this.partOfLine = lines.pop() ?? '';
       for (const line of lines) {
         const parsed = parseLine(line);
         if (parsed) yield parsed;
@@ -51,7 +51,7 @@ export class LogFollower {
   }
 
   close(): void {
-    closeSync(this.#file);
+    closeSync(this.file);
   }
 }
 

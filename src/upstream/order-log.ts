@@ -14,33 +14,33 @@ const POLL_MS = 10;
  * is answered, so it outlives a SIGKILL of the process, and what was applied twice or acknowledged and lost can be counted.
  */
 export class OrderLog {
-  readonly #file: number;
-  readonly #follower: LogFollower;
-  readonly #orders: Order[] = [];
-  readonly #appended = new Subject<void>();
-  readonly #polling: NodeJS.Timeout;
-  #written = 0;
+  private readonly file: number;
+  private readonly follower: LogFollower;
+  private readonly orders: Order[] = [];
+  private readonly appended = new Subject<void>();
+  private readonly polling: NodeJS.Timeout;
+  private written = 0;
 
   /** Opens the log, or makes it. A line that was torn by a kill is ended, and skipped by all who read. */
   constructor(path: string) {
-    this.#file = openSync(path, 'a+');
-    if (!endsWithLine(this.#file)) writeSync(this.#file, '\n');
-    this.#follower = LogFollower.fromStart(path);
-    this.#readOn();
-    this.#polling = setInterval(() => this.#readOn(), POLL_MS).unref();
+    this.file = openSync(path, 'a+');
+    if (!endsWithLine(this.file)) writeSync(this.file, '\n');
+    this.follower = LogFollower.fromStart(path);
+    this.readOn();
+    this.polling = setInterval(() => this.readOn(), POLL_MS).unref();
   }
 
   /** How many orders there are, as far as they were read; also the sequence of the last one. */
   get length(): number {
-    return this.#orders.length;
+    return this.orders.length;
   }
 
   /** Appends an order, whether or not its request was seen before. */
   append({ requestId, item, quantity }: CreateOrderRequest): Order {
-    const key = `${process.pid}-${++this.#written}`;
+    const key = `${process.pid}-${++this.written}`;
     const line: LogLine = { requestId, item, quantity, atMs: epochMs(), key };
-    writeSync(this.#file, `${JSON.stringify(line)}\n`);
-    const order = this.#readOn(key);
+    writeSync(this.file, `${JSON.stringify(line)}\n`);
+    const order = this.readOn(key);
     if (order === undefined) throw new Error('the log has not taken an order: is its disk full?');
     return order;
   }
@@ -48,15 +48,15 @@ export class OrderLog {
   /** The order of this id, if there is one. */
   get(id: string): Order | undefined {
     const sequence = /^order-(\d+)$/.exec(id)?.[1];
-    return sequence === undefined ? undefined : this.#orders[Number(sequence) - 1];
+    return sequence === undefined ? undefined : this.orders[Number(sequence) - 1];
   }
 
   /** The orders after the cursor `from`, then each that is appended, until `signal` aborts: as fast as they are taken, and no faster. */
   async *follow(from: bigint, signal: AbortSignal): AsyncGenerator<Order, void, undefined> {
     for (let place = Number(from); !signal.aborted;) {
-      const order = this.#orders[place];
+      const order = this.orders[place];
       if (order === undefined) {
-        await firstValueFrom(merge(this.#appended, fromEvent(signal, 'abort')), { defaultValue: undefined });
+        await firstValueFrom(merge(this.appended, fromEvent(signal, 'abort')), { defaultValue: undefined });
       } else {
         place += 1;
         yield order;
@@ -65,22 +65,22 @@ export class OrderLog {
   }
 
   close(): void {
-    clearInterval(this.#polling);
-    this.#follower.close();
-    closeSync(this.#file);
+    clearInterval(this.polling);
+    this.follower.close();
+    closeSync(this.file);
   }
 
   /** Takes in what was appended by anybody. Gives the order of the line with this key. */
-  #readOn(key?: string): Order | undefined {
+  private readOn(key?: string): Order | undefined {
     let found: Order | undefined;
-    const before = this.#orders.length;
-    for (const { requestId, item, quantity, key: its } of this.#follower.read()) {
-      const sequence = String(this.#orders.length + 1);
+    const before = this.orders.length;
+    for (const { requestId, item, quantity, key: its } of this.follower.read()) {
+      const sequence = String(this.orders.length + 1);
       const order: Order = { id: `order-${sequence}`, requestId, item, quantity, sequence };
-      this.#orders.push(order);
+      this.orders.push(order);
       if (its === key) found = order;
     }
-    if (this.#orders.length > before) this.#appended.next();
+    if (this.orders.length > before) this.appended.next();
     return found;
   }
 }

@@ -10,17 +10,17 @@ const ITEM = 'a chest of tea, '.repeat(25);
 /** Appends orders that nobody on the other side asked for, at a steady rate: what a feed is there for. */
 @Injectable()
 export class Production implements OnModuleDestroy {
-  #ticking: NodeJS.Timeout | undefined;
+  private ticking: NodeJS.Timeout | undefined;
 
   constructor(private readonly log: OrderLog) {}
 
   /** So many a second from now on; 0: none. */
   run(perSecond: number): void {
-    clearInterval(this.#ticking);
+    clearInterval(this.ticking);
     if (perSecond === 0) return;
     const startedAtMs = epochMs();
     let made = 0;
-    this.#ticking = setInterval(() => {
+    this.ticking = setInterval(() => {
       for (; made < callsDue(perSecond, epochMs() - startedAtMs); made++)
         this.log.append({ requestId: 'production', item: ITEM, quantity: 1 });
     }, TICK_MS);

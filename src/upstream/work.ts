@@ -33,12 +33,12 @@ export function evenDraws(): () => number {
 /** How the upstream works now, until it is told otherwise. */
 export class Workload {
   now = NORMAL_WORK;
-  readonly #tails = new Map<string, () => number>();
+  private readonly tails = new Map<string, () => number>();
 
   /** How long the next read of this sender takes. */
   nextReadMs(sender: string): number {
-    const tail = this.#tails.get(sender) ?? evenDraws();
-    this.#tails.set(sender, tail);
+    const tail = this.tails.get(sender) ?? evenDraws();
+    this.tails.set(sender, tail);
     return nextReadMs(this.now, tail(), Math.random());
   }
 }

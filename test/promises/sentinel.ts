@@ -24,12 +24,12 @@ const MAX_STOLEN_PERCENT = 10;
 
 /** Measures, in a process of its own, what the machine does besides the plays. */
 export class Sentinel {
-  readonly #samples: Sample[] = [];
+  private readonly samples: Sample[] = [];
 
   private constructor(private readonly child: ChildProcess) {
     child.on('message', (sample) => {
       // True: its process sends nothing else.
-      this.#samples.push(sample as Sample);
+      this.samples.push(sample as Sample);
     });
   }
 
@@ -37,17 +37,17 @@ export class Sentinel {
   static async start(): Promise<Sentinel> {
     const child = fork(new URL('./sentinel-process.mjs', import.meta.url), { execArgv: [] });
     const sentinel = new Sentinel(child);
-    await waitFor(() => sentinel.#samples.length > 0, { timeoutMs: 60_000 });
+    await waitFor(() => sentinel.samples.length > 0, { timeoutMs: 60_000 });
     return sentinel;
   }
 
   /** The worst of the period from one second before `from` until `until`, both in milliseconds since 1970. */
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // The sample that covers the end of the period.
-    await waitFor(() => (this.#samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
+    await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
     // A sample covers the second before its time, or more if its own process was stopped: the first after `until` counts, too.
-    const last = this.#samples.findIndex(({ at }) => at >= until);
-    const samples = this.#samples.slice(0, last + 1).filter(({ at }) => at > from - 1_000);
+    const last = this.samples.findIndex(({ at }) => at >= until);
+    const samples = this.samples.slice(0, last + 1).filter(({ at }) => at > from - 1_000);
     const worst = (figure: keyof MachineLoad) => {
       const values = samples.flatMap((sample) => sample[figure] ?? []);
       return values.length === 0 ? undefined : Math.max(...values);

@@ -18,8 +18,8 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 /** Calls at a steady rate until it is stopped, and what became of each. */
 export class CallLoad {
   readonly calls: LoadCall[] = [];
-  #openCount = 0;
-  readonly #timer: NodeJS.Timeout;
+  private openCount = 0;
+  private readonly timer: NodeJS.Timeout;
 
   private constructor(
     perSecond: number,
@@ -27,9 +27,9 @@ export class CallLoad {
     maxOpen: number,
   ) {
     const beganAt = performance.now();
-    this.#timer = setInterval(() => {
+    this.timer = setInterval(() => {
       const due = Math.floor(((performance.now() - beganAt) / 1_000) * perSecond);
-      while (this.calls.length < due && this.#openCount < maxOpen) this.#call();
+      while (this.calls.length < due && this.openCount < maxOpen) this.call();
     }, 5);
   }
 
@@ -52,14 +52,14 @@ export class CallLoad {
 
   /** Makes no more calls; resolves when the last one has ended. */
   async stop(timeoutMs = 10_000): Promise<void> {
-    clearInterval(this.#timer);
+    clearInterval(this.timer);
     await waitFor(() => this.open.length === 0, {
       timeoutMs,
       describe: () => `the end of ${this.open.length} calls of ${this.calls.length}`,
     });
   }
 
-  #call(): void {
+  private call(): void {
     const number = this.calls.length + 1;
     const beganAt = performance.now();
     const call: Writable<LoadCall> = {
@@ -70,9 +70,9 @@ export class CallLoad {
       error: undefined,
     };
     this.calls.push(call);
-    this.#openCount += 1;
+    this.openCount += 1;
     const ended = (): void => {
-      this.#openCount -= 1;
+      this.openCount -= 1;
       call.endedAt = Date.now();
       call.latencyMs = performance.now() - beganAt;
     };

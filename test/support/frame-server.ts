@@ -90,10 +90,10 @@ class FrameConnection {
   readonly resets: { readonly streamId: number; readonly code: number }[] = [];
   /** The lowest last stream id of the GOAWAYs sent: the server promises that its application never sees a stream above it. */
   lastStreamId = Infinity;
-  #pingsAnswered = 0;
-  #pingsSent = 0;
-  readonly #reader = new FrameReader(PREFACE.length, (read) => {
-    this.#onFrame(read);
+  private pingsAnswered = 0;
+  private pingsSent = 0;
+  private readonly reader = new FrameReader(PREFACE.length, (read) => {
+    this.onFrame(read);
   });
 
   constructor(
@@ -103,7 +103,7 @@ class FrameConnection {
   ) {
     socket.on('error', () => undefined);
     socket.on('data', (bytes) => {
-      this.#reader.read(bytes);
+      this.reader.read(bytes);
     });
     // Without a table each field is sent in full, also the second time.
     this.write(
@@ -125,19 +125,19 @@ class FrameConnection {
 
   /** Resolves when the client has read everything written so far, or has closed the connection. */
   async read(): Promise<void> {
-    this.#pingsSent += 1;
-    const sent = this.#pingsSent;
+    this.pingsSent += 1;
+    const sent = this.pingsSent;
     this.write(ping(numbers(0, sent)));
-    await waitFor(() => this.#pingsAnswered >= sent || this.socket.destroyed, { timeoutMs: 30_000, intervalMs: 0 });
+    await waitFor(() => this.pingsAnswered >= sent || this.socket.destroyed, { timeoutMs: 30_000, intervalMs: 0 });
   }
 
-  #onFrame({ type, flags, stream, payload }: ReadFrame): void {
+  private onFrame({ type, flags, stream, payload }: ReadFrame): void {
     const isAck = (flags & FLAG.ack) !== 0;
     if (type === FRAME.headers) this.onRequest(this, stream, payload);
     if (type === FRAME.reset) this.resets.push({ streamId: stream, code: payload.readUInt32BE(0) });
     if (type === FRAME.settings && !isAck) this.write(settingsAck());
     if (type === FRAME.ping && !isAck) this.write(ping(payload, FLAG.ack));
-    if (type === FRAME.ping && isAck) this.#pingsAnswered = payload.readUInt32BE(4);
+    if (type === FRAME.ping && isAck) this.pingsAnswered = payload.readUInt32BE(4);
     // Its requests have short headers.
     if (type === FRAME.continuation) throw new Error('unexpected CONTINUATION frame');
   }

@@ -107,7 +107,7 @@ export interface ReadFrame {
 
 /** Cuts what a socket reads into frames. */
 export class FrameReader {
-  #unread: Buffer = EMPTY;
+  private unread: Buffer = EMPTY;
 
   /** @param skip number of bytes before the first frame, such as a preface */
   constructor(
@@ -118,13 +118,13 @@ export class FrameReader {
   read(bytes: Buffer): void {
     const skipped = Math.min(bytes.length, this.skip);
     this.skip -= skipped;
-    this.#unread = Buffer.concat([this.#unread, bytes.subarray(skipped)]);
-    while (this.#unread.length >= FRAME_HEADER_BYTES) {
-      const end = FRAME_HEADER_BYTES + this.#unread.readUIntBE(0, 3);
-      if (this.#unread.length < end) return;
-      const [type, flags] = [this.#unread.readUInt8(3), this.#unread.readUInt8(4)];
-      const [stream, payload] = [this.#unread.readUInt32BE(5), this.#unread.subarray(FRAME_HEADER_BYTES, end)];
-      this.#unread = this.#unread.subarray(end);
+    this.unread = Buffer.concat([this.unread, bytes.subarray(skipped)]);
+    while (this.unread.length >= FRAME_HEADER_BYTES) {
+      const end = FRAME_HEADER_BYTES + this.unread.readUIntBE(0, 3);
+      if (this.unread.length < end) return;
+      const [type, flags] = [this.unread.readUInt8(3), this.unread.readUInt8(4)];
+      const [stream, payload] = [this.unread.readUInt32BE(5), this.unread.subarray(FRAME_HEADER_BYTES, end)];
+      this.unread = this.unread.subarray(end);
       this.onFrame({ type, flags, stream, payload });
     }
   }

@@ -11,40 +11,40 @@ export interface BoundPort {
 
 /** A server of `orders.v1.Orders` in a process of its own, which counts what arrives over all its lives. */
 export class OrdersProcess {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'orders-'));
-  readonly #log = join(this.#folder, 'arrived');
-  #server: ChildServer | undefined;
+  private readonly folder = mkdtempSync(join(tmpdir(), 'orders-'));
+  private readonly log = join(this.folder, 'arrived');
+  private server: ChildServer | undefined;
 
   private constructor(private readonly options: { readonly ports?: number; readonly delayMs?: number }) {}
 
   /** @param options how many ports it listens on (1), and how long it takes over a request (0) */
   static async start(options: { readonly ports?: number; readonly delayMs?: number } = {}): Promise<OrdersProcess> {
     const orders = new OrdersProcess(options);
-    orders.#server = await orders.#spawn([]);
+    orders.server = await orders.spawn([]);
     return orders;
   }
 
   /** '127.0.0.1:port' of the first port. */
   get url(): string {
-    return this.#process.url;
+    return this.process.url;
   }
 
   /** Its ports in its latest life. */
   get bound(): readonly BoundPort[] {
-    return boundBy(this.#process) ?? [];
+    return boundBy(this.process) ?? [];
   }
 
   /** What arrived: one line a request, 'get <id>' or 'create <requestId>'. */
   arrived(): readonly string[] {
-    return existsSync(this.#log) ? readFileSync(this.#log, 'utf8').trimEnd().split('\n') : [];
+    return existsSync(this.log) ? readFileSync(this.log, 'utf8').trimEnd().split('\n') : [];
   }
 
   /** SIGKILL, or SIGTERM and an end in order; it listens again `downMs` after that. Resolves when it does. */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<void> {
-    const next = await this.#spawn(['--standby']);
+    const next = await this.spawn(['--standby']);
     const listenAt = Date.now() + downMs;
-    await this.#process[how]();
-    this.#server = next;
+    await this.process[how]();
+    this.server = next;
     next.send({ listenAt });
     await waitFor(() => boundBy(next), { timeoutMs: downMs + 20_000 });
   }
@@ -54,10 +54,10 @@ export class OrdersProcess {
    * resolves. Resolves when it listens.
    */
   async restartWhen(conditions: { kill(): Promise<unknown>; listen(): Promise<unknown> }): Promise<void> {
-    const next = await this.#spawn(['--standby']);
+    const next = await this.spawn(['--standby']);
     await conditions.kill();
-    await this.#process.kill();
-    this.#server = next;
+    await this.process.kill();
+    this.server = next;
     await conditions.listen();
     next.send({ listenAt: Date.now() });
     await waitFor(() => boundBy(next), { timeoutMs: 20_000 });
@@ -65,34 +65,34 @@ export class OrdersProcess {
 
   /** SIGSTOP: its sockets stay open, the kernel accepts new ones, and nobody answers. */
   freeze(): void {
-    this.#process.freeze();
+    this.process.freeze();
   }
 
   /** SIGCONT. */
   thaw(): void {
-    this.#process.thaw();
+    this.process.thaw();
   }
 
   /** SIGKILL. */
   async kill(): Promise<void> {
-    await this.#process.kill();
+    await this.process.kill();
   }
 
   async close(): Promise<void> {
-    await this.#process.close();
-    rmSync(this.#folder, { recursive: true });
+    await this.process.close();
+    rmSync(this.folder, { recursive: true });
   }
 
-  get #process(): ChildServer {
-    if (this.#server === undefined) throw new Error('OrdersProcess is made by OrdersProcess.start()');
-    return this.#server;
+  private get process(): ChildServer {
+    if (this.server === undefined) throw new Error('OrdersProcess is made by OrdersProcess.start()');
+    return this.server;
   }
 
-  #spawn(more: readonly string[]): Promise<ChildServer> {
+  private spawn(more: readonly string[]): Promise<ChildServer> {
     const { ports = 1, delayMs = 0 } = this.options;
-    const known = this.#server === undefined ? [] : this.bound.map(({ port }) => port);
+    const known = this.server === undefined ? [] : this.bound.map(({ port }) => port);
     const wanted = known.length > 0 ? known : Array.from({ length: ports }, () => 0);
-    const options = ['--ports', wanted.join(','), '--log', this.#log, '--delay', String(delayMs)];
+    const options = ['--ports', wanted.join(','), '--log', this.log, '--delay', String(delayMs)];
     return ChildServer.start({
       script: new URL('./orders-server.mjs', import.meta.url),
       args: () => [...options, ...more],

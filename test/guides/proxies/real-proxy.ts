@@ -48,11 +48,11 @@ export const HAPROXY: ProxyKind = {
 
 /** A running proxy, configured as docs/guides/proxies.md shows. */
 export class RealProxy {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'proxy-'));
-  readonly #socket = join(this.#folder, 'socket');
-  readonly #file = join(this.#folder, 'config');
-  #process: ChildProcess | undefined;
-  #output = '';
+  private readonly folder = mkdtempSync(join(tmpdir(), 'proxy-'));
+  private readonly socket = join(this.folder, 'socket');
+  private readonly file = join(this.folder, 'config');
+  private process: ChildProcess | undefined;
+  private output = '';
 
   private constructor(
     private readonly kind: ProxyKind,
@@ -65,54 +65,54 @@ export class RealProxy {
    */
   static async start(kind: ProxyKind, ports: readonly number[], changes: Changes = {}): Promise<RealProxy> {
     const proxy = new RealProxy(kind, ports);
-    proxy.#configure(changes);
-    await proxy.#start();
+    proxy.configure(changes);
+    await proxy.startProcess();
     return proxy;
   }
 
   /** For a client. */
   get url(): string {
-    return `unix:${this.#socket}`;
+    return `unix:${this.socket}`;
   }
 
   /** Pids of its workers: those of an earlier configuration end with their connections. */
   workers(): readonly string[] {
-    const pid = String(this.#process?.pid);
+    const pid = String(this.process?.pid);
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
   }
 
   /** Reads its configuration again, with these changes of what the page shows. */
   reload(changes: Changes = {}): void {
-    this.#configure(changes);
-    this.#process?.kill(this.kind.reload);
+    this.configure(changes);
+    this.process?.kill(this.kind.reload);
   }
 
   async close(): Promise<void> {
-    this.#process?.kill('SIGTERM');
-    await waitFor(() => this.#process === undefined, {
+    this.process?.kill('SIGTERM');
+    await waitFor(() => this.process === undefined, {
       timeoutMs: 20_000,
-      describe: () => `${this.kind.name} to end:\n${this.#output}`,
+      describe: () => `${this.kind.name} to end:\n${this.output}`,
     });
-    rmSync(this.#folder, { recursive: true });
+    rmSync(this.folder, { recursive: true });
   }
 
-  #configure(changes: Changes): void {
+  private configure(changes: Changes): void {
     const [onPage, here] = this.kind.listen;
     const servers = this.ports.map((port, index) => [`orders-${index + 1}:50051`, `127.0.0.1:${port}`]);
-    const places = Object.fromEntries([[onPage, here(this.#socket)], ...servers]) as Changes;
+    const places = Object.fromEntries([[onPage, here(this.socket)], ...servers]) as Changes;
     const config = shown('proxies', this.kind.name, { ...changes, ...places });
-    writeFileSync(this.#file, `${this.kind.around(this.#folder, config)}\n`);
+    writeFileSync(this.file, `${this.kind.around(this.folder, config)}\n`);
   }
 
-  async #start(): Promise<void> {
+  private async startProcess(): Promise<void> {
     const { name, args } = this.kind;
-    const child = spawn(name, args(this.#folder, this.#file), { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#process = child;
+    const child = spawn(name, args(this.folder, this.file), { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.process = child;
     for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
+      stream.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     }
-    child.once('close', () => (this.#process = undefined));
-    await waitFor(() => existsSync(this.#socket) || this.#process === undefined, { timeoutMs: 20_000 });
-    if (this.#process === undefined) throw new Error(`${name} has ended:\n${this.#output}`);
+    child.once('close', () => (this.process = undefined));
+    await waitFor(() => existsSync(this.socket) || this.process === undefined, { timeoutMs: 20_000 });
+    if (this.process === undefined) throw new Error(`${name} has ended:\n${this.output}`);
   }
 }

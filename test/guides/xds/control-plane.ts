@@ -52,23 +52,23 @@ const definition = loadSync(
 export class ControlPlane {
   /** What clients refused. */
   readonly refused: string[] = [];
-  readonly #server = new Server();
-  readonly #streams = new Map<Stream, Map<string, readonly string[]>>();
-  #version = 0;
-  #resources: readonly Resource[] = [];
-  #port = 0;
+  private readonly server = new Server();
+  private readonly streams = new Map<Stream, Map<string, readonly string[]>>();
+  private version = 0;
+  private resources: readonly Resource[] = [];
+  private port = 0;
 
   static async start(routing: Routing): Promise<ControlPlane> {
     const plane = new ControlPlane();
     // True: the package definition has this service.
     const service = definition['envoy.service.discovery.v3.AggregatedDiscoveryService'] as ServiceDefinition;
-    plane.#server.addService(service, {
+    plane.server.addService(service, {
       StreamAggregatedResources: (stream: Stream) => {
-        plane.#serve(stream);
+        plane.serve(stream);
       },
     });
-    plane.#port = await new Promise((resolve, reject) => {
-      plane.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+    plane.port = await new Promise((resolve, reject) => {
+      plane.server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
         if (error) reject(error);
         else resolve(port);
       });
@@ -79,46 +79,46 @@ export class ControlPlane {
 
   /** What a client needs to find it, as the page has it, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
   get bootstrap(): string {
-    return shown('xds', 'json', { 'control-plane.mesh:18000': `127.0.0.1:${this.#port}` });
+    return shown('xds', 'json', { 'control-plane.mesh:18000': `127.0.0.1:${this.port}` });
   }
 
   /** From now on the service is served there. */
   publish(routing: Routing): void {
-    this.#version += 1;
-    this.#resources = orders(routing);
-    for (const [stream, subscriptions] of this.#streams) {
-      for (const typeUrl of subscriptions.keys()) this.#tell(stream, typeUrl);
+    this.version += 1;
+    this.resources = orders(routing);
+    for (const [stream, subscriptions] of this.streams) {
+      for (const typeUrl of subscriptions.keys()) this.tell(stream, typeUrl);
     }
   }
 
   close(): void {
-    this.#server.forceShutdown();
+    this.server.forceShutdown();
   }
 
-  #serve(stream: Stream): void {
+  private serve(stream: Stream): void {
     const subscriptions = new Map<string, readonly string[]>();
-    this.#streams.set(stream, subscriptions);
+    this.streams.set(stream, subscriptions);
     stream.on('data', ({ typeUrl, resourceNames, responseNonce, errorDetail }: DiscoveryRequest) => {
       if (errorDetail !== null) this.refused.push(errorDetail.message);
       const before = subscriptions.get(typeUrl);
       subscriptions.set(typeUrl, resourceNames);
       // What only says that the last answer has come is not answered.
       const more = resourceNames.some((name) => !before?.includes(name));
-      if (responseNonce === '' || more) this.#tell(stream, typeUrl);
+      if (responseNonce === '' || more) this.tell(stream, typeUrl);
     });
     const left = (): void => {
-      this.#streams.delete(stream);
+      this.streams.delete(stream);
       stream.end();
     };
     stream.on('end', left).on('cancelled', left).on('error', left);
   }
 
-  #tell(stream: Stream, typeUrl: string): void {
-    const names = this.#streams.get(stream)?.get(typeUrl) ?? [];
-    const resources = this.#resources.filter(
+  private tell(stream: Stream, typeUrl: string): void {
+    const names = this.streams.get(stream)?.get(typeUrl) ?? [];
+    const resources = this.resources.filter(
       (resource) => resource['@type'] === typeUrl && names.includes(resource.name ?? resource.clusterName ?? ''),
     );
-    const version = String(this.#version);
+    const version = String(this.version);
     stream.write({ typeUrl, versionInfo: version, nonce: `${typeUrl}@${version}`, resources });
   }
 }

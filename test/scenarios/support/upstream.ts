@@ -63,10 +63,10 @@ const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => st
  * ends in order.
  */
 export class Upstream {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'upstream-'));
-  readonly #log = join(this.#folder, 'arrived');
-  #server: ChildServer | undefined;
-  #next: ChildServer | undefined;
+  private readonly folder = mkdtempSync(join(tmpdir(), 'upstream-'));
+  private readonly log = join(this.folder, 'arrived');
+  private server: ChildServer | undefined;
+  private next: ChildServer | undefined;
 
   private constructor(
     readonly kind: UpstreamKind,
@@ -75,17 +75,17 @@ export class Upstream {
 
   static async start(kind: UpstreamKind, options: UpstreamOptions = {}): Promise<Upstream> {
     const upstream = new Upstream(kind, options);
-    upstream.#server = await upstream.#spawn(0, false);
+    upstream.server = await upstream.spawn(0, false);
     return upstream;
   }
 
   /** '127.0.0.1:port' */
   get url(): string {
-    return this.#process.url;
+    return this.process.url;
   }
 
   get pid(): number | undefined {
-    return this.#process.pid;
+    return this.process.pid;
   }
 
   /** What a client of it has to be told, besides the address. */
@@ -95,9 +95,9 @@ export class Upstream {
 
   /** All that arrived, in all its lives. */
   arrived(...what: readonly ArrivedWhat[]): readonly Arrival[] {
-    if (!existsSync(this.#log)) return [];
+    if (!existsSync(this.log)) return [];
     // What follows the last line break is still being written.
-    const lines = readFileSync(this.#log, 'utf8').split('\n').slice(0, -1);
+    const lines = readFileSync(this.log, 'utf8').split('\n').slice(0, -1);
     return lines.map(toArrival).filter((arrival) => what.length === 0 || what.includes(arrival.what));
   }
 
@@ -114,11 +114,11 @@ export class Upstream {
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
     await this.prepareRestart();
     // True: it was just prepared.
-    const next = this.#next as ChildServer;
-    this.#next = undefined;
+    const next = this.next as ChildServer;
+    this.next = undefined;
     const listenAt = Date.now() + downMs;
-    await (how === 'kill' ? this.#process.kill() : this.#process.terminate(ENDED_WITHIN_MS));
-    this.#server = next;
+    await (how === 'kill' ? this.process.kill() : this.process.terminate(ENDED_WITHIN_MS));
+    this.server = next;
     next.send({ listenAt });
     return reach(() => boundAt(next), { describe: `a new process to listen on port ${next.port}` });
   }
@@ -126,40 +126,40 @@ export class Upstream {
   /** Starts the process that the next `restartAfter` needs, so that this one is killed at once there. */
   async prepareRestart(): Promise<void> {
     // Waits for its turn with everything loaded: away for the time asked for, and not for the time a process takes to start.
-    this.#next ??= await this.#spawn(this.#process.port, true);
+    this.next ??= await this.spawn(this.process.port, true);
   }
 
   /** SIGKILL. */
   async kill(): Promise<void> {
-    await this.#process.kill();
+    await this.process.kill();
   }
 
   /** SIGTERM; resolves when the process is gone. */
   async terminate(): Promise<void> {
-    await this.#process.terminate(ENDED_WITHIN_MS);
+    await this.process.terminate(ENDED_WITHIN_MS);
   }
 
   /** SIGSTOP. */
   freeze(): void {
-    this.#process.freeze();
+    this.process.freeze();
   }
 
   /** SIGCONT. */
   thaw(): void {
-    this.#process.thaw();
+    this.process.thaw();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#process.close(), this.#next?.close()]);
-    rmSync(this.#folder, { recursive: true });
+    await Promise.all([this.process.close(), this.next?.close()]);
+    rmSync(this.folder, { recursive: true });
   }
 
-  get #process(): ChildServer {
-    if (this.#server === undefined) throw new Error('Upstream is made by Upstream.start()');
-    return this.#server;
+  private get process(): ChildServer {
+    if (this.server === undefined) throw new Error('Upstream is made by Upstream.start()');
+    return this.server;
   }
 
-  async #spawn(port: number, standby: boolean): Promise<ChildServer> {
+  private async spawn(port: number, standby: boolean): Promise<ChildServer> {
     const {
       delayMs = 0,
       perSecond = 1_000_000,
@@ -173,7 +173,7 @@ export class Upstream {
     const told = {
       port,
       standby,
-      log: this.#log,
+      log: this.log,
       delayMs,
       perSecond,
       queueMs,

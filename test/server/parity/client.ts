@@ -62,22 +62,22 @@ const CONTRACT = loadSync(KINDS_PROTO, { defaults: true });
 
 /** grpc-js's own client, whose answers say all that came. */
 export class ParityClient {
-  readonly #client: Client;
-  readonly #definition: PackageDefinition;
+  private readonly client: Client;
+  private readonly definition: PackageDefinition;
 
   constructor(
     url: string,
     { credentials: own = credentials.createInsecure(), options = {}, definition = CONTRACT }: ClientSettings = {},
   ) {
-    this.#client = new Client(url, own, { 'grpc.use_local_subchannel_pool': 1, ...options });
-    this.#definition = definition;
+    this.client = new Client(url, own, { 'grpc.use_local_subchannel_pool': 1, ...options });
+    this.definition = definition;
   }
 
   /** A call of `method` ('parity.v1.Kinds/Unary') with all its requests, to its end. */
   async call(method: string, requests: object | readonly object[] = {}, settings: CallSettings = {}): Promise<Answer> {
     const all = [requests].flat();
     const call = this.open(method, all[0], settings);
-    if (this.#find(method).requestStream) {
+    if (this.find(method).requestStream) {
       for (const request of all) void call.send(request);
       call.finish();
     }
@@ -91,7 +91,7 @@ export class ParityClient {
     const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
     const messages: any[] = [];
     let headers: Metadata | undefined;
-    const call = this.#begin(method, request, sent, options, (message) => {
+    const call = this.begin(method, request, sent, options, (message) => {
       messages.push(message);
       // Here, as more may come before anybody else looks.
       if (messages.length === stopsAfter && 'pause' in call) call.pause();
@@ -127,37 +127,37 @@ export class ParityClient {
   }
 
   close(): void {
-    this.#client.close();
+    this.client.close();
   }
 
-  #begin(
+  private begin(
     method: string,
     request: object,
     metadata: Metadata,
     options: { deadline?: number },
     received: (message: unknown) => void,
   ): Call {
-    const found = this.#find(method);
+    const found = this.find(method);
     const { path, requestSerialize: serialize, responseDeserialize: deserialize } = found;
     const answered = (_error: unknown, message?: unknown) => {
       if (message !== undefined) received(message);
     };
     if (!found.responseStream) {
       return found.requestStream
-        ? this.#client.makeClientStreamRequest(path, serialize, deserialize, metadata, options, answered)
-        : this.#client.makeUnaryRequest(path, serialize, deserialize, request, metadata, options, answered);
+        ? this.client.makeClientStreamRequest(path, serialize, deserialize, metadata, options, answered)
+        : this.client.makeUnaryRequest(path, serialize, deserialize, request, metadata, options, answered);
     }
     const stream = found.requestStream
-      ? this.#client.makeBidiStreamRequest(path, serialize, deserialize, metadata, options)
-      : this.#client.makeServerStreamRequest(path, serialize, deserialize, request, metadata, options);
+      ? this.client.makeBidiStreamRequest(path, serialize, deserialize, metadata, options)
+      : this.client.makeServerStreamRequest(path, serialize, deserialize, request, metadata, options);
     return stream.on('data', received).on('error', () => undefined);
   }
 
-  #find(method: string): MethodDefinition<any, any> {
+  private find(method: string): MethodDefinition<any, any> {
     const [service = '', name = ''] = method.split('/');
     // True: a service has methods, and nobody asks for messages.
-    const found = (this.#definition[service] as Record<string, MethodDefinition<any, any>> | undefined)?.[name];
-    if (found === undefined) throw new Error(`no ${method} in ${Object.keys(this.#definition).join(', ')}`);
+    const found = (this.definition[service] as Record<string, MethodDefinition<any, any>> | undefined)?.[name];
+    if (found === undefined) throw new Error(`no ${method} in ${Object.keys(this.definition).join(', ')}`);
     return found;
   }
 }

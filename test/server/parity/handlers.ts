@@ -105,7 +105,7 @@ export class KindsController {
   @GrpcStreamMethod('Kinds', 'Collect')
   collect(notes: Observable<Note>, metadata: Metadata, call: { sendMetadata(metadata: Metadata): void }) {
     if (metadata.get('sent').length > 0) call.sendMetadata(seen(metadata));
-    const counted = this.#noted(notes).pipe(
+    const counted = this.noted(notes).pipe(
       count(),
       map((number): Sent => ({ number })),
     );
@@ -115,7 +115,7 @@ export class KindsController {
   @GrpcStreamMethod('Kinds', 'Chat')
   chat(notes: Observable<Note>, metadata: Metadata, call: { sendMetadata(metadata: Metadata): void }) {
     if (metadata.get('sent').length > 0) call.sendMetadata(seen(metadata));
-    return this.#noted(notes).pipe(
+    return this.noted(notes).pipe(
       concatMap((note) => {
         if (note.text === 'broken') return throwError(broken);
         return note.text === 'twice' ? [note, note] : [note];
@@ -123,7 +123,7 @@ export class KindsController {
     );
   }
 
-  #noted(notes: Observable<Note>): Observable<Note> {
+  private noted(notes: Observable<Note>): Observable<Note> {
     const requests: typeof this.requests = [];
     this.requests = requests;
     return notes.pipe(

@@ -6,53 +6,53 @@ import { Subject, takeUntil, type Observable, type Observer, type Subscription }
  * emitted, so that work started in response does not overlap with it.
  */
 export class CancellableRun<T> {
-  readonly #stopped = new Subject<void>();
-  #subscription: Subscription | undefined;
+  private readonly stopped = new Subject<void>();
+  private subscription: Subscription | undefined;
   /** Emits the end of a source that ended before `subscribe` returned. */
-  #end: (() => void) | undefined;
-  #isOver = false;
+  private end: (() => void) | undefined;
+  private isOver = false;
 
   start(source: Observable<T>, observer: Observer<T>): void {
-    if (this.#isOver) return;
-    this.#subscription = source.pipe(takeUntil(this.#stopped)).subscribe({
+    if (this.isOver) return;
+    this.subscription = source.pipe(takeUntil(this.stopped)).subscribe({
       next: (value) => {
-        if (!this.#isOver) observer.next(value);
+        if (!this.isOver) observer.next(value);
       },
       error: (error: unknown) => {
-        this.#endWith(() => {
+        this.endWith(() => {
           observer.error(error);
         });
       },
       complete: () => {
-        this.#endWith(() => {
+        this.endWith(() => {
           observer.complete();
         });
       },
     });
-    this.#tearDown();
+    this.tearDown();
   }
 
   /** Cancels the run; has no effect after its end. */
   stop(): void {
-    this.#end = undefined;
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#stopped.next();
+    this.end = undefined;
+    if (this.isOver) return;
+    this.isOver = true;
+    this.stopped.next();
   }
 
-  #endWith(end: () => void): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#end = end;
-    this.#tearDown();
+  private endWith(end: () => void): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.end = end;
+    this.tearDown();
   }
 
   /** Tears down an ended source and emits its end, once `subscribe` has returned. */
-  #tearDown(): void {
-    if (this.#subscription === undefined || this.#end === undefined) return;
-    const end = this.#end;
-    this.#end = undefined;
-    this.#subscription.unsubscribe();
+  private tearDown(): void {
+    if (this.subscription === undefined || this.end === undefined) return;
+    const end = this.end;
+    this.end = undefined;
+    this.subscription.unsubscribe();
     end();
   }
 }

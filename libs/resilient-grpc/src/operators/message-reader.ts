@@ -5,20 +5,20 @@ const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
  * `give`.
  */
 export class MessageReader<M> implements AsyncIterator<M, undefined> {
-  readonly #waiting: ((result: IteratorResult<M, undefined>) => void)[] = [];
-  #isDone = false;
+  private readonly waiting: ((result: IteratorResult<M, undefined>) => void)[] = [];
+  private isDone = false;
 
   constructor(private readonly wanted: () => void) {}
 
   /** True if a read is pending. */
   get isWaiting(): boolean {
-    return this.#waiting.length > 0;
+    return this.waiting.length > 0;
   }
 
   next(): Promise<IteratorResult<M, undefined>> {
-    if (this.#isDone) return Promise.resolve(DONE);
+    if (this.isDone) return Promise.resolve(DONE);
     return new Promise((resolve) => {
-      this.#waiting.push(resolve);
+      this.waiting.push(resolve);
       this.wanted();
     });
   }
@@ -30,11 +30,11 @@ export class MessageReader<M> implements AsyncIterator<M, undefined> {
 
   /** Resolves the oldest pending read with `message`. */
   give(message: M): void {
-    this.#waiting.shift()?.({ done: false, value: message });
+    this.waiting.shift()?.({ done: false, value: message });
   }
 
   end(): void {
-    this.#isDone = true;
-    for (const resolve of this.#waiting.splice(0)) resolve(DONE);
+    this.isDone = true;
+    for (const resolve of this.waiting.splice(0)) resolve(DONE);
   }
 }

@@ -10,20 +10,20 @@ const TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
  * session silently.
  */
 export class ReplayIds {
-  readonly #types = new Set<string>();
+  private readonly types = new Set<string>();
 
   /** Validates the id of a message. @throws TypeError if its type is not supported, such as the Long of a 64-bit field. */
   ofMessage<Id extends ReplayId>(id: Id): Id {
     const type = typeOf(id, 'id', 'a string, number, bigint or symbol');
-    this.#types.add(type);
+    this.types.add(type);
     return id;
   }
 
   /** Validates the id in an acknowledgement. @throws TypeError if its type is not supported, or is not the type of any message's id. */
   ofAcknowledgement<Id extends ReplayId>(id: Id): Id {
     const type = typeOf(id, 'acknowledges', 'a string, number, bigint or symbol, or undefined for none');
-    if (this.#types.size > 0 && !this.#types.has(type)) {
-      const types = [...this.#types].join(' or ');
+    if (this.types.size > 0 && !this.types.has(type)) {
+      const types = [...this.types].join(' or ');
       const found = `the ${type} ${show(id)}, which equals none of them`;
       throw new TypeError(`replayUnacknowledged.acknowledges: expected a ${types}, as id gives them, got ${found}`);
     }

@@ -35,83 +35,83 @@ export interface OutgoingCallbacks {
  * connection the hello, then the unacknowledged messages, then new messages.
  */
 export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<LedgerEntry<Id, Out>> {
-  readonly #ledger: ReplayLedger<Id, Out>;
-  readonly #source: ReplaySource;
-  readonly #ids = new ReplayIds();
+  private readonly ledger: ReplayLedger<Id, Out>;
+  private readonly source: ReplaySource;
+  private readonly ids = new ReplayIds();
   /** Messages of the current connection. */
-  #messages: AsyncIterable<Out> | undefined;
-  #reader: MessageReader<Out> | undefined;
-  #isHelloDue = false;
+  private messages: AsyncIterable<Out> | undefined;
+  private reader: MessageReader<Out> | undefined;
+  private isHelloDue = false;
   /** True if no more messages are sent on this connection. */
-  #isRetiring = false;
-  #isPulling = false;
+  private isRetiring = false;
+  private isPulling = false;
   /** Message read from the source that does not fit into the ledger yet. */
-  #waiting: LedgerEntry<Id, Out> | undefined;
-  #hasEnded = false;
-  #isServing = false;
+  private waiting: LedgerEntry<Id, Out> | undefined;
+  private hasEnded = false;
+  private isServing = false;
 
   constructor(
     input: SourceInput<Out>,
     private readonly rules: OutgoingRules<Out, Id>,
     private readonly callbacks: OutgoingCallbacks,
   ) {
-    this.#ledger = new ReplayLedger(rules.limits);
-    this.#source = replaySource(input, (message) => this.#entryOf(message), this, bufferLimits(rules.limits));
+    this.ledger = new ReplayLedger(rules.limits);
+    this.source = replaySource(input, (message) => this.entryOf(message), this, bufferLimits(rules.limits));
   }
 
   /** Number of unacknowledged messages. */
   get unacknowledged(): number {
-    return this.#ledger.size;
+    return this.ledger.size;
   }
 
   /** Number of unacknowledged messages that were sent on the current connection. */
   get awaited(): number {
-    return this.#ledger.awaited;
+    return this.ledger.awaited;
   }
 
   /** Id of the oldest unacknowledged message. */
   get oldest(): Id | undefined {
-    return this.#ledger.oldest?.id;
+    return this.ledger.oldest?.id;
   }
 
   /** True if the source has ended and every message from it is acknowledged. */
   get isSettled(): boolean {
-    return this.#hasEnded && this.#ledger.size === 0 && this.#waiting === undefined;
+    return this.hasEnded && this.ledger.size === 0 && this.waiting === undefined;
   }
 
   open(): void {
-    this.#source.open();
+    this.source.open();
   }
 
   /** Starts the next connection and returns its messages. A second iteration starts over with the hello and ends the previous iterator. */
   connect(): AsyncIterable<Out> {
     this.disconnect();
-    const messages: AsyncIterable<Out> = { [Symbol.asyncIterator]: () => this.#readerOf(messages) };
-    this.#messages = messages;
+    const messages: AsyncIterable<Out> = { [Symbol.asyncIterator]: () => this.readerOf(messages) };
+    this.messages = messages;
     return messages;
   }
 
   /** Ends the current connection. Nothing is sent until the next `connect`. */
   disconnect(): void {
-    this.#messages = undefined;
-    this.#isRetiring = false;
-    this.#reader?.end();
-    this.#reader = undefined;
-    this.#ledger.reconnect();
+    this.messages = undefined;
+    this.isRetiring = false;
+    this.reader?.end();
+    this.reader = undefined;
+    this.ledger.reconnect();
   }
 
   /** Stops sending on this connection and half-closes it. */
   retire(): void {
-    this.#isRetiring = true;
-    this.#serve();
+    this.isRetiring = true;
+    this.serve();
   }
 
   /** Removes the acknowledged messages and returns their number. @throws TypeError if `id` cannot be the id of a message. */
   acknowledge(id: Id): number {
-    const count = this.#ledger.acknowledge(this.#ids.ofAcknowledgement(id), this.rules.acknowledgement);
+    const count = this.ledger.acknowledge(this.ids.ofAcknowledgement(id), this.rules.acknowledgement);
     if (count > 0) {
-      this.#keepWaiting();
-      this.#serve();
+      this.keepWaiting();
+      this.serve();
     }
     return count;
   }
@@ -121,41 +121,41 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
    * answered synchronously.
    */
   lookAhead(): boolean {
-    if (this.#isPulling || this.#hasEnded || this.#waiting !== undefined || this.#ledger.isFull) return false;
-    this.#isPulling = true;
-    this.#source.pull();
-    return this.#hasAnswered();
+    if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;
+    this.isPulling = true;
+    this.source.pull();
+    return this.hasAnswered();
   }
 
   /** Stops reading from the source. Messages already read are still sent. */
   finish(): void {
-    this.#source.close();
-    this.#hasEnded = true;
-    this.#serve();
+    this.source.close();
+    this.hasEnded = true;
+    this.serve();
   }
 
   /** Closes the source and the current connection. */
   close(): void {
-    this.#hasEnded = true;
-    this.#source.close();
+    this.hasEnded = true;
+    this.source.close();
     this.disconnect();
   }
 
   onItem(entry: LedgerEntry<Id, Out>): void {
-    this.#isPulling = false;
-    if (this.#ledger.has(entry.id)) {
+    this.isPulling = false;
+    if (this.ledger.has(entry.id)) {
       this.callbacks.onOutgoingError(sameId(entry.id, this.unacknowledged));
       return;
     }
-    this.#waiting = entry;
-    this.#keepWaiting();
-    this.#serve();
+    this.waiting = entry;
+    this.keepWaiting();
+    this.serve();
   }
 
   onSourceEnd(): void {
-    this.#isPulling = false;
-    this.#hasEnded = true;
-    this.#serve();
+    this.isPulling = false;
+    this.hasEnded = true;
+    this.serve();
     this.callbacks.onSourceEnd();
   }
 
@@ -167,74 +167,74 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.callbacks.onOutgoingError(tooMuchPushed(held, this.unacknowledged));
   }
 
-  #readerOf(messages: AsyncIterable<Out>): MessageReader<Out> {
-    const reader = new MessageReader<Out>(() => this.#serve());
-    if (this.#messages !== messages) {
+  private readerOf(messages: AsyncIterable<Out>): MessageReader<Out> {
+    const reader = new MessageReader<Out>(() => this.serve());
+    if (this.messages !== messages) {
       reader.end();
       return reader;
     }
-    this.#reader?.end();
-    this.#reader = reader;
-    this.#isHelloDue = this.rules.hello !== undefined;
-    this.#ledger.reconnect();
+    this.reader?.end();
+    this.reader = reader;
+    this.isHelloDue = this.rules.hello !== undefined;
+    this.ledger.reconnect();
     return reader;
   }
 
   /** Serves the connection's pending reads while messages are available. */
-  #serve(): void {
+  private serve(): void {
     // A synchronous source calls back into this method.
-    if (this.#isServing) return;
-    this.#isServing = true;
+    if (this.isServing) return;
+    this.isServing = true;
     try {
-      while (this.#serveOne());
+      while (this.serveOne());
     } catch (error) {
       this.callbacks.onOutgoingError(error);
     } finally {
-      this.#isServing = false;
+      this.isServing = false;
     }
   }
 
   /** Serves one pending read. Returns true if another one can follow. */
-  #serveOne(): boolean {
-    const reader = this.#reader;
+  private serveOne(): boolean {
+    const reader = this.reader;
     if (reader?.isWaiting !== true) return false;
-    if (this.#isHelloDue) {
-      this.#isHelloDue = false;
+    if (this.isHelloDue) {
+      this.isHelloDue = false;
       // The cast is safe: `#isHelloDue` is set only if `hello` is given.
       reader.give((this.rules.hello as () => Out)());
       return true;
     }
-    const entry = this.#isRetiring ? undefined : this.#ledger.send();
+    const entry = this.isRetiring ? undefined : this.ledger.send();
     if (entry !== undefined) {
       reader.give(entry.message);
       this.callbacks.onSent();
       return true;
     }
-    if (this.#isRetiring || (this.#hasEnded && this.#waiting === undefined)) {
+    if (this.isRetiring || (this.hasEnded && this.waiting === undefined)) {
       reader.end();
       return false;
     }
     return this.lookAhead();
   }
 
-  #hasAnswered(): boolean {
-    return !this.#isPulling;
+  private hasAnswered(): boolean {
+    return !this.isPulling;
   }
 
   /** Moves the waiting message into the ledger if it fits. */
-  #keepWaiting(): void {
-    const entry = this.#waiting;
-    if (entry === undefined || !this.#ledger.fits(entry.bytes)) return;
-    this.#waiting = undefined;
-    this.#ledger.add(entry);
+  private keepWaiting(): void {
+    const entry = this.waiting;
+    if (entry === undefined || !this.ledger.fits(entry.bytes)) return;
+    this.waiting = undefined;
+    this.ledger.add(entry);
   }
 
-  #entryOf(message: Out): LedgerEntry<Id, Out> {
+  private entryOf(message: Out): LedgerEntry<Id, Out> {
     const { id, size } = this.rules;
     const bytes = size?.(message) ?? 0;
     if (!(bytes >= 0)) {
       throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${show(bytes)}`);
     }
-    return { id: this.#ids.ofMessage(id(message)), message, bytes };
+    return { id: this.ids.ofMessage(id(message)), message, bytes };
   }
 }

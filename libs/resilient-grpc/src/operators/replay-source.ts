@@ -51,8 +51,8 @@ export function replaySource<M, T extends { readonly bytes: number }>(
 }
 
 class IterableReplaySource<M, T> implements ReplaySource {
-  #iterator: AsyncIterator<M> | Iterator<M> | undefined;
-  #isClosed = false;
+  private iterator: AsyncIterator<M> | Iterator<M> | undefined;
+  private isClosed = false;
 
   constructor(
     private readonly input: AsyncIterable<M> | Iterable<M>,
@@ -67,36 +67,36 @@ class IterableReplaySource<M, T> implements ReplaySource {
   pull(): void {
     let result: IteratorResult<M>;
     try {
-      this.#iterator ??= isAsyncIterable(this.input)
+      this.iterator ??= isAsyncIterable(this.input)
         ? this.input[Symbol.asyncIterator]()
         : this.input[Symbol.iterator]();
-      const next = this.#iterator.next();
+      const next = this.iterator.next();
       if ('then' in next) {
-        next.then(this.#take, this.#fail);
+        next.then(this.take, this.fail);
         return;
       }
       result = next;
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
       return;
     }
-    this.#take(result);
+    this.take(result);
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.isClosed) return;
+    this.isClosed = true;
     // Errors during the release are ignored, because nothing receives them any more.
     try {
-      const returned: unknown = this.#iterator?.return?.();
+      const returned: unknown = this.iterator?.return?.();
       Promise.resolve(returned).catch(() => undefined);
     } catch {
       // As above.
     }
   }
 
-  readonly #take = (result: IteratorResult<M>): void => {
-    if (this.#isClosed) return;
+  private readonly take = (result: IteratorResult<M>): void => {
+    if (this.isClosed) return;
     if (result.done === true) {
       this.taker.onSourceEnd();
       return;
@@ -105,23 +105,23 @@ class IterableReplaySource<M, T> implements ReplaySource {
     try {
       item = this.itemOf(result.value);
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
       return;
     }
     this.taker.onItem(item);
   };
 
-  readonly #fail = (error: unknown): void => {
-    if (!this.#isClosed) this.taker.onSourceError(error);
+  private readonly fail = (error: unknown): void => {
+    if (!this.isClosed) this.taker.onSourceError(error);
   };
 }
 
 class ObservableReplaySource<T extends { readonly bytes: number }> implements ReplaySource {
-  readonly #run = new CancellableRun<T>();
-  readonly #held: T[] = [];
-  #heldBytes = 0;
-  #isWanted = false;
-  #isComplete = false;
+  private readonly run = new CancellableRun<T>();
+  private readonly held: T[] = [];
+  private heldBytes = 0;
+  private isWanted = false;
+  private isComplete = false;
 
   constructor(
     private readonly items: Observable<T>,
@@ -130,47 +130,47 @@ class ObservableReplaySource<T extends { readonly bytes: number }> implements Re
   ) {}
 
   open(): void {
-    this.#run.start(this.items, {
-      next: (item) => this.#push(item),
+    this.run.start(this.items, {
+      next: (item) => this.push(item),
       // Reported immediately, ahead of buffered messages: the error ends the session anyway.
       error: (error: unknown) => this.taker.onSourceError(error),
       complete: () => {
-        this.#isComplete = true;
-        if (this.#isWanted) this.taker.onSourceEnd();
+        this.isComplete = true;
+        if (this.isWanted) this.taker.onSourceEnd();
       },
     });
   }
 
   pull(): void {
-    const item = this.#held.shift();
+    const item = this.held.shift();
     if (item !== undefined) {
-      this.#heldBytes -= item.bytes;
+      this.heldBytes -= item.bytes;
       this.taker.onItem(item);
-    } else if (this.#isComplete) this.taker.onSourceEnd();
-    else this.#isWanted = true;
+    } else if (this.isComplete) this.taker.onSourceEnd();
+    else this.isWanted = true;
   }
 
   close(): void {
-    this.#held.length = 0;
-    this.#isWanted = false;
-    this.#run.stop();
+    this.held.length = 0;
+    this.isWanted = false;
+    this.run.stop();
   }
 
-  #push(item: T): void {
-    if (this.#isWanted) {
-      this.#isWanted = false;
+  private push(item: T): void {
+    if (this.isWanted) {
+      this.isWanted = false;
       this.taker.onItem(item);
       return;
     }
-    const messages = this.#held.length + 1;
-    const bytes = this.#heldBytes + item.bytes;
+    const messages = this.held.length + 1;
+    const bytes = this.heldBytes + item.bytes;
     // A single message may have any size, as in the ledger.
     if (messages > 1 && (messages > this.room.messages || bytes > this.room.bytes)) {
-      this.taker.onOverflow({ messages: this.#held.length, bytes: this.#heldBytes });
+      this.taker.onOverflow({ messages: this.held.length, bytes: this.heldBytes });
       return;
     }
-    this.#held.push(item);
-    this.#heldBytes = bytes;
+    this.held.push(item);
+    this.heldBytes = bytes;
   }
 }
 

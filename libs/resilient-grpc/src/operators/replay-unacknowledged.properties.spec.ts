@@ -61,18 +61,18 @@ const MAX_ENDS = 4;
 /** A source that has what it was given, and hands it out one by one. */
 class GivenSource implements AsyncIterableIterator<Numbered> {
   taken = 0;
-  #given = 0;
-  #isComplete = false;
-  #waiting: (() => void) | undefined;
+  private given = 0;
+  private isComplete = false;
+  private waiting: (() => void) | undefined;
 
   give(count: number): void {
-    this.#given += count;
-    this.#waiting?.();
+    this.given += count;
+    this.waiting?.();
   }
 
   complete(): void {
-    this.#isComplete = true;
-    this.#waiting?.();
+    this.isComplete = true;
+    this.waiting?.();
   }
 
   [Symbol.asyncIterator](): this {
@@ -80,12 +80,12 @@ class GivenSource implements AsyncIterableIterator<Numbered> {
   }
 
   async next(): Promise<IteratorResult<Numbered>> {
-    expect(this.#waiting).toBeUndefined();
-    while (this.taken === this.#given && !this.#isComplete) {
-      await new Promise<void>((resolve) => (this.#waiting = resolve));
-      this.#waiting = undefined;
+    expect(this.waiting).toBeUndefined();
+    while (this.taken === this.given && !this.isComplete) {
+      await new Promise<void>((resolve) => (this.waiting = resolve));
+      this.waiting = undefined;
     }
-    if (this.taken === this.#given) return { done: true, value: undefined };
+    if (this.taken === this.given) return { done: true, value: undefined };
     return { done: false, value: { id: ++this.taken } };
   }
 }

@@ -39,14 +39,14 @@ function killChildren(): void {
 
 /** A server in a child process that can be killed, frozen, and restarted on the same port. */
 export class ChildServer {
-  readonly #options: ChildServerOptions;
-  readonly #output: string[] = [];
-  readonly #messages: unknown[] = [];
-  #child: ChildProcess | undefined;
-  #port = 0;
+  private readonly options: ChildServerOptions;
+  private readonly outputLines: string[] = [];
+  private readonly receivedMessages: unknown[] = [];
+  private child: ChildProcess | undefined;
+  private boundPort = 0;
 
   private constructor(options: ChildServerOptions) {
-    this.#options = options;
+    this.options = options;
   }
 
   /**
@@ -55,46 +55,46 @@ export class ChildServer {
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
     const server = new ChildServer(options);
-    await server.#start();
+    await server.startProcess();
     return server;
   }
 
   get port(): number {
-    return this.#port;
+    return this.boundPort;
   }
 
   /** '127.0.0.1:port' */
   get url(): string {
-    return `127.0.0.1:${this.#port}`;
+    return `127.0.0.1:${this.boundPort}`;
   }
 
   get running(): boolean {
-    return this.#child !== undefined;
+    return this.child !== undefined;
   }
 
   /** The process id; `undefined` while the server is not running. */
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return this.child?.pid;
   }
 
   /** The last 200 lines written to stdout and stderr, including those from before restarts. */
   get output(): readonly string[] {
-    return this.#output;
+    return this.outputLines;
   }
 
   /** The messages received over IPC, including those from before restarts. */
   get messages(): readonly unknown[] {
-    return this.#messages;
+    return this.receivedMessages;
   }
 
   /** Sends a message to the server over IPC. */
   send(message: Serializable): void {
-    this.#child?.send(message);
+    this.child?.send(message);
   }
 
   /** Sends SIGKILL and resolves when the process has ended. */
   async kill(): Promise<void> {
-    await this.#end('SIGKILL', 10_000);
+    await this.end('SIGKILL', 10_000);
   }
 
   /**
@@ -102,23 +102,23 @@ export class ChildServer {
    * @throws Error if the process is still running after `timeoutMs` (10 000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
-    await this.#end('SIGTERM', timeoutMs);
+    await this.end('SIGTERM', timeoutMs);
   }
 
   /** Sends SIGSTOP. The server's sockets stay open but it no longer responds. */
   freeze(): void {
-    this.#child?.kill('SIGSTOP');
+    this.child?.kill('SIGSTOP');
   }
 
   /** Sends SIGCONT, which ends `freeze`. */
   thaw(): void {
-    this.#child?.kill('SIGCONT');
+    this.child?.kill('SIGCONT');
   }
 
   /** Starts the server again on the same port. Kills it first if it is still running. */
   async restart(): Promise<void> {
     await this.kill();
-    await this.#start();
+    await this.startProcess();
   }
 
   /** Kills the server and resolves when the process has ended. */
@@ -126,45 +126,45 @@ export class ChildServer {
     await this.kill();
   }
 
-  async #start(): Promise<void> {
-    const { script, execPath, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.#options;
+  private async startProcess(): Promise<void> {
+    const { script, execPath, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.options;
     const exitWithParent = ['--import', `data:text/javascript,${encodeURIComponent(EXIT_WITH_PARENT)}`];
-    const child = fork(script, [...args(this.#port)], {
+    const child = fork(script, [...args(this.boundPort)], {
       env: { ...process.env, ...env },
       execPath: execPath ?? process.execPath,
       execArgv: execPath === undefined ? [...exitWithParent, ...execArgv] : [...execArgv],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
-    this.#child = child;
+    this.child = child;
     if (children.size === 0) process.once('exit', killChildren);
     children.add(child);
     child.once('close', () => {
-      this.#gone(child);
+      this.gone(child);
     });
     let failure: Error | undefined;
     child.once('error', (error) => {
       failure = error;
-      this.#gone(child);
+      this.gone(child);
     });
     let port = 0;
     const listening = (found: number) => {
       port = found;
     };
-    this.#readOutput(child, listening);
-    this.#readMessages(child, listening);
-    const what = () => `${String(script)} to listen; its output:\n${this.#output.join('\n')}`;
+    this.readOutput(child, listening);
+    this.readMessages(child, listening);
+    const what = () => `${String(script)} to listen; its output:\n${this.outputLines.join('\n')}`;
     try {
-      await waitFor(() => port !== 0 || this.#child !== child, { timeoutMs: readyTimeoutMs, describe: what });
+      await waitFor(() => port !== 0 || this.child !== child, { timeoutMs: readyTimeoutMs, describe: what });
     } catch (error) {
       await this.kill();
       throw error;
     }
     if (port === 0) throw new Error(`Ended before it listened: waited for ${what()}`, { cause: failure });
-    this.#port = port;
+    this.boundPort = port;
   }
 
-  #readOutput(child: ChildProcess, listening: (port: number) => void): void {
-    const ready = this.#options.ready ?? /listening on .*:(\d+)/i;
+  private readOutput(child: ChildProcess, listening: (port: number) => void): void {
+    const ready = this.options.ready ?? /listening on .*:(\d+)/i;
     for (const stream of [child.stdout, child.stderr]) {
       let rest = '';
       stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -174,34 +174,34 @@ export class ChildServer {
           const port = Number(ready.exec(line)?.[1] ?? 0);
           if (port > 0) listening(port);
         }
-        this.#output.push(...lines);
-        this.#output.splice(0, this.#output.length - MAX_KEPT_LINES);
+        this.outputLines.push(...lines);
+        this.outputLines.splice(0, this.outputLines.length - MAX_KEPT_LINES);
       });
     }
   }
 
-  #readMessages(child: ChildProcess, listening: (port: number) => void): void {
+  private readMessages(child: ChildProcess, listening: (port: number) => void): void {
     child.on('message', (message: unknown) => {
       if (typeof message === 'object' && message !== null && 'listening' in message)
         listening(Number(message.listening));
-      else this.#messages.push(message);
+      else this.receivedMessages.push(message);
     });
   }
 
-  async #end(signal: NodeJS.Signals, timeoutMs: number): Promise<void> {
-    const child = this.#child;
+  private async end(signal: NodeJS.Signals, timeoutMs: number): Promise<void> {
+    const child = this.child;
     if (child === undefined) return;
     child.kill(signal);
-    await waitFor(() => this.#child !== child, {
+    await waitFor(() => this.child !== child, {
       timeoutMs,
-      describe: () => `process ${child.pid ?? '?'} to end after ${signal}; its output:\n${this.#output.join('\n')}`,
+      describe: () => `process ${child.pid ?? '?'} to end after ${signal}; its output:\n${this.outputLines.join('\n')}`,
     });
   }
 
-  #gone(child: ChildProcess): void {
+  private gone(child: ChildProcess): void {
     children.delete(child);
     if (children.size === 0) process.off('exit', killChildren);
-    if (this.#child === child) this.#child = undefined;
+    if (this.child === child) this.child = undefined;
   }
 }
 

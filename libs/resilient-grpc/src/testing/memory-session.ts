@@ -28,7 +28,7 @@ export class MemoryCall implements StreamSource {
   left = false;
   /** Number of times the client requested another message. */
   readOns = 0;
-  #requests: AsyncIterator<Numbered> | undefined;
+  private requests: AsyncIterator<Numbered> | undefined;
 
   constructor(
     private readonly outgoing: AsyncIterable<Numbered>,
@@ -38,7 +38,7 @@ export class MemoryCall implements StreamSource {
   ) {}
 
   begin(): void {
-    this.#requests = this.outgoing[Symbol.asyncIterator]();
+    this.requests = this.outgoing[Symbol.asyncIterator]();
     this.owner.calls.push(this);
     this.owner.onBegin?.(this);
     if (this.owner.reads) void this.readAll();
@@ -50,12 +50,12 @@ export class MemoryCall implements StreamSource {
 
   unsubscribe(): void {
     this.left = true;
-    void this.#requests?.return?.();
+    void this.requests?.return?.();
   }
 
   /** Reads one message. Resolves to false if the requests have ended. */
   async read(): Promise<boolean> {
-    const result = await this.#requests?.next();
+    const result = await this.requests?.next();
     if (result === undefined) return false;
     if (result.done !== true) this.received.push(result.value.id);
     else if (!this.left) this.halfClosed = true;
@@ -104,7 +104,7 @@ export class NumberedSource implements AsyncIterableIterator<Numbered> {
   asked = 0;
   returned = 0;
   mostAtOnce = 0;
-  #pending = 0;
+  private pending = 0;
 
   constructor(readonly count = Infinity) {}
 
@@ -114,10 +114,10 @@ export class NumberedSource implements AsyncIterableIterator<Numbered> {
 
   async next(): Promise<IteratorResult<Numbered>> {
     this.asked += 1;
-    this.#pending += 1;
-    this.mostAtOnce = Math.max(this.mostAtOnce, this.#pending);
+    this.pending += 1;
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.pending);
     await Promise.resolve();
-    this.#pending -= 1;
+    this.pending -= 1;
     if (this.taken >= this.count) return { done: true, value: undefined };
     this.taken += 1;
     return { done: false, value: { id: this.taken } };

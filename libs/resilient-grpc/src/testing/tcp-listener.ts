@@ -17,15 +17,15 @@ export class TcpListener {
   readonly sockets = new Set<Socket>();
   /** Number of connections accepted since the listener was opened. */
   accepted = 0;
-  #server: Server | undefined;
-  #port = 0;
-  readonly #onConnection: (socket: Socket) => void;
-  readonly #allowHalfOpen: boolean;
+  private server: Server | undefined;
+  private boundPort = 0;
+  private readonly onConnection: (socket: Socket) => void;
+  private readonly allowHalfOpen: boolean;
 
   private constructor(onConnection: (socket: Socket) => void, options: TcpListenerOptions) {
-    this.#onConnection = onConnection;
-    this.#port = options.port ?? 0;
-    this.#allowHalfOpen = options.allowHalfOpen ?? false;
+    this.onConnection = onConnection;
+    this.boundPort = options.port ?? 0;
+    this.allowHalfOpen = options.allowHalfOpen ?? false;
   }
 
   /** Opens a listener on 127.0.0.1. `onConnection` owns the sockets that it receives. */
@@ -36,40 +36,40 @@ export class TcpListener {
   }
 
   get port(): number {
-    return this.#port;
+    return this.boundPort;
   }
 
   /** '127.0.0.1:port' */
   get url(): string {
-    return `${HOST}:${this.#port}`;
+    return `${HOST}:${this.boundPort}`;
   }
 
   get listening(): boolean {
-    return this.#server !== undefined;
+    return this.server !== undefined;
   }
 
   /** Listens again on the same port. Does nothing if the listener is already listening. */
   async listen(): Promise<void> {
-    if (this.#server !== undefined) return;
-    const server = createServer({ allowHalfOpen: this.#allowHalfOpen, noDelay: true }, (socket) => {
-      this.#accept(socket);
+    if (this.server !== undefined) return;
+    const server = createServer({ allowHalfOpen: this.allowHalfOpen, noDelay: true }, (socket) => {
+      this.accept(socket);
     });
-    this.#server = server;
+    this.server = server;
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => {
-        this.#server = undefined;
+        this.server = undefined;
         reject(error);
       });
-      server.listen(this.#port, HOST, resolve);
+      server.listen(this.boundPort, HOST, resolve);
     });
     const address = server.address();
-    if (address !== null && typeof address === 'object') this.#port = address.port;
+    if (address !== null && typeof address === 'object') this.boundPort = address.port;
   }
 
   /** Refuses new connections from now on (ECONNREFUSED). Open connections stay open. */
   stop(): void {
-    this.#server?.close();
-    this.#server = undefined;
+    this.server?.close();
+    this.server = undefined;
   }
 
   /** Stops listening, destroys every connection, and resolves when all are closed. */
@@ -78,11 +78,11 @@ export class TcpListener {
     await Promise.all([...this.sockets].map(destroySocket));
   }
 
-  #accept(socket: Socket): void {
+  private accept(socket: Socket): void {
     this.accepted += 1;
     this.sockets.add(socket);
     socket.once('close', () => this.sockets.delete(socket));
-    this.#onConnection(socket);
+    this.onConnection(socket);
   }
 }
 

@@ -8,34 +8,34 @@ interface VirtualTimer {
 
 /** A clock that only `advance` and `advanceAsync` move. Timers run in the order in which they are due, ties in the order they were set. */
 export class VirtualClock implements Clock {
-  readonly #startedAtEpoch: number;
-  #now = 0;
-  #timers: VirtualTimer[] = [];
+  private readonly startedAtEpoch: number;
+  private nowMs = 0;
+  private timers: VirtualTimer[] = [];
 
   /** @param epoch the initial value of `epoch()`, while `now()` is 0. @defaultValue 2026-01-01T00:00:00Z */
   constructor(epoch = Date.UTC(2026, 0, 1)) {
-    this.#startedAtEpoch = epoch;
+    this.startedAtEpoch = epoch;
   }
 
   now(): number {
-    return this.#now;
+    return this.nowMs;
   }
 
   epoch(): number {
-    return this.#startedAtEpoch + this.#now;
+    return this.startedAtEpoch + this.nowMs;
   }
 
   setTimer(task: () => void, ms: number): Timer {
     // NaN is rejected because Node would run such a timer immediately, and a test should reveal that.
     if (Number.isNaN(ms)) throw new RangeError('VirtualClock: a timer of NaN ms');
-    const timer: VirtualTimer = { dueAt: this.#now + Math.max(ms, 0), task };
-    const later = this.#timers.findIndex((other) => other.dueAt > timer.dueAt);
-    this.#timers.splice(later === -1 ? this.#timers.length : later, 0, timer);
+    const timer: VirtualTimer = { dueAt: this.nowMs + Math.max(ms, 0), task };
+    const later = this.timers.findIndex((other) => other.dueAt > timer.dueAt);
+    this.timers.splice(later === -1 ? this.timers.length : later, 0, timer);
     return { id: timer };
   }
 
   clearTimer(timer: Timer): void {
-    this.#timers = this.#timers.filter((other) => other !== timer.id);
+    this.timers = this.timers.filter((other) => other !== timer.id);
   }
 
   /** Runs `task` at the next `advance`, even if that is by 0 ms. */
@@ -45,35 +45,35 @@ export class VirtualClock implements Clock {
 
   /** Number of pending timers and deferred tasks. */
   get pending(): number {
-    return this.#timers.length;
+    return this.timers.length;
   }
 
   /** Milliseconds until the next timer; `undefined` if none is pending. */
   get nextTimerInMs(): number | undefined {
-    const next = this.#timers[0];
-    return next === undefined ? undefined : next.dueAt - this.#now;
+    const next = this.timers[0];
+    return next === undefined ? undefined : next.dueAt - this.nowMs;
   }
 
   /** Advances the time by `ms` and runs the timers that become due, including those set by such timers. */
   advance(ms: number): void {
-    const end = this.#now + ms;
-    while (this.#runNext(end));
-    this.#now = end;
+    const end = this.nowMs + ms;
+    while (this.runNext(end));
+    this.nowMs = end;
   }
 
   /** Like `advance`, but lets pending promises and callbacks run after each timer, so that they can set further timers. */
   async advanceAsync(ms: number): Promise<void> {
-    const end = this.#now + ms;
+    const end = this.nowMs + ms;
     do await turn();
-    while (this.#runNext(end));
-    this.#now = end;
+    while (this.runNext(end));
+    this.nowMs = end;
   }
 
-  #runNext(end: number): boolean {
-    const timer = this.#timers[0];
+  private runNext(end: number): boolean {
+    const timer = this.timers[0];
     if (timer === undefined || timer.dueAt > end) return false;
-    this.#timers.shift();
-    this.#now = timer.dueAt;
+    this.timers.shift();
+    this.nowMs = timer.dueAt;
     timer.task();
     return true;
   }

@@ -55,58 +55,44 @@ export interface PolicyControl {
   openStream(opening: StreamOpening): ConnectionStream | undefined;
 }
 
-/** The channel that owns a policy. All fields are private, because grpc-js writes channel options as JSON when it traces. */
+/** The channel that owns a policy. */
 class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
-  readonly #id = randomUUID();
-  readonly #observer: PolicyObserver;
-  #policy: ObservingPolicy | undefined;
-  #refusal: string | undefined;
-  #isReleased = false;
+  readonly id = randomUUID();
+  /** Reason why no policy is active, if an external service config caused it. */
+  refusal: string | undefined;
+  /** True if the channel is closed. */
+  isReleased = false;
+  private policy: ObservingPolicy | undefined;
 
-  constructor(observer: PolicyObserver) {
-    this.#observer = observer;
-  }
+  constructor(readonly observer: PolicyObserver) {}
 
-  get id(): string {
-    return this.#id;
-  }
-
-  get observer(): PolicyObserver {
-    return this.#observer;
+  /** grpc-js writes channel options as JSON when it traces. The fields contain cycles. */
+  toJSON(): string {
+    return this.id;
   }
 
   get control(): PolicyControl | undefined {
-    return this.#policy;
-  }
-
-  /** Reason why no policy is active, if an external service config caused it. */
-  get refusal(): string | undefined {
-    return this.#refusal;
-  }
-
-  /** True if the channel is closed. */
-  get isReleased(): boolean {
-    return this.#isReleased;
+    return this.policy;
   }
 
   /** Makes `policy` report to this owner. Returns false if another policy does already. */
   claim(policy: ObservingPolicy): boolean {
-    this.#policy ??= policy;
-    this.#refusal = undefined;
-    return this.#policy === policy;
+    this.policy ??= policy;
+    this.refusal = undefined;
+    return this.policy === policy;
   }
 
-  refuse(because: string): void {
-    if (this.#policy === undefined) this.#refusal = because;
+  refuse(reason: string): void {
+    if (this.policy === undefined) this.refusal = reason;
   }
 
   yield(policy: ObservingPolicy): void {
-    if (this.#policy === policy) this.#policy = undefined;
+    if (this.policy === policy) this.policy = undefined;
   }
 
   release(): void {
-    this.#isReleased = true;
+    this.isReleased = true;
   }
 }
 

@@ -99,14 +99,14 @@ export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observa
 
 /** Reads the record of one target until it is closed. */
 class TxtReading {
-  readonly #resolver = new Resolver(DNS_QUERY);
-  readonly #client: ChoosingClient;
-  readonly #refreshMs: number;
-  readonly #name: string = '';
-  #timer: Timer | undefined;
-  #closed = false;
-  #failures = 0;
-  #last: string | undefined;
+  private readonly resolver = new Resolver(DNS_QUERY);
+  private readonly client: ChoosingClient;
+  private readonly refreshMs: number;
+  private readonly name: string = '';
+  private timer: Timer | undefined;
+  private closed = false;
+  private failures = 0;
+  private last: string | undefined;
 
   constructor(
     { refreshMs = DEFAULT_DNS_REFRESH_MS, servers }: DnsServiceConfigOptions,
@@ -114,15 +114,15 @@ class TxtReading {
     private readonly found: (serviceConfig: unknown) => void,
   ) {
     const { target, path, random } = dependencies;
-    this.#refreshMs = refreshMs;
-    this.#client = { hostname: hostname(), percentile: random() * 100 };
+    this.refreshMs = refreshMs;
+    this.client = { hostname: hostname(), percentile: random() * 100 };
     const problems: Problem[] = [];
     const name = dnsNameOf(target);
     if (name === undefined || isIP(name.host) !== 0) {
       const message = `expected a target with a name in DNS for dnsServiceConfig(), got '${target}'; write the service config itself`;
       problems.push({ path, message });
     } else {
-      this.#name = serviceConfigName(name.host);
+      this.name = serviceConfigName(name.host);
     }
     if (!(refreshMs >= MIN_REFRESH_MS && refreshMs < Infinity)) {
       problems.push({
@@ -132,52 +132,52 @@ class TxtReading {
     }
     const asked = servers ?? (name?.authority === undefined ? [] : [name.authority]);
     try {
-      if (asked.length > 0) this.#resolver.setServers(asked);
+      if (asked.length > 0) this.resolver.setServers(asked);
     } catch {
       const message = `expected name servers of dnsServiceConfig() as 'ip' or 'ip:port', got ${JSON.stringify(asked)}`;
       problems.push({ path, message });
     }
     if (problems.length > 0) found(new UnreadableServiceConfig(problems, false));
-    else void this.#read();
+    else void this.read();
   }
 
   close(): void {
-    this.#closed = true;
-    if (this.#timer !== undefined) this.dependencies.clock.clearTimer(this.#timer);
-    this.#resolver.cancel();
+    this.closed = true;
+    if (this.timer !== undefined) this.dependencies.clock.clearTimer(this.timer);
+    this.resolver.cancel();
   }
 
-  async #read(): Promise<void> {
-    let nextInMs = jitter(this.#refreshMs, REFRESH_JITTER, this.dependencies.random);
+  private async read(): Promise<void> {
+    let nextInMs = jitter(this.refreshMs, REFRESH_JITTER, this.dependencies.random);
     try {
-      this.#take((await serviceConfigRecord(this.#resolver, this.#name)) ?? NO_CHOICES);
+      this.take((await serviceConfigRecord(this.resolver, this.name)) ?? NO_CHOICES);
     } catch (error) {
-      nextInMs = this.#retryMs();
-      this.#lookupFailed(error);
+      nextInMs = this.retryMs();
+      this.lookupFailed(error);
     }
     // Checked here, because the subscriber may have unsubscribed in the meantime.
-    if (!this.#closed) this.#timer = this.dependencies.clock.setTimer(() => void this.#read(), nextInMs);
+    if (!this.closed) this.timer = this.dependencies.clock.setTimer(() => void this.read(), nextInMs);
   }
 
-  #take(text: string): void {
-    this.#failures = 0;
-    if (this.#closed || text === this.#last) return;
-    this.#last = text;
-    const choice = chooseServiceConfig(text, `${this.dependencies.path} (TXT of ${this.#name})`, this.#client);
+  private take(text: string): void {
+    this.failures = 0;
+    if (this.closed || text === this.last) return;
+    this.last = text;
+    const choice = chooseServiceConfig(text, `${this.dependencies.path} (TXT of ${this.name})`, this.client);
     if (choice.ok) this.found(new LocatedServiceConfig(choice.serviceConfig ?? {}, choice.path));
     else this.found(new UnreadableServiceConfig(choice.problems, true));
   }
 
-  #lookupFailed(error: unknown): void {
-    this.#failures += 1;
+  private lookupFailed(error: unknown): void {
+    this.failures += 1;
     // Reported once until the next response.
-    if (this.#closed || this.#failures > 1) return;
+    if (this.closed || this.failures > 1) return;
     const why = error instanceof Error ? error.message : String(error);
-    this.dependencies.report(`${this.#name}: ${why}; what was known of it stays in force, and it is asked for again`);
+    this.dependencies.report(`${this.name}: ${why}; what was known of it stays in force, and it is asked for again`);
   }
 
-  #retryMs(): number {
-    const grown = FIRST_RETRY_MS * RETRY_MULTIPLIER ** this.#failures;
-    return jitter(Math.min(grown, this.#refreshMs), RETRY_JITTER, this.dependencies.random);
+  private retryMs(): number {
+    const grown = FIRST_RETRY_MS * RETRY_MULTIPLIER ** this.failures;
+    return jitter(Math.min(grown, this.refreshMs), RETRY_JITTER, this.dependencies.random);
   }
 }

@@ -53,26 +53,26 @@ export class LiveServiceConfig {
    * @throws GrpcConfigurationError (as a rejection) if the start must fail
    */
   readonly first: Promise<void>;
-  readonly #input: LiveServiceConfigInput;
-  readonly #lines: LogDeduplicator<string>;
-  readonly #listeners = new Set<(config: ParsedServiceConfig) => void>();
-  #config: ParsedServiceConfig | undefined;
-  #policies: ReadonlyMap<string, ResolvedMethodPolicy>;
-  #subscription: Subscription | undefined;
-  #timer: Timer | undefined;
-  #started = false;
+  private readonly input: LiveServiceConfigInput;
+  private readonly lines: LogDeduplicator<string>;
+  private readonly listeners = new Set<(config: ParsedServiceConfig) => void>();
+  private currentConfig: ParsedServiceConfig | undefined;
+  private policies: ReadonlyMap<string, ResolvedMethodPolicy>;
+  private subscription: Subscription | undefined;
+  private timer: Timer | undefined;
+  private started = false;
   /** True if the start failed. */
-  #failed = false;
-  #settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
+  private failed = false;
+  private settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
   constructor(input: LiveServiceConfigInput) {
-    this.#input = input;
-    this.#lines = new LogDeduplicator(input.clock, LOG_INTERVAL_MS, (latest, count) => {
+    this.input = input;
+    this.lines = new LogDeduplicator(input.clock, LOG_INTERVAL_MS, (latest, count) => {
       input.warn(`${latest} (${String(count)} like it in the last minute)`);
     });
-    this.#policies = input.policies(undefined);
+    this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
-      this.#settleFirst = (problems) => {
+      this.settleFirst = (problems) => {
         if (problems.length === 0) resolve();
         else reject(new GrpcConfigurationError(problems));
       };
@@ -80,91 +80,91 @@ export class LiveServiceConfig {
     this.first.catch(() => undefined);
     // A service config that arrived while the start blocked the event loop is processed first.
     const late = () => {
-      input.clock.defer(this.#late);
+      input.clock.defer(this.late);
     };
-    this.#timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_WITHIN_MS, true);
-    this.#subscribe();
+    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_WITHIN_MS, true);
+    this.subscribe();
   }
 
   /** The current service config; `undefined` before the first one. */
   get config(): ParsedServiceConfig | undefined {
-    return this.#config;
+    return this.currentConfig;
   }
 
   /** Returns the policy of a method for a call that starts now; `undefined` if there is no such method. */
   policyOf(path: string): ResolvedMethodPolicy | undefined {
-    return this.#policies.get(path);
+    return this.policies.get(path);
   }
 
   /** Calls `listener` with each later service config. Returns a function that removes the listener. */
   onChange(listener: (config: ParsedServiceConfig) => void): () => void {
-    this.#listeners.add(listener);
+    this.listeners.add(listener);
     return () => {
-      this.#listeners.delete(listener);
+      this.listeners.delete(listener);
     };
   }
 
   /** Unsubscribes from the source. The current service config remains in effect. */
   close(): void {
-    this.#listeners.clear();
-    this.#begin([]);
-    this.#subscription?.unsubscribe();
-    this.#lines.close();
+    this.listeners.clear();
+    this.begin([]);
+    this.subscription?.unsubscribe();
+    this.lines.close();
   }
 
-  #subscribe(): void {
-    const { source, target, path, clock, random } = this.#input;
+  private subscribe(): void {
+    const { source, target, path, clock, random } = this.input;
     const report = (message: string): void => {
-      this.#warn('lookup', message);
+      this.warn('lookup', message);
     };
     const subject = needsTarget(source) ? source[FOR_TARGET]({ target, path, clock, random, report }) : source;
     const subscription = subject.subscribe({
       next: (value) => {
-        this.#take(value);
+        this.take(value);
       },
       error: (error: unknown) => {
         const why = error instanceof Error ? error.message : String(error);
-        this.#ended(`failed: ${oneLine(why)}`);
+        this.ended(`failed: ${oneLine(why)}`);
       },
       complete: () => {
-        if (!this.#started) this.#ended('completed without a service config');
+        if (!this.started) this.ended('completed without a service config');
       },
     });
-    this.#subscription = subscription;
+    this.subscription = subscription;
     // close() is not called after a failed start, and the source may have failed it during subscribe().
-    if (this.#failed) subscription.unsubscribe();
+    if (this.failed) subscription.unsubscribe();
   }
 
-  #take(value: unknown): void {
+  private take(value: unknown): void {
     try {
-      const parsed = this.#parse(value);
-      if (!('problems' in parsed)) this.#use(parsed.config);
-      else if (!this.#started && isRecord(value)) this.#beginWithout(parsed.problems);
-      else this.#refuse(parsed.problems);
+      const parsed = this.parse(value);
+      if (!('problems' in parsed)) this.use(parsed.config);
+      else if (!this.started && isRecord(value)) this.beginWithout(parsed.problems);
+      else this.refuse(parsed.problems);
     } catch (error) {
       // A getter or a proxy threw, or the value cannot be represented in JSON. RxJS would rethrow the error and terminate the process.
-      this.#refuse([unreadable(this.#input.path, error)]);
+      this.refuse([unreadable(this.input.path, error)]);
     }
   }
 
-  #refuse(problems: readonly ConfigurationProblem[]): void {
-    if (this.#started) this.#warn('rejected', `${summaryOf(problems)}; ${OLD_STAYS}`);
-    else this.#begin(problems);
+  private refuse(problems: readonly ConfigurationProblem[]): void {
+    if (this.started) this.warn('rejected', `${summaryOf(problems)}; ${OLD_STAYS}`);
+    else this.begin(problems);
   }
 
-  #use(config: ParsedServiceConfig): void {
-    if (this.#started) this.#tellOfBalancing(config);
-    this.#policies = this.#input.policies(config);
-    this.#config = config;
-    this.#begin([]);
-    for (const listener of [...this.#listeners]) listener(config);
+  private use(config: ParsedServiceConfig): void {
+    if (this.started) this.tellOfBalancing(config);
+    this.policies = this.input.policies(config);
+    this.currentConfig = config;
+    this.begin([]);
+    for (const listener of [...this.listeners]) listener(config);
   }
 
-  #parse(
+  private parse(
     value: unknown,
   ): { readonly config: ParsedServiceConfig } | { readonly problems: readonly ConfigurationProblem[] } {
     if (value instanceof UnreadableServiceConfig) return value;
-    const { path, maxAttemptsLimit, check } = this.#input;
+    const { path, maxAttemptsLimit, check } = this.input;
     const parsed =
       value instanceof LocatedServiceConfig
         ? parseServiceConfig(value.value, value.path, { maxAttemptsLimit })
@@ -174,47 +174,47 @@ export class LiveServiceConfig {
     return problems.length > 0 ? { problems } : parsed;
   }
 
-  #ended(how: string): void {
-    if (this.#started) this.#warn('ended', `${this.#input.path}: the Observable ${how}; ${OLD_STAYS}`);
-    else this.#begin([{ path: this.#input.path, message: `expected a service config, the Observable ${how}` }]);
+  private ended(how: string): void {
+    if (this.started) this.warn('ended', `${this.input.path}: the Observable ${how}; ${OLD_STAYS}`);
+    else this.begin([{ path: this.input.path, message: `expected a service config, the Observable ${how}` }]);
   }
 
-  readonly #late = (): void => {
-    if (this.#started) return;
-    const { path, warn } = this.#input;
+  private readonly late = (): void => {
+    if (this.started) return;
+    const { path, warn } = this.input;
     const waited = `no service config came within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
     warn(`${path}: ${waited}; the client begins without one, and takes it when it comes`);
-    this.#begin([]);
+    this.begin([]);
   };
 
   /** Starts the client without the invalid record. The corrected record is used when it is read again. */
-  #beginWithout(problems: readonly ConfigurationProblem[]): void {
+  private beginWithout(problems: readonly ConfigurationProblem[]): void {
     const consequence = 'the client starts without a service config: correct the record, which is read again';
-    this.#warn('rejected', `${summaryOf(problems)}; ${consequence}`);
-    this.#begin([]);
+    this.warn('rejected', `${summaryOf(problems)}; ${consequence}`);
+    this.begin([]);
   }
 
   /** Resolves the start, or rejects it with `problems`. Each later value is an update. */
-  #begin(problems: readonly ConfigurationProblem[]): void {
-    if (this.#started) return;
-    this.#started = true;
-    if (this.#timer !== undefined) this.#input.clock.clearTimer(this.#timer);
-    this.#timer = undefined;
-    this.#failed = problems.length > 0;
-    this.#settleFirst(problems);
-    if (this.#failed) this.#subscription?.unsubscribe();
+  private begin(problems: readonly ConfigurationProblem[]): void {
+    if (this.started) return;
+    this.started = true;
+    if (this.timer !== undefined) this.input.clock.clearTimer(this.timer);
+    this.timer = undefined;
+    this.failed = problems.length > 0;
+    this.settleFirst(problems);
+    if (this.failed) this.subscription?.unsubscribe();
   }
 
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
-  #warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
-    this.#lines.say(kind, message, this.#input.warn);
+  private warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
+    this.lines.say(kind, message, this.input.warn);
   }
 
   /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */
-  #tellOfBalancing(next: ParsedServiceConfig): void {
+  private tellOfBalancing(next: ParsedServiceConfig): void {
     const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
-    if (of(next) === of(this.#config)) return;
-    this.#warn('balancing', `${this.#input.path}.loadBalancingConfig: a change of it holds from the next start on`);
+    if (of(next) === of(this.currentConfig)) return;
+    this.warn('balancing', `${this.input.path}.loadBalancingConfig: a change of it holds from the next start on`);
   }
 }
 

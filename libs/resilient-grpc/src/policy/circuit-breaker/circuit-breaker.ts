@@ -56,31 +56,31 @@ interface Loss {
  * Times are monotonic milliseconds. The breaker sets no timers.
  */
 export class CircuitBreakerCore {
-  readonly #sample: AttemptSample;
-  readonly #losses = new WeakMap<object, Loss>();
-  #state: CircuitState = CLOSED;
-  #admission: CircuitAdmission = { admitted: true, token: CLOSED.token };
+  private readonly sample: AttemptSample;
+  private readonly losses = new WeakMap<object, Loss>();
+  private circuit: CircuitState = CLOSED;
+  private admission: CircuitAdmission = { admitted: true, token: CLOSED.token };
 
   constructor(
     readonly policy: CircuitBreakerPolicy,
     private readonly random: Random,
     private readonly onTransition?: (transition: CircuitTransition) => void,
   ) {
-    this.#sample = new AttemptSample(policy.samplingDurationMs);
+    this.sample = new AttemptSample(policy.samplingDurationMs);
   }
 
   /** State of the circuit; 'open' until a probe is admitted, even after the break. */
   get state(): CircuitState['kind'] {
-    return this.#state.kind;
+    return this.circuit.kind;
   }
 
   /** Requests admission of one attempt. The first attempt after the break becomes the probe. */
   tryAcquire(now: number): CircuitAdmission {
-    if (this.#state.kind === 'closed') return this.#admission;
-    const retryAfterMs = refusedForMs(this.#state, now);
+    if (this.circuit.kind === 'closed') return this.admission;
+    const retryAfterMs = refusedForMs(this.circuit, now);
     if (retryAfterMs > 0) return { admitted: false, retryAfterMs };
-    this.#apply({ type: 'ask', at: now });
-    return this.#admission;
+    this.apply({ type: 'ask', at: now });
+    return this.admission;
   }
 
   /**
@@ -89,25 +89,25 @@ export class CircuitBreakerCore {
    * @param lostWith `undefined` if the attempt was not lost with a connection
    */
   onResult(token: CircuitToken, outcome: AttemptOutcome, now: number, lostWith?: LostConnection): void {
-    if (!isCurrent(this.#state, token)) return;
-    if (this.#state.kind === 'closed') {
+    if (!isCurrent(this.circuit, token)) return;
+    if (this.circuit.kind === 'closed') {
       if (outcome === 'ignored') return;
-      if (outcome === 'failure' && lostWith !== undefined && this.#isCounted(lostWith, now)) return;
-      this.#sample.add(outcome === 'failure', now);
+      if (outcome === 'failure' && lostWith !== undefined && this.isCounted(lostWith, now)) return;
+      this.sample.add(outcome === 'failure', now);
       if (outcome === 'success') return;
     }
-    this.#apply({ type: 'result', at: now, token, outcome, sample: this.#sample });
+    this.apply({ type: 'result', at: now, token, outcome, sample: this.sample });
   }
 
-  #apply(event: CircuitEvent): void {
-    const before = this.#state;
+  private apply(event: CircuitEvent): void {
+    const before = this.circuit;
     const after = nextCircuit(before, event, this.policy, this.random);
     if (after === before) return;
-    this.#state = after;
-    this.#admission = { admitted: true, token: after.token };
+    this.circuit = after;
+    this.admission = { admitted: true, token: after.token };
     if (after.kind === before.kind) return;
-    const { failures, total } = this.#sample;
-    if (after.kind === 'closed') this.#sample.clear();
+    const { failures, total } = this.sample;
+    if (after.kind === 'closed') this.sample.clear();
     const breakMs = after.kind === 'open' ? after.probeAt - event.at : 0;
     this.onTransition?.({
       from: before.kind,
@@ -119,14 +119,14 @@ export class CircuitBreakerCore {
     });
   }
 
-  #isCounted({ connection, isOver }: LostConnection, now: number): boolean {
-    const loss = this.#losses.get(connection);
+  private isCounted({ connection, isOver }: LostConnection, now: number): boolean {
+    const loss = this.losses.get(connection);
     if (loss !== undefined && now - loss.at <= TOGETHER_MS) {
       loss.isOver ||= isOver;
       return true;
     }
     if (loss?.isOver === true) return true;
-    this.#losses.set(connection, { at: now, isOver });
+    this.losses.set(connection, { at: now, isOver });
     return false;
   }
 }

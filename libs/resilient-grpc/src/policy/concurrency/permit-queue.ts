@@ -17,19 +17,19 @@ export interface PermitWaiter {
  */
 export class PermitQueue {
   // A Set keeps insertion order and removes any waiter without a search.
-  readonly #waiting = new Set<PermitWaiter>();
-  #running = 0;
-  #dispatching = false;
+  private readonly waiting = new Set<PermitWaiter>();
+  private runningCount = 0;
+  private dispatching = false;
 
   constructor(readonly policy: ConcurrencyPolicy) {}
 
   /** Number of permits in use. */
   get running(): number {
-    return this.#running;
+    return this.runningCount;
   }
 
   get queued(): number {
-    return this.#waiting.size;
+    return this.waiting.size;
   }
 
   /**
@@ -38,18 +38,18 @@ export class PermitQueue {
    */
   acquire(waiter: PermitWaiter, returning = false): 'permitted' | 'queued' | 'refused' {
     // Queued waiters take precedence, also while `release` is dispatching permits.
-    if (this.#running < this.policy.maxConcurrent && this.#waiting.size === 0) {
-      this.#running += 1;
+    if (this.runningCount < this.policy.maxConcurrent && this.waiting.size === 0) {
+      this.runningCount += 1;
       return 'permitted';
     }
-    if (!returning && this.#waiting.size >= this.policy.maxQueued) return 'refused';
-    this.#waiting.add(waiter);
+    if (!returning && this.waiting.size >= this.policy.maxQueued) return 'refused';
+    this.waiting.add(waiter);
     return 'queued';
   }
 
   /** Removes a waiter from the queue; has no effect if it is not queued. */
   leave(waiter: PermitWaiter): void {
-    this.#waiting.delete(waiter);
+    this.waiting.delete(waiter);
   }
 
   /**
@@ -57,21 +57,21 @@ export class PermitQueue {
    * short for a response; their deadline will fail them.
    */
   release(now = 0, spareMs = 0): void {
-    this.#running -= 1;
+    this.runningCount -= 1;
     // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
     // the stack.
-    if (this.#dispatching) return;
-    this.#dispatching = true;
+    if (this.dispatching) return;
+    this.dispatching = true;
     try {
-      for (const waiter of this.#waiting) {
-        if (this.#running >= this.policy.maxConcurrent) return;
-        this.#waiting.delete(waiter);
+      for (const waiter of this.waiting) {
+        if (this.runningCount >= this.policy.maxConcurrent) return;
+        this.waiting.delete(waiter);
         if (waiter.deadline - now <= spareMs) continue;
-        this.#running += 1;
+        this.runningCount += 1;
         waiter.permitted();
       }
     } finally {
-      this.#dispatching = false;
+      this.dispatching = false;
     }
   }
 }

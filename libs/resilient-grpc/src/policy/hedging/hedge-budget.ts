@@ -17,37 +17,37 @@ const SCALE = 1_000;
  */
 export class HedgeBudget {
   // Integer thousandths, so that twenty times 0.05 is exactly one token.
-  readonly #max: number;
-  readonly #perCall: number;
-  #tokens: number;
+  private readonly max: number;
+  private readonly perCall: number;
+  private remainingTokens: number;
 
   constructor(policy: HedgeBudgetPolicy = DEFAULT_HEDGE_BUDGET) {
-    this.#max = Math.round(policy.maxTokens * SCALE);
-    this.#perCall = Math.round(policy.perCall * SCALE);
-    this.#tokens = this.#max;
+    this.max = Math.round(policy.maxTokens * SCALE);
+    this.perCall = Math.round(policy.perCall * SCALE);
+    this.remainingTokens = this.max;
   }
 
   /** Credits a call that may be hedged. Call it once per call. */
   onCall(): void {
-    this.#tokens = Math.min(this.#tokens + this.#perCall, this.#max);
+    this.remainingTokens = Math.min(this.remainingTokens + this.perCall, this.max);
   }
 
   /** True if a hedge may be sent now. */
   get allows(): boolean {
-    return this.#tokens >= SCALE;
+    return this.remainingTokens >= SCALE;
   }
 
   /** Debits a hedge. Call it only if `allows` is true. */
   onHedge(): void {
-    this.#tokens = Math.max(this.#tokens - SCALE, 0);
+    this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
   }
 
   /** Remaining tokens, for the dashboard and the metrics. */
   get tokens(): number {
-    return this.#tokens / SCALE;
+    return this.remainingTokens / SCALE;
   }
 
   get maxTokens(): number {
-    return this.#max / SCALE;
+    return this.max / SCALE;
   }
 }

@@ -9,25 +9,25 @@ const COARSE_SAMPLES = 100;
  * it takes a few operations and allocates nothing. Times are monotonic milliseconds.
  */
 export class LoadBaseline {
-  readonly #buckets = new Float64Array(BUCKETS);
+  private readonly buckets = new Float64Array(BUCKETS);
   /** Number of the bucket being filled; starts at 0 and never wraps. */
-  #bucket = 0;
-  #bucketEndsAt: number;
-  #startedAt: number;
-  #frozenAt: number | undefined;
-  #median = 0;
-  #samples = 0;
+  private bucket = 0;
+  private bucketEndsAt: number;
+  private startedAt: number;
+  private frozenAt: number | undefined;
+  private median = 0;
+  private samples = 0;
 
   constructor(now: number) {
-    this.#startedAt = now;
-    this.#bucketEndsAt = now + BUCKET_MS;
+    this.startedAt = now;
+    this.bucketEndsAt = now + BUCKET_MS;
   }
 
   callStarted(now: number): void {
-    if (this.#frozenAt !== undefined) return;
-    if (now >= this.#bucketEndsAt) this.#roll(now);
-    const index = this.#bucket % BUCKETS;
-    this.#buckets[index] = (this.#buckets[index] ?? 0) + 1;
+    if (this.frozenAt !== undefined) return;
+    if (now >= this.bucketEndsAt) this.roll(now);
+    const index = this.bucket % BUCKETS;
+    this.buckets[index] = (this.buckets[index] ?? 0) + 1;
   }
 
   /**
@@ -35,47 +35,47 @@ export class LoadBaseline {
    * 0.2 ms and at 20 s; they are coarse for the first samples and fine afterwards.
    */
   answered(latencyMs: number): void {
-    if (this.#samples === 0) this.#median = Math.max(latencyMs, 0.01);
-    const step = this.#samples < COARSE_SAMPLES ? COARSE_STEP : FINE_STEP;
-    this.#samples++;
-    if (latencyMs > this.#median) this.#median *= step;
-    else if (latencyMs < this.#median) this.#median /= step;
+    if (this.samples === 0) this.median = Math.max(latencyMs, 0.01);
+    const step = this.samples < COARSE_SAMPLES ? COARSE_STEP : FINE_STEP;
+    this.samples++;
+    if (latencyMs > this.median) this.median *= step;
+    else if (latencyMs < this.median) this.median /= step;
   }
 
   /** Median latency of completed calls in milliseconds, accurate to a few percent; 0 before the first sample. */
   get medianMs(): number {
-    return this.#median;
+    return this.median;
   }
 
   /** Returns the calls per second over the last ten seconds that were not frozen, averaged over at least one second. */
   callsPerSecond(now: number): number {
-    const at = this.#frozenAt ?? now;
-    if (at >= this.#bucketEndsAt) this.#roll(at);
+    const at = this.frozenAt ?? now;
+    if (at >= this.bucketEndsAt) this.roll(at);
     let calls = 0;
-    for (const count of this.#buckets) calls += count;
-    const bucketStartedAt = this.#bucketEndsAt - BUCKET_MS;
-    const coveredMs = Math.min(at - this.#startedAt, at - bucketStartedAt + (BUCKETS - 1) * BUCKET_MS);
+    for (const count of this.buckets) calls += count;
+    const bucketStartedAt = this.bucketEndsAt - BUCKET_MS;
+    const coveredMs = Math.min(at - this.startedAt, at - bucketStartedAt + (BUCKETS - 1) * BUCKET_MS);
     return (calls * 1_000) / Math.max(coveredMs, BUCKET_MS);
   }
 
   /** Stops counting when an outage starts, because load during an outage is not normal. */
   freeze(now: number): void {
-    this.#frozenAt ??= now;
+    this.frozenAt ??= now;
   }
 
   /** Resumes counting when the outage ends, and excludes its duration. */
   thaw(now: number): void {
-    if (this.#frozenAt === undefined) return;
-    const lost = now - this.#frozenAt;
-    this.#bucketEndsAt += lost;
-    this.#startedAt += lost;
-    this.#frozenAt = undefined;
+    if (this.frozenAt === undefined) return;
+    const lost = now - this.frozenAt;
+    this.bucketEndsAt += lost;
+    this.startedAt += lost;
+    this.frozenAt = undefined;
   }
 
-  #roll(now: number): void {
-    const passed = Math.floor((now - this.#bucketEndsAt) / BUCKET_MS) + 1;
-    for (let i = 1; i <= Math.min(passed, BUCKETS); i++) this.#buckets[(this.#bucket + i) % BUCKETS] = 0;
-    this.#bucket += passed;
-    this.#bucketEndsAt += passed * BUCKET_MS;
+  private roll(now: number): void {
+    const passed = Math.floor((now - this.bucketEndsAt) / BUCKET_MS) + 1;
+    for (let i = 1; i <= Math.min(passed, BUCKETS); i++) this.buckets[(this.bucket + i) % BUCKETS] = 0;
+    this.bucket += passed;
+    this.bucketEndsAt += passed * BUCKET_MS;
   }
 }

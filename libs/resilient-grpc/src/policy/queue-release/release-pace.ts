@@ -26,28 +26,28 @@ export type ReleasedKind = 'unary' | 'stream';
  * failed counts as a response. Create one object per release.
  */
 export class ReleasePace {
-  readonly #start: number;
-  #perSecond: number;
-  #floor: number;
-  #wanted: number;
-  #latencyMs: number;
-  #slowAboveMs: number | undefined;
+  private readonly start: number;
+  private perSecond: number;
+  private floor: number;
+  private wanted: number;
+  private averageLatencyMs: number;
+  private slowAboveMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
-  #credit = 1;
-  #creditedAt: number;
-  #stepEndsAt: number;
-  #slowedAt = -Infinity;
-  #good = 0;
-  #slow = 0;
-  #failed = 0;
-  #excusedUntil = -Infinity;
-  #outstanding = 0;
+  private credit = 1;
+  private creditedAt: number;
+  private stepEndsAt: number;
+  private slowedAt = -Infinity;
+  private good = 0;
+  private slow = 0;
+  private failedCount = 0;
+  private excusedUntil = -Infinity;
+  private outstanding = 0;
   /** `#outstanding` at the end of the last step. */
-  #outstandingBefore = 0;
+  private outstandingBefore = 0;
   /** Streams released in this step that have neither sent a message nor failed. */
-  #opened = 0;
+  private openedCount = 0;
   /** The same for the previous step; a server that rejects streams has rejected these by now. */
-  #quiet = 0;
+  private quiet = 0;
 
   constructor(
     input: ReleasePaceInput,
@@ -55,124 +55,124 @@ export class ReleasePace {
   ) {
     const { startShare, startAtLeast, startWithoutUsual } = policy;
     const usual = input.usualCallsPerSecond;
-    this.#floor = input.demand.floorPerSecond;
-    this.#wanted = input.demand.wantedPerSecond;
-    this.#start = Math.max(usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast), this.#floor);
-    this.#perSecond = this.#start;
-    this.#latencyMs = input.usualLatencyMs;
-    this.#slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
-    this.#creditedAt = input.now;
-    this.#stepEndsAt = input.now + this.policy.stepMs;
+    this.floor = input.demand.floorPerSecond;
+    this.wanted = input.demand.wantedPerSecond;
+    this.start = Math.max(usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast), this.floor);
+    this.perSecond = this.start;
+    this.averageLatencyMs = input.usualLatencyMs;
+    this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
+    this.creditedAt = input.now;
+    this.stepEndsAt = input.now + this.policy.stepMs;
   }
 
   /** Current pace in calls per second. */
   get callsPerSecond(): number {
-    return this.#perSecond;
+    return this.perSecond;
   }
 
   /** Moving average of the latency of released calls, in milliseconds. A recovering server may be slower than before the outage. */
   get latencyMs(): number {
-    return this.#latencyMs;
+    return this.averageLatencyMs;
   }
 
   /** Updates the demand. The floor never decreases within a release, because the bound of calls sent later depends on it. */
   require({ floorPerSecond, wantedPerSecond }: ReleaseDemand): void {
-    this.#floor = Math.max(this.#floor, floorPerSecond);
-    this.#wanted = wantedPerSecond;
-    this.#perSecond = Math.max(this.#perSecond, this.#floor);
+    this.floor = Math.max(this.floor, floorPerSecond);
+    this.wanted = wantedPerSecond;
+    this.perSecond = Math.max(this.perSecond, this.floor);
   }
 
   /** Returns how many of the `waiting` calls may be released now, and counts them as released. */
   take(now: number, waiting = Infinity): number {
-    this.#advance(now);
-    const released = Math.max(Math.min(Math.floor(this.#credit), waiting), 0);
-    this.#credit -= released;
-    this.#outstanding += released;
+    this.advance(now);
+    const released = Math.max(Math.min(Math.floor(this.credit), waiting), 0);
+    this.credit -= released;
+    this.outstanding += released;
     return released;
   }
 
   /** Records that one of the calls just released is a stream, from which no prompt response is expected. */
   opened(): void {
-    this.#outstanding--;
-    this.#opened++;
+    this.outstanding--;
+    this.openedCount++;
   }
 
   /** Records that a released call was answered. */
   answered(latencyMs: number, now: number, kind: ReleasedKind = 'unary'): void {
-    this.#advance(now);
-    this.#slowAboveMs ??= slowAbove(latencyMs);
-    this.#heardOf(kind);
-    if (now >= this.#excusedUntil) this.#latencyMs += (latencyMs - this.#latencyMs) * LATENCY_WEIGHT;
-    if (latencyMs <= this.#slowAboveMs) this.#good++;
-    else if (now >= this.#excusedUntil) this.#slow++;
+    this.advance(now);
+    this.slowAboveMs ??= slowAbove(latencyMs);
+    this.heardOf(kind);
+    if (now >= this.excusedUntil) this.averageLatencyMs += (latencyMs - this.averageLatencyMs) * LATENCY_WEIGHT;
+    if (latencyMs <= this.slowAboveMs) this.good++;
+    else if (now >= this.excusedUntil) this.slow++;
   }
 
   /** Records that a released call failed. */
   failed(now: number, kind: ReleasedKind = 'unary'): void {
-    this.#advance(now);
-    this.#heardOf(kind);
-    this.#failed++;
+    this.advance(now);
+    this.heardOf(kind);
+    this.failedCount++;
   }
 
   /** Ignores slow responses for one step, because this process itself was delayed. */
   excuse(now: number): void {
-    this.#slow = 0;
-    this.#excusedUntil = now + this.policy.stepMs;
+    this.slow = 0;
+    this.excusedUntil = now + this.policy.stepMs;
   }
 
   /** Returns the milliseconds until `take` returns at least 1. */
   msUntilNext(now: number): number {
-    this.#advance(now);
-    return this.#credit >= 1 ? 0 : Math.ceil(((1 - this.#credit) / this.#perSecond) * 1_000);
+    this.advance(now);
+    return this.credit >= 1 ? 0 : Math.ceil(((1 - this.credit) / this.perSecond) * 1_000);
   }
 
-  #heardOf(kind: ReleasedKind): void {
-    if (kind === 'unary') this.#outstanding--;
-    else if (this.#opened > 0) this.#opened--;
-    else if (this.#quiet > 0) this.#quiet--;
+  private heardOf(kind: ReleasedKind): void {
+    if (kind === 'unary') this.outstanding--;
+    else if (this.openedCount > 0) this.openedCount--;
+    else if (this.quiet > 0) this.quiet--;
   }
 
-  #advance(now: number): void {
-    while (now >= this.#stepEndsAt) {
-      this.#earn(this.#stepEndsAt);
-      this.#step(this.#stepEndsAt);
+  private advance(now: number): void {
+    while (now >= this.stepEndsAt) {
+      this.earn(this.stepEndsAt);
+      this.step(this.stepEndsAt);
       // A process that was suspended or blocked earns neither growth nor credit for that time.
-      this.#stepEndsAt = Math.max(this.#stepEndsAt, now - this.policy.stepMs) + this.policy.stepMs;
+      this.stepEndsAt = Math.max(this.stepEndsAt, now - this.policy.stepMs) + this.policy.stepMs;
     }
-    this.#earn(now);
+    this.earn(now);
   }
 
-  #earn(until: number): void {
-    const elapsedMs = until - this.#creditedAt;
+  private earn(until: number): void {
+    const elapsedMs = until - this.creditedAt;
     if (elapsedMs <= 0) return;
-    this.#creditedAt = until;
-    const mostAtOnce = Math.max((this.#perSecond * this.policy.stepMs) / 1_000, 1);
-    this.#credit = Math.min(this.#credit + (this.#perSecond * elapsedMs) / 1_000, mostAtOnce);
+    this.creditedAt = until;
+    const mostAtOnce = Math.max((this.perSecond * this.policy.stepMs) / 1_000, 1);
+    this.credit = Math.min(this.credit + (this.perSecond * elapsedMs) / 1_000, mostAtOnce);
   }
 
-  #step(at: number): void {
+  private step(at: number): void {
     const step = {
-      perSecond: this.#perSecond,
-      startPerSecond: this.#start,
-      floorPerSecond: this.#floor,
-      wantedPerSecond: this.#wanted,
-      good: this.#good,
-      slow: this.#slow,
-      failed: this.#failed,
-      quiet: this.#quiet,
-      outstanding: this.#outstanding,
-      outstandingBefore: this.#outstandingBefore,
-      sinceSlowedMs: at - this.#slowedAt,
+      perSecond: this.perSecond,
+      startPerSecond: this.start,
+      floorPerSecond: this.floor,
+      wantedPerSecond: this.wanted,
+      good: this.good,
+      slow: this.slow,
+      failed: this.failedCount,
+      quiet: this.quiet,
+      outstanding: this.outstanding,
+      outstandingBefore: this.outstandingBefore,
+      sinceSlowedMs: at - this.slowedAt,
     };
     const { perSecond, because } = nextPace(step, this.policy);
-    this.#perSecond = perSecond;
-    if (because === 'too-slow') this.#slowedAt = at;
-    this.#outstandingBefore = this.#outstanding;
-    this.#good = 0;
-    this.#slow = 0;
-    this.#failed = 0;
-    this.#quiet = this.#opened;
-    this.#opened = 0;
+    this.perSecond = perSecond;
+    if (because === 'too-slow') this.slowedAt = at;
+    this.outstandingBefore = this.outstanding;
+    this.good = 0;
+    this.slow = 0;
+    this.failedCount = 0;
+    this.quiet = this.openedCount;
+    this.openedCount = 0;
   }
 }
 

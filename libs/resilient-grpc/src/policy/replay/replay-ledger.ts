@@ -30,74 +30,74 @@ interface Node<Id, Message> {
  * map: a Map keeps insertion order, too, but to find its first key it must skip all deleted ones.
  */
 export class ReplayLedger<Id, Message> {
-  readonly #nodes = new Map<Id, Node<Id, Message>>();
-  #first: Node<Id, Message> | undefined;
-  #last: Node<Id, Message> | undefined;
-  #unsent: Node<Id, Message> | undefined;
-  #connection = 1;
-  #bytes = 0;
-  #awaited = 0;
+  private readonly nodes = new Map<Id, Node<Id, Message>>();
+  private first: Node<Id, Message> | undefined;
+  private last: Node<Id, Message> | undefined;
+  private unsent: Node<Id, Message> | undefined;
+  private connection = 1;
+  private totalBytes = 0;
+  private awaitedCount = 0;
 
   constructor(private readonly limits: LedgerLimits) {}
 
   /** Number of unacknowledged messages. */
   get size(): number {
-    return this.#nodes.size;
+    return this.nodes.size;
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.totalBytes;
   }
 
   /** Number of unacknowledged messages sent on the current connection. */
   get awaited(): number {
-    return this.#awaited;
+    return this.awaitedCount;
   }
 
   /** The oldest unacknowledged message. */
   get oldest(): LedgerEntry<Id, Message> | undefined {
-    return this.#first?.entry;
+    return this.first?.entry;
   }
 
   /** True if no further message fits. */
   get isFull(): boolean {
-    return this.size >= this.limits.messages || this.#bytes >= this.limits.bytes;
+    return this.size >= this.limits.messages || this.totalBytes >= this.limits.bytes;
   }
 
   has(id: Id): boolean {
-    return this.#nodes.has(id);
+    return this.nodes.has(id);
   }
 
   /** True if a message of `bytes` fits. A message above the byte limit fits only if the ledger is empty. */
   fits(bytes: number): boolean {
-    return this.size === 0 || (this.size < this.limits.messages && this.#bytes + bytes <= this.limits.bytes);
+    return this.size === 0 || (this.size < this.limits.messages && this.totalBytes + bytes <= this.limits.bytes);
   }
 
   /** Appends a message, which must fit and have a new id. */
   add(entry: LedgerEntry<Id, Message>): void {
-    const node: Node<Id, Message> = { entry, connection: 0, previous: this.#last, next: undefined };
-    if (this.#last === undefined) this.#first = node;
-    else this.#last.next = node;
-    this.#last = node;
-    this.#unsent ??= node;
-    this.#nodes.set(entry.id, node);
-    this.#bytes += entry.bytes;
+    const node: Node<Id, Message> = { entry, connection: 0, previous: this.last, next: undefined };
+    if (this.last === undefined) this.first = node;
+    else this.last.next = node;
+    this.last = node;
+    this.unsent ??= node;
+    this.nodes.set(entry.id, node);
+    this.totalBytes += entry.bytes;
   }
 
   /** Starts a new connection, on which all messages are sent again from the first. */
   reconnect(): void {
-    this.#connection += 1;
-    this.#awaited = 0;
-    this.#unsent = this.#first;
+    this.connection += 1;
+    this.awaitedCount = 0;
+    this.unsent = this.first;
   }
 
   /** Returns the next message not yet sent on the current connection, and marks it as sent. */
   send(): LedgerEntry<Id, Message> | undefined {
-    const node = this.#unsent;
+    const node = this.unsent;
     if (node === undefined) return undefined;
-    node.connection = this.#connection;
-    this.#unsent = node.next;
-    this.#awaited += 1;
+    node.connection = this.connection;
+    this.unsent = node.next;
+    this.awaitedCount += 1;
     return node.entry;
   }
 
@@ -107,30 +107,30 @@ export class ReplayLedger<Id, Message> {
    * acknowledgement) and for a message that was never sent (the id must belong to another message).
    */
   acknowledge(id: Id, kind: Acknowledgement): number {
-    const node = this.#nodes.get(id);
+    const node = this.nodes.get(id);
     if (node === undefined || node.connection === 0) return 0;
     if (kind === 'single') {
-      this.#remove(node);
+      this.remove(node);
       return 1;
     }
     let count = 0;
-    for (let one = this.#first; one !== undefined; one = one.next) {
-      this.#remove(one);
+    for (let one = this.first; one !== undefined; one = one.next) {
+      this.remove(one);
       count += 1;
       if (one === node) break;
     }
     return count;
   }
 
-  #remove(node: Node<Id, Message>): void {
+  private remove(node: Node<Id, Message>): void {
     const { previous, next } = node;
-    if (previous === undefined) this.#first = next;
+    if (previous === undefined) this.first = next;
     else previous.next = next;
-    if (next === undefined) this.#last = previous;
+    if (next === undefined) this.last = previous;
     else next.previous = previous;
-    if (this.#unsent === node) this.#unsent = next;
-    if (node.connection === this.#connection) this.#awaited -= 1;
-    this.#nodes.delete(node.entry.id);
-    this.#bytes -= node.entry.bytes;
+    if (this.unsent === node) this.unsent = next;
+    if (node.connection === this.connection) this.awaitedCount -= 1;
+    this.nodes.delete(node.entry.id);
+    this.totalBytes -= node.entry.bytes;
   }
 }

@@ -13,17 +13,17 @@ const MAX_PROBLEMS = 100;
 
 /** Collects the problems of a document, so that all of them can be fixed at once. Lists 100 and counts the rest. */
 export class Problems {
-  readonly #list: Problem[] = [];
-  #more = 0;
-  #pathOfMore = '';
+  private readonly problems: Problem[] = [];
+  private more = 0;
+  private pathOfMore = '';
 
   get list(): readonly Problem[] {
-    if (this.#more === 0) return this.#list;
-    return [...this.#list, { path: this.#pathOfMore, message: `is one of ${String(this.#more)} more problems` }];
+    if (this.more === 0) return this.problems;
+    return [...this.problems, { path: this.pathOfMore, message: `is one of ${String(this.more)} more problems` }];
   }
 
   get none(): boolean {
-    return this.#list.length === 0;
+    return this.problems.length === 0;
   }
 
   add(path: string, expected: string, found: unknown, write?: string): void {
@@ -31,8 +31,8 @@ export class Problems {
   }
 
   say(path: string, message: string): void {
-    if (this.#list.length < MAX_PROBLEMS) this.#list.push({ path, message });
-    else if (++this.#more === 1) this.#pathOfMore = path;
+    if (this.problems.length < MAX_PROBLEMS) this.problems.push({ path, message });
+    else if (++this.more === 1) this.pathOfMore = path;
   }
 }
 

@@ -10,34 +10,34 @@ const SCALE = 1_000;
  */
 export class A6Throttle implements RetryBudget {
   // Integer thousandths: gRFC A6 truncates to three decimals, and sums of floats would drift across the threshold.
-  readonly #max: number;
-  readonly #ratio: number;
-  #tokens: number;
+  private readonly max: number;
+  private readonly ratio: number;
+  private remainingTokens: number;
 
   /** @param share initial fill level, from 0 to 1 */
   constructor(config: RetryThrottling, share = 1) {
-    this.#max = thousandths(config.maxTokens);
-    this.#ratio = thousandths(config.tokenRatio);
-    this.#tokens = Math.round(this.#max * share);
+    this.max = thousandths(config.maxTokens);
+    this.ratio = thousandths(config.tokenRatio);
+    this.remainingTokens = Math.round(this.max * share);
   }
 
   onSuccess(_now?: number): void {
-    this.#tokens = Math.min(this.#tokens + this.#ratio, this.#max);
+    this.remainingTokens = Math.min(this.remainingTokens + this.ratio, this.max);
   }
 
   /** Does nothing: gRFC A6 does not count deadlines. */
   onDeadline(_now?: number, _startedAt?: number): void {}
 
   onFailure(): void {
-    this.#tokens = Math.max(this.#tokens - SCALE, 0);
+    this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
   }
 
   tryRetry(_now?: number): boolean {
-    return this.#tokens * 2 > this.#max;
+    return this.remainingTokens * 2 > this.max;
   }
 
   tokens(_now?: number): number {
-    return this.#tokens / SCALE;
+    return this.remainingTokens / SCALE;
   }
 }
 

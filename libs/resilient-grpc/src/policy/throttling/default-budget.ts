@@ -48,81 +48,81 @@ interface Loss {
  * because one stop of a busy server is one event. Their number is bounded, because an ended connection takes no more streams.
  */
 export class DefaultBudget implements RetryBudget {
-  readonly #policy: DefaultBudgetPolicy;
-  readonly #losses = new WeakMap<object, Loss>();
-  #tokens: number;
+  private readonly policy: DefaultBudgetPolicy;
+  private readonly losses = new WeakMap<object, Loss>();
+  private remainingTokens: number;
   /** Tokens that a stall withholds from retries of calls that a server answered. */
-  #withheld = 0;
-  #refilledAt: number | undefined;
-  #succeededAt = -Infinity;
+  private withheld = 0;
+  private refilledAt: number | undefined;
+  private succeededAt = -Infinity;
   /** Time at which a deadline last passed. */
-  #deadlineAt = -Infinity;
+  private deadlineAt = -Infinity;
   /** Time at which a passed deadline last withheld tokens. */
-  #stalledAt = -Infinity;
+  private stalledAt = -Infinity;
 
   /** @param share initial fill level, from 0 to 1 */
   constructor(policy: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY, share = 1) {
-    this.#policy = policy;
-    this.#tokens = policy.maxTokens * share;
+    this.policy = policy;
+    this.remainingTokens = policy.maxTokens * share;
   }
 
   onSuccess(now: number): void {
-    this.#succeededAt = now;
-    const { maxTokens, perSuccess } = this.#policy;
-    if (this.#tokens < maxTokens || this.#withheld > 0) this.#gain(perSuccess);
+    this.succeededAt = now;
+    const { maxTokens, perSuccess } = this.policy;
+    if (this.remainingTokens < maxTokens || this.withheld > 0) this.gain(perSuccess);
   }
 
   /** Does nothing: only retries cost tokens. */
   onFailure(): void {}
 
   onDeadline(now: number, startedAt: number): void {
-    const isAlone = startedAt >= this.#deadlineAt;
-    this.#deadlineAt = now;
-    if (isAlone || this.#succeededAt >= startedAt) return;
-    this.#refill(now);
-    this.#stalledAt = now;
-    this.#withheld += (this.#tokens - this.#withheld) * (1 - this.#policy.leftByStall);
+    const isAlone = startedAt >= this.deadlineAt;
+    this.deadlineAt = now;
+    if (isAlone || this.succeededAt >= startedAt) return;
+    this.refill(now);
+    this.stalledAt = now;
+    this.withheld += (this.remainingTokens - this.withheld) * (1 - this.policy.leftByStall);
   }
 
   tryRetry(now: number, lostWith?: LostConnection): boolean {
-    if (lostWith === undefined) return this.#take(now, Infinity);
+    if (lostWith === undefined) return this.take(now, Infinity);
     const { connection, isOver } = lostWith;
-    const loss = this.#losses.get(connection);
+    const loss = this.losses.get(connection);
     // A proxy may reset stream after stream on a connection that stays open. Each group of resets within `togetherMs` costs a token.
-    if (loss !== undefined && now - loss.at <= this.#policy.togetherMs) {
+    if (loss !== undefined && now - loss.at <= this.policy.togetherMs) {
       loss.isOver ||= isOver;
       return loss.granted;
     }
     if (loss?.isOver === true && loss.granted) return true;
-    const granted = this.#take(now, 0);
-    this.#losses.set(connection, { at: now, granted, isOver });
+    const granted = this.take(now, 0);
+    this.losses.set(connection, { at: now, granted, isOver });
     return granted;
   }
 
   /** Tokens available to retries of calls that a server answered. */
   tokens(now: number): number {
-    this.#refill(now);
-    return this.#tokens - this.#withheld;
+    this.refill(now);
+    return this.remainingTokens - this.withheld;
   }
 
-  #take(now: number, withheld: number): boolean {
-    this.#refill(now);
-    if (this.#tokens - Math.min(withheld, this.#withheld) < 1) return false;
-    this.#tokens -= 1;
-    this.#withheld = Math.min(this.#withheld, this.#tokens);
+  private take(now: number, withheld: number): boolean {
+    this.refill(now);
+    if (this.remainingTokens - Math.min(withheld, this.withheld) < 1) return false;
+    this.remainingTokens -= 1;
+    this.withheld = Math.min(this.withheld, this.remainingTokens);
     return true;
   }
 
-  #refill(now: number): void {
-    const elapsedMs = now - (this.#refilledAt ?? now);
-    this.#refilledAt = now;
-    this.#gain((Math.max(elapsedMs, 0) / 1_000) * this.#policy.perSecond);
-    if (now - this.#stalledAt >= this.#policy.stallMs) this.#withheld = 0;
+  private refill(now: number): void {
+    const elapsedMs = now - (this.refilledAt ?? now);
+    this.refilledAt = now;
+    this.gain((Math.max(elapsedMs, 0) / 1_000) * this.policy.perSecond);
+    if (now - this.stalledAt >= this.policy.stallMs) this.withheld = 0;
   }
 
-  #gain(tokens: number): void {
-    const added = Math.min(tokens, this.#policy.maxTokens - this.#tokens);
-    this.#tokens += added;
-    this.#withheld = Math.max(this.#withheld - (tokens - added), 0);
+  private gain(tokens: number): void {
+    const added = Math.min(tokens, this.policy.maxTokens - this.remainingTokens);
+    this.remainingTokens += added;
+    this.withheld = Math.max(this.withheld - (tokens - added), 0);
   }
 }

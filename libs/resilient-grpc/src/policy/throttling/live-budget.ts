@@ -9,51 +9,51 @@ import type { RetryBudget } from './retry-budget.js';
  * grpc-js: a new service config during an outage must not provide a full bucket. Open calls count in the new bucket.
  */
 export class LiveBudget implements RetryBudget {
-  #throttling: RetryThrottling | undefined;
-  #budget: RetryBudget;
+  private throttling: RetryThrottling | undefined;
+  private budget: RetryBudget;
 
   constructor(
     throttling: RetryThrottling | undefined,
     private readonly fallback: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY,
   ) {
-    this.#throttling = throttling;
-    this.#budget = this.#make(throttling, 1);
+    this.throttling = throttling;
+    this.budget = this.make(throttling, 1);
   }
 
   /** Applies new `throttling`, or the default budget if it is `undefined`. Equal values change nothing. */
   change(throttling: RetryThrottling | undefined, now: number): void {
-    if (isSame(throttling, this.#throttling)) return;
-    const share = this.#budget.tokens(now) / this.maxTokens;
-    this.#throttling = throttling;
-    this.#budget = this.#make(throttling, share);
+    if (isSame(throttling, this.throttling)) return;
+    const share = this.budget.tokens(now) / this.maxTokens;
+    this.throttling = throttling;
+    this.budget = this.make(throttling, share);
   }
 
   onSuccess(now: number): void {
-    this.#budget.onSuccess(now);
+    this.budget.onSuccess(now);
   }
 
   onFailure(): void {
-    this.#budget.onFailure();
+    this.budget.onFailure();
   }
 
   onDeadline(now: number, startedAt: number): void {
-    this.#budget.onDeadline(now, startedAt);
+    this.budget.onDeadline(now, startedAt);
   }
 
   tryRetry(now: number, lostWith?: LostConnection): boolean {
-    return this.#budget.tryRetry(now, lostWith);
+    return this.budget.tryRetry(now, lostWith);
   }
 
   tokens(now: number): number {
-    return this.#budget.tokens(now);
+    return this.budget.tokens(now);
   }
 
   /** Maximum number of tokens. */
   get maxTokens(): number {
-    return (this.#throttling ?? this.fallback).maxTokens;
+    return (this.throttling ?? this.fallback).maxTokens;
   }
 
-  #make(throttling: RetryThrottling | undefined, share: number): RetryBudget {
+  private make(throttling: RetryThrottling | undefined, share: number): RetryBudget {
     return throttling === undefined ? new DefaultBudget(this.fallback, share) : new A6Throttle(throttling, share);
   }
 }

@@ -10,22 +10,22 @@ import type { ReadableCall } from './wire-call.js';
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
   // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.
-  readonly #requests: Requests<T>;
+  private readonly requests: Requests<T>;
 
   /** @internal Created for a handler. */
   constructor(call: ReadableCall, served: RequestReader) {
     const requests = new Requests<T>(call, served);
     super((subscriber) => requests.pushed().subscribe(subscriber));
-    this.#requests = requests;
+    this.requests = requests;
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
-    return this.#requests.pulled();
+    return this.requests.pulled();
   }
 
   /** Called by Nest's `@GrpcStreamMethod` after the handler returned; earlier subscribers receive all previous requests. @internal */
   drainBuffer(): void {
-    this.#requests.handlerReturned();
+    this.requests.handlerReturned();
   }
 }
 

@@ -32,21 +32,21 @@ const BOTH: readonly Direction[] = ['to-upstream', 'to-client'];
  * other methods affect bytes and existing connections. Use its `url` as the client's target.
  */
 export class FaultProxy {
-  readonly #clock: Clock;
-  readonly #connections = new Set<ProxiedConnection>();
-  readonly #silent = new Set<Socket>();
-  readonly #delays: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
-  readonly #bytes: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
-  #listener: TcpListener | undefined;
-  #upstream: UpstreamAddress;
-  #mode: ProxyMode = 'forward';
-  #idleCut: IdleCut | undefined;
-  #byteRule: ByteRule | undefined;
-  #open = 0;
+  private readonly clock: Clock;
+  private readonly connections = new Set<ProxiedConnection>();
+  private readonly silent = new Set<Socket>();
+  private readonly delays: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
+  private readonly bytes: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
+  private listener: TcpListener | undefined;
+  private upstream: UpstreamAddress;
+  private currentMode: ProxyMode = 'forward';
+  private idleCut: IdleCut | undefined;
+  private byteRule: ByteRule | undefined;
+  private open = 0;
 
   private constructor(upstream: string, clock: Clock) {
-    this.#upstream = parseUpstream('FaultProxy', upstream);
-    this.#clock = clock;
+    this.upstream = parseUpstream('FaultProxy', upstream);
+    this.clock = clock;
   }
 
   /**
@@ -57,68 +57,68 @@ export class FaultProxy {
   static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {
     const proxy = new FaultProxy(upstream, options.clock ?? systemClock);
     const accept = (socket: Socket) => {
-      proxy.#accept(socket);
+      proxy.accept(socket);
     };
     // Half-open, so that a FIN from one side is forwarded to the other and has no further effect.
-    proxy.#listener = await TcpListener.open(accept, { port: options.port, allowHalfOpen: true });
+    proxy.listener = await TcpListener.open(accept, { port: options.port, allowHalfOpen: true });
     return proxy;
   }
 
   get port(): number {
-    return this.#tcp.port;
+    return this.tcp.port;
   }
 
   /** '127.0.0.1:port' */
   get url(): string {
-    return this.#tcp.url;
+    return this.tcp.url;
   }
 
   get mode(): ProxyMode {
-    return this.#mode;
+    return this.currentMode;
   }
 
   get counters(): FaultProxyCounters {
     return {
-      accepted: this.#tcp.accepted,
-      open: this.#open,
-      bytesToUpstream: this.#bytes['to-upstream'],
-      bytesToClient: this.#bytes['to-client'],
+      accepted: this.tcp.accepted,
+      open: this.open,
+      bytesToUpstream: this.bytes['to-upstream'],
+      bytesToClient: this.bytes['to-client'],
     };
   }
 
   /** Forwards new connections. After `refuse`, listens on the same port again. */
   async forward(): Promise<void> {
-    await this.#tcp.listen();
-    this.#mode = 'forward';
+    await this.tcp.listen();
+    this.currentMode = 'forward';
   }
 
   /** Refuses new connections (ECONNREFUSED). Open connections stay open. */
   refuse(): void {
-    this.#mode = 'refuse';
-    this.#tcp.stop();
+    this.currentMode = 'refuse';
+    this.tcp.stop();
   }
 
   /**
    * Accepts new connections but passes no bytes on them. These connections stay silent, even if `forward` serves later connections.
    */
   async staySilent(): Promise<void> {
-    await this.#tcp.listen();
-    this.#mode = 'silent';
+    await this.tcp.listen();
+    this.currentMode = 'silent';
   }
 
   /** Forwards new connections to another upstream, 'host:port'. */
   retarget(upstream: string): void {
-    this.#upstream = parseUpstream('FaultProxy', upstream);
+    this.upstream = parseUpstream('FaultProxy', upstream);
   }
 
   /** Resets every open connection (RST to both sides) and returns their number. */
   resetAll(): number {
-    return this.#endAll('rst');
+    return this.endAll('rst');
   }
 
   /** Closes every open connection cleanly (FIN to both sides) and returns their number. */
   closeAll(): number {
-    return this.#endAll('fin');
+    return this.endAll('fin');
   }
 
   /**
@@ -128,7 +128,7 @@ export class FaultProxy {
    */
   holdBytes(direction: Direction | 'both' = 'both'): void {
     checkDirection('holdBytes', direction);
-    for (const connection of this.#connections) for (const way of ways(direction)) connection.hold(way);
+    for (const connection of this.connections) for (const way of ways(direction)) connection.hold(way);
   }
 
   /**
@@ -137,7 +137,7 @@ export class FaultProxy {
    */
   releaseBytes(direction: Direction | 'both' = 'both'): void {
     checkDirection('releaseBytes', direction);
-    for (const connection of this.#connections) for (const way of ways(direction)) connection.release(way);
+    for (const connection of this.connections) for (const way of ways(direction)) connection.release(way);
   }
 
   /**
@@ -147,8 +147,8 @@ export class FaultProxy {
    */
   cutIdleAfter(ms: number | undefined, how: IdleCutHow = 'fin'): void {
     checkIdleCut(ms, how);
-    this.#idleCut = ms === undefined ? undefined : { ms, how };
-    for (const connection of this.#connections) connection.cutWhenIdle(this.#idleCut);
+    this.idleCut = ms === undefined ? undefined : { ms, how };
+    for (const connection of this.connections) connection.cutWhenIdle(this.idleCut);
   }
 
   /**
@@ -158,8 +158,8 @@ export class FaultProxy {
   delay(ms: number, direction: Direction | 'both' = 'both'): void {
     checkDelay(ms, direction);
     for (const way of ways(direction)) {
-      this.#delays[way] = ms;
-      for (const connection of this.#connections) connection.delay(way, ms);
+      this.delays[way] = ms;
+      for (const connection of this.connections) connection.delay(way, ms);
     }
   }
 
@@ -171,8 +171,8 @@ export class FaultProxy {
    */
   closeAfterBytes(bytes: number, direction: Direction, how: EndHow = 'rst', times = 1): void {
     checkByteRule(bytes, direction, how, times);
-    this.#byteRule = bytes === Infinity ? undefined : { bytes, direction, how, times };
-    for (const connection of this.#connections) this.#allow(connection);
+    this.byteRule = bytes === Infinity ? undefined : { bytes, direction, how, times };
+    for (const connection of this.connections) this.allow(connection);
   }
 
   /**
@@ -190,10 +190,10 @@ export class FaultProxy {
 
   /** Resets only the connections silenced permanently, by `staySilent` or a silent idle cut, and returns their number. */
   resetSilenced(): number {
-    const dead = [...this.#connections].filter(({ isDead }) => isDead);
-    const count = dead.length + this.#silent.size;
+    const dead = [...this.connections].filter(({ isDead }) => isDead);
+    const count = dead.length + this.silent.size;
     for (const connection of dead) connection.end('rst');
-    for (const socket of this.#silent) resetSocket(socket);
+    for (const socket of this.silent) resetSocket(socket);
     return count;
   }
 
@@ -201,45 +201,45 @@ export class FaultProxy {
   async close(): Promise<void> {
     // Stops listening before the first await: a connection accepted later would not be destroyed.
     this.refuse();
-    await Promise.all([...this.#connections].map((connection) => connection.destroy()));
-    await this.#tcp.close();
+    await Promise.all([...this.connections].map((connection) => connection.destroy()));
+    await this.tcp.close();
   }
 
-  get #tcp(): TcpListener {
-    if (this.#listener === undefined) throw new Error('FaultProxy is made by FaultProxy.start()');
-    return this.#listener;
+  private get tcp(): TcpListener {
+    if (this.listener === undefined) throw new Error('FaultProxy is made by FaultProxy.start()');
+    return this.listener;
   }
 
-  #accept(client: Socket): void {
-    this.#open += 1;
-    if (this.#mode === 'silent') {
-      this.#acceptSilently(client);
+  private accept(client: Socket): void {
+    this.open += 1;
+    if (this.currentMode === 'silent') {
+      this.acceptSilently(client);
       return;
     }
-    const upstream = connect({ ...this.#upstream, allowHalfOpen: true, noDelay: true });
-    const connection = new ProxiedConnection(client, upstream, this.#clock, {
+    const upstream = connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
+    const connection = new ProxiedConnection(client, upstream, this.clock, {
       onPassed: (direction, count) => {
-        this.#bytes[direction] += count;
+        this.bytes[direction] += count;
       },
       onClientGone: () => {
-        this.#open -= 1;
+        this.open -= 1;
       },
-      claimCut: () => this.#claimCut(),
+      claimCut: () => this.claimCut(),
       onClosed: () => {
-        this.#connections.delete(connection);
+        this.connections.delete(connection);
       },
     });
-    this.#connections.add(connection);
-    for (const way of BOTH) connection.delay(way, this.#delays[way]);
-    connection.cutWhenIdle(this.#idleCut);
-    this.#allow(connection);
+    this.connections.add(connection);
+    for (const way of BOTH) connection.delay(way, this.delays[way]);
+    connection.cutWhenIdle(this.idleCut);
+    this.allow(connection);
   }
 
-  #acceptSilently(client: Socket): void {
-    this.#silent.add(client);
+  private acceptSilently(client: Socket): void {
+    this.silent.add(client);
     client.once('close', () => {
-      this.#silent.delete(client);
-      this.#open -= 1;
+      this.silent.delete(client);
+      this.open -= 1;
     });
     client.on('error', () => undefined);
     client.once('end', () => client.destroy());
@@ -247,24 +247,24 @@ export class FaultProxy {
     client.resume();
   }
 
-  #endAll(how: EndHow): number {
-    const count = this.#connections.size + this.#silent.size;
-    for (const connection of this.#connections) connection.end(how);
-    for (const socket of this.#silent) {
+  private endAll(how: EndHow): number {
+    const count = this.connections.size + this.silent.size;
+    for (const connection of this.connections) connection.end(how);
+    for (const socket of this.silent) {
       if (how === 'fin') socket.destroySoon();
       else resetSocket(socket);
     }
     return count;
   }
 
-  #allow(connection: ProxiedConnection): void {
+  private allow(connection: ProxiedConnection): void {
     for (const way of BOTH) {
-      connection.allow(way, this.#byteRule?.direction === way ? this.#byteRule.bytes : Infinity);
+      connection.allow(way, this.byteRule?.direction === way ? this.byteRule.bytes : Infinity);
     }
   }
 
-  #claimCut(): EndHow | undefined {
-    const rule = this.#byteRule;
+  private claimCut(): EndHow | undefined {
+    const rule = this.byteRule;
     if (rule === undefined) return undefined;
     rule.times -= 1;
     if (rule.times <= 0) this.closeAfterBytes(Infinity, rule.direction);

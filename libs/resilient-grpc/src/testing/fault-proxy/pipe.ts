@@ -29,125 +29,125 @@ export class Pipe {
   /** Number of bytes that may still pass before `claimCut` is called. */
   allowance = Infinity;
   delayMs = 0;
-  readonly #source: Socket;
-  readonly #sink: Socket;
-  readonly #clock: Clock;
-  readonly #events: PipeEvents;
-  #queue: Item[] = [];
-  #queuedBytes = 0;
-  #timer: Timer | undefined;
-  #held = false;
-  #sinkIsFull = false;
-  #closed = false;
+  private readonly source: Socket;
+  private readonly sink: Socket;
+  private readonly clock: Clock;
+  private readonly events: PipeEvents;
+  private queue: Item[] = [];
+  private queuedBytes = 0;
+  private timer: Timer | undefined;
+  private held = false;
+  private sinkIsFull = false;
+  private closed = false;
 
   constructor(source: Socket, sink: Socket, clock: Clock, events: PipeEvents) {
-    this.#source = source;
-    this.#sink = sink;
-    this.#clock = clock;
-    this.#events = events;
+    this.source = source;
+    this.sink = sink;
+    this.clock = clock;
+    this.events = events;
     source.on('data', (bytes: Buffer) => {
-      if (this.#closed) return;
+      if (this.closed) return;
       events.onArrival();
-      this.#queuedBytes += bytes.length;
-      this.#enqueue({ kind: 'bytes', bytes, dueAt: this.#dueAt() });
+      this.queuedBytes += bytes.length;
+      this.enqueue({ kind: 'bytes', bytes, dueAt: this.dueAt() });
     });
     source.once('end', () => {
-      this.#enqueue({ kind: 'fin', dueAt: this.#dueAt() });
+      this.enqueue({ kind: 'fin', dueAt: this.dueAt() });
       events.onSourceEnded();
     });
     source.on('error', () => {
-      this.#enqueue({ kind: 'rst', dueAt: this.#dueAt() });
+      this.enqueue({ kind: 'rst', dueAt: this.dueAt() });
       events.onSourceEnded();
     });
   }
 
   hold(): void {
-    this.#held = true;
+    this.held = true;
   }
 
   release(): void {
-    this.#held = false;
-    this.#flush();
+    this.held = false;
+    this.flush();
   }
 
   /** Passes nothing more. Incoming data is read and discarded, so that a FIN is still detected. */
   close(): void {
-    this.#closed = true;
-    this.#queue = [];
-    this.#queuedBytes = 0;
-    this.#clearTimer();
-    if (!this.#source.destroyed) this.#source.resume();
+    this.closed = true;
+    this.queue = [];
+    this.queuedBytes = 0;
+    this.clearTimer();
+    if (!this.source.destroyed) this.source.resume();
   }
 
-  #dueAt(): number {
-    const dueAt = this.#clock.now() + this.delayMs;
+  private dueAt(): number {
+    const dueAt = this.clock.now() + this.delayMs;
     // After the delay is shortened, later bytes must not overtake earlier ones.
-    return Math.max(dueAt, this.#queue.at(-1)?.dueAt ?? dueAt);
+    return Math.max(dueAt, this.queue.at(-1)?.dueAt ?? dueAt);
   }
 
-  #enqueue(item: Item): void {
-    if (this.#closed) return;
-    this.#queue.push(item);
-    this.#flush();
-    if (this.#queuedBytes > MAX_QUEUED_BYTES) this.#source.pause();
+  private enqueue(item: Item): void {
+    if (this.closed) return;
+    this.queue.push(item);
+    this.flush();
+    if (this.queuedBytes > MAX_QUEUED_BYTES) this.source.pause();
   }
 
-  #flush(): void {
-    this.#clearTimer();
-    while (!this.#closed && !this.#held && !this.#sinkIsFull) {
-      const item = this.#queue[0];
+  private flush(): void {
+    this.clearTimer();
+    while (!this.closed && !this.held && !this.sinkIsFull) {
+      const item = this.queue[0];
       if (item === undefined) break;
-      const waitMs = item.dueAt - this.#clock.now();
+      const waitMs = item.dueAt - this.clock.now();
       if (waitMs > 0) {
-        this.#timer = this.#clock.setTimer(() => {
-          this.#flush();
+        this.timer = this.clock.setTimer(() => {
+          this.flush();
         }, waitMs);
         break;
       }
-      this.#queue.shift();
-      this.#deliver(item);
+      this.queue.shift();
+      this.deliver(item);
     }
-    if (this.#queuedBytes <= MAX_QUEUED_BYTES && this.#source.isPaused()) this.#source.resume();
+    if (this.queuedBytes <= MAX_QUEUED_BYTES && this.source.isPaused()) this.source.resume();
   }
 
-  #deliver(item: Item): void {
-    if (item.kind === 'bytes') this.#deliverBytes(item.bytes);
-    else if (item.kind === 'fin') this.#sink.end();
-    else resetSocket(this.#sink);
+  private deliver(item: Item): void {
+    if (item.kind === 'bytes') this.deliverBytes(item.bytes);
+    else if (item.kind === 'fin') this.sink.end();
+    else resetSocket(this.sink);
   }
 
-  #deliverBytes(bytes: Buffer): void {
-    this.#queuedBytes -= bytes.length;
-    if (this.#sink.destroyed) return;
+  private deliverBytes(bytes: Buffer): void {
+    this.queuedBytes -= bytes.length;
+    if (this.sink.destroyed) return;
     const allowed = this.allowance;
-    const how = bytes.length >= allowed ? this.#events.claimCut() : undefined;
+    const how = bytes.length >= allowed ? this.events.claimCut() : undefined;
     if (how !== undefined) {
-      this.#deliverLast(bytes.subarray(0, allowed), how);
+      this.deliverLast(bytes.subarray(0, allowed), how);
       return;
     }
     this.allowance -= bytes.length;
-    this.#events.onPassed(bytes.length);
-    if (!this.#sink.write(bytes)) {
-      this.#sinkIsFull = true;
-      this.#sink.once('drain', () => {
-        this.#sinkIsFull = false;
-        this.#flush();
+    this.events.onPassed(bytes.length);
+    if (!this.sink.write(bytes)) {
+      this.sinkIsFull = true;
+      this.sink.once('drain', () => {
+        this.sinkIsFull = false;
+        this.flush();
       });
     }
   }
 
-  #deliverLast(bytes: Buffer, how: EndHow): void {
-    this.#events.onPassed(bytes.length);
-    this.#closed = true;
-    this.#queue = [];
+  private deliverLast(bytes: Buffer, how: EndHow): void {
+    this.events.onPassed(bytes.length);
+    this.closed = true;
+    this.queue = [];
     // Waits until the kernel has the last byte. Otherwise an RST would overtake it.
-    this.#sink.write(bytes, () => {
-      this.#events.onCut(how);
+    this.sink.write(bytes, () => {
+      this.events.onCut(how);
     });
   }
 
-  #clearTimer(): void {
-    if (this.#timer !== undefined) this.#clock.clearTimer(this.#timer);
-    this.#timer = undefined;
+  private clearTimer(): void {
+    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer = undefined;
   }
 }

@@ -17,34 +17,34 @@ export interface ConnectionEvents {
 
 /** A client connection and its counterpart to the upstream. */
 export class ProxiedConnection {
-  readonly #pipes: Readonly<Record<Direction, Pipe>>;
-  readonly #client: Socket;
-  readonly #upstream: Socket;
-  readonly #clock: Clock;
-  readonly #events: ConnectionEvents;
-  #idleCut: IdleCut | undefined;
-  #idleTimer: Timer | undefined;
-  #lastByteAt: number;
-  #clientIsHere = true;
-  #dead = false;
-  #openSockets = 2;
+  private readonly pipes: Readonly<Record<Direction, Pipe>>;
+  private readonly client: Socket;
+  private readonly upstream: Socket;
+  private readonly clock: Clock;
+  private readonly events: ConnectionEvents;
+  private idleCut: IdleCut | undefined;
+  private idleTimer: Timer | undefined;
+  private lastByteAt: number;
+  private clientIsHere = true;
+  private dead = false;
+  private openSockets = 2;
 
   constructor(client: Socket, upstream: Socket, clock: Clock, events: ConnectionEvents) {
-    this.#client = client;
-    this.#upstream = upstream;
-    this.#clock = clock;
-    this.#events = events;
-    this.#lastByteAt = clock.now();
-    this.#pipes = {
-      'to-upstream': this.#pipe('to-upstream', client, upstream),
-      'to-client': this.#pipe('to-client', upstream, client),
+    this.client = client;
+    this.upstream = upstream;
+    this.clock = clock;
+    this.events = events;
+    this.lastByteAt = clock.now();
+    this.pipes = {
+      'to-upstream': this.pipe('to-upstream', client, upstream),
+      'to-client': this.pipe('to-client', upstream, client),
     };
     for (const socket of [client, upstream]) {
       socket.once('close', () => {
-        if (socket === client) this.#clientGone();
-        this.#openSockets -= 1;
-        if (this.#openSockets > 0) return;
-        this.#stop();
+        if (socket === client) this.clientGone();
+        this.openSockets -= 1;
+        if (this.openSockets > 0) return;
+        this.stop();
         events.onClosed();
       });
     }
@@ -52,101 +52,101 @@ export class ProxiedConnection {
 
   /** True if the connection was cut without notifying either side. */
   get isDead(): boolean {
-    return this.#dead;
+    return this.dead;
   }
 
   hold(direction: Direction): void {
-    this.#pipes[direction].hold();
+    this.pipes[direction].hold();
   }
 
   release(direction: Direction): void {
-    if (!this.#dead) this.#pipes[direction].release();
+    if (!this.dead) this.pipes[direction].release();
   }
 
   delay(direction: Direction, ms: number): void {
-    this.#pipes[direction].delayMs = ms;
+    this.pipes[direction].delayMs = ms;
   }
 
   /** Sets the number of bytes that may still pass in `direction`. */
   allow(direction: Direction, bytes: number): void {
-    this.#pipes[direction].allowance = bytes;
+    this.pipes[direction].allowance = bytes;
   }
 
   cutWhenIdle(cut: IdleCut | undefined): void {
-    this.#idleCut = cut;
-    this.#armIdleTimer();
+    this.idleCut = cut;
+    this.armIdleTimer();
   }
 
   /** Ends both sides of the connection. */
   end(how: EndHow): void {
-    this.#stop();
-    for (const socket of [this.#client, this.#upstream]) {
+    this.stop();
+    for (const socket of [this.client, this.upstream]) {
       if (how === 'fin') socket.destroySoon();
       else resetSocket(socket);
     }
-    this.#clientGone();
+    this.clientGone();
   }
 
   /** Destroys both sockets, discarding unsent data, and resolves when they are closed. */
   async destroy(): Promise<void> {
-    this.#stop();
-    await Promise.all([destroySocket(this.#client), destroySocket(this.#upstream)]);
+    this.stop();
+    await Promise.all([destroySocket(this.client), destroySocket(this.upstream)]);
   }
 
-  #pipe(direction: Direction, source: Socket, sink: Socket): Pipe {
-    return new Pipe(source, sink, this.#clock, {
+  private pipe(direction: Direction, source: Socket, sink: Socket): Pipe {
+    return new Pipe(source, sink, this.clock, {
       onArrival: () => {
-        this.#lastByteAt = this.#clock.now();
+        this.lastByteAt = this.clock.now();
       },
       onPassed: (count) => {
-        this.#events.onPassed(direction, count);
+        this.events.onPassed(direction, count);
       },
       onSourceEnded: () => {
-        if (source === this.#client) this.#clientGone();
-        if (this.#dead) source.destroy();
+        if (source === this.client) this.clientGone();
+        if (this.dead) source.destroy();
       },
-      claimCut: () => this.#events.claimCut(),
+      claimCut: () => this.events.claimCut(),
       onCut: (how) => {
         this.end(how);
       },
     });
   }
 
-  #clientGone(): void {
-    if (!this.#clientIsHere) return;
-    this.#clientIsHere = false;
-    this.#events.onClientGone();
+  private clientGone(): void {
+    if (!this.clientIsHere) return;
+    this.clientIsHere = false;
+    this.events.onClientGone();
   }
 
-  #stop(): void {
-    this.#clearIdleTimer();
-    this.#pipes['to-upstream'].close();
-    this.#pipes['to-client'].close();
+  private stop(): void {
+    this.clearIdleTimer();
+    this.pipes['to-upstream'].close();
+    this.pipes['to-client'].close();
   }
 
-  #armIdleTimer(): void {
-    this.#clearIdleTimer();
-    const cut = this.#idleCut;
-    if (cut === undefined || this.#dead || this.#openSockets === 0) return;
-    const leftMs = this.#lastByteAt + cut.ms - this.#clock.now();
+  private armIdleTimer(): void {
+    this.clearIdleTimer();
+    const cut = this.idleCut;
+    if (cut === undefined || this.dead || this.openSockets === 0) return;
+    const leftMs = this.lastByteAt + cut.ms - this.clock.now();
     // One timer that checks the last arrival and rearms itself. Resetting a timer per read would be too expensive on busy connections.
-    this.#idleTimer = this.#clock.setTimer(() => {
-      if (this.#lastByteAt + cut.ms > this.#clock.now()) this.#armIdleTimer();
-      else this.#cut(cut);
+    this.idleTimer = this.clock.setTimer(() => {
+      if (this.lastByteAt + cut.ms > this.clock.now()) this.armIdleTimer();
+      else this.cut(cut);
     }, leftMs);
   }
 
-  #cut(cut: IdleCut): void {
+  private cut(cut: IdleCut): void {
     if (cut.how !== 'silent') {
       this.end(cut.how);
       return;
     }
-    this.#dead = true;
-    this.#stop();
+    this.dead = true;
+    this.stop();
   }
 
-  #clearIdleTimer(): void {
-    if (this.#idleTimer !== undefined) this.#clock.clearTimer(this.#idleTimer);
-    this.#idleTimer = undefined;
+  private clearIdleTimer(): void {
+    if (this.idleTimer !== undefined) this.clock.clearTimer(this.idleTimer);
+    this.idleTimer = undefined;
   }
 }

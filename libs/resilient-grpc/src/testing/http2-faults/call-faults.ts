@@ -10,7 +10,7 @@ interface Rule {
 
 /** The pending call faults. If several match a call, the one added first applies. */
 export class CallFaults {
-  #rules: Rule[] = [];
+  private rules: Rule[] = [];
 
   /**
    * Adds a fault. Returns a function that removes it for calls that it has not affected yet.
@@ -20,27 +20,27 @@ export class CallFaults {
     checkCallFault(fault, choice);
     const { method, times = 1 } = choice;
     const rule = { fault, method, times };
-    this.#rules.push(rule);
+    this.rules.push(rule);
     return () => {
-      this.#drop(rule);
+      this.drop(rule);
     };
   }
 
   /** Returns the fault to apply to a call of `path` and counts it; `undefined` if none matches. */
   claim(path: string): CallFault | undefined {
-    const rule = this.#rules.find(({ method }) => method === undefined || isMethod(path, method));
+    const rule = this.rules.find(({ method }) => method === undefined || isMethod(path, method));
     if (rule === undefined) return undefined;
     rule.times -= 1;
-    if (rule.times === 0) this.#drop(rule);
+    if (rule.times === 0) this.drop(rule);
     return rule.fault;
   }
 
   clear(): void {
-    this.#rules = [];
+    this.rules = [];
   }
 
-  #drop(rule: Rule): void {
-    this.#rules = this.#rules.filter((other) => other !== rule);
+  private drop(rule: Rule): void {
+    this.rules = this.rules.filter((other) => other !== rule);
   }
 }
 

@@ -25,27 +25,27 @@ import { SessionWire } from './session-wire.js';
  * the byte level, use `FaultProxy` before or after this proxy. The proxy answers pings itself.
  */
 export class Http2FaultProxy {
-  readonly #upstream: UpstreamAddress;
-  readonly #upstreamTls: UpstreamTls | undefined;
-  readonly #tls: TlsOptions | undefined;
-  readonly #faults = new CallFaults();
-  readonly #sessions = new Set<ProxiedSession>();
-  #listener: TcpListener | undefined;
-  #streamLimit: number | undefined;
-  #pingLimit = Infinity;
-  #holdsSettings = false;
-  #calls = 0;
-  #forwarded = 0;
-  #failed = 0;
-  #pings = 0;
+  private readonly upstream: UpstreamAddress;
+  private readonly upstreamTls: UpstreamTls | undefined;
+  private readonly tls: TlsOptions | undefined;
+  private readonly faults = new CallFaults();
+  private readonly sessions = new Set<ProxiedSession>();
+  private listener: TcpListener | undefined;
+  private streamLimit: number | undefined;
+  private pingLimit = Infinity;
+  private holdsSettings = false;
+  private calls = 0;
+  private forwarded = 0;
+  private failed = 0;
+  private pings = 0;
 
   private constructor(upstream: string, { tls, upstreamTls }: Http2FaultProxyOptions) {
-    this.#upstream = parseUpstream('Http2FaultProxy', upstream);
-    this.#upstreamTls = upstreamTls;
+    this.upstream = parseUpstream('Http2FaultProxy', upstream);
+    this.upstreamTls = upstreamTls;
     if (upstreamTls !== undefined) checkTls('upstreamTls', identityOf(upstreamTls));
     if (tls === undefined) return;
-    this.#tls = { ...tls, requestCert: tls.ca !== undefined, ALPNProtocols: ['h2'] };
-    checkTls('tls', this.#tls);
+    this.tls = { ...tls, requestCert: tls.ca !== undefined, ALPNProtocols: ['h2'] };
+    checkTls('tls', this.tls);
   }
 
   /**
@@ -56,29 +56,29 @@ export class Http2FaultProxy {
   static async start(upstream: string, options: Http2FaultProxyOptions = {}): Promise<Http2FaultProxy> {
     const proxy = new Http2FaultProxy(upstream, options);
     const accept = (socket: Socket) => {
-      proxy.#accept(socket);
+      proxy.accept(socket);
     };
-    proxy.#listener = await TcpListener.open(accept, { port: options.port, allowHalfOpen: true });
+    proxy.listener = await TcpListener.open(accept, { port: options.port, allowHalfOpen: true });
     return proxy;
   }
 
   get port(): number {
-    return this.#tcp.port;
+    return this.tcp.port;
   }
 
   /** '127.0.0.1:port' */
   get url(): string {
-    return this.#tcp.url;
+    return this.tcp.url;
   }
 
   get counters(): Http2FaultProxyCounters {
     return {
-      accepted: this.#tcp.accepted,
-      open: this.#tcp.sockets.size,
-      calls: this.#calls,
-      forwarded: this.#forwarded,
-      failed: this.#failed,
-      pings: this.#pings,
+      accepted: this.tcp.accepted,
+      open: this.tcp.sockets.size,
+      calls: this.calls,
+      forwarded: this.forwarded,
+      failed: this.failed,
+      pings: this.pings,
     };
   }
 
@@ -89,7 +89,7 @@ export class Http2FaultProxy {
    * @throws RangeError that names the invalid argument
    */
   failCalls(fault: CallFault, choice: CallChoice = {}): () => void {
-    return this.#faults.add(fault, choice);
+    return this.faults.add(fault, choice);
   }
 
   /**
@@ -98,8 +98,8 @@ export class Http2FaultProxy {
    */
   goaway(options: GoawayOptions = {}): number {
     checkGoaway(options);
-    const count = this.#sessions.size;
-    for (const session of this.#sessions) session.goaway(options);
+    const count = this.sessions.size;
+    for (const session of this.sessions) session.goaway(options);
     return count;
   }
 
@@ -110,8 +110,8 @@ export class Http2FaultProxy {
    */
   limitStreams(max: number | undefined): void {
     checkStreamLimit(max);
-    this.#streamLimit = max;
-    for (const session of this.#sessions) session.limitStreams(max);
+    this.streamLimit = max;
+    for (const session of this.sessions) session.limitStreams(max);
   }
 
   /**
@@ -122,24 +122,24 @@ export class Http2FaultProxy {
    */
   tooManyPingsAfter(pings: number | undefined): void {
     checkPings(pings);
-    this.#pingLimit = pings ?? Infinity;
-    for (const session of this.#sessions) session.allowPings(this.#pingLimit);
+    this.pingLimit = pings ?? Infinity;
+    for (const session of this.sessions) session.allowPings(this.pingLimit);
   }
 
   /** Accepts new connections, including TLS, but sends no SETTINGS until `releaseSettings`, so that they are unusable. */
   holdSettings(): void {
-    this.#holdsSettings = true;
+    this.holdsSettings = true;
   }
 
   /** Ends `holdSettings`, also for connections that are waiting for SETTINGS. */
   releaseSettings(): void {
-    this.#holdsSettings = false;
-    for (const session of this.#sessions) session.releaseOutput();
+    this.holdsSettings = false;
+    for (const session of this.sessions) session.releaseOutput();
   }
 
   /** Ends all pending and lasting faults. Calls and connections that have already failed are not restored. */
   heal(): void {
-    this.#faults.clear();
+    this.faults.clear();
     this.limitStreams(undefined);
     this.tooManyPingsAfter(undefined);
     this.releaseSettings();
@@ -147,25 +147,25 @@ export class Http2FaultProxy {
 
   /** Stops listening, destroys every connection, and resolves when all are closed. */
   async close(): Promise<void> {
-    for (const session of this.#sessions) session.destroy();
-    await this.#tcp.close();
+    for (const session of this.sessions) session.destroy();
+    await this.tcp.close();
   }
 
-  get #tcp(): TcpListener {
-    if (this.#listener === undefined) throw new Error('Http2FaultProxy is made by Http2FaultProxy.start()');
-    return this.#listener;
+  private get tcp(): TcpListener {
+    if (this.listener === undefined) throw new Error('Http2FaultProxy is made by Http2FaultProxy.start()');
+    return this.listener;
   }
 
-  #accept(tcp: Socket): void {
+  private accept(tcp: Socket): void {
     // No other listener handles an error during the handshake.
     tcp.on('error', () => undefined);
-    if (this.#tls === undefined) {
-      this.#proxy(new SessionWire(tcp, tcp, withoutGoaway));
+    if (this.tls === undefined) {
+      this.proxy(new SessionWire(tcp, tcp, withoutGoaway));
       return;
     }
     // This server never listens. It only performs the TLS handshake for this socket.
-    createTlsServer(this.#tls, (socket) => {
-      this.#proxy(new SessionWire(socket, tcp, withoutGoaway));
+    createTlsServer(this.tls, (socket) => {
+      this.proxy(new SessionWire(socket, tcp, withoutGoaway));
     }).emit('connection', tcp);
   }
 
@@ -173,40 +173,40 @@ export class Http2FaultProxy {
    * Starts a session for a client connection. `withoutGoaway` removes Node's own GOAWAY frames from it: the proxy decides which calls a
    * GOAWAY rejects, and Node's last stream ID would contradict it.
    */
-  #proxy(client: SessionWire): void {
-    if (this.#holdsSettings) client.hold();
-    const wires = { client, upstream: this.#connect() };
-    const scheme = this.#upstreamTls === undefined ? 'http' : 'https';
-    const session = new ProxiedSession(wires, scheme, this.#streamLimit, {
+  private proxy(client: SessionWire): void {
+    if (this.holdsSettings) client.hold();
+    const wires = { client, upstream: this.connect() };
+    const scheme = this.upstreamTls === undefined ? 'http' : 'https';
+    const session = new ProxiedSession(wires, scheme, this.streamLimit, {
       claim: (path) => {
-        this.#calls += 1;
-        return this.#faults.claim(path);
+        this.calls += 1;
+        return this.faults.claim(path);
       },
       onForwarded: () => {
-        this.#forwarded += 1;
+        this.forwarded += 1;
       },
       onFailed: () => {
-        this.#failed += 1;
+        this.failed += 1;
       },
       onPing: () => {
-        this.#pings += 1;
+        this.pings += 1;
       },
       onClosed: () => {
-        this.#sessions.delete(session);
+        this.sessions.delete(session);
       },
     });
-    session.allowPings(this.#pingLimit);
-    this.#sessions.add(session);
+    session.allowPings(this.pingLimit);
+    this.sessions.add(session);
   }
 
-  #connect(): SessionWire {
-    const tcp = connect({ ...this.#upstream, allowHalfOpen: true, noDelay: true });
-    if (this.#upstreamTls === undefined) return new SessionWire(tcp, tcp);
-    const { serverName = this.#upstream.host } = this.#upstreamTls;
+  private connect(): SessionWire {
+    const tcp = connect({ ...this.upstream, allowHalfOpen: true, noDelay: true });
+    if (this.upstreamTls === undefined) return new SessionWire(tcp, tcp);
+    const { serverName = this.upstream.host } = this.upstreamTls;
     // SNI does not allow IP addresses. With `host`, Node still verifies the certificate against the address.
     const names = isIP(serverName) ? { host: serverName } : { servername: serverName };
     return new SessionWire(
-      connectTls({ ...identityOf(this.#upstreamTls), ...names, socket: tcp, ALPNProtocols: ['h2'] }),
+      connectTls({ ...identityOf(this.upstreamTls), ...names, socket: tcp, ALPNProtocols: ['h2'] }),
       tcp,
     );
   }

@@ -2,38 +2,38 @@ const PREFIX_BYTES = 5;
 
 /** Finds the end of the n-th message in a gRPC byte stream. Each message has a flag byte, a 4-byte length, and that many bytes of data. */
 export class MessageCount {
-  #left: number;
+  private left: number;
   /** The bytes read so far of the current message's prefix. */
-  readonly #prefix: number[] = [];
+  private readonly prefix: number[] = [];
   /** Number of bytes missing of the current message. */
-  #bodyLeft = 0;
+  private bodyLeft = 0;
 
   constructor(messages: number) {
-    this.#left = messages;
+    this.left = messages;
   }
 
   /** Returns the number of bytes of `chunk` that belong to the first n messages, or `undefined` if the n-th does not end in it. */
   endIn(chunk: Uint8Array): number | undefined {
     for (let at = 0; at < chunk.length;) {
-      if (this.#prefix.length < PREFIX_BYTES) {
-        at = this.#readPrefix(chunk, at);
-        if (this.#prefix.length < PREFIX_BYTES) return undefined;
+      if (this.prefix.length < PREFIX_BYTES) {
+        at = this.readPrefix(chunk, at);
+        if (this.prefix.length < PREFIX_BYTES) return undefined;
       }
-      const step = Math.min(this.#bodyLeft, chunk.length - at);
-      this.#bodyLeft -= step;
+      const step = Math.min(this.bodyLeft, chunk.length - at);
+      this.bodyLeft -= step;
       at += step;
-      if (this.#bodyLeft > 0) return undefined;
-      this.#prefix.length = 0;
-      this.#left -= 1;
-      if (this.#left === 0) return at;
+      if (this.bodyLeft > 0) return undefined;
+      this.prefix.length = 0;
+      this.left -= 1;
+      if (this.left === 0) return at;
     }
     return undefined;
   }
 
-  #readPrefix(chunk: Uint8Array, from: number): number {
-    const part = chunk.subarray(from, from + PREFIX_BYTES - this.#prefix.length);
-    this.#prefix.push(...part);
-    if (this.#prefix.length === PREFIX_BYTES) this.#bodyLeft = Buffer.from(this.#prefix).readUInt32BE(1);
+  private readPrefix(chunk: Uint8Array, from: number): number {
+    const part = chunk.subarray(from, from + PREFIX_BYTES - this.prefix.length);
+    this.prefix.push(...part);
+    if (this.prefix.length === PREFIX_BYTES) this.bodyLeft = Buffer.from(this.prefix).readUInt32BE(1);
     return from + part.length;
   }
 }

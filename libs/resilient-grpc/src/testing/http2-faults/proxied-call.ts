@@ -38,142 +38,142 @@ export class ProxiedCall {
   readonly id: number;
   /** Resolves when the end of the call was sent to the client, or the client's stream is closed. */
   readonly told: Promise<void>;
-  #tell: () => void = () => undefined;
-  readonly #client: ServerHttp2Stream;
-  readonly #fault: ResetFault | MissingTrailersFault | undefined;
-  readonly #around: Surroundings;
-  readonly #upstream: ClientHttp2Stream | undefined;
-  #trailers: RawFields = [];
-  #response: Promise<boolean> | undefined;
+  private tell: () => void = () => undefined;
+  private readonly client: ServerHttp2Stream;
+  private readonly fault: ResetFault | MissingTrailersFault | undefined;
+  private readonly around: Surroundings;
+  private readonly upstream: ClientHttp2Stream | undefined;
+  private trailers: RawFields = [];
+  private response: Promise<boolean> | undefined;
 
   constructor({ id, stream, headers, ended, fault }: IncomingCall, upstream: ClientHttp2Session, around: Surroundings) {
     this.id = id;
-    this.#client = stream;
-    this.#fault = fault;
-    this.#around = around;
+    this.client = stream;
+    this.fault = fault;
+    this.around = around;
     this.told = new Promise((resolve) => {
-      this.#tell = resolve;
+      this.tell = resolve;
       stream.once('close', resolve);
     });
-    if (this.#resetAt('request')) return;
+    if (this.resetAt('request')) return;
     // The upstream accepts no calls after its GOAWAY. REFUSED_STREAM reports to the client that nothing was sent.
     if (upstream.closed || upstream.destroyed) {
-      this.#end(REFUSED_STREAM);
+      this.end(REFUSED_STREAM);
       return;
     }
     const forwarded = upstream.request(sendable(headers), { endStream: ended });
-    this.#upstream = forwarded;
+    this.upstream = forwarded;
     // The 'close' handler reads the error code of the stream.
     forwarded.on('error', () => undefined);
     forwarded.once('response', (_headers: unknown, flags: number, raw: RawFields) => {
       const isTrailersOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-      this.#response = this.#respond(forwarded, raw, isTrailersOnly);
+      this.response = this.respond(forwarded, raw, isTrailersOnly);
     });
     forwarded.once('trailers', (_headers: unknown, _flags: number, raw: RawFields) => {
-      this.#trailers = raw;
+      this.trailers = raw;
     });
     forwarded.once('close', () => {
-      if (around.connected) void this.#passEnd(forwarded.rstCode);
+      if (around.connected) void this.passEnd(forwarded.rstCode);
     });
     stream.once('close', () => {
       if (around.connected) forwarded.close(stream.rstCode);
     });
-    void this.#request(forwarded);
+    void this.request(forwarded);
   }
 
   /** ID of the upstream stream; `undefined` if the call was not forwarded. */
   get upstreamId(): number | undefined {
-    return this.#upstream?.id;
+    return this.upstream?.id;
   }
 
   get forwarded(): boolean {
-    return this.#upstream !== undefined;
+    return this.upstream !== undefined;
   }
 
   /** True if the upstream has sent its complete response. */
   get isAnswered(): boolean {
-    return this.#upstream?.closed === true && this.#upstream.rstCode === NO_ERROR;
+    return this.upstream?.closed === true && this.upstream.rstCode === NO_ERROR;
   }
 
   /** Ends the call on both sides as unprocessed. */
   disown(): void {
-    this.#end(REFUSED_STREAM, CANCEL);
+    this.end(REFUSED_STREAM, CANCEL);
   }
 
-  async #request(forwarded: ClientHttp2Stream): Promise<void> {
-    const outcome = await pump(this.#client, forwarded, this.#messagesAt('afterRequests'));
-    if (outcome === 'reached') this.#reset();
+  private async request(forwarded: ClientHttp2Stream): Promise<void> {
+    const outcome = await pump(this.client, forwarded, this.messagesAt('afterRequests'));
+    if (outcome === 'reached') this.reset();
     // Node ends the readable side on a reset, too, so `aborted` must be checked.
-    else if (outcome === 'ended' && !this.#client.aborted) forwarded.end();
+    else if (outcome === 'ended' && !this.client.aborted) forwarded.end();
   }
 
   /** Forwards the response. Resolves to true if the client has received, or will receive, all of it. */
-  async #respond(forwarded: ClientHttp2Stream, raw: RawFields, isTrailersOnly: boolean): Promise<boolean> {
-    if (this.#isClosed() || this.#resetAt('headers')) return false;
-    const noTrailers = this.#fault?.kind === 'missing-trailers';
+  private async respond(forwarded: ClientHttp2Stream, raw: RawFields, isTrailersOnly: boolean): Promise<boolean> {
+    if (this.isClosed() || this.resetAt('headers')) return false;
+    const noTrailers = this.fault?.kind === 'missing-trailers';
     if (isTrailersOnly) {
-      if (this.#resetAt('trailers')) return false;
-      this.#client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...AS_IT_CAME, endStream: true });
-      if (noTrailers) this.#around.onFailed();
-      this.#tell();
+      if (this.resetAt('trailers')) return false;
+      this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...AS_IT_CAME, endStream: true });
+      if (noTrailers) this.around.onFailed();
+      this.tell();
       return true;
     }
-    this.#client.once('wantTrailers', () => {
+    this.client.once('wantTrailers', () => {
       // Without trailers, Node sends an empty frame that ends the stream.
-      if (!this.#isClosed()) {
-        this.#client.sendTrailers(noTrailers ? {} : sendable(this.#trailers));
-        if (noTrailers) this.#around.onFailed();
+      if (!this.isClosed()) {
+        this.client.sendTrailers(noTrailers ? {} : sendable(this.trailers));
+        if (noTrailers) this.around.onFailed();
       }
-      this.#tell();
+      this.tell();
     });
-    this.#client.respond(sendable(raw), { ...AS_IT_CAME, waitForTrailers: true });
-    const outcome = await pump(forwarded, this.#client, this.#messagesAt('afterResponses'));
-    if (outcome === 'reached') this.#reset();
+    this.client.respond(sendable(raw), { ...AS_IT_CAME, waitForTrailers: true });
+    const outcome = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
+    if (outcome === 'reached') this.reset();
     if (outcome !== 'ended' || forwarded.rstCode !== NO_ERROR) return false;
-    if (this.#isClosed() || this.#resetAt('trailers')) return false;
-    this.#client.end();
+    if (this.isClosed() || this.resetAt('trailers')) return false;
+    this.client.end();
     return true;
   }
 
   /** Forwards the end of the upstream's stream: a reset, or a clean end, when the client may not have ended its side yet. */
-  async #passEnd(code: number): Promise<void> {
-    if (code === NO_ERROR && (await this.#response) === true) {
+  private async passEnd(code: number): Promise<void> {
+    if (code === NO_ERROR && (await this.response) === true) {
       await this.told;
       // If the client has ended its side, the stream closes automatically. Otherwise it needs a reset, after the pending trailers.
-      if (this.#client.readableEnded) return;
-      await this.#around.clientIdle();
+      if (this.client.readableEnded) return;
+      await this.around.clientIdle();
     }
-    if (!this.#isClosed()) this.#client.close(code);
+    if (!this.isClosed()) this.client.close(code);
   }
 
-  #messagesAt(point: 'afterRequests' | 'afterResponses'): number {
+  private messagesAt(point: 'afterRequests' | 'afterResponses'): number {
     const at: Partial<Record<typeof point, number>> | string | undefined =
-      this.#fault?.kind === 'reset' ? this.#fault.at : undefined;
+      this.fault?.kind === 'reset' ? this.fault.at : undefined;
     return (typeof at === 'object' ? at[point] : undefined) ?? Infinity;
   }
 
-  #resetAt(point: Extract<ResetPoint, string>): boolean {
-    if (this.#fault?.kind !== 'reset' || (this.#fault.at ?? 'request') !== point) return false;
-    this.#reset();
+  private resetAt(point: Extract<ResetPoint, string>): boolean {
+    if (this.fault?.kind !== 'reset' || (this.fault.at ?? 'request') !== point) return false;
+    this.reset();
     return true;
   }
 
-  #reset(): void {
-    if (this.#fault?.kind !== 'reset') return;
-    if (!this.#isClosed()) this.#around.onFailed();
-    const code = errorNumber(this.#fault.code);
-    if (this.#fault.direction === 'to-upstream') this.#end(CANCEL, code);
-    else this.#end(code, CANCEL);
+  private reset(): void {
+    if (this.fault?.kind !== 'reset') return;
+    if (!this.isClosed()) this.around.onFailed();
+    const code = errorNumber(this.fault.code);
+    if (this.fault.direction === 'to-upstream') this.end(CANCEL, code);
+    else this.end(code, CANCEL);
   }
 
-  #end(toClient: number, toUpstream: number = NO_ERROR): void {
-    if (!this.#isClosed()) this.#client.close(toClient);
-    this.#upstream?.close(toUpstream);
-    this.#tell();
+  private end(toClient: number, toUpstream: number = NO_ERROR): void {
+    if (!this.isClosed()) this.client.close(toClient);
+    this.upstream?.close(toUpstream);
+    this.tell();
   }
 
-  #isClosed(): boolean {
-    return this.#client.closed || this.#client.destroyed;
+  private isClosed(): boolean {
+    return this.client.closed || this.client.destroyed;
   }
 }
 

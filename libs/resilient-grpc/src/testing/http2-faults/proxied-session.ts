@@ -32,147 +32,147 @@ export interface SessionEvents {
 
 /** A client connection and its counterpart to the upstream, each with its own HTTP/2 session. */
 export class ProxiedSession implements Surroundings {
-  readonly #wires: Wires;
-  readonly #events: SessionEvents;
-  readonly #upstream: ClientHttp2Session;
-  readonly #calls = new Set<ProxiedCall>();
+  private readonly wires: Wires;
+  private readonly events: SessionEvents;
+  private readonly upstream: ClientHttp2Session;
+  private readonly calls = new Set<ProxiedCall>();
   /** Created when the upstream's SETTINGS arrive. If the upstream is unreachable, the client only sees its TCP connection end. */
-  #client: ServerHttp2Session | undefined;
-  #streamLimit: number | undefined;
-  #pingsLeft = Infinity;
+  private client: ServerHttp2Session | undefined;
+  private streamLimit: number | undefined;
+  private pingsLeft = Infinity;
   /** Stream ID of the newest received call. */
-  #newestId = 0;
+  private newestId = 0;
   /** The last stream ID sent in a GOAWAY. Calls with a higher ID are ignored. */
-  #lastStreamId = Infinity;
-  #closing = false;
+  private lastStreamId = Infinity;
+  private closing = false;
 
   constructor(wires: Wires, scheme: 'http' | 'https', streamLimit: number | undefined, events: SessionEvents) {
-    this.#wires = wires;
-    this.#events = events;
-    this.#streamLimit = streamLimit;
+    this.wires = wires;
+    this.events = events;
+    this.streamLimit = streamLimit;
     const settings = { enablePush: false };
-    this.#upstream = connect(`${scheme}://upstream`, {
+    this.upstream = connect(`${scheme}://upstream`, {
       ...UNBOUNDED,
       settings,
       createConnection: () => wires.upstream,
     });
     // The wire's 'lost' event and the end of the streams report the cause.
-    this.#upstream.on('error', () => undefined);
-    this.#upstream.on('remoteSettings', () => {
-      if (this.#client === undefined && !this.#closing) this.#client = this.#accept();
-      else this.#sendSettings();
+    this.upstream.on('error', () => undefined);
+    this.upstream.on('remoteSettings', () => {
+      if (this.client === undefined && !this.closing) this.client = this.accept();
+      else this.sendSettings();
     });
-    this.#upstream.on('goaway', (code: number, lastStreamId: number, debugData?: Buffer) => {
-      this.#passGoaway(code, lastStreamId, debugData?.toString());
+    this.upstream.on('goaway', (code: number, lastStreamId: number, debugData?: Buffer) => {
+      this.passGoaway(code, lastStreamId, debugData?.toString());
     });
     wires.client.once('lost', () => {
-      this.#end(wires.client.lost ?? 'fin');
+      this.end(wires.client.lost ?? 'fin');
     });
     wires.upstream.once('lost', () => {
-      void this.#endBehindAnswers();
+      void this.endBehindAnswers();
     });
-    this.#watchWires();
+    this.watchWires();
     // Starts reading. Otherwise a client that disconnects before the upstream is connected would not be detected.
     wires.client.read(0);
   }
 
   get connected(): boolean {
-    return this.#wires.client.lost === undefined && this.#wires.upstream.lost === undefined && !this.#closing;
+    return this.wires.client.lost === undefined && this.wires.upstream.lost === undefined && !this.closing;
   }
 
   onFailed(): void {
-    this.#events.onFailed();
+    this.events.onFailed();
   }
 
   clientIdle(): Promise<void> {
-    return this.#wires.client.idle();
+    return this.wires.client.idle();
   }
 
   goaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData = '' }: GoawayOptions): void {
     // Before SETTINGS, the client has no session that a GOAWAY could end.
-    if (this.#client === undefined || this.#closing) return;
+    if (this.client === undefined || this.closing) return;
     // HTTP/2 forbids increasing the last stream ID from one GOAWAY to the next.
-    const last = Math.min(this.#lastStreamId, this.#streamId(lastStreamId));
-    this.#wires.client.inject(goawayFrame(last, errorNumber(code), debugData));
-    this.#lastStreamId = last;
-    for (const call of this.#calls) if (call.id > last) call.disown();
-    if (errorNumber(code) !== HTTP2_ERROR_CODES.NO_ERROR) this.#end('fin');
+    const last = Math.min(this.lastStreamId, this.streamId(lastStreamId));
+    this.wires.client.inject(goawayFrame(last, errorNumber(code), debugData));
+    this.lastStreamId = last;
+    for (const call of this.calls) if (call.id > last) call.disown();
+    if (errorNumber(code) !== HTTP2_ERROR_CODES.NO_ERROR) this.end('fin');
   }
 
   limitStreams(max: number | undefined): void {
-    this.#streamLimit = max;
-    this.#sendSettings();
+    this.streamLimit = max;
+    this.sendSettings();
   }
 
   /** Sets the number of allowed pings, counted from now. */
   allowPings(pings: number): void {
-    this.#pingsLeft = pings;
+    this.pingsLeft = pings;
   }
 
   releaseOutput(): void {
-    this.#wires.client.release();
+    this.wires.client.release();
   }
 
   /** Destroys both connections, discarding unsent data. */
   destroy(): void {
-    this.#closing = true;
-    this.#client?.destroy();
-    this.#upstream.destroy();
-    this.#wires.client.cut();
-    this.#wires.upstream.cut();
+    this.closing = true;
+    this.client?.destroy();
+    this.upstream.destroy();
+    this.wires.client.cut();
+    this.wires.upstream.cut();
   }
 
-  #accept(): ServerHttp2Session {
-    const session = performServerHandshake(this.#wires.client, { ...UNBOUNDED, settings: this.#settings() });
+  private accept(): ServerHttp2Session {
+    const session = performServerHandshake(this.wires.client, { ...UNBOUNDED, settings: this.settings() });
     session.on('error', () => undefined);
     const onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw: RawFields) => {
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-      this.#acceptCall(stream, headers[':path'] ?? '', raw, ended);
+      this.acceptCall(stream, headers[':path'] ?? '', raw, ended);
     };
     session.on('stream', onStream);
     session.on('ping', () => {
-      this.#events.onPing();
-      this.#pingsLeft -= 1;
-      if (this.#pingsLeft < 0) this.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' });
+      this.events.onPing();
+      this.pingsLeft -= 1;
+      if (this.pingsLeft < 0) this.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' });
     });
     return session;
   }
 
-  #acceptCall(stream: ServerHttp2Stream, path: string, headers: RawFields, ended: boolean): void {
+  private acceptCall(stream: ServerHttp2Stream, path: string, headers: RawFields, ended: boolean): void {
     const { id = 0 } = stream;
     stream.on('error', () => undefined);
     // The GOAWAY has declared streams above its last stream ID as unprocessed, so the client expects no response.
-    if (id > this.#lastStreamId) return;
-    const fault = this.#events.claim(path);
+    if (id > this.lastStreamId) return;
+    const fault = this.events.claim(path);
     if (fault?.kind === 'goaway') {
-      this.#events.onFailed();
-      this.goaway({ ...fault, lastStreamId: this.#newestId });
+      this.events.onFailed();
+      this.goaway({ ...fault, lastStreamId: this.newestId });
       return;
     }
-    this.#newestId = id;
-    const call = new ProxiedCall({ stream, id, headers, ended, fault }, this.#upstream, this);
-    if (call.forwarded) this.#events.onForwarded();
-    this.#calls.add(call);
-    stream.once('close', () => this.#calls.delete(call));
+    this.newestId = id;
+    const call = new ProxiedCall({ stream, id, headers, ended, fault }, this.upstream, this);
+    if (call.forwarded) this.events.onForwarded();
+    this.calls.add(call);
+    stream.once('close', () => this.calls.delete(call));
   }
 
-  #sendSettings(): void {
-    if (this.#client?.destroyed === false) this.#client.settings(this.#settings());
+  private sendSettings(): void {
+    if (this.client?.destroyed === false) this.client.settings(this.settings());
   }
 
-  #settings(): { maxConcurrentStreams: number; maxHeaderListSize: number; enablePush: false } {
-    const { maxConcurrentStreams = 2 ** 32 - 1, maxHeaderListSize = 2 ** 32 - 1 } = this.#upstream.remoteSettings;
-    return { maxConcurrentStreams: this.#streamLimit ?? maxConcurrentStreams, maxHeaderListSize, enablePush: false };
+  private settings(): { maxConcurrentStreams: number; maxHeaderListSize: number; enablePush: false } {
+    const { maxConcurrentStreams = 2 ** 32 - 1, maxHeaderListSize = 2 ** 32 - 1 } = this.upstream.remoteSettings;
+    return { maxConcurrentStreams: this.streamLimit ?? maxConcurrentStreams, maxHeaderListSize, enablePush: false };
   }
 
-  #streamId(lastStreamId: number | 'newest' | 'none'): number {
+  private streamId(lastStreamId: number | 'newest' | 'none'): number {
     if (lastStreamId === 'none') return NO_LAST_STREAM_ID;
-    return lastStreamId === 'newest' ? this.#newestId : lastStreamId;
+    return lastStreamId === 'newest' ? this.newestId : lastStreamId;
   }
 
   /** Forwards a GOAWAY of the upstream, with its last stream ID converted to the IDs of the client's session. */
-  #passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
-    const disowned = [...this.#calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
+  private passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
+    const disowned = [...this.calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
     const last =
       disowned.length > 0
         ? Math.max(0, Math.min(...disowned) - 2)
@@ -183,33 +183,33 @@ export class ProxiedSession implements Surroundings {
   }
 
   /** Ends the client's connection in the way the upstream's ended, after forwarding the responses that were received completely. */
-  async #endBehindAnswers(): Promise<void> {
-    const how = this.#wires.upstream.lost ?? 'fin';
+  private async endBehindAnswers(): Promise<void> {
+    const how = this.wires.upstream.lost ?? 'fin';
     if (how === 'fin') {
-      await Promise.all([...this.#calls].filter(({ isAnswered }) => isAnswered).map(({ told }) => told));
+      await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ told }) => told));
       await this.clientIdle();
     }
-    this.#end(how);
+    this.end(how);
   }
 
-  #end(how: EndHow): void {
-    if (this.#closing) return;
-    this.#closing = true;
-    this.#wires.client.finish(how);
-    this.#wires.upstream.finish(how);
-    this.#client?.destroy();
-    this.#upstream.destroy();
-    this.#wires.client.destroy();
-    this.#wires.upstream.destroy();
+  private end(how: EndHow): void {
+    if (this.closing) return;
+    this.closing = true;
+    this.wires.client.finish(how);
+    this.wires.upstream.finish(how);
+    this.client?.destroy();
+    this.upstream.destroy();
+    this.wires.client.destroy();
+    this.wires.upstream.destroy();
   }
 
-  #watchWires(): void {
+  private watchWires(): void {
     let open = 2;
-    for (const wire of [this.#wires.client, this.#wires.upstream]) {
+    for (const wire of [this.wires.client, this.wires.upstream]) {
       wire.on('error', () => undefined);
       wire.once('close', () => {
         open -= 1;
-        if (open === 0) this.#events.onClosed();
+        if (open === 0) this.events.onClosed();
       });
     }
   }

@@ -16,13 +16,13 @@ type Done = (error?: Error | null) => void;
  * earlier data first.
  */
 export class SessionWire extends Duplex {
-  readonly #socket: Socket;
-  readonly #tcp: Socket;
-  readonly #outgoing: (frames: Buffer) => Buffer;
-  readonly #idlers: (() => void)[] = [];
-  #held: (() => void)[] | undefined;
-  #isOver = false;
-  #lost: EndHow | undefined;
+  private readonly socket: Socket;
+  private readonly tcp: Socket;
+  private readonly outgoing: (frames: Buffer) => Buffer;
+  private readonly idlers: (() => void)[] = [];
+  private held: (() => void)[] | undefined;
+  private isOver = false;
+  private lostBy: EndHow | undefined;
 
   /**
    * @param socket either `tcp` or the TLS socket on top of it
@@ -30,52 +30,52 @@ export class SessionWire extends Duplex {
    */
   constructor(socket: Socket, tcp: Socket, outgoing: (frames: Buffer) => Buffer = (frames) => frames) {
     super();
-    this.#outgoing = outgoing;
-    this.#socket = socket;
-    this.#tcp = tcp;
+    this.outgoing = outgoing;
+    this.socket = socket;
+    this.tcp = tcp;
     socket.on('data', (bytes: Buffer) => {
       if (!this.push(bytes)) socket.pause();
     });
     socket.once('end', () => {
-      this.#lose('fin');
+      this.lose('fin');
     });
     socket.once('close', () => {
-      this.#lose('fin');
+      this.lose('fin');
     });
     for (const one of new Set([socket, tcp])) {
       one.on('error', () => {
-        this.#lose('rst');
+        this.lose('rst');
       });
     }
   }
 
   /** The way the peer disconnected; `undefined` while it is connected. */
   get lost(): EndHow | undefined {
-    return this.#lost;
+    return this.lostBy;
   }
 
   /** Holds all written data until `release`. */
   hold(): void {
-    this.#held ??= [];
+    this.held ??= [];
   }
 
   release(): void {
-    const held = this.#held ?? [];
-    this.#held = undefined;
+    const held = this.held ?? [];
+    this.held = undefined;
     for (const write of held) write();
   }
 
   /** Writes an additional frame between two writes of the session. */
   inject(frame: Buffer): void {
-    this.#whenReleased(() => {
-      if (!this.#isOver) this.#socket.write(frame);
+    this.whenReleased(() => {
+      if (!this.isOver) this.socket.write(frame);
     });
   }
 
   /** Resolves when the session's pending output was written, or was dropped because the connection ended. */
   async idle(): Promise<void> {
     do {
-      if (this.writableLength > 0) await new Promise<void>((resolve) => this.#idlers.push(resolve));
+      if (this.writableLength > 0) await new Promise<void>((resolve) => this.idlers.push(resolve));
       // Node notifies the session in the next turn. What the session writes then must be written, too.
       for (let turns = 0; turns < 2; turns += 1) await turn();
     } while (this.writableLength > 0);
@@ -83,22 +83,22 @@ export class SessionWire extends Duplex {
 
   /** Ends the connection after the written data. Later output of the session is dropped. */
   finish(how: EndHow): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    if (how === 'rst' && !this.#tcp.destroyed) resetSocket(this.#tcp);
-    else this.#socket.destroySoon();
+    if (this.isOver) return;
+    this.isOver = true;
+    if (how === 'rst' && !this.tcp.destroyed) resetSocket(this.tcp);
+    else this.socket.destroySoon();
   }
 
   /** Ends the connection immediately and discards unsent data. */
   cut(): void {
-    this.#isOver = true;
-    this.#socket.destroy();
-    this.#tcp.destroy();
+    this.isOver = true;
+    this.socket.destroy();
+    this.tcp.destroy();
     this.destroy();
   }
 
   override _read(): void {
-    this.#socket.resume();
+    this.socket.resume();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
@@ -108,11 +108,11 @@ export class SessionWire extends Duplex {
   override _writev(chunks: readonly Chunk[], done: Done): void {
     const written = () => {
       done();
-      for (const resolve of this.#idlers.splice(0)) resolve();
+      for (const resolve of this.idlers.splice(0)) resolve();
     };
-    this.#whenReleased(() => {
-      if (this.#isOver || this.#socket.destroyed) written();
-      else this.#socket.write(this.#outgoing(Buffer.concat(chunks.map(({ chunk }) => chunk))), written);
+    this.whenReleased(() => {
+      if (this.isOver || this.socket.destroyed) written();
+      else this.socket.write(this.outgoing(Buffer.concat(chunks.map(({ chunk }) => chunk))), written);
     });
   }
 
@@ -123,18 +123,18 @@ export class SessionWire extends Duplex {
 
   override _destroy(error: Error | null, done: Done): void {
     this.finish('fin');
-    if (this.#tcp.closed) done(error);
-    else this.#tcp.once('close', () => done(error));
+    if (this.tcp.closed) done(error);
+    else this.tcp.once('close', () => done(error));
   }
 
-  #lose(how: EndHow): void {
-    if (this.#lost !== undefined) return;
-    this.#lost = how;
+  private lose(how: EndHow): void {
+    if (this.lostBy !== undefined) return;
+    this.lostBy = how;
     this.emit('lost');
   }
 
-  #whenReleased(write: () => void): void {
-    if (this.#held === undefined) write();
-    else this.#held.push(write);
+  private whenReleased(write: () => void): void {
+    if (this.held === undefined) write();
+    else this.held.push(write);
   }
 }

@@ -28,23 +28,23 @@ interface HeldReply {
 
 /** Runs the scripts of calls, writes the journal, and holds replies until they are released. */
 export class CallHandler {
-  readonly #options: CallHandlerOptions;
-  readonly #held = new Set<HeldReply>();
+  private readonly options: CallHandlerOptions;
+  private readonly held = new Set<HeldReply>();
 
   constructor(options: CallHandlerOptions) {
-    this.#options = options;
+    this.options = options;
   }
 
   /** Serves one call to its end. */
   async handle(method: LoadedMethod, call: DuplexCall): Promise<void> {
-    const { journal, clock, attemptKey } = this.#options;
+    const { journal, clock, attemptKey } = this.options;
     const record = newRecord(method, call);
     const over = new AbortController();
     const reader = new ScriptedRequestReader(call, (request) => record.requests.push(request));
     const scripted = new HandledCall(record, journal.begin(record), Number(call.getDeadline()), reader, over.signal);
     // grpc-js emits 'cancelled' at the end of every call, even after this server has sent a status.
     call.once('cancelled', () => {
-      journal.end(record, record.code === undefined ? this.#lossOf(record.peer) : 'answered');
+      journal.end(record, record.code === undefined ? this.lossOf(record.peer) : 'answered');
       over.abort();
     });
     if (!method.requestStream) await reader.drain();
@@ -55,8 +55,8 @@ export class CallHandler {
       record.code = code;
     };
     try {
-      const held = () => this.#hold(record.path, over.signal);
-      const reply = await this.#replyTo(scripted);
+      const held = () => this.hold(record.path, over.signal);
+      const reply = await this.replyTo(scripted);
       await playReply(reply, { method, call, scripted, reader, clock, held, onStatus });
     } catch (error) {
       const failure = asStatus(error, record.path);
@@ -67,43 +67,43 @@ export class CallHandler {
 
   /** Returns the number of held calls, of one path or of all. */
   heldCount(path?: string): number {
-    return this.#heldOf(path).length;
+    return this.heldOf(path).length;
   }
 
   /** Releases the held calls, of one path or of all, and returns their number. */
   release(path?: string): number {
-    const released = this.#heldOf(path);
+    const released = this.heldOf(path);
     for (const held of released) held.release();
     return released.length;
   }
 
-  #heldOf(path: string | undefined): readonly HeldReply[] {
-    return [...this.#held].filter((held) => path === undefined || held.path === path);
+  private heldOf(path: string | undefined): readonly HeldReply[] {
+    return [...this.held].filter((held) => path === undefined || held.path === path);
   }
 
-  #lossOf(peer: string): 'cancelled' | 'disconnected' {
-    return this.#options.isConnected(peer) ? 'cancelled' : 'disconnected';
+  private lossOf(peer: string): 'cancelled' | 'disconnected' {
+    return this.options.isConnected(peer) ? 'cancelled' : 'disconnected';
   }
 
-  async #replyTo(call: ScriptedCall): Promise<Reply> {
-    const script = this.#options.scriptOf(call.path);
+  private async replyTo(call: ScriptedCall): Promise<Reply> {
+    const script = this.options.scriptOf(call.path);
     if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script for ${call.path}` };
     // Safe cast: a list was converted to a function when the script was set.
     return typeof script === 'function' ? script(call) : (script as Reply);
   }
 
-  async #hold(path: string, signal: AbortSignal): Promise<void> {
+  private async hold(path: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     await new Promise<void>((resolve) => {
       const held: HeldReply = {
         path,
         release: () => {
-          this.#held.delete(held);
+          this.held.delete(held);
           signal.removeEventListener('abort', held.release);
           resolve();
         },
       };
-      this.#held.add(held);
+      this.held.add(held);
       signal.addEventListener('abort', held.release);
     });
   }
@@ -116,7 +116,7 @@ class HandledCall implements ScriptedCall {
   readonly peer: string;
   readonly previousAttempts: number;
   attempt = 1;
-  readonly #record: OpenRecord;
+  private readonly record: OpenRecord;
 
   constructor(
     record: OpenRecord,
@@ -130,11 +130,11 @@ class HandledCall implements ScriptedCall {
     this.metadata = record.metadata;
     this.peer = record.peer;
     this.previousAttempts = record.previousAttempts;
-    this.#record = record;
+    this.record = record;
   }
 
   get request(): unknown {
-    return this.#record.requests[0];
+    return this.record.requests[0];
   }
 }
 

@@ -8,34 +8,34 @@ export type OpenRecord = Writable<Omit<CallRecord, 'requests'>> & { readonly req
 
 /** The journal of a scripted server: counts of all calls, and records of the latest ones. */
 export class CallJournal {
-  readonly #maxRecords: number;
-  readonly #counts = new Map<string, Counts>();
-  #total = noCounts();
-  #attempts = new Map<string, Map<string, number>>();
-  #records: OpenRecord[] = [];
+  private readonly maxRecords: number;
+  private readonly countsByPath = new Map<string, Counts>();
+  private total = noCounts();
+  private attemptsByPath = new Map<string, Map<string, number>>();
+  private keptRecords: OpenRecord[] = [];
 
   constructor(maxRecords: number) {
-    this.#maxRecords = maxRecords;
+    this.maxRecords = maxRecords;
   }
 
   /** Adds a new call. Returns its number among the calls of its method, starting at 1. */
   begin(record: OpenRecord): number {
-    this.#records.push(record);
+    this.keptRecords.push(record);
     // Trimmed in batches, because removing the first element of a long list on each call would cost more than the call.
-    if (this.#records.length > 2 * this.#maxRecords) this.#records = this.#records.slice(-this.#maxRecords);
-    for (const counts of [this.#total, this.#countsOf(record.path)]) {
+    if (this.keptRecords.length > 2 * this.maxRecords) this.keptRecords = this.keptRecords.slice(-this.maxRecords);
+    for (const counts of [this.total, this.countsOf(record.path)]) {
       counts.calls += 1;
       counts.open += 1;
       counts.maxOpen = Math.max(counts.maxOpen, counts.open);
     }
-    return this.#countsOf(record.path).calls;
+    return this.countsOf(record.path).calls;
   }
 
   /** Sets the key of a call. Returns its number among the calls of its method with that key, starting at 1. */
   keyed(record: OpenRecord, key: string): number {
     record.key = key;
-    const ofMethod = this.#attempts.get(record.path) ?? new Map<string, number>();
-    this.#attempts.set(record.path, ofMethod);
+    const ofMethod = this.attemptsByPath.get(record.path) ?? new Map<string, number>();
+    this.attemptsByPath.set(record.path, ofMethod);
     const attempt = (ofMethod.get(key) ?? 0) + 1;
     ofMethod.set(key, attempt);
     return attempt;
@@ -44,26 +44,26 @@ export class CallJournal {
   end(record: OpenRecord, outcome: Exclude<CallOutcome, 'open'>): void {
     if (record.outcome !== 'open') return;
     record.outcome = outcome;
-    for (const counts of [this.#total, this.#countsOf(record.path)]) {
+    for (const counts of [this.total, this.countsOf(record.path)]) {
       counts.open -= 1;
       counts[outcome] += 1;
     }
   }
 
   counts(path?: string): CallCounts {
-    return { ...(path === undefined ? this.#total : this.#countsOf(path)) };
+    return { ...(path === undefined ? this.total : this.countsOf(path)) };
   }
 
   records(path?: string): readonly CallRecord[] {
-    const last = this.#records.slice(-this.#maxRecords);
+    const last = this.keptRecords.slice(-this.maxRecords);
     return path === undefined ? last : last.filter((record) => record.path === path);
   }
 
   /** Returns the number of calls by key. */
   attempts(path?: string): ReadonlyMap<string, number> {
-    if (path !== undefined) return new Map(this.#attempts.get(path));
+    if (path !== undefined) return new Map(this.attemptsByPath.get(path));
     const all = new Map<string, number>();
-    for (const ofMethod of this.#attempts.values()) {
+    for (const ofMethod of this.attemptsByPath.values()) {
       for (const [key, count] of ofMethod) all.set(key, (all.get(key) ?? 0) + count);
     }
     return all;
@@ -71,18 +71,18 @@ export class CallJournal {
 
   /** Removes everything except the open calls. */
   reset(): void {
-    this.#records = this.#records.filter((record) => record.outcome === 'open');
-    this.#attempts = new Map();
-    for (const counts of [this.#total, ...this.#counts.values()]) {
+    this.keptRecords = this.keptRecords.filter((record) => record.outcome === 'open');
+    this.attemptsByPath = new Map();
+    for (const counts of [this.total, ...this.countsByPath.values()]) {
       Object.assign(counts, noCounts(), { open: counts.open, maxOpen: counts.open });
     }
   }
 
-  #countsOf(path: string): Counts {
-    let counts = this.#counts.get(path);
+  private countsOf(path: string): Counts {
+    let counts = this.countsByPath.get(path);
     if (counts === undefined) {
       counts = noCounts();
-      this.#counts.set(path, counts);
+      this.countsByPath.set(path, counts);
     }
     return counts;
   }

@@ -5,21 +5,21 @@ export type DuplexCall = ServerDuplexStream<unknown, unknown>;
 
 /** Reads the requests of a call one at a time and only on demand, so that flow control works. */
 export class ScriptedRequestReader implements AsyncIterable<unknown> {
-  readonly #call: DuplexCall;
-  readonly #onRequest: (request: unknown) => void;
-  #changed: () => void = () => undefined;
-  #ended = false;
+  private readonly call: DuplexCall;
+  private readonly onRequest: (request: unknown) => void;
+  private changed: () => void = () => undefined;
+  private ended = false;
 
   constructor(call: DuplexCall, onRequest: (request: unknown) => void) {
-    this.#call = call;
-    this.#onRequest = onRequest;
+    this.call = call;
+    this.onRequest = onRequest;
     call.on('readable', () => {
-      this.#changed();
+      this.changed();
     });
     for (const end of ['end', 'close', 'cancelled']) {
       call.once(end, () => {
-        this.#ended = true;
-        this.#changed();
+        this.ended = true;
+        this.changed();
       });
     }
   }
@@ -27,15 +27,15 @@ export class ScriptedRequestReader implements AsyncIterable<unknown> {
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void, undefined> {
     for (;;) {
       // `null` means that no request is available yet.
-      const request = this.#call.read();
+      const request = this.call.read();
       if (request !== null) {
-        this.#onRequest(request);
+        this.onRequest(request);
         yield request;
-      } else if (this.#ended) {
+      } else if (this.ended) {
         return;
       } else {
         await new Promise<void>((resolve) => {
-          this.#changed = resolve;
+          this.changed = resolve;
         });
       }
     }

@@ -24,27 +24,27 @@ export type StopHow = 'graceful' | 'force' | 'kill-connections';
  * UNIMPLEMENTED. Calls are recorded across restarts.
  */
 export class ScriptedGrpcServer {
-  readonly #options: ScriptedGrpcServerOptions;
-  readonly #methods: ReadonlyMap<string, LoadedMethod>;
-  readonly #scripts = new Map<string, Script>();
-  readonly #journal: CallJournal;
-  readonly #handler: CallHandler;
-  #listener: TcpListener | undefined;
-  #server: Server | undefined;
-  #injector: ConnectionInjector | undefined;
+  private readonly options: ScriptedGrpcServerOptions;
+  private readonly methods: ReadonlyMap<string, LoadedMethod>;
+  private readonly scripts = new Map<string, Script>();
+  private readonly journal: CallJournal;
+  private readonly handler: CallHandler;
+  private listener: TcpListener | undefined;
+  private server: Server | undefined;
+  private injector: ConnectionInjector | undefined;
   /** True while this server cuts its connections. */
-  #cutting = false;
+  private cutting = false;
 
   private constructor(options: ScriptedGrpcServerOptions) {
-    this.#options = options;
-    this.#methods = loadMethods(options);
-    this.#journal = new CallJournal(options.maxRecords ?? 10_000);
-    this.#handler = new CallHandler({
-      journal: this.#journal,
+    this.options = options;
+    this.methods = loadMethods(options);
+    this.journal = new CallJournal(options.maxRecords ?? 10_000);
+    this.handler = new CallHandler({
+      journal: this.journal,
       clock: options.clock ?? systemClock,
       attemptKey: options.attemptKey ?? callId,
-      scriptOf: (path) => this.#scripts.get(path),
-      isConnected: (peer) => this.#isConnected(peer),
+      scriptOf: (path) => this.scripts.get(path),
+      isConnected: (peer) => this.isConnected(peer),
     });
     for (const [method, script] of Object.entries(options.scripts ?? {})) this.script(method, script);
   }
@@ -52,30 +52,30 @@ export class ScriptedGrpcServer {
   /** @throws Error if the proto cannot be loaded, a script names an unknown method, or the port is in use */
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
     const server = new ScriptedGrpcServer(options);
-    server.#serve();
+    server.serve();
     const accept = (socket: Socket) => {
-      server.#accept(socket);
+      server.accept(socket);
     };
-    server.#listener = await TcpListener.open(accept, { port: options.port });
+    server.listener = await TcpListener.open(accept, { port: options.port });
     return server;
   }
 
   get port(): number {
-    return this.#tcp.port;
+    return this.tcp.port;
   }
 
   /** '127.0.0.1:port' */
   get url(): string {
-    return this.#tcp.url;
+    return this.tcp.url;
   }
 
   get running(): boolean {
-    return this.#tcp.listening;
+    return this.tcp.listening;
   }
 
   /** Number of connections accepted since the start, and number of open ones. */
   get connections(): { readonly accepted: number; readonly open: number } {
-    return { accepted: this.#tcp.accepted, open: this.#tcp.sockets.size };
+    return { accepted: this.tcp.accepted, open: this.tcp.sockets.size };
   }
 
   /**
@@ -84,43 +84,43 @@ export class ScriptedGrpcServer {
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {
     // Safe cast: the proto defines the request type, which the caller passes as `Request`.
-    this.#scripts.set(findPath(this.#methods, method), fromNow(script as Script));
+    this.scripts.set(findPath(this.methods, method), fromNow(script as Script));
     return this;
   }
 
   /** Returns the call counts of one method or of all methods. */
   counts(method?: string): CallCounts {
-    return this.#journal.counts(this.#path(method));
+    return this.journal.counts(this.path(method));
   }
 
   /** Returns the records of the latest calls, oldest first. */
   calls(method?: string): readonly CallRecord[] {
-    return this.#journal.records(this.#path(method));
+    return this.journal.records(this.path(method));
   }
 
   /** Returns the number of calls per key, which is the number of attempts per client call. */
   attempts(method?: string): ReadonlyMap<string, number> {
-    return this.#journal.attempts(this.#path(method));
+    return this.journal.attempts(this.path(method));
   }
 
   /** Resets counts and records. Open calls stay counted. */
   reset(): void {
-    this.#journal.reset();
+    this.journal.reset();
   }
 
   /** Returns the number of calls held by `hold`. */
   heldCount(method?: string): number {
-    return this.#handler.heldCount(this.#path(method));
+    return this.handler.heldCount(this.path(method));
   }
 
   /** Releases calls held by `hold` and returns their number. */
   release(method?: string): number {
-    return this.#handler.release(this.#path(method));
+    return this.handler.release(this.path(method));
   }
 
   /** Sends GOAWAY on every connection and keeps listening. Calls still running after `graceMs` are cancelled. */
   drainConnections(graceMs: number): void {
-    this.#injector?.drain(graceMs);
+    this.injector?.drain(graceMs);
   }
 
   /**
@@ -128,8 +128,8 @@ export class ScriptedGrpcServer {
    * serve new connections in parallel, or another `stop('force')` can end the remaining calls.
    */
   async stop(how: StopHow): Promise<void> {
-    const server = this.#server;
-    this.#tcp.stop();
+    const server = this.server;
+    this.tcp.stop();
     if (how === 'graceful') {
       await new Promise<void>((resolve) => {
         if (server === undefined) resolve();
@@ -140,48 +140,48 @@ export class ScriptedGrpcServer {
       });
       return;
     }
-    this.#cutting = true;
-    if (how === 'kill-connections') await this.#tcp.close();
+    this.cutting = true;
+    if (how === 'kill-connections') await this.tcp.close();
     server?.forceShutdown();
   }
 
   /** Starts a new server on the same port. If the server is still listening, it is stopped first. */
   async restart(how: StopHow = 'kill-connections'): Promise<void> {
     if (this.running) await this.stop(how);
-    this.#serve();
-    await this.#tcp.listen();
+    this.serve();
+    await this.tcp.listen();
   }
 
   /** Stops the server, ends all calls, and resolves when all sockets are closed. */
   async close(): Promise<void> {
     this.release();
     await this.stop('force');
-    await this.#tcp.close();
+    await this.tcp.close();
   }
 
-  get #tcp(): TcpListener {
-    if (this.#listener === undefined) throw new Error('ScriptedGrpcServer is made by ScriptedGrpcServer.start()');
-    return this.#listener;
+  private get tcp(): TcpListener {
+    if (this.listener === undefined) throw new Error('ScriptedGrpcServer is made by ScriptedGrpcServer.start()');
+    return this.listener;
   }
 
-  #path(method: string | undefined): string | undefined {
-    return method === undefined ? undefined : findPath(this.#methods, method);
+  private path(method: string | undefined): string | undefined {
+    return method === undefined ? undefined : findPath(this.methods, method);
   }
 
-  #isConnected(peer: string): boolean {
-    if (this.#cutting) return false;
-    return [...this.#tcp.sockets].some(
+  private isConnected(peer: string): boolean {
+    if (this.cutting) return false;
+    return [...this.tcp.sockets].some(
       (socket) => !socket.destroyed && `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}` === peer,
     );
   }
 
-  #serve(): void {
+  private serve(): void {
     // Channelz stays enabled: without it, grpc-js's forceShutdown() does not track any connection.
-    const server = new Server(this.#options.serverOptions);
-    for (const method of this.#methods.values()) {
+    const server = new Server(this.options.serverOptions);
+    for (const method of this.methods.values()) {
       // All four method kinds are registered as bidi. They are the same on the wire, and a bidi handler runs as soon as headers arrive.
       const handler = (call: DuplexCall) => {
-        void this.#handler.handle(method, call);
+        void this.handler.handle(method, call);
       };
       server.register(
         method.path,
@@ -193,15 +193,15 @@ export class ScriptedGrpcServer {
       );
     }
     // Uses its own listener instead of grpc-js's, so that sockets can be counted and destroyed and the port is kept across restarts.
-    this.#injector = server.createConnectionInjector(serverCredentials(this.#options.tls));
-    this.#server = server;
-    this.#cutting = false;
+    this.injector = server.createConnectionInjector(serverCredentials(this.options.tls));
+    this.server = server;
+    this.cutting = false;
   }
 
-  #accept(socket: Socket): void {
+  private accept(socket: Socket): void {
     // No other listener handles an error during the handshake.
     socket.on('error', () => undefined);
-    this.#injector?.injectConnection(socket);
+    this.injector?.injectConnection(socket);
   }
 }
 

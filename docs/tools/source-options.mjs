@@ -29,7 +29,7 @@ const GROUPS = {
   ResilientGrpcServerOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
   ServerMethodOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
   GrpcToRpcOptions: { file: 'nest/errors/grpc-to-rpc-exception.filter.ts' },
-  DashboardPlace: { file: DASHBOARD_OPTIONS },
+  DashboardMountOptions: { file: DASHBOARD_OPTIONS },
   ResilientGrpcDashboardOptions: { file: DASHBOARD_OPTIONS },
 };
 

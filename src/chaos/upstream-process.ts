@@ -209,9 +209,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   /** Ends every process it started, and removes the log. */
   async stop(): Promise<void> {
     this.stopped = true;
-    const children = [this.serving, await this.standby?.catch(() => undefined)].filter(
-      (child) => child !== undefined,
-    );
+    const children = [this.serving, await this.standby?.catch(() => undefined)].filter((child) => child !== undefined);
     this.serving = undefined;
     this.standby = undefined;
     for (const child of children) child.kill('SIGKILL');

@@ -136,7 +136,12 @@ export class StreamContest {
     }
   }
 
-  private keep(what: string, { name }: StreamContender, stream: Promise<void>, onGivenUp = (): unknown => undefined): void {
+  private keep(
+    what: string,
+    { name }: StreamContender,
+    stream: Promise<void>,
+    onGivenUp = (): unknown => undefined,
+  ): void {
     const ended = (how: string): void => {
       if (this.finishing) return;
       onGivenUp();

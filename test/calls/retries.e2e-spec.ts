@@ -123,8 +123,8 @@ describe('a call that is safe to repeat', () => {
     server.script('Unary', [UNAVAILABLE, { status: 'NOT_FOUND' }]);
     await failureOf(echo.unary({}));
     expect(events.filter(({ type }) => type === 'attempt-end')).toMatchObject([
-      { attempt: { number: 1, code: 14 }, next: 'retry', because: 'retryable-status' },
-      { attempt: { number: 2, code: 5 }, next: 'none', because: 'fatal-status' },
+      { attempt: { number: 1, code: 14 }, next: 'retry', reason: 'retryable-status' },
+      { attempt: { number: 2, code: 5 }, next: 'none', reason: 'fatal-status' },
     ]);
     expect(events.map(({ type }) => type)).toEqual(expect.arrayContaining(['call-start', 'call-end']));
   });

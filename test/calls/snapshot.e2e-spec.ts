@@ -181,14 +181,14 @@ describe('the snapshot of a client', () => {
     await server.restart();
     await waiting;
     const snapshot = client.snapshot();
-    expect(snapshot).toMatchObject({ waiting: 0, oldestWaitMs: 0, waits: { refused: 1, left: 1 } });
+    expect(snapshot).toMatchObject({ waiting: 0, oldestWaitMs: 0, waits: { refused: 1, abandoned: 1 } });
     // The first call waited for the first connection.
     expect(snapshot.waits.released).toBe(2);
     await waitFor(() => client.snapshot().connectivity.outage === undefined);
     const [outage, ...others] = client.snapshot().outages.latest;
     expect(others).toEqual([]);
     expect(outage?.durationMs).toBeGreaterThan(100);
-    expect(outage).toMatchObject({ held: 3, left: 1, failed: 1 });
+    expect(outage).toMatchObject({ waitedCalls: 3, abandonedCalls: 1, failedCalls: 1 });
     expect(outage?.cause).toContain('ECONNREFUSED');
     expect(client.snapshot().connections).toMatchObject([{ address: server.url, state: 'READY', ended: 1 }]);
     const changes = events.flatMap((event) => (event.type === 'connection' ? event.change : []));

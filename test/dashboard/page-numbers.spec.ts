@@ -15,7 +15,7 @@ const FIELDS = ['at', 'started', 'succeeded', 'failed', 'waiting'];
 
 function snapshot(more: Record<string, unknown> = {}) {
   return {
-    madeAt: MADE_AT,
+    createdAt: MADE_AT,
     connectivity: { state: 'READY', since: MADE_AT },
     history: [],
     waiting: 0,
@@ -59,7 +59,7 @@ describe('rates of a client', () => {
 
   it('begin anew with a client that was made anew', () => {
     const client = clientOf(30, 10);
-    client.take(snapshot({ madeAt: '2026-01-01T00:00:11.000Z' }), T + 11_000);
+    client.take(snapshot({ createdAt: '2026-01-01T00:00:11.000Z' }), T + 11_000);
     expect(client.column('started')).toEqual([0]);
   });
 

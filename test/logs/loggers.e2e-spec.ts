@@ -75,7 +75,7 @@ const FIELDS = {
     code: 'UNAVAILABLE',
     peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
     reachedServer: 'maybe',
-    because: 'not-safe-to-repeat',
+    reason: 'not-safe-to-repeat',
     attempt: 1,
   },
   drained: { event: 'drain', clients: 1, cancelled: 0 },

@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import type { GrpcObservable } from 'nestjs-resilient-grpc';
-import { isReplayError, isResumeError, replayUnacknowledged, type ReplayRules } from 'nestjs-resilient-grpc/operators';
+import {
+  isReplayError,
+  isResumeError,
+  replayUnacknowledged,
+  type BaseReplayOptions,
+} from 'nestjs-resilient-grpc/operators';
 import {
   captureLeaks,
   ChildServer,
@@ -34,7 +39,7 @@ const payload = Buffer.alloc(64 * 1024);
 /** Breaks are what these tests are about, and each of them wants many. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
-type Rules = ReplayRules<EchoRequest, Echo, number>;
+type Rules = BaseReplayOptions<EchoRequest, Echo, number>;
 
 /** A session of numbered messages, each acknowledged by one with its number. */
 function sessionOf(
@@ -141,7 +146,7 @@ describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
     server.script('Bidi', (call) => ({ messages: failAt(call as ScriptedCall<Echo>, 7) }));
     const poison = await rejection(read(sessionOf(echo, numbered(20))));
     expect(isResumeError(poison)).toBe(true);
-    expect(poison).toMatchObject({ because: 'poison', code: 13, message: expect.stringContaining('the id 7') });
+    expect(poison).toMatchObject({ reason: 'poison', code: 13, message: expect.stringContaining('the id 7') });
     expect(server.calls('Bidi').map((call) => arrivedOver(call)[0])).toEqual([1, 7, 7, 7, 7]);
   });
 });

@@ -1,6 +1,6 @@
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import type { GrpcObservable } from 'nestjs-resilient-grpc';
-import { isCursorWentBackError, isResumeError, resumable } from 'nestjs-resilient-grpc/operators';
+import { isCursorRegressionError, isResumeError, resumable } from 'nestjs-resilient-grpc/operators';
 import { FaultProxy, type ScriptedCall, waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, map, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -105,7 +105,7 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 3), status: 'INTERNAL', details: 'boom' }));
     const poison = await rejection(read(feed(echo)));
     expect(isResumeError(poison)).toBe(true);
-    expect(poison).toMatchObject({ because: 'poison', code: 13, cause: { reason: 'server', details: 'boom' } });
+    expect(poison).toMatchObject({ reason: 'poison', code: 13, cause: { reason: 'server', details: 'boom' } });
     expect(server.calls('ServerStream').map(({ requests }) => (requests[0] as Echo).number)).toEqual([0, 3, 3, 3, 3]);
   });
 
@@ -113,7 +113,7 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     const { server, echo } = await behindProxy();
     server.script('ServerStream', { messages: [{ number: 1 }, { number: 5 }, { number: 3 }], never: true });
     const error = await rejection(read(feed(echo)));
-    expect(isCursorWentBackError(error)).toBe(true);
+    expect(isCursorRegressionError(error)).toBe(true);
     expect(error).toMatchObject({ code: 15, previous: 5, cursor: 3 });
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
@@ -203,7 +203,7 @@ describe('a reader of a resumable stream', () => {
         seen.push(result.value);
       }
     };
-    await expect(rest()).rejects.toMatchObject({ because: 'slow-reader', code: 8 });
+    await expect(rest()).rejects.toMatchObject({ reason: 'slow-reader', code: 8 });
     expect(seen).toEqual(upTo(seen.length));
   });
 });

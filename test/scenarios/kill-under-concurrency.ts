@@ -30,7 +30,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
   const { client, orders } = await startClientOf(run, upstream, outageGrace(run));
   let refused = 0;
   client.events$.subscribe((event) => {
-    if (event.type === 'attempt-end' && event.because === 'throttled') refused += 1;
+    if (event.type === 'attempt-end' && event.reason === 'throttled') refused += 1;
   });
   const failures: string[] = [];
   const rounds = KILLS[run.length];

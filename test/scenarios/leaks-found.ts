@@ -37,7 +37,7 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   const app = await startClientOf(run, upstream, settings, { drain: { timeoutMs: 100 } });
   const told: (string | undefined)[] = [];
   app.client.events$.subscribe((event) => {
-    if (event.type === 'stream-leak') told.push(event.openedAt);
+    if (event.type === 'unread-stream') told.push(event.openedAt);
   });
   await firstValueFrom(app.orders.get({ id: '1' }));
   await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();

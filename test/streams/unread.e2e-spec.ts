@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { recordTiming } from '../support/timing.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
-type Leak = Extract<GrpcClientEvent, { type: 'stream-leak' }>;
+type Leak = Extract<GrpcClientEvent, { type: 'unread-stream' }>;
 
 const AFTER_MS = 300;
 
@@ -31,7 +31,7 @@ describe('a stream that nobody reads', () => {
     onTestFinished(() => app.close());
     const leaks: Leak[] = [];
     app.client.events$.subscribe((event) => {
-      if (event.type === 'stream-leak') leaks.push(event);
+      if (event.type === 'unread-stream') leaks.push(event);
     });
     return { app, leaks };
   }

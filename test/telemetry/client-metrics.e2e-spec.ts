@@ -202,7 +202,7 @@ describe('metrics of ours', () => {
     await server.restart();
     await patient;
     await waitFor(async () => (await told.recorded('resilient_grpc.client.outage.duration', OURS)) !== undefined);
-    for (const outcome of ['released', 'refused', 'left']) {
+    for (const outcome of ['released', 'refused', 'abandoned']) {
       const attributes = { ...OURS, 'resilient_grpc.outcome': outcome, 'grpc.method': 'testing.v1.Echo/Unary' };
       expect(await told.recorded('resilient_grpc.client.wait.duration', attributes)).toMatchObject({
         count: outcome === 'released' ? 2 : 1,

@@ -2,7 +2,7 @@ export type { ActiveCall } from './client/active-call.js';
 export type { DrainReport } from './client/drain-report.js';
 export type { ResilientGrpcClient } from './client/resilient-grpc-client.js';
 export type {
-  AsJson,
+  Serialized,
   BudgetSnapshot,
   CircuitSnapshot,
   ClientCounters,
@@ -70,7 +70,7 @@ export { InjectGrpcClient } from './nest/inject-grpc-client.decorator.js';
 export { InjectGrpcService } from './nest/inject-grpc-service.decorator.js';
 export {
   DEFAULT_DRAIN,
-  type AsyncSource,
+  type AsyncOptions,
   type DrainOptions,
   type ForFeatureExtras,
   type GrpcClientAsyncOptions,

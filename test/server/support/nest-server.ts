@@ -58,7 +58,7 @@ export class NestServer {
 
   /** Why connections were ended. */
   get connectionEnds(): readonly string[] {
-    return this.messages<{ because: string }>('because').map(({ because }) => because);
+    return this.messages<{ reason: string }>('reason').map(({ reason }) => reason);
   }
 
   /** Streams of handlers, and sockets of the whole process. */

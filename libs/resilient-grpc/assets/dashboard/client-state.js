@@ -51,15 +51,15 @@ export class ClientState {
   /** Takes all there is: what is not in it is not known any more. */
   takeWhole(properties) {
     // A client that was made anew counts from zero.
-    if (this.snapshot !== undefined && properties.madeAt !== this.snapshot.madeAt)
+    if (this.snapshot !== undefined && properties.createdAt !== this.snapshot.createdAt)
       this.samples = this.fields.map(() => []);
     this.snapshot = properties;
   }
 
   /** Takes what is new, and the counts of this moment. */
   take(properties, at) {
-    const madeAt = this.snapshot?.madeAt;
-    if (this.snapshot === undefined || (properties.madeAt ?? madeAt) !== madeAt) this.takeWhole(properties);
+    const createdAt = this.snapshot?.createdAt;
+    if (this.snapshot === undefined || (properties.createdAt ?? createdAt) !== createdAt) this.takeWhole(properties);
     else this.snapshot = { ...this.snapshot, ...properties };
     this.#sample(at);
   }
@@ -74,7 +74,7 @@ export class ClientState {
 
   /** Milliseconds since 1970 of what is known first. */
   get oldest() {
-    return Math.min(Date.parse(this.snapshot.madeAt), ...this.samples[0].slice(0, 1));
+    return Math.min(Date.parse(this.snapshot.createdAt), ...this.samples[0].slice(0, 1));
   }
 
   /** Counts per second between samples: the moments in seconds, then a column for each of `fields`. */

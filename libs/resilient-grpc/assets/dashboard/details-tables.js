@@ -155,12 +155,12 @@ export function connectionTables() {
       columns: [
         { title: 'began', text: ({ since }, now) => momentAndAge(since, now), cell: 'moment' },
         { title: 'lasted', number: true, text: ({ durationMs }) => duration(durationMs) },
-        number('held', ({ held }) => held, 'Calls that waited in it'),
+        number('held', ({ waitedCalls }) => waitedCalls, 'Calls that waited in it'),
         bad(
-          number('failed', ({ failed }) => failed, 'Calls that waited and failed, or were refused'),
-          ({ failed }) => failed > 0,
+          number('failed', ({ failedCalls }) => failedCalls, 'Calls that waited and failed, or were refused'),
+          ({ failedCalls }) => failedCalls > 0,
         ),
-        number('tries', ({ tries }) => tries, 'Failed attempts to connect'),
+        number('tries', ({ connectAttempts }) => connectAttempts, 'Failed attempts to connect'),
         { title: 'cause', text: ({ cause }) => cause, cell: 'wide' },
       ],
     }),

@@ -193,7 +193,7 @@ export class Details {
   }
 
   #showMore(snapshot, now) {
-    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, madeAt } =
+    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, createdAt } =
       snapshot;
     // They come with the details.
     if (streams === undefined) return;
@@ -211,7 +211,7 @@ export class Details {
     this.retries.show(retryBudget);
     this.hedges.show(hedgeBudget);
     this.totals.show([
-      ['made', momentAndAge(madeAt, now)],
+      ['made', momentAndAge(createdAt, now)],
       ['calls begun', count(counters.started)],
       ['succeeded', count(counters.succeeded)],
       ['failed', count(counters.failed), counters.failed > 0 && 'bad'],
@@ -224,7 +224,7 @@ export class Details {
       ['outages', count(outages.total)],
       ['waits that ended well', count(waits.released)],
       ['waits that failed', count(waits.refused), waits.refused > 0 && 'bad'],
-      ['waits whose caller left', count(waits.left)],
+      ['waits whose caller left', count(waits.abandoned)],
     ]);
   }
 }

@@ -3,11 +3,11 @@ import { age, counted, duration, moment } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
 
 /** States since `begin` as stretches: { state, from, to, cause }, oldest first. */
-export function stretches({ history, connectivity, madeAt }, begin, now) {
+export function stretches({ history, connectivity, createdAt }, begin, now) {
   const all = [];
   let state = history[0]?.from ?? connectivity.state;
   // Of more changes than are kept, nobody knows what was before the first.
-  let from = history.length < 100 ? Date.parse(madeAt) : Date.parse(history[0].at);
+  let from = history.length < 100 ? Date.parse(createdAt) : Date.parse(history[0].at);
   let cause;
   for (const change of history) {
     const at = Date.parse(change.at);

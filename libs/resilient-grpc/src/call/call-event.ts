@@ -36,7 +36,7 @@ export type GrpcClientEvent = {
       readonly change: 'ended' | 'closed';
       readonly address: string;
       readonly livedMs: number;
-      readonly because: ConnectionEnd;
+      readonly reason: ConnectionEnd;
     }
   | { readonly type: 'call-start'; readonly path: string }
   | { readonly type: 'call-end'; readonly path: string; readonly end: CallEnd }
@@ -47,7 +47,7 @@ export type GrpcClientEvent = {
       readonly reachedServer: 'no' | 'maybe' | 'yes';
       /** Next step after the attempt. 'resume': another call continues the stream. */
       readonly next: 'none' | 'retry' | 'wait' | 'resume';
-      readonly because: string;
+      readonly reason: string;
     }
   /** Calls have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
   | { readonly type: 'slow-connect'; readonly cause: string; readonly waiting: number }
@@ -55,20 +55,20 @@ export type GrpcClientEvent = {
   | {
       readonly type: 'outage-end';
       readonly durationMs: number;
-      readonly tries: number;
+      readonly connectAttempts: number;
       /** Calls that waited during the outage. */
-      readonly held: number;
+      readonly waitedCalls: number;
       /** Calls that were cancelled, or reached their deadlines, while they waited. */
-      readonly left: number;
+      readonly abandonedCalls: number;
       /** Calls that failed after they had waited, or were refused. */
-      readonly failed: number;
+      readonly failedCalls: number;
     }
   | {
       readonly type: 'circuit';
       readonly path: string;
       readonly from: 'closed' | 'open' | 'half-open';
       readonly to: 'closed' | 'open' | 'half-open';
-      readonly because: string;
+      readonly reason: string;
       readonly failures: number;
       readonly total: number;
       readonly breakMs: number;
@@ -85,7 +85,7 @@ export type GrpcClientEvent = {
     }
   | {
       /** A stream that is read on demand has been left unread. */
-      readonly type: 'stream-leak';
+      readonly type: 'unread-stream';
       readonly path: string;
       readonly openMs: number;
       readonly unreadMs: number;
@@ -93,7 +93,7 @@ export type GrpcClientEvent = {
       readonly openedAt?: string;
     }
   /** An Observable emitted many request messages in one turn. They are buffered in memory until they can be sent. */
-  | { readonly type: 'requests-at-once'; readonly path: string; readonly messages: number }
+  | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /** The installed grpc-js is outside the tested versions, or lacks private names. Emitted once per process and name. */

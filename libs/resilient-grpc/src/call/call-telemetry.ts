@@ -38,9 +38,9 @@ export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
 
 /**
  * Result of a wait for the channel. 'released': the channel became usable. 'refused': it did not in time, or too many calls were
- * waiting. 'left': the call ended first.
+ * waiting. 'abandoned': the call ended first.
  */
-export type WaitEnd = 'released' | 'refused' | 'left';
+export type WaitEnd = 'released' | 'refused' | 'abandoned';
 
 /** Receives the telemetry of one call. */
 export interface CallTelemetry {

@@ -15,7 +15,7 @@ export type GrpcServerEvent = {
   | {
       readonly type: 'connection-end';
       readonly peer: string;
-      readonly because: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'half-request';
+      readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'incomplete-request';
     }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
@@ -24,7 +24,7 @@ export type GrpcServerEvent = {
   /** An Observable emitted more bytes ahead of its client than the limit allows. */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
   /** An Observable emitted many messages in one turn. They are buffered in memory. */
-  | { readonly type: 'responses-at-once'; readonly path: string; readonly messages: number }
+  | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The handler of a unary or client-streaming method emitted more than one response. */
   | { readonly type: 'extra-response'; readonly path: string }
   /** The installed grpc-js is outside the tested versions, or lacks private names. Emitted once per process and name. */

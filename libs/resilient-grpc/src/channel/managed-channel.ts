@@ -221,7 +221,7 @@ export class ManagedChannel
       waiting: this.waiting.size > 0,
       lastShortLived: this.lastShortLived,
       failure: this.lastError ?? '',
-      tries: this.outage.current?.tries ?? 1,
+      connectAttempts: this.outage.current?.connectAttempts ?? 1,
     });
   }
 
@@ -349,7 +349,7 @@ export class ManagedChannel
       target: this.target,
       lastedMs: current === undefined ? 0 : clock.now() - current.startedAt,
       cause: this.lastError ?? 'the connection failed',
-      tries: current?.tries ?? 0,
+      connectAttempts: current?.connectAttempts ?? 0,
       nextTryInMs: next === undefined ? undefined : Math.max(0, next - clock.epoch()),
     });
   }

@@ -265,7 +265,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
       if (this.closed) return;
-      this.tellEnded('ended', ended);
+      this.reportEnded('ended', ended);
       this.callbacks.onConnectionEnded(this, ended);
       if (!ended.isUndecided) this.callbacks.onConnectionJudged(this, ended);
     }
@@ -334,16 +334,16 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   }
 
   onClosed(closed: ClosedConnection): void {
-    this.tellEnded('closed', closed);
+    this.reportEnded('closed', closed);
   }
 
   onJudged(judged: EndedConnection): void {
     if (!this.closed) this.callbacks.onConnectionJudged(this, judged);
   }
 
-  private tellEnded(change: 'ended' | 'closed', { address, livedMs, because }: ClosedConnection): void {
+  private reportEnded(change: 'ended' | 'closed', { address, livedMs, reason: because }: ClosedConnection): void {
     this.callbacks.onOpen(-1);
-    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, because });
+    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, reason: because });
   }
 
   onKeepaliveThrottled(_address: string, keepaliveTimeMs: number): void {

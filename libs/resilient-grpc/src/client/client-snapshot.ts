@@ -6,12 +6,12 @@ import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 
 /** A value after JSON serialization: dates are ISO 8601 strings, functions are omitted. */
-export type AsJson<T> = T extends Date
+export type Serialized<T> = T extends Date
   ? string
   : T extends readonly (infer Item)[]
-    ? readonly AsJson<Item>[]
+    ? readonly Serialized<Item>[]
     : T extends object
-      ? { readonly [Key in keyof T as T[Key] extends (...args: never[]) => unknown ? never : Key]: AsJson<T[Key]> }
+      ? { readonly [Key in keyof T as T[Key] extends (...args: never[]) => unknown ? never : Key]: Serialized<T[Key]> }
       : T;
 
 /**
@@ -23,12 +23,12 @@ export interface GrpcClientSnapshot {
   /** Time of the snapshot. */
   readonly at: string;
   /** Time at which the client was created. */
-  readonly madeAt: string;
+  readonly createdAt: string;
   readonly name: string;
   readonly target: string;
-  readonly connectivity: AsJson<Connectivity>;
+  readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
-  readonly history: AsJson<readonly ConnectivityTransition[]>;
+  readonly history: Serialized<readonly ConnectivityTransition[]>;
   /** Addresses that the channel has resolved. Empty if the load-balancing policy is not one of this library (`xds:`). */
   readonly connections: readonly ConnectionSnapshot[];
   readonly outages: {
@@ -47,7 +47,7 @@ export interface GrpcClientSnapshot {
     /** The channel was not ready in time, or too many calls were waiting. */
     readonly refused: number;
     /** The caller cancelled, or the call's deadline passed. */
-    readonly left: number;
+    readonly abandoned: number;
   };
   /** Number of open calls, including waiting ones. A resumable stream counts as one. */
   readonly active: number;
@@ -71,7 +71,7 @@ export interface GrpcClientSnapshot {
   readonly streams: {
     readonly total: number;
     /** The 100 oldest streams. */
-    readonly oldest: readonly AsJson<ActiveCall>[];
+    readonly oldest: readonly Serialized<ActiveCall>[];
   };
   /** Failures by method, code and reason: at most 20 kinds, the latest last. */
   readonly errors: readonly ErrorSnapshot[];
@@ -114,13 +114,13 @@ export interface OutageSnapshot {
   readonly durationMs: number;
   readonly cause: string;
   /** Number of failed connection attempts. */
-  readonly tries: number;
+  readonly connectAttempts: number;
   /** Number of calls that waited during the outage. */
-  readonly held: number;
+  readonly waitedCalls: number;
   /** Number of calls that were cancelled or reached their deadline while they waited. */
-  readonly left: number;
+  readonly abandonedCalls: number;
   /** Number of calls that failed while they waited, or were rejected. */
-  readonly failed: number;
+  readonly failedCalls: number;
 }
 
 /** Calls that ended recently. */

@@ -22,7 +22,7 @@ import { MethodRuntime } from './method-context.js';
 import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
-import type { InnerClient, AuxiliaryStreamListener, AuxiliaryStream } from './inner-client.js';
+import type { InternalGrpcClient, AuxiliaryStreamListener, AuxiliaryStream } from './internal-grpc-client.js';
 import { markClosed, markOpen, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
@@ -51,11 +51,11 @@ const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 export function createResilientGrpcClient(
   settings: ResolvedClientSettings,
   dependencies: ClientDependencies = { clock: systemClock, random: systemRandom },
-): InnerClient {
+): InternalGrpcClient {
   return new GrpcClient(settings, dependencies);
 }
 
-class GrpcClient implements InnerClient {
+class GrpcClient implements InternalGrpcClient {
   readonly name: string;
   readonly target: string;
   readonly connectivity$: Observable<Connectivity>;
@@ -74,7 +74,7 @@ class GrpcClient implements InnerClient {
   private readonly gone = new Subject<void>();
   private readonly stubs = new Map<string, object>();
   /** Milliseconds since 1970. */
-  private readonly madeAt: number;
+  private readonly createdAt: number;
   private drained: DrainReport | undefined;
   private closing: Promise<void> | undefined;
   private leaveTraces: (() => void) | undefined;
@@ -87,7 +87,7 @@ class GrpcClient implements InnerClient {
   ) {
     const { clock, random } = dependencies;
     this.name = settings.name;
-    this.madeAt = clock.epoch();
+    this.createdAt = clock.epoch();
     this.registry = new CallRegistry(clock);
     this.outside = new CallRegistry(clock);
     this.statistics = new ClientStatistics(clock);
@@ -149,7 +149,7 @@ class GrpcClient implements InnerClient {
     return isSecure(this.settings.channel.credentials.current);
   }
 
-  tell(telemetry: ClientTelemetry): void {
+  setTelemetry(telemetry: ClientTelemetry): void {
     const { contexts } = telemetry;
     if (contexts !== undefined) this.leaveTraces = keepTraces(contexts);
     this.context.telemetry = telemetry;
@@ -242,10 +242,10 @@ class GrpcClient implements InnerClient {
   }
 
   snapshot(): GrpcClientSnapshot {
-    const { settings, channel, registry, statistics, parts, drained, madeAt } = this;
+    const { settings, channel, registry, statistics, parts, drained, createdAt } = this;
     const { clock } = this.dependencies;
     return clientSnapshot(
-      { settings, channel, registry, statistics, parts, budget: this.budget, drained, madeAt },
+      { settings, channel, registry, statistics, parts, budget: this.budget, drained, createdAt },
       clock,
     );
   }

@@ -107,9 +107,9 @@ export class MethodRuntime {
     const breaker = new CircuitBreakerCore(
       circuitBreaker,
       random,
-      ({ from, to, because, failures, total, breakMs }) => {
+      ({ from, to, reason: because, failures, total, breakMs }) => {
         if (events.wanted) {
-          events.emit({ type: 'circuit', path: method.path, from, to, because, failures, total, breakMs });
+          events.emit({ type: 'circuit', path: method.path, from, to, reason: because, failures, total, breakMs });
         }
       },
     );

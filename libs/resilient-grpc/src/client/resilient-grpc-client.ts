@@ -1,8 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
-import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { ActiveCall } from './active-call.js';
 import type { GrpcClientSnapshot } from './client-snapshot.js';
 import type { DrainReport } from './drain-report.js';
@@ -48,25 +46,4 @@ export interface ResilientGrpcClient {
   drain(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
   /** Ends every call at once, then closes the channel. When it resolves, the client holds no resources. */
   close(): Promise<void>;
-}
-
-/** A client as the application's two-step shutdown uses it. */
-export interface DrainableClient extends ResilientGrpcClient {
-  /** `target` with its scheme: 'dns:///orders:50051'. */
-  readonly canonicalTarget: string;
-  /** True if its connections are encrypted. */
-  readonly isSecure: boolean;
-  /** Reports its calls to `telemetry` from now on. It may be called at most once. */
-  tell(telemetry: ClientTelemetry): void;
-  /** Returns the values for metrics. Unlike a snapshot, its cost does not depend on the number of calls. */
-  figures(): ClientFigures;
-  /**
-   * Ends streams that are resumable or have `onDrain` 'complete' or 'fail'. None of them starts or resumes anymore. Other calls continue,
-   * and new ones may start.
-   */
-  endStreams(): Promise<void>;
-  /** Number of calls waiting for the channel. */
-  readonly waitingCalls: number;
-  /** Returns the number of calls that failed for `reason`, including rejected ones. */
-  failedBy(reason: FailureReason): number;
 }

@@ -6,7 +6,7 @@ type Property = keyof GrpcClientSnapshot;
 const OVERVIEW: ReadonlySet<string> = new Set<Property>([
   'name',
   'target',
-  'madeAt',
+  'createdAt',
   'connectivity',
   'history',
   'waiting',
@@ -25,7 +25,7 @@ type Part = readonly [property: string, json: string];
 
 /** State of a client as last sent to visitors. They receive what has changed since, which is serialized once for all of them. */
 export class ClientDelta {
-  private readonly told = new Map<string, string>();
+  private readonly lastSent = new Map<string, string>();
   private changed: readonly Part[] = [];
 
   constructor(
@@ -40,15 +40,15 @@ export class ClientDelta {
   /** Stores the current state and determines what has changed. `isOpenInPage` is true if any page has this client open. */
   update(snapshot: GrpcClientSnapshot, isOpenInPage: boolean): void {
     this.snapshot = snapshot;
-    this.changed = this.parts(isOpenInPage).filter(([property, json]) => this.told.get(property) !== json);
-    for (const [property, json] of this.changed) this.told.set(property, json);
+    this.changed = this.parts(isOpenInPage).filter(([property, json]) => this.lastSent.get(property) !== json);
+    for (const [property, json] of this.changed) this.lastSent.set(property, json);
   }
 
   /** Returns the full state as JSON, as of the last update. `isOpenInPage` is true for a page that has this client open. */
   whole(isOpenInPage: boolean): string {
     // Changes of the details are tracked from the first page that opens the client; other pages are not affected.
-    if (isOpenInPage) for (const [property, json] of this.parts(true)) this.told.set(property, json);
-    return this.json([...this.told].filter(([property]) => isOpenInPage || OVERVIEW.has(property)));
+    if (isOpenInPage) for (const [property, json] of this.parts(true)) this.lastSent.set(property, json);
+    return this.json([...this.lastSent].filter(([property]) => isOpenInPage || OVERVIEW.has(property)));
   }
 
   /** Returns the changes of the last update as JSON; `undefined` if there are none. */

@@ -43,7 +43,7 @@ class ClientInTest {
 }
 
 class VisitorInTest implements Visitor {
-  readonly told: { event: string; data: any; atMs: number }[] = [];
+  readonly delta: { event: string; data: any; atMs: number }[] = [];
   isBlocked = false;
   ended = false;
   constructor(
@@ -51,17 +51,17 @@ class VisitorInTest implements Visitor {
     readonly looksAt: string | undefined,
   ) {}
   send(event: string, json: string): void {
-    this.told.push({ event, data: JSON.parse(json), atMs: this.clock.now() });
+    this.delta.push({ event, data: JSON.parse(json), atMs: this.clock.now() });
   }
   end(): void {
     this.ended = true;
   }
   get last() {
-    return this.told.at(-1)!;
+    return this.delta.at(-1)!;
   }
   /** Moments at which it was told something, from `fromMs` on. */
   times(fromMs = 0): number[] {
-    return this.told.map(({ atMs }) => atMs).filter((ms) => ms >= fromMs);
+    return this.delta.map(({ atMs }) => atMs).filter((ms) => ms >= fromMs);
   }
 }
 
@@ -106,7 +106,7 @@ describe('with nobody looking', () => {
 describe('a visitor', () => {
   it('is told everything, then each second what is new, even if that is nothing', () => {
     const visitor = join('orders');
-    expect(visitor.told).toMatchObject([
+    expect(visitor.delta).toMatchObject([
       { event: 'whole', data: { total: 2, clients: [{ key: 'orders' }, { key: 'audit' }] } },
     ]);
     clients[1]!.counters.started = 3;
@@ -171,9 +171,9 @@ describe('a visitor', () => {
     const slow = join();
     clock.advance(1_000);
     slow.isBlocked = true;
-    const told = slow.told.length;
+    const delta = slow.delta.length;
     clock.advance(10_000);
-    expect(slow.told).toHaveLength(told);
+    expect(slow.delta).toHaveLength(delta);
     slow.isBlocked = false;
     clock.advance(1_000);
     expect(slow.last).toMatchObject({ event: 'whole' });
@@ -284,7 +284,7 @@ it('a client that cannot be looked at does not end the others', () => {
   clients[0]!.broken = true;
   const visitor = join();
   clock.advance(5_000);
-  expect(visitor.told[0]!.data.clients.map(({ key }: { key: string }) => key)).toEqual(['audit']);
-  expect(visitor.told).toHaveLength(6);
+  expect(visitor.delta[0]!.data.clients.map(({ key }: { key: string }) => key)).toEqual(['audit']);
+  expect(visitor.delta).toHaveLength(6);
   expect(feed.snapshot().clients).toHaveLength(1);
 });

@@ -54,7 +54,7 @@ export interface DashboardProcess {
 
 interface DashboardClient extends ShownClient {
   readonly ring: SampleRing;
-  readonly told: ClientDelta;
+  readonly delta: ClientDelta;
 }
 
 /**
@@ -78,7 +78,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private next: { readonly timer: Timer; readonly at: number } | undefined;
   // Monotonic milliseconds.
   private sampledAt = -Infinity;
-  private toldAt = -Infinity;
+  private sentAt = -Infinity;
   private changedAt = -Infinity;
 
   constructor(
@@ -102,7 +102,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.ended = true;
     if (this.next !== undefined) this.clock.clearTimer(this.next.timer);
     this.changes.follow([]);
-    if (this.visitors.size > 0) this.tell();
+    if (this.visitors.size > 0) this.send();
     const visitors = [...this.visitors];
     this.visitors.clear();
     for (const visitor of visitors) visitor.end();
@@ -123,7 +123,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
     // Later visitors receive the state that the others last received, and all continue from there.
-    if (first || (visitor.looksAt !== undefined && !this.watched.has(visitor.looksAt))) this.tell(visitor);
+    if (first || (visitor.looksAt !== undefined && !this.watched.has(visitor.looksAt))) this.send(visitor);
     visitor.send('whole', this.whole(visitor));
     this.wake(TELL_EVERY_MS);
   }
@@ -136,7 +136,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private stateChanged(): void {
     const now = this.clock.now();
     this.changedAt = now;
-    this.wake(Math.max(0, TELL_SOON_MS - (now - this.toldAt)));
+    this.wake(Math.max(0, TELL_SOON_MS - (now - this.sentAt)));
   }
 
   /** Schedules the next turn in at most `ms` milliseconds. */
@@ -153,14 +153,14 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       this.look();
       return this.wake(HISTORY_EVERY_MS);
     }
-    this.tell();
+    this.send();
     this.wake(this.clock.now() - this.changedAt < RESTLESS_MS ? TELL_SOON_MS : TELL_EVERY_MS);
   }
 
   /** Samples the clients and updates all visitors except `newcomer`, which has not received the full state yet. */
-  private tell(newcomer?: Visitor): void {
+  private send(newcomer?: Visitor): void {
     this.look();
-    this.toldAt = this.clock.now();
+    this.sentAt = this.clock.now();
     for (const visitor of this.visitors) {
       if (visitor === newcomer) continue;
       // Checked before anything is serialized for the visitor.
@@ -186,14 +186,14 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       const known = before.get(one.key);
       const same = known?.client === one.client ? known : undefined;
       const isLooked = isOpenInPage.has(one.key);
-      const { ring, told } = same ?? {
+      const { ring, delta } = same ?? {
         ring: this.setAside.get(one.client) ?? new SampleRing(HISTORY_LENGTH),
-        told: new ClientDelta(one.key, snapshot, isLooked),
+        delta: new ClientDelta(one.key, snapshot, isLooked),
       };
       // Without visitors, nothing needs to be serialized.
-      if (same !== undefined && this.visitors.size > 0) told.update(snapshot, isLooked);
+      if (same !== undefined && this.visitors.size > 0) delta.update(snapshot, isLooked);
       if (due || same === undefined) ring.push(sampleOf(snapshot, epoch));
-      watched.set(one.key, { ...one, ring, told });
+      watched.set(one.key, { ...one, ring, delta });
       this.setAside.delete(one.client);
     }
     this.putAside(before, total > shown.length ? new Set(shown.map(({ client }) => client)) : undefined);
@@ -230,14 +230,14 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 
   private whole({ looksAt }: Visitor): string {
     const all = [...this.watched.values()];
-    const clients = all.map(({ key, told }) => told.whole(key === looksAt));
+    const clients = all.map(({ key, delta }) => delta.whole(key === looksAt));
     const samples = all.map(({ key, ring }) => [key, ring.latest(key === looksAt ? undefined : SHORT_HISTORY)]);
     const more = JSON.stringify({ process: this.process, sampleFields: SAMPLE_FIELDS, samples });
     return `{${this.common()},${more.slice(1, -1)},"clients":[${clients.join()}]}`;
   }
 
   private change({ looksAt }: Visitor): string {
-    const clients = [...this.watched.values()].flatMap(({ key, told }) => told.changes(key === looksAt) ?? []);
+    const clients = [...this.watched.values()].flatMap(({ key, delta }) => delta.changes(key === looksAt) ?? []);
     return `{${this.common()},"gone":${JSON.stringify(this.gone)},"clients":[${clients.join()}]}`;
   }
 

@@ -6,7 +6,7 @@ import { optionProblems, type KeyRemedies } from '../client/settings/validate-op
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
 /** Path of the dashboard, and the modules that its guards need. */
-export interface DashboardPlace {
+export interface DashboardMountOptions {
   /** Path of the page, below the global prefix if there is one. @defaultValue 'grpc' */
   readonly path?: string | undefined;
   /** Modules that export what the guards inject. @defaultValue none */
@@ -14,7 +14,7 @@ export interface DashboardPlace {
 }
 
 /** Options of the dashboard: its path, and either `guards` or `public: true`. */
-export type ResilientGrpcDashboardOptions = DashboardPlace &
+export type ResilientGrpcDashboardOptions = DashboardMountOptions &
   (
     | {
         /** Guards that must all admit a request: for the page, its files, and its events. */

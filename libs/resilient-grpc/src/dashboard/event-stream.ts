@@ -9,7 +9,7 @@ const STATUS_FLUSH_MS = 500;
 /** Server-sent events to one visitor. Events are dropped while the connection is blocked, so that none queue up for slow readers. */
 export class EventStream {
   private blocked: Timer | undefined;
-  private left = false;
+  private closed = false;
 
   constructor(
     private readonly response: ServerResponse,
@@ -21,7 +21,7 @@ export class EventStream {
     // A failed response needs no handling here: 'close' follows.
     response.on('error', () => undefined);
     response.once('close', () => {
-      this.left = true;
+      this.closed = true;
       this.unblock();
       onLeave();
     });
@@ -35,14 +35,14 @@ export class EventStream {
 
   /** Sends `json`, which must be a single line. */
   send(event: string, json: string): void {
-    if (this.left || this.isBlocked) return;
+    if (this.closed || this.isBlocked) return;
     if (this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
     this.blocked = this.clock.setTimer(() => this.response.destroy(), STUCK_MS);
   }
 
   /** Sends the end event and closes the response within a bounded time. */
   end(): void {
-    if (this.left) return;
+    if (this.closed) return;
     this.response.end('event: end\ndata: {}\n\n');
     const cut = this.clock.setTimer(() => this.response.destroy(), STATUS_FLUSH_MS);
     this.response.once('close', () => this.clock.clearTimer(cut));

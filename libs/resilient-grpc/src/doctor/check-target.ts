@@ -1,5 +1,5 @@
 import { dnsNameOf } from '../channel/dns/dns-name.js';
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { addressCheck, isUsable, type ProbedAddress } from './checks/address-check.js';
@@ -45,7 +45,11 @@ export async function* checkTarget(target: string, options: DoctorOptions, env: 
   }
 }
 
-async function* checkServer(client: InnerClient, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
+async function* checkServer(
+  client: InternalGrpcClient,
+  options: DoctorOptions,
+  env: Env,
+): Checks<Reflected | undefined> {
   const { target, canonicalTarget } = client;
   const { connectTimeoutMs, keepaliveMs: everyMs, service = '' } = options;
   const budget = new TimeBudget(systemClock, options.timeoutMs);

@@ -1,6 +1,6 @@
 import type { TlsOptions } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import { loadContract } from '../client/settings/contract.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
 import type { Problem } from '../policy/service-config/problem.js';
@@ -12,7 +12,9 @@ import { reflectionContract } from './reflection-contract.js';
 export function doctorClient(
   url: string,
   tls: TlsOptions | undefined,
-): { readonly ok: true; readonly client: InnerClient } | { readonly ok: false; readonly problems: readonly Problem[] } {
+):
+  | { readonly ok: true; readonly client: InternalGrpcClient }
+  | { readonly ok: false; readonly problems: readonly Problem[] } {
   const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
   if (!contract.ok) return contract;
   const dependencies = { clock: systemClock, random: systemRandom, report: () => undefined };

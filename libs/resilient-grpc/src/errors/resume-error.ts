@@ -3,7 +3,7 @@ import type { StatusCode } from '../status/status-code.js';
 const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 
 /** Reason why a resumed stream was given up. */
-export type ResumeProblem =
+export type ResumeFailureReason =
   /** The server failed repeatedly at the same position of the stream. */
   | 'poison'
   /** The server repeats messages that were already delivered, and does not get beyond them. */
@@ -18,7 +18,7 @@ export class ResumeError extends Error {
   override readonly name = 'ResumeError';
 
   constructor(
-    readonly because: ResumeProblem,
+    readonly reason: ResumeFailureReason,
     /** Status code of the last failure, if there was one. */
     readonly code: StatusCode,
     message: string,

@@ -1,4 +1,4 @@
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 
 /** Health of a channel, derived from its state. */
 export interface ChannelHealth {
@@ -9,7 +9,7 @@ export interface ChannelHealth {
 
 /** Part of a client that determines its health. */
 export type ClientState = Pick<
-  InnerClient,
+  InternalGrpcClient,
   'target' | 'connectivity' | 'accepting' | 'recentCalls' | 'waitingCalls' | 'outageGraceMs'
 >;
 
@@ -43,7 +43,7 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
     return { status: 'degraded', details: { ...details, message: 'not connected yet; calls wait' } };
   }
 
-  const told = {
+  const reported = {
     ...details,
     outage: {
       since: outage.since.toISOString(),
@@ -54,6 +54,6 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
     },
   };
   return outage.graceEndsAt.getTime() > epochNow
-    ? { status: 'degraded', details: { ...told, message: 'outage; calls wait' } }
-    : { status: 'down', details: { ...told, message: 'outage; calls fail' } };
+    ? { status: 'degraded', details: { ...reported, message: 'outage; calls wait' } }
+    : { status: 'down', details: { ...reported, message: 'outage; calls fail' } };
 }

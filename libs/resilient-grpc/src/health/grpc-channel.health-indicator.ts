@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { systemClock } from '../time/clock.js';
 import { channelHealth } from './channel-health.js';
@@ -57,7 +57,7 @@ export class GrpcChannelHealthIndicator {
     return Object.assign({}, ...results) as HealthIndicatorResult;
   }
 
-  private result(client: InnerClient, key: string, required: boolean): HealthIndicatorResult {
+  private result(client: InternalGrpcClient, key: string, required: boolean): HealthIndicatorResult {
     const health = channelHealth(client, this.clients.accepting, systemClock.epoch());
     return healthResult(key, health.status === 'down' && !required ? { ...health, status: 'degraded' } : health);
   }

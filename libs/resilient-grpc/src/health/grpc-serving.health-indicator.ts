@@ -1,7 +1,7 @@
 import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { firstValueFrom } from 'rxjs';
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import { isGrpcCallError } from '../errors/grpc-call-error.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';
@@ -47,9 +47,9 @@ const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mod
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
-  private readonly watches = new Map<InnerClient, Map<string, ServingWatch>>();
-  private readonly asking = new WeakMap<InnerClient, Map<string, Promise<ServingAnswer | undefined>>>();
-  private readonly told = new WeakSet<InnerClient>();
+  private readonly watches = new Map<InternalGrpcClient, Map<string, ServingWatch>>();
+  private readonly asking = new WeakMap<InternalGrpcClient, Map<string, Promise<ServingAnswer | undefined>>>();
+  private readonly loggedUnimplemented = new WeakSet<InternalGrpcClient>();
   private draining = false;
 
   /** @internal Created by Nest. */
@@ -75,7 +75,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
           : await this.askOnce(inner, service, timeoutMs);
     // Read again, because the connection may have been lost meanwhile, which is what calls will experience.
     const channel = this.channel(inner);
-    if (answer?.kind === 'unimplemented') this.tellUnimplemented(inner);
+    if (answer?.kind === 'unimplemented') this.logUnimplemented(inner);
     const health = answer === undefined || channel.status !== 'up' ? channel : servingHealth(channel, service, answer);
     return healthResult<string>(options.key ?? client, health);
   }
@@ -87,11 +87,15 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     this.watches.clear();
   }
 
-  private channel(client: InnerClient) {
+  private channel(client: InternalGrpcClient) {
     return channelHealth(client, this.clients.accepting, systemClock.epoch());
   }
 
-  private async watch(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
+  private async watch(
+    client: InternalGrpcClient,
+    service: string,
+    timeoutMs: number,
+  ): Promise<ServingAnswer | undefined> {
     if (this.draining) return undefined;
     let watches = this.watches.get(client);
     if (watches === undefined) {
@@ -108,7 +112,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   }
 
   /** Concurrent checks share one call. */
-  private askOnce(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
+  private askOnce(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
     const running = this.asking.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
     this.asking.set(client, running);
     const key = `${service} ${String(timeoutMs)}`;
@@ -120,9 +124,9 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return answer;
   }
 
-  private tellUnimplemented(client: InnerClient): void {
-    if (this.told.has(client)) return;
-    this.told.add(client);
+  private logUnimplemented(client: InternalGrpcClient): void {
+    if (this.loggedUnimplemented.has(client)) return;
+    this.loggedUnimplemented.add(client);
     const { name, target } = client;
     const text = `${target} has no grpc.health.v1.Health, and is taken for serving; serve it there, or check the channel alone`;
     const line = new LogLine('warn', text, { client: name, event: 'no-health-service', target });
@@ -131,7 +135,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
 }
 
 /** Makes one `Check` call, without retries and without waiting for the end of an outage. */
-async function ask(client: InnerClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
+async function ask(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
   const check = client.stubOf(CHECK);
   try {
     const response = await firstValueFrom(
@@ -153,7 +157,7 @@ async function ask(client: InnerClient, service: string, timeoutMs: number): Pro
   }
 }
 
-function notWatchable({ name, target }: InnerClient): GrpcConfigurationError {
+function notWatchable({ name, target }: InternalGrpcClient): GrpcConfigurationError {
   const message = `expected 'check' for '${name}', got 'watch': the connections to ${target} are not seen one by one, as under xds:, where the control plane knows of health; write mode: 'check'`;
   return new GrpcConfigurationError([{ path: 'GrpcServingHealthIndicator.check.mode', message }]);
 }

@@ -1,7 +1,7 @@
 import { BehaviorSubject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
-import type { AuxiliaryStreamListener } from '../client/inner-client.js';
+import type { AuxiliaryStreamListener } from '../client/internal-grpc-client.js';
 import { StatusCode } from '../status/status-code.js';
 import { BusyClock } from '../testing/busy-clock.js';
 import { ServingWatch } from './serving-watch.js';

@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
-import type { InnerClient, AuxiliaryStream } from '../client/inner-client.js';
+import type { InternalGrpcClient, AuxiliaryStream } from '../client/internal-grpc-client.js';
 import { HTTP_STATUS } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -10,7 +10,7 @@ import type { ServingAnswer } from './serving-check.js';
 import { nextWatch, WATCH_PACE } from './watch-pace.js';
 
 /** Part of a client that a watch needs. */
-export type WatchedClient = Pick<InnerClient, 'connectivity' | 'connectivity$' | 'openStream'>;
+export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
 
 /** External dependencies of a watch. */
 export interface WatchDependencies {

@@ -1,8 +1,8 @@
 import type { FactoryProvider, InjectionToken, Provider } from '@nestjs/common';
-import type { AsyncSource, OptionsFactory } from './module-options.js';
+import type { AsyncOptions, OptionsFactory } from './module-options.js';
 
 /** Returns providers that bind the result of an async source to `token`. */
-export function asyncSourceProviders<T>(token: InjectionToken, source: AsyncSource<T>): Provider[] {
+export function asyncSourceProviders<T>(token: InjectionToken, source: AsyncOptions<T>): Provider[] {
   if (source.useFactory !== undefined) {
     return [{ provide: token, inject: [...(source.inject ?? [])], useFactory: source.useFactory }];
   }

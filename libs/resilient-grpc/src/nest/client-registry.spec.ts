@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { BehaviorSubject, Subject } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
@@ -53,7 +53,7 @@ beforeEach(() => {
     createClient: (settings) => {
       const client = standIn(settings);
       made.push(client);
-      return client as unknown as InnerClient;
+      return client as unknown as InternalGrpcClient;
     },
     clock: systemClock,
     random: () => 0.5,

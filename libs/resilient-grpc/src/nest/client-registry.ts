@@ -1,5 +1,5 @@
 import type { DrainReport } from '../client/drain-report.js';
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../errors/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
@@ -31,7 +31,7 @@ const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 /** External dependencies of the registry. */
 export interface RegistryDependencies {
   /** Creates a client; `logger` carries the client's name. */
-  readonly createClient: (settings: ResolvedClientSettings, logger: LibraryLogger) => InnerClient;
+  readonly createClient: (settings: ResolvedClientSettings, logger: LibraryLogger) => InternalGrpcClient;
   readonly clock: Clock;
   readonly random: Random;
   /** Resolves interceptor classes of clients that are created at run time. */
@@ -47,7 +47,7 @@ interface Defined {
 interface Entry extends Defined {
   readonly resolved: ResolvedClientSettings;
   readonly interceptorOf: InterceptorSource | undefined;
-  readonly client: InnerClient;
+  readonly client: InternalGrpcClient;
 }
 
 /** Client that waits for its first service config. */
@@ -191,7 +191,7 @@ export class ClientRegistry extends GrpcClients {
     this.started = true;
   }
 
-  get(name: string | symbol): InnerClient {
+  get(name: string | symbol): InternalGrpcClient {
     const entry = this.entries.get(name);
     if (entry !== undefined) return entry.client;
     const labels = [...this.entries.keys()].map(clientLabel);
@@ -231,7 +231,7 @@ export class ClientRegistry extends GrpcClients {
     return client;
   }
 
-  *[Symbol.iterator](): Iterator<InnerClient> {
+  *[Symbol.iterator](): Iterator<InternalGrpcClient> {
     for (const { client } of [...this.entries.values()]) yield client;
   }
 
@@ -292,7 +292,7 @@ export class ClientRegistry extends GrpcClients {
     { path }: ClientDefinition,
     resolved: ResolvedClientSettings,
     logger: LibraryLogger,
-  ): InnerClient {
+  ): InternalGrpcClient {
     try {
       return this.dependencies.createClient(resolved, logger);
     } catch (error) {

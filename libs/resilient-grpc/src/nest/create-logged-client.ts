@@ -1,5 +1,5 @@
 import { createResilientGrpcClient } from '../client/create-client.js';
-import type { InnerClient } from '../client/inner-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { ClientLog } from '../telemetry/log/client-log.js';
@@ -17,9 +17,9 @@ export function createLoggedClient(
     random,
     telemetry,
   }: { readonly clock: Clock; readonly random: Random; readonly telemetry?: GrpcTelemetry | undefined },
-): InnerClient {
+): InternalGrpcClient {
   // A warm client connects, and emits events, while it is still being created.
-  const made: { client?: InnerClient } = {};
+  const made: { client?: InternalGrpcClient } = {};
   const hurt = () => ({
     waiting: made.client?.waitingCalls ?? 0,
     failed: made.client?.failedBy('outage') ?? 0,

@@ -15,7 +15,7 @@ import type { ClientRegistry } from './client-registry.js';
 // enableShutdownHooks() is usually called between init and listen, so check after a delay.
 const HOOKS_CHECK_MS = 1_000;
 /** Maximum number of method paths listed for calls that have not ended. */
-const MAX_LISTED_CLIENTS = 5;
+const MAX_LISTED_PATHS = 5;
 
 /** External dependencies of the lifecycle. */
 export interface LifecycleDependencies {
@@ -134,7 +134,7 @@ export class GrpcLifecycle
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
     // Clients may have been created since the timeout started.
     this.watch(Math.max(timeoutMs - (clock.now() - beganAt), 0));
-    const told = this.servers.map((server) => server.streamsNotified());
+    const notified = this.servers.map((server) => server.streamsNotified());
     // The readiness delay of a server runs in parallel.
     const delayMs = readinessDelayMs - (clock.now() - beganAt);
     if (delayMs > 0) {
@@ -143,7 +143,7 @@ export class GrpcLifecycle
       });
     }
     // A failed drain has ended too.
-    await Promise.allSettled(told);
+    await Promise.allSettled(notified);
     await this.registry.endStreams();
   }
 
@@ -172,11 +172,9 @@ export class GrpcLifecycle
     for (const client of this.registry) {
       for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
-    const named = [...counts]
-      .slice(0, MAX_LISTED_CLIENTS)
-      .map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-    return counts.size > MAX_LISTED_CLIENTS
-      ? [...named, `calls of ${String(counts.size - MAX_LISTED_CLIENTS)} more methods`]
+    const named = [...counts].slice(0, MAX_LISTED_PATHS).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+    return counts.size > MAX_LISTED_PATHS
+      ? [...named, `calls of ${String(counts.size - MAX_LISTED_PATHS)} more methods`]
       : named;
   }
 
@@ -189,15 +187,15 @@ export class GrpcLifecycle
     this.delay?.over();
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time in which Nest closed its servers.
-    const left = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
-    this.tell(await this.registry.drainAll(Math.max(left, 0)), clock.now() - beganAt);
+    const remainingMs = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
+    this.logReports(await this.registry.drainAll(Math.max(remainingMs, 0)), clock.now() - beganAt);
   }
 
   private async serversOver(): Promise<void> {
     await Promise.allSettled(this.servers.map((server) => server.run()));
   }
 
-  private tell(reports: readonly DrainReport[], ms: number): void {
+  private logReports(reports: readonly DrainReport[], ms: number): void {
     const sum = (key: 'finished' | 'completed' | 'cancelled') =>
       reports.reduce((total, report) => total + report[key], 0);
     const [finished, completed, cancelled] = [sum('finished'), sum('completed'), sum('cancelled')];

@@ -36,13 +36,13 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
 
 /** Options of a client whose settings come from a factory. Name and contract are static, so that its services can be injected. */
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
-  AsyncSource<GrpcClientSettings>;
+  AsyncOptions<GrpcClientSettings>;
 
 /** Options of `forRoot` from a factory. */
-export type ResilientGrpcModuleAsyncOptions = AsyncSource<ResilientGrpcModuleOptions>;
+export type ResilientGrpcModuleAsyncOptions = AsyncOptions<ResilientGrpcModuleOptions>;
 
 /** Options from a factory, a class, or an existing provider. */
-export type AsyncSource<T> = Pick<ModuleMetadata, 'imports'> &
+export type AsyncOptions<T> = Pick<ModuleMetadata, 'imports'> &
   (
     | {
         readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[];

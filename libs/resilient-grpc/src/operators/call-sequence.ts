@@ -175,7 +175,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
       this.isOpening = wasOpening;
     }
     // If the stream ended while the call was starting, the client may have registered as a host only afterwards.
-    if (this.over()) this.tellHosts();
+    if (this.over()) this.notifyHosts();
   };
 
   private start(call: Call): void {
@@ -302,7 +302,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     this.outcome = how;
     this.backoff?.unsubscribe();
     this.leaveCall()?.unsubscribe();
-    this.tellHosts();
+    this.notifyHosts();
     return true;
   }
 
@@ -314,7 +314,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     return source;
   }
 
-  private tellHosts(): void {
+  private notifyHosts(): void {
     for (const host of this.hosts) {
       this.hosts.delete(host);
       host.ended(this.outcome);

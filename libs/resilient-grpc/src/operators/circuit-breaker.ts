@@ -4,10 +4,10 @@ import { parseCircuitBreaker } from '../policy/circuit-breaker/parse-circuit-bre
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { readOptions } from './options.js';
-import type { Seams } from './seams.js';
+import type { SchedulerOptions } from './seams.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
-export interface CircuitBreakerNaming {
+export interface CircuitBreakerInstanceOptions {
   /** Name in errors. @defaultValue 'the source' */
   readonly name?: string | undefined;
   readonly onTransition?: ((transition: CircuitTransition) => void) | undefined;
@@ -26,7 +26,7 @@ export class CircuitBreaker {
   readonly circuit: Circuit;
 
   /** @throws {GrpcConfigurationError} if the options are invalid. */
-  constructor(options: CircuitBreakerOptions & CircuitBreakerNaming & Seams = {}) {
+  constructor(options: CircuitBreakerOptions & CircuitBreakerInstanceOptions & SchedulerOptions = {}) {
     const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = options;
     this.circuit = new Circuit(
       readOptions((problems) => parseCircuitBreaker(policy, 'circuitBreaker', problems)),

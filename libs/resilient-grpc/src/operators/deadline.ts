@@ -1,7 +1,7 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { DeadlineError } from '../errors/deadline-error.js';
 import { readOptions } from './options.js';
-import { timerMs, type Seams } from './seams.js';
+import { timerMs, type SchedulerOptions } from './seams.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**
@@ -9,7 +9,7 @@ import { CancellableRun } from './cancellable-run.js';
  * without subscribing. Infinity means no deadline. Outside `retryBackoff` it bounds all attempts together, inside it each attempt.
  * @throws {GrpcConfigurationError} if `ms` is not a number.
  */
-export function deadline<T>(ms: number, dependencies: Seams = {}): MonoTypeOperatorFunction<T> {
+export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
   readOptions((problems) => {
     if (typeof ms !== 'number' || Number.isNaN(ms)) problems.add('deadline', 'a number of milliseconds', ms);
   });

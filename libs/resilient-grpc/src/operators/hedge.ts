@@ -17,11 +17,11 @@ import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
 import { readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
-import { timerMs, type Seams } from './seams.js';
+import { timerMs, type SchedulerOptions } from './seams.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Options of `hedge`. */
-export interface HedgeOptions extends Seams {
+export interface HedgeOptions extends SchedulerOptions {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;
   /**

@@ -3,7 +3,7 @@ import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { readLength, readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
-import type { Seams } from './seams.js';
+import type { SchedulerOptions } from './seams.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**
@@ -11,7 +11,7 @@ import { CancellableRun } from './cancellable-run.js';
  * in which the event loop of this process was blocked does not count. Infinity means no timeout.
  * @throws {GrpcConfigurationError} if `ms` is not a number above 0.
  */
-export function idleTimeout<T>(ms: number, dependencies: Seams = {}): MonoTypeOperatorFunction<T> {
+export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
   readOptions((problems) => readLength(ms, 'idleTimeout', problems));
   const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;

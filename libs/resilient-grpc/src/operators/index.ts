@@ -1,19 +1,19 @@
 export { breakCircuit } from './break-circuit.js';
-export { CircuitBreaker, type CircuitBreakerNaming } from './circuit-breaker.js';
+export { CircuitBreaker, type CircuitBreakerInstanceOptions } from './circuit-breaker.js';
 export { ConcurrencyLimit, type ConcurrencyLimitOptions } from './concurrency-limit.js';
 export { deadline } from './deadline.js';
 export { hedge, type HedgeOptions } from './hedge.js';
 export { idleTimeout } from './idle-timeout.js';
 export { limitConcurrency } from './limit-concurrency.js';
-export { replayUnacknowledged, type ReplayOptions, type ReplayRules } from './replay-unacknowledged.js';
+export { replayUnacknowledged, type ReplayOptions, type BaseReplayOptions } from './replay-unacknowledged.js';
 export type { ReplayId } from './replay-id.js';
-export { resumable, type ResumeOptions, type ResumeRules } from './resumable.js';
-export type { ResumePace } from './resume-pace.js';
+export { resumable, type ResumeOptions, type BaseResumeOptions } from './resumable.js';
+export type { ResumeBackoffOptions } from './resume-pace.js';
 export { retryBackoff, type Backoff, type RetryBackoffOptions } from './retry-backoff.js';
-export type { Seams } from './seams.js';
+export type { SchedulerOptions as Seams } from './seams.js';
 export { CircuitOpenError, isCircuitOpenError } from '../errors/circuit-open-error.js';
 export { ConcurrencyLimitError, isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
-export { CursorWentBackError, isCursorWentBackError } from '../errors/cursor-went-back-error.js';
+export { CursorRegressionError, isCursorRegressionError } from '../errors/cursor-regression-error.js';
 export { DeadlineError, isDeadlineError } from '../errors/deadline-error.js';
 export {
   GrpcConfigurationError,
@@ -22,7 +22,7 @@ export {
 } from '../errors/grpc-configuration-error.js';
 export { IdleTimeoutError, isIdleTimeoutError } from '../errors/idle-timeout-error.js';
 export { isReplayError, ReplayError, type ReplayFailureReason } from '../errors/replay-error.js';
-export { isResumeError, ResumeError, type ResumeProblem } from '../errors/resume-error.js';
+export { isResumeError, ResumeError, type ResumeFailureReason } from '../errors/resume-error.js';
 export type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 export type { BackoffJitter } from '../policy/retry/backoff.js';

@@ -179,7 +179,7 @@ describe('what follows a call', () => {
       end(server.call);
     }
     expect(ends).toEqual([expect.any(ResumeError)]);
-    expect(ends[0]).toMatchObject({ because: 'poison', ...error });
+    expect(ends[0]).toMatchObject({ reason: 'poison', ...error });
     expect((ends[0] as Error).message).toMatch(
       /^The server failed 5 times and acknowledged nothing, while 4 messages waited for it, the first with the id 1, at last with ".*"; mend/,
     );
@@ -254,7 +254,7 @@ describe('an acknowledgement that does not come', () => {
       talking.call.sink.next({ text: 'still here' });
       await time.pass(1_000);
     }
-    expect(other.ends).toMatchObject([{ because: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
+    expect(other.ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
     await time.pass(60_000);
     expect(silent.calls.length).toBeGreaterThan(5);
     expect(ends).toEqual([]);
@@ -269,7 +269,7 @@ describe('an acknowledgement that does not come', () => {
       server.call.sink.next({ text: 'still here' });
       await time.pass(30_000);
     }
-    expect(ends).toMatchObject([{ because: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
+    expect(ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
   });
 
   it('is not waited for while the reader has enough', async () => {

@@ -8,11 +8,11 @@ import { readLength, readOptions } from './options.js';
 import type { ReplayId } from './replay-id.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { sourceInput } from './replay-source.js';
-import { readResumePace, type ResumePace } from './resume-pace.js';
-import type { Seams } from './seams.js';
+import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
+import type { SchedulerOptions } from './seams.js';
 
 /** Options of `replayUnacknowledged` except the limit in bytes. */
-export interface ReplayRules<Out, In, Id extends ReplayId> extends ResumePace, Seams {
+export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Id by which `acknowledges` identifies a message. Messages that are unacknowledged at the same time must have different ids. Ids are
    * compared like the keys of a Map: a number never equals a string, and a Long never equals another Long (use `String(…)`).
@@ -60,7 +60,7 @@ export interface ReplayRules<Out, In, Id extends ReplayId> extends ResumePace, S
 }
 
 /** Options of `replayUnacknowledged`. */
-export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = ReplayRules<Out, In, Id> &
+export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayOptions<Out, In, Id> &
   (
     | {
         /**

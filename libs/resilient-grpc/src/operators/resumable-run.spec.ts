@@ -259,7 +259,7 @@ describe('a plain Observable from the factory, iterated', () => {
       for await (const message of resumable(() => flood, { cursor: (it: number) => it, seed: 0 })) seen.push(message);
     };
     await expect(read()).rejects.toMatchObject({
-      because: 'slow-reader',
+      reason: 'slow-reader',
       code: 8,
       message: expect.stringMatching(/^More than 1000 messages came .*put pipe\(\) behind resumable\(\)$/),
     });

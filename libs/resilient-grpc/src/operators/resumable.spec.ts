@@ -16,7 +16,7 @@ import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { DeadlineError } from '../errors/deadline-error.js';
 import type { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { isCursorWentBackError } from '../errors/cursor-went-back-error.js';
+import { isCursorRegressionError } from '../errors/cursor-regression-error.js';
 import { isResumeError } from '../errors/resume-error.js';
 import { MAX_OVERLAP } from '../policy/resume/cursor-track.js';
 import { resumable, type ResumeOptions } from './resumable.js';
@@ -149,7 +149,7 @@ describe('resumable', () => {
     const errors: unknown[] = [];
     stream.subscribe({ error: (error) => errors.push(error) });
     scheduler.flush();
-    expect(errors).toEqual([expect.objectContaining({ because: 'poison', code: 13, cause: internal })]);
+    expect(errors).toEqual([expect.objectContaining({ reason: 'poison', code: 13, cause: internal })]);
     expect(isResumeError(errors[0])).toBe(true);
     expect((errors[0] as Error).message).toBe(
       'The server failed 5 times at cursor 2 without getting beyond it, at last with "13 INTERNAL: boom"; mend what it ' +
@@ -365,7 +365,7 @@ describe('what cannot be handed over in order ends the stream', () => {
   it('a cursor that goes back: DATA_LOSS', () => {
     const error = failureOf([concat(of(5, 7, 4), NEVER)]);
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
-    expect(isCursorWentBackError(error)).toBe(true);
+    expect(isCursorRegressionError(error)).toBe(true);
     expect(error.message).toBe(
       'A message with cursor 4 came after 7 within one call; the server must give them in order, and `cursor` and `compare` ' +
         'must follow that order',
@@ -374,7 +374,7 @@ describe('what cannot be handed over in order ends the stream', () => {
 
   it('a cursor that cannot be compared, which is named', () => {
     const error = failureOf([concat(of(5, '6' as unknown as number), NEVER)]);
-    expect(error).toMatchObject({ because: 'cursor', code: 13, seen: [5] });
+    expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
       'The cursor of a message is "6" (string), which cannot be compared to 5; have `cursor` give a number or a BigInt, or ' +
         'write `compare`',
@@ -383,7 +383,7 @@ describe('what cannot be handed over in order ends the stream', () => {
 
   it('a cursor that was rounded, as it may hide messages: the remedy is a BigInt', () => {
     const error = failureOf([concat(of(5, 2 ** 53), NEVER)]);
-    expect(error).toMatchObject({ because: 'cursor', code: 13, seen: [5] });
+    expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
       'The cursor of a message is 9007199254740992, a number beyond 2^53, which may stand for its neighbours too: what comes ' +
         'next would be taken for had; load 64-bit fields with `longs: String`, and have `cursor` give a BigInt of it',
@@ -401,7 +401,7 @@ describe('what cannot be handed over in order ends the stream', () => {
       ),
       again,
     ]);
-    expect(error).toMatchObject({ because: 'overlap', code: 13, seen: [1] });
+    expect(error).toMatchObject({ reason: 'overlap', code: 13, seen: [1] });
     expect(error.message).toBe(
       'More than 10000 messages came up to cursor 1, from which the call was to go on; pass the cursor that the factory is ' +
         'given to the server, and have the server begin behind it',

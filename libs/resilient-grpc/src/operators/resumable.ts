@@ -5,11 +5,11 @@ import type { Problems } from '../policy/service-config/problem.js';
 import { streamOf } from './call-sequence.js';
 import { readLength, readOptions } from './options.js';
 import { ResumableRun, type ResumeSettings } from './resumable-run.js';
-import { readResumePace, type ResumePace } from './resume-pace.js';
-import type { Seams } from './seams.js';
+import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
+import type { SchedulerOptions } from './seams.js';
 
 /** Options of `resumable` that do not depend on the cursor type. */
-export interface ResumeRules<T, C> extends ResumePace, Seams {
+export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Position of a message in the stream. `factory` passes it to the server, so that the next call starts after it. Later messages have
    * later cursors. Messages with the same cursor count as one if a call fails between them: the undelivered ones are skipped.
@@ -43,7 +43,7 @@ export interface ResumeRules<T, C> extends ResumePace, Seams {
  * Options of `resumable`. Numbers and bigints are compared by default. Any other type requires `compare`: 64-bit ids arrive as strings or
  * Longs, and `"9" > "10"`. Numbers above 2^53, as produced by `longs: Number`, end the stream because they are rounded.
  */
-export type ResumeOptions<T, C> = ResumeRules<T, C> &
+export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
   ([C] extends [number | bigint]
     ? {
         /** Returns a number below 0 if `a` comes before `b`, 0 if both are the same position, and above 0 if `a` comes after `b`. */
@@ -83,7 +83,7 @@ const REMEDY =
   'compare, where a cursor is neither number nor bigint (64-bit ids arrive as strings or Longs): ' +
   'compare: (a, b) => Number(BigInt(a) - BigInt(b)), or have cursor and seed map it to a BigInt';
 
-type ReadableOptions<T, C> = ResumeRules<T, C> & { readonly compare?: CompareCursors<C> | undefined };
+type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: CompareCursors<C> | undefined };
 
 function readSettings<T, C>(
   factory: ResumeSettings<T, C>['factory'],

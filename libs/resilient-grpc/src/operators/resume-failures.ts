@@ -1,4 +1,4 @@
-import { CursorWentBackError } from '../errors/cursor-went-back-error.js';
+import { CursorRegressionError } from '../errors/cursor-regression-error.js';
 import { ResumeError } from '../errors/resume-error.js';
 import { isRounded, MAX_OVERLAP, type CursorPlace } from '../policy/resume/cursor-track.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
@@ -20,10 +20,10 @@ export function cannotPlace(
   place: Exclude<CursorPlace, 'newer' | 'same' | 'overlap'>,
   cursor: unknown,
   previous: unknown,
-): ResumeError | CursorWentBackError {
+): ResumeError | CursorRegressionError {
   switch (place) {
     case 'went-back':
-      return new CursorWentBackError(
+      return new CursorRegressionError(
         previous,
         cursor,
         `A message with cursor ${show(cursor)} came after ${show(previous)} within one call; the server must give them in ` +

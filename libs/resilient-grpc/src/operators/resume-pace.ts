@@ -3,7 +3,7 @@ import type { Problems } from '../policy/service-config/problem.js';
 import { readBackoff, type Backoff } from './retry-backoff.js';
 
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
-export interface ResumePace {
+export interface ResumeBackoffOptions {
   /**
    * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20 %. Progress and a healthy call (`minHealthyMs`)
    * reset it. `maxAttempts` counts consecutive calls that failed without either; the error of the last one is emitted. A `retryAfterMs` or
@@ -21,7 +21,7 @@ export interface ResumePace {
 }
 
 /** Reads `options` with defaults applied and adds a problem for each invalid value. */
-export function readResumePace(options: ResumePace, path: string, problems: Problems): ResumePolicy {
+export function readResumePace(options: ResumeBackoffOptions, path: string, problems: Problems): ResumePolicy {
   const { minHealthyMs = DEFAULT_RESUME_POLICY.minHealthyMs } = options;
   if (!(typeof minHealthyMs === 'number' && minHealthyMs >= 0)) {
     problems.add(`${path}.minHealthyMs`, 'a number of milliseconds of 0 or more', minHealthyMs);

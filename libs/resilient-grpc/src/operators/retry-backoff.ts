@@ -5,7 +5,7 @@ import { backoffMs, type BackoffJitter } from '../policy/retry/backoff.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
 import { readLength, readOptions } from './options.js';
-import { timerMs, type Seams } from './seams.js';
+import { timerMs, type SchedulerOptions } from './seams.js';
 
 /** Number of attempts and the backoff between them. */
 export interface Backoff {
@@ -22,7 +22,7 @@ export interface Backoff {
 }
 
 /** Options of `retryBackoff`. */
-export interface RetryBackoffOptions extends Backoff, Seams {
+export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
   /**
    * True if another attempt may follow attempt number `attempt` (1 = the original), which failed with `error`.
    * @defaultValue true for UNAVAILABLE, DeadlineError, and errors without a gRPC status code, except calls that are not safe to repeat

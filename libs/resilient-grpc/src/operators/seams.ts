@@ -1,7 +1,7 @@
 import type { SchedulerLike } from 'rxjs';
 
 /** Scheduler and random source, for tests. */
-export interface Seams {
+export interface SchedulerOptions {
   /** Schedules the timers and supplies the current time. @defaultValue asyncScheduler; durations are measured with monotonic time */
   readonly scheduler?: SchedulerLike | undefined;
   /** Returns a number in [0, 1). @defaultValue Math.random */

@@ -11,7 +11,7 @@ export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
 export { ResilientGrpcServer } from './resilient-grpc-server.js';
 export {
   DEFAULT_SERVER_OPTIONS,
-  type OnServerDrain,
+  type ServerDrainMode,
   type ResilientGrpcServerOptions,
   type ServerMethodOptions,
 } from './server-options.js';

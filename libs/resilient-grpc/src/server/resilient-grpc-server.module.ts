@@ -3,7 +3,7 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from '../nest/async-source.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
-import type { AsyncSource } from '../nest/module-options.js';
+import type { AsyncOptions } from '../nest/module-options.js';
 import { asyncSourceProblems } from '../nest/module-options.validation.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { systemClock } from '../time/clock.js';
@@ -29,7 +29,7 @@ export class ResilientGrpcServerModule {
   }
 
   /** Creates a server with options from a factory. */
-  static forRootAsync(options: AsyncSource<ResilientGrpcServerOptions>): DynamicModule {
+  static forRootAsync(options: AsyncOptions<ResilientGrpcServerOptions>): DynamicModule {
     const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     return serverModule(asyncSourceProviders(GIVEN_OPTIONS, options), options.imports, FOR_ROOT_ASYNC);

@@ -247,11 +247,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     const { telemetry, clock } = this.dependencies;
     if (telemetry === undefined) return new Server(this.grpcOptions);
     this.stopTelling?.();
-    const told = telemetry.forServer(isTracedByOthers());
+    const recorder = telemetry.forServer(isTracedByOthers());
     this.stopTelling = this.events.listen((event) => {
-      told.take(event);
+      recorder.take(event);
     }, false);
-    return observedServer(this.grpcOptions, told, clock);
+    return observedServer(this.grpcOptions, recorder, clock);
   }
 
   private addOwnServices(server: Server): void {

@@ -123,7 +123,7 @@ function requestsOf(call: ServedCall): GrpcRequestStream<unknown> {
 function admitted(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;
-  const refusal = calls.refusalOf(call);
+  const refusal = calls.drainStatusOf(call);
   if (refusal !== undefined) call.refuse(refusal);
   return refusal === undefined;
 }

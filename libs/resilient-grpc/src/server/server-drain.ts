@@ -49,7 +49,7 @@ export class ServerDrain {
   private watchdog: Timer | undefined;
   private ready: Promise<void> | undefined;
   private running: Promise<ServerDrainReport> | undefined;
-  private telling: Promise<void> | undefined;
+  private notifying: Promise<void> | undefined;
   private readonly listeners: DrainListener[] = [];
 
   constructor(
@@ -94,7 +94,7 @@ export class ServerDrain {
   async streamsNotified(): Promise<void> {
     this.runInBackground();
     await this.readiness();
-    await this.telling;
+    await this.notifying;
   }
 
   /** Drains the server. When the promise settles, no call or connection is open. */
@@ -139,7 +139,7 @@ export class ServerDrain {
       if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
     }
     const report = { ...ends, connectionsCutOff: connections.cutOff, durationMs: clock.now() - beganAt };
-    this.tell(report, cutOff);
+    this.logReport(report, cutOff);
     return report;
   }
 
@@ -153,16 +153,16 @@ export class ServerDrain {
       });
     });
     health.endWatches();
-    this.telling = calls.notifyStreams();
+    this.notifying = calls.notifyStreams();
     const served = calls.whenOver().then(() => {
       connections.endHalfRequests(() => calls.size === 0);
     });
     // grpc-js never calls back if a session is destroyed now and its socket closes later. If sockets are observed, their end counts.
-    await Promise.all([this.telling, served, connections.isAttached ? undefined : shut]);
+    await Promise.all([this.notifying, served, connections.isAttached ? undefined : shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 
-  private tell(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
+  private logReport(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
     const { events } = this.dependencies;
     if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
     for (const listener of this.listeners) {

@@ -15,7 +15,7 @@ const QUIET: ServerDrainReport = {
 
 function lifecycle() {
   const log: string[] = [];
-  let tell: DrainListener = () => undefined;
+  let logDrain: DrainListener = () => undefined;
   let ready: () => void = () => undefined;
   const readiness = new Promise<void>((resolve) => (ready = resolve));
   const server = {
@@ -31,7 +31,7 @@ function lifecycle() {
       },
       runInBackground: () => log.push('run'),
       streamsNotified: () => Promise.resolve(),
-      onEnd: (listener: DrainListener) => (tell = listener),
+      onEnd: (listener: DrainListener) => (logDrain = listener),
     },
   };
   const endAfter: ServerDrainHandle[] = [];
@@ -48,7 +48,7 @@ function lifecycle() {
     server,
     endAfter,
     tell: (...told: Parameters<DrainListener>) => {
-      tell(...told);
+      logDrain(...told);
     },
   };
 }
@@ -77,9 +77,9 @@ describe('the life of a server in an application', () => {
   });
 
   it('tells of its drain in one line', () => {
-    const { log, tell } = lifecycle();
-    tell(QUIET, new Map());
-    tell({ ...QUIET, finished: 1, completed: 3 }, new Map());
+    const { log, tell: logDrain } = lifecycle();
+    logDrain(QUIET, new Map());
+    logDrain({ ...QUIET, finished: 1, completed: 3 }, new Map());
     expect(log).toEqual([
       'drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off',
       'drained in 312 ms: 1 call finished, 3 streams completed, 50 streams ended, 0 cut off',
@@ -87,9 +87,9 @@ describe('the life of a server in an application', () => {
   });
 
   it('warns of calls that were cut off, and names five paths of them', () => {
-    const { log, tell } = lifecycle();
+    const { log, tell: logDrain } = lifecycle();
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
-    tell({ ...QUIET, cutOff: 28 }, paths);
+    logDrain({ ...QUIET, cutOff: 28 }, paths);
     expect(log).toEqual([
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 28 cut off (1 call of /a.B/M0, 2 calls of /a.B/M1, ' +
         '3 calls of /a.B/M2, 4 calls of /a.B/M3, 5 calls of /a.B/M4, calls of 2 more methods)',
@@ -97,9 +97,9 @@ describe('the life of a server in an application', () => {
   });
 
   it('warns of connections that were cut off', () => {
-    const { log, tell } = lifecycle();
-    tell({ ...QUIET, connectionsCutOff: 1 }, new Map());
-    tell({ ...QUIET, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
+    const { log, tell: logDrain } = lifecycle();
+    logDrain({ ...QUIET, connectionsCutOff: 1 }, new Map());
+    logDrain({ ...QUIET, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
     expect(log).toEqual([
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 2 cut off (2 calls of /a.B/M), 2 connections cut off',

@@ -36,7 +36,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     const { drain } = server;
     clients?.endAfter(drain);
     drain.onEnd((report, cutOff) => {
-      this.tell(report, cutOff);
+      this.logDrain(report, cutOff);
     });
   }
 
@@ -54,7 +54,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     drain.runInBackground();
   }
 
-  private tell(
+  private logDrain(
     { finished, completed, ended, cutOff, connectionsCutOff, durationMs }: ServerDrainReport,
     paths: ReadonlyMap<string, number>,
   ): void {

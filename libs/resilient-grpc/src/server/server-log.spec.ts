@@ -42,7 +42,7 @@ describe('the log of a server', () => {
     ],
     [
       'an Observable that pushes all at once',
-      { type: 'responses-at-once', path, messages: 12_000 },
+      { type: 'responses-burst', path, messages: 12_000 },
       /^warn .*12000 responses at once.*async generator/,
     ],
     ['a second answer', { type: 'extra-response', path }, /^warn .*emitted again after its answer, which was dropped/],
@@ -53,15 +53,15 @@ describe('the log of a server', () => {
     ],
     [
       'a dead peer',
-      { type: 'connection-end', peer: '10.0.0.7:4711', because: 'keepalive' },
+      { type: 'connection-end', peer: '10.0.0.7:4711', reason: 'keepalive' },
       /^debug connection of 10\.0\.0\.7:4711 ended: it did not answer a ping/,
     ],
     [
       'a half request',
-      { type: 'connection-end', peer: 'a', because: 'half-request' },
+      { type: 'connection-end', peer: 'a', reason: 'incomplete-request' },
       /^debug .*had begun a request and sent no more of it/,
     ],
-    ['an old connection', { type: 'connection-end', peer: 'a', because: 'age' }, /^debug .*maxConnectionAgeMs/],
+    ['an old connection', { type: 'connection-end', peer: 'a', reason: 'age' }, /^debug .*maxConnectionAgeMs/],
     [
       'an unknown error',
       { type: 'handler-failed', path, error: new TypeError('x is no function') },
@@ -168,7 +168,7 @@ describe('the log of a server', () => {
       { path, bytes: 9 },
     ],
     [
-      { type: 'responses-at-once', path, messages: 12 },
+      { type: 'responses-burst', path, messages: 12 },
       { path, messages: 12 },
     ],
     [{ type: 'extra-response', path }, { path }],
@@ -177,8 +177,8 @@ describe('the log of a server', () => {
       { path, peer: 'a', idleMs: 5 },
     ],
     [
-      { type: 'connection-end', peer: 'a', because: 'age' },
-      { peer: 'a', because: 'age' },
+      { type: 'connection-end', peer: 'a', reason: 'age' },
+      { peer: 'a', reason: 'age' },
     ],
     [
       { type: 'handler-failed', path, error: 'no' },
@@ -202,7 +202,7 @@ describe('the log of a server', () => {
   it('builds no line for debug where nobody reads it', () => {
     const { kept, seen, take } = make();
     seen.debug = false;
-    take({ type: 'connection-end', peer: 'a', because: 'age' });
+    take({ type: 'connection-end', peer: 'a', reason: 'age' });
     expect(kept).toEqual([]);
   });
 

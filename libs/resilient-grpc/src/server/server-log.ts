@@ -56,7 +56,7 @@ export class ServerLog {
           { bytes: event.bytes },
         );
         return;
-      case 'responses-at-once':
+      case 'responses-burst':
         this.say(
           'warn',
           event,
@@ -76,10 +76,10 @@ export class ServerLog {
         );
         return;
       case 'connection-end': {
-        const { type, peer, because } = event;
+        const { type, peer, reason } = event;
         if (!this.debugs()) return;
         this.sink.debug(
-          new LogLine('debug', `connection of ${peer} ended: ${ENDS[because]}`, { event: type, peer, because }),
+          new LogLine('debug', `connection of ${peer} ended: ${ENDS[reason]}`, { event: type, peer, reason }),
         );
         return;
       }
@@ -138,12 +138,12 @@ function lineOf(
   return new LogLine(level, `${path}: ${text}`, { event: type, path, ...fields });
 }
 
-const ENDS: Readonly<Record<EventOf<'connection-end'>['because'], string>> = {
+const ENDS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
   age: 'it was old enough (maxConnectionAgeMs)',
   'age-grace': 'calls on it outlasted maxConnectionAgeGraceMs',
   idle: 'it had no call for connectionIdleTimeoutMs',
   keepalive: 'it did not answer a ping (keepalive)',
-  'half-request': 'it had begun a request and sent no more of it when the server drained',
+  'incomplete-request': 'it had begun a request and sent no more of it when the server drained',
 };
 
 /** Describes a thrown value that is not an Error: a string as is, others only by their kind, because values may be secrets. */

@@ -2,7 +2,7 @@ import type { GrpcOptions } from '@nestjs/microservices';
 import type { DrainOptions } from '../nest/module-options.js';
 
 /** Handling of an open response stream when the server drains. */
-export type OnServerDrain = 'fail' | 'complete' | 'finish';
+export type ServerDrainMode = 'fail' | 'complete' | 'finish';
 
 /** Options for all methods, or for some of them in `methods`. */
 export interface ServerMethodOptions {
@@ -13,7 +13,7 @@ export interface ServerMethodOptions {
    * as 'fail'; the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
    * @defaultValue 'fail'
    */
-  readonly onDrain?: OnServerDrain | undefined;
+  readonly onDrain?: ServerDrainMode | undefined;
   /**
    * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response that waits for a
    * client that does not read does not count as a message. Idle streams end UNAVAILABLE. If the client does not read, a status cannot
@@ -85,7 +85,7 @@ export const DEFAULT_SERVER_OPTIONS = {
 
 /** Resolved options of one method. */
 export interface ResolvedServerMethod {
-  readonly onDrain: OnServerDrain;
+  readonly onDrain: ServerDrainMode;
   readonly streamIdleTimeoutMs: number | undefined;
   readonly maxQueuedResponseBytes: number;
 }

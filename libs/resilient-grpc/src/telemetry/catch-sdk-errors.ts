@@ -1,7 +1,7 @@
 import { diag } from '@opentelemetry/api';
 
 /** Values of `what` already logged. A broken SDK component usually throws on every call. */
-const told = new Set<string>();
+const logged = new Set<string>();
 
 /**
  * Returns the result of `work`, or `undefined` if it throws. Span processors, samplers, and views are application code that runs inside
@@ -11,8 +11,8 @@ export function catchSdkErrors<T>(what: string, work: () => T): T | undefined {
   try {
     return work();
   } catch (error) {
-    if (!told.has(what)) {
-      told.add(what);
+    if (!logged.has(what)) {
+      logged.add(what);
       diag.error(`OpenTelemetry's SDK threw at ${what}; calls go on without, and this is told once`, error);
     }
     return undefined;

@@ -62,16 +62,16 @@ export class ClientMetrics {
   constructor(
     private readonly instruments: ClientInstruments,
     private readonly observed: ObservedClients,
-    told: ObservableClient,
+    client: ObservableClient,
   ) {
-    this.target = { 'grpc.target': told.canonicalTarget };
+    this.target = { 'grpc.target': client.canonicalTarget };
     // Two clients may share a target. The name keeps their observed values apart.
-    this.client = { 'resilient_grpc.client': told.name, ...this.target };
-    this.connected = { ...this.target, 'grpc.security_level': told.isSecure ? 'privacy_and_integrity' : 'none' };
+    this.client = { 'resilient_grpc.client': client.name, ...this.target };
+    this.connected = { ...this.target, 'grpc.security_level': client.isSecure ? 'privacy_and_integrity' : 'none' };
     // Connections opened before telemetry was set.
-    const { openConnections } = told.figures();
+    const { openConnections } = client.figures();
     if (openConnections > 0) instruments.openConnections.add(openConnections, this.connected);
-    observed.add(this.client, told);
+    observed.add(this.client, client);
   }
 
   callBegan({ path, kind }: MethodDescriptor): void {
@@ -119,7 +119,7 @@ export class ClientMetrics {
         return;
       case 'attempt-end':
         if (event.next === 'retry' || event.next === 'wait') return;
-        instruments.notRetried.add(1, { ...this.of(event.path).own, 'resilient_grpc.reason': event.because });
+        instruments.notRetried.add(1, { ...this.of(event.path).own, 'resilient_grpc.reason': event.reason });
         return;
       case 'connection-replaced':
         instruments.replacements.add(1, { ...client, 'resilient_grpc.reason': event.reason });
@@ -149,7 +149,7 @@ export class ClientMetrics {
         return;
       case 'ended':
       case 'closed':
-        instruments.disconnections.add(1, { ...target, 'grpc.disconnect_error': event.because });
+        instruments.disconnections.add(1, { ...target, 'grpc.disconnect_error': event.reason });
         instruments.openConnections.add(-1, connected);
     }
   }

@@ -32,7 +32,7 @@ export interface ObservableClient {
   /** True if the client's connections are encrypted. */
   readonly isSecure: boolean;
   /** Sets the receiver of the client's calls and events, from now until the client closes. */
-  tell(telemetry: ClientTelemetry): void;
+  setTelemetry(telemetry: ClientTelemetry): void;
   /** Returns the client's current gauge values. */
   figures(): ClientFigures;
 }

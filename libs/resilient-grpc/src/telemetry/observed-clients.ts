@@ -45,7 +45,7 @@ export class ObservedClients {
 
   private readonly observe: BatchObservableCallback = (result) => {
     const { waitingCalls, oldestWait, retryBudget, oldestStream } = this.instruments;
-    const tell = (attributes: Attributes, figures: ClientFigures): void => {
+    const observe = (attributes: Attributes, figures: ClientFigures): void => {
       const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs } = figures;
       result.observe(waitingCalls, waiting, attributes);
       result.observe(oldestWait, oldestWaitMs / 1_000, attributes);
@@ -53,9 +53,9 @@ export class ObservedClients {
       result.observe(oldestStream, oldestStreamMs / 1_000, attributes);
     };
     // Closed clients come first: a new client with the same attributes must overwrite their values.
-    for (const [attributes, figures] of this.closed) tell(attributes, figures);
+    for (const [attributes, figures] of this.closed) observe(attributes, figures);
     this.closed.clear();
-    for (const [attributes, client] of this.open) tell(attributes, client.figures());
+    for (const [attributes, client] of this.open) observe(attributes, client.figures());
     // Deferred, because the SDK is still iterating over its callbacks.
     if (this.open.size === 0) queueMicrotask(this.leave);
   };

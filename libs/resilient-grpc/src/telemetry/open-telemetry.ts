@@ -40,7 +40,7 @@ export interface TelemetryParts {
  */
 export class OpenTelemetry implements GrpcTelemetry {
   /** Clients created before a provider was registered. `undefined` once the application has started. */
-  private untold: ObservableClient[] | undefined = [];
+  private pendingClients: ObservableClient[] | undefined = [];
   private measured: { readonly instruments: ClientInstruments; readonly clients: ObservedClients } | undefined;
 
   constructor(
@@ -60,15 +60,15 @@ export class OpenTelemetry implements GrpcTelemetry {
 
   forClient(client: ObservableClient): void {
     const telemetry = catchSdkErrors('the begin of a client', () => this.clientTelemetry(client));
-    if (telemetry === undefined) this.untold?.push(client);
-    else client.tell(telemetry);
+    if (telemetry === undefined) this.pendingClients?.push(client);
+    else client.setTelemetry(telemetry);
   }
 
   /** Sets the telemetry of waiting clients. Called once, when the application has started; providers registered later are ignored. */
   started(): void {
-    const { untold = [] } = this;
-    this.untold = undefined;
-    for (const client of untold) this.forClient(client);
+    const { pendingClients: pendingClients = [] } = this;
+    this.pendingClients = undefined;
+    for (const client of pendingClients) this.forClient(client);
   }
 
   /** True if metrics or traces are enabled but no SDK consumes them. */

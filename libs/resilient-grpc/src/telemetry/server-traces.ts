@@ -44,18 +44,18 @@ export class TracedCall {
   }
 
   received(bytes: number): void {
-    if (this.recording) this.tell('Inbound message', this.receivedMessages++, bytes);
+    if (this.recording) this.addMessageEvent('Inbound message', this.receivedMessages++, bytes);
   }
 
   sent(bytes: number): void {
-    if (this.recording) this.tell('Outbound message', this.sentMessages++, bytes);
+    if (this.recording) this.addMessageEvent('Outbound message', this.sentMessages++, bytes);
   }
 
   end({ code, details }: ServedCallEnd): void {
     endSpan(this.span, code, details);
   }
 
-  private tell(name: string, sequenceNumber: number, bytes: number): void {
+  private addMessageEvent(name: string, sequenceNumber: number, bytes: number): void {
     this.span.addEvent(name, { 'sequence-number': sequenceNumber, 'message-size': bytes });
   }
 }

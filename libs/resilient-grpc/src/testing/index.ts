@@ -1,5 +1,5 @@
 export { chaos } from './chaos/chaos.js';
-export type { ChaosOptions, ChaosRun, ChaosSettings, DrawnChaos, PlannedChaos } from './chaos/chaos.js';
+export type { ChaosOptions, ChaosRun, ChaosSettings, SeededChaosOptions, PlannedChaosOptions } from './chaos/chaos.js';
 export { ChaosError } from './chaos/chaos-error.js';
 export type { ChaosFault, ChaosWeights } from './chaos/chaos-fault.js';
 export { http2Faults, networkFaults, serverFaults } from './chaos/fault-kits.js';
@@ -11,16 +11,16 @@ export type { ChildServerOptions } from './child-process-server.js';
 export { FaultProxy } from './fault-proxy/fault-proxy.js';
 export type {
   Direction,
-  EndHow,
+  CloseMode,
   FaultProxyCounters,
   FaultProxyOptions,
-  IdleCutHow,
+  IdleCloseMode,
   ProxyMode,
 } from './fault-proxy/faults.js';
 export { fakeGrpcService } from './fake-service/fake-grpc-service.js';
 export type { FakeGrpcService } from './fake-service/fake-grpc-service.js';
 export type {
-  FakeAnswer,
+  FakeResponse,
   FakeCall,
   FakeCallOutcome,
   FakeCallRecord,
@@ -29,11 +29,11 @@ export type {
   MethodName,
 } from './fake-service/fake-call.js';
 export { grpcError } from './fake-service/grpc-error.js';
-export type { GrpcErrorExtra } from './fake-service/grpc-error.js';
+export type { GrpcErrorOptions } from './fake-service/grpc-error.js';
 export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';
 export { HTTP2_ERROR_CODES } from './http2-faults/http2-faults.js';
 export type {
-  CallChoice,
+  CallFilter,
   CallFault,
   GoawayFault,
   GoawayOptions,
@@ -49,9 +49,9 @@ export { captureLeaks, failOnLeaks } from './leaks/capture-leaks.js';
 export type { LeakCheck, LeakOptions, TestHook } from './leaks/capture-leaks.js';
 export { overrideGrpcClient } from './override-grpc-client.js';
 export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';
-export type { StopHow } from './scripted-server/scripted-grpc-server.js';
+export type { StopMode } from './scripted-server/scripted-grpc-server.js';
 export type { ScriptedGrpcServerOptions, ScriptedServerTls } from './scripted-server/scripted-server-options.js';
-export type { ServiceSource } from './scripted-server/service-methods.js';
+export type { ServiceDefinitionOptions } from './scripted-server/service-methods.js';
 export type { MessageSource, MetadataRecord, Reply, Script } from './scripted-server/reply.js';
 export type { CallCounts, CallOutcome, CallRecord, ScriptedCall } from './scripted-server/scripted-call.js';
 export { seededRandom } from './seeded-random.js';

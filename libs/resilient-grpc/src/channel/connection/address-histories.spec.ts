@@ -69,7 +69,7 @@ describe('a connection that nobody uses any more', () => {
     const socket = new EventEmitter() as unknown as Socket;
     histories.connected(ADDRESS, socket);
     socket.emit('close');
-    expect(histories.disconnected(ADDRESS)).toMatchObject({ because: 'unknown', othersReady: false });
+    expect(histories.disconnected(ADDRESS)).toMatchObject({ reason: 'unknown', othersReady: false });
     expect(closed).toEqual([]);
   });
 });

@@ -10,7 +10,7 @@ import { EstablishedConnection, type ConnectionCallbacks } from './established-c
 export interface EndedConnection {
   readonly address: string;
   readonly livedMs: number;
-  readonly because: ConnectionEnd;
+  readonly reason: ConnectionEnd;
   /** True if a call on the connection received a response from the server. */
   readonly answered: boolean;
   /** True if the connection closed immediately, without a response. It then counts as a failed attempt to connect. */
@@ -25,7 +25,7 @@ export interface EndedConnection {
 }
 
 /** A connection that the client closed. */
-export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'because'>;
+export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'reason'>;
 
 /** Receives the final state of connections that are no longer used for new calls. */
 export interface AddressHistoryCallbacks {
@@ -50,7 +50,7 @@ interface ConnectionHistory {
   /** `undefined` if the connection is not READY, or if its socket is unknown to the library. */
   connection: EstablishedConnection | undefined;
   /** True if the connection is READY but no longer used. */
-  isLetGo: boolean;
+  isReleased: boolean;
   answered: boolean;
   /** Number of consecutive connections that closed immediately. */
   closedImmediately: number;
@@ -145,18 +145,18 @@ export class AddressHistories {
     this.unanswered = true;
     const history = this.history(address);
     // Calls on a released connection may still run when the next connection is established.
-    if (history.isLetGo) this.closed(address, history);
+    if (history.isReleased) this.closed(address, history);
     const now = this.clock.now();
     history.readyAt = now;
     history.answered = false;
-    history.isLetGo = false;
+    history.isReleased = false;
     if (socket === undefined) return;
     const connection = new EstablishedConnection(address, now, socket, this.connectionCallbacks);
     history.connection = connection;
     socket.once('close', () => {
       this.draining.delete(connection);
       // The load-balancing policy reports the end of a connection in use, in sequence with the resulting change of the channel's state.
-      if (history.connection === connection && history.isLetGo) this.closed(address, history);
+      if (history.connection === connection && history.isReleased) this.closed(address, history);
       const doubted = history.doubted.find((one) => one.connection === connection);
       if (doubted !== undefined) this.judge(history, [doubted], false);
     });
@@ -180,11 +180,11 @@ export class AddressHistories {
     const now = this.clock.now();
     const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered, connection } = history;
-    const because = connection?.end ?? 'unknown';
+    const reason = connection?.end ?? 'unknown';
     if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
     const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
-    const isUndecided = diedAtOnce && because === 'GOAWAY NO_ERROR' && connection !== undefined;
+    const isUndecided = diedAtOnce && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
     // With a short maximum connection age, a connection may end before its first response, and a GOAWAY may reject its calls. A single
     // occurrence is no evidence about the server, so the client reconnects immediately. It still counts: the hold-off of a server that
     // rejects each connection starts with the second one.
@@ -192,7 +192,7 @@ export class AddressHistories {
     const closedImmediately = diedAtOnce && !passedOver;
     history.closedImmediately = diedAtOnce ? history.closedImmediately + 1 : 0;
     if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.closedImmediately, this.random);
-    const ended = { address, livedMs, because, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
+    const ended = { address, livedMs, reason, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
     if (isUndecided && !passedOver) this.doubt(history, [...history.doubted, { connection, ended }]);
     return ended;
   }
@@ -205,7 +205,7 @@ export class AddressHistories {
     const history = this.history(address);
     this.entered(address, 'IDLE');
     if (now || history.connection === undefined) this.closed(address, history);
-    else history.isLetGo = true;
+    else history.isReleased = true;
   }
 
   /**
@@ -214,7 +214,7 @@ export class AddressHistories {
    */
   takenUp(address: string): boolean {
     const history = this.history(address);
-    history.isLetGo = false;
+    history.isReleased = false;
     this.entered(address, 'READY');
     return history.readyAt !== undefined;
   }
@@ -247,13 +247,13 @@ export class AddressHistories {
   private closed(address: string, history: ConnectionHistory): void {
     const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
     this.forget(history);
-    this.callbacks.onClosed({ address, livedMs, because: 'subchannel shutdown' });
+    this.callbacks.onClosed({ address, livedMs, reason: 'subchannel shutdown' });
   }
 
   private forget(history: ConnectionHistory): void {
     history.readyAt = undefined;
     history.connection = undefined;
-    history.isLetGo = false;
+    history.isReleased = false;
     history.ended += 1;
   }
 
@@ -265,7 +265,7 @@ export class AddressHistories {
         since: this.clock.epoch(),
         readyAt: undefined,
         connection: undefined,
-        isLetGo: false,
+        isReleased: false,
         answered: false,
         closedImmediately: 0,
         holdUntil: 0,
@@ -285,7 +285,7 @@ export class AddressHistories {
 
   /** True if a connection is open that the channel no longer uses. */
   get hasLetGo(): boolean {
-    return [...this.histories.values()].some(({ isLetGo }) => isLetGo);
+    return [...this.histories.values()].some(({ isReleased }) => isReleased);
   }
 
   /** Removes the oldest unused address if there are too many, because names resolve to other addresses over time. */

@@ -67,9 +67,9 @@ class PolicyOwner {
 
   constructor(readonly observer: PolicyObserver) {}
 
-  /** grpc-js writes channel options as JSON when it traces. The fields contain cycles. */
-  toJSON(): string {
-    return this.id;
+  /** Hides the fields: grpc-js writes channel options as JSON when it traces. */
+  toJSON(): object {
+    return {};
   }
 
   get control(): PolicyControl | undefined {

@@ -97,7 +97,7 @@ export class SuspicionWatch {
     this.forget();
     for (const { connection, state } of suspects) {
       if (!isDead(state)) continue;
-      this.tell(connection, state, 'new-channel');
+      this.report(connection, state, 'new-channel');
       connection.destroy();
     }
   }
@@ -177,7 +177,7 @@ export class SuspicionWatch {
       // reconnect all working connections, too.
       this.suspects.delete(connection.address);
       this.replacedByOthers += 1;
-      this.tell(connection, state, 'other-connections');
+      this.report(connection, state, 'other-connections');
       connection.destroy();
     }
   }
@@ -186,7 +186,7 @@ export class SuspicionWatch {
     if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.callbacks.dropReplacement();
   }
 
-  private tell({ address }: WatchedConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {
+  private report({ address }: WatchedConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {
     if (!this.events.wanted) return;
     const { since, timeouts } = state.silence;
     const silentMs = this.clock.now() - since;

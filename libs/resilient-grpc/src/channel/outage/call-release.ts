@@ -120,13 +120,13 @@ export class CallRelease {
 
   private releaseSome(allowed: number): void {
     const times = this.times(this.dependencies.clock.now());
-    let left = allowed;
-    while (left > 0) {
+    let remaining = allowed;
+    while (remaining > 0) {
       const waiter = this.shift();
       if (waiter === undefined) return;
       // A call with less time left than calls usually take would only load the server. Its own deadline ends it.
       if (spareMs(waiter, times) <= 0) continue;
-      left -= 1;
+      remaining -= 1;
       if (!waiter.expectsPromptResponse) this.pace?.opened();
       waiter.release();
     }

@@ -36,13 +36,13 @@ export interface OutageRecord {
   readonly durationMs: number;
   readonly cause: string;
   /** Number of failed attempts to connect. */
-  readonly tries: number;
+  readonly connectAttempts: number;
   /** Calls that waited during the outage. */
-  readonly held: number;
+  readonly waitedCalls: number;
   /** Calls that were cancelled, or reached their deadlines, while they waited. */
-  readonly left: number;
+  readonly abandonedCalls: number;
   /** Calls that failed after they had waited, or were refused. */
-  readonly failed: number;
+  readonly failedCalls: number;
 }
 
 /** Time after which a running attempt to connect is reported if calls wait for it. The outage log uses the same time. */
@@ -58,9 +58,9 @@ export class OutageWatch {
   private confirmTimer: Timer | undefined;
   /** Set while calls wait for a connection without an outage. Stays set after the report, until READY. */
   private slowConnect: PeerTimer | undefined;
-  private held = 0;
-  private left = 0;
-  private failed = 0;
+  private waitedCalls = 0;
+  private abandonedCalls = 0;
+  private failedCalls = 0;
   private cause = '';
   /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */
   private shift = 0;
@@ -98,7 +98,7 @@ export class OutageWatch {
       outage: {
         since: moment(current.startedAt + shift),
         graceEndsAt: moment(current.graceEndsAt + shift),
-        attempts: current.tries,
+        attempts: current.connectAttempts,
         flapping: current.flapping,
         ...(nextAttemptAt === undefined ? {} : { nextAttemptAt: moment(nextAttemptAt) }),
       },
@@ -131,7 +131,7 @@ export class OutageWatch {
 
   /** Reports that a call begins to wait. */
   callHeld(): void {
-    if (this.state.current !== undefined) this.held += 1;
+    if (this.state.current !== undefined) this.waitedCalls += 1;
     else if (!this.callbacks.ready) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
@@ -146,12 +146,12 @@ export class OutageWatch {
 
   /** Reports that a waiting call was cancelled or reached its deadline. */
   callLeft(): void {
-    if (this.state.current !== undefined) this.left += 1;
+    if (this.state.current !== undefined) this.abandonedCalls += 1;
   }
 
   /** Reports that `count` waiting or refused calls failed. */
   callsFailed(count: number): void {
-    if (this.state.current !== undefined) this.failed += count;
+    if (this.state.current !== undefined) this.failedCalls += count;
   }
 
   close(): void {
@@ -172,9 +172,9 @@ export class OutageWatch {
 
   private began(outage: Outage): void {
     this.load.freeze(outage.startedAt);
-    this.held = this.callbacks.waiting.size;
-    this.left = 0;
-    this.failed = 0;
+    this.waitedCalls = this.callbacks.waiting.size;
+    this.abandonedCalls = 0;
+    this.failedCalls = 0;
     this.total += 1;
     this.shift = this.clock.epoch() - this.clock.now();
     this.cause = this.callbacks.lastError ?? 'the connection failed';
@@ -222,12 +222,21 @@ export class OutageWatch {
   private ended(outage: Outage, at: number): void {
     this.load.thaw(at);
     this.close();
-    const { cause, held, left, failed } = this;
-    const { tries } = outage;
+    const { cause, waitedCalls, abandonedCalls, failedCalls } = this;
+    const { connectAttempts } = outage;
     const durationMs = at - outage.startedAt;
-    this.past.push({ since: outage.startedAt + this.shift, durationMs, cause, tries, held, left, failed });
+    this.past.push({
+      since: outage.startedAt + this.shift,
+      durationMs,
+      cause,
+      connectAttempts,
+      waitedCalls,
+      abandonedCalls,
+      failedCalls,
+    });
     if (this.past.length > REMEMBERED) this.past.shift();
-    if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, tries, held, left, failed });
+    if (this.events.wanted)
+      this.events.emit({ type: 'outage-end', durationMs, connectAttempts, waitedCalls, abandonedCalls, failedCalls });
   }
 
   private stopSlowConnect(): void {

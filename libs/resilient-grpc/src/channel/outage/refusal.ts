@@ -5,18 +5,18 @@ export interface OutageDetails {
   readonly target: string;
   readonly lastedMs: number;
   readonly cause: string;
-  readonly tries: number;
+  readonly connectAttempts: number;
   readonly nextTryInMs: number | undefined;
 }
 
 /** Returns the refusal of a call: 'orders:50051 has been unreachable for 7.3 s (connect ECONNREFUSED …; 9 tries); next try in 2.1 s' */
 export function outageRefusal(outage: OutageDetails): WaitRefusal {
-  const { target, lastedMs, cause, tries, nextTryInMs } = outage;
+  const { target, lastedMs, cause, connectAttempts, nextTryInMs } = outage;
   const next = nextTryInMs === undefined ? 'trying now' : `next try in ${seconds(nextTryInMs)}`;
   const lasted = `${target} has been unreachable for ${seconds(lastedMs)}`;
   return {
     reason: 'outage',
-    details: `${lasted} (${cause}; ${String(tries)} ${tries === 1 ? 'try' : 'tries'}); ${next}`,
+    details: `${lasted} (${cause}; ${String(connectAttempts)} ${connectAttempts === 1 ? 'try' : 'tries'}); ${next}`,
     retryAfterMs: nextTryInMs ?? 0,
   };
 }

@@ -313,7 +313,7 @@ describe('a connection', () => {
     expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
     made.attemptEnded();
     await waitFor(() => ended.length === 1);
-    expect(ended[0]).toMatchObject({ because: 'connection reset' });
+    expect(ended[0]).toMatchObject({ reason: 'connection reset' });
   });
 
   it('knows the others', async () => {

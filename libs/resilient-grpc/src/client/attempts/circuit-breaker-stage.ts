@@ -23,7 +23,7 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
-  private told = false;
+  private recorded = false;
   /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before. */
   private sentAt = Infinity;
 
@@ -45,7 +45,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
     try {
       this.inner = start(request, this);
     } catch (error) {
-      this.tell('ignored');
+      this.record('ignored');
       throw error;
     }
   }
@@ -53,21 +53,21 @@ class CircuitBreakerAttempt extends StagedAttempt {
   override abandon(because?: 'deadline'): void {
     // A cancellation is no evidence about the server. A deadline counts against it, except if this process did not run.
     const counts = because === 'deadline' && !this.stoodStill;
-    this.tell(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
+    this.record(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 
   override onHeaders(headers: Metadata): void {
     // A response stream may never end and would keep the circuit half-open.
-    if (this.request.method.responseStream) this.tell('success');
+    if (this.request.method.responseStream) this.record('success');
     super.onHeaders(headers);
   }
 
   override onEnd(end: AttemptEnd): void {
     const verdict = classify(end);
-    if (verdict.kind === 'deadline' && this.stoodStill) this.tell('ignored');
+    if (verdict.kind === 'deadline' && this.stoodStill) this.record('ignored');
     else
-      this.tell(
+      this.record(
         attemptOutcome(verdict, this.breaker.policy),
         verdict.connectionLost ? lostConnection(end, verdict) : undefined,
       );
@@ -85,9 +85,9 @@ class CircuitBreakerAttempt extends StagedAttempt {
     return ownMs > (now - this.startedAt) / 2;
   }
 
-  private tell(outcome: ReturnType<typeof attemptOutcome>, lostWith?: LostConnection): void {
-    if (this.told) return;
-    this.told = true;
+  private record(outcome: ReturnType<typeof attemptOutcome>, lostWith?: LostConnection): void {
+    if (this.recorded) return;
+    this.recorded = true;
     this.breaker.onResult(this.token, outcome, this.clock.now(), lostWith);
   }
 }

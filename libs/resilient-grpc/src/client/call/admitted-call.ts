@@ -215,7 +215,7 @@ export abstract class AdmittedCall extends PreparedCall implements Waiter {
     this.phase = 'ended';
     if (phase !== 'waiting') return;
     this.context.client.transport.leave(this);
-    this.waitEnded('left');
+    this.waitEnded('abandoned');
   }
 
   private waitEnded(outcome: WaitEnd): void {

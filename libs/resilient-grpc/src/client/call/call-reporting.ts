@@ -33,7 +33,7 @@ export function reportAttempt(
     attempt,
     reachedServer,
     next,
-    because,
+    reason: because,
   });
 }
 
@@ -71,7 +71,7 @@ export function reportUnread(
   if (!client.events.wanted) return;
   const openMs = client.clock.now() - startedAt;
   const place = openedAt === undefined ? {} : { openedAt };
-  client.events.emit({ type: 'stream-leak', path: method.path, openMs, unreadMs, ...place });
+  client.events.emit({ type: 'unread-stream', path: method.path, openMs, unreadMs, ...place });
 }
 
 /**

@@ -182,7 +182,7 @@ export abstract class KeptCall
 
   /** An attempt begins: a stream that broke off goes on. */
   protected onAttemptStart(): void {
-    this.stream?.goesOn();
+    this.stream?.onAttemptStart();
   }
 
   /** Ends `call` with what this one's caller tied it to. Returns how to untie it, if there is anything. */
@@ -258,12 +258,12 @@ export abstract class KeptCall
     if (failure.reason === 'deadline' && this.phase === 'running' && !this.answerBegan) {
       client.budget.onDeadline(client.clock.now(), this.attemptStartedAt);
     }
-    const left = isCancelled(failure);
+    const cancelled = isCancelled(failure);
     const attempted = (this.history?.records.length ?? 0) > 0;
-    if (left) statistics.cancelled();
+    if (cancelled) statistics.cancelled();
     else statistics.failed({ ...failure, peer }, attempted, client.clock.now());
     const error = callError(this.context, { ...failure, peer }, this.history, this.cutOff());
-    this.stop(left ? 'cancelled' : 'failed', failure.reason === 'deadline' ? 'deadline' : undefined);
+    this.stop(cancelled ? 'cancelled' : 'failed', failure.reason === 'deadline' ? 'deadline' : undefined);
     this.reportEnd(error);
     this.sink.error(error);
   }

@@ -56,16 +56,16 @@ export class CallHooks {
 
   private each(
     call: OutgoingCall,
-    tell: (interceptor: GrpcClientInterceptor) => void | Promise<void>,
+    notify: (interceptor: GrpcClientInterceptor) => void | Promise<void>,
   ): Promise<void> | undefined {
-    return inContextOf(inboundOf(call), () => this.tellAll(tell));
+    return inContextOf(inboundOf(call), () => this.notifyAll(notify));
   }
 
-  private tellAll(tell: (interceptor: GrpcClientInterceptor) => void | Promise<void>): Promise<void> | undefined {
+  private notifyAll(notify: (interceptor: GrpcClientInterceptor) => void | Promise<void>): Promise<void> | undefined {
     this.instances ??= this.interceptors.map((one) => (typeof one === 'function' ? this.source(one) : one));
     for (const [index, interceptor] of this.instances.entries()) {
-      const told = tell(interceptor);
-      if (told !== undefined) return tellRest(told, this.instances.slice(index + 1), tell);
+      const pending = notify(interceptor);
+      if (pending !== undefined) return tellRest(pending, this.instances.slice(index + 1), notify);
     }
     return undefined;
   }
@@ -74,8 +74,8 @@ export class CallHooks {
 async function tellRest(
   first: Promise<void>,
   rest: readonly GrpcClientInterceptor[],
-  tell: (interceptor: GrpcClientInterceptor) => void | Promise<void>,
+  notify: (interceptor: GrpcClientInterceptor) => void | Promise<void>,
 ): Promise<void> {
   await first;
-  for (const interceptor of rest) await tell(interceptor);
+  for (const interceptor of rest) await notify(interceptor);
 }

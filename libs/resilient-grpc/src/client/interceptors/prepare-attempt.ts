@@ -39,11 +39,11 @@ function intercepted(
 ): Metadata | Promise<Metadata> {
   const joined = base === undefined ? call.metadata.clone() : joinMetadata(base, call.metadata);
   const metadata = attemptMetadata(joined, number);
-  const told = hooks?.onAttempt({
+  const pending = hooks?.onAttempt({
     ...call,
     metadata,
     number,
     ...(deadline === Infinity ? {} : { deadline: moment(deadline) }),
   });
-  return told === undefined ? metadata : told.then(() => metadata);
+  return pending === undefined ? metadata : pending.then(() => metadata);
 }

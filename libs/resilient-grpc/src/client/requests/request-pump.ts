@@ -131,7 +131,7 @@ export class RequestPump implements MessageConsumer {
 
   onPushedAtOnce(messages: number): void {
     const { client, method } = this.context;
-    if (client.events.wanted) client.events.emit({ type: 'requests-at-once', path: method.path, messages });
+    if (client.events.wanted) client.events.emit({ type: 'requests-burst', path: method.path, messages });
   }
 
   onMessagesEnd(): void {

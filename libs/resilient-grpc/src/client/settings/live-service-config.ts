@@ -153,7 +153,7 @@ export class LiveServiceConfig {
   }
 
   private use(config: ParsedServiceConfig): void {
-    if (this.started) this.tellOfBalancing(config);
+    if (this.started) this.logBalancingChange(config);
     this.policies = this.input.policies(config);
     this.currentConfig = config;
     this.begin([]);
@@ -211,7 +211,7 @@ export class LiveServiceConfig {
   }
 
   /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */
-  private tellOfBalancing(next: ParsedServiceConfig): void {
+  private logBalancingChange(next: ParsedServiceConfig): void {
     const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
     if (of(next) === of(this.currentConfig)) return;
     this.warn('balancing', `${this.input.path}.loadBalancingConfig: a change of it holds from the next start on`);

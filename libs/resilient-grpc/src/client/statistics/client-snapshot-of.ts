@@ -2,7 +2,7 @@ import type { ManagedChannel } from '../../channel/managed-channel.js';
 import type { LiveBudget } from '../../policy/throttling/live-budget.js';
 import { moment, type Clock } from '../../time/clock.js';
 import type { CallRegistry } from '../call/call-registry.js';
-import type { AsJson, GrpcClientSnapshot } from '../client-snapshot.js';
+import type { Serialized, GrpcClientSnapshot } from '../client-snapshot.js';
 import type { MethodRuntime } from '../method-context.js';
 import type { DrainReport } from '../drain-report.js';
 import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
@@ -18,13 +18,13 @@ export interface SnapshotParts {
   readonly budget: Pick<LiveBudget, 'tokens' | 'maxTokens'>;
   readonly drained: DrainReport | undefined;
   /** Milliseconds since 1970. */
-  readonly madeAt: number;
+  readonly createdAt: number;
 }
 
 const SHOWN_STREAMS = 100;
 
 export function clientSnapshot(
-  { settings, channel, registry, statistics, parts, budget, drained, madeAt }: SnapshotParts,
+  { settings, channel, registry, statistics, parts, budget, drained, createdAt }: SnapshotParts,
   clock: Clock,
 ): GrpcClientSnapshot {
   const { started, succeeded, failed, cancelled, resumed } = registry;
@@ -33,7 +33,7 @@ export function clientSnapshot(
   return {
     version: 1,
     at: moment(clock.epoch()).toISOString(),
-    madeAt: moment(madeAt).toISOString(),
+    createdAt: moment(createdAt).toISOString(),
     name: settings.name,
     target: settings.target,
     connectivity: asJson(channel.connectivity),
@@ -65,7 +65,7 @@ function drainState(
   return accepting === 'yes' ? 'none' : accepting;
 }
 
-function asJson<T>(value: T): AsJson<T> {
+function asJson<T>(value: T): Serialized<T> {
   // The type describes what JSON serialization does to the value.
-  return JSON.parse(JSON.stringify(value)) as AsJson<T>;
+  return JSON.parse(JSON.stringify(value)) as Serialized<T>;
 }

@@ -9,7 +9,7 @@ import { MethodStatistics, type CountedFailure, type FailureCounter } from './me
 
 /** Counters of a client for its snapshot. They are always maintained, even if no snapshot is taken. */
 export class ClientStatistics implements FailureCounter {
-  readonly waits: Record<WaitEnd, number> = { released: 0, refused: 0, left: 0 };
+  readonly waits: Record<WaitEnd, number> = { released: 0, refused: 0, abandoned: 0 };
   private readonly byPath = new Map<string, MethodStatistics>();
   private readonly failures = new Map<FailureReason, number>();
   private readonly notRetried = new Map<string, number>();

@@ -4,7 +4,7 @@ import type { ConnectionStream } from '../../channel/connection/connection-strea
 import type { ManagedChannel } from '../../channel/managed-channel.js';
 import { StatusCode } from '../../status/status-code.js';
 import { prepareAttempt } from '../interceptors/prepare-attempt.js';
-import type { AuxiliaryStreamListener } from '../inner-client.js';
+import type { AuxiliaryStreamListener } from '../internal-grpc-client.js';
 import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
 
 /** Opens a stream on a connection of a client, with the metadata of the client's calls. */

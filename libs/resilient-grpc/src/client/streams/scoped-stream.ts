@@ -91,7 +91,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   }
 
   /** Records that an attempt of one of its calls starts, and emits 'stream-resumed' if the stream was interrupted. */
-  goesOn(): void {
+  onAttemptStart(): void {
     this.scope.attemptBegan();
     const { brokenAt } = this;
     if (brokenAt === undefined) return;

@@ -11,7 +11,7 @@ export interface UnreadStream {
 interface TrackedStream {
   asked: number;
   since: number;
-  told: boolean;
+  reported: boolean;
   readonly demand: StreamDemand;
 }
 
@@ -34,7 +34,7 @@ export class UnreadStreams {
 
   watch(stream: UnreadStream, demand: StreamDemand): void {
     if (this.afterMs === Infinity) return;
-    this.watched.set(stream, { asked: demand.asked, since: this.clock.now(), told: false, demand });
+    this.watched.set(stream, { asked: demand.asked, since: this.clock.now(), reported: false, demand });
     this.arm();
   }
 
@@ -67,9 +67,9 @@ export class UnreadStreams {
       if (waiting || asked !== seen.asked) {
         seen.asked = asked;
         seen.since = now;
-        seen.told = false;
-      } else if (!seen.told && now - seen.since >= unreadFor) {
-        seen.told = true;
+        seen.reported = false;
+      } else if (!seen.reported && now - seen.since >= unreadFor) {
+        seen.reported = true;
         stream.unread(now - seen.since);
       }
     }

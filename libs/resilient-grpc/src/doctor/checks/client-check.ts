@@ -1,10 +1,14 @@
-import type { InnerClient } from '../../client/inner-client.js';
+import type { InternalGrpcClient } from '../../client/internal-grpc-client.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
 import type { TimeBudget } from '../time-budget.js';
 
 /** Checks whether a client of this library becomes READY with the target, which may have several addresses. */
-export async function clientCheck(client: InnerClient, timeoutMs: number, { clock }: TimeBudget): Promise<CheckResult> {
+export async function clientCheck(
+  client: InternalGrpcClient,
+  timeoutMs: number,
+  { clock }: TimeBudget,
+): Promise<CheckResult> {
   const startedAt = clock.now();
   const facts = () => ({
     target: client.canonicalTarget,

@@ -1,5 +1,5 @@
 import { firstValueFrom } from 'rxjs';
-import type { InnerClient } from '../../client/inner-client.js';
+import type { InternalGrpcClient } from '../../client/internal-grpc-client.js';
 import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { CHECK, servingStatusOf } from '../../health/health-service.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -12,7 +12,7 @@ type Answer = Omit<CheckResult, 'check' | 'facts'>;
 
 /** Checks the status that the standard health service reports for the whole server ('') or for one service. */
 export async function healthCheck(
-  client: InnerClient,
+  client: InternalGrpcClient,
   service: string,
   timeoutMs: number,
   { clock }: TimeBudget,

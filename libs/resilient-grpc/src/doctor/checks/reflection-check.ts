@@ -1,6 +1,6 @@
 import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
 import { lastValueFrom, toArray } from 'rxjs';
-import type { InnerClient } from '../../client/inner-client.js';
+import type { InternalGrpcClient } from '../../client/internal-grpc-client.js';
 import type { ResilientMethod, RequestStream } from '../../client/resilient-types.js';
 import { loadContract, type Services } from '../../client/settings/contract.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
@@ -28,7 +28,7 @@ export interface Reflected {
 
 /** Lists the services of the server by reflection, and their methods if `withMethods` is true. */
 export async function reflectionCheck(
-  client: InnerClient,
+  client: InternalGrpcClient,
   timeoutMs: number,
   withMethods: boolean,
 ): Promise<Reflected> {

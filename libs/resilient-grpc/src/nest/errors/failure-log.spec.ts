@@ -32,8 +32,8 @@ function make() {
 describe('the log of what a filter did not tell', () => {
   it('has one line a minute for each method, code and answer, with a count', () => {
     const { clock, lines, log } = make();
-    for (let i = 0; i < 100; i++) log.tell(failure(), '500', true);
-    log.tell(failure({ code: 14 }), '503', false);
+    for (let i = 0; i < 100; i++) log.log(failure(), '500', true);
+    log.log(failure({ code: 14 }), '503', false);
     expect(lines.map(({ level, msg }) => `${level} ${msg}`)).toEqual([
       'error answered 500, as orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: INTERNAL: no table (server, reached the server: yes)',
       'warn answered 503, as orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: UNAVAILABLE: no table (server, reached the server: yes)',
@@ -59,7 +59,7 @@ describe('the log of what a filter did not tell', () => {
   it('has at most 21 kinds a minute, of however many methods', () => {
     const { clock, lines, log } = make();
     for (let method = 0; method < 1_000; method++)
-      log.tell(failure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
+      log.log(failure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
     expect(lines).toHaveLength(21);
     expect(clock.pending).toBeLessThanOrEqual(21);
     clock.advance(60_000);
@@ -72,7 +72,7 @@ describe('the log of what a filter did not tell', () => {
 
   it('has one line for a method and code of a thousand clients', () => {
     const { lines, log } = make();
-    for (let tenant = 0; tenant < 1_000; tenant++) log.tell(failure({ client: `tenant-${tenant}` }), '500', true);
+    for (let tenant = 0; tenant < 1_000; tenant++) log.log(failure({ client: `tenant-${tenant}` }), '500', true);
     expect(lines).toHaveLength(1);
     log.close();
     expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
@@ -80,13 +80,13 @@ describe('the log of what a filter did not tell', () => {
 
   it.each([16, 7] as const)('says of code %i that it was this process that was refused', (code) => {
     const { lines, log } = make();
-    log.tell(failure({ code }), '401', false);
+    log.log(failure({ code }), '401', false);
     expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 refused this process as its caller: ');
   });
 
   it('says of credentials that could not be had that the call failed', () => {
     const { lines, log } = make();
-    log.tell(failure({ code: 16, reason: 'not-sent', reachedServer: 'no' }), '401', false);
+    log.log(failure({ code: 16, reason: 'not-sent', reachedServer: 'no' }), '401', false);
     expect(lines[0]?.msg).toContain(' failed: UNAUTHENTICATED');
   });
 
@@ -100,13 +100,13 @@ describe('the log of what a filter did not tell', () => {
     'inbound-cancelled',
   ] as const)('leaves %s to the log of the client', (reason) => {
     const { lines, log } = make();
-    log.tell(failure({ reason }), '503', false);
+    log.log(failure({ reason }), '503', false);
     expect(lines).toEqual([]);
   });
 
   it('has no secret and no line of the server’s making', () => {
     const { lines, log } = make();
-    log.tell(failure({ details: 'a\nFAKE Bearer hush' }), '500', true);
+    log.log(failure({ details: 'a\nFAKE Bearer hush' }), '500', true);
     expect(lines[0]?.msg).toContain('a\\u000aFAKE Bearer ***');
     expect(JSON.stringify(lines)).not.toContain('hush');
   });

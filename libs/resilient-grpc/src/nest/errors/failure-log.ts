@@ -45,7 +45,7 @@ export class FailureLog {
    * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault, of the upstream or of this
    * process, is logged as an error.
    */
-  tell(error: GrpcCallError, answered: string, isFault: boolean): void {
+  log(error: GrpcCallError, answered: string, isFault: boolean): void {
     const { client, path, peer, codeName, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
     const details = oneLine(error.details);

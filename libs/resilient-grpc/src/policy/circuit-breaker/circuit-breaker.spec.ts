@@ -43,7 +43,7 @@ describe('a closed circuit', () => {
     attempt(breaker, 'failure', 0);
     expect(breaker.state).toBe('open');
     expect(transitions).toEqual([
-      { from: 'closed', to: 'open', because: 'too-many-failures', failures: 10, total: 20, breakMs: 5_000 },
+      { from: 'closed', to: 'open', reason: 'too-many-failures', failures: 10, total: 20, breakMs: 5_000 },
     ]);
   });
 
@@ -155,9 +155,9 @@ describe('a half-open circuit', () => {
     expect(breaker.state).toBe('closed');
     const sample = { failures: 20, total: 20 };
     expect(transitions).toEqual([
-      { from: 'closed', to: 'open', because: 'too-many-failures', ...sample, breakMs: 5_000 },
-      { from: 'open', to: 'half-open', because: 'break-over', ...sample, breakMs: 0 },
-      { from: 'half-open', to: 'closed', because: 'probe-succeeded', ...sample, breakMs: 0 },
+      { from: 'closed', to: 'open', reason: 'too-many-failures', ...sample, breakMs: 5_000 },
+      { from: 'open', to: 'half-open', reason: 'break-over', ...sample, breakMs: 0 },
+      { from: 'half-open', to: 'closed', reason: 'probe-succeeded', ...sample, breakMs: 0 },
     ]);
   });
 
@@ -173,7 +173,7 @@ describe('a half-open circuit', () => {
     }
     const breaks = () => transitions.filter(({ to }) => to === 'open').map(({ breakMs }) => breakMs);
     expect(breaks()).toEqual([5_000, 10_000, 20_000, 30_000, 30_000]);
-    expect(transitions.at(-1)).toMatchObject({ from: 'half-open', because: 'probe-failed' });
+    expect(transitions.at(-1)).toMatchObject({ from: 'half-open', reason: 'probe-failed' });
     next();
     attempt(breaker, 'success', now);
     attempt(breaker, 'failure', now, 20);

@@ -23,7 +23,7 @@ export type CircuitAdmission =
 export interface CircuitTransition {
   readonly from: 'closed' | 'open' | 'half-open';
   readonly to: 'closed' | 'open' | 'half-open';
-  readonly because: 'too-many-failures' | 'break-over' | 'probe-failed' | 'probe-succeeded';
+  readonly reason: 'too-many-failures' | 'break-over' | 'probe-failed' | 'probe-succeeded';
   /** Time in milliseconds until the first probe if the circuit opened; otherwise 0. */
   readonly breakMs: number;
   /** Failed attempts within the sampling time. */
@@ -112,7 +112,7 @@ export class CircuitBreakerCore {
     this.onTransition?.({
       from: before.kind,
       to: after.kind,
-      because: reason(before, after),
+      reason: reason(before, after),
       failures,
       total,
       breakMs,
@@ -131,7 +131,7 @@ export class CircuitBreakerCore {
   }
 }
 
-function reason(before: CircuitState, after: CircuitState): CircuitTransition['because'] {
+function reason(before: CircuitState, after: CircuitState): CircuitTransition['reason'] {
   if (after.kind === 'closed') return 'probe-succeeded';
   if (after.kind === 'half-open') return 'break-over';
   return before.kind === 'half-open' ? 'probe-failed' : 'too-many-failures';

@@ -35,7 +35,7 @@ describe('an outage', () => {
     expect(after(failed(100)).current).toEqual({
       startedAt: 100,
       graceEndsAt: 5_100,
-      tries: 1,
+      connectAttempts: 1,
       flapping: false,
       readySince: undefined,
     });
@@ -52,13 +52,13 @@ describe('an outage', () => {
   });
 
   it('begins with a connection that died at once', () => {
-    expect(after(ready(0), ended(5, 5)).current).toMatchObject({ startedAt: 5, tries: 1 });
+    expect(after(ready(0), ended(5, 5)).current).toMatchObject({ startedAt: 5, connectAttempts: 1 });
   });
 
   it('counts its tries and keeps its beginning and its grace', () => {
     expect(after(failed(0), failed(1_000), failed(9_000)).current).toMatchObject({
       startedAt: 0,
-      tries: 3,
+      connectAttempts: 3,
       graceEndsAt: 5_000,
     });
   });
@@ -82,7 +82,7 @@ describe('an outage', () => {
 
   it('goes on, without another try, when a connection ends that lived longer than a short one and shorter than `confirmMs`', () => {
     const policy = { ...POLICY, shortLivedMs: 200 };
-    expect(under(policy, failed(0), ready(100), ended(1_099, 999)).current).toMatchObject({ tries: 1 });
+    expect(under(policy, failed(0), ready(100), ended(1_099, 999)).current).toMatchObject({ connectAttempts: 1 });
     expect(under(policy, failed(0), ready(100), ended(1_100, 1_000)).current).toBeUndefined();
   });
 
@@ -93,7 +93,7 @@ describe('an outage', () => {
 
   it('goes on when the server dies right after its settings, time after time', () => {
     const events = Array.from({ length: 12 }, (_, i) => [ready(i * 5_000), ended(i * 5_000 + 5, 5)]).flat();
-    expect(after(...events).current).toMatchObject({ startedAt: 5, tries: 12, graceEndsAt: 5_005 });
+    expect(after(...events).current).toMatchObject({ startedAt: 5, connectAttempts: 12, graceEndsAt: 5_005 });
   });
 
   it('ends when a connection within it ends after it was of use, though nobody said so before', () => {
@@ -171,7 +171,7 @@ describe('any history', () => {
           );
           expect(next.past.length).toBeLessThanOrEqual(60);
           if (next.current) {
-            expect(next.current.tries).toBeGreaterThanOrEqual(1);
+            expect(next.current.connectAttempts).toBeGreaterThanOrEqual(1);
             expect(next.current.graceEndsAt - next.current.startedAt).toBeLessThanOrEqual(POLICY.graceMs);
           }
           state = next;

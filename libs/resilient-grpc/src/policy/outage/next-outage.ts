@@ -30,7 +30,8 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
 
 function failedTry(state: OutageState, at: number, policy: OutagePolicy): OutageState {
   const { current } = state;
-  if (current) return { ...state, current: { ...current, tries: current.tries + 1, readySince: undefined } };
+  if (current)
+    return { ...state, current: { ...current, connectAttempts: current.connectAttempts + 1, readySince: undefined } };
 
   const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
   const flapping = past.length + 1 >= policy.flapCount;
@@ -38,7 +39,7 @@ function failedTry(state: OutageState, at: number, policy: OutagePolicy): Outage
   // the grace. Callers of an unstable server do not wait the full grace in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
-  return { current: { startedAt: at, graceEndsAt, tries: 1, flapping, readySince: undefined }, past };
+  return { current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping, readySince: undefined }, past };
 }
 
 function over(state: OutageState, at: number): OutageState {

@@ -24,7 +24,7 @@ export interface Outage {
   readonly startedAt: number;
   readonly graceEndsAt: number;
   /** Failed connection attempts so far. */
-  readonly tries: number;
+  readonly connectAttempts: number;
   readonly flapping: boolean;
   /** Time since which the channel is READY; `undefined` if it is not. READY alone does not confirm a server. */
   readonly readySince: number | undefined;

@@ -101,7 +101,7 @@ export class ReleasePace {
   answered(latencyMs: number, now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
     this.slowAboveMs ??= slowAbove(latencyMs);
-    this.heardOf(kind);
+    this.settle(kind);
     if (now >= this.excusedUntil) this.averageLatencyMs += (latencyMs - this.averageLatencyMs) * LATENCY_WEIGHT;
     if (latencyMs <= this.slowAboveMs) this.good++;
     else if (now >= this.excusedUntil) this.slow++;
@@ -110,7 +110,7 @@ export class ReleasePace {
   /** Records that a released call failed. */
   failed(now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
-    this.heardOf(kind);
+    this.settle(kind);
     this.failedCount++;
   }
 
@@ -126,7 +126,7 @@ export class ReleasePace {
     return this.credit >= 1 ? 0 : Math.ceil(((1 - this.credit) / this.perSecond) * 1_000);
   }
 
-  private heardOf(kind: ReleasedKind): void {
+  private settle(kind: ReleasedKind): void {
     if (kind === 'unary') this.outstanding--;
     else if (this.openedCount > 0) this.openedCount--;
     else if (this.quiet > 0) this.quiet--;

@@ -11,7 +11,7 @@ export interface EarlyReconnectInput {
   /** Error message of the failed connection attempt. */
   readonly failure: string;
   /** Failed connection attempts in this outage, including this one. */
-  readonly tries: number;
+  readonly connectAttempts: number;
 }
 
 const FIRST_DELAY_MS = 100;
@@ -36,13 +36,13 @@ const NO_HTTP2 = /^(?:Protocol error|Failed to connect)\b|wrong version number|d
 
 /** Returns the milliseconds to wait instead of the backoff, or `undefined` to keep the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
-  const { insideGrace, waiting, lastShortLived, failure, tries } = input;
+  const { insideGrace, waiting, lastShortLived, failure, connectAttempts } = input;
   // The backoff limits connections to a server that closes each one immediately. The shared grace of flapping outages limits
   // connections to a server that fails more slowly.
   if (!insideGrace || !waiting || lastShortLived) return undefined;
   if (TIMED_OUT.test(failure)) return jitter(AFTER_TIMEOUT_MS, JITTER, random);
   if (NO_HTTP2.test(failure)) return jitter(AFTER_NO_HTTP2_MS, NO_HTTP2_JITTER, random);
   if (!QUICK_AND_PLAIN.test(failure)) return undefined;
-  const grown = FIRST_DELAY_MS * GROWTH ** Math.max(tries - 1, 0);
+  const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
   return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
 }

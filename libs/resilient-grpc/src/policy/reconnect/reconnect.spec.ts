@@ -12,7 +12,7 @@ const RESTART = {
   waiting: true,
   lastShortLived: false,
   failure: 'connect ECONNREFUSED 127.0.0.1:50051',
-  tries: 1,
+  connectAttempts: 1,
 };
 
 const TIMED_OUT = 'timed out after 0.5 s: the TCP connection was not accepted';
@@ -23,18 +23,18 @@ const DISCONNECTED = 'Client network socket disconnected before secure TLS conne
 describe('earlyReconnectMs', () => {
   it.each([
     ['after a restart', {}, 100],
-    ['a little later at the second try', { tries: 2 }, 160],
-    ['after 250 ms at the third', { tries: 3 }, 250],
-    ['after 250 ms at most', { tries: 500 }, 250],
+    ['a little later at the second try', { connectAttempts: 2 }, 160],
+    ['after 250 ms at the third', { connectAttempts: 3 }, 250],
+    ['after 250 ms at most', { connectAttempts: 500 }, 250],
     ['when the try was reset', { failure: 'Error: read ECONNRESET' }, 100],
     ['when the name is not known', { failure: 'getaddrinfo ENOTFOUND orders' }, 100],
     ['when the resolver failed', { failure: 'Name resolution failed for target dns:orders:50051' }, 100],
     ['when the unix socket is not there', { failure: 'connect ENOENT /run/orders.sock' }, 100],
     ['after 500 ms when the try took the whole connect timeout', { failure: TIMED_OUT }, 500],
-    ['after 500 ms however often it did', { failure: TIMED_OUT, tries: 9 }, 500],
+    ['after 500 ms however often it did', { failure: TIMED_OUT, connectAttempts: 9 }, 500],
     ['after 700 ms when the peer sent something other than HTTP/2', { failure: 'Protocol error' }, 700],
     ['after 700 ms when the peer closed the connection', { failure: 'Failed to connect' }, 700],
-    ['after 700 ms however often it did', { failure: 'Failed to connect', tries: 9 }, 700],
+    ['after 700 ms however often it did', { failure: 'Failed to connect', connectAttempts: 9 }, 700],
     ['after 700 ms when the peer sent something other than TLS', { failure: `80AC:error:${WRONG_VERSION}` }, 700],
     ['after 700 ms when the peer closed the connection before TLS', { failure: DISCONNECTED }, 700],
   ])('tries early %s', (_, change, expected) => {
@@ -53,8 +53,8 @@ describe('earlyReconnectMs', () => {
 
   it('fits a sixth attempt into the shortest default grace after five without HTTP/2, and no more than nine', () => {
     const failure = 'Protocol error';
-    const waitMs = (random: number, tries: number) =>
-      earlyReconnectMs({ ...RESTART, failure, tries }, () => random) ?? 0;
+    const waitMs = (random: number, connectAttempts: number) =>
+      earlyReconnectMs({ ...RESTART, failure, connectAttempts }, () => random) ?? 0;
     fc.assert(
       fc.property(fc.array(chance, { minLength: 9, maxLength: 9 }), (randoms) => {
         const waits = randoms.map((random, index) => waitMs(random, index + 1));
@@ -68,7 +68,7 @@ describe('earlyReconnectMs', () => {
   it('stays within 50 ms and 375 ms', () => {
     fc.assert(
       fc.property(fc.nat(10_000), chance, (tries, random) => {
-        const ms = earlyReconnectMs({ ...RESTART, tries }, () => random);
+        const ms = earlyReconnectMs({ ...RESTART, connectAttempts: tries }, () => random);
         expect(ms).toBeGreaterThanOrEqual(50);
         expect(ms).toBeLessThanOrEqual(375);
       }),

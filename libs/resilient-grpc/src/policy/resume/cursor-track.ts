@@ -42,7 +42,7 @@ export function isRounded(value: unknown): value is number {
 export class CursorTrack<C> {
   private last: C;
   /** True if `last` is the cursor of a received message. The seed is only the starting point; the first message may have it, too. */
-  private hasCome = false;
+  private hasCursor = false;
   private isBeyond = false;
   private advanced = false;
   private overlap = 0;
@@ -73,9 +73,9 @@ export class CursorTrack<C> {
   /** Records a message and returns its position. If the message is newer, the next call starts from its cursor. */
   take(cursor: C): CursorPlace {
     // The seed of a stream that starts from the beginning may not be comparable.
-    const order = this.order(cursor, this.hasCome ? this.last : cursor);
+    const order = this.order(cursor, this.hasCursor ? this.last : cursor);
     if (order === undefined) return 'not-comparable';
-    if (!this.hasCome || order > 0) {
+    if (!this.hasCursor || order > 0) {
       this.advance(cursor);
       return 'newer';
     }
@@ -94,7 +94,7 @@ export class CursorTrack<C> {
 
   private advance(cursor: C): void {
     this.last = cursor;
-    this.hasCome = true;
+    this.hasCursor = true;
     this.isBeyond = true;
     this.advanced = true;
   }

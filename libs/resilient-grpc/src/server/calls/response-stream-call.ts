@@ -129,7 +129,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
 
   onPushedAtOnce(messages: number): void {
     if (!this.host.events.wanted) return;
-    this.host.events.emit({ type: 'responses-at-once', path: this.method.path, messages });
+    this.host.events.emit({ type: 'responses-burst', path: this.method.path, messages });
   }
 
   override get isEnding(): boolean {

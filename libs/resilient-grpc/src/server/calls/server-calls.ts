@@ -51,12 +51,12 @@ export class ServerCalls implements CallHost {
   private readonly streams = new Set<ServedCall>();
   private readonly lingering = new Set<ServedCall>();
   /** Streams that a drain is ending, with the counter to increment when they have ended. */
-  private readonly told = new Map<ServedCall, 'endedByDrain' | 'completedByDrain'>();
+  private readonly notified = new Map<ServedCall, 'endedByDrain' | 'completedByDrain'>();
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
   /** Time that this process was suspended or blocked since the last message of a stream. */
   private readonly stoodStill = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
-  private tellsStreams = false;
+  private notifiesStreams = false;
   private endedAll = false;
   private pausing: { readonly timer: Timer; readonly resolve: () => void } | undefined;
 
@@ -78,8 +78,8 @@ export class ServerCalls implements CallHost {
   }
 
   /** Returns the status with which a new response stream is rejected during a drain; `undefined` if it is served. */
-  refusalOf(call: ServedCall): StatusLike | undefined {
-    return this.tellsStreams && call.streamsResponses && call.method.options.onDrain !== 'finish'
+  drainStatusOf(call: ServedCall): StatusLike | undefined {
+    return this.notifiesStreams && call.streamsResponses && call.method.options.onDrain !== 'finish'
       ? DRAINING
       : undefined;
   }
@@ -89,7 +89,7 @@ export class ServerCalls implements CallHost {
     if (this.ended === 0) this.seamReport.check('server call', { stream: streamOf(call.wire) });
     if (call.method.kind === 'unary') return;
     this.streams.add(call);
-    if (this.refusalOf(call) !== undefined) this.told.set(call, 'endedByDrain');
+    if (this.drainStatusOf(call) !== undefined) this.notified.set(call, 'endedByDrain');
     const { streamIdleTimeoutMs } = call.method.options;
     if (streamIdleTimeoutMs !== undefined || Number.isFinite(Number(call.wire.getDeadline()))) this.sweepLater();
   }
@@ -98,7 +98,7 @@ export class ServerCalls implements CallHost {
     this.open.delete(call);
     if (call.method.kind !== 'unary') this.streams.delete(call);
     this.ended += 1;
-    if (this.told.size > 0) this.countTold(call);
+    if (this.notified.size > 0) this.countTold(call);
     if (!call.done) {
       this.lingering.add(call);
       if (this.leakWarningMs !== Infinity) this.sweepLater();
@@ -127,11 +127,11 @@ export class ServerCalls implements CallHost {
 
   /** Ends response streams that need not finish, in batches, and rejects new ones. */
   async notifyStreams(): Promise<void> {
-    this.tellsStreams = true;
-    const told = [...this.streams].filter((call) => this.refusalOf(call) !== undefined);
-    for (let from = 0; from < told.length && !this.endedAll; from += STREAM_BATCH_SIZE) {
+    this.notifiesStreams = true;
+    const notified = [...this.streams].filter((call) => this.drainStatusOf(call) !== undefined);
+    for (let from = 0; from < notified.length && !this.endedAll; from += STREAM_BATCH_SIZE) {
       if (from > 0) await this.pause();
-      for (const call of told.slice(from, from + STREAM_BATCH_SIZE)) this.tell(call);
+      for (const call of notified.slice(from, from + STREAM_BATCH_SIZE)) this.notify(call);
     }
   }
 
@@ -156,9 +156,9 @@ export class ServerCalls implements CallHost {
     this.endedAll = true;
     if (this.pausing !== undefined) this.clock.clearTimer(this.pausing.timer);
     this.pausing?.resolve();
-    const left = [...this.open];
-    for (const call of left) call.stop(DRAINING);
-    return left.length;
+    const remaining = [...this.open];
+    for (const call of remaining) call.stop(DRAINING);
+    return remaining.length;
   }
 
   /** Ends the calls of one connection, which closes next; see `endAll`. */
@@ -179,17 +179,17 @@ export class ServerCalls implements CallHost {
   }
 
   private countTold(call: ServedCall): void {
-    const count = this.told.get(call);
+    const count = this.notified.get(call);
     if (count === undefined) return;
-    this.told.delete(call);
+    this.notified.delete(call);
     this[count] += 1;
   }
 
-  private tell(call: ServedCall): void {
+  private notify(call: ServedCall): void {
     // A stream whose handler has finished only waits for its client.
     if (call.over || call.isEnding) return;
     const completes = call.method.options.onDrain === 'complete';
-    this.told.set(call, completes ? 'completedByDrain' : 'endedByDrain');
+    this.notified.set(call, completes ? 'completedByDrain' : 'endedByDrain');
     if (completes) call.endOk();
     else call.stop(DRAINING);
   }
@@ -248,7 +248,7 @@ export class ServerCalls implements CallHost {
     for (const call of this.lingering) {
       if (call.leakTold) continue;
       again = true;
-      if (now - call.overAt >= this.leakWarningMs) this.tellLeak(call, now - call.overAt);
+      if (now - call.overAt >= this.leakWarningMs) this.reportLeak(call, now - call.overAt);
     }
     if (again) this.sweepLater();
   }
@@ -260,7 +260,7 @@ export class ServerCalls implements CallHost {
     call.cut({ code: StatusCode.UNAVAILABLE, details });
   }
 
-  private tellLeak(call: ServedCall, overMs: number): void {
+  private reportLeak(call: ServedCall, overMs: number): void {
     call.leakTold = true;
     if (this.events.wanted) this.events.emit({ type: 'handler-leak', path: call.method.path, overMs });
   }

@@ -103,7 +103,7 @@ export class UnaryCall extends ServedCall {
       this.hasValue = true;
       this.value = value;
     } else if (this.responded) {
-      this.tellExtra();
+      this.reportExtraResponse();
     } else if (this.hasValue) {
       this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
       this.releaseHandlerQuietly();
@@ -157,7 +157,7 @@ export class UnaryCall extends ServedCall {
     if (ends) this.notifyDone();
   }
 
-  private tellExtra(): void {
+  private reportExtraResponse(): void {
     const { events } = this.host;
     if (events.wanted) events.emit({ type: 'extra-response', path: this.method.path });
   }

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { BusyClock } from '../../testing/busy-clock.js';
 import {
-  HALF_REQUEST_MS,
+  INCOMPLETE_REQUEST_MS,
   QUIET_MS,
   ServerConnection,
   type ConnectionLifetime,
@@ -53,7 +53,7 @@ function connection(limits: Partial<ConnectionLifetime> = {}, chance = 0.5) {
       ...limits,
     },
     endCallsOf: (peer) => log.push(`calls of ${peer} ended`),
-    tell: (peer, because) => log.push(`${peer} ${because}`),
+    reportEnd: (peer, because) => log.push(`${peer} ${because}`),
   });
   return { connection: made, clock, session, socket, log };
 }
@@ -286,11 +286,11 @@ describe('a request that does not come to its end', () => {
   it('is not waited for when nothing comes any more', async () => {
     const { connection: made, clock, socket, log } = withStreams(half, half);
     made.endHalfRequests(QUIET);
-    await clock.advanceAsync(HALF_REQUEST_MS - 1);
+    await clock.advanceAsync(INCOMPLETE_REQUEST_MS - 1);
     expect(socket.destroyed).toBe(false);
     await clock.advanceAsync(1);
     expect(socket.destroyed).toBe(true);
-    expect(log).toEqual(['10.0.0.7:4711 half-request']);
+    expect(log).toEqual(['10.0.0.7:4711 incomplete-request']);
     expect(clock.pending).toBe(0);
   });
 
@@ -298,7 +298,7 @@ describe('a request that does not come to its end', () => {
     const { connection: made, clock, socket } = withStreams(half);
     made.endHalfRequests(QUIET);
     await clock.advanceAsync(100);
-    clock.setTimer(() => (socket.bytesRead += 1), HALF_REQUEST_MS);
+    clock.setTimer(() => (socket.bytesRead += 1), INCOMPLETE_REQUEST_MS);
     clock.block(3_000);
     await clock.advanceAsync(3_000);
     expect(socket.destroyed).toBe(false);
@@ -309,10 +309,10 @@ describe('a request that does not come to its end', () => {
     made.endHalfRequests(QUIET);
     for (let part = 0; part < 5; part += 1) {
       socket.bytesRead += 1;
-      await clock.advanceAsync(HALF_REQUEST_MS);
+      await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
       expect(socket.destroyed).toBe(false);
     }
-    await clock.advanceAsync(HALF_REQUEST_MS);
+    await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
     expect(socket.destroyed).toBe(true);
   });
 
@@ -322,7 +322,7 @@ describe('a request that does not come to its end', () => {
   ])('is waited for beside %s', async (_what, other) => {
     const { connection: made, clock, socket } = withStreams(half, other);
     made.endHalfRequests(QUIET);
-    await clock.advanceAsync(HALF_REQUEST_MS * 3);
+    await clock.advanceAsync(INCOMPLETE_REQUEST_MS * 3);
     expect(socket.destroyed).toBe(false);
   });
 
@@ -330,10 +330,10 @@ describe('a request that does not come to its end', () => {
     const { connection: made, clock, socket } = withStreams(half);
     let quiet = false;
     made.endHalfRequests(() => quiet);
-    await clock.advanceAsync(HALF_REQUEST_MS * 3);
+    await clock.advanceAsync(INCOMPLETE_REQUEST_MS * 3);
     expect(socket.destroyed).toBe(false);
     quiet = true;
-    await clock.advanceAsync(HALF_REQUEST_MS);
+    await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
     expect(socket.destroyed).toBe(true);
   });
 
@@ -341,7 +341,7 @@ describe('a request that does not come to its end', () => {
     const { connection: made, clock, session, log } = withStreams(half);
     made.endHalfRequests(QUIET);
     session.destroyed = true;
-    await clock.advanceAsync(HALF_REQUEST_MS);
+    await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
     expect(log).toEqual([]);
     expect(clock.pending).toBe(0);
   });

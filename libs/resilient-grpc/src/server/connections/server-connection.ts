@@ -18,7 +18,7 @@ export interface ConnectionLifetime {
 }
 
 /** Reason why the server ended a connection. */
-export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive' | 'half-request';
+export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive' | 'incomplete-request';
 
 /** Server-side dependencies of a connection. */
 export interface ConnectionHost {
@@ -27,7 +27,7 @@ export interface ConnectionHost {
   readonly random: Random;
   /** Ends the calls of a peer with a status. */
   endCallsOf(peer: string): void;
-  tell(peer: string, because: ConnectionEndReason): void;
+  reportEnd(peer: string, reason: ConnectionEndReason): void;
 }
 
 /** The part of a session that is used. */
@@ -40,9 +40,9 @@ const STATUS_FLUSH_MS = 100;
 /** Time without data, after the server closed its side or sent a ping, after which a peer is assumed to have nothing to send. */
 export const QUIET_MS = 2_000;
 /** Time without data after which a drain no longer waits for incomplete requests. */
-export const HALF_REQUEST_MS = 500;
+export const INCOMPLETE_REQUEST_MS = 500;
 
-type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'half-request';
+type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'incomplete-request';
 
 /**
  * One connection, from the start of its session to the end of its socket. `session.close()` ends it and sends one GOAWAY with the last
@@ -68,7 +68,7 @@ export class ServerConnection {
     this.idleSince = clock.now();
     if (limits.maxConnectionAgeMs !== undefined) {
       this.arm('age', jitter(limits.maxConnectionAgeMs, AGE_JITTER, random), () => {
-        this.whenHeardOut('age', this.endOfAge);
+        this.whenRead('age', this.endOfAge);
       });
     }
     if (limits.connectionIdleTimeoutMs !== undefined) this.arm('idle', limits.connectionIdleTimeoutMs, this.checkIdle);
@@ -104,14 +104,14 @@ export class ServerConnection {
    */
   endHalfRequests(noCallIsOpen: () => boolean): void {
     const before = bytesReadOf(this.socket);
-    this.awaitPeer('half-request', HALF_REQUEST_MS, () => {
+    this.awaitPeer('incomplete-request', INCOMPLETE_REQUEST_MS, () => {
       if (this.session.destroyed) return;
       // The handler of a request stream may wait for the next message for any time.
       if (!noCallIsOpen() || bytesReadOf(this.socket) !== before || !awaitsRequestsOnly(this.session)) {
         this.endHalfRequests(noCallIsOpen);
         return;
       }
-      this.host.tell(this.peer, 'half-request');
+      this.host.reportEnd(this.peer, 'incomplete-request');
       this.destroy();
     });
   }
@@ -126,13 +126,13 @@ export class ServerConnection {
     const { host, peer } = this;
     const graceMs = host.limits.maxConnectionAgeGraceMs;
     if (this.session.closed) return;
-    host.tell(peer, 'age');
+    host.reportEnd(peer, 'age');
     this.end();
     if (graceMs === undefined) return;
     this.arm('grace', graceMs, () => {
       // No call is open, and the connection is closing.
       if (this.session.destroyed) return;
-      host.tell(peer, 'age-grace');
+      host.reportEnd(peer, 'age-grace');
       host.endCallsOf(peer);
       this.arm('grace', STATUS_FLUSH_MS, () => {
         this.destroy();
@@ -142,13 +142,13 @@ export class ServerConnection {
 
   private readonly checkIdle = (): void => {
     this.whenIdle(() => {
-      this.whenHeardOut('idle', this.endOfIdle);
+      this.whenRead('idle', this.endOfIdle);
     });
   };
 
   private readonly endOfIdle = (): void => {
     this.whenIdle(() => {
-      this.host.tell(this.peer, 'idle');
+      this.host.reportEnd(this.peer, 'idle');
       this.end();
     });
   };
@@ -167,7 +167,7 @@ export class ServerConnection {
    * requests may wait in the socket. Rejecting a call that another connection has already rejected fails it for good, because clients
    * retry a call transparently only once.
    */
-  private whenHeardOut(name: 'age' | 'idle', task: () => void): void {
+  private whenRead(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
     this.awaitPeer(name, QUIET_MS, task);
     this.session.ping((error) => {
@@ -185,7 +185,7 @@ export class ServerConnection {
   private readonly probe = (): void => {
     const { session } = this;
     this.awaitPeer('keepalive', this.host.limits.keepaliveTimeoutMs, () => {
-      this.host.tell(this.peer, 'keepalive');
+      this.host.reportEnd(this.peer, 'keepalive');
       this.destroy();
     });
     // Nothing more can be sent, so the peer must have read all sent data within the timeout.

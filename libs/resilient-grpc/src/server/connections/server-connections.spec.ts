@@ -9,7 +9,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
-import { HALF_REQUEST_MS, QUIET_MS, type ConnectionLifetime } from './server-connection.js';
+import { INCOMPLETE_REQUEST_MS, QUIET_MS, type ConnectionLifetime } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';
 
 const pem = (name: string) => readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url));
@@ -217,19 +217,19 @@ describe('the connections of a server', () => {
     connections.announceEnd();
     let open = true;
     connections.endHalfRequests(() => !open);
-    await clock.advanceAsync(HALF_REQUEST_MS);
+    await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
     // A handler may wait for its next message.
     expect(connections.size).toBe(2);
     open = false;
     // Its client has said something to GOAWAY, which starts the time anew.
     await waitFor(async () => {
-      await clock.advanceAsync(HALF_REQUEST_MS);
+      await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
       return connections.size === 1;
     });
     // The other one is whole, and is being answered.
     expect(busy.destroyed).toBe(false);
     expect(connections.cutOff).toBe(1);
-    expect(told.map((event) => event.type === 'connection-end' && event.because)).toEqual(['half-request']);
+    expect(told.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['incomplete-request']);
     connections.destroyAll();
     expect(connections.cutOff).toBe(2);
     await connections.closed();
@@ -253,7 +253,7 @@ describe('the connections of a server', () => {
     await heardOut(clock, told, 1);
     await clock.advanceAsync(1_100);
     expect(endedCalls).toEqual([firstPeer]);
-    expect(told.map((event) => event.type === 'connection-end' && event.because)).toEqual(['age', 'age-grace']);
+    expect(told.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['age', 'age-grace']);
     await waitFor(() => connections.size === 1);
     expect(second.closed).toBe(false);
   });

@@ -61,9 +61,9 @@ export class ServerConnections {
         // All calls over Unix sockets share this name.
         if (peer !== UNKNOWN_PEER) endCallsOf(peer);
       },
-      tell: (peer, because) => {
-        if (because === 'half-request') this.cutOff += 1;
-        if (events.wanted) events.emit({ type: 'connection-end', peer, because });
+      reportEnd: (peer, reason) => {
+        if (reason === 'incomplete-request') this.cutOff += 1;
+        if (events.wanted) events.emit({ type: 'connection-end', peer, reason });
       },
     };
   }

@@ -15,7 +15,7 @@ import { KafkaRetriableException, RpcException } from '@nestjs/microservices';
 import { describe, expect, it } from 'vitest';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
-import { CursorWentBackError } from '../../errors/cursor-went-back-error.js';
+import { CursorRegressionError } from '../../errors/cursor-regression-error.js';
 import { DeadlineError } from '../../errors/deadline-error.js';
 import { GrpcCallError, type GrpcCallFailure } from '../../errors/grpc-call-error.js';
 import { IdleTimeoutError } from '../../errors/idle-timeout-error.js';
@@ -114,7 +114,7 @@ describe('a status that somebody gave', () => {
   it.each([
     new CircuitOpenError('orders', 1_200),
     new ConcurrencyLimitError(10, 5),
-    new CursorWentBackError(7, 6, 'the cursor went back'),
+    new CursorRegressionError(7, 6, 'the cursor went back'),
     new DeadlineError(300),
     new IdleTimeoutError(5_000),
     new ReplayError('duplicate-id', 'two messages have the id 7', 2),

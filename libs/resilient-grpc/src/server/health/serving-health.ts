@@ -45,7 +45,7 @@ export class GrpcServerHealth {
     private readonly standing = new ServiceStreams(),
     private readonly logger: Pick<LibraryLogger, 'debug' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
-    this.tell();
+    this.notify();
   }
 
   /**
@@ -71,19 +71,19 @@ export class GrpcServerHealth {
   /** Records that the port is open. @internal */
   listening(): void {
     this.isListening = true;
-    this.tell();
+    this.notify();
   }
 
   /** Records that the application has started. @internal */
   bootstrapped(): void {
     this.isBootstrapped = true;
-    this.tell();
+    this.notify();
   }
 
   /** Sets everything to NOT_SERVING for the shutdown; overrides `setServing`. @internal */
   turnNotServing(): void {
     this.isDraining = true;
-    this.tell();
+    this.notify();
   }
 
   /**
@@ -104,7 +104,7 @@ export class GrpcServerHealth {
   addTo(server: ServiceHost, services: readonly string[]): void {
     this.contract = services;
     for (const name of services) this.names.add(name);
-    this.tell();
+    this.notify();
     const added = addStandardService(server, HEALTH_CONTRACT[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
     if (!added) {
       this.logger.warn(
@@ -158,7 +158,7 @@ export class GrpcServerHealth {
     if (!this.names.has(service) && this.contract !== undefined) this.noteOwnName(service, this.contract);
     this.names.add(service);
     this.byHand.set(service, status);
-    this.tell();
+    this.notify();
   }
 
   private noteOwnName(service: string, contract: readonly string[]): void {
@@ -167,7 +167,7 @@ export class GrpcServerHealth {
     this.logger.debug(`health was set of '${oneLine(service)}', which is no service of the contract${guess}`);
   }
 
-  private tell(): void {
+  private notify(): void {
     const isUp = this.isListening && this.isBootstrapped && !this.isDraining;
     for (const name of this.names) {
       const status = isUp ? (this.byHand.get(name) ?? 'SERVING') : 'NOT_SERVING';

@@ -28,7 +28,14 @@ const OUTAGE = {
   graceMs: 5_100,
   flapping: false,
 } as const;
-const END = { type: 'outage-end', durationMs: 7_300, tries: 9, held: 12, left: 0, failed: 3 } as const;
+const END = {
+  type: 'outage-end',
+  durationMs: 7_300,
+  connectAttempts: 9,
+  waitedCalls: 12,
+  abandonedCalls: 0,
+  failedCalls: 3,
+} as const;
 
 const failed = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {}) =>
   ({
@@ -37,13 +44,13 @@ const failed = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {
     attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, hedge: false },
     reachedServer: 'maybe',
     next: 'none',
-    because: 'not-safe-to-repeat',
+    reason: 'not-safe-to-repeat',
     ...change,
   }) as const;
 
 const path = '/orders.v1.Orders/Get';
 const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationMs: 80 };
-const CIRCUIT = { type: 'circuit', path, because: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
+const CIRCUIT = { type: 'circuit', path, reason: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
 const ATTEMPT = { number: 2, code: 14, details: 'gone', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
 
 describe('a server that comes and goes', () => {
@@ -71,14 +78,15 @@ describe('a server that comes and goes', () => {
     calls.waiting = 3;
     while (clock.now() < 400_000) {
       for (const path of paths)
-        for (const because of ['not-safe-to-repeat', 'throttled']) record(() => take(failed({ path, because })));
+        for (const because of ['not-safe-to-repeat', 'throttled'])
+          record(() => take(failed({ path, reason: because })));
       const flapping = ended.filter((at) => clock.now() - at < 60_000).length >= 2;
       record(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
       pass(away / 2);
       for (const path of paths) record(() => take({ ...CIRCUIT, path, from: 'closed', to: 'open' }));
       pass(away / 2);
       // Within the grace all have waited.
-      record(() => take({ ...END, durationMs: away, failed: away < 5_000 ? 0 : 3 }));
+      record(() => take({ ...END, durationMs: away, failedCalls: away < 5_000 ? 0 : 3 }));
       ended.push(clock.now());
       pass(there);
     }
@@ -151,10 +159,10 @@ describe('a slow attempt to connect', () => {
 
 describe('calls', () => {
   it.each([
-    ['answered by the server', { reachedServer: 'yes', because: 'fatal-status' }],
-    ['never sent', { reachedServer: 'no', because: 'local' }],
-    ['ended by their caller', { because: 'cancelled' }],
-    ['ended by their deadline', { because: 'deadline' }],
+    ['answered by the server', { reachedServer: 'yes', reason: 'fatal-status' }],
+    ['never sent', { reachedServer: 'no', reason: 'local' }],
+    ['ended by their caller', { reason: 'cancelled' }],
+    ['ended by their deadline', { reason: 'deadline' }],
   ] as const)('%s are their callers’ matter', (_what, change) => {
     const { take, loud } = make();
     take(failed(change));
@@ -163,9 +171,9 @@ describe('calls', () => {
 
   it('that go on are told to debug, with the reason', () => {
     const { take, lines } = make();
-    take(failed({ next: 'retry', because: 'connection-lost' }));
-    take(failed({ next: 'wait', because: 'unsent' }));
-    take(failed({ next: 'resume', because: 'not-safe-to-repeat' }));
+    take(failed({ next: 'retry', reason: 'connection-lost' }));
+    take(failed({ next: 'wait', reason: 'unsent' }));
+    take(failed({ next: 'resume', reason: 'not-safe-to-repeat' }));
     expect(lines).toEqual([
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; is retried (connection-lost)',
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; waits (unsent)',
@@ -175,7 +183,7 @@ describe('calls', () => {
 
   it('that succeed are not told at all', () => {
     const { take, lines } = make();
-    take(failed({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, because: 'success' }));
+    take(failed({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, reason: 'success' }));
     expect(lines).toEqual([]);
   });
 
@@ -246,13 +254,20 @@ describe('each event', () => {
       { event: 'flapping', target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, outages: 3 },
     ],
     [
-      { ...END, durationMs: 900.4, failed: 0 },
+      { ...END, durationMs: 900.4, failedCalls: 0 },
       'debug',
       /^back after 900 ms, 9 tries; 12 calls held, 0 failed$/,
-      { target: '10.0.0.7:50051', durationMs: 900, tries: 9, held: 12, left: 0, failed: 0 },
+      {
+        target: '10.0.0.7:50051',
+        durationMs: 900,
+        connectAttempts: 9,
+        waitedCalls: 12,
+        abandonedCalls: 0,
+        failedCalls: 0,
+      },
     ],
     [
-      { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', because: 'throttled' },
+      { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'throttled' },
       'warn',
       /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: gone; it may have reached the server and was not repeated \(throttled\)$/,
       {
@@ -265,26 +280,26 @@ describe('each event', () => {
         hedge: undefined,
         reachedServer: 'maybe',
         next: 'none',
-        because: 'throttled',
+        reason: 'throttled',
       },
     ],
     [
       { ...CIRCUIT, from: 'closed', to: 'open' },
       'warn',
       /circuit open for 5 s: 11 of 20 attempts failed; its calls fail at once/,
-      { path, from: 'closed', to: 'open', because: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'closed', to: 'open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'open', to: 'half-open' },
       'debug',
       /circuit half open/,
-      { path, from: 'open', to: 'half-open', because: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'open', to: 'half-open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'half-open', to: 'closed' },
       'log',
       /circuit closed; calls pass again/,
-      { path, from: 'half-open', to: 'closed', because: 'failures', failures: 11, total: 20, breakMs: 5_000 },
+      { path, from: 'half-open', to: 'closed', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2, progress: true },
@@ -293,13 +308,13 @@ describe('each event', () => {
       { path, resumes: 2, gapMs: 80 },
     ],
     [
-      { type: 'stream-leak', path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
+      { type: 'unread-stream', path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
       'warn',
       /open for 60 s, and nobody has read it for 30 s; opened at feed\.ts:7$/,
       { path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
     ],
     [
-      { type: 'requests-at-once', path, messages: 12_000 },
+      { type: 'requests-burst', path, messages: 12_000 },
       'warn',
       /pushed 12000 requests at once.*give an Iterable/,
       { path, messages: 12_000 },
@@ -373,16 +388,16 @@ describe('each event', () => {
       { change: 'failed', address: undefined, cause: 'no such name' },
     ],
     [
-      { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, because: 'GOAWAY NO_ERROR' },
+      { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, reason: 'GOAWAY NO_ERROR' },
       'debug',
       /^connection to a:1 ended after 3 s: GOAWAY NO_ERROR$/,
-      { change: 'ended', address: 'a:1', livedMs: 3_000, because: 'GOAWAY NO_ERROR' },
+      { change: 'ended', address: 'a:1', livedMs: 3_000, reason: 'GOAWAY NO_ERROR' },
     ],
     [
-      { type: 'connection', change: 'closed', address: 'a:1', livedMs: 3_000, because: 'subchannel shutdown' },
+      { type: 'connection', change: 'closed', address: 'a:1', livedMs: 3_000, reason: 'subchannel shutdown' },
       'debug',
       /^connection to a:1 closed by this client after 3 s$/,
-      { change: 'closed', address: 'a:1', livedMs: 3_000, because: 'subchannel shutdown' },
+      { change: 'closed', address: 'a:1', livedMs: 3_000, reason: 'subchannel shutdown' },
     ],
     [{ type: 'call-start', path }, undefined, /^$/, {}],
   ])('has its level, its text for people and its fields for programs: %j', (event, level, text, fields) => {

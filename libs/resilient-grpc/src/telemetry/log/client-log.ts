@@ -119,10 +119,10 @@ export class ClientLog {
           { event: event.type, path: event.path, resumes: event.resumes, gapMs: Math.round(event.gapMs) },
         ]);
         return;
-      case 'stream-leak':
+      case 'unread-stream':
         this.streamLeak(event);
         return;
-      case 'requests-at-once':
+      case 'requests-burst':
         this.repeated(
           event.path,
           `${event.path}: an Observable pushed ${String(event.messages)} requests at once, which are held in memory; ` +
@@ -181,16 +181,16 @@ export class ClientLog {
   }
 
   private attemptEnded(event: EventOf<'attempt-end'>): void {
-    const { attempt, next, because, reachedServer } = event;
+    const { attempt, next, reason, reachedServer } = event;
     if (attempt.code === StatusCode.OK) return;
     if (next !== 'none') {
-      const goesOn = next === 'wait' ? `waits (${because})` : `is retried (${because})`;
-      const text = next === 'resume' ? 'its stream is resumed' : goesOn;
+      const outlook = next === 'wait' ? `waits (${reason})` : `is retried (${reason})`;
+      const text = next === 'resume' ? 'its stream is resumed' : outlook;
       this.debug(() => [`${attemptText(event)}; ${text}`, attemptFields(event)]);
       return;
     }
     // Outages are logged separately, and callers handle error statuses that a server returns.
-    if (reachedServer !== 'maybe' || because === 'cancelled' || because === 'deadline') return;
+    if (reachedServer !== 'maybe' || reason === 'cancelled' || reason === 'deadline') return;
     this.unrepeated.failed(event);
   }
 
@@ -214,8 +214,8 @@ export class ClientLog {
   }
 
   private circuit(event: EventOf<'circuit'>): void {
-    const { type, path, from, to, because, failures, total, breakMs } = event;
-    const fields = { event: type, path, from, to, because, failures, total, breakMs: Math.round(breakMs) };
+    const { type, path, from, to, reason, failures, total, breakMs } = event;
+    const fields = { event: type, path, from, to, reason, failures, total, breakMs: Math.round(breakMs) };
     if (to === 'open') {
       const share = `${String(failures)} of ${String(total)} attempts failed`;
       this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; its calls fail at once`, fields);
@@ -227,7 +227,7 @@ export class ClientLog {
   }
 
   /** Logs one line per call site, because a leak usually affects many streams from the same place. */
-  private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'stream-leak'>): void {
+  private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'unread-stream'>): void {
     const place =
       openedAt === undefined ? 'set traceStreams: true to see where it was opened' : `opened at ${openedAt}`;
     this.repeated(
@@ -273,13 +273,13 @@ function connection(event: EventOf<'connection'>): readonly [string, LogFields] 
     }
     case 'ended':
     case 'closed': {
-      const { address, livedMs, because } = event;
+      const { address, livedMs, reason } = event;
       const lived = duration(livedMs);
       return [
         event.change === 'closed'
           ? `connection to ${address} closed by this client after ${lived}`
-          : `connection to ${address} ended after ${lived}${because === 'unknown' ? '' : `: ${because}`}`,
-        { event: type, change, address, livedMs: Math.round(livedMs), because },
+          : `connection to ${address} ended after ${lived}${reason === 'unknown' ? '' : `: ${reason}`}`,
+        { event: type, change, address, livedMs: Math.round(livedMs), reason },
       ];
     }
   }

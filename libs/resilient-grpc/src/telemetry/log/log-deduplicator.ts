@@ -49,11 +49,11 @@ export class LogDeduplicator<T> {
 
   private later(kind: string | typeof OTHERS): Timer {
     return this.clock.setTimer(() => {
-      this.tell(kind);
+      this.write(kind);
     }, this.everyMs);
   }
 
-  private tell(kind: string | typeof OTHERS): void {
+  private write(kind: string | typeof OTHERS): void {
     const known = this.kinds.get(kind);
     if (known === undefined) return;
     const { latest, count } = known;

@@ -27,9 +27,9 @@ interface PendingLine {
  */
 export class LogRateLimiter {
   /** Times of the lines written within the last minute. */
-  private told: number[] = [];
+  private writtenAt: number[] = [];
   /** Pending lines by kind and method, the latest last. */
-  private held = new Map<string, PendingLine>();
+  private pending = new Map<string, PendingLine>();
   private timer: Timer | undefined;
   private unrestUntil = 0;
 
@@ -45,9 +45,9 @@ export class LogRateLimiter {
 
   say(line: LogLine): void {
     const key = `${kindOf(line)} ${subjectOf(line)}`;
-    const lines = (this.held.get(key)?.lines ?? 0) + 1;
-    this.held.delete(key);
-    this.held.set(key, { line, at: this.clock.now(), lines });
+    const lines = (this.pending.get(key)?.lines ?? 0) + 1;
+    this.pending.delete(key);
+    this.pending.set(key, { line, at: this.clock.now(), lines });
     this.flushWhenAllowed();
   }
 
@@ -60,8 +60,8 @@ export class LogRateLimiter {
   /** Returns the milliseconds until the limit allows another line; 0 if it allows one now. */
   private noRoomForMs(): number {
     const now = this.clock.now();
-    this.told = this.told.filter((at) => now - at < MINUTE_MS);
-    const first = this.told.at(-(now < this.unrestUntil ? MAX_LINES_WHILE_UNSTABLE : MAX_LINES));
+    this.writtenAt = this.writtenAt.filter((at) => now - at < MINUTE_MS);
+    const first = this.writtenAt.at(-(now < this.unrestUntil ? MAX_LINES_WHILE_UNSTABLE : MAX_LINES));
     return first === undefined ? 0 : first + MINUTE_MS - now;
   }
 
@@ -78,18 +78,18 @@ export class LogRateLimiter {
   }
 
   private flush(): void {
-    const held = [...this.held.values()].reverse();
-    this.held = new Map();
-    const kinds = byKind(held);
+    const pending = [...this.pending.values()].reverse();
+    this.pending = new Map();
+    const kinds = byKind(pending);
     const gravest = kinds[0]?.[0]?.line;
     if (gravest === undefined) return;
     const now = this.clock.now();
-    const lines = sumOf(held);
-    this.told.push(now);
+    const lines = sumOf(pending);
+    this.writtenAt.push(now);
     this.write(
       new LogLine(gravest.level, kinds.map((kind) => textOf(kind, now)).join(' | '), {
         ...gravest.fields,
-        events: kinds.length > 1 ? [...new Set(held.map(({ line }) => kindOf(line)))].join(', ') : undefined,
+        events: kinds.length > 1 ? [...new Set(pending.map(({ line }) => kindOf(line)))].join(', ') : undefined,
         lines: lines > 1 ? lines : undefined,
       }),
     );
@@ -97,18 +97,18 @@ export class LogRateLimiter {
 }
 
 /** Groups lines by level and kind, the most severe first. The level keeps opened circuits apart from closed ones. */
-function byKind(held: readonly PendingLine[]): readonly (readonly PendingLine[])[] {
+function byKind(pending: readonly PendingLine[]): readonly (readonly PendingLine[])[] {
   const kinds = new Map<string, PendingLine[]>();
-  for (const one of held) {
+  for (const one of pending) {
     const kind = `${one.line.level} ${kindOf(one.line)}`;
     kinds.set(kind, [...(kinds.get(kind) ?? []), one]);
   }
   return [...kinds.values()].sort(([a], [b]) => gravity(b) - gravity(a));
 }
 
-function gravity(held: PendingLine | undefined): number {
-  if (held?.line.level !== 'warn') return 0;
-  return kindOf(held.line) === MOST_SEVERE_EVENT ? 2 : 1;
+function gravity(pending: PendingLine | undefined): number {
+  if (pending?.line.level !== 'warn') return 0;
+  return kindOf(pending.line) === MOST_SEVERE_EVENT ? 2 : 1;
 }
 
 /** Builds the message for the lines of one kind, given latest first. */
@@ -124,8 +124,8 @@ function textOf(kind: readonly PendingLine[], now: number): string {
   return `${text} and ${String(more)} more${others.length === 0 ? '' : `: ${[...named, ...rest].join(', ')}`}`;
 }
 
-function sumOf(held: readonly PendingLine[]): number {
-  return held.reduce((sum, { lines }) => sum + lines, 0);
+function sumOf(pending: readonly PendingLine[]): number {
+  return pending.reduce((sum, { lines }) => sum + lines, 0);
 }
 
 function kindOf({ fields }: LogLine): string {

@@ -12,9 +12,9 @@ function make() {
   const outages = new OutageLog(
     '10.0.0.7:50051',
     () => calls,
-    (level, text, told) => {
+    (level, text, reported) => {
       lines.push(`${level} ${text}`);
-      fields.push(told);
+      fields.push(reported);
     },
     clock,
   );
@@ -33,7 +33,14 @@ const OUTAGE = {
   graceMs: 5_100,
   flapping: false,
 } as const;
-const END = { type: 'outage-end', durationMs: 7_300, tries: 9, held: 12, left: 0, failed: 3 } as const;
+const END = {
+  type: 'outage-end',
+  durationMs: 7_300,
+  connectAttempts: 9,
+  waitedCalls: 12,
+  abandonedCalls: 0,
+  failedCalls: 3,
+} as const;
 
 describe('an outage', () => {
   it('of less than a second is nobody’s business', () => {
@@ -79,7 +86,7 @@ describe('an outage', () => {
     calls.waiting = 12;
     take(OUTAGE);
     clock.advance(5_000);
-    take({ ...END, durationMs: 5_000, failed: 0 });
+    take({ ...END, durationMs: 5_000, failedCalls: 0 });
     clock.advance(60_000);
     expect(loud().slice(1)).toEqual(['log back after 5 s, 9 tries; 12 calls held, 0 failed']);
   });
@@ -98,7 +105,7 @@ describe('an outage', () => {
     const { clock, take, loud } = make();
     take(OUTAGE);
     clock.advance(30_000);
-    take({ ...END, held: 0, failed: 0 });
+    take({ ...END, waitedCalls: 0, failedCalls: 0 });
     clock.advance(120_000);
     expect(loud()).toEqual([]);
   });
@@ -157,7 +164,7 @@ describe('an outage', () => {
     calls.waiting = 1;
     take(OUTAGE);
     clock.advance(5_000);
-    take({ ...END, tries: 1, held: 1, failed: 0 });
+    take({ ...END, connectAttempts: 1, waitedCalls: 1, failedCalls: 0 });
     expect(loud().at(-1)).toBe('log back after 7.3 s, 1 try; 1 call held, 0 failed');
   });
 
@@ -174,16 +181,16 @@ describe('an outage', () => {
     calls.waiting = 77;
     take(OUTAGE);
     clock.advance(5_000);
-    take({ ...END, held: 77, left: 40, failed: 0 });
+    take({ ...END, waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
     expect(loud().at(-1)).toBe('log back after 7.3 s, 9 tries; 77 calls held, 40 gave up, 0 failed');
-    expect(fields.at(-1)).toMatchObject({ held: 77, left: 40, failed: 0 });
+    expect(fields.at(-1)).toMatchObject({ waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
   });
 
   it('in which calls were given up that nobody had seen waiting has its end told', () => {
     const { clock, take, loud } = make();
     take(OUTAGE);
     clock.advance(2_000);
-    take({ ...END, durationMs: 2_000, left: 2, failed: 0 });
+    take({ ...END, durationMs: 2_000, abandonedCalls: 2, failedCalls: 0 });
     expect(loud()).toEqual(['log back after 2 s, 9 tries; 12 calls held, 2 gave up, 0 failed']);
   });
 
@@ -243,17 +250,17 @@ describe('a server that comes and goes', () => {
   it('has its outages told by themselves once a minute, each with its end', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
-    const told: [atMs: number, line: string][] = [];
+    const reported: [atMs: number, line: string][] = [];
     for (let second = 0; second < 180; second += 4) {
       take({ ...OUTAGE, flapping: true, graceMs: 0 });
       for (const half of [1, 2]) {
         clock.advance(1_500);
         if (half === 2) take({ ...END, durationMs: 3_000 });
-        for (const line of loud().slice(told.length)) told.push([clock.now(), line]);
+        for (const line of loud().slice(reported.length)) reported.push([clock.now(), line]);
       }
       clock.advance(1_000);
     }
-    const own = told.filter(([, line]) => !line.startsWith('warn flapping'));
+    const own = reported.filter(([, line]) => !line.startsWith('warn flapping'));
     expect(own.map(([, line]) => line.slice(0, 15))).toEqual(
       [1, 2].flatMap(() => ['warn no connect', 'log back after ']),
     );

@@ -29,7 +29,7 @@ interface Told {
   readonly startedAt: number;
   /** Value of `OutageImpact.failed` when the outage started. */
   readonly failedBefore: number;
-  told: boolean;
+  reported: boolean;
   /** True if the warning that calls are waiting was logged or must be skipped. */
   waits: boolean;
 }
@@ -43,17 +43,17 @@ interface Told {
 export class OutageLog {
   private outage: Told | undefined;
   private timer: Timer | undefined;
-  private flaps = { outages: 0, held: 0, left: 0, failed: 0 };
+  private flaps = { outages: 0, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
   private flapTimer: Timer | undefined;
   /** Time of the last outage warning. */
-  private toldAt = -Infinity;
+  private reportedAt = -Infinity;
   /** Time of the last flapping line. */
   private flapToldAt = -Infinity;
 
   constructor(
     private readonly target: string,
     private readonly hurt: () => OutageImpact,
-    private readonly tell: WriteLine,
+    private readonly write: WriteLine,
     private readonly clock: Clock,
   ) {}
 
@@ -61,30 +61,40 @@ export class OutageLog {
     const { flapping, graceMs } = start;
     const cause = this.causeOf(start);
     const startedAt = this.clock.now();
-    const waits = flapping || startedAt - this.toldAt < SUMMARY_MS;
-    this.outage = { start, startedAt, failedBefore: this.hurt().failed, told: false, waits };
-    this.tell('debug', `outage: ${cause}`, { event: 'outage-start', ...this.about(start), flapping });
+    const waits = flapping || startedAt - this.reportedAt < SUMMARY_MS;
+    this.outage = { start, startedAt, failedBefore: this.hurt().failed, reported: false, waits };
+    this.write('debug', `outage: ${cause}`, { event: 'outage-start', ...this.about(start), flapping });
     if (flapping) this.flapped(start);
     this.later(waits ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
   }
 
-  ended({ durationMs, tries, held, left, failed }: EventOf<'outage-end'>): void {
+  ended({ durationMs, connectAttempts, waitedCalls, abandonedCalls, failedCalls }: EventOf<'outage-end'>): void {
     const { outage } = this;
     this.outage = undefined;
     this.stop();
     const isFlap = this.flapTimer !== undefined && outage?.start.flapping === true;
     if (isFlap) {
-      this.flaps.held += held;
-      this.flaps.left += left;
-      this.flaps.failed += failed;
+      this.flaps.waitedCalls += waitedCalls;
+      this.flaps.abandonedCalls += abandonedCalls;
+      this.flaps.failedCalls += failedCalls;
     }
-    if (outage?.told === true && outage.start.flapping) this.flapToldAt = this.clock.now();
+    if (outage?.reported === true && outage.start.flapping) this.flapToldAt = this.clock.now();
     // The second case covers, for example, calls that failed right before the outage ended.
-    const worthALine = outage?.told === true || (!isFlap && left + failed > 0 && durationMs >= OUTAGE_WARNING_DELAY_MS);
-    this.tell(
+    const worthALine =
+      outage?.reported === true ||
+      (!isFlap && abandonedCalls + failedCalls > 0 && durationMs >= OUTAGE_WARNING_DELAY_MS);
+    this.write(
       worthALine ? 'log' : 'debug',
-      `back after ${duration(durationMs)}, ${counted(tries, 'try', 'tries')}; ${callsOf(held, left, failed)}`,
-      { event: 'outage-end', target: this.target, durationMs: Math.round(durationMs), tries, held, left, failed },
+      `back after ${duration(durationMs)}, ${counted(connectAttempts, 'try', 'tries')}; ${callsOf(waitedCalls, abandonedCalls, failedCalls)}`,
+      {
+        event: 'outage-end',
+        target: this.target,
+        durationMs: Math.round(durationMs),
+        connectAttempts,
+        waitedCalls,
+        abandonedCalls,
+        failedCalls,
+      },
     );
   }
 
@@ -111,7 +121,7 @@ export class OutageLog {
     if (outage === undefined) return;
     const { waiting, failed: failedSoFar } = this.hurt();
     const failed = failedSoFar - outage.failedBefore;
-    if (!outage.told && waiting === 0 && failed === 0) {
+    if (!outage.reported && waiting === 0 && failed === 0) {
       this.later(OUTAGE_WARNING_DELAY_MS);
       return;
     }
@@ -124,9 +134,9 @@ export class OutageLog {
       }
       this.flapToldAt = this.clock.now();
     }
-    outage.told = true;
-    this.toldAt = this.clock.now();
-    const ageMs = this.toldAt - startedAt;
+    outage.reported = true;
+    this.reportedAt = this.clock.now();
+    const ageMs = this.reportedAt - startedAt;
     if (outage.waits || ageMs >= start.graceMs) {
       this.graceOver(start, ageMs);
       return;
@@ -134,7 +144,7 @@ export class OutageLog {
     outage.waits = true;
     // Calls with `waitForReady: false` fail even during the grace period.
     const also = failed === 0 ? '' : `, ${String(failed)} failed`;
-    this.tell(
+    this.write(
       'warn',
       `outage: ${this.causeOf(start)}; calls wait up to ${duration(start.graceMs)} (${String(waiting)} waiting${also})`,
       { event: 'outage', ...this.about(start), waiting, failed },
@@ -143,7 +153,7 @@ export class OutageLog {
   };
 
   private graceOver(start: EventOf<'outage-start'>, ageMs: number): void {
-    this.tell(
+    this.write(
       'warn',
       `no connection for ${duration(ageMs)}: ${this.causeOf(start)}; calls fail at once (UNAVAILABLE) until there is one; ${WHAT_TO_DO}`,
       { event: 'outage-grace-over', ...this.about(start), durationMs: Math.round(ageMs) },
@@ -155,7 +165,7 @@ export class OutageLog {
     this.flaps.outages += 1;
     if (this.flapTimer !== undefined) return;
     this.flapToldAt = this.clock.now();
-    this.tell(
+    this.write(
       'warn',
       `flapping: three outages in a minute (${this.causeOf(start)}); they share one grace, then calls fail at once; ` +
         'see whether the server restarts again and again, or something between cuts its connections',
@@ -166,19 +176,19 @@ export class OutageLog {
 
   private readonly summarize = (): void => {
     this.flapTimer = undefined;
-    const { outages, held, left, failed } = this.flaps;
+    const { outages, waitedCalls, abandonedCalls, failedCalls } = this.flaps;
     // After a minute without outages, the next one is logged immediately again.
     if (outages === 0) return;
-    this.tell(
+    this.write(
       'warn',
-      `flapping: ${counted(outages, 'more outage')} in the last minute; ${callsOf(held, left, failed)}`,
-      { event: 'flapping', target: this.target, outages, held, left, failed },
+      `flapping: ${counted(outages, 'more outage')} in the last minute; ${callsOf(waitedCalls, abandonedCalls, failedCalls)}`,
+      { event: 'flapping', target: this.target, outages, waitedCalls, abandonedCalls, failedCalls },
     );
     this.summarizeLater();
   };
 
   private summarizeLater(): void {
-    this.flaps = { outages: 0, held: 0, left: 0, failed: 0 };
+    this.flaps = { outages: 0, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
     this.flapTimer = this.clock.setTimer(this.summarize, SUMMARY_MS);
   }
 
@@ -192,6 +202,6 @@ export class OutageLog {
   }
 }
 
-function callsOf(held: number, left: number, failed: number): string {
-  return `${counted(held, 'call')} held${left === 0 ? '' : `, ${String(left)} gave up`}, ${String(failed)} failed`;
+function callsOf(waited: number, abandoned: number, failed: number): string {
+  return `${counted(waited, 'call')} held${abandoned === 0 ? '' : `, ${String(abandoned)} gave up`}, ${String(failed)} failed`;
 }

@@ -19,7 +19,7 @@ const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({
   attempt: { number: 1, code: 14, details: 'Connection lost after sending', durationMs: 5, hedge: false },
   reachedServer: 'maybe',
   next: 'none',
-  because: 'not-safe-to-repeat',
+  reason: 'not-safe-to-repeat',
   ...change,
 });
 
@@ -32,7 +32,7 @@ describe('calls', () => {
       'warn /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; it may have reached the server and was not ' +
         'repeated (not-safe-to-repeat); look whether it was done, or declare it idempotent if it may be sent twice',
     ]);
-    take(failed({ because: 'throttled' }));
+    take(failed({ reason: 'throttled' }));
     clock.advance(60_000);
     expect(loud().slice(1)).toEqual([
       'warn 51 more calls may have reached the server and were not repeated, in the last minute: 49 of /orders.v1.Orders/Create ' +
@@ -51,7 +51,7 @@ describe('calls', () => {
       hedge: false,
       peer: '10.0.0.7:50051',
     } as const;
-    for (let i = 0; i < 50; i++) take(failed({ attempt, because: 'throttled' }));
+    for (let i = 0; i < 50; i++) take(failed({ attempt, reason: 'throttled' }));
     clock.advance(60_000);
     expect(loud()[0]).toMatch(
       /^warn \/orders\.v1\.Orders\/Create at 10\.0\.0\.7:50051: UNAVAILABLE: lost; it may have .*\(throttled\)$/,

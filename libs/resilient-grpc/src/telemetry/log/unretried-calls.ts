@@ -16,7 +16,7 @@ export function attemptText({ path, attempt }: AttemptEndEvent): string {
   return `${path}${peer}: ${statusName(attempt.code)}: ${oneLine(attempt.details)}`;
 }
 
-export function attemptFields({ path, attempt, reachedServer, next, because }: AttemptEndEvent): LogFields {
+export function attemptFields({ path, attempt, reachedServer, next, reason }: AttemptEndEvent): LogFields {
   const { code, peer, number, durationMs, hedge } = attempt;
   return {
     event: 'attempt-end',
@@ -29,7 +29,7 @@ export function attemptFields({ path, attempt, reachedServer, next, because }: A
     hedge: hedge || undefined,
     reachedServer,
     next,
-    because,
+    reason,
   };
 }
 
@@ -43,17 +43,17 @@ export class UnretriedCalls {
   private timer: Timer | undefined;
 
   constructor(
-    private readonly tell: (text: string, fields: LogFields) => void,
+    private readonly write: (text: string, fields: LogFields) => void,
     private readonly clock: Clock,
   ) {}
 
   failed(event: AttemptEndEvent): void {
     if (this.timer === undefined) {
-      this.tell(textOf(event), attemptFields(event));
+      this.write(textOf(event), attemptFields(event));
       this.later();
       return;
     }
-    const kind = `${event.path} (${event.because})`;
+    const kind = `${event.path} (${event.reason})`;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     this.latest = event;
   }
@@ -83,17 +83,17 @@ export class UnretriedCalls {
         ? `${textOf(latest)} (${String(repeats)} more in the last minute)`
         : `${counted(repeats, 'more call')} may have reached the server and were not repeated, in the last minute: ` +
           `${listed(counts)}; the latest: ${attemptText(latest)}`;
-    this.tell(text, { ...attemptFields(latest), repeats });
+    this.write(text, { ...attemptFields(latest), repeats });
     return true;
   }
 }
 
 function textOf(event: AttemptEndEvent): string {
   const cure =
-    event.because === 'not-safe-to-repeat'
+    event.reason === 'not-safe-to-repeat'
       ? '; look whether it was done, or declare it idempotent if it may be sent twice'
       : '';
-  return `${attemptText(event)}; it may have reached the server and was not repeated (${event.because})${cure}`;
+  return `${attemptText(event)}; it may have reached the server and was not repeated (${event.reason})${cure}`;
 }
 
 function listed(counts: ReadonlyMap<string, number>): string {

@@ -26,19 +26,19 @@ export interface ChaosSettings {
 }
 
 /** Options of a chaos run that draws its plan from a seed. */
-export interface DrawnChaos extends ChaosSettings, Omit<ChaosPlanOptions, 'seed' | 'faults'> {
+export interface SeededChaosOptions extends ChaosSettings, Omit<ChaosPlanOptions, 'seed' | 'faults'> {
   /** Seed of the plan. @defaultValue a random seed, which the error message contains */
   readonly seed?: number | undefined;
   readonly plan?: undefined;
 }
 
 /** Options of a chaos run that plays a given plan, either a recorded or a custom one. */
-export interface PlannedChaos extends ChaosSettings {
+export interface PlannedChaosOptions extends ChaosSettings {
   readonly plan: ChaosPlan;
 }
 
 /** Options of a chaos run, with a plan to draw or to play. */
-export type ChaosOptions = DrawnChaos | PlannedChaos;
+export type ChaosOptions = SeededChaosOptions | PlannedChaosOptions;
 
 /** The argument of the function that runs under chaos. */
 export interface ChaosRun {

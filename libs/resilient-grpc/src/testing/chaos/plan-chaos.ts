@@ -68,10 +68,10 @@ function between([from, to]: RangeMs, chance: number): number {
 }
 
 function draw(faults: readonly PlannedFault[], chance: number): PlannedFault {
-  let left = chance * sumOf(faults);
+  let remaining = chance * sumOf(faults);
   for (const fault of faults) {
-    left -= fault.weight ?? 1;
-    if (left < 0) return fault;
+    remaining -= fault.weight ?? 1;
+    if (remaining < 0) return fault;
   }
   // Rounding errors may keep `left` at 0 or above.
   return found(faults.findLast(({ weight = 1 }) => weight > 0));

@@ -41,12 +41,12 @@ export type FakeCallRecords<S> = {
 }[MethodName<S>];
 
 /** The return value of a handler: a message, a promise of one, or a stream of messages. An array is a stream of its elements. */
-export type FakeAnswer<R> = R | Promise<R> | Observable<R> | AsyncIterable<R> | Iterable<R>;
+export type FakeResponse<R> = R | Promise<R> | Observable<R> | AsyncIterable<R> | Iterable<R>;
 
 /** The handlers of a fake service, by the method names of `S`. */
 export type FakeHandlers<S> = {
   readonly [K in MethodName<S>]?: S[K] extends (request: infer Q, ...rest: infer _) => Observable<infer R>
-    ? (request: Q extends Observable<infer M> ? AsyncIterable<M> : Q, call: FakeCall) => FakeAnswer<R>
+    ? (request: Q extends Observable<infer M> ? AsyncIterable<M> : Q, call: FakeCall) => FakeResponse<R>
     : never;
 };
 

@@ -101,8 +101,9 @@ function withOwnErrors(sink: StreamSink<unknown>): StreamSink<unknown> {
       sink.complete();
     },
     error: (error) => {
-      const told = isGrpcCallError(error) && error.cause instanceof HandlerFailure ? error.cause.toldBy(error) : error;
-      sink.error(told);
+      const reported =
+        isGrpcCallError(error) && error.cause instanceof HandlerFailure ? error.cause.errorFor(error) : error;
+      sink.error(reported);
     },
   };
 }

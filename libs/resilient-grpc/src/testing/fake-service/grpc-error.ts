@@ -6,7 +6,7 @@ import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-detai
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 
 /** Optional properties of an error created by `grpcError`. */
-export interface GrpcErrorExtra {
+export interface GrpcErrorOptions {
   /** Why the call failed. @defaultValue 'server' */
   readonly reason?: FailureReason | undefined;
   /** Indicates if the request may have reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
@@ -49,7 +49,7 @@ const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
 export function grpcError(
   code: Exclude<StatusName, 'OK'>,
   details: string = code,
-  extra: GrpcErrorExtra = {},
+  extra: GrpcErrorOptions = {},
 ): GrpcCallError {
   const number: unknown = StatusCode[code];
   if (!isStatusCode(number) || number === StatusCode.OK) {

@@ -25,7 +25,7 @@ export class HandlerFailure {
   constructor(private readonly error: GrpcCallError) {}
 
   /** Returns the handler's error as the error of its call, with the path and attempts of `call`. */
-  toldBy(call: GrpcCallError): GrpcCallError {
+  errorFor(call: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({
       code: error.code,

@@ -5,11 +5,11 @@ import type { Clock } from '../../time/clock.js';
 import { TcpListener, resetSocket } from '../tcp-listener.js';
 import type {
   Direction,
-  EndHow,
+  CloseMode,
   FaultProxyCounters,
   FaultProxyOptions,
   IdleCut,
-  IdleCutHow,
+  IdleCloseMode,
   ProxyMode,
 } from './faults.js';
 import { checkByteRule, checkDelay, checkDirection, checkIdleCut } from './check-arguments.js';
@@ -20,7 +20,7 @@ import type { UpstreamAddress } from './upstream-address.js';
 interface ByteRule {
   readonly bytes: number;
   readonly direction: Direction;
-  readonly how: EndHow;
+  readonly how: CloseMode;
   /** Number of connections that the rule will still end. */
   times: number;
 }
@@ -145,7 +145,7 @@ export class FaultProxy {
    * data passes on that connection. `undefined` turns this off.
    * @throws RangeError that names the invalid argument
    */
-  cutIdleAfter(ms: number | undefined, how: IdleCutHow = 'fin'): void {
+  cutIdleAfter(ms: number | undefined, how: IdleCloseMode = 'fin'): void {
     checkIdleCut(ms, how);
     this.idleCut = ms === undefined ? undefined : { ms, how };
     for (const connection of this.connections) connection.cutWhenIdle(this.idleCut);
@@ -169,7 +169,7 @@ export class FaultProxy {
    * turns this off immediately.
    * @throws RangeError that names the invalid argument
    */
-  closeAfterBytes(bytes: number, direction: Direction, how: EndHow = 'rst', times = 1): void {
+  closeAfterBytes(bytes: number, direction: Direction, how: CloseMode = 'rst', times = 1): void {
     checkByteRule(bytes, direction, how, times);
     this.byteRule = bytes === Infinity ? undefined : { bytes, direction, how, times };
     for (const connection of this.connections) this.allow(connection);
@@ -247,7 +247,7 @@ export class FaultProxy {
     client.resume();
   }
 
-  private endAll(how: EndHow): number {
+  private endAll(how: CloseMode): number {
     const count = this.connections.size + this.silent.size;
     for (const connection of this.connections) connection.end(how);
     for (const socket of this.silent) {
@@ -263,7 +263,7 @@ export class FaultProxy {
     }
   }
 
-  private claimCut(): EndHow | undefined {
+  private claimCut(): CloseMode | undefined {
     const rule = this.byteRule;
     if (rule === undefined) return undefined;
     rule.times -= 1;

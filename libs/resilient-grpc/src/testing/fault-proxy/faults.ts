@@ -4,10 +4,10 @@ import type { Clock } from '../../time/clock.js';
 export type Direction = 'to-upstream' | 'to-client';
 
 /** The way a connection is ended: 'fin' closes it cleanly, 'rst' resets it. */
-export type EndHow = 'fin' | 'rst';
+export type CloseMode = 'fin' | 'rst';
 
 /** The way an idle connection is cut. 'silent' notifies neither side, like some load balancers. */
-export type IdleCutHow = EndHow | 'silent';
+export type IdleCloseMode = CloseMode | 'silent';
 
 /** The treatment of new connections. */
 export type ProxyMode = 'forward' | 'refuse' | 'silent';
@@ -15,7 +15,7 @@ export type ProxyMode = 'forward' | 'refuse' | 'silent';
 /** A rule that cuts connections on which no byte has arrived for `ms`. */
 export interface IdleCut {
   readonly ms: number;
-  readonly how: IdleCutHow;
+  readonly how: IdleCloseMode;
 }
 
 /** Options of a fault proxy. */

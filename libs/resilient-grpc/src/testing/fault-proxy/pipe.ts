@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../time/clock.js';
 import { resetSocket } from '../tcp-listener.js';
-import type { EndHow } from './faults.js';
+import type { CloseMode } from './faults.js';
 
 type Item = { readonly dueAt: number } & (
   { readonly kind: 'bytes'; readonly bytes: Buffer } | { readonly kind: 'fin' } | { readonly kind: 'rst' }
@@ -19,9 +19,9 @@ export interface PipeEvents {
   /** Called when the source has ended its side or was lost. */
   onSourceEnded(): void;
   /** Called when the next write uses up `allowance`. Returns how to end the connection after these bytes, or `undefined` to keep it. */
-  claimCut(): EndHow | undefined;
+  claimCut(): CloseMode | undefined;
   /** Called when the last allowed bytes have passed. */
-  onCut(how: EndHow): void;
+  onCut(how: CloseMode): void;
 }
 
 /** One direction of a connection: an ordered queue between two sockets that can be delayed, held, or cut at a byte. */
@@ -136,7 +136,7 @@ export class Pipe {
     }
   }
 
-  private deliverLast(bytes: Buffer, how: EndHow): void {
+  private deliverLast(bytes: Buffer, how: CloseMode): void {
     this.events.onPassed(bytes.length);
     this.closed = true;
     this.queue = [];

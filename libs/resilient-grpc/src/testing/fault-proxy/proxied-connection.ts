@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../time/clock.js';
 import { destroySocket, resetSocket } from '../tcp-listener.js';
-import type { Direction, EndHow, IdleCut } from './faults.js';
+import type { Direction, CloseMode, IdleCut } from './faults.js';
 import { Pipe } from './pipe.js';
 
 /** The callbacks of a connection to its proxy. */
@@ -10,7 +10,7 @@ export interface ConnectionEvents {
   /** Called when the client has disconnected or its connection was ended. */
   onClientGone(): void;
   /** Called when the allowed bytes are used up. Returns how to end the connection after them, or `undefined` to keep it. */
-  claimCut(): EndHow | undefined;
+  claimCut(): CloseMode | undefined;
   /** Called when both sockets are closed. */
   onClosed(): void;
 }
@@ -78,7 +78,7 @@ export class ProxiedConnection {
   }
 
   /** Ends both sides of the connection. */
-  end(how: EndHow): void {
+  end(how: CloseMode): void {
     this.stop();
     for (const socket of [this.client, this.upstream]) {
       if (how === 'fin') socket.destroySoon();

@@ -1,5 +1,5 @@
 import { checkCallFault } from './check-arguments.js';
-import type { CallChoice, CallFault } from './http2-faults.js';
+import type { CallFilter, CallFault } from './http2-faults.js';
 
 interface Rule {
   readonly fault: CallFault;
@@ -16,7 +16,7 @@ export class CallFaults {
    * Adds a fault. Returns a function that removes it for calls that it has not affected yet.
    * @throws RangeError if an argument is invalid
    */
-  add(fault: CallFault, choice: CallChoice): () => void {
+  add(fault: CallFault, choice: CallFilter): () => void {
     checkCallFault(fault, choice);
     const { method, times = 1 } = choice;
     const rule = { fault, method, times };

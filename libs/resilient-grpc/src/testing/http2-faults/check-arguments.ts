@@ -3,7 +3,7 @@ import type { SecureContextOptions } from 'node:tls';
 import { checker, isInteger } from '../argument-check.js';
 import { NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { HTTP2_ERROR_CODES } from './http2-faults.js';
-import type { CallChoice, CallFault, GoawayOptions } from './http2-faults.js';
+import type { CallFilter, CallFault, GoawayOptions } from './http2-faults.js';
 
 const KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
 const POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
@@ -16,7 +16,7 @@ const MAX_DEBUG_BYTES = 16_376;
 type Unchecked = Readonly<Record<string, unknown>>;
 
 /** @throws RangeError if an argument is invalid */
-export function checkCallFault(fault: CallFault, { method, times = 1 }: CallChoice): void {
+export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilter): void {
   // Safe cast: `fault` is an object, and its values are checked below.
   const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
   const check = checker('failCalls');

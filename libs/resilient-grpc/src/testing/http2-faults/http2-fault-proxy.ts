@@ -9,7 +9,7 @@ import { CallFaults } from './call-faults.js';
 import { checkGoaway, checkPings, checkStreamLimit, checkTls } from './check-arguments.js';
 import { withoutGoaway } from './goaway-frame.js';
 import type {
-  CallChoice,
+  CallFilter,
   CallFault,
   GoawayOptions,
   Http2FaultProxyCounters,
@@ -88,7 +88,7 @@ export class Http2FaultProxy {
    * Method names are not validated, because the proxy does not know the server's methods; check `counters.failed`.
    * @throws RangeError that names the invalid argument
    */
-  failCalls(fault: CallFault, choice: CallChoice = {}): () => void {
+  failCalls(fault: CallFault, choice: CallFilter = {}): () => void {
     return this.faults.add(fault, choice);
   }
 

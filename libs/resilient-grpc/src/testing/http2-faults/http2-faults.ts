@@ -60,7 +60,7 @@ export interface GoawayFault {
 export type CallFault = ResetFault | MissingTrailersFault | GoawayFault;
 
 /** Selects the calls that a fault affects. */
-export interface CallChoice {
+export interface CallFilter {
   /** 'Get', 'Orders/Get', or a full path. @defaultValue every method */
   readonly method?: string | undefined;
   /** Number of calls, starting with the next one. `Infinity` means until `heal`. @defaultValue 1 */

@@ -2,14 +2,14 @@ const PREFIX_BYTES = 5;
 
 /** Finds the end of the n-th message in a gRPC byte stream. Each message has a flag byte, a 4-byte length, and that many bytes of data. */
 export class MessageCount {
-  private left: number;
+  private remaining: number;
   /** The bytes read so far of the current message's prefix. */
   private readonly prefix: number[] = [];
   /** Number of bytes missing of the current message. */
   private bodyLeft = 0;
 
   constructor(messages: number) {
-    this.left = messages;
+    this.remaining = messages;
   }
 
   /** Returns the number of bytes of `chunk` that belong to the first n messages, or `undefined` if the n-th does not end in it. */
@@ -24,8 +24,8 @@ export class MessageCount {
       at += step;
       if (this.bodyLeft > 0) return undefined;
       this.prefix.length = 0;
-      this.left -= 1;
-      if (this.left === 0) return at;
+      this.remaining -= 1;
+      if (this.remaining === 0) return at;
     }
     return undefined;
   }

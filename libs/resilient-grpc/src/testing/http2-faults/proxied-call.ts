@@ -37,8 +37,8 @@ export class ProxiedCall {
   /** ID of the client's stream. */
   readonly id: number;
   /** Resolves when the end of the call was sent to the client, or the client's stream is closed. */
-  readonly told: Promise<void>;
-  private tell: () => void = () => undefined;
+  readonly notified: Promise<void>;
+  private notify: () => void = () => undefined;
   private readonly client: ServerHttp2Stream;
   private readonly fault: ResetFault | MissingTrailersFault | undefined;
   private readonly around: Surroundings;
@@ -51,8 +51,8 @@ export class ProxiedCall {
     this.client = stream;
     this.fault = fault;
     this.around = around;
-    this.told = new Promise((resolve) => {
-      this.tell = resolve;
+    this.notified = new Promise((resolve) => {
+      this.notify = resolve;
       stream.once('close', resolve);
     });
     if (this.resetAt('request')) return;
@@ -96,7 +96,7 @@ export class ProxiedCall {
   }
 
   /** Ends the call on both sides as unprocessed. */
-  disown(): void {
+  rejectUnprocessed(): void {
     this.end(REFUSED_STREAM, CANCEL);
   }
 
@@ -115,7 +115,7 @@ export class ProxiedCall {
       if (this.resetAt('trailers')) return false;
       this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...AS_IT_CAME, endStream: true });
       if (noTrailers) this.around.onFailed();
-      this.tell();
+      this.notify();
       return true;
     }
     this.client.once('wantTrailers', () => {
@@ -124,7 +124,7 @@ export class ProxiedCall {
         this.client.sendTrailers(noTrailers ? {} : sendable(this.trailers));
         if (noTrailers) this.around.onFailed();
       }
-      this.tell();
+      this.notify();
     });
     this.client.respond(sendable(raw), { ...AS_IT_CAME, waitForTrailers: true });
     const outcome = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
@@ -138,7 +138,7 @@ export class ProxiedCall {
   /** Forwards the end of the upstream's stream: a reset, or a clean end, when the client may not have ended its side yet. */
   private async passEnd(code: number): Promise<void> {
     if (code === NO_ERROR && (await this.response) === true) {
-      await this.told;
+      await this.notified;
       // If the client has ended its side, the stream closes automatically. Otherwise it needs a reset, after the pending trailers.
       if (this.client.readableEnded) return;
       await this.around.clientIdle();
@@ -169,7 +169,7 @@ export class ProxiedCall {
   private end(toClient: number, toUpstream: number = NO_ERROR): void {
     if (!this.isClosed()) this.client.close(toClient);
     this.upstream?.close(toUpstream);
-    this.tell();
+    this.notify();
   }
 
   private isClosed(): boolean {

@@ -1,6 +1,6 @@
 import { connect, constants, performServerHandshake } from 'node:http2';
 import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
-import type { EndHow } from '../fault-proxy/faults.js';
+import type { CloseMode } from '../fault-proxy/faults.js';
 import { goawayFrame, NO_LAST_STREAM_ID } from './goaway-frame.js';
 import type { RawFields } from './header-fields.js';
 import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
@@ -95,7 +95,7 @@ export class ProxiedSession implements Surroundings {
     const last = Math.min(this.lastStreamId, this.streamId(lastStreamId));
     this.wires.client.inject(goawayFrame(last, errorNumber(code), debugData));
     this.lastStreamId = last;
-    for (const call of this.calls) if (call.id > last) call.disown();
+    for (const call of this.calls) if (call.id > last) call.rejectUnprocessed();
     if (errorNumber(code) !== HTTP2_ERROR_CODES.NO_ERROR) this.end('fin');
   }
 
@@ -172,10 +172,10 @@ export class ProxiedSession implements Surroundings {
 
   /** Forwards a GOAWAY of the upstream, with its last stream ID converted to the IDs of the client's session. */
   private passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
-    const disowned = [...this.calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
+    const unprocessed = [...this.calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
     const last =
-      disowned.length > 0
-        ? Math.max(0, Math.min(...disowned) - 2)
+      unprocessed.length > 0
+        ? Math.max(0, Math.min(...unprocessed) - 2)
         : lastStreamId === NO_LAST_STREAM_ID
           ? 'none'
           : 'newest';
@@ -186,13 +186,13 @@ export class ProxiedSession implements Surroundings {
   private async endBehindAnswers(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';
     if (how === 'fin') {
-      await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ told }) => told));
+      await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ notified: told }) => told));
       await this.clientIdle();
     }
     this.end(how);
   }
 
-  private end(how: EndHow): void {
+  private end(how: CloseMode): void {
     if (this.closing) return;
     this.closing = true;
     this.wires.client.finish(how);

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { resetSocket } from '../tcp-listener.js';
 import { turn } from '../virtual-scheduler.js';
-import type { EndHow } from '../fault-proxy/faults.js';
+import type { CloseMode } from '../fault-proxy/faults.js';
 
 interface Chunk {
   readonly chunk: Buffer;
@@ -22,7 +22,7 @@ export class SessionWire extends Duplex {
   private readonly idlers: (() => void)[] = [];
   private held: (() => void)[] | undefined;
   private isOver = false;
-  private lostBy: EndHow | undefined;
+  private lostBy: CloseMode | undefined;
 
   /**
    * @param socket either `tcp` or the TLS socket on top of it
@@ -50,7 +50,7 @@ export class SessionWire extends Duplex {
   }
 
   /** The way the peer disconnected; `undefined` while it is connected. */
-  get lost(): EndHow | undefined {
+  get lost(): CloseMode | undefined {
     return this.lostBy;
   }
 
@@ -82,7 +82,7 @@ export class SessionWire extends Duplex {
   }
 
   /** Ends the connection after the written data. Later output of the session is dropped. */
-  finish(how: EndHow): void {
+  finish(how: CloseMode): void {
     if (this.isOver) return;
     this.isOver = true;
     if (how === 'rst' && !this.tcp.destroyed) resetSocket(this.tcp);
@@ -127,7 +127,7 @@ export class SessionWire extends Duplex {
     else this.tcp.once('close', () => done(error));
   }
 
-  private lose(how: EndHow): void {
+  private lose(how: CloseMode): void {
     if (this.lostBy !== undefined) return;
     this.lostBy = how;
     this.emit('lost');

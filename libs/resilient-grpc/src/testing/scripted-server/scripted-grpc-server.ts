@@ -17,7 +17,7 @@ import type { LoadedMethod } from './service-methods.js';
  * The way a server stops. 'graceful': sends GOAWAY and lets calls in flight finish. 'force': grpc-js's forceShutdown, which ends calls with
  * CANCELLED. 'kill-connections': destroys the sockets, as if the process were killed.
  */
-export type StopHow = 'graceful' | 'force' | 'kill-connections';
+export type StopMode = 'graceful' | 'force' | 'kill-connections';
 
 /**
  * A real grpc-js server on 127.0.0.1 whose methods run scripts, which can be changed at any time. Methods without a script fail with
@@ -127,7 +127,7 @@ export class ScriptedGrpcServer {
    * Stops listening and ends the connections. 'graceful' resolves when the last call in flight has finished. Until then, `restart()` can
    * serve new connections in parallel, or another `stop('force')` can end the remaining calls.
    */
-  async stop(how: StopHow): Promise<void> {
+  async stop(how: StopMode): Promise<void> {
     const server = this.server;
     this.tcp.stop();
     if (how === 'graceful') {
@@ -146,7 +146,7 @@ export class ScriptedGrpcServer {
   }
 
   /** Starts a new server on the same port. If the server is still listening, it is stopped first. */
-  async restart(how: StopHow = 'kill-connections'): Promise<void> {
+  async restart(how: StopMode = 'kill-connections'): Promise<void> {
     if (this.running) await this.stop(how);
     this.serve();
     await this.tcp.listen();

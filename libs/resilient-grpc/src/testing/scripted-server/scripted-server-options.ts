@@ -3,10 +3,10 @@ import type { ServerOptions } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
 import type { Script } from './reply.js';
 import type { ScriptedCall } from './scripted-call.js';
-import type { ServiceSource } from './service-methods.js';
+import type { ServiceDefinitionOptions } from './service-methods.js';
 
 /** Options of a scripted server. */
-export interface ScriptedGrpcServerOptions extends ServiceSource {
+export interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   /** Port to listen on. @defaultValue 0, a free port, kept across restarts */
   readonly port?: number | undefined;
   /** TLS key and certificate. @defaultValue plaintext */

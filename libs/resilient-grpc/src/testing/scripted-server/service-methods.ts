@@ -2,7 +2,7 @@ import { loadSync } from '@grpc/proto-loader';
 import type { MethodDefinition, Options } from '@grpc/proto-loader';
 
 /** Options that define the services of a scripted server. */
-export interface ServiceSource {
+export interface ServiceDefinitionOptions {
   readonly protoPath: string | readonly string[];
   /** Package or packages whose services are loaded. @defaultValue all */
   readonly package?: string | readonly string[] | undefined;
@@ -17,7 +17,7 @@ export type LoadedMethod = MethodDefinition<object, object>;
  * Loads all methods of the services of `source`, by path.
  * @throws Error if the proto cannot be read or has no service in the given packages
  */
-export function loadMethods(source: ServiceSource): ReadonlyMap<string, LoadedMethod> {
+export function loadMethods(source: ServiceDefinitionOptions): ReadonlyMap<string, LoadedMethod> {
   const files = typeof source.protoPath === 'string' ? source.protoPath : [...source.protoPath];
   const packages = source.package === undefined ? undefined : [source.package].flat();
   const methods = new Map<string, LoadedMethod>();

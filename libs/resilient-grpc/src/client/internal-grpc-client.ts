@@ -1,10 +1,29 @@
+import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
+import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { RecentCalls } from './client-snapshot.js';
-import type { DrainableClient } from './resilient-grpc-client.js';
+import type { ResilientGrpcClient } from './resilient-grpc-client.js';
 import type { ResilientMethod } from './resilient-types.js';
 
-/** A client as other parts of the library use it, for services outside its contract. */
-export interface InnerClient extends DrainableClient {
+/** A client as other parts of the library use it: lifecycle, telemetry, and services outside its contract. */
+export interface InternalGrpcClient extends ResilientGrpcClient {
+  /** `target` with its scheme: 'dns:///orders:50051'. */
+  readonly canonicalTarget: string;
+  /** True if its connections are encrypted. */
+  readonly isSecure: boolean;
+  /** Reports its calls to `telemetry` from now on. It may be called at most once. */
+  setTelemetry(telemetry: ClientTelemetry): void;
+  /** Returns the values for metrics. Unlike a snapshot, its cost does not depend on the number of calls. */
+  figures(): ClientFigures;
+  /**
+   * Ends streams that are resumable or have `onDrain` 'complete' or 'fail'. None of them starts or resumes anymore. Other calls continue,
+   * and new ones may start.
+   */
+  endStreams(): Promise<void>;
+  /** Number of calls waiting for the channel. */
+  readonly waitingCalls: number;
+  /** Returns the number of calls that failed for `reason`, including rejected ones. */
+  failedBy(reason: FailureReason): number;
   /** True if its connections are observed individually; false under `xds:`. */
   readonly seesConnections: boolean;
   /** Time that calls wait in an outage, in milliseconds. */

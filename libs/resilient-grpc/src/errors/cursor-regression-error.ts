@@ -1,10 +1,10 @@
 import { StatusCode } from '../status/status-code.js';
 
-const BRAND = Symbol.for('nestjs-resilient-grpc.CursorWentBackError');
+const BRAND = Symbol.for('nestjs-resilient-grpc.CursorRegressionError');
 
 /** Error of a stream in which a cursor precedes the previous one. The server sent messages out of order, so the data is unreliable. */
-export class CursorWentBackError extends Error {
-  override readonly name = 'CursorWentBackError';
+export class CursorRegressionError extends Error {
+  override readonly name = 'CursorRegressionError';
   readonly code = StatusCode.DATA_LOSS;
 
   constructor(
@@ -19,7 +19,7 @@ export class CursorWentBackError extends Error {
   }
 }
 
-/** True if `error` is a CursorWentBackError, including one from another copy of this package. */
-export function isCursorWentBackError(error: unknown): error is CursorWentBackError {
+/** True if `error` is a CursorRegressionError, including one from another copy of this package. */
+export function isCursorRegressionError(error: unknown): error is CursorRegressionError {
   return error instanceof Error && BRAND in error;
 }
